@@ -1,0 +1,47 @@
+# One line per target; each also works without make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test test-system check format bench clean
+
+demo: $(VENV)/.demo
+	$(BIN)/credstore demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto -m "not system" $(ARGS)
+
+test-system: $(VENV)/.test
+	sh tests/servers/install_system.sh
+	$(BIN)/python -m pytest -m system $(ARGS)
+
+check: $(VENV)/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/.check
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "credstore needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12, say.")'
+	$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a virtual environment here; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade "pip>=25.1"
+
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli]"
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,structlog,opentelemetry]" --group test
+	touch $@
+
+$(VENV)/.check: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,structlog,opentelemetry]" --group test --group check
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,1 @@
+"""The `credstore` command line; public names only."""

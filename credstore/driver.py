@@ -1,0 +1,561 @@
+"""The driver contract: what a backend must be able to do, and what it may rely on.
+
+The provider guarantees to a driver:
+- keys are 1 to 1,024 bytes of UTF-8 without control characters or lone surrogates;
+- metadata names are lower-case tokens, values are text without control characters;
+- conditions and options were checked against `capabilities`; every write has a fresh write-id;
+- `deadline` is an instant of `time.monotonic()`;
+- a body does not change between two `open` calls; `aclose` comes after the last call has ended.
+
+A driver guarantees to the provider:
+- keys, metadata and system metadata come back exactly as given, never normalised;
+- what it cannot honour it refuses before sending anything (`StorageUnsupportedError`);
+- an unclear write is settled by its write-id before it is reported (`settle.py`);
+- deadlines are kept; cancelling leaves no task, connection, file or half object behind;
+- a body is opened again only if it is `replayable`; `aclose` can be called twice.
+
+Every failure is a `StorageError` with `applied` telling the truth; `provider`, `operation` and `key`
+are filled above. A strategy is a driver over drivers: it decides whether, where and when, never
+which bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+
+from credstore.errors import StorageError
+from credstore.model import NOTHING, Method, Progress, ServerEncryption
+from credstore.reader import ObjectReader
+from credstore.settle import Mode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SYSTEM_NAMES = frozenset({"x-compression", "x-original-size"})
+"""Metadata names of the original design that belong to credstore, beside all of `credstore-*`."""
+SYSTEM_PREFIX = "credstore-"
+WRITE_ID = "credstore-write-id"
+DIGEST = "credstore-sha256"
+
+
+def is_system_name(name: str) -> bool:
+    """Whether a metadata name is credstore's own and closed to users."""
+    return name in SYSTEM_NAMES or name.startswith(SYSTEM_PREFIX)
+
+
+@runtime_checkable
+class Body(Protocol):
+    """The stored bytes of one put, as a driver sees them."""
+
+    @property
+    def length(self) -> int | None:
+        """Number of bytes, or None where only the end tells."""
+        ...
+
+    @property
+    def replayable(self) -> bool:
+        """Whether `open` may be called more than once and gives the same bytes each time."""
+        ...
+
+    @property
+    def data(self) -> bytes | None:
+        """All the bytes where they are in memory already (then `length` is known), else None."""
+        ...
+
+    def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes from `offset` on, in chunks of any size; `offset` > 0 only if replayable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBody:
+    """A body that is in memory."""
+
+    data: bytes
+
+    @property
+    def length(self) -> int:
+        """Number of bytes."""
+        return len(self.data)
+
+    @property
+    def replayable(self) -> bool:
+        """Always true."""
+        return True
+
+    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes as one chunk; none for an empty rest."""
+        if offset < len(self.data):
+            yield self.data[offset:] if offset else self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Precondition:
+    """How a write treats what is there.
+
+    Attributes:
+        mode: "overwrite", "create" (only where nothing is) or "replace" (only the version `etag`).
+        etag: For "replace", the entity tag without quotes.
+    """
+
+    mode: Mode = "overwrite"
+    etag: str | None = None
+
+
+OVERWRITE = Precondition()
+CREATE = Precondition("create")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentHeaders:
+    """What is sent with the object's bytes to whoever fetches it by a link; None means absent."""
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_language: str | None = None
+
+
+NO_HEADERS = ContentHeaders()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutRequest:
+    """One write.
+
+    Attributes:
+        key: The object's key.
+        body: The stored bytes.
+        write_id: 32 lower-case hex digits, fresh for each write, the same on all replicas.
+        digest: SHA-256 of the body (32 bytes), or None where it is not known before the end. A
+            driver that writes metadata after the bytes then records the digest it computed.
+        headers: Content headers, stored as given.
+        metadata: The user's metadata.
+        system: credstore's own metadata, without write-id and digest.
+        precondition: What may be replaced.
+        encryption: At rest, by the provider; None for its default.
+        storage_class: Or None for the bucket's default.
+        tags: Object tags.
+        driver_options: Options for drivers by name, already checked to be for this one.
+        deadline: Instant of `time.monotonic()`, or None.
+        progress: Called with (bytes accepted, total or None).
+    """
+
+    key: str
+    body: Body
+    write_id: str
+    digest: bytes | None = None
+    headers: ContentHeaders = NO_HEADERS
+    metadata: Mapping[str, str] = NOTHING
+    system: Mapping[str, str] = NOTHING
+    precondition: Precondition = OVERWRITE
+    encryption: ServerEncryption | None = None
+    storage_class: str | None = None
+    tags: Mapping[str, str] = NOTHING
+    driver_options: Mapping[str, object] = NOTHING
+    deadline: float | None = None
+    progress: Progress | None = None
+
+
+def join_metadata(
+    metadata: Mapping[str, str], system: Mapping[str, str], write_id: str, digest: bytes | None
+) -> dict[str, str]:
+    """The one flat map that a store keeps: the user's metadata, credstore's own, id and digest."""
+    joined = {**metadata, **system, WRITE_ID: write_id}
+    if digest is not None:
+        joined[DIGEST] = digest.hex()
+    return joined
+
+
+@dataclass(frozen=True, slots=True)
+class SplitMetadata:
+    """The inverse of `join_metadata`; `digest` is None where absent or not 64 hex digits."""
+
+    metadata: dict[str, str]
+    system: dict[str, str]
+    write_id: str | None
+    digest: bytes | None
+
+
+def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
+    """Take apart what a store kept, lower-casing names as HTTP does."""
+    metadata: dict[str, str] = {}
+    system: dict[str, str] = {}
+    for raw, value in joined.items():
+        name = raw.lower()
+        (system if is_system_name(name) else metadata)[name] = value
+    write_id = system.pop(WRITE_ID, None)
+    text = system.pop(DIGEST, "")
+    try:
+        digest = bytes.fromhex(text)
+    except ValueError:
+        digest = b""
+    return SplitMetadata(metadata, system, write_id, digest if len(digest) == 32 else None)  # noqa: PLR2004
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutResult:
+    """A write that happened.
+
+    Attributes:
+        key: The object's key.
+        size: Stored bytes.
+        etag: Entity tag without quotes, or None.
+        version_id: Where versions are kept.
+        digest: SHA-256 of the stored bytes (32 bytes), or None.
+        encryption: "AES256", "aws:kms", "SSE-C" or None, as answered.
+        location: Public URL of the object, CDN included, as configured for the driver.
+        served_by: Label of the member that holds it.
+        degraded: True where members that should hold it do not.
+        replicas: Labels of all that hold it.
+        request_id: The provider's id of the request.
+    """
+
+    key: str
+    size: int
+    etag: str | None = None
+    version_id: str | None = None
+    digest: bytes | None = None
+    encryption: str | None = None
+    location: str = ""
+    served_by: str = ""
+    degraded: bool = False
+    replicas: tuple[str, ...] = ()
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectInfo:
+    """What a store knows of one object; a listing leaves the starred ones None.
+
+    Attributes:
+        key: The object's key.
+        size: Stored bytes of the whole object, also when only a range is read.
+        etag: Entity tag without quotes, or None.
+        last_modified: Timezone-aware UTC, or None.
+        storage_class: As the provider names it.
+        version_id: Where versions are kept.
+        headers: * Content headers as stored.
+        metadata: * The user's metadata.
+        system: * credstore's own, without write-id and digest.
+        write_id: * Of the write that made it.
+        digest: * SHA-256 of the stored bytes (32 bytes).
+        encryption: * "AES256", "aws:kms", "SSE-C" or None.
+        kms_key_id: * Key of the provider's key service, where told.
+        location: Public URL, as in `PutResult`.
+        served_by: Label of the member that answered.
+        degraded: True where a member that should have answered did not.
+    """
+
+    key: str
+    size: int
+    etag: str | None = None
+    last_modified: datetime | None = None
+    storage_class: str | None = None
+    version_id: str | None = None
+    headers: ContentHeaders | None = None
+    metadata: Mapping[str, str] | None = None
+    system: Mapping[str, str] | None = None
+    write_id: str | None = None
+    digest: bytes | None = None
+    encryption: str | None = None
+    kms_key_id: str | None = None
+    location: str = ""
+    served_by: str = ""
+    degraded: bool = False
+
+
+StoredReader: TypeAlias = ObjectReader[ObjectInfo]
+"""What `Driver.get` returns: the stored bytes, length and digest checked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """Which bytes of which version `get` and `head` look at.
+
+    Attributes:
+        start: First stored byte, 0-based.
+        end: One past the last stored byte, or None for the end; more than there is, is cut. A
+            `start` at or beyond the end of the object raises `StorageInvalidRequestError` with code
+            "INVALID_RANGE", except 0 on an empty object.
+        if_match: Only the version with this etag, else `StoragePreconditionFailedError`.
+        version_id: A kept version.
+        customer_key: Where the object needs one (SSE-C).
+        deadline: For the answer's head; the body is bounded by idle time.
+    """
+
+    start: int = 0
+    end: int | None = None
+    if_match: str | None = None
+    version_id: str | None = None
+    customer_key: ServerEncryption | None = None
+    deadline: float | None = None
+
+
+READ_ALL = ReadOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOutcome:
+    """A delete that happened, or found nothing to do.
+
+    Attributes:
+        existed: Whether there was an object; None where the provider cannot tell.
+        version_id: Of the delete marker, where versions are kept.
+        degraded: True where not all members could be asked.
+    """
+
+    existed: bool | None
+    version_id: str | None = None
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CopyRequest:
+    """One copy inside the store; the bytes never pass through the client.
+
+    Attributes:
+        source: What `head` told just now; the copy is pinned to its etag (P8) and keeps its
+            headers, metadata, system metadata, digest, tags, storage class and encryption.
+        destination: Key of the copy; may equal the source's (rewrites metadata in place).
+        write_id: Fresh, for the copy.
+        precondition: What may be replaced at the destination.
+        encryption: For the copy; None keeps the source's.
+        source_customer_key: Where the source needs one (SSE-C).
+        deadline: Instant of `time.monotonic()`, or None.
+    """
+
+    source: ObjectInfo
+    destination: str
+    write_id: str
+    precondition: Precondition = OVERWRITE
+    encryption: ServerEncryption | None = None
+    source_customer_key: ServerEncryption | None = None
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page of a listing, ascending by the UTF-8 bytes of the keys.
+
+    Attributes:
+        entries: The objects.
+        cursor: Give it to the next call; None where this page is the last.
+        degraded: True where a member that should have been listed was not.
+    """
+
+    entries: Sequence[ObjectInfo]
+    cursor: str | None
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignRequest:
+    """A link to make.
+
+    Attributes:
+        key: The object's key; it need not exist.
+        method: The one method the link is for.
+        expires_in: Seconds, 1 to 604,800.
+        overrides: Response headers the link imposes, by lower-case name: `content-type`,
+            `content-disposition`, `content-encoding`, `content-language`, `cache-control`, `expires`.
+        version_id: A kept version.
+        headers: For PUT: headers the holder must send, by lower-case name.
+        deadline: Instant of `time.monotonic()`, or None.
+    """
+
+    key: str
+    method: Method = "GET"
+    expires_in: float = 3600.0
+    overrides: Mapping[str, str] = NOTHING
+    version_id: str | None = None
+    headers: Mapping[str, str] = NOTHING
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignedRequest:
+    """A link as signed: the URL is a secret, so its repr is empty of it.
+
+    Attributes:
+        url: Complete, percent-encoded.
+        method: The one method it works for.
+        headers: What the holder must send verbatim.
+        expires_at: When it ends, UTC, never after the signing credentials do.
+        served_by: Label of the member it leads to.
+    """
+
+    url: str
+    method: Method
+    expires_at: datetime
+    headers: Mapping[str, str] = NOTHING
+    served_by: str = ""
+
+    def __repr__(self) -> str:
+        return f"SignedRequest(***, method={self.method}, expires_at={self.expires_at.isoformat()})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """What a store can do, as facts; readable by users as `provider.capabilities`.
+
+    Attributes:
+        conditional_create: `if_absent` is atomic here.
+        conditional_replace: `if_match` is atomic here.
+        conditional_delete: A delete can be bound to an etag.
+        delete_tells_existence: `delete` knows whether an object was there.
+        durable: What `store` acknowledged survives power loss or the loss of a machine.
+        multipart: Large and unsized bodies are sent in parts.
+        presign: Methods a link can be made for.
+        response_overrides: A link can impose response headers.
+        tags: Objects have tags.
+        versions: The store can keep versions.
+        storage_classes: Accepted names; empty where there is no choice.
+        sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
+        sse_s3_implied: Everything is encrypted at rest anyway, so leaving the header out is harmless.
+        sse_kms: `KmsKey` is accepted.
+        sse_c: `CustomerKey` is accepted.
+        max_key_size: Bytes of UTF-8.
+        max_metadata_size: Bytes of all names and values together, or None for no limit.
+        max_object_size: Bytes, or None.
+        max_delete_batch: Keys in one request.
+    """
+
+    conditional_create: bool
+    conditional_replace: bool
+    conditional_delete: bool
+    delete_tells_existence: bool
+    durable: bool
+    multipart: bool
+    presign: frozenset[Method]
+    response_overrides: bool
+    tags: bool
+    versions: bool
+    storage_classes: frozenset[str]
+    sse_s3: bool
+    sse_s3_implied: bool
+    sse_kms: bool
+    sse_c: bool
+    max_key_size: int = 1024
+    max_metadata_size: int | None = None
+    max_object_size: int | None = None
+    max_delete_batch: int = 1000
+
+    def meet(self, other: Capabilities) -> Capabilities:
+        """What both can do; the only place where capabilities are combined."""
+        met: dict[str, object] = {}
+        for each in fields(self):
+            mine, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(mine, bool):
+                met[each.name] = mine and theirs
+            elif isinstance(mine, frozenset):
+                met[each.name] = mine & theirs
+            else:
+                limits = [limit for limit in (mine, theirs) if limit is not None]
+                met[each.name] = min(limits) if limits else None
+        return replace(self, **met)  # type: ignore[arg-type]
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """Ten primitive operations on stored bytes. Every member must be defined; there are no defaults."""
+
+    @property
+    def name(self) -> str:
+        """Label, such as "r2"; the `served_by` of what it answers."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object; complete and visible to every later read when it returns.
+
+        Raises:
+            StorageAlreadyExistsError: Mode "create", and another write's object is there.
+            StoragePreconditionFailedError: Mode "replace", and the object is not that version, or absent.
+            StorageUnsupportedError: Something asked cannot be honoured; nothing was sent.
+            StorageError: Anything else; `applied` tells whether the object may be there.
+        """
+        ...
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes; for the whole object the reader checks the recorded digest.
+
+        Raises:
+            StorageNotFoundError: No such object (code "NOT_FOUND") or bucket ("BUCKET_NOT_FOUND").
+            StorageInvalidRequestError: Code "INVALID_RANGE".
+            StoragePreconditionFailedError: `if_match`, and the object is another version.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve, without the bytes; raises as `get` does. `start`/`end` are unused."""
+        ...
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object; removing what is not there is no error.
+
+        Raises:
+            StoragePreconditionFailedError: `if_match`, and the object is another version.
+            StorageUnsupportedError: `if_match` where it cannot be honoured.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove at most `capabilities.max_delete_batch` distinct keys; each has one outcome.
+
+        A key the provider said nothing about has an error with `applied == "maybe"`. Failures of
+        the whole request raise.
+        """
+        ...
+
+    async def list(
+        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+    ) -> Page:
+        """One page of at most `limit` (1 to 1,000) objects whose keys start with `prefix`."""
+        ...
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object inside the store at any size.
+
+        Raises:
+            StorageNotFoundError: The source is gone.
+            StoragePreconditionFailedError: The source is not the version `request.source` names any
+                more, or the destination's condition failed.
+            StorageError: Anything else, as for `put`.
+        """
+        ...
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link; local computation only, apart from refreshing credentials.
+
+        Raises:
+            StorageUnsupportedError: No link of this kind can be made here.
+        """
+        ...
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """One cheap request that proves that the store can be reached and used; raises otherwise."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; safe to call again."""
+        ...

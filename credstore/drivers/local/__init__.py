@@ -1,0 +1,1 @@
+"""Plain files below one directory, durable and atomic."""

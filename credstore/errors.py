@@ -1,0 +1,236 @@
+"""The error tree: everything that can go wrong below a user's call, as one leaf module.
+
+Rules of this file: it imports nothing of ours; every error can be pickled and copied; facts are
+fields and the text is built from them, never from a request, a header or a URL, so no secret can
+reach it. Drivers fill what they know (`provider_code`, `status_code`, `request_id`, `applied`); the
+provider fills `provider`, `operation` and `key` in one place (`StorageError.at`).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, Self, TypedDict, Unpack
+
+Applied = Literal["yes", "no", "maybe"]
+"""Whether the effect of a failed operation happened; "no" is said only where it is proved (P0)."""
+
+
+class ErrorFacts(TypedDict, total=False):
+    """The keyword arguments of every `StorageError`; each is the field of the same name."""
+
+    code: str
+    provider_code: str | None
+    provider: str | None
+    operation: str | None
+    key: str | None
+    bucket: str | None
+    status_code: int | None
+    request_id: str | None
+    retryable: bool
+    applied: Applied
+    retry_after: float | None
+
+
+class StorageError(Exception):
+    """Base of every error credstore raises; catch it to catch all of them.
+
+    Attributes:
+        message: What happened and what to do about it, one sentence, without the facts below.
+        code: Stable word of credstore for the kind of failure, such as ``"NOT_FOUND"``.
+        provider_code: The provider's own code (``"NoSuchKey"``), verbatim, or None.
+        provider: Label of the provider (``"r2"``), or None before one was involved.
+        operation: The user's verb (``"store"``), or None.
+        key: The object's key, or None where the failure is not about one object.
+        bucket: The bucket or root it happened in, or None.
+        status_code: HTTP status of the deciding answer, or None.
+        request_id: The provider's id of the request, for its support, or None.
+        retryable: Whether the same call may succeed later without changing anything.
+        applied: Whether the effect happened: "yes", "no" (proved) or "maybe".
+        retry_after: Seconds the provider asked to wait, or None.
+    """
+
+    default_code: ClassVar[str] = "STORAGE_ERROR"
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **facts: Unpack[ErrorFacts]) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code: str = facts.get("code") or self.default_code
+        self.provider_code: str | None = facts.get("provider_code")
+        self.provider: str | None = facts.get("provider")
+        self.operation: str | None = facts.get("operation")
+        self.key: str | None = facts.get("key")
+        self.bucket: str | None = facts.get("bucket")
+        self.status_code: int | None = facts.get("status_code")
+        self.request_id: str | None = facts.get("request_id")
+        self.retryable: bool = facts.get("retryable", self.default_retryable)
+        self.applied: Applied = facts.get("applied", "no")
+        self.retry_after: float | None = facts.get("retry_after")
+
+    def at(self, *, provider: str, operation: str, key: str | None) -> Self:
+        """Fill the facts only the provider knows, keeping those already there; returns itself."""
+        self.provider = self.provider or provider
+        self.operation = operation
+        self.key = self.key if self.key is not None else key
+        return self
+
+    def facts(self) -> ErrorFacts:
+        """All fields but the message, as the keyword arguments that rebuild this error."""
+        return {
+            "code": self.code,
+            "provider_code": self.provider_code,
+            "provider": self.provider,
+            "operation": self.operation,
+            "key": self.key,
+            "bucket": self.bucket,
+            "status_code": self.status_code,
+            "request_id": self.request_id,
+            "retryable": self.retryable,
+            "applied": self.applied,
+            "retry_after": self.retry_after,
+        }
+
+    def __str__(self) -> str:
+        what = self.operation or "request"
+        if self.key is not None:
+            what += f" of {self.key!r}"
+        if self.bucket is not None:
+            what += f" in {self.bucket!r}"
+        parts = [self.code, f"{what} at {self.provider}" if self.provider else what]
+        answer = " ".join(str(fact) for fact in (self.status_code, self.provider_code) if fact is not None)
+        if answer:
+            parts.append(f"answer: {answer}")
+        if self.request_id:
+            parts.append(f"request id: {self.request_id}")
+        parts.append("retry may help" if self.retryable else "retrying does not help")
+        if self.applied != "no":
+            parts.append("the effect happened" if self.applied == "yes" else "the effect may have happened")
+        return f"{self.message} [{'; '.join(parts)}]"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.facts()), {"__notes__": self._notes()}
+
+    def _notes(self) -> list[str]:
+        return list(getattr(self, "__notes__", ()))
+
+
+def _rebuild(cls: type[StorageError], message: str, facts: ErrorFacts) -> StorageError:
+    return cls(message, **facts)
+
+
+class StorageNotFoundError(StorageError):
+    """The object, bucket, version or upload does not exist; `code` says which."""
+
+    default_code = "NOT_FOUND"
+
+
+class StorageAccessDeniedError(StorageError):
+    """The credentials are valid but may not do this, or a lock or retention forbids it."""
+
+    default_code = "ACCESS_DENIED"
+
+
+class StorageAuthenticationError(StorageError):
+    """The provider did not accept the credentials: unknown, wrong, expired or missing."""
+
+    default_code = "AUTHENTICATION_FAILED"
+
+
+class StorageQuotaExceededError(StorageError):
+    """A quota, spending cap or disk is full; nothing was stored."""
+
+    default_code = "QUOTA_EXCEEDED"
+
+
+class StorageConflictError(StorageError):
+    """Another writer or the object's present state stood in the way."""
+
+    default_code = "CONFLICT"
+
+
+class StorageAlreadyExistsError(StorageConflictError):
+    """`if_absent` was asked and an object of another writer is there."""
+
+    default_code = "ALREADY_EXISTS"
+
+
+class StoragePreconditionFailedError(StorageConflictError):
+    """`if_match` was asked and the object is not, or no longer, that version."""
+
+    default_code = "PRECONDITION_FAILED"
+
+
+class StorageRateLimitedError(StorageError):
+    """The provider asked to slow down; `retry_after` tells for how long, where it said."""
+
+    default_code = "RATE_LIMITED"
+    default_retryable = True
+
+
+class StorageUnavailableError(StorageError):
+    """The provider answered that it cannot serve now (5xx), or the object is archived."""
+
+    default_code = "UNAVAILABLE"
+    default_retryable = True
+
+
+class StorageTimeoutError(StorageError):
+    """A bound on time was reached before a definite answer."""
+
+    default_code = "TIMEOUT"
+    default_retryable = True
+
+
+class StorageConnectionError(StorageError):
+    """The connection could not be made, or broke before a definite answer."""
+
+    default_code = "CONNECTION_FAILED"
+    default_retryable = True
+
+
+class StorageIntegrityError(StorageError):
+    """What came back is not what was stored: wrong length, digest, header or reply."""
+
+    default_code = "INTEGRITY"
+
+
+class StorageDecryptionError(StorageIntegrityError):
+    """The object does not decrypt; one text for every cause, by design (P22)."""
+
+    default_code = "DECRYPTION_FAILED"
+
+
+class StorageCodecError(StorageIntegrityError):
+    """The compressed form is truncated, of another codec, too large, or has bytes to spare."""
+
+    default_code = "CODEC"
+
+
+class StorageInvalidRequestError(StorageError, ValueError):
+    """An argument or option is wrong, or the provider called the request malformed."""
+
+    default_code = "INVALID_REQUEST"
+
+
+class StorageInvalidKeyError(StorageInvalidRequestError):
+    """The key or prefix cannot name an object; found before anything was sent."""
+
+    default_code = "INVALID_KEY"
+
+
+class StorageConfigurationError(StorageError, ValueError):
+    """A setting is missing, contradictory or unknown; the message names it."""
+
+    default_code = "CONFIGURATION"
+
+
+class StorageUnsupportedError(StorageError):
+    """The provider cannot do this; nothing was sent."""
+
+    default_code = "UNSUPPORTED"
+
+
+class StorageQuorumError(StorageError):
+    """Fewer members than required hold the write; the message lists each member's outcome."""
+
+    default_code = "QUORUM_NOT_MET"
+    default_retryable = True

@@ -1,0 +1,1 @@
+"""Public URLs, and later the CDN signers."""

@@ -1,0 +1,314 @@
+"""Frozen values that users see: results, items, links, secrets, and the options of a store.
+
+Nothing here does I/O. Sizes are bytes, durations seconds (except `HealthCheckResult.latency`, in
+milliseconds as in the original), digests 32 raw bytes of SHA-256, times timezone-aware UTC.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
+
+from credstore.errors import StorageInvalidRequestError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Iterable
+    from os import PathLike
+    from typing import IO
+
+Codec = Literal["gzip", "zstd"]
+Method = Literal["GET", "PUT", "HEAD", "DELETE"]
+Progress = Callable[[int, "int | None"], None]
+"""Called with (bytes done, total bytes or None), in order, from the event loop."""
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Secret:
+    """A string that shows itself only to `reveal()`: not in repr, str, format, pickle or logs."""
+
+    __slots__ = ("__value",)
+
+    def __init__(self, value: str) -> None:
+        self.__value = value
+
+    def reveal(self) -> str:
+        """The secret itself; keep it out of locals that outlive the call."""
+        return self.__value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return "Secret(***)"
+
+    def __bool__(self) -> bool:
+        return bool(self.__value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.__value.encode(), other.reveal().encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self.__value))
+
+    def __reduce__(self) -> NoReturn:
+        message = "a Secret is never pickled or copied"
+        raise TypeError(message)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+
+class SignedUrl(str):
+    """A temporary link: a `str` to hand out whose repr hides the part that grants access.
+
+    Attributes:
+        method: The one HTTP method it works for.
+        headers: Headers the holder must send verbatim; empty for an ordinary GET link.
+        expires_at: When it stops working, UTC; never later than the credentials that signed it.
+    """
+
+    __slots__ = ("expires_at", "headers", "method")
+    method: Method
+    headers: Mapping[str, str]
+    expires_at: datetime
+
+    def __new__(
+        cls, url: str, *, method: Method, expires_at: datetime, headers: Mapping[str, str] = NOTHING
+    ) -> Self:
+        """Wrap a complete, percent-encoded URL."""
+        self = super().__new__(cls, url)
+        self.method = method
+        self.headers = MappingProxyType(dict(headers))
+        self.expires_at = expires_at
+        return self
+
+    def __repr__(self) -> str:
+        shown = self.partition("?")[0]
+        return f"SignedUrl({shown}?***, method={self.method}, expires_at={self.expires_at.isoformat()})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a SignedUrl is never pickled; use str.__str__(url) where that is meant"
+        raise TypeError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class KmsKey:
+    """Server-side encryption with a key of the provider's key service (SSE-KMS).
+
+    Attributes:
+        key_id: Id, ARN or alias of the key; None for the account's default key.
+    """
+
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerKey:
+    """Server-side encryption with a key you keep (SSE-C); needed again for every read.
+
+    Attributes:
+        key: 32 bytes. Losing it loses the object.
+    """
+
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.key) != 32:  # noqa: PLR2004 - AES-256
+            message = f"a customer-provided key has 32 bytes, this one {len(self.key)}"
+            raise StorageInvalidRequestError(message)
+
+    def __reduce__(self) -> NoReturn:
+        message = "a CustomerKey is never pickled"
+        raise TypeError(message)
+
+
+ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
+Storable: TypeAlias = (
+    "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
+)
+
+
+class StoreOptions(TypedDict, total=False):
+    """Options of `StorageProvider.store`; what a provider cannot honour is refused, never ignored.
+
+    Keys:
+        content_type: MIME type a reader of the plain bytes should see; `application/json`.
+        cache_control: `public, max-age=31536000, immutable` unless given.
+        content_disposition: As a browser should treat a link, RFC 6266.
+        content_language: RFC 5646 tags.
+        metadata: User metadata; names are HTTP tokens (lower-cased), values text without control
+            characters; names of credstore's own (`x-compression`, `x-original-size`,
+            `credstore-*`) are refused.
+        tags: Up to 10 pairs, where the provider has object tags.
+        storage_class: One of `provider.capabilities.storage_classes`.
+        compress: True means gzip, which links can show to any browser; "zstd" is smaller and
+            faster and stored opaque. False stores the bytes as they are.
+        encryption: True (AES256 where the provider has the header), False, a `KmsKey` or a
+            `CustomerKey`.
+        if_absent: Refuse to replace an object.
+        if_match: Replace only the version with this etag.
+        timeout: Seconds for the whole call, in place of the configured one.
+        progress: Called with (bytes sent, total or None).
+        driver_options: Options of one cloud, `{"s3": S3PutOptions(...)}`.
+    """
+
+    content_type: str
+    cache_control: str
+    content_disposition: str
+    content_language: str
+    metadata: Mapping[str, str]
+    tags: Mapping[str, str]
+    storage_class: str
+    compress: bool | Codec
+    encryption: bool | ServerEncryption
+    if_absent: bool
+    if_match: str
+    timeout: float
+    progress: Progress
+    driver_options: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageResult:
+    """What `store`, `copy` and `move` report of the object as it now is.
+
+    Attributes:
+        key: The object's key.
+        url: Public URL: on the CDN when one is configured, else the provider's form.
+        etag: The provider's entity tag, verbatim without quotes; not a digest of the content.
+        version_id: Where the bucket keeps versions, else None.
+        size: Stored bytes.
+        timestamp: When the provider answered, UTC.
+        provider: Label of the provider.
+        plain_size: Bytes given, before compression.
+        digest: SHA-256 of the stored bytes, or None for a copy of an object without one.
+        content_type: As stored.
+        compression: "gzip", "zstd" or None.
+        encryption: "AES256", "aws:kms", "SSE-C" or None, as the provider reports it.
+        served_by: Label of the member that holds it; equals `provider` for a single store.
+        degraded: True where a composite store could not reach all members it should have.
+        replicas: Labels of all members that hold it.
+    """
+
+    key: str
+    url: str
+    etag: str | None
+    version_id: str | None
+    size: int
+    timestamp: datetime
+    provider: str
+    plain_size: int
+    digest: bytes | None
+    content_type: str | None = None
+    compression: Codec | None = None
+    encryption: str | None = None
+    served_by: str = ""
+    degraded: bool = False
+    replicas: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageItem:
+    """One object as `get_metadata` or a listing sees it; a listing leaves the starred ones None.
+
+    Attributes:
+        key: The object's key.
+        size: Stored bytes.
+        last_modified: UTC, or None where the provider did not say.
+        etag: The provider's entity tag without quotes, or None.
+        storage_class: As the provider names it, or None.
+        metadata: * The user's metadata.
+        content_type: * MIME type of the plain bytes.
+        content_encoding: * As stored.
+        cache_control: * As stored.
+        content_disposition: * As stored.
+        content_language: * As stored.
+        plain_size: * Bytes before compression; None also where an object does not tell.
+        compression: * "gzip", "zstd" or None.
+        encryption: * "AES256", "aws:kms", "SSE-C" or None.
+        digest: * SHA-256 of the stored bytes, where it was recorded.
+        version_id: Where the bucket keeps versions.
+        served_by: Label of the member that answered.
+        degraded: True where a member that should have answered did not.
+    """
+
+    key: str
+    size: int
+    last_modified: datetime | None
+    etag: str | None
+    storage_class: str | None = None
+    metadata: Mapping[str, str] | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    cache_control: str | None = None
+    content_disposition: str | None = None
+    content_language: str | None = None
+    plain_size: int | None = None
+    compression: Codec | None = None
+    encryption: str | None = None
+    digest: bytes | None = None
+    version_id: str | None = None
+    served_by: str = ""
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageStats:
+    """Exact totals of a prefix at the time of the listing.
+
+    Attributes:
+        total_objects: Number of objects.
+        total_size: Stored bytes.
+        provider: Label of the provider.
+        region: Region, or None where there is none.
+        last_updated: When the listing ended, UTC.
+    """
+
+    total_objects: int
+    total_size: int
+    provider: str
+    region: str | None
+    last_updated: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheckResult:
+    """The outcome of one cheap, bounded request.
+
+    Attributes:
+        healthy: Whether the store answered as it should.
+        provider: Label of the provider.
+        latency: Milliseconds from call to answer, as in the original.
+        errors: What went wrong, one text per member; empty when healthy.
+        timestamp: When it was measured, UTC.
+    """
+
+    healthy: bool
+    provider: str
+    latency: float
+    errors: tuple[str, ...]
+    timestamp: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchDeleteResult:
+    """The outcome of `batch_delete`: each input key is in exactly one of `deleted` and `failed`.
+
+    Attributes:
+        deleted: Keys that do not exist any more, in input order, without repeats.
+        failed: The error of each other key; `.applied == "maybe"` where the outcome is unknown.
+    """
+
+    deleted: tuple[str, ...]
+    failed: Mapping[str, Exception] = field(default_factory=lambda: cast("Mapping[str, Exception]", NOTHING))

@@ -1,0 +1,1 @@
+"""Bytes to stored bytes and back: pure, incremental, bounded."""

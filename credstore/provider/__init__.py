@@ -1,0 +1,1 @@
+"""`StorageProvider`: the verbs users hold, over any driver."""

@@ -1,0 +1,187 @@
+"""`ObjectReader`, the one stream of an object's bytes.
+
+Rules of this file: a reader never ends normally unless it gave exactly the promised number of bytes
+and, where a digest is known, exactly the bytes it names (P21). It raises instead, whoever serves
+the bytes, so every driver and every strategy gets the check without writing it. Always close a
+reader (`async with`); an unread body otherwise holds its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
+
+from credstore.errors import StorageIntegrityError, StorageInvalidRequestError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+I = TypeVar("I")  # noqa: E741 - the info a driver (ObjectInfo) or a provider (StorageItem) knows
+LOOP_BUDGET = 512 * 1024
+"""Bytes of hashing or compressing that cost under half a millisecond; more goes to a thread."""
+
+
+class Hash(Protocol):
+    """What hashlib gives."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in more bytes."""
+        ...
+
+    def digest(self) -> bytes:
+        """The digest of all bytes so far."""
+        ...
+
+
+async def hash_into(digest: Hash, data: bytes) -> None:
+    """Feed `data` to `digest`, in a thread when it would hold the event loop too long."""
+    if len(data) > LOOP_BUDGET:
+        await asyncio.to_thread(digest.update, data)
+    else:
+        digest.update(data)
+
+
+async def sha256(data: bytes) -> bytes:
+    """SHA-256 of `data` (32 bytes), off the event loop when `data` is large."""
+    digest = hashlib.sha256()
+    await hash_into(digest, data)
+    return digest.digest()
+
+
+class ObjectReader(Generic[I]):
+    """An async iterator of `bytes` that checks what it gives.
+
+    Attributes:
+        info: What is known of the object.
+        length: Bytes this reader will give, or None where only the end tells.
+    """
+
+    __slots__ = ("_chunks", "_close", "_closed", "_digest", "_done", "_expected", "_failed", "info", "length")
+
+    def __init__(
+        self,
+        info: I,
+        chunks: AsyncIterator[bytes],
+        *,
+        length: int | None,
+        digest: bytes | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """Wrap the bytes of one answer.
+
+        Args:
+            info: What is known of the object.
+            chunks: The bytes, in order; closed with the reader if it is a generator.
+            length: Exact number of bytes to expect, or None.
+            digest: SHA-256 of all of them (32 bytes), or None, as for a range.
+            close: Gives back what the chunks hold; called exactly once, also after an error.
+        """
+        self.info = info
+        self.length = length
+        self._chunks = chunks
+        generator = isinstance(chunks, AsyncGenerator)
+        self._generator = cast("AsyncGenerator[bytes, None]", chunks) if generator else None
+        self._expected = digest
+        self._digest = hashlib.sha256() if digest is not None else None
+        self._close = close
+        self._done = 0
+        self._closed = False
+        self._failed = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed:
+            if self._failed:
+                message = "this reader has failed; what it gave before is incomplete"
+                raise StorageIntegrityError(message, code="TRUNCATED", retryable=True)
+            raise StopAsyncIteration
+        try:
+            chunk = await anext(self._chunks, None)
+            while chunk == b"":
+                chunk = await anext(self._chunks, None)
+            if chunk is not None:
+                self._done += len(chunk)
+                if self.length is not None and self._done > self.length:
+                    self._refuse(f"more than the {self.length} bytes it should have", "TOO_LONG")
+                if self._digest is not None:
+                    await hash_into(self._digest, chunk)
+                return chunk
+            self._check_end()
+        except BaseException:
+            self._failed = True
+            await self.aclose()
+            raise
+        await self.aclose()
+        raise StopAsyncIteration
+
+    def _check_end(self) -> None:
+        if self.length is not None and self._done != self.length:
+            self._refuse(f"{self._done} of {self.length} bytes", "TRUNCATED")
+        if (
+            self._digest is not None
+            and self._expected is not None
+            and not hmac.compare_digest(self._digest.digest(), self._expected)
+        ):
+            self._refuse("bytes that do not match the recorded SHA-256", "DIGEST_MISMATCH")
+
+    def _refuse(self, what: str, code: str) -> None:
+        message = f"the object came back as {what}; nothing of it should be used"
+        raise StorageIntegrityError(message, code=code, retryable=code == "TRUNCATED")
+
+    async def read(self, max_size: int | None = None) -> bytes:
+        """All remaining bytes, checked; closes the reader.
+
+        Args:
+            max_size: Most bytes to accept, or None for any number.
+
+        Raises:
+            StorageIntegrityError: Length or digest do not match.
+            StorageInvalidRequestError: There are more than `max_size` bytes.
+        """
+        if max_size is not None and self.length is not None and self.length > max_size:
+            await self.aclose()
+            raise _too_large(self.length, max_size)
+        parts: list[bytes] = []
+        size = 0
+        async with self:
+            async for chunk in self:
+                parts.append(chunk)
+                size += len(chunk)
+                if max_size is not None and size > max_size:
+                    raise _too_large(size, max_size)
+        if len(parts) == 1:
+            return parts[0]
+        return b"".join(parts)
+
+    async def aclose(self) -> None:
+        """Give back the connection or file; safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._generator is not None:
+                await self._generator.aclose()
+        finally:
+            if self._close is not None:
+                await self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
+    message = (
+        f"the object has at least {size} bytes, more than the {max_size} that may be read at once; "
+        "stream it with open() or raise max_size"
+    )
+    return StorageInvalidRequestError(message, code="TOO_LARGE")

@@ -1,0 +1,1 @@
+"""Drivers over drivers: whether, where and when, never which bytes."""

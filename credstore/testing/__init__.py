@@ -1,0 +1,1 @@
+"""Conformance checks and helpers for drivers, for third parties too."""

@@ -1,0 +1,1 @@
+"""One wire request, whatever the cloud: HTTP, signing, retries."""

@@ -1,0 +1,1 @@
+"""Users code, read by type checkers and never run."""
