@@ -59,7 +59,18 @@ class ObjectReader(Generic[I]):
         length: Bytes this reader will give, or None where only the end tells.
     """
 
-    __slots__ = ("_chunks", "_close", "_closed", "_digest", "_done", "_expected", "_failed", "info", "length")
+    __slots__ = (
+        "_chunks",
+        "_close",
+        "_closed",
+        "_digest",
+        "_done",
+        "_expected",
+        "_failed",
+        "_generator",
+        "info",
+        "length",
+    )
 
     def __init__(
         self,
