@@ -1,0 +1,244 @@
+"""gzip and zstd, bounded in both directions and exact at the end.
+
+Rules of this file: no I/O and no threads. Decoding never trusts a declared size (P19), accepts
+exactly one gzip member or one zstd frame, and is complete only when that frame has ended and
+nothing follows (0.5, K08, K09). Contexts are reused through a free list; taking one out is a single
+`list.pop`, so callers in several threads never share one.
+
+Sources: RFC 1952 (gzip), RFC 8878 (zstd).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import NoReturn, Protocol
+
+import zstandard
+
+from credstore.errors import StorageCodecError
+from credstore.model import Codec
+
+GZIP_LEVEL = 6
+ZSTD_LEVEL = 3
+GZIP_WINDOW = 31
+"""zlib's wbits for a 32 KiB window in a gzip wrapper."""
+ZSTD_WINDOW = 8 * 1024 * 1024
+"""Largest window to accept; RFC 8878 §3.1.1.1.2 recommends decoders to support exactly this."""
+ZSTD_SLICE = 1024
+"""Input bytes for one decoder step: a block of 4 bytes can make 128 KiB, so a step stays below 32 MiB."""
+PIECE = 256 * 1024
+"""Most bytes of one decoded piece of gzip."""
+FREE = 8
+"""Contexts kept for reuse."""
+
+_compressors: list[zstandard.ZstdCompressor] = []
+_decompressors: list[zstandard.ZstdDecompressor] = []
+
+
+class Encoder(Protocol):
+    """Plain bytes in, encoded bytes out."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Encode more; may return nothing yet."""
+        ...
+
+    def finish(self) -> bytes:
+        """The rest, with the end mark."""
+        ...
+
+
+class Decoder(Protocol):
+    """Encoded bytes in, plain bytes out, in pieces of bounded size."""
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decode more, piece by piece.
+
+        Raises:
+            StorageCodecError: The bytes are not of this codec, or go on after its end.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Check that the encoded form is complete.
+
+        Raises:
+            StorageCodecError: It is cut off.
+        """
+        ...
+
+
+class _GzipEncoder:
+    def __init__(self) -> None:
+        self._stream = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+
+    def feed(self, data: bytes) -> bytes:
+        return self._stream.compress(data)
+
+    def finish(self) -> bytes:
+        return self._stream.flush()
+
+
+class _ZstdEncoder:
+    def __init__(self) -> None:
+        # An own context: one in the free list could be taken by a one-shot call meanwhile.
+        self._stream = _new_compressor().compressobj()
+
+    def feed(self, data: bytes) -> bytes:
+        return self._stream.compress(data)
+
+    def finish(self) -> bytes:
+        return self._stream.flush()
+
+
+class _GzipDecoder:
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(GZIP_WINDOW)
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        if self._stream.eof and data:
+            _trailing("gzip")
+        while data:
+            try:
+                piece = self._stream.decompress(data, PIECE)
+            except zlib.error:
+                _corrupt("gzip")
+            if piece:
+                yield piece
+            if self._stream.unused_data:
+                _trailing("gzip")
+            data = self._stream.unconsumed_tail
+
+    def finish(self) -> None:
+        if not self._stream.eof:
+            _truncated("gzip")
+
+
+class _ZstdDecoder:
+    def __init__(self) -> None:
+        self._stream = _new_decompressor().decompressobj()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        view = memoryview(data)
+        for start in range(0, len(view), ZSTD_SLICE):
+            if self._stream.eof:
+                _trailing("zstd")
+            try:
+                piece = self._stream.decompress(view[start : start + ZSTD_SLICE])
+            except (zstandard.ZstdError, MemoryError):
+                _corrupt("zstd")
+            if piece:
+                yield piece
+            if self._stream.unused_data:
+                _trailing("zstd")
+
+    def finish(self) -> None:
+        if not self._stream.eof:
+            _truncated("zstd")
+
+
+def encoder(codec: Codec) -> Encoder:
+    """An incremental encoder; its output depends on nothing but the bytes fed."""
+    return _GzipEncoder() if codec == "gzip" else _ZstdEncoder()
+
+
+def decoder(codec: Codec) -> Decoder:
+    """An incremental decoder of exactly one member or frame."""
+    return _GzipDecoder() if codec == "gzip" else _ZstdDecoder()
+
+
+def encode(codec: Codec, data: bytes) -> bytes:
+    """Encode all of `data`; the same input always gives the same bytes."""
+    if codec == "gzip":
+        return zlib.compress(data, GZIP_LEVEL, GZIP_WINDOW)
+    try:
+        context = _compressors.pop()
+    except IndexError:
+        context = _new_compressor()
+    encoded = context.compress(data)
+    if len(_compressors) < FREE:
+        _compressors.append(context)
+    return encoded
+
+
+def decode(codec: Codec, data: bytes, *, max_size: int) -> bytes:
+    """Decode all of `data` at once.
+
+    Args:
+        codec: What it was encoded with.
+        data: One complete member or frame.
+        max_size: Most plain bytes to produce.
+
+    Raises:
+        StorageCodecError: Not of this codec, cut off, followed by more, or larger than `max_size`.
+    """
+    if codec == "zstd":
+        declared = _declared_size(data)
+        if declared is not None:
+            return _decode_sized_zstd(data, declared, max_size)
+    stream = decoder(codec)
+    pieces: list[bytes] = []
+    size = 0
+    for piece in stream.feed(data):
+        size += len(piece)
+        if size > max_size:
+            raise too_large(max_size)
+        pieces.append(piece)
+    stream.finish()
+    return b"".join(pieces)
+
+
+def too_large(max_size: int) -> StorageCodecError:
+    """The error for an object that decodes to more than it may."""
+    return StorageCodecError(
+        f"the object decompresses to more than {max_size} bytes, the most it declares or you allow; "
+        "nothing of it was kept",
+        code="TOO_LARGE",
+    )
+
+
+def _decode_sized_zstd(data: bytes, declared: int, max_size: int) -> bytes:
+    if declared > max_size:
+        raise too_large(max_size)
+    try:
+        context = _decompressors.pop()
+    except IndexError:
+        context = _new_decompressor()
+    try:
+        # The frame's own size was checked, so this allocates no more than max_size.
+        plain = context.decompress(data, max_output_size=max_size, allow_extra_data=False)
+    except (zstandard.ZstdError, MemoryError):
+        _corrupt("zstd", "cut off, followed by other bytes or damaged")
+    if len(plain) != declared:
+        _truncated("zstd")
+    if len(_decompressors) < FREE:
+        _decompressors.append(context)
+    return plain
+
+
+def _declared_size(data: bytes) -> int | None:
+    try:
+        size = zstandard.frame_content_size(data)
+    except zstandard.ZstdError:
+        _corrupt("zstd")
+    return size if size > 0 else None
+
+
+def _new_compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
+
+
+def _new_decompressor() -> zstandard.ZstdDecompressor:
+    return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
+
+
+def _corrupt(codec: Codec, how: str = "damaged, or of another codec") -> NoReturn:
+    raise StorageCodecError(f"the object is marked {codec} but its bytes are {how}", code="CORRUPT") from None
+
+
+def _truncated(codec: Codec) -> NoReturn:
+    raise StorageCodecError(f"the object's {codec} data is cut off before its end", code="TRUNCATED")
+
+
+def _trailing(codec: Codec) -> NoReturn:
+    raise StorageCodecError(f"the object has bytes after the end of its {codec} data", code="TRAILING_DATA")

@@ -1,0 +1,183 @@
+"""The fixed order between the caller's bytes and the stored bytes, and the marks that undo it.
+
+Rules of this file: pure. What an object was made with is told by credstore's own metadata, never by
+a response header, which a CDN may rewrite; the one exception is an object no credstore wrote, whose
+stored Content-Encoding is all there is.
+
+Formats (providers.md §6): gzip keeps the content type and carries `Content-Encoding: gzip`, so any
+browser can open a link; zstd is opaque: no Content-Encoding, type `application/zstd`, the plain
+type in `credstore-content-type`. Both carry `x-compression` and, where it is known before the first
+byte, `x-original-size`, as the original design does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import get_args
+
+from credstore.errors import StorageCodecError, StorageIntegrityError
+from credstore.model import Codec
+from credstore.pipeline import codec as codecs
+
+COMPRESSION = "x-compression"
+ORIGINAL_SIZE = "x-original-size"
+CONTENT_TYPE = "credstore-content-type"
+CODECS: tuple[Codec, ...] = get_args(Codec)
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What is stored beside the bytes so that a reader can undo the pipeline.
+
+    Attributes:
+        content_type: For the stored object.
+        content_encoding: For the stored object, or None.
+        system: Metadata of credstore's own.
+    """
+
+    content_type: str
+    content_encoding: str | None = None
+    system: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the stored bytes of one object become plain.
+
+    Attributes:
+        codec: What to decode with, or None.
+        plain_size: Bytes to expect, or None where the object does not tell.
+        content_type: Of the plain bytes, or None.
+        opaque: Nothing that fetches the stored bytes by a link can show them.
+    """
+
+    codec: Codec | None
+    plain_size: int | None
+    content_type: str | None
+    opaque: bool
+
+
+def marks(codec: Codec | None, content_type: str, plain_size: int | None) -> Marks:
+    """What to store beside bytes encoded with `codec`.
+
+    Args:
+        codec: Or None for bytes as given.
+        content_type: Of the plain bytes.
+        plain_size: In bytes, or None if it is not known before the first byte is stored.
+    """
+    if codec is None:
+        return Marks(content_type)
+    system: dict[str, str] = {COMPRESSION: codec}
+    if plain_size is not None:
+        system[ORIGINAL_SIZE] = str(plain_size)
+    if codec == "gzip":
+        return Marks(content_type, "gzip", system)
+    return Marks("application/zstd", None, {**system, CONTENT_TYPE: content_type})
+
+
+def recipe(
+    system: Mapping[str, str],
+    *,
+    content_type: str | None,
+    content_encoding: str | None,
+    stored_size: int,
+    foreign: bool,
+) -> Recipe:
+    """Read the marks of a stored object.
+
+    Args:
+        system: credstore's own metadata of the object.
+        content_type: As stored.
+        content_encoding: As stored.
+        stored_size: In bytes.
+        foreign: No credstore wrote it (it has no write-id).
+
+    Raises:
+        StorageCodecError: It was made with a codec this version does not know; `decode=False` on a
+            read gives the stored bytes.
+    """
+    name = system.get(COMPRESSION)
+    if name is None and foreign and content_encoding == "gzip":
+        return Recipe("gzip", None, content_type, opaque=False)
+    if name is None or name == "none":
+        return Recipe(None, stored_size, content_type, opaque=False)
+    for codec in CODECS:
+        if name == codec:
+            plain_type = system.get(CONTENT_TYPE, content_type)
+            return Recipe(codec, _size(system.get(ORIGINAL_SIZE)), plain_type, opaque=codec != "gzip")
+    raise StorageCodecError(
+        f"the object is compressed with {name!r}, which this version cannot decode; "
+        "read it with decode=False to get the stored bytes",
+        code="UNKNOWN_CODEC",
+    )
+
+
+def _size(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 15 else None  # noqa: PLR2004 - below 2**53
+
+
+class Decoding:
+    """The stored bytes of one object, decoded piece by piece, never more than declared or allowed."""
+
+    def __init__(self, codec: Codec, plain_size: int | None, max_size: int | None) -> None:
+        """Start.
+
+        Args:
+            codec: From the object's recipe.
+            plain_size: From the object's recipe; checked.
+            max_size: Most plain bytes to give, or None.
+        """
+        self._decoder = codecs.decoder(codec)
+        self._plain_size = plain_size
+        limits = [limit for limit in (plain_size, max_size) if limit is not None]
+        self._limit = min(limits) if limits else None
+        self._done = 0
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Decode more, piece by piece.
+
+        Raises:
+            StorageCodecError: Damaged, trailing bytes, or more than it may be.
+        """
+        for piece in self._decoder.feed(data):
+            self._done += len(piece)
+            if self._limit is not None and self._done > self._limit:
+                raise codecs.too_large(self._limit)
+            yield piece
+
+    def finish(self) -> None:
+        """Check the end.
+
+        Raises:
+            StorageCodecError: Cut off.
+            StorageIntegrityError: Fewer bytes than the object declares.
+        """
+        self._decoder.finish()
+        _check_size(self._done, self._plain_size)
+
+
+def decode(found: Recipe, stored: bytes, *, max_size: int) -> bytes:
+    """The plain bytes of a whole stored object.
+
+    Args:
+        found: From `recipe`.
+        stored: All stored bytes, already verified.
+        max_size: Most plain bytes to make.
+
+    Raises:
+        StorageCodecError: Damaged, cut off, trailing bytes, or more than it may be.
+        StorageIntegrityError: Not as many bytes as the object declares.
+    """
+    if found.codec is None:
+        return stored
+    limit = max_size if found.plain_size is None else min(max_size, found.plain_size)
+    plain = codecs.decode(found.codec, stored, max_size=limit)
+    _check_size(len(plain), found.plain_size)
+    return plain
+
+
+def _check_size(size: int, declared: int | None) -> None:
+    if declared is not None and size != declared:
+        message = f"the object decompresses to {size} bytes but declares {declared}"
+        raise StorageIntegrityError(message, code="SIZE_MISMATCH")
