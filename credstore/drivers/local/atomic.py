@@ -1,0 +1,288 @@
+"""System calls with the care they need: directories without links, whole writes, one fsync.
+
+Rules of this file: every path is one name below a directory that is held open, so no symbolic link
+is ever followed and nothing outside the root is reached (P26). A file whose fsync failed is never
+fsynced again and never published (P3): the kernel reports a lost write only once.
+Source: Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import stat
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Self
+
+from credstore.errors import StorageUnavailableError
+
+CLOEXEC = os.O_CLOEXEC
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | CLOEXEC
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | CLOEXEC
+"""O_NONBLOCK: opening a planted FIFO must not wait for its writer."""
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | CLOEXEC
+ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG})
+"""What opening says where no object can be: nothing, a link, a socket, or a file as directory."""
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+_CLOCK_STEPS = (0, 1, 1_000, 1_000_000, 2_000_000_000)
+"""Nanoseconds to add until a file's time differs; file systems keep 1 ns to 2 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What tells one version of a file from another without reading it."""
+
+    size: int
+    mtime: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Token:
+        """The token of a file's status."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+
+    @property
+    def etag(self) -> str:
+        """The entity tag; the same from a listing as from the open file."""
+        return f"{self.mtime:x}-{self.size:x}-{self.inode:x}"
+
+    @property
+    def label(self) -> str:
+        """What names the attributes of this version; survives a copy that keeps times."""
+        return f"{self.size:x}-{self.mtime:x}"
+
+
+class Syncer:
+    """Makes writes durable, or refuses all further writes once that failed."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self.enabled = enabled
+        self.failed = False
+
+    def sync(self, fd: int) -> None:
+        """Flush one file or directory; after a failure `check` raises until the store is reopened."""
+        if not self.enabled:
+            return
+        try:
+            os.fsync(fd)
+        except OSError:
+            self.failed = True
+            raise
+
+    def check(self) -> None:
+        """Refuse to write after a failed flush.
+
+        Raises:
+            StorageUnavailableError: Code "WRITES_DISABLED".
+        """
+        if self.failed:
+            text = (
+                "the disk failed to keep an earlier write; check it, then open the store again before writing"
+            )
+            raise StorageUnavailableError(text, code="WRITES_DISABLED", retryable=False)
+
+
+class Directories:
+    """The directories from the root to one place, all held open; close with `with`."""
+
+    __slots__ = ("fds", "names")
+
+    def __init__(self, root: int) -> None:
+        self.fds = [os.dup(root)]
+        self.names: list[str] = []
+
+    @classmethod
+    def open(cls, root: int, names: tuple[str, ...], *, make: bool = False, mode: int = 0o777) -> Self:
+        """Walk down from `root`, making what is missing if `make`; OSError where that is impossible."""
+        self = cls(root)
+        try:
+            for name in names:
+                self._descend(name, make=make, mode=mode)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _descend(self, name: str, *, make: bool, mode: int) -> None:
+        try:
+            fd = os.open(name, DIRECTORY, dir_fd=self.last)
+        except FileNotFoundError:
+            if not make:
+                raise
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, mode, dir_fd=self.last)
+            fd = os.open(name, DIRECTORY, dir_fd=self.last)
+        self.fds.append(fd)
+        self.names.append(name)
+
+    @property
+    def last(self) -> int:
+        """The innermost directory."""
+        return self.fds[-1]
+
+    def sync(self, syncer: Syncer) -> None:
+        """Make the entries of all of them durable, innermost first.
+
+        All, not only those just made: one that another process made a moment ago may not be
+        durable yet. An unchanged directory costs microseconds.
+        """
+        for fd in reversed(self.fds):
+            syncer.sync(fd)
+
+    def prune(self) -> None:
+        """Remove those that are empty now, from the innermost up, sparing the root."""
+        for parent, name in zip(reversed(self.fds[:-1]), reversed(self.names), strict=True):
+            try:
+                os.rmdir(name, dir_fd=parent)
+            except OSError:
+                return
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        while self.fds:
+            os.close(self.fds.pop())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Temporary:
+    """A file being written where no reader looks; a lock on it shows that its writer lives."""
+
+    __slots__ = ("_directory", "_syncer", "fd", "name")
+
+    def __init__(self, directory: int, syncer: Syncer) -> None:
+        self._directory = directory
+        self._syncer = syncer
+        while True:
+            self.name = secrets.token_hex(16)
+            self.fd = os.open(self.name, CREATE, 0o666, dir_fd=directory)
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(self.fd).st_nlink:
+                    return
+            except BlockingIOError:
+                pass  # a reaper looks at it between our open and our lock, and is removing it
+            except BaseException:
+                self.discard()
+                raise
+            os.close(self.fd)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`."""
+        write_all(self.fd, data)
+
+    def settle(self, step: int = 0) -> Token:
+        """Give the file a time of its own and flush it; `step` counts the times already taken."""
+        now = os.fstat(self.fd).st_mtime_ns if step else time.time_ns()
+        later = now + _CLOCK_STEPS[min(step, len(_CLOCK_STEPS) - 1)]
+        os.utime(self.fd, ns=(later, later))
+        self._syncer.sync(self.fd)
+        return Token.of(os.fstat(self.fd))
+
+    def rename(self, directory: int, name: str) -> None:
+        """Publish the file as `name`, replacing what is there."""
+        os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
+
+    def link(self, directory: int, name: str) -> None:
+        """Publish the file as `name` only if nothing is there (FileExistsError)."""
+        try:
+            os.link(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_HARD_LINKS:
+                raise
+            # Without hard links the key's lock alone keeps other writers of ours away.
+            if exists(directory, name):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            self.rename(directory, name)
+
+    def discard(self) -> None:
+        """Remove the temporary name, if it is there still, and let go of the file."""
+        fd, self.fd = self.fd, -1
+        if fd < 0:
+            return
+        # What cannot be removed now is removed when the store is opened next.
+        with contextlib.suppress(OSError):
+            os.unlink(self.name, dir_fd=self._directory)
+        try:
+            os.close(fd)
+        except OSError:
+            # As with fsync, this is how a lost write may be told, and it is told once.
+            self._syncer.failed = True
+
+    def close(self) -> None:
+        """As `discard`."""
+        self.discard()
+
+
+def reap(directory: int) -> None:
+    """Remove the temporary files whose writers are dead; a living writer holds the file's lock."""
+    for name in os.listdir(directory):
+        with contextlib.suppress(OSError), opened(os.open(name, READ, dir_fd=directory)) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=directory)
+
+
+@contextlib.contextmanager
+def opened(fd: int) -> Generator[int, None, None]:
+    """Close `fd` at the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def exists(directory: int, name: str) -> bool:
+    """Whether there is anything of this name, links and special files included."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def open_regular(directory: int, name: str) -> tuple[int, os.stat_result] | None:
+    """Open a regular file for reading; None where there is none of that name."""
+    try:
+        fd = os.open(name, READ, dir_fd=directory)
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
+    try:
+        status = os.fstat(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    if stat.S_ISREG(status.st_mode):
+        return fd, status
+    os.close(fd)
+    return None
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of `data` where the file stands; a short write goes on."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def read_all(fd: int, offset: int, length: int) -> bytes:
+    """Up to `length` bytes from `offset` on; fewer only at the end of the file."""
+    parts: list[bytes] = []
+    while length > 0:
+        part = os.pread(fd, length, offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

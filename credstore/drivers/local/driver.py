@@ -1,0 +1,454 @@
+"""`LocalDriver`: the driver contract over plain files, every blocking call in a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import ParamSpec, TypeVar
+
+from credstore.config.clouds import LocalConfig
+from credstore.driver import (
+    READ_ALL,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    Driver,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+)
+from credstore.drivers.local.atomic import Temporary, Token, read_all
+from credstore.drivers.local.attributes import Attributes, file_digest
+from credstore.drivers.local.failures import translate
+from credstore.drivers.local.links import METHODS, check_link, sign_link
+from credstore.drivers.local.listing import walk
+from credstore.drivers.local.objects import Objects, OpenObject
+from credstore.drivers.local.root import Root
+from credstore.drivers.local.streams import (
+    CHUNK,
+    SMALL,
+    batches,
+    check_body,
+    closer,
+    copy_piece,
+    once,
+    read_range,
+)
+from credstore.drivers.local.workers import Workers
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageError,
+    StoragePreconditionFailedError,
+    StorageTimeoutError,
+    StorageUnsupportedError,
+)
+from credstore.reader import ObjectReader
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+
+class LocalDriver(Driver):
+    """Objects as plain files below `config.path`; opened by its first operation.
+
+    Cancellation: after the thread at work has stopped; nothing becomes visible afterwards (P15).
+    """
+
+    def __init__(
+        self,
+        config: LocalConfig,
+        *,
+        public_url: Callable[[str], str],
+        threads: int = 8,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Keep the settings; nothing is touched yet.
+
+        Args:
+            config: The root and how to use it.
+            public_url: The public location of a key.
+            threads: File operations at once.
+            clock: Unix seconds, for links.
+        """
+        self._config = config
+        self._public_url = public_url
+        self._clock = clock
+        self._workers = Workers(threads)
+        self._opening = threading.Lock()
+        self._opened: tuple[Root, Objects] | None = None
+        self._process = os.getpid()
+        self._closed = False
+        self._secret: bytes | None = None
+
+    @property
+    def name(self) -> str:
+        """Always "local"."""
+        return "local"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything conditional is atomic; there are no versions, classes or encryption."""
+        return Capabilities(
+            conditional_create=True,
+            conditional_replace=True,
+            conditional_delete=True,
+            delete_tells_existence=True,
+            durable=self._config.fsync,
+            multipart=False,
+            presign=frozenset({"GET", "HEAD"}),
+            response_overrides=True,
+            tags=True,
+            versions=False,
+            storage_classes=frozenset(),
+            sse_s3=False,
+            sse_s3_implied=False,
+            sse_kms=False,
+            sse_c=False,
+        )
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object, durable on return; see `Driver.put`.
+
+        Raises:
+            StorageIntegrityError: The body is not what `request.digest` names; nothing was stored.
+            StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
+            StorageQuotaExceededError: The disk is full; what was there is intact.
+            StorageAccessDeniedError: The root cannot be written.
+            StorageUnavailableError: Code "WRITES_DISABLED", after a failed fsync (P3).
+        """
+        _refuse(request.encryption, "server-side encryption")
+        _refuse(request.storage_class, "storage classes")
+        _refuse(request.driver_options.get(self.name), "options of its own")
+        data = request.body.data
+        if data is not None:
+            token = await self._run(self._put_bytes, request, data, deadline=request.deadline)
+            if request.progress is not None:
+                request.progress(len(data), len(data))
+            return self._result(request.key, *token)
+        file = await self._run(self._temporary, deadline=request.deadline)
+        try:
+            size, digest = await self._receive(request, file)
+            check_body(request, size, digest)
+            token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
+        finally:
+            await self._workers.run(file.discard)
+        return self._result(request.key, *token)
+
+    def _temporary(self) -> Temporary:
+        return self._objects().temporary()
+
+    def _put_bytes(self, request: PutRequest, data: bytes) -> tuple[Token, str]:
+        digest = hashlib.sha256(data).hexdigest()
+        check_body(request, len(data), digest)
+        with contextlib.closing(self._temporary()) as file:
+            file.write(data)
+            return self._publish(request, file, digest)
+
+    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> tuple[Token, str]:
+        attributes = Attributes(
+            key=request.key,
+            write_id=request.write_id,
+            digest=digest,
+            headers=request.headers,
+            metadata=dict(request.metadata),
+            system=dict(request.system),
+            tags=dict(request.tags),
+        )
+        token = self._objects().publish(file, attributes, request.precondition, request.deadline)
+        return token, digest
+
+    async def _receive(self, request: PutRequest, file: Temporary) -> tuple[int, str]:
+        """Write the body chunk by chunk with bounded memory; its size and SHA-256 in hex."""
+        digest = hashlib.sha256()
+        size = 0
+
+        def take(parts: list[bytes]) -> None:
+            for part in parts:
+                digest.update(part)
+                file.write(part)
+
+        async for parts in batches(request.body.open()):
+            size += sum(map(len, parts))
+            if request.body.length is not None and size > request.body.length:
+                break
+            await self._run(take, parts, deadline=request.deadline)
+            if request.progress is not None:
+                request.progress(size, request.body.length)
+        return size, digest.hexdigest()
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader gives."""
+        _refuse_read(options)
+        opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
+        start, end = read_range(opened.token.size, options)
+        whole = end - start == opened.token.size
+        info = self._info(key, opened.token, opened.attributes)
+        chunks = once(opened.content) if opened.content is not None else self._chunks(opened, start, end)
+        return ObjectReader(
+            info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
+        )
+
+    def _open_and_read(self, key: str, options: ReadOptions) -> OpenObject:
+        opened = self._open(key, options)
+        try:
+            start, end = read_range(opened.token.size, options)
+            if end - start <= SMALL:
+                opened.content = read_all(opened.fd, start, end - start)
+        except BaseException:
+            opened.close()
+            raise
+        if opened.content is not None:
+            opened.close()
+        return opened
+
+    def _open(self, key: str, options: ReadOptions) -> OpenObject:
+        opened = self._objects().open(key)
+        if options.if_match is not None and options.if_match != opened.token.etag:
+            opened.close()
+            raise StoragePreconditionFailedError("the object is another version than the one asked for")
+        return opened
+
+    async def _chunks(self, opened: OpenObject, start: int, end: int) -> AsyncIterator[bytes]:
+        while start < end:
+            chunk = await self._run(read_all, opened.fd, start, min(CHUNK, end - start))
+            if not chunk:
+                return
+            start += len(chunk)
+            yield chunk
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        _refuse_read(options)
+
+        def look() -> tuple[Token, Attributes]:
+            with contextlib.closing(self._open(key, options)) as opened:
+                return opened.token, opened.attributes
+
+        return self._info(key, *await self._run(look, deadline=options.deadline))
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object, durable on return; see `Driver.delete`."""
+        _refuse(version_id, "versions")
+
+        def remove() -> bool:
+            return self._objects().delete(key, if_match=if_match, deadline=deadline)
+
+        return DeleteOutcome(existed=await self._run(remove, deadline=deadline))
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove keys one after the other; see `Driver.delete_many`."""
+        outcomes: dict[str, DeleteOutcome | StorageError] = {}
+        for key in keys:
+            try:
+                outcomes[key] = await self.delete(key, deadline=deadline)
+            except StorageError as error:
+                outcomes[key] = error
+        return outcomes
+
+    async def list(
+        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+    ) -> Page:
+        """One page; the cursor is the last key. See `Driver.list`."""
+
+        def read() -> tuple[list[ObjectInfo], bool]:
+            with contextlib.closing(walk(self._root(), prefix, cursor)) as found:
+                entries = [self._info(each.key, each.token) for each in islice(found, limit)]
+                return entries, next(found, None) is not None
+
+        entries, more = await self._run(read, deadline=deadline)
+        return Page(entries=entries, cursor=entries[-1].key if more else None)
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object inside the store, by reference where the file system can.
+
+        Raises:
+            StorageNotFoundError: The source is gone.
+            StoragePreconditionFailedError: The source, or the destination, is another version.
+            StorageError: As for `put`.
+        """
+        _refuse(request.encryption or request.source_customer_key, "server-side encryption")
+        _refuse(request.source.version_id, "versions")
+        pinned = ReadOptions(if_match=request.source.etag)
+        deadline = request.deadline
+        source = await self._run(self._open, request.source.key, pinned, deadline=deadline)
+        try:
+            file = await self._run(self._temporary, deadline=deadline)
+            try:
+                done = 0
+                while done < source.token.size:
+                    done += await self._run(copy_piece, source, file, done, deadline=deadline)
+                token = await self._run(self._publish_copy, request, source, file, deadline=deadline)
+            finally:
+                await self._workers.run(file.discard)
+        finally:
+            source.close()
+        return self._result(request.destination, *token)
+
+    def _publish_copy(self, request: CopyRequest, source: OpenObject, file: Temporary) -> tuple[Token, str]:
+        if Token.of(os.fstat(source.fd)) != source.token:
+            raise StoragePreconditionFailedError("the source was changed while it was copied")
+        kept = source.attributes
+        digest = kept.digest or file_digest(file.fd)
+        attributes = Attributes(
+            key=request.destination,
+            write_id=request.write_id,
+            digest=digest,
+            headers=kept.headers,
+            metadata=kept.metadata,
+            system=kept.system,
+            tags=kept.tags,
+        )
+        return self._objects().publish(file, attributes, request.precondition, request.deadline), digest
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link that `verify_link` accepts; see `Driver.sign`."""
+        _refuse(request.version_id, "versions")
+        if request.method not in METHODS:
+            raise StorageUnsupportedError(f"a local store has links for GET and HEAD, not {request.method}")
+        secret = await self._run(self._link_secret, deadline=request.deadline)
+        expires = int(self._clock() + request.expires_in)
+        url = sign_link(
+            self._config.link_url,
+            secret,
+            method=request.method,
+            key=request.key,
+            expires=expires,
+            overrides=request.overrides,
+        )
+        return SignedRequest(
+            url=url,
+            method=request.method,
+            expires_at=datetime.fromtimestamp(expires, UTC),
+            served_by=self.name,
+        )
+
+    def verify_link(
+        self, method: str, path: str, query: Mapping[str, str], now: float
+    ) -> tuple[str, dict[str, str]]:
+        """What a request for `link_url` grants; see `VerifiesLinks.verify_link`.
+
+        Raises:
+            StorageAccessDeniedError: Code "LINK_EXPIRED" or "LINK_INVALID".
+        """
+        base = self._config.link_url
+        return check_link(base, self._link_secret(), method=method, path=path, query=query, now=now)
+
+    def _link_secret(self) -> bytes:
+        if self._secret is None:
+            try:
+                self._secret = self._root().link_secret()
+            except OSError as error:
+                raise translate(error) from error
+        return self._secret
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """Prove that the root is there and can be written.
+
+        Raises:
+            StorageConfigurationError: It is missing, replaced, or no directory.
+            StorageAccessDeniedError: It cannot be read or written.
+        """
+        await self._run(lambda: self._root().check(), deadline=deadline)
+
+    async def aclose(self) -> None:
+        """Release the directories and threads; safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            await self._workers.run(opened[0].close)
+        self._workers.close()
+
+    async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
+        """Call `work` in a thread, with the operating system's refusals as ours."""
+        if self._closed or os.getpid() != self._process:
+            what = "closed" if self._closed else "opened by the process this one was forked from"
+            raise StorageConfigurationError(f"the local store was {what}; open a new one", code="CLOSED")
+        if deadline is not None and time.monotonic() >= deadline:
+            raise StorageTimeoutError("the deadline had passed before the disk was asked", applied="no")
+        try:
+            return await self._workers.run(work, *args)
+        except OSError as error:
+            raise translate(error) from error
+
+    def _store(self) -> tuple[Root, Objects]:
+        with self._opening:
+            if self._opened is None:
+                config = self._config
+                root = Root(config.path, create=config.create, fsync=config.fsync)
+                self._opened = root, Objects(root)
+            return self._opened
+
+    def _root(self) -> Root:
+        return self._store()[0]
+
+    def _objects(self) -> Objects:
+        return self._store()[1]
+
+    def _info(self, key: str, token: Token, attributes: Attributes | None = None) -> ObjectInfo:
+        modified = datetime.fromtimestamp(token.mtime / 1e9, UTC)
+        told = ObjectInfo(
+            key=key,
+            size=token.size,
+            etag=token.etag,
+            last_modified=modified,
+            location=self._public_url(key),
+            served_by=self.name,
+        )
+        if attributes is None:
+            return told
+        return ObjectInfo(
+            key=key,
+            size=token.size,
+            etag=token.etag,
+            last_modified=modified,
+            headers=attributes.headers,
+            metadata=attributes.metadata,
+            system=attributes.system,
+            write_id=attributes.write_id,
+            digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
+            location=told.location,
+            served_by=self.name,
+        )
+
+    def _result(self, key: str, token: Token, digest: str) -> PutResult:
+        return PutResult(
+            key=key,
+            size=token.size,
+            etag=token.etag,
+            digest=bytes.fromhex(digest),
+            location=self._public_url(key),
+            served_by=self.name,
+            replicas=(self.name,),
+        )
+
+
+def _refuse(asked: object, what: str) -> None:
+    if asked is not None:
+        raise StorageUnsupportedError(f"a local store has no {what}; nothing was done")
+
+
+def _refuse_read(options: ReadOptions) -> None:
+    _refuse(options.version_id, "versions")
+    _refuse(options.customer_key, "server-side encryption")

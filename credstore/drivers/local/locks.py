@@ -1,0 +1,105 @@
+"""One writer per key, among threads and processes, and the trace a killed writer leaves.
+
+Readers take no lock. A writer locks one of 256 files by the hash of its key and writes the key into
+it until it is done; whoever finds a key there cleans up after a writer that was killed. The kernel
+drops the lock of a dead process by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Generator
+
+from credstore.drivers.local.atomic import ABSENT, opened, read_all
+from credstore.errors import StorageTimeoutError
+
+_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_MAX_KEY = 1024
+_PAUSE = 0.002
+"""Seconds between two looks at a lock that another process holds."""
+
+
+class KeyLocks:
+    """The lock files of one store.
+
+    Attributes:
+        recover: Called with the lock held and the key a killed writer left.
+    """
+
+    def __init__(self, directory: int, recover: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._recover = recover
+        self._threads = [threading.Lock() for _ in range(256)]
+
+    @contextlib.contextmanager
+    def hold(self, key: str, deadline: float | None) -> Generator[None, None, None]:
+        """Be the only writer of `key` until the end of the block.
+
+        Raises:
+            StorageTimeoutError: The deadline came first; nothing was changed.
+        """
+        stripe = hashlib.sha256(key.encode()).digest()[0]
+        timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
+        if not self._threads[stripe].acquire(timeout=timeout):
+            raise _too_late()
+        try:
+            with opened(os.open(f"{stripe:02x}", _FLAGS, 0o666, dir_fd=self._directory)) as fd:
+                _lock(fd, deadline)
+                self._clean(fd)
+                os.pwrite(fd, key.encode(), 0)
+                yield
+                # Not after an error: what it left behind is cleaned up by the next writer.
+                os.ftruncate(fd, 0)
+        finally:
+            self._threads[stripe].release()
+
+    def recover_all(self) -> None:
+        """Clean up after every killed writer; a living one's lock is left alone."""
+        with os.scandir(self._directory) as entries:
+            names = [entry.name for entry in entries]
+        for name in names:
+            try:
+                fd = os.open(
+                    name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._directory
+                )
+            except OSError as error:
+                if error.errno in ABSENT:
+                    continue
+                raise
+            with opened(fd), contextlib.suppress(BlockingIOError):
+                if os.fstat(fd).st_size:
+                    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._clean(fd)
+
+    def _clean(self, fd: int) -> None:
+        left = read_all(fd, 0, _MAX_KEY)
+        if left:
+            with contextlib.suppress(UnicodeDecodeError):
+                self._recover(left.decode())
+            os.ftruncate(fd, 0)
+
+
+def _lock(fd: int, deadline: float | None) -> None:
+    while True:
+        try:
+            if deadline is None:
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            else:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if error.errno not in {errno.EAGAIN, errno.EACCES}:
+                raise
+        if deadline is not None and time.monotonic() >= deadline:
+            raise _too_late()
+        time.sleep(_PAUSE)
+
+
+def _too_late() -> StorageTimeoutError:
+    return StorageTimeoutError("another writer of this key held its lock until the deadline", applied="no")

@@ -1,0 +1,131 @@
+"""Pure: which file holds a key, and which key a file holds.
+
+Rules of this file: no I/O. A key's segments (split at "/") are file names as they are, so files of
+other tools keep their names and ours can be read by them. What a file system cannot hold, or what
+starts with the reserved word, is escaped below names that start with `.credstore`:
+
+- `.credstore-TEXT` is the segment that TEXT spells, with `%xx` for every byte outside `a-z0-9_.-`;
+- `.credstore+TEXT/` is the beginning of a segment too long for one name, continued inside;
+- `.credstore=TEXT` is an object whose own name is taken by a directory (`a` beside `a/b`).
+
+There is exactly one spelling of a segment, so keys never collide; `fold` escapes what a file system
+that ignores case or normalises Unicode would confuse.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+RESERVED = ".credstore"
+CONTROL = RESERVED
+"""The directory of attributes, locks and temporary files."""
+ESCAPED, CONTINUED, ASIDE = (RESERVED + mark for mark in "-+=")
+MAX_NAME = 255
+"""Bytes of one file name on every common file system."""
+MAX_KEY = 1024
+_PIECE = 240 // 3 * 3
+_PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_.-")
+_UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_FOLDABLE = re.compile(r"[^\x20-\x40\x5b-\x7e]")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an object can be: the directories from the root on, and the file's name."""
+
+    directories: tuple[str, ...]
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spelling:
+    """What one directory entry means.
+
+    Attributes:
+        text: The segment, or the beginning of its escaped text where `continued`.
+        aside: The entry is an object beside a directory of its name.
+        continued: The entry is a directory inside which the segment goes on.
+    """
+
+    text: str
+    aside: bool = False
+    continued: bool = False
+
+
+def primary(key: str, *, fold: bool = False) -> Place:
+    """The file where the object `key` is unless a directory has that name."""
+    *parents, last = key.split("/")
+    path = [name for segment in parents for name in _names(segment, fold=fold)]
+    *more, name = _names(last, fold=fold)
+    return Place((*path, *more), name)
+
+
+def aside(key: str, *, fold: bool = False) -> Place:
+    """The file where the object `key` is if its primary name is taken by something else."""
+    *parents, last = key.split("/")
+    path = [name for segment in parents for name in _names(segment, fold=fold)]
+    *more, name = _escape(last, ASIDE)
+    return Place((*path, *more), name)
+
+
+def directory(segments: list[str], *, fold: bool = False) -> tuple[str, ...]:
+    """The directory below which all keys that begin with these segments are."""
+    return tuple(name for segment in segments for name in _names(segment, fold=fold))
+
+
+def _names(segment: str, *, fold: bool) -> tuple[str, ...]:
+    return (segment,) if _is_plain(segment, fold=fold) else _escape(segment, ESCAPED)
+
+
+def _is_plain(segment: str, *, fold: bool) -> bool:
+    return (
+        segment not in {"", ".", ".."}
+        and not segment.lower().startswith(RESERVED)
+        and len(segment.encode()) <= MAX_NAME
+        and not (fold and (_FOLDABLE.search(segment) is not None or segment.endswith((".", " "))))
+    )
+
+
+def _escape(segment: str, last: str) -> tuple[str, ...]:
+    atoms = [chr(byte) if byte in _PLAIN_BYTES else f"%{byte:02x}" for byte in segment.encode()]
+    pieces: list[str] = [""]
+    for atom in atoms:
+        if len(pieces[-1]) + len(atom) > _PIECE:
+            pieces.append("")
+        pieces[-1] += atom
+    return (*(CONTINUED + piece for piece in pieces[:-1]), last + pieces[-1])
+
+
+def parse(name: str, begun: str = "", *, fold: bool = False) -> Spelling | None:
+    """What the directory entry `name` means; None where it is no part of any key.
+
+    Args:
+        name: The entry, as `os.fsdecode` gives it.
+        begun: Escaped text of the continued directories it is in, joined.
+        fold: As given when the names were made.
+    """
+    if _UNFIT.search(name) or len(name) < 1:
+        return None
+    if name.startswith(CONTINUED):
+        return Spelling(begun + name[len(CONTINUED) :], continued=True)
+    for mark in (ESCAPED, ASIDE):
+        if name.startswith(mark):
+            return _unescape(begun + name[len(mark) :], mark, fold=fold)
+    if begun or not _is_plain(name, fold=fold):
+        return None
+    return Spelling(name)
+
+
+def _unescape(escaped: str, mark: str, *, fold: bool) -> Spelling | None:
+    try:
+        segment = unquote_to_bytes(escaped).decode()
+    except UnicodeDecodeError:
+        return None
+    if _UNFIT.search(segment) or "/" in segment:
+        return None
+    if mark == ESCAPED and _is_plain(segment, fold=fold):
+        return None
+    joined = "".join(name[len(mark) :] for name in _escape(segment, mark))
+    return Spelling(segment, aside=mark == ASIDE) if joined == escaped else None

@@ -1,0 +1,226 @@
+"""The root directory of a store and its control directory `.credstore`, opened once.
+
+    .credstore/format        what this store's names mean; written once
+    .credstore/link-secret   32 bytes that sign temporary links, for the owner only
+    .credstore/tmp/          files being written
+    .credstore/locks/        one lock per group of keys
+    .credstore/attributes/   what is kept beside the bytes
+
+A root can be read without any of these; they are made by the first write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import threading
+from pathlib import Path
+
+from credstore.drivers.local.atomic import (
+    DIRECTORY,
+    Directories,
+    Syncer,
+    Temporary,
+    open_regular,
+    opened,
+    read_all,
+    reap,
+)
+from credstore.drivers.local.failures import unusable_root
+from credstore.drivers.local.names import CONTROL
+from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
+
+_FORMAT = 1
+_SECRET_SIZE = 32
+_UPPER, _LOWER = "probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
+
+
+class Root:
+    """The open directories of one store.
+
+    Attributes:
+        fd: The root.
+        fold: Whether this file system confuses names by case or Unicode form.
+        syncer: How writes are made durable.
+    """
+
+    def __init__(self, path: str, *, create: bool, fsync: bool) -> None:
+        self.path = path
+        self.syncer = Syncer(enabled=fsync)
+        self._lock = threading.Lock()
+        self._control: int | None = None
+        self._parts: dict[str, int] = {}
+        try:
+            if create:
+                _make(Path(path), self.syncer)
+            self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise unusable_root(path, error) from None
+        try:
+            self.fold = self._known_fold()
+        except BaseException:
+            os.close(self.fd)
+            raise
+
+    def _known_fold(self) -> bool:
+        control = self.control()
+        stored = None if control is None else _read_file(control, "format")
+        if stored is None:
+            return False
+        try:
+            found = json.loads(stored)
+            if found["format"] == _FORMAT:
+                return bool(found["fold"])
+        except (ValueError, TypeError, KeyError):
+            pass
+        text = f"{self.path!r} is a store of another version of credstore, or its format file is damaged"
+        raise StorageConfigurationError(text)
+
+    def control(self) -> int | None:
+        """The control directory, or None where there is none yet."""
+        if self._control is None:
+            with self._lock, contextlib.suppress(FileNotFoundError):
+                if self._control is None:
+                    self._control = os.open(CONTROL, DIRECTORY, dir_fd=self.fd)
+        return self._control
+
+    def part(self, name: str) -> int:
+        """The control directory's part `name`; `prepare` came first."""
+        return self._parts[name]
+
+    def prepare(self) -> bool:
+        """Make all that writing needs; True the first time.
+
+        Raises:
+            OSError: It cannot be made.
+        """
+        if self._parts:
+            return False
+        with Directories.open(self.fd, (CONTROL,), make=True) as control:
+            for name in ("tmp", "locks", "attributes"):
+                with Directories.open(control.last, (name,), make=True) as part:
+                    part.sync(self.syncer)
+                    if name == "tmp":
+                        reap(part.last)
+                        self._remember_format(control.last, part.last)
+            control.sync(self.syncer)
+        control_fd = self.control()
+        if control_fd is None:
+            raise FileNotFoundError
+        with self._lock:
+            if self._parts:
+                return False
+            self._parts = {
+                name: os.open(name, DIRECTORY, dir_fd=control_fd) for name in ("tmp", "locks", "attributes")
+            }
+        return True
+
+    def _remember_format(self, control: int, temporary: int) -> None:
+        if _read_file(control, "format") is None:
+            self.fold = _probe_fold(temporary)
+            content = json.dumps({"format": _FORMAT, "fold": self.fold}).encode()
+            self._publish(control, temporary, "format", content, 0o644)
+        self.fold = self._known_fold()
+
+    def link_secret(self) -> bytes:
+        """The 32 bytes that sign links, made at the first use."""
+        control = self.control()
+        secret = None if control is None else _read_file(control, "link-secret")
+        if secret is None:
+            self.prepare()
+            control_fd = self.control()
+            if control_fd is None:
+                raise FileNotFoundError
+            self._publish(
+                control_fd, self.part("tmp"), "link-secret", secrets.token_bytes(_SECRET_SIZE), 0o600
+            )
+            secret = _read_file(control_fd, "link-secret")
+        if secret is None or len(secret) != _SECRET_SIZE:
+            text = "the secret that signs links is damaged; remove .credstore/link-secret to make a new one"
+            raise StorageConfigurationError(text)
+        return secret
+
+    def _publish(self, control: int, temporary: int, name: str, content: bytes, mode: int) -> None:
+        file = Temporary(temporary, self.syncer)
+        try:
+            os.fchmod(file.fd, mode)
+            file.write(content)
+            file.settle()
+            with contextlib.suppress(FileExistsError):
+                file.link(control, name)
+            self.syncer.sync(control)
+        finally:
+            file.discard()
+
+    def check(self) -> None:
+        """Prove that the root is where it was and can be written.
+
+        Raises:
+            StorageConfigurationError: The directory was removed or replaced.
+            StorageAccessDeniedError: It cannot be written.
+        """
+        try:
+            there = Path(self.path).stat()
+        except OSError as error:
+            raise unusable_root(self.path, error) from None
+        here = os.fstat(self.fd)
+        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
+            text = (
+                f"the directory {self.path!r} was replaced since the store was opened; open the store again"
+            )
+            raise StorageConfigurationError(text)
+        if os.statvfs(self.fd).f_flag & os.ST_RDONLY or not os.access(
+            ".", os.W_OK | os.X_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids
+        ):
+            text = f"the directory {self.path!r} can be read but not written; change its owner or mode"
+            raise StorageAccessDeniedError(text)
+
+    def close(self) -> None:
+        """Let go of all directories."""
+        with self._lock:
+            for fd in (*self._parts.values(), *([] if self._control is None else [self._control]), self.fd):
+                os.close(fd)
+            self._parts, self._control = {}, None
+
+
+def _make(path: Path, syncer: Syncer) -> None:
+    missing: list[Path] = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        with opened(os.open(each.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+            syncer.sync(fd)
+
+
+def _read_file(directory: int, name: str) -> bytes | None:
+    found = open_regular(directory, name)
+    if found is None:
+        return None
+    with opened(found[0]) as fd:
+        return read_all(fd, 0, found[1].st_size)
+
+
+def _probe_fold(directory: int) -> bool:
+    """Whether a name is found, or comes back, under another case or Unicode form."""
+    upper = f"{_UPPER}-{secrets.token_hex(8)}"
+    os.close(os.open(upper, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory))
+    try:
+        lower = upper.replace(_UPPER, _LOWER)
+        variants = (lower, upper.replace("\u00c4", "\u00e4"), upper.replace("\u00e9", "e\u0301"))
+        found = any(_opens(directory, name) for name in variants)
+        return found or upper not in os.listdir(directory)
+    finally:
+        os.unlink(upper, dir_fd=directory)
+
+
+def _opens(directory: int, name: str) -> bool:
+    """Whether `name` can be opened as a regular file."""
+    found = open_regular(directory, name)
+    if found is None:
+        return False
+    os.close(found[0])
+    return True
