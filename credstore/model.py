@@ -7,7 +7,7 @@ milliseconds as in the original), digests 32 raw bytes of SHA-256, times timezon
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -24,7 +24,30 @@ Codec = Literal["gzip", "zstd"]
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
 Progress = Callable[[int, "int | None"], None]
 """Called with (bytes done, total bytes or None), in order, from the event loop."""
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class _Nothing(Mapping[str, Any]):
+    """The empty mapping as a default: hashable, since Python 3.11 takes any other for mutable."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "{}"
+
+
+NOTHING: Mapping[str, Any] = _Nothing()
 
 
 class Secret:
