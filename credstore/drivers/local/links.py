@@ -52,7 +52,8 @@ def sign_link(
     query = {"expires": str(expires), "method": method}
     query.update((_RESPONSE + name, overrides[name]) for name in sorted(overrides))
     query["signature"] = _signature(secret, method, key, expires, overrides)
-    return f"{base.rstrip('/')}/{quote(key, safe='' if dotted else '/')}?{urlencode(query, quote_via=quote)}"
+    path = quote(key, safe="" if dotted else "/")
+    return f"{base.rstrip('/')}/{path}?{urlencode(query, quote_via=quote)}"
 
 
 def check_link(

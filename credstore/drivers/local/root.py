@@ -81,9 +81,15 @@ class Root:
     def control(self) -> int | None:
         """The control directory, or None where there is none yet."""
         if self._control is None:
-            with self._lock, contextlib.suppress(FileNotFoundError):
-                if self._control is None:
-                    self._control = os.open(CONTROL, DIRECTORY, dir_fd=self.fd)
+            try:
+                with self._lock, contextlib.suppress(FileNotFoundError):
+                    if self._control is None:
+                        self._control = os.open(CONTROL, DIRECTORY, dir_fd=self.fd)
+            except NotADirectoryError:
+                text = (
+                    f"{CONTROL} in {self.path!r} is a link or file, not the directory of a store; remove it"
+                )
+                raise StorageConfigurationError(text) from None
         return self._control
 
     def part(self, name: str) -> int:
@@ -98,6 +104,7 @@ class Root:
         """
         if self._parts:
             return False
+        self.control()
         with Directories.open(self.fd, (CONTROL,), make=True) as control:
             for name in ("tmp", "locks", "attributes"):
                 with Directories.open(control.last, (name,), make=True) as part:

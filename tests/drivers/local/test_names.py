@@ -1,0 +1,93 @@
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from credstore.drivers.local.names import CONTROL, aside, parse, primary
+
+segments = st.one_of(
+    st.sampled_from(
+        [
+            "",
+            ".",
+            "..",
+            ".credstore",
+            ".credstore-",
+            ".credstore+a",
+            ".CREDSTORE",
+            "a",
+            "A",
+            "é",
+            "e\u0301",
+            "%41",
+        ]
+    ),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\x7f"), max_size=12),
+    st.integers(200, 500).map(lambda n: "x" * n),
+    st.integers(60, 130).map(lambda n: "é" * n),
+)
+keys = st.lists(segments, min_size=1, max_size=4).map("/".join).filter(bool)
+
+
+def spelled(place, *, fold):
+    """The key a walk over the tree would find at `place`."""
+    found, begun = [], ""
+    for name in (*place.directories, place.name):
+        spelling = parse(name, begun, fold=fold)
+        assert spelling is not None, name
+        begun = spelling.text if spelling.continued else ""
+        if not spelling.continued:
+            found.append(spelling.text)
+    return "/".join(found)
+
+
+@settings(max_examples=150, deadline=None)
+@given(keys, st.booleans())
+def test_every_key_comes_back_from_its_names(key, fold):
+    for place in (primary(key, fold=fold), aside(key, fold=fold)):
+        assert spelled(place, fold=fold) == key
+
+
+@settings(max_examples=150, deadline=None)
+@given(keys, st.booleans())
+def test_names_are_safe_file_names(key, fold):
+    for place in (primary(key, fold=fold), aside(key, fold=fold)):
+        for name in (*place.directories, place.name):
+            assert name not in {"", ".", "..", CONTROL}
+            assert "/" not in name
+            assert len(name.encode()) <= 255
+
+
+@settings(max_examples=150, deadline=None)
+@given(keys, keys)
+def test_different_keys_have_different_names_even_where_case_and_form_are_ignored(one, other):
+    import unicodedata
+
+    def seen(place):
+        return tuple(unicodedata.normalize("NFD", n).casefold() for n in (*place.directories, place.name))
+
+    if one != other:
+        places = {seen(find(key, fold=True)) for key in (one, other) for find in (primary, aside)}
+        assert len(places) == 4
+
+
+def test_ordinary_keys_are_their_own_path():
+    place = primary("proofs/2026/Ünï code.json")
+    assert (place.directories, place.name) == (("proofs", "2026"), "Ünï code.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".credstore-a",
+        ".credstore-%41",
+        ".credstore-%zz",
+        ".credstore-%2E",
+        ".credstorex",
+        "a\nb",
+        "\udcff",
+        ".credstore=%2f",
+        ".credstore-%ff",
+    ],
+)
+def test_names_that_no_key_has_are_not_objects(name):
+    assert parse(name) is None
