@@ -154,6 +154,25 @@ class Directories:
         self.close()
 
 
+def create_locked(directory: int, prefix: str = "") -> tuple[str, int]:
+    """Make a temporary file that `reap` leaves alone while it is open; its name and descriptor."""
+    while True:
+        name = prefix + secrets.token_hex(16)
+        fd = os.open(name, CREATE, 0o666, dir_fd=directory)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(fd).st_nlink:
+                return name, fd
+        except BlockingIOError:
+            pass  # a reaper looks at it between our open and our lock, and is removing it
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
 class Temporary:
     """A file being written where no reader looks; a lock on it shows that its writer lives."""
 
@@ -162,19 +181,7 @@ class Temporary:
     def __init__(self, directory: int, syncer: Syncer) -> None:
         self._directory = directory
         self._syncer = syncer
-        while True:
-            self.name = secrets.token_hex(16)
-            self.fd = os.open(self.name, CREATE, 0o666, dir_fd=directory)
-            try:
-                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(self.fd).st_nlink:
-                    return
-            except BlockingIOError:
-                pass  # a reaper looks at it between our open and our lock, and is removing it
-            except BaseException:
-                self.discard()
-                raise
-            os.close(self.fd)
+        self.name, self.fd = create_locked(directory)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`."""

@@ -159,7 +159,7 @@ class Shelf:
 
         Where those are not there, the attributes of its size stay: a changed time may explain it.
         """
-        with contextlib.suppress(OSError), Directories.open(self._control, self._names) as where:
+        with contextlib.suppress(FileNotFoundError), Directories.open(self._control, self._names) as where:
             names = self._listed(where.last)
             spared: set[str] = set()
             if keep is not None:

@@ -15,6 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 
 from credstore.drivers.local.atomic import ABSENT, opened, read_all
 from credstore.errors import StorageTimeoutError
@@ -23,6 +24,17 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_KEY = 1024
 _PAUSE = 0.002
 """Seconds between two looks at a lock that another process holds."""
+
+
+@dataclass(slots=True)
+class Hold:
+    """A lock that is held.
+
+    Attributes:
+        clean: Whether nothing superseded is left behind.
+    """
+
+    clean: bool = True
 
 
 class KeyLocks:
@@ -38,7 +50,7 @@ class KeyLocks:
         self._threads = [threading.Lock() for _ in range(256)]
 
     @contextlib.contextmanager
-    def hold(self, key: str, deadline: float | None) -> Generator[None, None, None]:
+    def hold(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
         """Be the only writer of `key` until the end of the block.
 
         Raises:
@@ -53,9 +65,13 @@ class KeyLocks:
                 _lock(fd, deadline)
                 self._clean(fd)
                 os.pwrite(fd, key.encode(), 0)
-                yield
-                # Not after an error: what it left behind is cleaned up by the next writer.
-                os.ftruncate(fd, 0)
+                hold = Hold()
+                yield hold
+                # Not after an error: what it left behind is cleaned up by the next writer. And not
+                # being able to say so changes nothing: the operation itself is done.
+                if hold.clean:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(fd, 0)
         finally:
             self._threads[stripe].release()
 
@@ -72,7 +88,7 @@ class KeyLocks:
                 if error.errno in ABSENT:
                     continue
                 raise
-            with opened(fd), contextlib.suppress(BlockingIOError):
+            with opened(fd), contextlib.suppress(OSError):  # the next writer tries again
                 if os.fstat(fd).st_size:
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     self._clean(fd)

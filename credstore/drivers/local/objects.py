@@ -26,7 +26,7 @@ from credstore.drivers.local.atomic import (
 )
 from credstore.drivers.local.attributes import Attributes, Shelf, foreign
 from credstore.drivers.local.failures import MovedError, translate
-from credstore.drivers.local.locks import KeyLocks
+from credstore.drivers.local.locks import Hold, KeyLocks
 from credstore.drivers.local.names import Place, aside, primary
 from credstore.drivers.local.root import Root
 from credstore.errors import (
@@ -160,12 +160,12 @@ class Objects:
         return Temporary(self._root.part("tmp"), self._root.syncer)
 
     @contextlib.contextmanager
-    def _writing(self, key: str, deadline: float | None) -> Generator[None, None, None]:
+    def _writing(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
         self.prepare()
         if self._locks is None:
             raise MovedError
-        with self._locks.hold(key, deadline):
-            yield
+        with self._locks.hold(key, deadline) as hold:
+            yield hold
 
     def _recover(self, key: str) -> None:
         current = self._current(key)
@@ -191,13 +191,15 @@ class Objects:
 
         def attempt() -> Token:
             self._make_way(key, deadline)
-            with self._writing(key, deadline):
+            with self._writing(key, deadline) as hold:
                 current = self._current(key)
                 _check(precondition, None if current is None else current[1])
                 place = self._target(key) if current is None else current[0]
-                return self._publish(
-                    file, token, attributes, place, current, create=precondition.mode == "create"
-                )
+                create = precondition.mode == "create"
+                published = self._publish(file, token, attributes, place, create=create)
+                if current is not None:
+                    self._sweep(key, published, hold)
+                return published
 
         return _again(attempt)
 
@@ -245,7 +247,6 @@ class Objects:
         token: Token,
         attributes: Attributes,
         place: Place,
-        current: tuple[Place, Token] | None,
         *,
         create: bool,
     ) -> Token:
@@ -263,9 +264,14 @@ class Objects:
                     raise MovedError from error
                 raise translate(error) from error
             self._flush(where)
-        if current is not None:
-            shelf.sweep(token)
         return token
+
+    def _sweep(self, key: str, keep: Token | None, hold: Hold) -> None:
+        """Remove superseded attributes; what cannot be removed now is left to the next writer."""
+        try:
+            self._shelf(key).sweep(keep)
+        except OSError:
+            hold.clean = False
 
     def _keep(self, shelf: Shelf, file: Temporary, token: Token, attributes: Attributes) -> Token:
         """Write the attributes first, under a version no other file of this key ever had."""
@@ -295,7 +301,7 @@ class Objects:
             if if_match is not None:
                 _check(Precondition("replace", if_match), None)
             return False
-        with self._writing(key, deadline):
+        with self._writing(key, deadline) as hold:
             current = self._current(key)
             if if_match is not None:
                 _check(Precondition("replace", if_match), None if current is None else current[1])
@@ -309,7 +315,7 @@ class Objects:
                 except OSError as error:
                     raise translate(error, applied=applied) from error
                 applied = "maybe" if removed else applied
-            self._shelf(key).sweep(None)
+            self._sweep(key, None, hold)
         return True
 
     def _unlink(self, place: Place) -> bool:

@@ -23,6 +23,7 @@ from credstore.drivers.local.atomic import (
     Directories,
     Syncer,
     Temporary,
+    create_locked,
     open_regular,
     opened,
     read_all,
@@ -213,15 +214,18 @@ def _read_file(directory: int, name: str) -> bytes | None:
 
 def _probe_fold(directory: int) -> bool:
     """Whether a name is found, or comes back, under another case or Unicode form."""
-    upper = f"{_UPPER}-{secrets.token_hex(8)}"
-    os.close(os.open(upper, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, dir_fd=directory))
-    try:
-        lower = upper.replace(_UPPER, _LOWER)
-        variants = (lower, upper.replace("\u00c4", "\u00e4"), upper.replace("\u00e9", "e\u0301"))
-        found = any(_opens(directory, name) for name in variants)
-        return found or upper not in os.listdir(directory)
-    finally:
-        os.unlink(upper, dir_fd=directory)
+    upper, fd = create_locked(directory, _UPPER)
+    with opened(fd):
+        try:
+            variants = (
+                upper.replace(_UPPER, _LOWER),
+                upper.replace("\u00c4", "\u00e4"),
+                upper.replace("\u00e9", "e\u0301"),
+            )
+            found = any(_opens(directory, name) for name in variants)
+            return found or upper not in os.listdir(directory)
+        finally:
+            os.unlink(upper, dir_fd=directory)
 
 
 def _opens(directory: int, name: str) -> bool:

@@ -1,0 +1,98 @@
+import asyncio
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from credstore.driver import SignRequest
+from credstore.drivers.local.links import check_link, sign_link
+from credstore.errors import StorageAccessDeniedError, StorageUnsupportedError
+
+from .support import make_driver
+
+BASE, SECRET = "http://127.0.0.1:1/base", b"s" * 32
+keys = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(
+    lambda k: k not in {".", ".."}
+)
+
+
+def taken_apart(url):
+    parts = urlsplit(url)
+    return {"path": parts.path, "query": dict(parse_qsl(parts.query, keep_blank_values=True))}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    keys,
+    st.sampled_from(["GET", "HEAD"]),
+    st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=9),
+)
+def test_a_link_grants_exactly_what_was_signed(key, method, value):
+    overrides = {"content-disposition": value}
+    url = sign_link(BASE, SECRET, method=method, key=key, expires=100, overrides=overrides)
+    assert check_link(BASE, SECRET, method=method, now=99.9, **taken_apart(url)) == (key, overrides)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "HEAD"},
+        {"method": "PUT"},
+        {"path": "/base/other"},
+        {"path": "/other/k"},
+        {"path": "/base/%ff"},
+        {"query": {"expires": "200"}},
+        {"query": {"expires": "x"}},
+        {"query": {"method": "HEAD"}},
+        {"query": {"response-content-type": "text/html"}},
+        {"query": {"more": "1"}},
+        {"query": {"signature": "AAAA"}},
+        {"query": {"signature": "é"}},
+        {"query": {}},
+    ],
+)
+def test_a_changed_link_is_refused(change):
+    url = sign_link(BASE, SECRET, method="GET", key="k", expires=100, overrides={})
+    request = {"method": "GET", **taken_apart(url)}
+    request["query"] = request["query"] | change.get("query", {}) if change.get("query", 1) else {}
+    request.update({name: value for name, value in change.items() if name != "query"})
+    with pytest.raises(StorageAccessDeniedError) as caught:
+        check_link(BASE, SECRET, now=1, **request)
+    assert caught.value.code == "LINK_INVALID"
+
+
+def test_an_expired_link_and_another_secret_are_refused():
+    url = sign_link(BASE, SECRET, method="GET", key="k", expires=100, overrides={})
+    with pytest.raises(StorageAccessDeniedError) as caught:
+        check_link(BASE, SECRET, method="GET", now=100, **taken_apart(url))
+    assert caught.value.code == "LINK_EXPIRED"
+    with pytest.raises(StorageAccessDeniedError):
+        check_link(BASE, b"t" * 32, method="GET", now=1, **taken_apart(url))
+
+
+def test_links_of_a_driver(tmp_path):
+    async def run():
+        one, other = (make_driver(tmp_path, link_url=BASE) for _ in range(2))
+        signed = await one.sign(SignRequest(key="a b/é", expires_in=60, overrides={"content-type": "text/x"}))
+        now = signed.expires_at.timestamp()
+        parts = taken_apart(signed.url)
+        assert other.verify_link("GET", parts["path"], parts["query"], now - 1) == (
+            "a b/é",
+            {"content-type": "text/x"},
+        )
+        assert "signature" not in repr(signed)
+        for request in (
+            SignRequest(key="k", method="PUT"),
+            SignRequest(key=".."),
+            SignRequest(key="k", overrides={"x-y": "1"}),
+        ):
+            with pytest.raises(StorageUnsupportedError):
+                await one.sign(request)
+        await one.aclose()
+        await other.aclose()
+
+    asyncio.run(run())
+    secret = tmp_path / ".credstore/link-secret"
+    assert secret.stat().st_mode & 0o777 == 0o600
+    assert len(secret.read_bytes()) == 32
