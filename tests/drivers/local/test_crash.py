@@ -33,7 +33,6 @@ def strace(
     command = [
         program,
         "-f",
-        "--seccomp-bpf",
         *arguments,
         sys.executable,
         str(CHILD),
@@ -100,7 +99,7 @@ def problems(tmp_path: Path, operation: str, sabotage: str = "none") -> tuple[in
         before(root, operation)
         kill = f"inject={CHANGES}:signal=KILL:when={number}"
         run = strace(
-            "-o", "/dev/null", "-e", f"trace={CHANGES}", "-e", kill,
+            "-o", str(tmp_path / "log"), "-e", f"trace={CHANGES}", "-e", kill,
             root=root, operation="put" if operation == "overwrite" else operation, sabotage=sabotage,
         )  # fmt: skip
         acknowledged = run.stdout == b"done"
