@@ -1,0 +1,190 @@
+"""`Bucket`, the driver's one way to the wire: where requests go, and what their failures mean.
+
+Rules of this file: every request of the driver passes `Bucket.call`. It finds the place, hands the
+request to the exchange (which signs, sends and retries), and follows a bucket to its region once
+(N21). Nobody else knows hosts, regions or credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import unicodedata
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from credstore.config.clouds import S3FamilyConfig
+from credstore.drivers.s3.codes import WRONG_REGION
+from credstore.drivers.s3.dialect import S3Dialect
+from credstore.drivers.s3.documents import MAX_XML
+from credstore.drivers.s3.origin import Place, corrected_place, place_of
+from credstore.drivers.s3.replies import WrongRegionError, classify
+from credstore.drivers.s3.requests import S3Request
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+)
+from credstore.wire.aws.credentials import Credentials, CredentialSource
+from credstore.wire.exchange import Exchange, Reply, WireCall
+from credstore.wire.http import HttpClient
+from credstore.wire.retry import RetryPolicy
+
+T = TypeVar("T")
+_PARSE_ON_LOOP = 8 * 1024
+"""Bytes of XML that parse in under a millisecond; more goes to a thread."""
+
+
+class Bucket:
+    """One bucket at one cloud.
+
+    Attributes:
+        config: As given.
+        dialect: Of the cloud.
+        name: The bucket's name.
+        label: The provider's label.
+        locate: From a key to its public URL.
+    """
+
+    def __init__(
+        self,
+        config: S3FamilyConfig,
+        dialect: S3Dialect,
+        *,
+        credentials: CredentialSource,
+        http: HttpClient,
+        locate: Callable[[str], str],
+    ) -> None:
+        """Compute the place; nothing is sent.
+
+        Raises:
+            StorageConfigurationError: The endpoint, bucket or region cannot be used.
+        """
+        self.config = config
+        self.dialect = dialect
+        self.name = config.bucket
+        self.label = config.provider
+        self.locate = locate
+        self._place = place_of(config)
+        self._hint = (
+            f"{config.provider} also answers so for a bucket that does not exist"
+            if dialect.forbidden_may_be_missing
+            else ""
+        )
+        self._exchange = Exchange(
+            http,
+            credentials,
+            classify=self._classify,
+            policy=RetryPolicy(max_attempts=config.max_retries + 1),
+        )
+        self._closed = False
+
+    @property
+    def place(self) -> Place:
+        """Where the bucket is, as far as is known."""
+        return self._place
+
+    def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
+        return classify(status, headers, body, region=self._place.region, hint=self._hint)
+
+    async def credentials(self) -> tuple[Credentials, float]:
+        """The credentials to sign a link with, and the seconds the server's clock is ahead (P14)."""
+        self._check_open()
+        return await self._exchange.credentials.get(), self._exchange.clock_offset(self._place.origin)
+
+    def check_key(self, key: str) -> None:
+        """Refuse a key that the cloud would store under another name.
+
+        Raises:
+            StorageInvalidKeyError: Not in Unicode normal form C where the cloud rewrites keys to it.
+        """
+        if self.dialect.nfc_keys and not unicodedata.is_normalized("NFC", key):
+            raise StorageInvalidKeyError(
+                f"{self.label} rewrites keys to Unicode normal form C, and this one is not in it; normalise it "
+                'first: unicodedata.normalize("NFC", key)',
+                key=key,
+                bucket=self.name,
+            )
+
+    async def call(self, request: S3Request, *, deadline: float | None, stream: bool = False) -> Reply:
+        """Send one request, at another region's host once if the bucket lives there.
+
+        Args:
+            request: What to send.
+            deadline: Instant of `time.monotonic()`, or None.
+            stream: Leave the body of a success open in `Reply.response`; the caller closes it.
+
+        Raises:
+            StorageConfigurationError: The bucket is elsewhere and cannot be followed there.
+            StorageError: Anything else; `applied` is about this request.
+        """
+        self._check_open()
+        if request.key is not None:
+            self.check_key(request.key)
+        place = self._place
+        try:
+            return await self._send(request, place, deadline=deadline, stream=stream)
+        except WrongRegionError as error:
+            better = (
+                self._place if self._place != place else corrected_place(place, self.config, error.region)
+            )
+            if better is None:
+                raise self._misplaced(error) from None
+            self._place = better  # For the bucket's next requests too.
+            if not request.replayable:
+                raise self._misplaced(error) from None
+            first = error
+        try:
+            return await self._send(request, better, deadline=deadline, stream=stream)
+        except WrongRegionError as error:
+            raise self._misplaced(error) from None
+        except StorageError as error:
+            if first.applied == "maybe":
+                error.applied = "maybe"
+            raise
+
+    async def _send(self, request: S3Request, place: Place, *, deadline: float | None, stream: bool) -> Reply:
+        call = WireCall(
+            operation=request.operation,
+            method=request.method,
+            origin=place.origin,
+            path=place.path(request.key),
+            query=request.query,
+            headers=request.headers,
+            body=request.body,
+            body_sha256=request.body_sha256,
+            region=place.region,
+            mutation=request.mutation,
+            replayable=request.replayable,
+            deadline=deadline,
+            stream=stream,
+            max_reply=MAX_XML,
+        )
+        try:
+            return await self._exchange.call(call)
+        except StorageError as error:
+            error.bucket = self.name
+            raise
+
+    def _misplaced(self, error: WrongRegionError) -> StorageConfigurationError:
+        facts = error.facts()
+        message = (
+            f"{error.message}; the provider names region {error.region!r}" if error.region else error.message
+        )
+        facts["code"] = WRONG_REGION
+        return StorageConfigurationError(message, **facts)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StorageInvalidRequestError("this driver is closed; open a new one", code="CLOSED")
+
+    async def aclose(self) -> None:
+        """Close connections and credentials; safe to call again."""
+        if not self._closed:
+            self._closed = True
+            await self._exchange.aclose()
+
+
+async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
+    """The parsed reply; a large one is parsed off the event loop."""
+    return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)

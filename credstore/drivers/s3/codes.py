@@ -1,0 +1,302 @@
+"""What an S3 error code or a bare status means: data, and the lookup in it. Pure.
+
+Rules of this file: one row per code of the provider notes; messages are ours, since an answer's own
+text may repeat what was sent. `applied` is not decided here but by the exchange, which knows what
+was sent before.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from credstore.errors import (
+    StorageAccessDeniedError,
+    StorageAlreadyExistsError,
+    StorageAuthenticationError,
+    StorageConfigurationError,
+    StorageConflictError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+    StorageQuotaExceededError,
+    StorageRateLimitedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+    StorageUnsupportedError,
+)
+
+CLOCK_SKEW = "CLOCK_SKEW"
+CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
+WRONG_REGION = "WRONG_REGION"
+BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND"
+UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
+INVALID_RANGE = "INVALID_RANGE"
+CONCURRENT_WRITE = "CONCURRENT_WRITE"
+NOT_S3 = "NOT_S3"
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What one code stands for.
+
+    Attributes:
+        error: Class to raise.
+        message: One sentence for a person.
+        code: credstore's word; None for the class's own.
+        retryable: Whether the same request may succeed later; None for the class's default.
+    """
+
+    error: type[StorageError]
+    message: str
+    code: str | None = None
+    retryable: bool | None = None
+
+
+NO_OBJECT = Meaning(StorageNotFoundError, "there is no such object")
+NO_BUCKET = Meaning(
+    StorageNotFoundError, "there is no such bucket; check the bucket's name and region", BUCKET_NOT_FOUND
+)
+NO_UPLOAD = Meaning(
+    StorageNotFoundError, "there is no such multipart upload, or it has ended", UPLOAD_NOT_FOUND
+)
+NO_VERSION = Meaning(StorageNotFoundError, "there is no such version of the object", "VERSION_NOT_FOUND")
+DENIED = Meaning(
+    StorageAccessDeniedError, "the credentials may not do this; check the policy of the key and bucket"
+)
+LOCKED = Meaning(StorageAccessDeniedError, "a retention, lock or legal hold forbids this", "LOCKED")
+BAD_KEY_ID = Meaning(
+    StorageAuthenticationError, "the provider does not know this access key id; check it and its account"
+)
+BAD_SIGNATURE = Meaning(
+    StorageAuthenticationError, "the signature was not accepted; check the secret access key and the endpoint"
+)
+BAD_TOKEN = Meaning(StorageAuthenticationError, "the session token or credentials were not accepted")
+EXPIRED = Meaning(
+    StorageAuthenticationError, "the credentials have expired; renew the session", CREDENTIALS_EXPIRED
+)
+SKEWED = Meaning(
+    StorageAuthenticationError,
+    "this machine's clock is too far from the provider's; set it right",
+    CLOCK_SKEW,
+)
+SLOW_DOWN = Meaning(StorageRateLimitedError, "the provider asks to slow down")
+UNAVAILABLE = Meaning(StorageUnavailableError, "the provider cannot serve this now")
+BROKEN = Meaning(StorageUnavailableError, "the provider reports a failure of its own")
+CUT_OFF = Meaning(StorageTimeoutError, "the provider did not get the whole request in time")
+CONDITION = Meaning(StoragePreconditionFailedError, "the object is another version than the one asked for")
+CONCURRENT = Meaning(
+    StorageConflictError, "another write to this key was under way", CONCURRENT_WRITE, retryable=True
+)
+EXISTS = Meaning(StorageAlreadyExistsError, "it exists already")
+NOT_EMPTY = Meaning(StorageConflictError, "the bucket is not empty", "BUCKET_NOT_EMPTY")
+ARCHIVED = Meaning(
+    StorageUnavailableError,
+    "the object is archived or being restored; restore it before reading",
+    "ARCHIVED",
+    retryable=False,
+)
+TOO_LARGE = Meaning(StorageInvalidRequestError, "it is larger than the provider takes", "TOO_LARGE")
+TOO_SMALL = Meaning(
+    StorageInvalidRequestError, "a part is smaller than the provider takes; raise part_size", "TOO_SMALL"
+)
+METADATA = Meaning(
+    StorageInvalidRequestError, "there is more metadata than the provider keeps", "METADATA_TOO_LARGE"
+)
+BAD_KEY = Meaning(StorageInvalidKeyError, "the provider does not take this key")
+BAD_BUCKET = Meaning(StorageConfigurationError, "the bucket's name is not valid for this provider")
+RANGE = Meaning(StorageInvalidRequestError, "the range starts beyond the end of the object", INVALID_RANGE)
+CORRUPTED = Meaning(
+    StorageIntegrityError,
+    "the body that arrived does not match its checksum; a proxy may have changed it",
+    "CHECKSUM_MISMATCH",
+)
+PARTS = Meaning(StorageInvalidRequestError, "the parts of the upload do not fit together", "INVALID_PART")
+QUOTA = Meaning(StorageQuotaExceededError, "a quota or spending cap of the account is used up")
+REGION = Meaning(
+    StorageConfigurationError,
+    "the bucket is in another region or at another endpoint; set `region` and `endpoint` to the bucket's",
+    WRONG_REGION,
+)
+UNSUPPORTED = Meaning(StorageUnsupportedError, "the provider does not know this operation or header")
+NO_ACL = Meaning(
+    StorageUnsupportedError,
+    "the bucket has object ACLs switched off; leave out `acl` and use a bucket policy",
+)
+MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
+NEEDS_KEY = Meaning(
+    StorageInvalidRequestError,
+    "the provider calls the request malformed; an object encrypted with a customer key needs that key",
+)
+
+CODES: dict[str, Meaning] = {
+    **dict.fromkeys(("NoSuchKey", "NotFound"), NO_OBJECT),
+    "NoSuchBucket": NO_BUCKET,
+    "NoSuchUpload": NO_UPLOAD,
+    "NoSuchVersion": NO_VERSION,
+    **dict.fromkeys(("AccessDenied", "AllAccessDisabled", "AccountProblem", "NotEntitled"), DENIED),
+    "AccessControlListNotSupported": NO_ACL,
+    "InvalidAccessKeyId": BAD_KEY_ID,
+    "SignatureDoesNotMatch": BAD_SIGNATURE,
+    **dict.fromkeys(
+        (
+            "Unauthorized",
+            "InvalidToken",
+            "InvalidSecurity",
+            "MissingSecurityHeader",
+            "AuthorizationQueryParametersError",
+        ),
+        BAD_TOKEN,
+    ),
+    **dict.fromkeys(("ExpiredToken", "TokenRefreshRequired", "ExpiredRequest"), EXPIRED),
+    **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), SKEWED),
+    **dict.fromkeys(
+        (
+            "SlowDown",
+            "TooManyRequests",
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestLimitExceeded",
+            "RequestRateLimitExceeded",
+            "BandwidthLimitExceeded",
+            "rateLimitExceeded",
+            "ServerBusy",
+        ),
+        SLOW_DOWN,
+    ),
+    **dict.fromkeys(("ServiceUnavailable", "service_unavailable", "TemporarilyUnavailable"), UNAVAILABLE),
+    "InternalError": BROKEN,
+    **dict.fromkeys(("RequestTimeout", "ClientDisconnect", "IncompleteBody"), CUT_OFF),
+    "PreconditionFailed": CONDITION,
+    **dict.fromkeys(("ConditionalRequestConflict", "OperationAborted"), CONCURRENT),
+    **dict.fromkeys(
+        ("BucketAlreadyExists", "BucketAlreadyOwnedByYou", "BucketConflict", "BucketNameUnavailable"), EXISTS
+    ),
+    "BucketNotEmpty": NOT_EMPTY,
+    **dict.fromkeys(
+        ("InvalidObjectState", "ObjectNotInActiveTierError", "RestoreAlreadyInProgress"), ARCHIVED
+    ),
+    **dict.fromkeys(("ObjectLockedByBucketPolicy", "InvalidRetentionPeriod"), LOCKED),
+    **dict.fromkeys(("EntityTooLarge", "MaxMessageLengthExceeded"), TOO_LARGE),
+    "EntityTooSmall": TOO_SMALL,
+    **dict.fromkeys(("MetadataTooLarge", "RequestHeaderSectionTooLarge"), METADATA),
+    **dict.fromkeys(("KeyTooLongError", "InvalidObjectName", "InvalidURI"), BAD_KEY),
+    "InvalidBucketName": BAD_BUCKET,
+    "InvalidRange": RANGE,
+    **dict.fromkeys(
+        (
+            "BadDigest",
+            "InvalidDigest",
+            "ChecksumMismatch",
+            "XAmzContentSHA256Mismatch",
+            "XAmzContentChecksumMismatch",
+        ),
+        CORRUPTED,
+    ),
+    **dict.fromkeys(("InvalidPart", "InvalidPartOrder", "TooManyParts"), PARTS),
+    **dict.fromkeys(
+        (
+            "QuotaExceeded",
+            "ServiceQuotaExceeded",
+            "ServiceQuotaExceededException",
+            "TooManyBuckets",
+            "XMinioStorageFull",
+            "InsufficientStorage",
+            "cap_exceeded",
+            "storage_cap_exceeded",
+            "transaction_cap_exceeded",
+            "AccountStorageLimitExceeded",
+        ),
+        QUOTA,
+    ),
+    **dict.fromkeys(
+        (
+            "PermanentRedirect",
+            "TemporaryRedirect",
+            "Redirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+        ),
+        REGION,
+    ),
+    **dict.fromkeys(
+        ("MethodNotAllowed", "NotImplemented", "UnsupportedArgument", "ExcessHeaderValues"), UNSUPPORTED
+    ),
+    **dict.fromkeys(
+        (
+            "MissingContentLength",
+            "MissingContentMD5",
+            "MalformedXML",
+            "InvalidArgument",
+            "MissingRequestBodyError",
+            "IdempotencyParameterMismatch",
+            "EncryptionTypeMismatch",
+            "InvalidWriteOffset",
+        ),
+        MALFORMED,
+    ),
+    "InvalidRequest": NEEDS_KEY,
+}
+
+STATUSES: dict[int, Meaning] = {
+    301: REGION,
+    307: REGION,
+    308: REGION,
+    400: NEEDS_KEY,
+    401: BAD_TOKEN,
+    403: DENIED,
+    404: NO_OBJECT,
+    405: UNSUPPORTED,
+    408: CUT_OFF,
+    409: CONCURRENT,
+    411: MALFORMED,
+    412: CONDITION,
+    413: TOO_LARGE,
+    416: RANGE,
+    429: SLOW_DOWN,
+    500: BROKEN,
+    501: UNSUPPORTED,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: UNAVAILABLE,
+    507: QUOTA,
+    509: SLOW_DOWN,
+}
+"""Answers without a code, as those to HEAD are."""
+
+_UNREADABLE = Meaning(StorageError, "the provider gave an answer that credstore does not know")
+_CAP = re.compile(r"\bcap exceeded\b", re.IGNORECASE)
+
+
+def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
+    """What an error answer means: by its code, else by its status.
+
+    Args:
+        status: HTTP status; 200 where an error came inside a success.
+        code: The provider's code, or None.
+        message: The provider's text, looked at only where one code stands for two things.
+    """
+    if code == "AccessDenied":
+        if _CAP.search(message):
+            return QUOTA  # Backblaze B2 answers so when a spending cap is reached.
+        if "Request has expired" in message:
+            return EXPIRED
+        if "object lock" in message.lower() or "WORM" in message:
+            return LOCKED
+    if code == "InvalidArgument" and "Unsupported header" in message:
+        return UNSUPPORTED  # Backblaze B2 to headers it does not know.
+    found = CODES.get(code) if code is not None else None
+    if found is not None:
+        return found
+    if status in STATUSES:
+        return STATUSES[status]
+    if status >= 500 or status < 300:  # noqa: PLR2004 - N15: an unknown error inside a success is the server's
+        return BROKEN
+    if 400 <= status < 500:  # noqa: PLR2004 - HTTP's class of client errors
+        return MALFORMED
+    return _UNREADABLE

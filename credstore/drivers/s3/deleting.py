@@ -1,0 +1,134 @@
+"""Delete one object or many: each key asked for has exactly one outcome (P10).
+
+Rules of this file: a reply is compared with what was asked, key by key; silence about a key is no
+success, and a key nobody asked for makes the whole reply untrustworthy (L07).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from credstore.driver import DeleteOutcome, ReadOptions
+from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.codes import meaning_of
+from credstore.drivers.s3.documents import DeleteReply, parse_deleted
+from credstore.drivers.s3.reading import head
+from credstore.drivers.s3.replies import build_error, version_of
+from credstore.drivers.s3.requests import delete_object, delete_objects
+from credstore.errors import (
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+)
+
+_BUILD_ON_LOOP = 50
+"""Keys whose request is built in well under a millisecond; more goes to a thread."""
+
+
+async def delete(
+    bucket: Bucket, key: str, *, if_match: str | None, version_id: str | None, deadline: float | None
+) -> DeleteOutcome:
+    """Remove one object; see `Driver.delete`. S3 does not tell whether there was one."""
+    request = delete_object(key, bucket.dialect, if_match=if_match, version_id=version_id)
+    try:
+        reply = await bucket.call(request, deadline=deadline)
+    except StorageNotFoundError as error:
+        if error.code != StorageNotFoundError.default_code:
+            raise
+        return DeleteOutcome(existed=None if error.applied == "maybe" else False)
+    except StoragePreconditionFailedError as error:
+        if error.applied == "no" or not await _is_gone(bucket, key, deadline):
+            raise
+        return DeleteOutcome(existed=None)
+    return DeleteOutcome(existed=None, version_id=version_of(reply.headers))
+
+
+async def _is_gone(bucket: Bucket, key: str, deadline: float | None) -> bool:
+    """Whether an earlier, unclear attempt, or anyone else, has removed the object."""
+    try:
+        await head(bucket, key, ReadOptions(deadline=deadline))
+    except StorageNotFoundError:
+        return True
+    except StorageError:
+        return False
+    return False
+
+
+async def delete_many(
+    bucket: Bucket, keys: Sequence[str], *, deadline: float | None
+) -> Mapping[str, DeleteOutcome | StorageError]:
+    """Remove up to a batch of keys in one request; see `Driver.delete_many`."""
+    most = bucket.dialect.capabilities.max_delete_batch
+    if len(keys) > most:
+        raise StorageInvalidRequestError(f"at most {most} keys are deleted at once, not {len(keys)}")
+    outcomes: dict[str, DeleteOutcome | StorageError] = {}
+    wanted: list[str] = []
+    for key in keys:
+        try:
+            bucket.check_key(key)
+        except StorageInvalidKeyError as error:
+            outcomes[key] = error
+        else:
+            wanted.append(key)
+    if not wanted:
+        return outcomes
+    if len(wanted) <= _BUILD_ON_LOOP:
+        request = delete_objects(wanted)
+    else:
+        request = await asyncio.to_thread(delete_objects, wanted)
+    reply = await bucket.call(request, deadline=deadline)
+    try:
+        found = await parsed(parse_deleted, reply.body)
+    except StorageIntegrityError as error:
+        error.applied = "maybe"
+        raise
+    return outcomes | compare_deleted(wanted, found, bucket=bucket.name)
+
+
+def compare_deleted(
+    keys: Sequence[str], reply: DeleteReply, *, bucket: str
+) -> dict[str, DeleteOutcome | StorageError]:
+    """What became of each key, from a reply that may be partial.
+
+    Args:
+        keys: As asked.
+        reply: As answered.
+        bucket: For the errors.
+
+    Raises:
+        StorageIntegrityError: The reply is about a key that was not asked for.
+    """
+    if (reply.deleted.keys() | reply.failed.keys()) - set(keys):
+        raise StorageIntegrityError(
+            "the provider answered about keys that were not asked for; list what is left",
+            code="FOREIGN_KEY",
+            bucket=bucket,
+            applied="maybe",
+        )
+    return {key: _outcome(key, reply, bucket) for key in keys}
+
+
+def _outcome(key: str, reply: DeleteReply, bucket: str) -> DeleteOutcome | StorageError:
+    failed = reply.failed.get(key)
+    if failed is not None and key not in reply.deleted:
+        meaning = meaning_of(200, failed.code, failed.message)
+        if issubclass(meaning.error, StorageNotFoundError):
+            return DeleteOutcome(existed=False)
+        error = build_error(meaning, failed, status=None)
+        error.key, error.bucket = key, bucket
+        error.applied = "maybe" if error.retryable else "no"
+        return error
+    if failed is None and key in reply.deleted:
+        return DeleteOutcome(existed=None, version_id=reply.deleted[key])
+    return StorageIntegrityError(
+        "the provider did not say what became of this key",
+        code="NO_OUTCOME",
+        key=key,
+        bucket=bucket,
+        applied="maybe",
+        retryable=True,
+    )

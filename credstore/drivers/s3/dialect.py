@@ -1,0 +1,191 @@
+"""A cloud is a row: how each S3-speaking store differs from AWS S3. Pure data.
+
+Rules of this file: a row grants only what is known to be enforced there (allow-list); what a cloud
+would silently ignore is not granted, so it is refused before anything is sent. A live probe may only
+take away. Facts are those of the provider notes; unverified ones count as absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from credstore.config.clouds import GIB, MIB, S3CompatibleConfig, S3FamilyConfig
+from credstore.driver import Capabilities
+from credstore.model import Method
+
+TIB = 1024 * GIB
+LINKS: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+OWN_METADATA = 256
+"""Bytes kept free for credstore's own names (write-id, digest, codec) beside the user's metadata."""
+MAX_PARTS = 10_000
+MIN_PART = 5 * MIB
+"""Smallest part but the last, for all S3 stores."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Dialect:
+    """One cloud's S3.
+
+    Attributes:
+        name: Label of the row.
+        capabilities: What users may ask for.
+        quoted_if_match: `If-Match` carries the etag in quotes, as HTTP says; Spaces answers 412 to it.
+        create_by_multipart: Completing an upload honours `If-None-Match: *`.
+        replace_by_multipart: Completing an upload honours `If-Match`.
+        create_by_copy: Name of the header that makes CopyObject create only, or None.
+        replace_by_copy: CopyObject honours `If-Match` on the destination.
+        pinned_part_copy: UploadPartCopy honours `x-amz-copy-source-if-match`; where it does not, the
+            source is looked at again before the copy becomes visible.
+        acl: Canned ACLs are accepted.
+        object_lock: Retention and legal hold are accepted.
+        url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
+        corrects_region: The right host of a bucket can be computed from its region.
+        forbidden_may_be_missing: 403 is also the answer for a bucket that does not exist.
+        nfc_keys: The cloud rewrites keys to Unicode NFC, so others are refused.
+        max_single_put: Bytes of one PutObject or part.
+    """
+
+    name: str
+    capabilities: Capabilities
+    quoted_if_match: bool = True
+    create_by_multipart: bool = False
+    replace_by_multipart: bool = False
+    create_by_copy: str | None = None
+    replace_by_copy: bool = False
+    pinned_part_copy: bool = False
+    acl: bool = False
+    object_lock: bool = False
+    url_encoded_list: bool = True
+    corrects_region: bool = False
+    forbidden_may_be_missing: bool = False
+    nfc_keys: bool = False
+    max_single_put: int = 5 * GIB
+
+    def format_if_match(self, etag: str) -> str:
+        """An entity tag as this cloud wants it in `If-Match`."""
+        return f'"{etag}"' if self.quoted_if_match else etag
+
+
+LEAST = Capabilities(
+    conditional_create=False,
+    conditional_replace=False,
+    conditional_delete=False,
+    delete_tells_existence=False,
+    durable=True,
+    multipart=True,
+    presign=LINKS,
+    response_overrides=True,
+    tags=False,
+    versions=False,
+    storage_classes=frozenset(),
+    sse_s3=False,
+    sse_s3_implied=False,
+    sse_kms=False,
+    sse_c=False,
+    max_metadata_size=2048 - OWN_METADATA,
+    max_object_size=5 * TIB,
+)
+"""What every store that speaks S3 is trusted with."""
+
+S3 = S3Dialect(
+    name="s3",
+    capabilities=replace(
+        LEAST,
+        conditional_create=True,
+        conditional_replace=True,
+        conditional_delete=True,
+        tags=True,
+        versions=True,
+        storage_classes=frozenset(
+            {
+                "STANDARD",
+                "REDUCED_REDUNDANCY",
+                "STANDARD_IA",
+                "ONEZONE_IA",
+                "INTELLIGENT_TIERING",
+                "GLACIER_IR",
+                "GLACIER",
+                "DEEP_ARCHIVE",
+            }
+        ),
+        sse_s3=True,
+        sse_kms=True,
+        sse_c=True,
+        max_object_size=MAX_PARTS * 5 * GIB,
+    ),
+    create_by_multipart=True,
+    replace_by_multipart=True,
+    create_by_copy="if-none-match",
+    replace_by_copy=True,
+    pinned_part_copy=True,
+    acl=True,
+    object_lock=True,
+    corrects_region=True,
+)
+
+R2 = S3Dialect(
+    name="r2",
+    capabilities=replace(
+        LEAST,
+        conditional_create=True,
+        conditional_replace=True,
+        storage_classes=frozenset({"STANDARD", "STANDARD_IA"}),
+        sse_s3_implied=True,
+        sse_c=True,
+        max_metadata_size=8192 - OWN_METADATA,
+        max_object_size=int(4.995 * TIB),
+    ),
+    create_by_multipart=True,
+    create_by_copy="cf-copy-destination-if-none-match",
+    pinned_part_copy=True,
+    forbidden_may_be_missing=True,
+    nfc_keys=True,
+    max_single_put=int(4.995 * GIB),
+)
+
+SPACES = S3Dialect(
+    name="spaces",
+    capabilities=replace(LEAST, conditional_create=True, conditional_replace=True, versions=True, sse_c=True),
+    quoted_if_match=False,
+    acl=True,
+    url_encoded_list=False,
+)
+
+WASABI = S3Dialect(name="wasabi", capabilities=replace(LEAST, versions=True), acl=True)
+
+B2 = S3Dialect(
+    name="b2",
+    capabilities=replace(LEAST, versions=True, sse_s3=True, sse_c=True, max_object_size=10 * 1000**4),
+    pinned_part_copy=True,
+    object_lock=True,
+    max_single_put=5 * 1000**3,
+)
+
+MINIO = S3Dialect(
+    name="minio",
+    capabilities=replace(
+        LEAST, conditional_create=True, conditional_replace=True, tags=True, versions=True, sse_c=True
+    ),
+    create_by_multipart=True,
+    acl=True,
+    object_lock=True,
+)
+
+CEPH = S3Dialect(
+    name="ceph",
+    capabilities=replace(LEAST, tags=True, versions=True, sse_c=True),
+    acl=True,
+    object_lock=True,
+    url_encoded_list=False,
+)
+
+GENERIC = S3Dialect(name="generic", capabilities=LEAST)
+
+DIALECTS = {row.name: row for row in (S3, R2, SPACES, WASABI, B2, MINIO, CEPH, GENERIC)}
+
+
+def dialect_for(config: S3FamilyConfig) -> S3Dialect:
+    """The row of the cloud a configuration is for; a class nobody knows is trusted with the least."""
+    if isinstance(config, S3CompatibleConfig):
+        return DIALECTS[config.flavor]
+    return DIALECTS.get(config.provider, GENERIC)

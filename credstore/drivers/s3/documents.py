@@ -1,0 +1,261 @@
+"""The XML documents that S3 answers with, as values. Pure.
+
+Rules of this file: a document is hostile until read (P20, L18): at most `MAX_XML` bytes, no DTD, no
+entities; a missing field is None or a typed error, never a KeyError.
+"""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import unquote_plus
+
+import defusedxml.ElementTree
+from defusedxml.common import DefusedXmlException
+
+from credstore.drivers.s3.codes import NOT_S3
+from credstore.drivers.s3.headers import strip_quotes
+from credstore.errors import StorageIntegrityError
+
+MAX_XML = 16 * 1024 * 1024
+"""Bytes of the largest reply; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
+_CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """The fields of an `<Error>`; `region` is the hint of a wrong-region answer."""
+
+    code: str | None = None
+    message: str = ""
+    region: str | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListEntry:
+    """One object of a listing; etag without quotes, time in UTC."""
+
+    key: str
+    size: int
+    etag: str | None
+    last_modified: datetime | None
+    storage_class: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListReply:
+    """One page of ListObjectsV2 and the token of the next, or None."""
+
+    entries: Sequence[ListEntry]
+    cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReply:
+    """Outcome of each key of DeleteObjects: the delete marker's version, or the error's fields."""
+
+    deleted: Mapping[str, str | None]
+    failed: Mapping[str, ErrorReply]
+
+
+@dataclass(frozen=True, slots=True)
+class UploadInfo:
+    """A multipart upload that has not ended.
+
+    Attributes:
+        key: The object's key.
+        upload_id: To abort it with.
+        initiated: When it began, or None.
+    """
+
+    key: str
+    upload_id: str
+    initiated: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadsReply:
+    """One page of ListMultipartUploads and the markers of the next, or None."""
+
+    uploads: Sequence[UploadInfo]
+    markers: tuple[str, str] | None
+
+
+def parse_xml(body: bytes, *roots: str) -> ET.Element:
+    """The root of a reply.
+
+    Args:
+        body: As received; leading blanks are S3's way of keeping a slow answer alive (N15).
+        roots: Names the root may have, without namespace.
+
+    Raises:
+        StorageIntegrityError: Too large, with a DTD or entities, not XML, or something else.
+    """
+    if len(body) > MAX_XML:
+        raise _unreadable(f"is larger than {MAX_XML} bytes")
+    try:
+        root: ET.Element = defusedxml.ElementTree.fromstring(body.lstrip(), forbid_dtd=True)
+    except (ET.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
+        raise _unreadable("is not the XML that S3 speaks") from None
+    if _local(root) not in roots:
+        raise _unreadable(f"is not a {roots[0]}")
+    return root
+
+
+def _unreadable(what: str) -> StorageIntegrityError:
+    return StorageIntegrityError(
+        f"the provider's answer {what}; check that the endpoint is an S3 one and no proxy answers for it",
+        code=NOT_S3,
+    )
+
+
+def _local(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]
+
+
+def _children(element: ET.Element, name: str) -> Iterator[ET.Element]:
+    return (child for child in element if _local(child) == name)
+
+
+def _text(element: ET.Element, name: str) -> str | None:
+    return next((child.text or "" for child in _children(element, name)), None)
+
+
+def _needed(element: ET.Element, name: str) -> str:
+    found = _text(element, name)
+    if not found:
+        raise _unreadable(f"has no {name}")
+    return found
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None."""
+    if not text:
+        return None
+    try:
+        found = datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def parse_size(text: str | None) -> int | None:
+    """A size in bytes, or None where there is no plain number."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004 - digits of 2**63
+
+
+def parse_error_fields(body: bytes) -> ErrorReply:
+    """The fields of an `<Error>` document; what is missing or malformed is None.
+
+    Raises:
+        StorageIntegrityError: Not such a document.
+    """
+    root = parse_xml(body, "Error", "ErrorResponse")
+    if _local(root) == "ErrorResponse":
+        root = next(_children(root, "Error"), root)
+    return _error_of(root)
+
+
+def _error_of(element: ET.Element) -> ErrorReply:
+    code = _text(element, "Code")
+    return ErrorReply(
+        code=code if code is not None and _CODE.fullmatch(code) else None,
+        message=(_text(element, "Message") or "")[:500],
+        region=_text(element, "Region"),
+        request_id=_text(element, "RequestId"),
+    )
+
+
+def _key(element: ET.Element, *, encoded: bool) -> str:
+    found = _needed(element, "Key")
+    if not encoded:
+        return found
+    try:
+        return unquote_plus(found, errors="strict")
+    except UnicodeDecodeError:
+        raise _unreadable("has a key that is not UTF-8") from None
+
+
+def parse_list(body: bytes) -> ListReply:
+    """One page of ListObjectsV2.
+
+    Raises:
+        StorageIntegrityError: Not such a page, or truncated without a token.
+    """
+    root = parse_xml(body, "ListBucketResult")
+    encoded = _text(root, "EncodingType") == "url"
+    entries: list[ListEntry] = []
+    for each in _children(root, "Contents"):
+        size = parse_size(_text(each, "Size"))
+        if size is None:
+            raise _unreadable("has an object without a size")
+        entries.append(
+            ListEntry(
+                _key(each, encoded=encoded),
+                size,
+                strip_quotes(_text(each, "ETag")),
+                parse_time(_text(each, "LastModified")),
+                _text(each, "StorageClass") or None,
+            )
+        )
+    if _text(root, "IsTruncated") != "true":
+        return ListReply(entries, None)
+    return ListReply(entries, _needed(root, "NextContinuationToken"))
+
+
+def parse_deleted(body: bytes) -> DeleteReply:
+    """The outcome of each key of DeleteObjects."""
+    root = parse_xml(body, "DeleteResult", "DeleteObjectsResult")
+    deleted = {
+        _key(each, encoded=False): _text(each, "DeleteMarkerVersionId") for each in _children(root, "Deleted")
+    }
+    failed = {_key(each, encoded=False): _error_of(each) for each in _children(root, "Error")}
+    return DeleteReply(deleted, failed)
+
+
+def parse_copied(body: bytes) -> str | None:
+    """Entity tag of CopyObject's or UploadPartCopy's result, or None."""
+    return strip_quotes(_text(parse_xml(body, "CopyObjectResult", "CopyPartResult"), "ETag"))
+
+
+def parse_upload_id(body: bytes) -> str:
+    """Id of a new multipart upload."""
+    return _needed(parse_xml(body, "InitiateMultipartUploadResult"), "UploadId")
+
+
+def parse_completed(body: bytes) -> str | None:
+    """Entity tag of a completed upload, or None."""
+    return strip_quotes(_text(parse_xml(body, "CompleteMultipartUploadResult"), "ETag"))
+
+
+def parse_uploads(body: bytes) -> UploadsReply:
+    """One page of ListMultipartUploads."""
+    root = parse_xml(body, "ListMultipartUploadsResult")
+    encoded = _text(root, "EncodingType") == "url"
+    uploads = [
+        UploadInfo(
+            _key(each, encoded=encoded), _needed(each, "UploadId"), parse_time(_text(each, "Initiated"))
+        )
+        for each in _children(root, "Upload")
+    ]
+    if _text(root, "IsTruncated") != "true":
+        return UploadsReply(uploads, None)
+    marker = _needed(root, "NextKeyMarker")
+    return UploadsReply(
+        uploads, (unquote_plus(marker) if encoded else marker, _needed(root, "NextUploadIdMarker"))
+    )
+
+
+def parse_tags(body: bytes) -> dict[str, str]:
+    """The tags of an object."""
+    root = parse_xml(body, "Tagging")
+    return {
+        _needed(tag, "Key"): _text(tag, "Value") or ""
+        for tag_set in _children(root, "TagSet")
+        for tag in _children(tag_set, "Tag")
+    }

@@ -1,0 +1,217 @@
+"""`S3Driver`: the contract of `credstore.driver` on any store that speaks S3.
+
+Rules of this file: no protocol here; each operation is one call into the module that knows it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+
+from credstore.config.clouds import S3Config, S3FamilyConfig
+from credstore.driver import (
+    READ_ALL,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    Driver,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+)
+from credstore.drivers.s3 import copying, deleting, reading, signing, writing
+from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.dialect import dialect_for
+from credstore.drivers.s3.documents import UploadInfo, parse_list, parse_uploads
+from credstore.drivers.s3.requests import list_objects
+from credstore.drivers.s3.uploads import abort_upload, list_uploads
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageError,
+    StorageIntegrityError,
+    StorageNotFoundError,
+)
+from credstore.wire.aws.credentials import (
+    AwsChainCredentials,
+    Credentials,
+    CredentialSource,
+    StaticCredentials,
+)
+from credstore.wire.http import HttpClient
+
+
+class S3Driver(Driver):
+    """One bucket at AWS S3, R2, Spaces, Wasabi, B2, MinIO, Ceph or another server that speaks S3.
+
+    Cancellation: at once; a multipart upload is aborted first, within 5 seconds.
+    """
+
+    def __init__(
+        self,
+        config: S3FamilyConfig,
+        *,
+        public_url: Callable[[str], str],
+        credentials: CredentialSource | None = None,
+        http: HttpClient | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Compute where the bucket is; nothing is sent.
+
+        Args:
+            config: The cloud, bucket and credentials.
+            public_url: The public location of a key.
+            credentials: In place of the configuration's; closed with the driver.
+            http: In place of a client of its own; closed with the driver.
+            clock: Unix seconds, for links.
+
+        Raises:
+            StorageConfigurationError: A setting is missing or cannot be used.
+        """
+        self._clock = clock
+        self._dialect = dialect_for(config)
+        source = credentials or credentials_of(config)
+        self._bucket = Bucket(
+            config,
+            self._dialect,
+            credentials=source,
+            http=http or HttpClient(max_connections=config.max_connections, ca_file=config.ca_file),
+            locate=public_url,
+        )
+
+    @property
+    def name(self) -> str:
+        """The cloud's label, such as "r2"."""
+        return self._bucket.label
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The row of the cloud."""
+        return self._dialect.capabilities
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object; see `Driver.put`."""
+        return await writing.put(self._bucket, request)
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes; see `Driver.get`."""
+        return await reading.open_object(self._bucket, key, options)
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        return await reading.head(self._bucket, key, options)
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object; see `Driver.delete`."""
+        return await deleting.delete(
+            self._bucket, key, if_match=if_match, version_id=version_id, deadline=deadline
+        )
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove up to 1,000 keys in one request; see `Driver.delete_many`."""
+        return await deleting.delete_many(self._bucket, keys, deadline=deadline)
+
+    async def list(
+        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+    ) -> Page:
+        """One page; the cursor is S3's continuation token. See `Driver.list`."""
+        self._bucket.check_key(prefix)
+        request = list_objects(prefix, cursor, limit, self._dialect)
+        reply = await self._bucket.call(request, deadline=deadline)
+        page = await parsed(parse_list, reply.body)
+        entries = [
+            ObjectInfo(
+                key=each.key,
+                size=each.size,
+                etag=each.etag,
+                last_modified=each.last_modified,
+                storage_class=each.storage_class,
+                location=self._bucket.locate(each.key),
+            )
+            for each in page.entries
+        ]
+        return Page(entries=entries, cursor=page.cursor)
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object inside the bucket at any size; see `Driver.copy`."""
+        return await copying.copy(self._bucket, request)
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a presigned URL; see `Driver.sign`."""
+        return await signing.sign(self._bucket, request, self._clock)
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """List one key, which works with keys limited to one bucket; see `Driver.ping`."""
+        request = list_objects("", None, 1, self._dialect)
+        reply = await self._bucket.call(request, deadline=deadline)
+        await parsed(parse_list, reply.body)
+
+    async def list_uploads(
+        self, prefix: str = "", *, deadline: float | None = None
+    ) -> AsyncIterator[UploadInfo]:
+        """Multipart uploads that have not ended, for whoever reaps them.
+
+        Args:
+            prefix: Leading part of their keys.
+            deadline: Instant of `time.monotonic()` for all pages, or None.
+
+        Raises:
+            StorageIntegrityError: The listing goes round in circles.
+        """
+        markers: tuple[str, str] | None = None
+        while True:
+            request = list_uploads(prefix, markers, self._dialect)
+            reply = await self._bucket.call(request, deadline=deadline)
+            page = await parsed(parse_uploads, reply.body)
+            for upload in page.uploads:
+                yield upload
+            if page.markers is None:
+                return
+            if page.markers == markers:
+                raise StorageIntegrityError(
+                    "the provider's listing of uploads goes round in circles", code="LISTING"
+                )
+            markers = page.markers
+
+    async def abort_upload(self, key: str, upload_id: str, *, deadline: float | None = None) -> None:
+        """End a multipart upload and drop its parts; one that has ended already is no error."""
+        try:
+            await self._bucket.call(abort_upload(key, upload_id), deadline=deadline)
+        except StorageNotFoundError:
+            return
+
+    async def aclose(self) -> None:
+        """Close connections and credentials; safe to call again."""
+        await self._bucket.aclose()
+
+
+def credentials_of(config: S3FamilyConfig) -> CredentialSource:
+    """Where a configuration says its credentials come from.
+
+    Raises:
+        StorageConfigurationError: Half a key pair, or none for a cloud that has no chain of its own.
+    """
+    if (config.access_key_id is None) != (config.secret_access_key is None):
+        raise StorageConfigurationError(
+            f"{config.provider} needs `access_key_id` and `secret_access_key` together; one is missing"
+        )
+    if config.access_key_id is not None and config.secret_access_key is not None:
+        return StaticCredentials(
+            Credentials(config.access_key_id, config.secret_access_key, config.session_token)
+        )
+    if isinstance(config, S3Config):
+        return AwsChainCredentials(profile=config.profile)
+    raise StorageConfigurationError(f"{config.provider} needs `access_key_id` and `secret_access_key`")

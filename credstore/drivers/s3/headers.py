@@ -1,0 +1,254 @@
+"""Values as S3 headers and back: metadata, content headers, encryption, conditions, tags. Pure.
+
+Rules of this file: what is put in comes out again exactly (`decode(encode(x)) == x`), and nothing
+can leave its header: text that is not plain ASCII travels as RFC 2047 encoded words, other values
+are refused.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import quopri
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from credstore.driver import ContentHeaders, Precondition
+from credstore.drivers.s3.dialect import S3Dialect
+from credstore.drivers.s3.options import S3PutOptions
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.model import CustomerKey, KmsKey, ServerEncryption
+
+META = "x-amz-meta-"
+SSE = "x-amz-server-side-encryption"
+SSE_C = SSE + "-customer-"
+COPY_SSE_C = "x-amz-copy-source-server-side-encryption-customer-"
+CONTENT_NAMES = (
+    "content_type",
+    "content_encoding",
+    "cache_control",
+    "content_disposition",
+    "content_language",
+)
+
+_WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
+_WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
+_PLAIN = re.compile(r"[\x20-\x7e]*")
+_WORD_BYTES = 45
+"""Bytes in one encoded word: 60 of base64, under the 75 characters RFC 2047 section 2 allows."""
+
+
+def encode_text(value: str) -> str:
+    """Text as a header value: itself where it is plain ASCII, else RFC 2047 encoded words.
+
+    Text that looks like an encoded word, or that HTTP would trim, is encoded too, so that decoding
+    is exact.
+
+    Source: RFC 2047 sections 2 and 4.1; S3 API "User-defined object metadata".
+    """
+    if _PLAIN.fullmatch(value) and value == value.strip(" ") and not _WORD.search(value):
+        return value
+    words: list[str] = []
+    chunk = b""
+    for character in value:
+        encoded = character.encode()
+        if len(chunk) + len(encoded) > _WORD_BYTES:
+            words.append(_encode_word(chunk))
+            chunk = b""
+        chunk += encoded
+    words.append(_encode_word(chunk))
+    return " ".join(words)
+
+
+def _encode_word(chunk: bytes) -> str:
+    return f"=?UTF-8?B?{base64.b64encode(chunk).decode('ascii')}?="
+
+
+def decode_text(value: str) -> str:
+    """The inverse of `encode_text`; a value that is not made of encoded words alone is itself."""
+    if not _WORDS.fullmatch(value):
+        return value
+    try:
+        return "".join(_decode_word(*found) for found in _WORD.findall(value))
+    except (LookupError, UnicodeDecodeError, binascii.Error):
+        return value
+
+
+def _decode_word(charset: str, encoding: str, text: str) -> str:
+    raw = text.encode("ascii")
+    octets = (
+        base64.b64decode(raw, validate=True) if encoding in "Bb" else quopri.decodestring(raw, header=True)
+    )
+    return octets.decode(charset)
+
+
+def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
+    """The flat metadata of an object as headers."""
+    return {META + name: encode_text(value) for name, value in joined.items()}
+
+
+def read_metadata(headers: Mapping[str, str]) -> dict[str, str]:
+    """The flat metadata found in an answer's headers (lower-case names)."""
+    start = len(META)
+    return {name[start:]: decode_text(value) for name, value in headers.items() if name.startswith(META)}
+
+
+def content_headers(headers: ContentHeaders) -> dict[str, str]:
+    """What is stored with the bytes for whoever fetches them.
+
+    Raises:
+        StorageInvalidRequestError: A value that HTTP cannot carry.
+    """
+    named = {field.replace("_", "-"): getattr(headers, field) for field in CONTENT_NAMES}
+    found = {name: value for name, value in named.items() if value is not None}
+    for name, value in found.items():
+        if not _PLAIN.fullmatch(value):
+            raise StorageInvalidRequestError(
+                f"{name} must be printable ASCII; for other characters in a file name use the form "
+                "filename*=UTF-8''... of RFC 6266"
+            )
+    return found
+
+
+def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
+    """The content headers of an answer, without what only the transfer added.
+
+    Some stores keep the transfer's own `aws-chunked` token as if it were part of the object's
+    encoding (boto3 #4435, Ceph before 07/2025).
+    """
+    encoding = headers.get("content-encoding")
+    if encoding is not None:
+        tokens = [token.strip() for token in encoding.split(",")]
+        encoding = ", ".join(token for token in tokens if token and token.lower() != "aws-chunked") or None
+    return ContentHeaders(
+        content_type=headers.get("content-type"),
+        content_encoding=encoding,
+        cache_control=headers.get("cache-control"),
+        content_disposition=headers.get("content-disposition"),
+        content_language=headers.get("content-language"),
+    )
+
+
+def encryption_headers(encryption: ServerEncryption | None, dialect: S3Dialect) -> dict[str, str]:
+    """What asks for encryption at rest.
+
+    Raises:
+        StorageUnsupportedError: The cloud has none of this kind.
+    """
+    can = dialect.capabilities
+    if encryption is None:
+        return {}
+    if isinstance(encryption, CustomerKey):
+        return customer_headers(encryption, dialect)
+    if isinstance(encryption, KmsKey):
+        if not can.sse_kms:
+            raise StorageUnsupportedError(f"{dialect.name} has no key service (SSE-KMS); nothing was sent")
+        named = {SSE + "-aws-kms-key-id": encryption.key_id} if encryption.key_id is not None else {}
+        return {SSE: "aws:kms", **named}
+    if can.sse_s3:
+        return {SSE: encryption}
+    if can.sse_s3_implied:
+        return {}
+    raise StorageUnsupportedError(f"{dialect.name} has no AES256 encryption header; nothing was sent")
+
+
+def customer_headers(
+    key: ServerEncryption | None, dialect: S3Dialect, *, prefix: str = SSE_C
+) -> dict[str, str]:
+    """The customer-provided key (SSE-C) that every request about such an object carries.
+
+    Args:
+        key: A `CustomerKey`, or anything else for none.
+        dialect: Of the cloud.
+        prefix: `COPY_SSE_C` for the source of a copy.
+
+    Raises:
+        StorageUnsupportedError: The cloud takes none.
+    """
+    if not isinstance(key, CustomerKey):
+        return {}
+    if not dialect.capabilities.sse_c:
+        raise StorageUnsupportedError(f"{dialect.name} takes no customer-provided keys; nothing was sent")
+    return {
+        prefix + "algorithm": "AES256",
+        prefix + "key": base64.b64encode(key.key).decode("ascii"),
+        prefix + "key-md5": content_md5(key.key),
+    }
+
+
+def read_encryption(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Kind of encryption at rest an answer tells, and the id of the key service's key."""
+    if SSE_C + "algorithm" in headers:
+        return "SSE-C", None
+    kind = headers.get(SSE)
+    return kind, headers.get(SSE + "-aws-kms-key-id") if kind == "aws:kms" else None
+
+
+def condition_headers(precondition: Precondition, dialect: S3Dialect) -> dict[str, str]:
+    """What binds a write to the present state of its key.
+
+    Raises:
+        StorageUnsupportedError: The cloud would ignore it.
+    """
+    if precondition.mode == "create":
+        if not dialect.capabilities.conditional_create:
+            raise StorageUnsupportedError(
+                f"{dialect.name} cannot create an object only if it is absent; nothing was sent"
+            )
+        return {"if-none-match": "*"}
+    if precondition.mode == "replace":
+        if not dialect.capabilities.conditional_replace:
+            raise StorageUnsupportedError(
+                f"{dialect.name} cannot replace one version of an object only; nothing was sent"
+            )
+        return {"if-match": dialect.format_if_match(precondition.etag or "")}
+    return {}
+
+
+def option_headers(options: S3PutOptions) -> dict[str, str]:
+    """ACL, retention and legal hold."""
+    found: dict[str, str] = {}
+    if options.acl is not None:
+        found["x-amz-acl"] = options.acl
+    if options.object_lock_mode is not None and options.object_lock_retain_until is not None:
+        found["x-amz-object-lock-mode"] = options.object_lock_mode
+        found["x-amz-object-lock-retain-until-date"] = options.object_lock_retain_until.isoformat()
+    if options.legal_hold:
+        found["x-amz-object-lock-legal-hold"] = "ON"
+    return found
+
+
+def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect: S3Dialect) -> dict[str, str]:
+    """Storage class and tags.
+
+    Raises:
+        StorageUnsupportedError: The cloud has no such class, or no tags.
+    """
+    found: dict[str, str] = {}
+    if storage_class is not None:
+        classes = dialect.capabilities.storage_classes
+        if storage_class not in classes:
+            known = ", ".join(sorted(classes)) or "none to choose from"
+            raise StorageUnsupportedError(
+                f"{dialect.name} has no storage class {storage_class!r}; it has {known}; nothing was sent"
+            )
+        found["x-amz-storage-class"] = storage_class
+    if tags:
+        if not dialect.capabilities.tags:
+            raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+        found["x-amz-tagging"] = "&".join(
+            f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items()
+        )
+    return found
+
+
+def content_md5(data: bytes) -> str:
+    """`Content-MD5` of a body: protection in transit, not security."""
+    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
+
+
+def strip_quotes(etag: str | None) -> str | None:
+    """An entity tag without its quotes; None where it is missing or empty."""
+    return (etag.strip().strip('"') or None) if etag is not None else None

@@ -1,0 +1,228 @@
+"""Objects in parts: cut, sent a few at a time, completed or aborted.
+
+Rules of this file: at most `max_concurrency` parts are in memory; parts are equal but for the last
+(R2 demands it); whatever ends an upload before its completion, also a cancel, aborts it within
+`ABORT_TIME`, and an upload that could not be aborted is told and found by `list_uploads` (P16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeVar
+
+from credstore.config.clouds import MIB
+from credstore.driver import ObjectInfo
+from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.dialect import MAX_PARTS
+from credstore.drivers.s3.documents import parse_completed, parse_upload_id
+from credstore.drivers.s3.replies import version_of
+from credstore.drivers.s3.settling import Write, settle_write
+from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload
+from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.wire.exchange import Reply
+
+P = TypeVar("P")
+ABORT_TIME = 5.0
+"""Seconds an abort may take after the upload has failed or was cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """One object to send in parts.
+
+    Attributes:
+        write: The write it is.
+        headers: Describe the object; sent when the upload begins.
+        completion: Headers of its completion.
+        concurrency: Parts in flight.
+    """
+
+    write: Write
+    headers: Mapping[str, str]
+    completion: Mapping[str, str]
+    concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """An upload that became an object."""
+
+    etag: str | None
+    version_id: str | None
+    headers: Mapping[str, str]
+
+
+def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
+    """Bytes of each part but the last: as configured, or more so that 10,000 parts suffice.
+
+    Args:
+        length: Of the whole body, or None; then 10,000 parts of the configured size are the most.
+        part_size: As configured.
+        largest: The cloud's largest part.
+
+    Raises:
+        StorageInvalidRequestError: Too long for 10,000 parts of the largest size.
+    """
+    if length is None or length <= part_size * MAX_PARTS:
+        return min(part_size, largest)
+    needed = -(-length // (MAX_PARTS * MIB)) * MIB
+    if needed > largest:
+        if length > largest * MAX_PARTS:
+            raise StorageInvalidRequestError(
+                f"the body has {length} bytes, more than {MAX_PARTS} parts of {largest}", code="TOO_LARGE"
+            )
+        return largest
+    return needed
+
+
+async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes, None]:
+    """The same bytes in pieces of exactly `size`, the last one shorter; none for no bytes."""
+    held: list[memoryview] = []
+    have = 0
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            rest = memoryview(chunk)
+            while rest:
+                taken = rest[: size - have]
+                rest = rest[len(taken) :]
+                held.append(taken)
+                have += len(taken)
+                if have == size:
+                    yield b"".join(held)
+                    held, have = [], 0
+        if have:
+            yield b"".join(held)
+
+
+async def upload_parts(
+    bucket: Bucket,
+    upload: Upload,
+    parts: AsyncGenerator[P, None],
+    send: Callable[[str, int, P], Awaitable[str]],
+    *,
+    verify: Callable[[], Awaitable[None]] | None = None,
+) -> Completed | ObjectInfo:
+    """Make one object of parts.
+
+    Args:
+        bucket: Where to.
+        upload: What object.
+        parts: Taken one by one, never more than `concurrency` ahead.
+        send: Sends one part by (upload id, number from 1, part) and returns its etag.
+        verify: Called after the last part; raises to give the upload up.
+
+    Returns:
+        The completed upload, or what HEAD saw where only that told that it was completed.
+
+    Raises:
+        StorageError: `applied` is "no" for anything before the completion.
+    """
+    write = upload.write
+    try:
+        begun = await bucket.call(create_upload(write.key, upload.headers), deadline=write.deadline)
+        upload_id = await parsed(parse_upload_id, begun.body)
+    except StorageError as error:
+        error.applied = "no"  # An upload that was begun shows nothing under the key.
+        raise
+    try:
+        try:
+            etags = await _send_all(parts, send, upload_id, upload.concurrency)
+            if verify is not None:
+                await verify()
+        except StorageError as error:
+            error.applied = "no"
+            raise
+        return await _complete(bucket, upload, upload_id, etags)
+    except BaseException as error:
+        await _abort(bucket, write.key, upload_id, error)
+        raise
+
+
+async def _send_all(
+    parts: AsyncGenerator[P, None],
+    send: Callable[[str, int, P], Awaitable[str]],
+    upload_id: str,
+    concurrency: int,
+) -> list[str]:
+    slots = asyncio.Semaphore(concurrency)
+    tasks: list[asyncio.Task[str]] = []
+
+    async def run(number: int, part: P) -> str:
+        try:
+            return await send(upload_id, number, part)
+        finally:
+            slots.release()
+
+    try:
+        async with aclosing(parts), asyncio.TaskGroup() as group:
+            while True:
+                await slots.acquire()  # Before a part is read, so that no more are in memory.
+                try:
+                    part = await anext(parts)
+                except StopAsyncIteration:
+                    break
+                number = len(tasks) + 1
+                if number > MAX_PARTS:
+                    raise StorageInvalidRequestError(
+                        f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
+                        code="TOO_LARGE",
+                    )
+                tasks.append(group.create_task(run(number, part)))
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+async def _complete(
+    bucket: Bucket, upload: Upload, upload_id: str, etags: list[str]
+) -> Completed | ObjectInfo:
+    write = upload.write
+    try:
+        reply = await bucket.call(
+            complete_upload(write.key, upload_id, etags, upload.completion), deadline=write.deadline
+        )
+    except StorageError as error:
+        return await settle_write(bucket, write, error)
+    try:
+        etag = await parsed(parse_completed, reply.body)
+    except StorageIntegrityError as error:
+        error.applied = "maybe"
+        return await settle_write(bucket, write, error)
+    return Completed(etag, version_of(reply.headers), reply.headers)
+
+
+def part_etag(reply: Reply, etag: str | None) -> str:
+    """The entity tag of a part, without which an upload cannot be completed.
+
+    Raises:
+        StorageIntegrityError: The answer has none.
+    """
+    if etag is None:
+        raise StorageIntegrityError(
+            "the provider took a part without giving its etag",
+            code="NO_ETAG",
+            status_code=reply.status,
+        )
+    return etag
+
+
+async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException) -> None:
+    """Abort the upload even if this task is being cancelled; note on `error` if that failed."""
+    deadline = time.monotonic() + ABORT_TIME
+    task = asyncio.ensure_future(bucket.call(abort_upload(key, upload_id), deadline=deadline))
+    try:
+        # Waiting is bounded by the request's own deadline; a further cancel ends it at once.
+        await asyncio.wait([task], timeout=ABORT_TIME)
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+    failed = task.cancelled() or task.exception() is not None
+    if failed:
+        error.add_note(
+            "the multipart upload could not be aborted; list_uploads() finds it, abort_upload() ends it"
+        )

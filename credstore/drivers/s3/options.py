@@ -1,0 +1,82 @@
+"""Options of a put that only S3 knows: `driver_options={"s3": S3PutOptions(...)}`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from credstore.drivers.s3.dialect import S3Dialect
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+
+OPTIONS_NAME = "s3"
+"""Name of these options in `driver_options`, for every cloud of the S3 family."""
+
+CannedAcl = Literal[
+    "private",
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "bucket-owner-read",
+    "bucket-owner-full-control",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3PutOptions:
+    """What to ask of S3 beside the portable options.
+
+    Attributes:
+        acl: Canned ACL of the object.
+        object_lock_mode: Retention that the account's root can lift ("GOVERNANCE") or nobody can
+            ("COMPLIANCE"); together with `object_lock_retain_until`.
+        object_lock_retain_until: Until when, timezone-aware.
+        legal_hold: Put the object under legal hold.
+    """
+
+    acl: CannedAcl | None = None
+    object_lock_mode: Literal["GOVERNANCE", "COMPLIANCE"] | None = None
+    object_lock_retain_until: datetime | None = None
+    legal_hold: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.object_lock_mode is None) != (self.object_lock_retain_until is None):
+            raise StorageInvalidRequestError(
+                "object_lock_mode and object_lock_retain_until belong together; give both or neither"
+            )
+        until = self.object_lock_retain_until
+        if until is not None and until.tzinfo is None:
+            raise StorageInvalidRequestError("object_lock_retain_until needs a timezone")
+
+    @property
+    def locks(self) -> bool:
+        """Whether the object is to be locked in any way; S3 then wants a checksum of the body."""
+        return self.object_lock_mode is not None or self.legal_hold
+
+
+NO_OPTIONS = S3PutOptions()
+
+
+def checked_options(given: object, dialect: S3Dialect) -> S3PutOptions:
+    """The options of one put, if this cloud has all of them.
+
+    Args:
+        given: What stands under "s3" in `driver_options`, or None.
+        dialect: Of the cloud.
+
+    Raises:
+        StorageInvalidRequestError: Not an `S3PutOptions`.
+        StorageUnsupportedError: The cloud has no ACLs or no object lock.
+    """
+    if given is None:
+        return NO_OPTIONS
+    if not isinstance(given, S3PutOptions):
+        raise StorageInvalidRequestError(
+            f'driver_options["{OPTIONS_NAME}"] is an S3PutOptions, not {type(given).__name__}'
+        )
+    if given.acl is not None and not dialect.acl:
+        raise StorageUnsupportedError(f"{dialect.name} has no object ACLs; nothing was sent")
+    if given.locks and not dialect.object_lock:
+        raise StorageUnsupportedError(f"{dialect.name} has no object lock; nothing was sent")
+    return given

@@ -1,0 +1,227 @@
+"""Get and head: an answer's bytes as a checked reader, resumed where a connection breaks.
+
+Rules of this file: what the server says about a range is believed only if it is exactly what was
+asked; a body cut short is continued from the same version (`If-Match`) or ends in an error, never
+quietly (P21, N04, L04).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+
+from credstore.driver import ObjectInfo, ReadOptions, StoredReader
+from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.codes import INVALID_RANGE, RANGE
+from credstore.drivers.s3.documents import parse_size
+from credstore.drivers.s3.replies import (
+    check_is_s3,
+    parse_content_range,
+    parse_info,
+)
+from credstore.drivers.s3.requests import get_object, head_object
+from credstore.errors import (
+    StorageConnectionError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StoragePreconditionFailedError,
+    StorageTimeoutError,
+)
+from credstore.reader import ObjectReader
+from credstore.wire.exchange import Reply
+from credstore.wire.http import HttpResponse, WireError
+
+MAX_RESUMES = 3
+"""Times one body is continued after a break without a byte in between; a byte starts the count anew."""
+PARTIAL = 206
+
+
+@dataclass(slots=True)
+class Opened:
+    """An answer whose body is open, and which bytes of the object it should give.
+
+    Attributes:
+        info: What its headers tell.
+        response: To read and close.
+        skip: Bytes to drop first, where the server ignored the range.
+        start: First wanted byte.
+        end: One past the last.
+    """
+
+    info: ObjectInfo
+    response: HttpResponse
+    skip: int
+    start: int
+    end: int
+
+
+async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
+    """What the store knows of one object; see `Driver.head`."""
+    reply = await bucket.call(head_object(key, options, bucket.dialect), deadline=options.deadline)
+    check_is_s3(reply.status, reply.headers)
+    size = parse_size(reply.headers.get("content-length"))
+    if size is None:
+        raise _no_length()
+    return parse_info(key, reply.headers, size=size, location=bucket.locate(key))
+
+
+def _no_length() -> StorageIntegrityError:
+    return StorageIntegrityError(
+        "the answer does not say how long the object is; a proxy in between may have decompressed it",
+        code="NO_LENGTH",
+    )
+
+
+def _beyond(start: int) -> StorageInvalidRequestError:
+    return StorageInvalidRequestError(f"{RANGE.message}: byte {start}", code=INVALID_RANGE)
+
+
+async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
+    """The stored bytes; see `Driver.get`. One request, and one more for each resumption."""
+    if options.end is not None and options.end <= options.start:
+        return await _nothing(bucket, key, options)
+    try:
+        opened = await _open(bucket, key, options)
+    except StorageInvalidRequestError as error:
+        if error.code != INVALID_RANGE or options.start > 0:
+            raise
+        # No byte of an empty object can be asked for; without a range the server gives all of it.
+        opened = await _open(bucket, key, replace(options, end=None))
+    body = Body(bucket, key, options, opened)
+    whole = opened.start == 0 and opened.end == opened.info.size
+    return ObjectReader(
+        opened.info,
+        body.chunks(),
+        length=opened.end - opened.start,
+        digest=opened.info.digest if whole else None,
+        close=body.aclose,
+    )
+
+
+async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
+    info = await head(bucket, key, options)
+    if options.start >= info.size and options.start > 0:
+        raise _beyond(options.start)
+
+    async def none() -> AsyncIterator[bytes]:
+        return
+        yield b""
+
+    return ObjectReader(info, none(), length=0)
+
+
+async def _open(bucket: Bucket, key: str, options: ReadOptions) -> Opened:
+    whole = options.start == 0 and options.end is None
+    span = None if whole else (options.start, options.end)
+    request = get_object(key, options, bucket.dialect, span=span)
+    reply = await bucket.call(request, deadline=options.deadline, stream=True)
+    if reply.response is None:
+        raise StorageIntegrityError("the answer has no body to read", code="NO_BODY")
+    try:
+        return _checked(bucket, key, options, reply, reply.response)
+    except BaseException:
+        await reply.response.aclose()
+        raise
+
+
+def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, response: HttpResponse) -> Opened:
+    check_is_s3(reply.status, reply.headers)
+    length = parse_size(reply.headers.get("content-length"))
+    location = bucket.locate(key)
+    if reply.status != PARTIAL:
+        if length is None:
+            raise _no_length()
+        if options.start >= length and options.start > 0:
+            raise _beyond(options.start)
+        end = length if options.end is None else min(options.end, length)
+        info = parse_info(key, reply.headers, size=length, location=location)
+        return Opened(info, response, options.start, options.start, end)
+    found = parse_content_range(reply.headers.get("content-range"))
+    if found is None:
+        raise _wrong_range()
+    start, end, total = found
+    wanted = total if options.end is None else min(options.end, total)
+    if (start, end) != (options.start, wanted) or length not in {None, end - start}:
+        raise _wrong_range()
+    return Opened(parse_info(key, reply.headers, size=total, location=location), response, 0, start, end)
+
+
+def _wrong_range() -> StorageIntegrityError:
+    return StorageIntegrityError("the provider gave other bytes than the range asked for", code="WRONG_RANGE")
+
+
+class Body:
+    """The bytes of one object across the connections it takes."""
+
+    def __init__(self, bucket: Bucket, key: str, options: ReadOptions, opened: Opened) -> None:
+        """Start with an answer that is open."""
+        self._bucket = bucket
+        self._key = key
+        self._options = options
+        self._opened = opened
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The wanted bytes, in order."""
+        opened = self._opened
+        at, end = opened.start, opened.end
+        resumes = 0
+        start = at
+        while at < end:
+            idle = False
+            try:
+                async for chunk in _slice(opened.response.chunks(), opened.skip, end - at):
+                    at += len(chunk)
+                    resumes = 0
+                    yield chunk
+            except WireError as broken:
+                idle = broken.kind == "timeout"
+            if at < end:
+                await opened.response.aclose()
+                resumes += 1
+                if opened.info.etag is None or resumes > MAX_RESUMES:
+                    raise _cut(at - start, end - start, idle=idle)
+                opened = self._opened = await self._resume(opened, at)
+
+    async def _resume(self, opened: Opened, at: int) -> Opened:
+        options = replace(self._options, start=at, end=opened.end, if_match=opened.info.etag)
+        try:
+            again = await _open(self._bucket, self._key, options)
+        except StoragePreconditionFailedError as error:
+            raise StorageIntegrityError(
+                "the object was replaced while it was read; nothing read so far should be used",
+                code="REPLACED",
+                retryable=True,
+            ) from error
+        if again.info.etag != opened.info.etag or again.end != opened.end:
+            await again.response.aclose()
+            raise StorageIntegrityError(
+                "the object was replaced while it was read; nothing read so far should be used",
+                code="REPLACED",
+                retryable=True,
+            )
+        return again
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        await self._opened.response.aclose()
+
+
+async def _slice(chunks: AsyncIterator[bytes], skip: int, count: int) -> AsyncIterator[bytes]:
+    """The `count` bytes after the first `skip`, as far as there are so many."""
+    async for chunk in chunks:
+        if skip >= len(chunk):
+            skip -= len(chunk)
+            continue
+        part = chunk[skip : skip + count] if skip or len(chunk) > count else chunk
+        skip = 0
+        count -= len(part)
+        yield part
+        if count == 0:
+            return
+
+
+def _cut(done: int, length: int, *, idle: bool) -> StorageError:
+    if idle:
+        return StorageTimeoutError(f"the body stopped coming after {done} of {length} bytes")
+    return StorageConnectionError(f"the connection broke after {done} of {length} bytes of the body")

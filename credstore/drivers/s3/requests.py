@@ -1,0 +1,316 @@
+"""One S3 operation as the parts of one request. Pure.
+
+Rules of this file: no endpoint, region or credential (those are the bucket's, see `bucket.py`); XML
+is made by a real XML library; a builder refuses what the cloud would ignore, so refusing costs no
+request.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from credstore.driver import (
+    CopyRequest,
+    ObjectInfo,
+    Precondition,
+    PutRequest,
+    ReadOptions,
+    join_metadata,
+)
+from credstore.drivers.s3.dialect import S3Dialect
+from credstore.drivers.s3.headers import (
+    COPY_SSE_C,
+    condition_headers,
+    content_headers,
+    content_md5,
+    customer_headers,
+    encryption_headers,
+    metadata_headers,
+    option_headers,
+    storage_headers,
+)
+from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
+from credstore.wire.aws.sigv4 import encode_path
+from credstore.wire.http import StreamBody
+
+XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Request:
+    """One request, apart from where it goes and who signs it.
+
+    Attributes:
+        operation: S3's name of the operation.
+        method: HTTP method.
+        key: The object's key, or None for the bucket.
+        query: Decoded pairs.
+        headers: Lower-case names; may hold a customer key, so they are left out of the repr.
+        body: What is sent.
+        body_sha256: Hex SHA-256 of the body where it is known.
+        mutation: Whether it changes the store.
+        replayable: Whether the body can be sent again.
+    """
+
+    operation: str
+    method: str
+    key: str | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
+    body_sha256: str | None = None
+    mutation: bool = False
+    replayable: bool = True
+
+
+def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None) -> dict[str, str]:
+    """All headers that describe a new object, for PutObject and CreateMultipartUpload alike.
+
+    Args:
+        request: The write.
+        dialect: Of the cloud.
+        digest: SHA-256 of the body to record, or None.
+
+    Raises:
+        StorageUnsupportedError: The cloud cannot do what is asked.
+        StorageInvalidRequestError: A header HTTP cannot carry.
+    """
+    options = checked_options(request.driver_options.get(OPTIONS_NAME), dialect)
+    joined = join_metadata(request.metadata, request.system, request.write_id, digest)
+    return {
+        **content_headers(request.headers),
+        **metadata_headers(joined),
+        **encryption_headers(request.encryption, dialect),
+        **storage_headers(request.storage_class, request.tags, dialect),
+        **option_headers(options),
+    }
+
+
+def put_object(
+    request: PutRequest,
+    dialect: S3Dialect,
+    *,
+    body: bytes | StreamBody,
+    digest: bytes | None,
+    md5: str | None = None,
+) -> S3Request:
+    """PutObject.
+
+    Args:
+        request: The write.
+        dialect: Of the cloud.
+        body: The bytes.
+        digest: Their SHA-256, recorded and signed where it is known.
+        md5: Their `Content-MD5`, which S3 demands for a locked object.
+    """
+    headers = object_headers(request, dialect, digest) | condition_headers(request.precondition, dialect)
+    if md5 is not None:
+        headers["content-md5"] = md5
+    return S3Request(
+        operation="PutObject",
+        method="PUT",
+        key=request.key,
+        headers=headers,
+        body=body,
+        body_sha256=digest.hex() if digest is not None else None,
+        mutation=True,
+        replayable=request.body.replayable or isinstance(body, bytes),
+    )
+
+
+def _read(operation: str, method: str, key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
+    if options.version_id is not None and not dialect.capabilities.versions:
+        raise StorageUnsupportedError(f"{dialect.name} keeps no versions; nothing was sent")
+    headers = {"accept-encoding": "identity", **customer_headers(options.customer_key, dialect)}
+    if options.if_match is not None:
+        headers["if-match"] = dialect.format_if_match(options.if_match)
+    return S3Request(
+        operation=operation, method=method, key=key, query=_version(options.version_id), headers=headers
+    )
+
+
+def _version(version_id: str | None) -> tuple[tuple[str, str], ...]:
+    return (("versionId", version_id),) if version_id is not None else ()
+
+
+def get_object(
+    key: str, options: ReadOptions, dialect: S3Dialect, *, span: tuple[int, int | None] | None
+) -> S3Request:
+    """GetObject.
+
+    Args:
+        key: The object's key.
+        options: Version, condition and customer key.
+        dialect: Of the cloud.
+        span: First byte and one past the last (None for the end), or None for the whole object.
+    """
+    request = _read("GetObject", "GET", key, options, dialect)
+    if span is None:
+        return request
+    start, end = span
+    wanted = f"bytes={start}-{'' if end is None else end - 1}"
+    return S3Request(
+        operation=request.operation,
+        method=request.method,
+        key=key,
+        query=request.query,
+        headers={**request.headers, "range": wanted},
+    )
+
+
+def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
+    """HeadObject."""
+    return _read("HeadObject", "HEAD", key, options, dialect)
+
+
+def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version_id: str | None) -> S3Request:
+    """DeleteObject.
+
+    Raises:
+        StorageUnsupportedError: The cloud would ignore the condition, or keeps no versions.
+    """
+    if if_match is not None and not dialect.capabilities.conditional_delete:
+        raise StorageUnsupportedError(f"{dialect.name} cannot bind a delete to one version; nothing was sent")
+    if version_id is not None and not dialect.capabilities.versions:
+        raise StorageUnsupportedError(f"{dialect.name} keeps no versions; nothing was sent")
+    headers = {"if-match": dialect.format_if_match(if_match)} if if_match is not None else {}
+    return S3Request(
+        operation="DeleteObject",
+        method="DELETE",
+        key=key,
+        query=_version(version_id),
+        headers=headers,
+        mutation=True,
+    )
+
+
+def delete_objects(keys: Sequence[str]) -> S3Request:
+    """DeleteObjects, with the `Content-MD5` that older stores insist on."""
+    root = ET.Element("Delete", {"xmlns": XML_NAMESPACE})
+    for key in keys:
+        ET.SubElement(ET.SubElement(root, "Object"), "Key").text = key
+    ET.SubElement(root, "Quiet").text = "false"
+    body = format_xml(root)
+    return S3Request(
+        operation="DeleteObjects",
+        method="POST",
+        query=(("delete", ""),),
+        headers={"content-type": "application/xml", "content-md5": content_md5(body)},
+        body=body,
+        mutation=True,
+    )
+
+
+def list_objects(prefix: str, cursor: str | None, limit: int, dialect: S3Dialect) -> S3Request:
+    """ListObjectsV2."""
+    query = [("list-type", "2"), ("max-keys", str(limit))]
+    if dialect.url_encoded_list:
+        query.append(("encoding-type", "url"))
+    if prefix:
+        query.append(("prefix", prefix))
+    if cursor is not None:
+        query.append(("continuation-token", cursor))
+    return S3Request(operation="ListObjectsV2", method="GET", query=tuple(query))
+
+
+def copy_source(
+    bucket: str, source: ObjectInfo, key: ServerEncryption | None, dialect: S3Dialect
+) -> dict[str, str]:
+    """What to copy, pinned to the version `source` describes (P8).
+
+    Raises:
+        StorageInvalidRequestError: The source has no etag to pin the copy to.
+    """
+    if source.etag is None:
+        raise StorageInvalidRequestError("a copy is pinned to its source's etag, and this source has none")
+    place = encode_path(f"/{bucket}/{source.key}")
+    if source.version_id is not None:
+        place += f"?versionId={encode_path(source.version_id)}"
+    return {
+        "x-amz-copy-source": place,
+        "x-amz-copy-source-if-match": f'"{source.etag}"',
+        **customer_headers(key, dialect, prefix=COPY_SSE_C),
+    }
+
+
+def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str, str]:
+    """All headers that describe the copy: everything of the source, with a new write-id.
+
+    Raises:
+        StorageUnsupportedError: The cloud cannot encrypt as asked.
+    """
+    source = request.source
+    joined = join_metadata(source.metadata or {}, source.system or {}, request.write_id, source.digest)
+    headers = metadata_headers(joined)
+    if source.headers is not None:
+        headers.update(content_headers(source.headers))
+    if source.storage_class in dialect.capabilities.storage_classes:
+        headers.update(storage_headers(source.storage_class, {}, dialect))
+    return headers | encryption_headers(copied_encryption(request, dialect), dialect)
+
+
+def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncryption | None:
+    """Encryption of a copy: what was asked, else the source's own kind and key."""
+    if request.encryption is not None:
+        return request.encryption
+    source = request.source
+    if isinstance(request.source_customer_key, CustomerKey):
+        return request.source_customer_key
+    if source.encryption == "aws:kms":
+        return KmsKey(source.kms_key_id)
+    if source.encryption == "AES256" and dialect.capabilities.sse_s3:
+        return "AES256"
+    return None
+
+
+def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Request:
+    """CopyObject, pinned to the source; tags are kept by S3's own default.
+
+    Raises:
+        StorageUnsupportedError: The cloud would ignore the destination's condition.
+    """
+    return S3Request(
+        operation="CopyObject",
+        method="PUT",
+        key=request.destination,
+        headers={
+            **copy_source(bucket, request.source, request.source_customer_key, dialect),
+            "x-amz-metadata-directive": "REPLACE",
+            **copied_object_headers(request, dialect),
+            **_copy_condition(request.precondition, dialect),
+        },
+        mutation=True,
+    )
+
+
+def _copy_condition(precondition: Precondition, dialect: S3Dialect) -> dict[str, str]:
+    if precondition.mode == "create":
+        if dialect.create_by_copy is None:
+            raise StorageUnsupportedError(
+                f"{dialect.name} cannot copy only if the destination is absent; nothing was sent"
+            )
+        return {dialect.create_by_copy: "*"}
+    if precondition.mode == "replace":
+        if not dialect.replace_by_copy:
+            raise StorageUnsupportedError(
+                f"{dialect.name} cannot copy over one version only; nothing was sent"
+            )
+        return {"if-match": dialect.format_if_match(precondition.etag or "")}
+    return {}
+
+
+def get_tagging(key: str, version_id: str | None) -> S3Request:
+    """GetObjectTagging."""
+    return S3Request(
+        operation="GetObjectTagging", method="GET", key=key, query=(("tagging", ""), *_version(version_id))
+    )
+
+
+def format_xml(root: ET.Element) -> bytes:
+    """A document as UTF-8 bytes."""
+    text: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return text

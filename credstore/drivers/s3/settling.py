@@ -1,0 +1,98 @@
+"""What became of a write whose answer was lost, refused or unclear: one HEAD tells (P0, P6).
+
+Rules of this file: a definite failure is explained in the words of what was asked; an unclear one
+is looked up by its write-id before anyone hears of it, so that no write is ever reported as a
+conflict with itself (N02, N11, N12, N17).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from credstore.driver import OVERWRITE, ObjectInfo, Precondition, ReadOptions
+from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.codes import BUCKET_NOT_FOUND
+from credstore.drivers.s3.reading import head
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+)
+from credstore.model import ServerEncryption
+from credstore.settle import settle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """What identifies one write at its key.
+
+    Attributes:
+        key: Where it goes.
+        write_id: What it carries.
+        precondition: What it may replace.
+        customer_key: To look at it with, where it is encrypted with one.
+        deadline: Instant of `time.monotonic()`, or None.
+    """
+
+    key: str
+    write_id: str
+    precondition: Precondition = OVERWRITE
+    customer_key: ServerEncryption | None = None
+    deadline: float | None = None
+
+
+def explain(error: StorageError, precondition: Precondition) -> StorageError:
+    """The same failure in the words of what was asked, keeping all facts."""
+    if precondition.mode == "create" and isinstance(error, StoragePreconditionFailedError):
+        return _exists(error)
+    if precondition.mode == "replace" and error.code == StorageNotFoundError.default_code:
+        # S3 answers NoSuchKey, not 412, to If-Match on a key that is absent.
+        facts = error.facts()
+        facts["code"] = StoragePreconditionFailedError.default_code
+        return StoragePreconditionFailedError("there is no object to replace", **facts)
+    return error
+
+
+def _exists(error: StorageError) -> StorageAlreadyExistsError:
+    facts = error.facts()
+    facts["code"] = StorageAlreadyExistsError.default_code
+    facts["retryable"] = False
+    return StorageAlreadyExistsError("another write's object is there", **facts)
+
+
+async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> ObjectInfo:
+    """Turn a failed write into what is known to be true of it.
+
+    Args:
+        bucket: Where it was sent.
+        write: What was sent.
+        error: How it failed.
+
+    Returns:
+        The object, where the write happened after all.
+
+    Raises:
+        StorageAlreadyExistsError: Another write created the object.
+        StorageError: The failure; `applied` is "maybe" where even a HEAD cannot tell.
+    """
+    if error.applied == "no":
+        raise explain(error, write.precondition)
+    options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
+    seen: ObjectInfo | None = None
+    try:
+        seen = await head(bucket, write.key, options)
+    except StorageNotFoundError as absent:
+        if absent.code == BUCKET_NOT_FOUND:
+            raise error from absent
+    except StorageError as unseen:
+        raise error from unseen
+    seen_id = seen.write_id if seen is not None else None
+    outcome = settle(write.precondition.mode, write.write_id, seen_id, exists=seen is not None)
+    if outcome == "yes" and seen is not None:
+        return seen
+    if outcome == "no":
+        other = _exists(error)
+        other.applied = "no"
+        raise other
+    raise explain(error, write.precondition)

@@ -1,0 +1,111 @@
+"""Links that S3 itself checks: presigned URLs with the time they really end.
+
+Rules of this file: local computation only, apart from fresh credentials; a link never claims to
+outlive the credentials it was signed with; what it imposes or demands is part of the signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from credstore.driver import SignedRequest, SignRequest
+from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.codes import CREDENTIALS_EXPIRED
+from credstore.errors import (
+    StorageAuthenticationError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
+from credstore.wire.aws.sigv4 import presign_query
+
+MAX_EXPIRES = 604_800
+"""Seconds (7 days) that SigV4 allows; S3 API "Authenticating requests: query parameters"."""
+OVERRIDES = frozenset(
+    {
+        "content-type",
+        "content-disposition",
+        "content-encoding",
+        "content-language",
+        "cache-control",
+        "expires",
+    }
+)
+
+
+def link_query(request: SignRequest, *, versions: bool) -> list[tuple[str, str]]:
+    """The parameters of a link beside its signature.
+
+    Args:
+        request: The link.
+        versions: Whether the cloud keeps versions.
+
+    Raises:
+        StorageInvalidRequestError: A header no link can impose, or a time outside 1 s to 7 days.
+        StorageUnsupportedError: Response headers for another method than GET, or a version where
+            there are none.
+    """
+    if not 1 <= request.expires_in <= MAX_EXPIRES:
+        raise StorageInvalidRequestError(
+            f"expires_in is 1 to {MAX_EXPIRES} seconds (7 days), not {request.expires_in:g}"
+        )
+    if request.overrides and request.method not in {"GET", "HEAD"}:
+        raise StorageUnsupportedError(f"a {request.method} link cannot impose response headers")
+    unknown = request.overrides.keys() - OVERRIDES
+    if unknown:
+        raise StorageInvalidRequestError(
+            f"a link cannot impose {', '.join(sorted(unknown))}; it can {', '.join(sorted(OVERRIDES))}"
+        )
+    if request.version_id is not None and not versions:
+        raise StorageUnsupportedError("this provider keeps no versions to link to")
+    query = [(f"response-{name}", value) for name, value in request.overrides.items()]
+    if request.version_id is not None:
+        query.append(("versionId", request.version_id))
+    return query
+
+
+async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float]) -> SignedRequest:
+    """Make a link; see `Driver.sign`.
+
+    Args:
+        bucket: Of the object.
+        request: The link.
+        clock: Unix seconds.
+
+    Raises:
+        StorageAuthenticationError: The credentials end within the second.
+    """
+    bucket.check_key(request.key)
+    query = link_query(request, versions=bucket.dialect.capabilities.versions)
+    credentials, offset = await bucket.credentials()
+    now = datetime.fromtimestamp(int(clock() + offset), UTC)
+    expires_in = int(request.expires_in)
+    if credentials.expires_at is not None:
+        expires_in = min(expires_in, int((credentials.expires_at - now).total_seconds()))
+        if expires_in < 1:
+            raise StorageAuthenticationError(
+                "the credentials have expired, so no link can be signed; renew the session",
+                code=CREDENTIALS_EXPIRED,
+            )
+    place = bucket.place
+    path = place.path(request.key)
+    signed = presign_query(
+        method=request.method,
+        host=urlsplit(place.origin).netloc,
+        path=path,
+        query=query,
+        headers=request.headers,
+        expires_in=expires_in,
+        credentials=credentials,
+        region=place.region,
+        service="s3",
+        now=now,
+    )
+    return SignedRequest(
+        url=f"{place.origin}{path}?{signed}",
+        method=request.method,
+        expires_at=now + timedelta(seconds=expires_in),
+        headers=dict(request.headers),
+        served_by=bucket.label,
+    )

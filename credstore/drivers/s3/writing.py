@@ -1,0 +1,247 @@
+"""Put: small bodies in one request, large and unsized ones in parts, unclear ones settled.
+
+Rules of this file: what the cloud cannot honour is refused before the body is read; a body that is
+not as long as it said is never completed (K13); an unclear put is settled before anyone hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+
+from credstore.driver import ObjectInfo, PutRequest, PutResult
+from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.codes import CONCURRENT_WRITE, UPLOAD_NOT_FOUND
+from credstore.drivers.s3.headers import (
+    condition_headers,
+    content_md5,
+    customer_headers,
+    read_encryption,
+    strip_quotes,
+)
+from credstore.drivers.s3.multipart import Completed, Upload, cut, part_etag, plan_part_size, upload_parts
+from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
+from credstore.drivers.s3.replies import check_is_s3, version_of
+from credstore.drivers.s3.requests import object_headers, put_object
+from credstore.drivers.s3.settling import Write, settle_write
+from credstore.drivers.s3.uploads import completion_headers, upload_part
+from credstore.errors import (
+    StorageConflictError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+)
+from credstore.reader import sha256
+from credstore.wire.http import StreamBody
+
+MAX_RESTARTS = 2
+"""Times a whole upload is begun anew after S3 asked for that (N27)."""
+
+
+async def put(bucket: Bucket, request: PutRequest) -> PutResult:
+    """Write one object; see `Driver.put`.
+
+    Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), else
+    2 and one per part; 1 HEAD if unclear.
+    Source: promises P0, P4, P6, P16.
+    """
+    dialect, config = bucket.dialect, bucket.config
+    object_headers(request, dialect, None)
+    condition_headers(request.precondition, dialect)
+    body = request.body
+    largest = dialect.capabilities.max_object_size
+    if body.length is not None and largest is not None and body.length > largest:
+        raise StorageInvalidRequestError(
+            f"the body has {body.length} bytes; this provider keeps at most {largest}", code="TOO_LARGE"
+        )
+    if body.length is None:
+        return await _put_unsized(bucket, request)
+    if body.length > min(config.multipart_threshold, dialect.max_single_put):
+        return await _put_sized_in_parts(bucket, request, body.length)
+    if body.data is not None:
+        return await _put_single(bucket, request, body.data)
+    if body.length <= config.part_size:
+        pieces = [piece async for piece in counted(body.open(), body.length)]
+        return await _put_single(bucket, request, b"".join(pieces))
+    return await _put_stream(bucket, request, body.length)
+
+
+async def counted(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGenerator[bytes, None]:
+    """The chunks of a body, refused where they are not as many bytes as it said.
+
+    Raises:
+        StorageInvalidRequestError: Code "BODY_LENGTH".
+    """
+    done = 0
+    try:
+        async for chunk in chunks:
+            done += len(chunk)
+            if length is not None and done > length:
+                raise _wrong_length(f"more than the {length}", length)
+            yield chunk
+        if length is not None and done != length:
+            raise _wrong_length(str(done), length)
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+
+
+def _wrong_length(given: str, length: int) -> StorageInvalidRequestError:
+    return StorageInvalidRequestError(
+        f"the body gave {given} bytes where {length} were announced; nothing was stored", code="BODY_LENGTH"
+    )
+
+
+def _write(request: PutRequest) -> Write:
+    return Write(
+        key=request.key,
+        write_id=request.write_id,
+        precondition=request.precondition,
+        customer_key=request.encryption,
+        deadline=request.deadline,
+    )
+
+
+async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutResult:
+    digest = request.digest or await sha256(data)
+    options = checked_options(request.driver_options.get(OPTIONS_NAME), bucket.dialect)
+    md5 = await asyncio.to_thread(content_md5, data) if options.locks else None
+    return await _send(bucket, request, body=data, size=len(data), digest=digest, md5=md5)
+
+
+async def _put_stream(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
+    body = StreamBody(length=length, open=lambda: counted(request.body.open(), length))
+    return await _send(bucket, request, body=body, size=length, digest=request.digest, md5=None)
+
+
+async def _send(
+    bucket: Bucket,
+    request: PutRequest,
+    *,
+    body: bytes | StreamBody,
+    size: int,
+    digest: bytes | None,
+    md5: str | None,
+) -> PutResult:
+    wire = put_object(request, bucket.dialect, body=body, digest=digest, md5=md5)
+    try:
+        reply = await bucket.call(wire, deadline=request.deadline)
+    except StorageError as error:
+        result = _seen(bucket, await settle_write(bucket, _write(request), error), size, digest)
+    else:
+        check_is_s3(reply.status, reply.headers)
+        result = _result(
+            bucket,
+            request.key,
+            size=size,
+            digest=digest,
+            etag=strip_quotes(reply.headers.get("etag")),
+            headers=reply.headers,
+        )
+    if request.progress is not None:
+        request.progress(size, size)
+    return result
+
+
+def _result(
+    bucket: Bucket, key: str, *, size: int, digest: bytes | None, etag: str | None, headers: Mapping[str, str]
+) -> PutResult:
+    return PutResult(
+        key=key,
+        size=size,
+        etag=etag,
+        version_id=version_of(headers),
+        digest=digest,
+        encryption=read_encryption(headers)[0],
+        location=bucket.locate(key),
+        served_by=bucket.label,
+        replicas=(bucket.label,),
+        request_id=headers.get("x-amz-request-id"),
+    )
+
+
+def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> PutResult:
+    if info.size != size:
+        raise StorageIntegrityError(
+            f"the provider stored {info.size} of {size} bytes of this write; write it again",
+            code="TRUNCATED",
+            applied="yes",
+            retryable=True,
+        )
+    return PutResult(
+        key=info.key,
+        size=size,
+        etag=info.etag,
+        version_id=info.version_id,
+        digest=digest,
+        encryption=info.encryption,
+        location=info.location,
+        served_by=bucket.label,
+        replicas=(bucket.label,),
+    )
+
+
+async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
+    pieces = cut(counted(request.body.open(), None), bucket.config.part_size)
+    first = await anext(pieces, b"")
+    second = await anext(pieces, None)
+    if second is None:
+        return await _put_single(bucket, request, first)
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        async with aclosing(pieces):
+            yield first
+            yield second
+            async for piece in pieces:
+                yield piece
+
+    return await _put_parts(bucket, request, parts())
+
+
+async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
+    completion_headers(request.precondition, request.encryption, bucket.dialect)
+    size = plan_part_size(length, bucket.config.part_size, bucket.dialect.max_single_put)
+    for restart in range(MAX_RESTARTS + 1):
+        try:
+            return await _put_parts(bucket, request, cut(counted(request.body.open(), length), size))
+        except (StorageConflictError, StorageNotFoundError) as error:
+            # N27: after a conflict at completion the upload cannot be completed any more.
+            again = error.applied == "no" and error.code in {CONCURRENT_WRITE, UPLOAD_NOT_FOUND}
+            if not again or not request.body.replayable or restart == MAX_RESTARTS:
+                raise
+    raise AssertionError
+
+
+async def _put_parts(bucket: Bucket, request: PutRequest, parts: AsyncGenerator[bytes, None]) -> PutResult:
+    dialect = bucket.dialect
+    upload = Upload(
+        write=_write(request),
+        headers=object_headers(request, dialect, request.digest),
+        completion=completion_headers(request.precondition, request.encryption, dialect),
+        concurrency=bucket.config.max_concurrency,
+    )
+    locks = checked_options(request.driver_options.get(OPTIONS_NAME), dialect).locks
+    key_headers = customer_headers(request.encryption, dialect)
+    sent = 0
+
+    async def send(upload_id: str, number: int, data: bytes) -> str:
+        nonlocal sent
+        digest = await sha256(data)
+        headers = dict(key_headers)
+        if locks:
+            headers["content-md5"] = await asyncio.to_thread(content_md5, data)
+        wire = upload_part(request.key, upload_id, number, data, sha256=digest.hex(), headers=headers)
+        reply = await bucket.call(wire, deadline=request.deadline)
+        sent += len(data)
+        if request.progress is not None:
+            request.progress(sent, request.body.length)
+        return part_etag(reply, strip_quotes(reply.headers.get("etag")))
+
+    done = await upload_parts(bucket, upload, parts, send)
+    if isinstance(done, Completed):
+        return _result(
+            bucket, request.key, size=sent, digest=request.digest, etag=done.etag, headers=done.headers
+        )
+    return _seen(bucket, done, sent, request.digest)
