@@ -100,7 +100,7 @@ class Bucket:
         """
         if self.dialect.nfc_keys and not unicodedata.is_normalized("NFC", key):
             raise StorageInvalidKeyError(
-                f"{self.label} rewrites keys to Unicode normal form C, and this one is not in it; normalise it "
+                f"{self.label} rewrites keys to Unicode normal form C; normalise this one "
                 'first: unicodedata.normalize("NFC", key)',
                 key=key,
                 bucket=self.name,

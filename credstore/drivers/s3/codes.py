@@ -126,6 +126,11 @@ NO_ACL = Meaning(
     StorageUnsupportedError,
     "the bucket has object ACLs switched off; leave out `acl` and use a bucket policy",
 )
+BAD_TAGS = Meaning(
+    StorageInvalidRequestError,
+    "the provider does not take these tags; S3 allows letters, digits, spaces and + - = . _ : / @",
+    "INVALID_TAG",
+)
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
 NEEDS_KEY = Meaning(
     StorageInvalidRequestError,
@@ -241,6 +246,7 @@ CODES: dict[str, Meaning] = {
         MALFORMED,
     ),
     "InvalidRequest": NEEDS_KEY,
+    "InvalidTag": BAD_TAGS,
 }
 
 STATUSES: dict[int, Meaning] = {
@@ -293,6 +299,8 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
     found = CODES.get(code) if code is not None else None
     if found is not None:
         return found
+    if code is not None and status == 400:  # noqa: PLR2004 - only HEAD's bodyless 400 hints at a key
+        return MALFORMED
     if status in STATUSES:
         return STATUSES[status]
     if status >= 500 or status < 300:  # noqa: PLR2004 - N15: an unknown error inside a success is the server's

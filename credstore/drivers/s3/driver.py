@@ -140,6 +140,7 @@ class S3Driver(Driver):
                 last_modified=each.last_modified,
                 storage_class=each.storage_class,
                 location=self._bucket.locate(each.key),
+                served_by=self.name,
             )
             for each in page.entries
         ]

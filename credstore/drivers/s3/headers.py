@@ -13,6 +13,7 @@ import hashlib
 import quopri
 import re
 from collections.abc import Mapping
+from datetime import UTC
 from urllib.parse import quote
 
 from credstore.driver import ContentHeaders, Precondition
@@ -214,7 +215,8 @@ def option_headers(options: S3PutOptions) -> dict[str, str]:
         found["x-amz-acl"] = options.acl
     if options.object_lock_mode is not None and options.object_lock_retain_until is not None:
         found["x-amz-object-lock-mode"] = options.object_lock_mode
-        found["x-amz-object-lock-retain-until-date"] = options.object_lock_retain_until.isoformat()
+        until = options.object_lock_retain_until.astimezone(UTC)
+        found["x-amz-object-lock-retain-until-date"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
     if options.legal_hold:
         found["x-amz-object-lock-legal-hold"] = "ON"
     return found

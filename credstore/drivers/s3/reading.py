@@ -63,7 +63,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
         raise _no_length()
-    return parse_info(key, reply.headers, size=size, location=bucket.locate(key))
+    return parse_info(key, reply.headers, size=size, location=bucket.locate(key), served_by=bucket.label)
 
 
 def _no_length() -> StorageIntegrityError:
@@ -128,23 +128,25 @@ async def _open(bucket: Bucket, key: str, options: ReadOptions) -> Opened:
 def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, response: HttpResponse) -> Opened:
     check_is_s3(reply.status, reply.headers)
     length = parse_size(reply.headers.get("content-length"))
-    location = bucket.locate(key)
-    if reply.status != PARTIAL:
+    if reply.status == PARTIAL:
+        found = parse_content_range(reply.headers.get("content-range"))
+        if found is None:
+            raise _wrong_range()
+        start, end, size = found
+        wanted = size if options.end is None else min(options.end, size)
+        if (start, end) != (options.start, wanted) or length not in {None, end - start}:
+            raise _wrong_range()
+        skip = 0
+    else:
         if length is None:
             raise _no_length()
-        if options.start >= length and options.start > 0:
-            raise _beyond(options.start)
-        end = length if options.end is None else min(options.end, length)
-        info = parse_info(key, reply.headers, size=length, location=location)
-        return Opened(info, response, options.start, options.start, end)
-    found = parse_content_range(reply.headers.get("content-range"))
-    if found is None:
-        raise _wrong_range()
-    start, end, total = found
-    wanted = total if options.end is None else min(options.end, total)
-    if (start, end) != (options.start, wanted) or length not in {None, end - start}:
-        raise _wrong_range()
-    return Opened(parse_info(key, reply.headers, size=total, location=location), response, 0, start, end)
+        start, size = options.start, length
+        if start >= size and start > 0:
+            raise _beyond(start)
+        end = size if options.end is None else min(options.end, size)
+        skip = start  # The range was ignored, so that all bytes come.
+    info = parse_info(key, reply.headers, size=size, location=bucket.locate(key), served_by=bucket.label)
+    return Opened(info, response, skip, start, end)
 
 
 def _wrong_range() -> StorageIntegrityError:

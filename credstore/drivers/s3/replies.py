@@ -19,7 +19,7 @@ from credstore.drivers.s3.headers import (
     read_metadata,
     strip_quotes,
 )
-from credstore.errors import StorageConfigurationError, StorageError, StorageIntegrityError
+from credstore.errors import Applied, StorageConfigurationError, StorageError, StorageIntegrityError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -118,26 +118,34 @@ def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint
     return error
 
 
-def _not_s3(status: int) -> StorageConfigurationError:
+def _not_s3(status: int, applied: Applied = "no") -> StorageConfigurationError:
     return StorageConfigurationError(
         "a web page came back instead of an S3 answer; check `endpoint`, and whether a proxy or login "
         "page stands in between",
         code=NOT_S3,
         status_code=status,
+        applied=applied,
     )
 
 
-def check_is_s3(status: int, headers: Mapping[str, str]) -> None:
+def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no") -> None:
     """Refuse a success that S3 cannot have given, such as a login page with status 200.
+
+    Args:
+        status: HTTP status.
+        headers: With lower-case names.
+        applied: What is then known of the request's effect.
 
     Raises:
         StorageConfigurationError: There is neither an entity tag nor any header of S3's.
     """
     if "etag" not in headers and not any(name.startswith("x-amz-") for name in headers):
-        raise _not_s3(status)
+        raise _not_s3(status, applied)
 
 
-def parse_info(key: str, headers: Mapping[str, str], *, size: int, location: str) -> ObjectInfo:
+def parse_info(
+    key: str, headers: Mapping[str, str], *, size: int, location: str, served_by: str
+) -> ObjectInfo:
     """What the headers of a GET or HEAD tell of an object.
 
     Args:
@@ -145,6 +153,7 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, location: str
         headers: With lower-case names.
         size: Stored bytes of the whole object.
         location: Public URL.
+        served_by: The provider's label.
     """
     kept = split_metadata(read_metadata(headers))
     encryption, kms_key_id = read_encryption(headers)
@@ -163,6 +172,7 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, location: str
         encryption=encryption,
         kms_key_id=kms_key_id,
         location=location,
+        served_by=served_by,
     )
 
 

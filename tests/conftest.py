@@ -1,0 +1,27 @@
+"""Fixtures that several directories share."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.servers.moto import MotoServer, running_moto
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """moto with one fresh bucket for one test."""
+
+    url: str
+    bucket: str
+
+
+@pytest.fixture(scope="session")
+def moto_server() -> Iterator[MotoServer]:
+    with running_moto() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_server(moto_server: MotoServer) -> S3Server:
+    return S3Server(moto_server.url, moto_server.make_bucket())

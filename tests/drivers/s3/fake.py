@@ -1,0 +1,218 @@
+"""A small S3 of one bucket in the test's own event loop, which misbehaves on request.
+
+It keeps objects, honours `If-None-Match: *`, `If-Match` and `Range`, and logs every request. A
+planned fault replaces the answer to the next request that matches, before or after it was applied.
+"""
+
+import asyncio
+import hashlib
+import re
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qsl, unquote
+
+DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One request as it came over the wire; header names in lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def key(self) -> str:
+        return unquote(self.path).split("/", 2)[2] if self.path.count("/") > 1 else ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What goes back. `declared` is the Content-Length if it is to differ from the body's."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    declared: int | None = None
+
+
+RESET = Answer(status=0)
+"""Break the connection with a RST instead of answering."""
+
+
+@dataclass
+class Fault:
+    matches: Callable[[Seen], bool]
+    answer: Answer | Callable[[Seen], Answer]
+    applied: bool
+    times: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def etag(self) -> str:
+        return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
+
+
+class FakeS3:
+    def __init__(self) -> None:
+        self.url = ""
+        self.objects: dict[str, Stored] = {}
+        self.log: list[Seen] = []
+        self.faults: list[Fault] = []
+
+    def plan(self, method: str, answer, *, applied: bool = False, times: int = 1, query: str | None = None):
+        """Answer the next `times` requests of `method` (with that query name) in this way."""
+
+        def matches(seen: Seen) -> bool:
+            return seen.method == method and (query is None or query in seen.query)
+
+        self.faults.append(Fault(matches, answer, applied, times))
+
+    def sent(self, method: str) -> list[Seen]:
+        return [seen for seen in self.log if seen.method == method]
+
+    def answer(self, seen: Seen) -> Answer:
+        self.log.append(seen)
+        fault = next((each for each in self.faults if each.times and each.matches(seen)), None)
+        if fault is None:
+            return self.apply(seen)
+        fault.times -= 1
+        if fault.applied:
+            self.apply(seen)
+        return fault.answer(seen) if callable(fault.answer) else fault.answer
+
+    def apply(self, seen: Seen) -> Answer:
+        there = self.objects.get(seen.key)
+        if "x-amz-copy-source" in seen.headers:
+            return self.copy(seen)
+        if seen.method == "PUT":
+            if seen.headers.get("if-none-match") == "*" and there is not None:
+                return error(412, "PreconditionFailed")
+            if "if-match" in seen.headers and there is None:
+                return error(404, "NoSuchKey")
+            if "if-match" in seen.headers and seen.headers["if-match"].strip('"') != there.etag.strip('"'):
+                return error(412, "PreconditionFailed")
+            kept = {
+                name: value
+                for name, value in seen.headers.items()
+                if name.startswith("x-amz-meta-") or name in {"content-type", "content-encoding"}
+            }
+            self.objects[seen.key] = Stored(kept, seen.body)
+            return Answer(headers={"ETag": self.objects[seen.key].etag})
+        if seen.method == "DELETE":
+            self.objects.pop(seen.key, None)
+            return Answer(status=204)
+        if there is None:
+            return error(404, "NoSuchKey")
+        return self.read(seen, there)
+
+    def copy(self, seen: Seen) -> Answer:
+        source = self.objects.get(unquote(seen.headers["x-amz-copy-source"]).split("/", 2)[2])
+        if source is None:
+            return error(404, "NoSuchKey")
+        if seen.headers.get("x-amz-copy-source-if-match", source.etag) != source.etag:
+            return error(412, "PreconditionFailed")
+        if seen.headers.get("if-none-match") == "*" and seen.key in self.objects:
+            return error(412, "PreconditionFailed")
+        if "partNumber" not in seen.query:
+            kept = {name: value for name, value in seen.headers.items() if name.startswith("x-amz-meta-")}
+            self.objects[seen.key] = Stored(kept, source.body)
+        return xml(f"<CopyObjectResult><ETag>{source.etag}</ETag></CopyObjectResult>")
+
+    def read(self, seen: Seen, there: Stored) -> Answer:
+        headers = {**there.headers, "ETag": there.etag, "Last-Modified": DATE}
+        if seen.headers.get("if-match", there.etag) != there.etag:
+            return error(412, "PreconditionFailed")
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", seen.headers.get("range", ""))
+        if found is None:
+            return Answer(headers=headers, body=there.body)
+        start, end = int(found[1]), min(int(found[2] or len(there.body)) + 1, len(there.body))
+        if start >= len(there.body):
+            return error(416, "InvalidRange")
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(there.body)}"
+        return Answer(206, there.body[start:end], headers)
+
+
+def error(status: int, code: str, **fields: str) -> Answer:
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in {"Code": code, **fields}.items())
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()
+    return Answer(status, body, {"Content-Type": "application/xml", "x-amz-request-id": "REQUEST1"})
+
+
+def xml(text: str, status: int = 200) -> Answer:
+    return Answer(status, text.encode(), {"Content-Type": "application/xml"})
+
+
+@asynccontextmanager
+async def fake_s3():
+    """A server on an ephemeral port; path-style bucket `bucket`."""
+    fake = FakeS3()
+    open_writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_writers.add(writer)
+        try:
+            while (seen := await _receive(reader)) is not None:
+                if not await _reply(writer, seen, fake.answer(seen)):
+                    return
+        except (ConnectionError, asyncio.IncompleteReadError):
+            return  # The client went away, as a cancelled one does.
+        finally:
+            open_writers.discard(writer)
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    fake.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield fake
+    finally:
+        server.close()
+        for writer in list(open_writers):
+            writer.transport.abort()
+        await server.wait_closed()
+
+
+async def _receive(reader: asyncio.StreamReader) -> Seen | None:
+    head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
+    if not head:
+        return None
+    first, *lines = head.decode("utf-8").split("\r\n")[:-2]
+    method, target, _ = first.split(" ")
+    headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
+    body = await reader.readexactly(int(headers.get("content-length", 0)))
+    path, _, query = target.partition("?")
+    return Seen(method, path, dict(parse_qsl(query, keep_blank_values=True)), headers, body)
+
+
+async def _reply(writer: asyncio.StreamWriter, seen: Seen, answer: Answer) -> bool:
+    """Send the answer; False where the connection ends with it."""
+    if answer is RESET:
+        _reset(writer)
+        return False
+    declared = len(answer.body) if answer.declared is None else answer.declared
+    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
+    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+    lines += [f"Content-Length: {declared}"]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    if seen.method != "HEAD":
+        writer.write(answer.body)
+    await writer.drain()
+    return answer.declared is None
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    raw = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

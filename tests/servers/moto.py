@@ -1,0 +1,65 @@
+"""moto's S3 server in its own process, on an ephemeral loopback port."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from urllib.request import Request, urlopen
+
+_SERVE = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+server.stop()
+"""
+
+
+class MotoServer:
+    """A running server.
+
+    Attributes:
+        url: Its endpoint, `http://127.0.0.1:<port>`.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._numbers = count(1)
+
+    def make_bucket(self) -> str:
+        """A fresh, empty bucket."""
+        name = f"bucket-{next(self._numbers)}"
+        with urlopen(Request(f"{self.url}/{name}", method="PUT")):
+            return name
+
+
+@contextmanager
+def running_moto(part_min_size: int = 256) -> Iterator[MotoServer]:
+    """Serve until the block ends; the process ends with it, or with this one.
+
+    Args:
+        part_min_size: Bytes of the smallest part but the last, far below S3's so that tests of
+            multipart uploads stay small.
+    """
+    environ = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": str(part_min_size), "PYTHONWARNINGS": "ignore"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", _SERVE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environ,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        port = process.stdout.readline().decode().strip()
+        assert port.isdigit(), 'moto\'s server did not start; it comes with `pip install "moto[server]"`'
+        yield MotoServer(f"http://127.0.0.1:{port}")
+    finally:
+        process.stdin.close()
+        process.wait(30)
+        process.stdout.close()
