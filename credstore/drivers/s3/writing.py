@@ -48,9 +48,12 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     Source: promises P0, P4, P6, P16.
     """
     dialect, config = bucket.dialect, bucket.config
-    object_headers(request, dialect, None)
-    condition_headers(request.precondition, dialect)
     body = request.body
+    bucket.check_key(request.key)
+    if body.data is None:
+        # All that can be refused is, before the body is read.
+        object_headers(request, dialect, None)
+        condition_headers(request.precondition, dialect)
     largest = dialect.capabilities.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
         raise StorageInvalidRequestError(

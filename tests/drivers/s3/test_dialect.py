@@ -19,7 +19,7 @@ from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import StorageInvalidKeyError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import CustomerKey, KmsKey
 from tests.drivers.s3.fake import Answer, fake_s3
-from tests.drivers.s3.support import make_driver, put_request
+from tests.drivers.s3.support import Stream, make_driver, put_request
 
 REPLACE = Precondition("replace", "etag")
 SOURCE = ObjectInfo(key="a", size=100, etag="e", metadata={}, system={})
@@ -125,6 +125,20 @@ REFUSED = {
         {"r2", "spaces", "wasabi", "generic"},
     ),
 }
+
+
+def test_a_refused_stream_is_not_even_opened():
+    async def main():
+        async with fake_s3() as fake:
+            driver = make_driver(fake.url, kind=WasabiConfig)
+            for fields in ({"precondition": CREATE}, {"tags": {"a": "b"}}, {"encryption": KmsKey()}):
+                stream = Stream(b"x")
+                with pytest.raises(StorageUnsupportedError):
+                    await driver.put(put_request("k", body=stream, **fields))
+                assert (stream.opened, fake.log) == (0, [])
+            await driver.aclose()
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -236,8 +250,6 @@ def test_r2_would_rename_a_key_that_is_not_nfc_so_it_is_refused():
 
 
 def test_a_body_larger_than_the_cloud_keeps_is_refused_before_it_is_opened():
-    from tests.drivers.s3.support import Stream
-
     async def main():
         async with fake_s3() as fake:
             driver = make_driver(fake.url, kind=WasabiConfig)

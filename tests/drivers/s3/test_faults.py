@@ -5,6 +5,7 @@ from base64 import b64encode
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from credstore.wire.aws.credentials import Credentials
 
 from credstore.config.clouds import R2Config, WasabiConfig
 from credstore.driver import CREATE, CopyRequest, Precondition, ReadOptions
@@ -22,7 +23,6 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnavailableError,
 )
-from credstore.wire.aws.credentials import Credentials
 from tests.drivers.s3.fake import RESET, Answer, Seen, error, fake_s3, xml
 from tests.drivers.s3.support import Stream, make_driver, put_request
 
@@ -296,6 +296,7 @@ def test_l04_an_ignored_range_is_cut_and_a_wrong_one_refused():
             await driver.get("k", ReadOptions(start=200, end=201))
         assert caught.value.code == "INVALID_RANGE"
         for content_range in (
+            "bytes 49-58/200",
             "bytes 49-59/200",
             "bytes 50-58/200",
             "bytes */200",
@@ -308,6 +309,10 @@ def test_l04_an_ignored_range_is_cut_and_a_wrong_one_refused():
             with pytest.raises(StorageIntegrityError) as wrong:
                 await driver.get("k", ReadOptions(start=50, end=60))
             assert wrong.value.code == "WRONG_RANGE"
+        fake.plan("GET", Answer(206, data[50:61], {**kept, "Content-Range": "bytes 50-59/200"}))
+        with pytest.raises(StorageIntegrityError):
+            await driver.get("k", ReadOptions(start=50, end=60))
+        assert {seen.headers["accept-encoding"] for seen in fake.sent("GET")} == {"identity"}
 
     run(check)
 

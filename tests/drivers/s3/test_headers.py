@@ -5,6 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from credstore.driver import ContentHeaders
+from credstore.drivers.s3.dialect import DIALECTS
 from credstore.drivers.s3.headers import (
     content_headers,
     decode_text,
@@ -15,7 +16,6 @@ from credstore.drivers.s3.headers import (
     storage_headers,
     strip_quotes,
 )
-from credstore.drivers.s3.dialect import DIALECTS
 from credstore.errors import StorageInvalidRequestError
 
 TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc")))

@@ -6,6 +6,7 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from credstore.wire.http import HttpClient, HttpRequest
 
 from credstore.driver import (
     CREATE,
@@ -23,7 +24,6 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.model import CustomerKey, KmsKey
-from credstore.wire.http import HttpClient, HttpRequest
 from tests.drivers.s3.support import Stream, all_infos, make_driver, put_request
 
 KEYS = [

@@ -4,6 +4,7 @@ import asyncio
 from urllib.parse import urlsplit
 
 import pytest
+from credstore.wire.http import HttpClient, HttpRequest
 
 from credstore.config.clouds import BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
 from credstore.driver import SignRequest
@@ -11,7 +12,6 @@ from credstore.drivers.s3.driver import credentials_of
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
 from credstore.errors import StorageConfigurationError
 from credstore.model import Secret
-from credstore.wire.http import HttpClient, HttpRequest
 from tests.drivers.s3.fake import Answer, error, fake_s3
 from tests.drivers.s3.support import Stream, make_driver, put_request
 
