@@ -1,0 +1,20 @@
+"""Running one test against a fresh fake."""
+
+import asyncio
+
+from tests.drivers.s3.fake import fake_s3
+from tests.drivers.s3.support import make_driver
+
+
+def run(test, kind=None, **settings):
+    """Run `test(fake, driver)` against a fresh fake."""
+
+    async def main():
+        async with fake_s3() as fake:
+            driver = make_driver(fake.url, **({"kind": kind} if kind else {}), **settings)
+            try:
+                return await test(fake, driver)
+            finally:
+                await driver.aclose()
+
+    return asyncio.run(main())
