@@ -1,0 +1,256 @@
+"""`credstore demo`: the whole life of a few provenance records, each step checked."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import hashlib
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.exits import Exit
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import human_size, print_json, print_table, printable, say
+from credstore.cli.records import sample_records
+from credstore.cli.running import run_loop
+from credstore.cli.serve import edge, listen
+from credstore.config.clouds import LocalConfig
+from credstore.model import StorageResult
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
+
+LINK_LIFE = 900.0
+"""Seconds the shown link works for, as far as the demo lives."""
+
+
+@command("demo")
+@click.option(
+    "--keep", metavar="DIR", type=click.Path(file_okay=False), help="Store there, and leave the files."
+)
+@click.pass_obj
+def demo_command(invocation: Invocation, keep: str | None) -> None:
+    """Store, list, read back, copy, move, link and delete a few provenance records, and check each step.
+
+    It works on a temporary local store, or on the new or empty directory DIR, needs no credentials and
+    no network, and cleans up after itself. Exit code 1 means that a check failed.
+    """
+    if keep is not None and Path(keep).is_dir() and any(Path(keep).iterdir()):
+        raise click.UsageError(f"{keep} is not empty; give a new or empty directory")
+    start = time.monotonic()
+    tell = _mute if invocation.json or invocation.quiet else say
+    with _place(keep) as root:
+        demo = Demo(root, tell)
+        run_loop(demo.run(keep=keep is not None))
+    _conclude(invocation, demo, time.monotonic() - start)
+
+
+def _conclude(invocation: Invocation, demo: Demo, seconds: float) -> None:
+    count, failed = len(demo.checks), [what for what, passed in demo.checks if not passed]
+    if invocation.json:
+        print_json({"checks": count, "failed": failed, "records": demo.results, "seconds": seconds})
+    elif failed:
+        say(f"\n{len(failed)} of {count} checks FAILED: {'; '.join(failed)}")
+    else:
+        say(f"\nAll {count} checks passed, in {seconds:.2f} s.")
+    if failed:
+        raise click.exceptions.Exit(Exit.FAILURE)
+
+
+def _mute(line: str) -> None:
+    del line
+
+
+@contextmanager
+def _place(keep: str | None) -> Generator[Path, None, None]:
+    if keep is not None:
+        yield Path(keep).absolute()
+        return
+    with tempfile.TemporaryDirectory(prefix="credstore-demo-") as directory:
+        yield Path(directory, "store")
+
+
+class Demo:
+    """One run of the demo.
+
+    Attributes:
+        checks: What was compared, and whether it was as it should be.
+        results: What `store` reported of each record.
+    """
+
+    def __init__(self, root: Path, tell: Callable[[str], None]) -> None:
+        """Prepare.
+
+        Args:
+            root: Of the local store; made if missing.
+            tell: Given each line for the person who watches.
+        """
+        self.checks: list[tuple[str, bool]] = []
+        self.results: list[StorageResult] = []
+        self._root = root
+        self._tell = tell
+        self._records = sample_records()
+
+    async def run(self, *, keep: bool) -> None:
+        """All steps.
+
+        Args:
+            keep: Leave the records in the store at the end.
+
+        Raises:
+            StorageError: A step failed altogether.
+        """
+        from credstore.factory import StorageFactory
+
+        self._tell(f"A local store in {self._root}; no network, no credentials.")
+        # The links need the port before there is a store.
+        with listen("127.0.0.1", 0) as listener:
+            port: int = listener.getsockname()[1]
+            config = LocalConfig(path=str(self._root), link_url=f"http://127.0.0.1:{port}")
+            async with StorageFactory().create(config) as store:
+                await self._store(store)
+                await self._look(store)
+                await self._read_back(store)
+                await self._copy_and_move(store)
+                async with edge(store, listener, _mute):
+                    await self._link(store)
+                await self._delete(store, keep=keep)
+        if keep:
+            self._tell(f"\nThe files stay in {self._root}.")
+
+    async def _store(self, store: StorageProvider) -> None:
+        self._step("Store, compressed")
+        for record in self._records:
+            result = await store.store(
+                record.key,
+                record.content,
+                compress=record.codec,
+                content_type="application/json",
+                metadata=record.metadata,
+            )
+            self.results.append(result)
+        if self._tell is say:
+            print_table(
+                ["key", "codec", "plain", "stored", "ratio"],
+                [
+                    [
+                        each.key,
+                        each.compression or "none",
+                        human_size(each.plain_size),
+                        human_size(each.size),
+                        f"{each.plain_size / each.size:.1f} : 1",
+                    ]
+                    for each in self.results
+                ],
+            )
+        self._tell("SHA-256 of the stored bytes:")
+        for result in self.results:
+            digest = result.digest.hex() if result.digest else "none"
+            self._tell(f"  {digest}  {result.key}")
+        await asyncio.to_thread(self._look_at_files)
+        self._tell(
+            "Encrypted at rest: no. The disk is yours; server-side encryption comes with S3 and its family."
+        )
+
+    def _look_at_files(self) -> None:
+        """The store's promise of plain files, without the store."""
+        self._tell("The plain files, for any tool to read:")
+        for record, result in zip(self._records, self.results, strict=True):
+            path = self._root / record.key
+            stored = path.read_bytes()
+            self._tell(f"  {printable(str(path))}")
+            self._check("digests are of the files", hashlib.sha256(stored).digest() == result.digest)
+            if record.codec == "gzip":
+                self._check("gunzip reads the files", gzip.decompress(stored) == record.content)
+
+    async def _look(self, store: StorageProvider) -> None:
+        self._step("List, count, and look at one")
+        keys = [item.key for item in await store.list("proofs/")]
+        self._check("the listing has each key once", keys == sorted(record.key for record in self._records))
+        stats = await store.get_stats()
+        total = sum(result.size for result in self.results)
+        self._check("the totals are exact", (stats.total_objects, stats.total_size) == (len(keys), total))
+        self._tell(f"{stats.total_objects} objects, {human_size(stats.total_size)}")
+        record = self._records[0]
+        item = await store.get_metadata(record.key)
+        self._check("the metadata is as given", item is not None and item.metadata == record.metadata)
+        if item is not None:
+            self._tell(
+                f"{item.key}: {item.content_type}, {item.compression}, {len(record.content)} bytes plain"
+            )
+            for name, value in sorted((item.metadata or {}).items()):
+                self._tell(f"  {name}: {printable(value)}")
+
+    async def _read_back(self, store: StorageProvider) -> None:
+        self._step("Read back, byte for byte")
+        for record in self._records:
+            same = await store.retrieve(record.key) == record.content
+            self._check("records come back as they were", same)
+            self._tell(f"{'same' if same else 'DIFFERENT'}  {record.key}")
+
+    async def _copy_and_move(self, store: StorageProvider) -> None:
+        self._step("Copy and move")
+        first, second = self._records[:2]
+        for record, target in ((first, "archive/first.json"), (second, "drafts/second.json")):
+            copied = await store.copy(record.key, target)
+            self._check("a copy has the same bytes", await store.retrieve(copied.key) == record.content)
+            self._tell(f"copied {record.key} to {target}")
+        await store.move("drafts/second.json", "archive/second.json")
+        self._check(
+            "a move ends at the new key", await store.retrieve("archive/second.json") == second.content
+        )
+        self._check("a move leaves nothing behind", not await store.exists("drafts/second.json"))
+        self._tell("moved drafts/second.json to archive/second.json")
+
+    async def _link(self, store: StorageProvider) -> None:
+        self._step("A temporary link, fetched without credentials")
+        record = next(each for each in self._records if each.codec == "gzip")
+        link = await store.get_signed_url(record.key, LINK_LIFE)
+        self._tell(str(link))
+        self._tell(f"works until {link.expires_at:%H:%M:%S} UTC, as long as something serves it")
+        status, content = await asyncio.to_thread(_fetch, str(link))
+        self._check("the link gives the record", (status, content) == (200, record.content))
+        self._tell(f"fetched: {status}, {human_size(len(content))}, the record as it was")
+        changed = str(link).replace(record.key, self._records[1].key)
+        status, _ = await asyncio.to_thread(_fetch, changed)
+        self._check("a changed link is refused", status == 403)  # noqa: PLR2004 - forbidden
+        self._tell(f"changed to lead to another record: {status}")
+
+    async def _delete(self, store: StorageProvider, *, keep: bool) -> None:
+        self._step("Delete")
+        first = await store.delete("archive/first.json")
+        self._check("a delete tells that there was something", first is True)
+        rest = ["archive/second.json", *(() if keep else (record.key for record in self._records))]
+        result = await store.batch_delete(rest)
+        self._check(
+            "a batch delete accounts for each key", result.deleted == tuple(rest) and not result.failed
+        )
+        left = (await store.get_stats()).total_objects
+        self._check("nothing else is gone, nothing is left over", left == (len(self._records) if keep else 0))
+        self._tell(f"deleted {1 + len(result.deleted)} objects, {left} left")
+
+    def _step(self, title: str) -> None:
+        self._tell(f"\n{title}")
+        self._tell("-" * len(title))
+
+    def _check(self, what: str, passed: bool) -> None:
+        self.checks.append((what, passed))
+
+
+def _fetch(url: str) -> tuple[int, bytes]:
+    """GET from the loopback edge, past any proxy of the environment."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=10) as answer:  # loopback, made by us a moment ago
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return refusal.code, b""

@@ -1,0 +1,54 @@
+"""How a failure is told: one line for a person, one JSON document for a program, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from pathlib import Path
+
+import click
+
+from credstore.cli.exits import Exit, exit_of
+from credstore.cli.invocation import Invocation
+from credstore.cli.output import note, printable, to_json
+from credstore.errors import StorageError
+
+
+def report(error: Exception, invocation: Invocation) -> int:
+    """Tell of a failure on stderr; its exit code."""
+    code = Exit.USAGE if isinstance(error, click.UsageError) else exit_of(error)
+    if invocation.json:
+        document: dict[str, object] = {"type": type(error).__name__, "message": _message(error)}
+        document["exit_code"] = int(code)
+        if isinstance(error, StorageError):
+            document.update(error.facts())
+        note(json.dumps({"error": to_json(document)}))
+    else:
+        note(f"credstore: {printable(_line(error, invocation))}")
+    return code
+
+
+def _line(error: Exception, invocation: Invocation) -> str:
+    if isinstance(error, StorageError):
+        return str(error) if invocation.verbose else _short(error)
+    return _message(error)
+
+
+def _short(error: StorageError) -> str:
+    """Which object, what, and the code; `--verbose` tells the other facts."""
+    about = f"{error.key!r}: " if error.key is not None and repr(error.key) not in error.message else ""
+    maybe = "; it may have happened nevertheless" if error.applied == "maybe" else ""
+    return f"{about}{error.message}{maybe} [{error.code}]"
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, StorageError):
+        return error.message
+    if isinstance(error, click.ClickException):
+        return " ".join(error.format_message().split())
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    # The text of an unforeseen error could hold anything, so only its kind and place are told.
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)
+    return f"an unforeseen {type(error).__name__}{place} ended the command; please report it"

@@ -1,0 +1,148 @@
+"""The `credstore` program: its commands, and the one place where failures become exit codes."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import cast
+
+import click
+
+from credstore.cli.exits import MEANINGS, Exit
+from credstore.cli.failures import report
+from credstore.cli.invocation import Invocation, global_options
+from credstore.cli.output import note
+from credstore.cli.running import Terminated
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "put": ("put", "Store a file or standard input."),
+    "get": ("get", "Fetch an object into a file, whole or not at all."),
+    "cat": ("get", "Write an object's bytes to standard output."),
+    "ls": ("ls", "List objects."),
+    "rm": ("rm", "Delete objects."),
+    "cp": ("cp", "Copy an object inside the store."),
+    "mv": ("cp", "Rename an object inside the store."),
+    "stat": ("look", "Show what is known of an object."),
+    "link": ("link", "Make a temporary link to an object."),
+    "stats": ("look", "Count objects and bytes."),
+    "health": ("look", "Check that the store answers."),
+    "providers": ("providers", "Show the kinds of store and what each can do."),
+    "serve": ("serve", "Answer the temporary links of a local store."),
+    "demo": ("demo", "Show the whole life of a few provenance records."),
+}
+"""Name to (module, summary): only the module of the command that runs is loaded."""
+
+
+class Commands(click.Group):
+    """The group, loading a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of use."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"credstore.cli.{COMMANDS[cmd_name][0]}")
+        return cast("click.Command", getattr(module, f"{cmd_name}_command"))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with a suggestion from all names."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else "see credstore --help"
+            raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The summaries, without loading the commands."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table of exit codes."""
+        del ctx
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+
+def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    del parameter
+    if value:
+        click.echo(f"credstore {version('credstore')}")
+        context.exit()
+
+
+def application() -> click.Group:
+    """The program as a click group."""
+    shown = click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_version,
+        help="Show the version and exit.",
+    )
+    return Commands(
+        "credstore",
+        params=[*global_options(hidden=False), shown],
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        subcommand_metavar="COMMAND ...",
+        help="Keep content-provenance proofs on any object store, and hand out temporary links.",
+    )
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line.
+
+    Args:
+        arguments: Without the program's name; those of the process unless given.
+
+    Returns:
+        The exit code; see `exits.py`. Nothing is raised and no traceback printed.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    invocation = Invocation(json="--json" in arguments, verbose="--verbose" in arguments)
+    try:
+        code = _invoke(arguments, invocation)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        _discard_stdout()
+        return Exit.BROKEN_PIPE
+    except (KeyboardInterrupt, click.Abort):
+        note("credstore: interrupted")
+        return Exit.INTERRUPTED
+    except Terminated:
+        note("credstore: terminated")
+        return Exit.TERMINATED
+    except Exception as error:  # noqa: BLE001 - the boundary: a person gets one line, never a traceback
+        return report(error, invocation)
+
+
+def _invoke(arguments: Sequence[str], invocation: Invocation) -> int:
+    try:
+        # Not `main()`, which would turn interrupts and broken pipes into exit codes of its own.
+        with application().make_context("credstore", list(arguments), obj=invocation) as context:
+            context.command.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as nothing:
+        note(nothing.format_message())
+        return Exit.USAGE
+    return Exit.OK
+
+
+def _discard_stdout() -> None:
+    """Let the flush at exit go nowhere, instead of complaining about the broken pipe."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
