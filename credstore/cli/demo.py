@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,9 +46,8 @@ def demo_command(invocation: Invocation, keep: str | None) -> None:
     if keep is not None and Path(keep).is_dir() and any(Path(keep).iterdir()):
         raise click.UsageError(f"{keep} is not empty; give a new or empty directory")
     start = time.monotonic()
-    tell = _mute if invocation.json or invocation.quiet else say
     with _place(keep) as root:
-        demo = Demo(root, tell)
+        demo = Demo(root, shown=not (invocation.json or invocation.quiet))
         run_loop(demo.run(keep=keep is not None))
     _conclude(invocation, demo, time.monotonic() - start)
 
@@ -63,10 +62,6 @@ def _conclude(invocation: Invocation, demo: Demo, seconds: float) -> None:
         say(f"\nAll {count} checks passed, in {seconds:.2f} s.")
     if failed:
         raise click.exceptions.Exit(Exit.FAILURE)
-
-
-def _mute(line: str) -> None:
-    del line
 
 
 @contextmanager
@@ -86,17 +81,17 @@ class Demo:
         results: What `store` reported of each record.
     """
 
-    def __init__(self, root: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, *, shown: bool) -> None:
         """Prepare.
 
         Args:
             root: Of the local store; made if missing.
-            tell: Given each line for the person who watches.
+            shown: Tell a person what happens.
         """
         self.checks: list[tuple[str, bool]] = []
         self.results: list[StorageResult] = []
         self._root = root
-        self._tell = tell
+        self._shown = shown
         self._records = sample_records()
 
     async def run(self, *, keep: bool) -> None:
@@ -120,7 +115,7 @@ class Demo:
                 await self._look(store)
                 await self._read_back(store)
                 await self._copy_and_move(store)
-                async with edge(store, listener, _mute):
+                async with edge(store, listener):
                     await self._link(store)
                 await self._delete(store, keep=keep)
         if keep:
@@ -137,7 +132,7 @@ class Demo:
                 metadata=record.metadata,
             )
             self.results.append(result)
-        if self._tell is say:
+        if self._shown:
             print_table(
                 ["key", "codec", "plain", "stored", "ratio"],
                 [
@@ -240,6 +235,10 @@ class Demo:
     def _step(self, title: str) -> None:
         self._tell(f"\n{title}")
         self._tell("-" * len(title))
+
+    def _tell(self, line: str) -> None:
+        if self._shown:
+            say(line)
 
     def _check(self, what: str, passed: bool) -> None:
         self.checks.append((what, passed))

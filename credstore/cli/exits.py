@@ -38,6 +38,10 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
+class Terminated(Exception):  # noqa: N818 - no error: the end that SIGTERM asks for
+    """SIGTERM came; everything was cleaned up."""
+
+
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "done",
     Exit.FAILURE: "any other failure",

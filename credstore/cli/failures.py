@@ -38,7 +38,8 @@ def _short(error: StorageError) -> str:
     """Which object, what, and the code; `--verbose` tells the other facts."""
     about = f"{error.key!r}: " if error.key is not None and repr(error.key) not in error.message else ""
     maybe = "; it may have happened nevertheless" if error.applied == "maybe" else ""
-    return f"{about}{error.message}{maybe} [{error.code}]"
+    again = "; a retry may help" if error.retryable else ""
+    return f"{about}{error.message}{maybe}{again} [{error.code}]"
 
 
 def _message(error: Exception) -> str:

@@ -12,11 +12,10 @@ from typing import cast
 
 import click
 
-from credstore.cli.exits import MEANINGS, Exit
+from credstore.cli.exits import MEANINGS, Exit, Terminated
 from credstore.cli.failures import report
 from credstore.cli.invocation import Invocation, global_options
 from credstore.cli.output import note
-from credstore.cli.running import Terminated
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "put": ("put", "Store a file or standard input."),

@@ -67,5 +67,9 @@ def _found(invocation: Invocation, prefix: str) -> tuple[str, ...]:
 
 def _ask(invocation: Invocation, count: int, prefix: str) -> None:
     if invocation.json or not sys.stdin.isatty():
-        raise click.UsageError(f"--yes is needed to delete {count} objects without being asked")
-    click.confirm(f"Delete {count} objects under {prefix!r}?", abort=True, err=True)
+        raise click.UsageError(f"deleting {_objects(count)} unasked needs --yes")
+    click.confirm(f"Delete {_objects(count)} under {prefix!r}?", abort=True, err=True)
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"

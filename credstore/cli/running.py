@@ -10,16 +10,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from credstore.cli.exits import Terminated
 from credstore.cli.invocation import Invocation
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 T = TypeVar("T")
-
-
-class Terminated(Exception):  # noqa: N818 - no error: the end that SIGTERM asks for
-    """SIGTERM came; everything was cleaned up."""
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:

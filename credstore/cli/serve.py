@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
 import click
 from aiohttp import web
 
-from credstore.cli.exits import Exit, exit_of
+from credstore.cli.exits import Exit, Terminated, exit_of
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import note, print_json, printable
 from credstore.cli.running import open_store, run_loop
@@ -39,7 +39,6 @@ _TEXTS = {
     500: "The object cannot be read.\n",
     503: "The store is not available now; try again.\n",
 }
-Log = Callable[[str], None]
 
 
 @command("serve")
@@ -54,12 +53,11 @@ def serve_command(invocation: Invocation, host: str, port: int) -> None:
     The links of a local store begin with its link_url setting, which must lead here.
     """
 
-    def log(line: str) -> None:
-        if invocation.verbose:
-            note(line)
-
     async def work() -> None:
-        async with open_store(invocation) as provider, edge(provider, listen(host, port), log) as address:
+        async with (
+            open_store(invocation) as provider,
+            edge(provider, listen(host, port), log=invocation.verbose) as address,
+        ):
             if invocation.json:
                 print_json({"url": address})
                 sys.stdout.flush()
@@ -67,7 +65,9 @@ def serve_command(invocation: Invocation, host: str, port: int) -> None:
                 note(f"serving the links of the local store at {address}; Ctrl-C ends it")
             await asyncio.Event().wait()
 
-    run_loop(work())
+    # Both signals are how it is meant to end.
+    with contextlib.suppress(KeyboardInterrupt, Terminated):
+        run_loop(work())
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -86,13 +86,15 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @contextlib.asynccontextmanager
-async def edge(provider: StorageProvider, listener: socket.socket, log: Log) -> AsyncGenerator[str, None]:
+async def edge(
+    provider: StorageProvider, listener: socket.socket, *, log: bool = False
+) -> AsyncGenerator[str, None]:
     """Answer the links of `provider` on `listener`, which is closed at the end; gives the base URL.
 
     Args:
         provider: A store that checks its links itself.
         listener: From `listen`.
-        log: Told one line for each answer: method, path without query, status.
+        log: Tell each answer on stderr: method, path without query, status.
 
     Raises:
         StorageUnsupportedError: Links of this store are answered by its cloud.
@@ -101,7 +103,7 @@ async def edge(provider: StorageProvider, listener: socket.socket, log: Log) -> 
         await _probe(provider)
         host, port = listener.getsockname()[:2]
         runner = web.ServerRunner(
-            web.Server(_Answers(provider, log), access_log=None), shutdown_timeout=SHUTDOWN
+            web.Server(_Answers(provider, log=log), access_log=None), shutdown_timeout=SHUTDOWN
         )
         await runner.setup()
         try:
@@ -120,7 +122,7 @@ async def _probe(provider: StorageProvider) -> None:
 class _Answers:
     """The handler of all requests."""
 
-    def __init__(self, provider: StorageProvider, log: Log) -> None:
+    def __init__(self, provider: StorageProvider, *, log: bool) -> None:
         self._provider = provider
         self._log = log
 
@@ -131,7 +133,8 @@ class _Answers:
         except StorageError as error:
             # Before the first byte; after it, `_send` ends the connection.
             response = _plain(_STATUS.get(exit_of(error), 500))
-        self._log(printable(f"{request.method} {path} {response.status}"))
+        if self._log:
+            note(printable(f"{request.method} {path} {response.status}"))
         return response
 
     async def _answer(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
@@ -145,22 +148,39 @@ class _Answers:
         except StorageAccessDeniedError:
             return _plain(403)
         async with self._provider.open(key) as reader:
+            chunks = _held_back(reader)
+            first = await anext(chunks, b"") if request.method == "GET" else b""
             response = web.StreamResponse(headers=_headers(reader.info, imposed))
-            # Told here, since nothing sent later could tell the holder that bytes are missing.
             response.content_length = reader.length
             await response.prepare(request)
             if request.method == "GET":
-                await _send(request, response, reader)
+                await _send(request, response, first, chunks)
             return response
 
 
+async def _held_back(reader: ObjectReader[StorageItem]) -> AsyncGenerator[bytes, None]:
+    """The chunks, each when the next is there: the last only once all bytes proved right.
+
+    So a small object that is not what was stored is refused, and a large one never arrives whole.
+    """
+    held = b""
+    async for chunk in reader:
+        if held:
+            yield held
+        held = chunk
+    if held:
+        yield held
+
+
 async def _send(
-    request: web.BaseRequest, response: web.StreamResponse, reader: ObjectReader[StorageItem]
+    request: web.BaseRequest, response: web.StreamResponse, first: bytes, rest: AsyncGenerator[bytes, None]
 ) -> None:
+    await response.write(first)
     try:
-        async for chunk in reader:
+        async for chunk in rest:
             await response.write(chunk)
     except StorageError:
+        # The status is sent; only a broken connection can still tell.
         if request.transport is not None:
             request.transport.abort()
 
