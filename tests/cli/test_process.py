@@ -1,11 +1,14 @@
 """The command as a process: signals, pipes, what it loads, and what it never prints."""
 
 import base64
+import fcntl
 import hashlib
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +18,11 @@ from tests.cli.conftest import CommandLine, Processes
 
 PIPE_AND_MORE = b"x" * (1024 * 1024)
 """Far more than a pipe holds: once it is written, the process is reading in the middle of its work."""
+
+
+def waiting(descriptor: int) -> int:
+    """Bytes in a pipe that nobody has read yet."""
+    return struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, bytes(4)))[0]
 
 
 def files(root: Path) -> set[str]:
@@ -39,6 +47,8 @@ def test_a_put_that_is_ended_leaves_nothing(
     assert process.stderr is not None
     process.stdin.write(PIPE_AND_MORE)
     process.stdin.flush()
+    while waiting(process.stdin.fileno()):
+        os.sched_yield()
     process.send_signal(number)
     # Standard input stays open: ending must not wait for more of it.
     assert process.wait(timeout=60) == code
@@ -77,6 +87,24 @@ def test_a_reader_that_goes_away_is_no_complaint(cli: CommandLine, processes: Pr
         process.stdout.close()
         assert process.wait(timeout=60) == 141, arguments
         assert process.stderr.read() == b""
+
+
+def test_a_reader_that_was_never_there(cli: CommandLine) -> None:
+    cli.put("a", b"x")
+    for arguments in (["ls"], ["cat", "a"], ["stats", "--json"]):
+        read_end, write_end = os.pipe()
+        os.close(read_end)
+        try:
+            ended = subprocess.run(
+                [sys.executable, "-m", "credstore", *arguments],
+                stdout=write_end,
+                stderr=subprocess.PIPE,
+                check=False,
+                timeout=60,
+            )
+        finally:
+            os.close(write_end)
+        assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def test_help_loads_neither_drivers_nor_a_client() -> None:
