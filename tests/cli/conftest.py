@@ -60,6 +60,8 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(SETTINGS):
             monkeypatch.delenv(name)
+    # Buffered output is the harder case for pipes that break.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
 
 
 @pytest.fixture
