@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import cast
 
 import click
@@ -113,8 +114,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     invocation = Invocation(json="--json" in arguments, verbose="--verbose" in arguments)
     try:
+        _print_anything()
         code = _invoke(arguments, invocation)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return code
     except BrokenPipeError:
         _discard_stdout()
@@ -140,6 +142,13 @@ def _invoke(arguments: Sequence[str], invocation: Invocation) -> int:
         note(nothing.format_message())
         return Exit.USAGE
     return Exit.OK
+
+
+def _print_anything() -> None:
+    """Escape what the terminal's encoding lacks, instead of failing over it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _discard_stdout() -> None:

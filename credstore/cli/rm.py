@@ -10,7 +10,7 @@ import click
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.failures import report
 from credstore.cli.invocation import Invocation, command
-from credstore.cli.output import print_json, printable, say
+from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.running import with_store
 from credstore.model import BatchDeleteResult
 
@@ -68,7 +68,9 @@ def _found(invocation: Invocation, prefix: str) -> tuple[str, ...]:
 def _ask(invocation: Invocation, count: int, prefix: str) -> None:
     if invocation.json or not sys.stdin.isatty():
         raise click.UsageError(f"deleting {_objects(count)} unasked needs --yes")
-    click.confirm(f"Delete {_objects(count)} under {prefix!r}?", abort=True, err=True)
+    if not click.confirm(f"Delete {_objects(count)} under {prefix!r}?", err=True):
+        note("credstore: nothing was deleted")
+        raise click.exceptions.Exit(Exit.FAILURE)
 
 
 def _objects(count: int) -> str:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import io
 import json
 from dataclasses import fields
 from pathlib import Path
@@ -173,6 +174,22 @@ def test_rm_of_a_prefix_needs_a_yes(cli: CommandLine) -> None:
     cli("rm", "--prefix", "a/", "--yes")
     assert cli("ls").out.splitlines() == ["b"]
     assert cli("rm", "--prefix", "a/", "--json").document == {"deleted": [], "failed": {}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "left"), [("y\n", 0, []), ("n\n", 1, ["a/1"]), ("", 130, ["a/1"])]
+)
+def test_rm_of_a_prefix_asks_at_a_terminal(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, left: list[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    cli.put("a/1", b"x")
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    assert "Delete 1 object under 'a/'?" in cli("rm", "--prefix", "a/", code=code).err
+    assert cli("ls").out.splitlines() == left
 
 
 def test_cp_and_mv(cli: CommandLine) -> None:

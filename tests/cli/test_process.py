@@ -75,6 +75,14 @@ def test_a_put_from_a_pipe_and_from_a_file(cli: CommandLine, processes: Processe
     assert cli("cat", "none").out == ""
 
 
+def test_a_terminal_that_lacks_letters(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    cli.put("ü", b"x")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    command = [sys.executable, "-m", "credstore", "ls"]
+    ended = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"\\xfc\n", b"")
+
+
 def test_a_reader_that_goes_away_is_no_complaint(cli: CommandLine, processes: Processes) -> None:
     cli.put("large", os.urandom(4 * 1024 * 1024))
     for number in range(2000):
