@@ -1,0 +1,227 @@
+"""Who signs: credentials, and where they come from.
+
+Rules of this file: with explicit keys botocore is never imported; the chain (files, processes,
+network) runs in a thread with its own event loop, so it never holds up the caller's; whoever waits
+for a renewal waits for the same one; of an error of the chain only its class is told, since its
+text may repeat a process's output.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from credstore.errors import StorageAuthenticationError, StorageConfigurationError
+from credstore.model import Secret
+
+EARLY = timedelta(minutes=10)
+"""Renewed so long before they end; botocore's mandatory window."""
+PAUSE = timedelta(minutes=1)
+"""Between two looks for newer ones while those at hand still work: an instance's metadata service
+serves the old ones until five minutes before they end."""
+_TALKATIVE = (
+    "botocore.auth",
+    "botocore.endpoint",
+    "botocore.hooks",
+    "botocore.httpsession",
+    "botocore.parsers",
+    "botocore.utils",
+    "aiobotocore.endpoint",
+)
+"""Loggers that show requests and answers at DEBUG; an answer of STS holds the new secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """One set of keys.
+
+    Attributes:
+        access_key_id: The public half.
+        secret_access_key: The secret half.
+        session_token: Of temporary credentials.
+        expires_at: When they end, UTC; None if they do not or nobody knows.
+    """
+
+    access_key_id: str
+    secret_access_key: Secret
+    session_token: Secret | None = None
+    expires_at: datetime | None = None
+
+
+class CredentialSource(Protocol):
+    """Where an exchange gets the credentials of each attempt."""
+
+    async def get(self) -> Credentials:
+        """Credentials that work now; cheap when they are at hand."""
+        ...
+
+    async def refresh(self) -> Credentials:
+        """Newer ones, after the provider called those at hand expired."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; safe to call again."""
+        ...
+
+
+class StaticCredentials(CredentialSource):
+    """Keys given once and for all."""
+
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+
+    async def get(self) -> Credentials:
+        """The keys."""
+        return self._credentials
+
+    async def refresh(self) -> Credentials:
+        """The same keys: nobody can renew them here."""
+        return self._credentials
+
+    async def aclose(self) -> None:
+        """Hold nothing, release nothing."""
+
+
+class AwsChainCredentials(CredentialSource):
+    """AWS's own chain: environment, profiles, SSO, assumed roles, web identity, container, instance.
+
+    Renewed ten minutes before they end. If a renewal fails while those at hand still work, they are
+    used on. Cost: one look at the files, process or service per renewal, none in between.
+    """
+
+    def __init__(self, *, profile: str | None, now: Callable[[], datetime] | None = None) -> None:
+        """Look nowhere yet.
+
+        Args:
+            profile: Named profile of the AWS configuration files; None for the chain's own choice.
+            now: The present, timezone-aware; None for the machine's clock.
+        """
+        self._profile = profile
+        self._now = now or (lambda: datetime.now(UTC))
+        self._current: Credentials | None = None
+        self._look_again: datetime | None = None
+        self._renewing = asyncio.Lock()
+
+    async def get(self) -> Credentials:
+        """Credentials with ten minutes left, or the best there are.
+
+        Raises:
+            StorageConfigurationError: No credentials, no such profile, or the extra is missing.
+            StorageAuthenticationError: The chain failed, as with an SSO session that ended.
+        """
+        current = self._current
+        if current is not None and not self._due(current):
+            return current
+        async with self._renewing:
+            current = self._current
+            if current is None:
+                return await self._renew()
+            if not self._due(current):
+                return current
+            self._look_again = self._now() + PAUSE
+            try:
+                return await self._renew()
+            except (StorageAuthenticationError, StorageConfigurationError):
+                if current.expires_at is not None and current.expires_at <= self._now():
+                    raise
+                return current
+
+    async def refresh(self) -> Credentials:
+        """Go through the chain again; those who ask at the same time share one answer.
+
+        Raises:
+            StorageConfigurationError: No credentials, no such profile, or the extra is missing.
+            StorageAuthenticationError: The chain failed, as with an SSO session that ended.
+        """
+        before = self._current
+        async with self._renewing:
+            if self._current is not None and self._current is not before:
+                return self._current
+            return await self._renew()
+
+    async def aclose(self) -> None:
+        """Forget the credentials; a later `get` looks again."""
+        self._current = None
+
+    def _due(self, current: Credentials) -> bool:
+        if current.expires_at is None:
+            return False
+        now = self._now()
+        return now >= current.expires_at - EARLY and (self._look_again is None or now >= self._look_again)
+
+    async def _renew(self) -> Credentials:
+        self._current = await asyncio.to_thread(_resolve, self._profile)
+        return self._current
+
+
+def _resolve(profile: str | None) -> Credentials:
+    """Go through the chain once, in the calling thread."""
+    try:
+        from aiobotocore.session import AioSession
+        from botocore.exceptions import HTTPClientError, ProfileNotFound
+    except ImportError as error:
+        raise StorageConfigurationError(
+            "without `access_key_id` and `secret_access_key` credstore asks AWS's own chain, which needs "
+            "aiobotocore: pip install 'credstore[aws]'",
+            code="EXTRA_MISSING",
+        ) from error
+
+    async def ask() -> Credentials | None:
+        # Always a new session: it reads files and services anew, where a used one may keep its answer.
+        found = await AioSession(profile=profile).get_credentials()
+        if found is None:
+            return None
+        keys = await found.get_frozen_credentials()
+        # botocore has no public name for the expiry, and only renewable credentials have one.
+        expires_at: datetime | None = getattr(found, "_expiry_time", None)
+        token = Secret(keys.token) if keys.token else None
+        return Credentials(keys.access_key, Secret(keys.secret_key), token, expires_at)
+
+    try:
+        with _hushed():
+            credentials = asyncio.run(ask())
+    except ProfileNotFound:
+        failure: Exception = StorageConfigurationError(
+            f"the AWS configuration has no profile {profile!r}; check AWS_PROFILE and ~/.aws/config"
+            if profile
+            else "the profile that AWS_PROFILE names is not in the AWS configuration"
+        )
+    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise is one of ours above
+        failure = StorageAuthenticationError(
+            f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
+            "with the same profile, and `aws sso login` if it uses SSO",
+            retryable=isinstance(error, HTTPClientError),
+        )
+    else:
+        if credentials is not None:
+            return credentials
+        failure = StorageConfigurationError(
+            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give "
+            "`access_key_id` and `secret_access_key`",
+            code="NO_CREDENTIALS",
+        )
+    raise failure
+
+
+@contextmanager
+def _hushed() -> Generator[None]:
+    """Keep this thread's answers out of the log, whatever level the application has chosen."""
+    thread = threading.get_ident()
+
+    def from_elsewhere(record: logging.LogRecord) -> bool:
+        return record.thread != thread
+
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    for logger in loggers:
+        logger.addFilter(from_elsewhere)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(from_elsewhere)

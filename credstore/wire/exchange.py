@@ -1,0 +1,379 @@
+"""One call over the wire: sign, send, classify, decide. The only retry loop.
+
+Rules of this file: every attempt is signed anew; a write is called not applied only where that is
+proved (P0); 3xx answers are errors like any other and never followed. What a cloud's answers mean is
+its driver's knowledge and comes in as `classify`; how long to wait is `retry.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageError,
+    StorageRateLimitedError,
+    StorageTimeoutError,
+)
+from credstore.model import NOTHING
+from credstore.reader import sha256
+from credstore.wire.aws.credentials import Credentials, CredentialSource
+from credstore.wire.aws.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, encode_query, sign_headers
+from credstore.wire.http import HttpClient, HttpRequest, HttpResponse, StreamBody, WireError, WireKind
+from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
+
+_SUCCESSES = range(200, 300)
+_REFUSALS = range(400, 500)
+CLOCK_SKEW = "CLOCK_SKEW"
+CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
+_SMALLEST_SKEW = 4 * 60.0
+"""Seconds of difference below which the clock is not to blame (P14)."""
+_LARGEST_SKEW = 24 * 3600.0
+_LONGEST_ERROR = 64 * 1024
+"""Bytes of an error's body that are looked at (L18)."""
+
+Classify = Callable[[int, Mapping[str, str], bytes], StorageError | None]
+"""(status, headers by lower-case name, body) to the error they mean, or None for a success."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireCall:
+    """One operation of a driver, as one HTTP request that may take several attempts.
+
+    Attributes:
+        operation: The provider's name of it, such as "PutObject".
+        method: HTTP method.
+        origin: `https://host[:port]`; signature and Host are made for exactly this origin.
+        path: Percent-encoded, signed and sent as it is; starts with "/".
+        query: Decoded pairs, encoded once for signing and sending.
+        headers: By lower-case name.
+        body: What to send.
+        body_sha256: Its SHA-256 in hex; None to compute it, or for a stream to leave it unsigned.
+        region: To sign for.
+        mutation: Whether an attempt without a definite answer leaves the outcome open.
+        replayable: Whether the body may be opened again.
+        deadline: Instant of `time.monotonic()` for all attempts, or None.
+        stream: Leave the body of a success open in `Reply.response`; the caller closes it.
+        max_reply: Most bytes of a success that is not streamed.
+    """
+
+    operation: str
+    method: str
+    origin: str
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
+    body_sha256: str | None = None
+    region: str
+    mutation: bool
+    replayable: bool = True
+    deadline: float | None = None
+    stream: bool = False
+    max_reply: int = 16 * 1024 * 1024
+
+
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """The successful answer to a call.
+
+    Attributes:
+        status: HTTP status.
+        headers: By lower-case name.
+        body: All of it; empty where it is left open.
+        response: To read and close, if the call asked for a stream.
+        attempts: Wire requests it took.
+        unclear: Whether an earlier attempt of this mutation may have been applied.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    response: HttpResponse | None
+    attempts: int
+    unclear: bool
+
+
+@dataclass(slots=True)
+class _Progress:
+    """What one call has been through."""
+
+    payload_hash: str
+    attempts: int = 0
+    retries: int = 0
+    cost: int = 0
+    unclear: bool = False
+    body_opened: bool = False
+    resynced: bool = False
+    renewed: bool = False
+    date: float | None = None
+
+
+class Exchange:
+    """Makes calls to one cloud with one set of credentials.
+
+    Cancellation: at once, leaving nothing open; what was sent may have been applied.
+    """
+
+    def __init__(
+        self,
+        http: HttpClient,
+        credentials: CredentialSource,
+        *,
+        classify: Classify,
+        policy: RetryPolicy,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rng: Callable[[], float] = random.random,
+    ) -> None:
+        """Own `http` and `credentials`, which are closed with the exchange.
+
+        Args:
+            http: Sends.
+            credentials: Asked before each attempt.
+            classify: What an answer means.
+            policy: Of retries.
+            clock: Unix seconds, for signatures.
+            monotonic: Seconds, for deadlines.
+            sleep: Waits so many seconds.
+            rng: Uniform over [0, 1).
+        """
+        self.credentials = credentials
+        self._http = http
+        self._classify = classify
+        self._policy = policy
+        self._clock = clock
+        self._monotonic = monotonic
+        self._sleep = sleep
+        self._rng = rng
+        self._budget = Budget()
+        self._offsets: dict[str, float] = {}
+        self._renewing = asyncio.Lock()
+
+    def clock_offset(self, origin: str) -> float:
+        """Seconds the origin's clock is ahead of this machine's, as far as it mattered (P14)."""
+        return self._offsets.get(origin, 0.0)
+
+    async def call(self, call: WireCall) -> Reply:
+        """Make attempts until one succeeds or none should follow.
+
+        Raises:
+            StorageError: As classified, or about the connection; `applied` is "no" for reads, and
+                for mutations where nothing was sent or each attempt got a definite refusal.
+            Exception: Whatever the body's source raised.
+        """
+        progress = _Progress(await _payload_hash(call))
+        while True:
+            try:
+                credentials = await self.credentials.get()
+                outcome = await self._attempt(call, credentials, progress)
+            except StorageError as error:  # Of the credentials, the body's source or the client itself.
+                _judged(error, call, progress, definite=True)
+                raise
+            if isinstance(outcome, Reply):
+                self._budget.earn(progress.cost)
+                return outcome
+            if not await self._corrected(call, outcome, credentials, progress):
+                await self._wait(call, outcome, progress)
+
+    async def _attempt(
+        self, call: WireCall, credentials: Credentials, progress: _Progress
+    ) -> Reply | StorageError:
+        """One wire request."""
+        progress.attempts += 1
+        request = self._signed(call, credentials, progress.payload_hash)
+        try:
+            answer = await self._http.send(request, deadline=call.deadline)
+            progress.body_opened = True
+            return await self._received(call, answer, progress)
+        except WireError as error:
+            failure = error
+        progress.body_opened |= failure.sent
+        return _judged(_connection_error(failure), call, progress, definite=not failure.sent)
+
+    def _signed(self, call: WireCall, credentials: Credentials, payload_hash: str) -> HttpRequest:
+        now = datetime.fromtimestamp(self._clock() + self.clock_offset(call.origin), UTC)
+        host = _host(call.origin)
+        signed = sign_headers(
+            method=call.method,
+            host=host,
+            path=call.path,
+            query=call.query,
+            headers=call.headers,
+            payload_hash=payload_hash,
+            credentials=credentials,
+            region=call.region,
+            service="s3",
+            now=now,
+        )
+        url = call.origin + call.path
+        if call.query:
+            url += "?" + encode_query(call.query)
+        return HttpRequest(
+            method=call.method, url=url, headers={"host": host, **call.headers, **signed}, body=call.body
+        )
+
+    async def _received(
+        self, call: WireCall, answer: HttpResponse, progress: _Progress
+    ) -> Reply | StorageError:
+        """Read as much of the answer as its status deserves, and say what it means."""
+        success = answer.status in _SUCCESSES
+        stream = call.stream and success
+        try:
+            if stream:
+                body = b""
+            elif success:
+                body = await answer.read(call.max_reply)
+            else:
+                body = await answer.read_start(_LONGEST_ERROR)
+            error = self._classify(answer.status, answer.headers, body)
+        except BaseException:
+            await answer.aclose()
+            raise
+        if error is None:
+            return Reply(
+                status=answer.status,
+                headers=answer.headers,
+                body=body,
+                response=answer if stream else None,
+                attempts=progress.attempts,
+                unclear=progress.unclear,
+            )
+        await answer.aclose()
+        progress.date = parse_date(answer.headers.get("date"))
+        if error.retry_after is None:
+            error.retry_after = parse_retry_after(answer.headers, self._clock())
+        # A timeout of the provider or a proxy is no definite answer, whatever its status.
+        definite = answer.status in _REFUSALS and not isinstance(error, StorageTimeoutError)
+        return _judged(error, call, progress, definite=definite)
+
+    async def _corrected(
+        self, call: WireCall, error: StorageError, used: Credentials, progress: _Progress
+    ) -> bool:
+        """Whether the cause of the failure has been put right, so that the request can go out anew."""
+        if not _can_send_again(call, progress):
+            return False
+        if error.code == CLOCK_SKEW and not progress.resynced:
+            progress.resynced = True
+            return self._resync(call.origin, progress.date)
+        if error.code == CREDENTIALS_EXPIRED and not progress.renewed:
+            progress.renewed = True
+            try:
+                await self._renew(used)
+            except StorageError as failure:
+                _judged(failure, call, progress, definite=True)
+                raise
+            return True
+        return False
+
+    def _resync(self, origin: str, date: float | None) -> bool:
+        if date is None:
+            return False
+        offset = date - self._clock()
+        if abs(offset) > _LARGEST_SKEW or abs(offset - self.clock_offset(origin)) <= _SMALLEST_SKEW:
+            return False
+        self._offsets[origin] = offset
+        return True
+
+    async def _renew(self, used: Credentials) -> None:
+        """Renew the credentials unless that has happened since they were used; one at a time."""
+        async with self._renewing:
+            if await self.credentials.get() == used:
+                await self.credentials.refresh()
+
+    async def _wait(self, call: WireCall, error: StorageError, progress: _Progress) -> None:
+        """Wait for the next attempt, or raise if there should be none."""
+        failure = Failure(
+            retryable=error.retryable and _can_send_again(call, progress),
+            throttled=isinstance(error, StorageRateLimitedError),
+            retry_after=error.retry_after,
+        )
+        decision = decide(
+            self._policy,
+            self._budget,
+            failure,
+            attempt=progress.retries + 1,
+            now=self._monotonic(),
+            deadline=call.deadline,
+            rng=self._rng,
+        )
+        if isinstance(decision, Stop):
+            raise error
+        progress.retries += 1
+        progress.cost = decision.cost
+        await self._sleep(decision.seconds)
+
+    async def aclose(self) -> None:
+        """Close connections and credentials; safe to call again."""
+        try:
+            await self._http.aclose()
+        finally:
+            await self.credentials.aclose()
+
+
+async def _payload_hash(call: WireCall) -> str:
+    if call.body_sha256 is not None:
+        return call.body_sha256
+    if isinstance(call.body, StreamBody):
+        return UNSIGNED_PAYLOAD
+    return (await sha256(call.body)).hex() if call.body else EMPTY_SHA256
+
+
+def _host(origin: str) -> str:
+    """The Host header of an origin: clients leave out a scheme's own port."""
+    scheme, _, host = origin.partition("://")
+    return host.removesuffix(":443" if scheme == "https" else ":80")
+
+
+def _can_send_again(call: WireCall, progress: _Progress) -> bool:
+    return call.replayable or not isinstance(call.body, StreamBody) or not progress.body_opened
+
+
+def _judged(error: StorageError, call: WireCall, progress: _Progress, *, definite: bool) -> StorageError:
+    """Set `applied` after an attempt; one without a definite answer leaves a mutation open for good."""
+    if call.mutation and not definite:
+        progress.unclear = True
+    error.applied = "maybe" if progress.unclear else "no"
+    return error
+
+
+_MEANINGS: Mapping[WireKind, tuple[type[StorageError], str, str]] = {
+    "dns": (
+        StorageConnectionError,
+        "NAME_NOT_FOUND",
+        "the host's name could not be resolved; check the endpoint",
+    ),
+    "connect": (
+        StorageConnectionError,
+        "CONNECTION_FAILED",
+        "no connection could be made; check the endpoint",
+    ),
+    "tls": (
+        StorageConfigurationError,
+        "TLS",
+        "no trusted TLS connection could be made; check `endpoint` and `ca_file`",
+    ),
+    "timeout": (StorageTimeoutError, "TIMEOUT", "there was no answer in time"),
+    "broken": (
+        StorageConnectionError,
+        "CONNECTION_BROKEN",
+        "the connection broke before the answer was complete",
+    ),
+    "protocol": (
+        StorageConnectionError,
+        "BAD_ANSWER",
+        "the answer is not HTTP as it should be, or is too large",
+    ),
+}
+
+
+def _connection_error(failure: WireError) -> StorageError:
+    kind, code, message = _MEANINGS[failure.kind]
+    return kind(f"{message} ({failure.detail})" if failure.detail else message, code=code)
