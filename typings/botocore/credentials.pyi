@@ -1,4 +1,4 @@
-"""What credstore uses of a package without types."""
+# What credstore uses of a package without types.
 
 from typing import NamedTuple
 
