@@ -1,0 +1,70 @@
+"""Stores as mappings, in the original design's words or the config's own. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from credstore.config.clouds import CommonConfig
+from credstore.config.filling import Environ, family_of, fill, parse_setting
+from credstore.config.holds import held_by
+from credstore.config.kinds import Kind, Kinds
+from credstore.config.url import nearest, shown, url_kind
+from credstore.errors import StorageConfigurationError
+from credstore.model import Secret
+
+SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": "path"}
+"""Words of the original design whose field has another name."""
+
+
+def from_mapping(
+    settings: Mapping[str, object], environ: Environ, *, kinds: Kinds | None = None
+) -> CommonConfig:
+    """The config that words describe: `{"provider": "r2", "bucket": "proofs", ...}`.
+
+    Args:
+        settings: `provider` (or `provider_type`), and any field of that provider's config;
+            `bucket_name` and `local_path` stand for `bucket` and `path`. Values are the field's own,
+            or text as in the environment; secrets may be plain text. None counts as unset.
+        environ: Where keys and what is left open come from; see `filling`.
+        kinds: Known kinds; the built-in ones unless given.
+
+    Raises:
+        StorageConfigurationError: An unknown word, two spellings that disagree, or the config
+            refuses itself.
+    """
+    kinds = kinds or Kinds()
+    words = _merged(settings)
+    named = words.pop("provider", None)
+    if not isinstance(named, str) or not named:
+        raise StorageConfigurationError(
+            f"the settings name no `provider`; choose one of {', '.join(kinds.words())}"
+        )
+    kind = kinds.find(named, where="`provider` of the settings")
+    given = {word: _value(kind, word, value) for word, value in words.items()}
+    return fill(kind, given, environ, family_of(environ, kinds, url_kind(environ, kinds)))
+
+
+def _merged(settings: Mapping[str, object]) -> dict[str, object]:
+    words: dict[str, object] = {}
+    for written, value in settings.items():
+        word = SYNONYMS.get(written, written)
+        if value is None:
+            continue
+        if word in words and words[word] != value:
+            raise StorageConfigurationError(f"`{word}` is given in two spellings with different values")
+        words[word] = value
+    return words
+
+
+def _value(kind: Kind, word: str, value: object) -> object:
+    held = held_by(kind.config)
+    if word not in held:
+        known = {*held, *(synonym for synonym, field in SYNONYMS.items() if field in held), "provider"}
+        raise StorageConfigurationError(
+            f"{shown(word)} is no setting of {kind.name}{nearest(str(word), known)}"
+        )
+    if word in kind.preset and kind.preset[word] != value:
+        raise StorageConfigurationError(f"`{word}` contradicts the provider's name")
+    if not isinstance(value, str) or (str in held[word] and Secret not in held[word]):
+        return value
+    return parse_setting(kind, word, value, f"`{word}` of the settings")
