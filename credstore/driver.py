@@ -559,3 +559,27 @@ class Driver(Protocol):
     async def aclose(self) -> None:
         """Release everything; safe to call again."""
         ...
+
+
+@runtime_checkable
+class VerifiesLinks(Protocol):
+    """A driver whose links are checked by us, because no cloud stands behind it."""
+
+    def verify_link(
+        self, method: str, path: str, query: Mapping[str, str], now: float
+    ) -> tuple[str, dict[str, str]]:
+        """Check a request for one of its links.
+
+        Args:
+            method: HTTP method of the request.
+            path: Its path, percent-encoded, as received.
+            query: Its query parameters, decoded.
+            now: Unix time in seconds.
+
+        Returns:
+            The object's key and the response headers the link imposes, by lower-case name.
+
+        Raises:
+            StorageAccessDeniedError: Wrong, changed or expired; one text for all.
+        """
+        ...

@@ -14,7 +14,7 @@ import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
 
-from credstore.errors import StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -66,6 +66,7 @@ class ObjectReader(Generic[I]):
         "_digest",
         "_done",
         "_expected",
+        "_explain",
         "_failed",
         "_generator",
         "info",
@@ -80,6 +81,7 @@ class ObjectReader(Generic[I]):
         length: int | None,
         digest: bytes | None = None,
         close: Callable[[], Awaitable[None]] | None = None,
+        explain: Callable[[StorageError], object] | None = None,
     ) -> None:
         """Wrap the bytes of one answer.
 
@@ -89,6 +91,7 @@ class ObjectReader(Generic[I]):
             length: Exact number of bytes to expect, or None.
             digest: SHA-256 of all of them (32 bytes), or None, as for a range.
             close: Gives back what the chunks hold; called exactly once, also after an error.
+            explain: Fills the facts of an error that only the maker of the reader knows.
         """
         self.info = info
         self.length = length
@@ -98,6 +101,7 @@ class ObjectReader(Generic[I]):
         self._expected = digest
         self._digest = hashlib.sha256() if digest is not None else None
         self._close = close
+        self._explain = explain
         self._done = 0
         self._closed = False
         self._failed = False
@@ -123,8 +127,10 @@ class ObjectReader(Generic[I]):
                     await hash_into(self._digest, chunk)
                 return chunk
             self._check_end()
-        except BaseException:
+        except BaseException as error:
             self._failed = True
+            if self._explain is not None and isinstance(error, StorageError):
+                self._explain(error)
             await self.aclose()
             raise
         await self.aclose()

@@ -7,13 +7,22 @@ a config that exists is usable; what is missing is found here, not at the first 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
+from urllib.parse import urlsplit
 
+from credstore.config import checks
+from credstore.config.holds import describe, fits, held_by
 from credstore.model import Codec, CustomerKey, KmsKey, Secret
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
+# S3 API, "Multipart upload limits"; kept by every cloud of the family.
+_LEAST_PART = 5 * MIB
+_MOST_PART = 5 * GIB
+_R2_HOST = ".r2.cloudflarestorage.com"
+_ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 Addressing = Literal["virtual", "path"]
 
 
@@ -42,6 +51,30 @@ class CommonConfig:
     content_type: str = "application/json"
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
+
+    def __post_init__(self) -> None:
+        held = held_by(type(self))
+        for name, alternatives in held.items():
+            if not fits(alternatives, getattr(self, name)):
+                raise checks.wrong(self._owner, name, f"must be {describe(name, alternatives)}")
+        checks.check_range(self._owner, "timeout", self.timeout, 0.001)
+        checks.check_range(self._owner, "max_retries", self.max_retries, 0)
+        checks.check_range(self._owner, "max_retrieve_size", self.max_retrieve_size, 1)
+        checks.check_header(self._owner, "content_type", self.content_type)
+        checks.check_header(self._owner, "cache_control", self.cache_control)
+        for name in ("cdn_url", "public_url", "download_url", "link_url"):
+            if name in held:
+                self._check_base(name, getattr(self, name))
+
+    def _check_base(self, name: str, url: str | None) -> None:
+        if url is not None:
+            allow_http: bool = getattr(self, "allow_http", False)
+            checks.check_url(self._owner, name, url, allow_http=allow_http, path=True)
+
+    @property
+    def _owner(self) -> str:
+        """Whose environment variables set these fields."""
+        return self.provider
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +118,52 @@ class S3FamilyConfig(CommonConfig):
     endpoint_template: ClassVar[str] = ""
     default_region: ClassVar[str | None] = None
     default_addressing: ClassVar[Addressing] = "path"
+    dns_buckets: ClassVar[bool] = True
+    """Whether every bucket's name can stand in a host; if not, only those that do are checked so."""
+    own_chain: ClassVar[bool] = False
+    """Whether there is somewhere else to find keys."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        dns = self.dns_buckets or self.resolved_addressing == "virtual"
+        checks.check_bucket(self._owner, self.bucket, dns=dns)
+        checks.check_region(self._owner, self.resolved_region, required=True)
+        self._check_endpoint()
+        self._check_keys()
+        self._check_sizes()
+        checks.check_word(self._owner, "ca_file", self.ca_file)
+
+    def _check_endpoint(self) -> None:
+        if self.endpoint is None:
+            if not self.endpoint_template:
+                raise checks.wrong(self._owner, "endpoint", "is missing")
+            return
+        parts = checks.check_url(
+            self._owner, "endpoint", self.endpoint, allow_http=self.allow_http, path=False
+        )
+        checks.check_own_cloud(self._owner, self.provider, "endpoint", (parts.hostname or "").rstrip("."))
+
+    def _check_keys(self) -> None:
+        for name in ("access_key_id", "secret_access_key", "session_token"):
+            value: str | Secret | None = getattr(self, name)
+            checks.check_word(self._owner, name, value.reveal() if isinstance(value, Secret) else value)
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            missing = "access_key_id" if self.access_key_id is None else "secret_access_key"
+            raise checks.wrong(self._owner, missing, "is missing; a key and its secret go together")
+        if self.session_token is not None and self.access_key_id is None:
+            raise checks.wrong(self._owner, "access_key_id", "is missing beside `session_token`")
+        if self.access_key_id is None and not self.own_chain:
+            raise checks.wrong(self._owner, "access_key_id", "is missing, and so is `secret_access_key`")
+
+    def _check_sizes(self) -> None:
+        # A server on this machine is a test's; it takes what it takes.
+        least = 1 if checks.is_loopback(self.endpoint) else _LEAST_PART
+        checks.check_range(self._owner, "part_size", self.part_size, least, _MOST_PART)
+        checks.check_range(self._owner, "copy_part_size", self.copy_part_size, least, _MOST_PART)
+        checks.check_range(self._owner, "multipart_threshold", self.multipart_threshold, 1, _MOST_PART)
+        checks.check_range(self._owner, "single_copy_limit", self.single_copy_limit, 1, _MOST_PART)
+        checks.check_range(self._owner, "max_concurrency", self.max_concurrency, 1)
+        checks.check_range(self._owner, "max_connections", self.max_connections, 1)
 
     @property
     def resolved_region(self) -> str:
@@ -99,7 +178,11 @@ class S3FamilyConfig(CommonConfig):
     @property
     def resolved_addressing(self) -> Addressing:
         """Where the bucket's name goes: into the host or into the path."""
-        return self.addressing or ("path" if "." in self.bucket else self.default_addressing)
+        if self.addressing is not None:
+            return self.addressing
+        # A wildcard certificate covers one label, and an IP address has no hosts below it.
+        in_path = "." in self.bucket or checks.is_bare(self.endpoint)
+        return "path" if in_path else self.default_addressing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +198,21 @@ class S3Config(S3FamilyConfig):
     endpoint_template: ClassVar[str] = "https://s3.{region}.amazonaws.com"
     default_region: ClassVar[str | None] = "us-east-1"
     default_addressing: ClassVar[Addressing] = "virtual"
+    dns_buckets: ClassVar[bool] = False
+    own_chain: ClassVar[bool] = True
     profile: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.check_word(self._owner, "profile", self.profile)
+        if self.profile is not None and self.access_key_id is not None:
+            raise checks.wrong(self._owner, "profile", "is set beside `access_key_id`; keep one of them")
+
+    @property
+    def resolved_endpoint(self) -> str:
+        """AWS's own host of the region, in China's partition for a region there."""
+        own = super().resolved_endpoint
+        return f"{own}.cn" if self.endpoint is None and self.resolved_region.startswith("cn-") else own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +231,31 @@ class R2Config(S3FamilyConfig):
     jurisdiction: Literal["eu", "fedramp"] | None = None
     public_url: str | None = None
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.account_id is not None and not _ACCOUNT_ID.fullmatch(self.account_id):
+            raise checks.wrong(self._owner, "account_id", "must be 32 lower-case hex digits")
+
+    def _check_endpoint(self) -> None:
+        if self.endpoint is None:
+            if not self.account_id:
+                raise checks.wrong(self._owner, "account_id", "is missing, and so is `endpoint`")
+            return
+        super()._check_endpoint()
+        host = urlsplit(self.endpoint).hostname or ""
+        if not host.endswith(_R2_HOST):
+            return
+        account, _, inside = host.removesuffix(_R2_HOST).partition(".")
+        if self.account_id is not None and self.account_id != account:
+            raise checks.wrong(self._owner, "endpoint", "is not that of `account_id`; keep one of them")
+        if self.jurisdiction is not None and self.jurisdiction != inside:
+            raise checks.wrong(self._owner, "endpoint", "is not that of `jurisdiction`; keep one of them")
+
     @property
     def resolved_endpoint(self) -> str:
         """The account's endpoint, never AWS's."""
-        inside = f"{self.jurisdiction}." if self.jurisdiction else ""
-        return (self.endpoint or f"https://{self.account_id}.{inside}r2.cloudflarestorage.com").rstrip("/")
+        inside = f".{self.jurisdiction}" if self.jurisdiction else ""
+        return (self.endpoint or f"https://{self.account_id}{inside}{_R2_HOST}").rstrip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +292,7 @@ class BackblazeConfig(S3FamilyConfig):
 
     provider: ClassVar[str] = "b2"
     endpoint_template: ClassVar[str] = "https://s3.{region}.backblazeb2.com"
+    dns_buckets: ClassVar[bool] = False
     download_url: str | None = None
 
 
@@ -188,7 +306,13 @@ class S3CompatibleConfig(S3FamilyConfig):
 
     provider: ClassVar[str] = "custom"
     default_region: ClassVar[str | None] = "us-east-1"
+    dns_buckets: ClassVar[bool] = False
     flavor: Literal["minio", "ceph", "generic"] = "generic"
+
+    @property
+    def _owner(self) -> str:
+        """Whose environment variables set these fields: MinIO has names of its own."""
+        return "minio" if self.flavor == "minio" else self.provider
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +332,13 @@ class LocalConfig(CommonConfig):
     link_url: str = "http://127.0.0.1:8765"
     fsync: bool = True
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.path:
+            raise checks.wrong(self._owner, "path", "is missing")
+        if "\0" in self.path:
+            raise checks.wrong(self._owner, "path", "has a NUL in it")
+
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig(CommonConfig):
@@ -219,3 +350,7 @@ class MemoryConfig(CommonConfig):
 
     provider: ClassVar[str] = "memory"
     name: str = "memory"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.check_word(self._owner, "name", self.name)

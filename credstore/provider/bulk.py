@@ -1,0 +1,128 @@
+"""Verbs over many objects: scan, stats, batch delete; exact at any size or an error.
+
+A listing is trusted with nothing (P11, L05): keys must be under the prefix and strictly ascending,
+so an object is never given twice, and a page that brings nothing new ends in an error instead of an
+endless loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+
+from credstore.driver import Driver, ObjectInfo
+from credstore.errors import StorageError, StorageIntegrityError
+from credstore.model import BatchDeleteResult
+from credstore.provider.checks import check_key
+
+PAGE = 1000
+EMPTY_PAGES = 10_000
+"""Pages without an entry in a row before a listing counts as broken; B2 and Ceph do send some."""
+BATCHES = 4
+"""Batch-delete requests in flight."""
+
+
+async def scan_infos(
+    driver: Driver, prefix: str, max_keys: int | None, deadline: Callable[[], float | None]
+) -> AsyncIterator[ObjectInfo]:
+    """Every object under a prefix, once, ascending by the UTF-8 bytes of the keys.
+
+    Args:
+        driver: Of the store.
+        prefix: Leading part of the keys, possibly empty.
+        max_keys: Stop after so many, or None for all.
+        deadline: Makes the deadline of each page.
+
+    Raises:
+        StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix or
+            has no end.
+    """
+    cursor: str | None = None
+    last: bytes | None = None
+    given = 0
+    seen: set[str] = set()
+    while max_keys is None or given < max_keys:
+        limit = PAGE if max_keys is None else min(PAGE, max_keys - given)
+        page = await driver.list(prefix, cursor, limit=limit, deadline=deadline())
+        for info in page.entries:
+            name = info.key.encode()
+            if not info.key.startswith(prefix):
+                raise _broken(f"has {info.key!r}, which is not under the prefix {prefix!r}")
+            if last is not None and name <= last:
+                raise _broken(f"gives {info.key!r} again or out of order")
+            last = name
+            given += 1
+            yield info
+            if given == max_keys:
+                return
+        if page.cursor is None:
+            return
+        if page.entries:
+            seen.clear()
+        if page.cursor in seen or page.cursor == cursor or len(seen) >= EMPTY_PAGES:
+            raise _broken("goes round in circles without an end")
+        seen.add(page.cursor)
+        cursor = page.cursor
+
+
+def _broken(how: str) -> StorageIntegrityError:
+    return StorageIntegrityError(
+        f"the provider's listing {how}; totals or copies made from it would be wrong", code="LISTING"
+    )
+
+
+async def delete_keys(
+    driver: Driver, keys: Iterable[str], deadline: Callable[[], float | None], label: str
+) -> BatchDeleteResult:
+    """Delete any number of keys; each distinct input key has exactly one outcome (P10).
+
+    Args:
+        driver: Of the store.
+        keys: In any number; repeats count once.
+        deadline: Makes the deadline of each request.
+        label: The provider's, for the errors.
+    """
+    failed: dict[str, Exception] = {}
+    wanted: list[str] = []
+    for key in dict.fromkeys(keys):
+        try:
+            check_key(key, driver.capabilities.max_key_size)
+        except StorageError as error:
+            failed[key] = error.at(provider=label, operation="batch_delete", key=error.key)
+        else:
+            wanted.append(key)
+    size = driver.capabilities.max_delete_batch
+    batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    gate = asyncio.Semaphore(BATCHES)
+
+    async def run(batch: Sequence[str]) -> Mapping[str, object]:
+        async with gate:
+            try:
+                return await driver.delete_many(batch, deadline=deadline())
+            except StorageError as error:
+                return {key: _for_key(error, key) for key in batch}
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(run(batch)) for batch in batches]
+    outcomes = {key: outcome for task in tasks for key, outcome in task.result().items()}
+    for key in wanted:
+        outcome = outcomes.get(key, _unknown(key))
+        if isinstance(outcome, StorageError):
+            failed[key] = outcome.at(provider=label, operation="batch_delete", key=key)
+    return BatchDeleteResult(deleted=tuple(key for key in wanted if key not in failed), failed=failed)
+
+
+def _for_key(error: StorageError, key: str) -> StorageError:
+    facts = error.facts()
+    facts["key"] = key
+    return type(error)(error.message, **facts)
+
+
+def _unknown(key: str) -> StorageError:
+    return StorageIntegrityError(
+        "the provider did not say what became of this key",
+        code="NO_OUTCOME",
+        key=key,
+        applied="maybe",
+        retryable=True,
+    )

@@ -1,0 +1,139 @@
+"""One user's call: the checks before it, the facts of its errors, its event.
+
+Everything a verb shares stands here once: refusing a closed provider, another event loop or a
+forked child (P17); filling `provider`, `operation` and `key` of an error; turning what nobody
+foresaw into a `StorageError`; telling observers how it went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from types import TracebackType
+from typing import Self
+
+from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.observe import Event, Observer, notify
+
+
+class Lifetime:
+    """From a provider's first call to its close: which loop and process it belongs to."""
+
+    def __init__(self, label: str, observers: tuple[Observer, ...]) -> None:
+        """Start unbound; the first call binds it."""
+        self.label = label
+        self.observers = observers
+        self.closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._process = os.getpid()
+        self._running = 0
+        self._idle: asyncio.Event | None = None
+
+    def enter(self, operation: str) -> None:
+        """Refuse a call that could not end well.
+
+        Raises:
+            StorageInvalidRequestError: Closed, forked, or on another event loop.
+        """
+        loop = asyncio.get_running_loop()
+        if self._process != os.getpid():
+            self._refuse("FORKED", "was made before this process was forked; make a new one here", operation)
+        if self.closed:
+            self._refuse("CLOSED", "is closed; open a new one", operation)
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            self._refuse("OTHER_LOOP", "belongs to another event loop; make one for each loop", operation)
+        self._running += 1
+
+    def leave(self) -> None:
+        """End a call that `enter` let in."""
+        self._running -= 1
+        if self._running == 0 and self._idle is not None:
+            self._idle.set()
+
+    def _refuse(self, code: str, why: str, operation: str) -> None:
+        raise StorageInvalidRequestError(
+            f"this provider {why}", code=code, provider=self.label, operation=operation
+        )
+
+    async def close(self) -> bool:
+        """Refuse new calls and wait for those under way; False if it was closed already."""
+        if self.closed:
+            return False
+        self.closed = True
+        if self._running and self._loop is asyncio.get_running_loop():
+            self._idle = asyncio.Event()
+            await self._idle.wait()
+        return True
+
+
+class Call:
+    """A context around one verb."""
+
+    __slots__ = ("_lifetime", "_start", "attributes", "key", "mutation", "operation")
+
+    def __init__(
+        self, lifetime: Lifetime, operation: str, key: str | None, *, mutation: bool = False
+    ) -> None:
+        """Describe the call.
+
+        Args:
+            lifetime: The provider's.
+            operation: The user's verb.
+            key: The object's key, or None.
+            mutation: Whether an unforeseen failure may have left an effect.
+        """
+        self._lifetime = lifetime
+        self._start = 0.0
+        self.operation = operation
+        self.key = key
+        self.mutation = mutation
+        self.attributes: dict[str, object] = {}
+
+    def explain(self, error: StorageError) -> StorageError:
+        """Fill the facts that only this call knows."""
+        return error.at(provider=self._lifetime.label, operation=self.operation, key=self.key)
+
+    def __enter__(self) -> Self:
+        self._lifetime.enter(self.operation)
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lifetime.leave()
+        failure: StorageError | None = None
+        if isinstance(error, StorageError):
+            failure = self.explain(error)
+        elif isinstance(error, Exception):
+            failure = self._unforeseen(error)
+        self._observe(failure.code if failure else (kind.__name__ if kind else None))
+        if failure is not None and failure is not error:
+            raise failure from error
+
+    def _unforeseen(self, error: Exception) -> StorageError:
+        memory = isinstance(error, MemoryError)
+        return self.explain(
+            StorageError(
+                "there is not enough memory for this call"
+                if memory
+                else f"an unforeseen {type(error).__name__} ended the call; please report it with its traceback",
+                code="OUT_OF_MEMORY" if memory else "UNFORESEEN",
+                applied="maybe" if self.mutation else "no",
+            )
+        )
+
+    def _observe(self, outcome: str | None) -> None:
+        if self._lifetime.observers:
+            event = Event(
+                name=f"credstore.{self.operation}",
+                provider=self._lifetime.label,
+                key=self.key,
+                attributes=self.attributes,
+                duration=time.monotonic() - self._start,
+                error=outcome,
+            )
+            notify(self._lifetime.observers, event)

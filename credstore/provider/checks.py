@@ -1,0 +1,195 @@
+"""What users may ask for, checked before anything is sent. Pure.
+
+Keys are checked by their UTF-8 bytes, as every provider counts them. A segment `.` or `..` is
+refused although some providers store it: browsers, CDNs and proxies rewrite such URLs, so a link to
+it leads elsewhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import cast
+
+from credstore.driver import Capabilities, is_system_name
+from credstore.errors import (
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
+from credstore.model import CustomerKey, KmsKey, ServerEncryption, StoreOptions
+
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
+MAX_TAGS = 10
+MAX_TAG_NAME = 128
+MAX_TAG_VALUE = 256
+OPTION_NAMES = frozenset(StoreOptions.__annotations__)
+
+
+def check_key(key: str, max_size: int = 1024) -> None:
+    """Refuse what cannot name an object.
+
+    Raises:
+        StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters,
+            lone surrogates or non-characters, or with a segment `.` or `..`.
+    """
+    if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
+    if not key:
+        raise StorageInvalidKeyError("a key has at least one character; this one is empty", key=key)
+    check_prefix(key, max_size)
+    if "." in key and any(segment in {".", ".."} for segment in key.split("/")):
+        raise StorageInvalidKeyError(
+            "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
+        )
+
+
+def check_prefix(prefix: str, max_size: int = 1024) -> None:
+    """Refuse what no key can start with.
+
+    Raises:
+        StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
+    """
+    if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
+    if found := _FORBIDDEN.search(prefix):
+        raise StorageInvalidKeyError(
+            f"a key has no control characters, surrogates or non-characters; this one has "
+            f"U+{ord(found[0]):04X} at position {found.start()}",
+            key=prefix.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
+        )
+    if len(prefix) * 4 > max_size and len(prefix.encode()) > max_size:
+        raise StorageInvalidKeyError(
+            f"a key has at most {max_size} bytes of UTF-8; this one has {len(prefix.encode())}",
+            key=prefix[:64] + "…",
+        )
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Refuse words that are no option, with the nearest that is.
+
+    Raises:
+        StorageInvalidRequestError: An unknown option.
+    """
+    for name in options:
+        if name not in OPTION_NAMES:
+            near = get_close_matches(name, OPTION_NAMES, n=1)
+            hint = (
+                f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(sorted(OPTION_NAMES))}"
+            )
+            raise StorageInvalidRequestError(f"store has no option {name!r}{hint}")
+
+
+def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[str, str]:
+    """The user's metadata with lower-case names.
+
+    Raises:
+        StorageInvalidRequestError: A name that is no HTTP token or is credstore's own, the same
+            name twice, a value that is not text or has control characters or outer blanks, or too
+            much of it.
+    """
+    checked: dict[str, str] = {}
+    for raw, value in metadata.items():
+        if not _TOKEN.fullmatch(str(raw)):
+            raise StorageInvalidRequestError(f"metadata name {raw!r} is not an HTTP token (RFC 9110 §5.6.2)")
+        name = raw.lower()
+        if is_system_name(name):
+            raise StorageInvalidRequestError(f"metadata name {raw!r} belongs to credstore; choose another")
+        if name in checked:
+            raise StorageInvalidRequestError(f"metadata name {raw!r} is given twice (names ignore case)")
+        check_header(f"metadata value of {raw!r}", value)
+        checked[name] = value
+    size = sum(len(name) + len(value.encode()) for name, value in checked.items())
+    if max_size is not None and size > max_size:
+        raise StorageInvalidRequestError(
+            f"metadata has {size} bytes; this provider keeps at most {max_size}", code="METADATA_TOO_LARGE"
+        )
+    return checked
+
+
+def check_header(what: str, value: object) -> None:
+    """Refuse text that could not travel in a header.
+
+    Raises:
+        StorageInvalidRequestError: Not text, or with control characters, lone surrogates or blanks
+            at its ends, which HTTP would drop.
+    """
+    if not isinstance(value, str):
+        raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
+    if _CONTROL.search(value) or _FORBIDDEN.search(value):
+        raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
+    if value != value.strip(" \t"):
+        raise StorageInvalidRequestError(f"{what} has blanks at its ends, which HTTP does not keep")
+
+
+def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[str, str]:
+    """The tags, if this provider has tags.
+
+    Raises:
+        StorageUnsupportedError: It has none.
+        StorageInvalidRequestError: More than 10, or a name or value that is too long.
+    """
+    if tags and not capabilities.tags:
+        raise StorageUnsupportedError("this provider has no object tags; put them into metadata instead")
+    if len(tags) > MAX_TAGS:
+        raise StorageInvalidRequestError(f"an object has at most {MAX_TAGS} tags, not {len(tags)}")
+    for name, value in tags.items():
+        check_header(f"tag name {name!r}", name)
+        check_header(f"value of tag {name!r}", value)
+        if not 1 <= len(name) <= MAX_TAG_NAME or len(value) > MAX_TAG_VALUE:
+            raise StorageInvalidRequestError(
+                f"tag {name!r}: names have 1 to {MAX_TAG_NAME} characters, values at most {MAX_TAG_VALUE}"
+            )
+    return dict(tags)
+
+
+def chosen_encryption(
+    asked: bool | ServerEncryption | None,  # noqa: FBT001 - the public option's own type
+    default: bool | ServerEncryption | None,  # noqa: FBT001
+    capabilities: Capabilities,
+) -> ServerEncryption | None:
+    """What to ask the provider for.
+
+    Args:
+        asked: The call's option, or None where it was not given.
+        default: The configured one; None means AES256 where the provider has the header.
+        capabilities: Of the provider.
+
+    Raises:
+        StorageUnsupportedError: The provider has no encryption of this kind.
+        StorageInvalidRequestError: Not one of the kinds.
+    """
+    chosen = asked if asked is not None else default
+    if chosen is None:
+        return "AES256" if capabilities.sse_s3 else None
+    if chosen is False:
+        return None
+    if chosen is True or chosen == "AES256":
+        if capabilities.sse_s3:
+            return "AES256"
+        if capabilities.sse_s3_implied:
+            return None  # The header would be refused, and everything is encrypted at rest anyway.
+        raise StorageUnsupportedError(
+            "this provider has no AES256 server-side encryption header; use encryption=False"
+        )
+    if isinstance(chosen, KmsKey):
+        if capabilities.sse_kms:
+            return chosen
+        raise StorageUnsupportedError("this provider has no key service for encryption (SSE-KMS)")
+    if isinstance(chosen, CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        if capabilities.sse_c:
+            return chosen
+        raise StorageUnsupportedError("this provider takes no customer-provided keys (SSE-C)")
+    raise StorageInvalidRequestError(
+        "encryption is True, False, 'AES256', a KmsKey or a CustomerKey, not "
+        f"{type(cast('object', chosen)).__name__}"
+    )
+
+
+def customer_key(asked: bool | ServerEncryption | None, default: object) -> CustomerKey | None:  # noqa: FBT001
+    """The customer-provided key a read has to send, or None."""
+    chosen = asked if asked is not None else default
+    return chosen if isinstance(chosen, CustomerKey) else None

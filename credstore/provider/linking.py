@@ -1,0 +1,148 @@
+"""Temporary links: never one that cannot work.
+
+A link bypasses the pipeline: whoever opens it gets the stored bytes with the stored headers. So a
+GET link to an object stored opaque is refused, gzip stored without Content-Encoding (as the original
+design did) gets it imposed by the link, and a PUT link is refused where the pipeline would have
+changed the bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
+from urllib.parse import quote
+
+from credstore.config.clouds import CommonConfig
+from credstore.driver import Driver, ReadOptions, SignRequest
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.model import Method, SignedUrl
+from credstore.provider.checks import check_header
+from credstore.provider.read import recipe_of
+from credstore.provider.write import chosen_codec
+
+LONGEST = 7 * 24 * 3600
+"""Seconds; the limit of every S3-family provider (SigV4 query authentication)."""
+
+
+class LinkOptions(TypedDict, total=False):
+    """Options of `StorageProvider.get_signed_url`.
+
+    Keys:
+        download_name: Save as a file of this name; any Unicode, RFC 6266.
+        content_disposition: Response header, verbatim, in place of `download_name`.
+        content_type: GET: response header to impose. PUT: header the holder must send.
+        cache_control: Response header to impose.
+        headers: PUT: further headers the holder must send, by name.
+        version_id: A kept version.
+        check: False skips looking at the object first; the link may then not work.
+        timeout: Seconds, in place of the configured.
+    """
+
+    download_name: str
+    content_disposition: str
+    content_type: str
+    cache_control: str
+    headers: Mapping[str, str]
+    version_id: str
+    check: bool
+    timeout: float
+
+
+async def make_link(
+    driver: Driver,
+    config: CommonConfig,
+    key: str,
+    *,
+    method: Method,
+    expires_in: float,
+    options: LinkOptions,
+    deadline: float | None,
+) -> SignedUrl:
+    """Check that the link will work, and make it.
+
+    Raises:
+        StorageNotFoundError: A GET or HEAD link to nothing.
+        StorageUnsupportedError: It could not work; the message says what to change.
+        StorageInvalidRequestError: A wrong option or duration.
+    """
+    if not 1 <= expires_in <= LONGEST:
+        raise StorageInvalidRequestError(f"expires_in is 1 to {LONGEST} seconds (7 days), not {expires_in}")
+    unknown = set(options) - LinkOptions.__optional_keys__
+    if unknown:
+        raise StorageInvalidRequestError(f"get_signed_url has no option {sorted(unknown)[0]!r}")
+    if method not in driver.capabilities.presign:
+        able = ", ".join(sorted(driver.capabilities.presign))
+        raise StorageUnsupportedError(
+            f"{driver.name} makes links for {able}, not for {method}"
+            if able
+            else f"{driver.name} makes no temporary links; the local store and every cloud do"
+        )
+    overrides: dict[str, str] = {}
+    if method in {"GET", "HEAD"}:
+        overrides = _overrides(options)
+        if options.get("check", True):
+            overrides = {**await _needed(driver, key, options, deadline), **overrides}
+        if overrides and not driver.capabilities.response_overrides:
+            raise StorageUnsupportedError(f"links of {driver.name} cannot impose response headers")
+    elif method == "PUT" and chosen_codec(config.compress) is not None:
+        raise StorageUnsupportedError(
+            "a PUT link stores what its holder sends, past the compression configured for this provider; "
+            "use a provider with compress=False for it"
+        )
+    signed = await driver.sign(
+        SignRequest(
+            key=key,
+            method=method,
+            expires_in=expires_in,
+            overrides=overrides,
+            version_id=options.get("version_id"),
+            headers=_put_headers(options) if method == "PUT" else {},
+            deadline=deadline,
+        )
+    )
+    return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
+
+
+def disposition(name: str) -> str:
+    """`Content-Disposition` that saves under `name`, in RFC 6266 form for any Unicode name."""
+    check_header("download_name", name)
+    fallback = "".join(char if " " <= char <= "~" and char not in '"\\%/' else "_" for char in name)
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _overrides(options: LinkOptions) -> dict[str, str]:
+    overrides: dict[str, str] = {}
+    if "download_name" in options:
+        overrides["content-disposition"] = disposition(options["download_name"])
+    for name in ("content_disposition", "content_type", "cache_control"):
+        value = options.get(name)
+        if value is not None:
+            check_header(name, value)
+            overrides[name.replace("_", "-")] = str(value)
+    return overrides
+
+
+async def _needed(driver: Driver, key: str, options: LinkOptions, deadline: float | None) -> dict[str, str]:
+    reading = ReadOptions(version_id=options.get("version_id"), deadline=deadline)
+    info = await driver.head(key, reading)
+    found = recipe_of(info)
+    if found.opaque:
+        raise StorageUnsupportedError(
+            f"the object is stored as opaque {found.codec}, which browsers cannot be relied on to decode; "
+            "store it with compress='gzip' or compress=False to link to it"
+        )
+    if info.encryption == "SSE-C":
+        raise StorageUnsupportedError(
+            "the object is encrypted with a customer-provided key, which a link's holder would have to send"
+        )
+    encoding = info.headers.content_encoding if info.headers else None
+    return {"content-encoding": "gzip"} if found.codec == "gzip" and encoding != "gzip" else {}
+
+
+def _put_headers(options: LinkOptions) -> dict[str, str]:
+    headers = {name.lower(): value for name, value in options.get("headers", {}).items()}
+    if "content_type" in options:
+        headers["content-type"] = options["content_type"]
+    for name, value in headers.items():
+        check_header(f"header {name!r}", value)
+    return headers

@@ -1,0 +1,239 @@
+"""The write path: from what a user hands in to one `PutRequest`, and back from its result.
+
+Order of checks: key, options, capabilities; then the data is looked at. Nothing is sent before all
+of it has passed. Bodies up to the threshold are in memory, with digest and length; a larger file
+gets its digest in a pass of its own; a larger stream that can be read once has none beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from secrets import token_hex
+
+from credstore.config.clouds import CommonConfig, S3FamilyConfig
+from credstore.driver import (
+    CREATE,
+    OVERWRITE,
+    Body,
+    BytesBody,
+    Capabilities,
+    ContentHeaders,
+    Precondition,
+    PutRequest,
+    PutResult,
+)
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.model import NOTHING, Codec, StorageResult, StoreOptions
+from credstore.pipeline.codec import encode
+from credstore.pipeline.pipeline import CODECS, marks
+from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
+from credstore.provider.checks import (
+    check_header,
+    check_options,
+    checked_metadata,
+    checked_tags,
+    chosen_encryption,
+)
+from credstore.reader import sha256
+
+SPOOL = 8 * 1024 * 1024
+"""Bytes of a stream held in memory to learn its length, where the store has no threshold of its own."""
+SLOWEST = 128 * 1024
+"""Bytes per second; a body adds its size over this to the deadline of its write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A checked write and what its result needs.
+
+    Attributes:
+        request: For the driver.
+        codec: What it is compressed with, or None.
+        plain_size: Bytes given, or None until the end of a stream.
+        watched: The user's stream, which counts and keeps its own failure.
+    """
+
+    request: PutRequest
+    codec: Codec | None
+    plain_size: int | None
+    watched: WatchedBody
+
+
+async def plan_write(
+    key: str, data: WatchedBody, options: StoreOptions, config: CommonConfig, capabilities: Capabilities
+) -> Write:
+    """Check everything and make the request.
+
+    Raises:
+        StorageInvalidRequestError: A wrong option, or too large an object.
+        StorageUnsupportedError: The provider cannot honour an option.
+    """
+    check_options(options)
+    codec = chosen_codec(options.get("compress", config.compress))
+    template = _template(key, options, config, capabilities)
+    plain = await settled(data, spool_size(config))
+    plain_size = plain.length
+    body, digest = await _encoded(plain, codec)
+    limit = capabilities.max_object_size
+    if limit is not None and body.length is not None and body.length > limit:
+        raise StorageInvalidRequestError(
+            f"the object has {body.length} bytes; this provider keeps at most {limit}", code="TOO_LARGE"
+        )
+    marked = marks(codec, options.get("content_type", config.content_type), plain_size)
+    request = PutRequest(
+        key=key,
+        body=body,
+        write_id=token_hex(16),
+        digest=digest,
+        headers=ContentHeaders(
+            content_type=marked.content_type,
+            content_encoding=marked.content_encoding,
+            cache_control=options.get("cache_control", config.cache_control),
+            content_disposition=options.get("content_disposition"),
+            content_language=options.get("content_language"),
+        ),
+        metadata=template.metadata,
+        system=marked.system,
+        precondition=template.precondition,
+        encryption=template.encryption,
+        storage_class=template.storage_class,
+        tags=template.tags,
+        driver_options=template.driver_options,
+        deadline=deadline_for(options.get("timeout", config.timeout), body.length),
+        progress=options.get("progress"),
+    )
+    return Write(request, codec, plain_size, data)
+
+
+def finish_write(write: Write, result: PutResult, provider: str) -> StorageResult:
+    """What `store` returns."""
+    headers = write.request.headers
+    return StorageResult(
+        key=result.key,
+        url=result.location,
+        etag=result.etag,
+        version_id=result.version_id,
+        size=result.size,
+        timestamp=datetime.now(UTC),
+        provider=provider,
+        plain_size=result.size if write.codec is None else _plain_size(write),
+        digest=result.digest,
+        content_type=headers.content_type,
+        compression=write.codec,
+        encryption=result.encryption,
+        served_by=result.served_by or provider,
+        degraded=result.degraded,
+        replicas=result.replicas or (result.served_by or provider,),
+    )
+
+
+def chosen_codec(compress: object) -> Codec | None:
+    """The codec for a `compress` option.
+
+    Raises:
+        StorageInvalidRequestError: Neither a bool nor a codec's name.
+    """
+    if compress is False or compress is None:
+        return None
+    if compress is True:
+        return "gzip"
+    for codec in CODECS:
+        if compress == codec:
+            return codec
+    raise StorageInvalidRequestError(
+        f"compress is True, False or one of {', '.join(CODECS)}, not {compress!r}"
+    )
+
+
+def spool_size(config: CommonConfig) -> int:
+    """Bytes up to which a body is kept in memory: what the store sends in one request."""
+    return config.multipart_threshold if isinstance(config, S3FamilyConfig) else SPOOL
+
+
+def deadline_for(timeout: float, size: int | None = 0) -> float | None:
+    """The instant a call has to end.
+
+    Args:
+        timeout: Seconds for the call without its bytes; more than 0.
+        size: Bytes to move, or None for a stream without end in sight, which is bounded by
+            idle time alone.
+
+    Raises:
+        StorageInvalidRequestError: `timeout` is not more than 0.
+    """
+    if not timeout > 0:
+        raise StorageInvalidRequestError(f"timeout is a number of seconds above 0, not {timeout!r}")
+    return None if size is None else time.monotonic() + timeout + size / SLOWEST
+
+
+def precondition_of(
+    capabilities: Capabilities, *, if_absent: bool = False, if_match: str | None = None
+) -> Precondition:
+    """The condition of a write.
+
+    Raises:
+        StorageInvalidRequestError: Both conditions at once.
+        StorageUnsupportedError: The provider would ignore the condition or refuse it.
+    """
+    if if_absent and if_match is not None:
+        raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
+    if if_absent:
+        if not capabilities.conditional_create:
+            raise StorageUnsupportedError(
+                "this provider cannot create an object only if it is absent (if_absent); nothing was sent"
+            )
+        return CREATE
+    if if_match is not None:
+        check_header("if_match", if_match)
+        if not capabilities.conditional_replace:
+            raise StorageUnsupportedError(
+                "this provider cannot replace only a given version (if_match); nothing was sent"
+            )
+        return Precondition("replace", if_match.strip('"'))
+    return OVERWRITE
+
+
+def _template(
+    key: str, options: StoreOptions, config: CommonConfig, capabilities: Capabilities
+) -> PutRequest:
+    for name in ("content_type", "cache_control", "content_disposition", "content_language"):
+        if name in options:
+            check_header(name, options.get(name))
+    storage_class = options.get("storage_class")
+    if storage_class is not None and storage_class not in capabilities.storage_classes:
+        choices = ", ".join(sorted(capabilities.storage_classes)) or "none"
+        raise StorageUnsupportedError(
+            f"this provider has no storage class {storage_class!r}; it has: {choices}"
+        )
+    return PutRequest(
+        key=key,
+        body=BytesBody(b""),
+        write_id="",
+        metadata=checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
+        precondition=precondition_of(
+            capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match")
+        ),
+        encryption=chosen_encryption(options.get("encryption"), config.encryption, capabilities),
+        storage_class=storage_class,
+        tags=checked_tags(options.get("tags", NOTHING), capabilities),
+        driver_options=options.get("driver_options", NOTHING),
+    )
+
+
+async def _encoded(plain: Body, codec: Codec | None) -> tuple[Body, bytes | None]:
+    if plain.data is not None:
+        stored = plain.data
+        if codec is not None:
+            inline = len(stored) <= INLINE
+            stored = encode(codec, stored) if inline else await asyncio.to_thread(encode, codec, stored)
+        return BytesBody(stored), await sha256(stored)
+    if codec is not None:
+        return EncodedBody(plain, codec), None
+    return plain, await digest_of(plain) if plain.replayable else None
+
+
+def _plain_size(write: Write) -> int:
+    return write.plain_size if write.plain_size is not None else write.watched.done
