@@ -1,1 +1,205 @@
-"""Events, and the one home of redaction. Silent by default, as a library should be."""
+"""Events, and the one home of redaction. Silent by default, as a library should be.
+
+A provider calls its observers once after each verb with a frozen `Event`. Three adapters are here:
+`LoggingObserver` (standard library), `StructlogObserver` and `OpenTelemetryObserver` (imported when
+made). An event never holds bytes, credentials, signed URLs or metadata values.
+
+    provider = LocalStorageProvider(config, observers=[LoggingObserver()])
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_plus, urlsplit, urlunsplit
+
+from credstore.errors import StorageConfigurationError
+from credstore.model import NOTHING
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import Histogram
+    from opentelemetry.trace import Tracer
+
+HIDDEN = "***"
+
+# Parameters that carry a signature, a token or an identity in a link of S3, Google Cloud, Azure,
+# CloudFront, Cloudflare, Bunny, Fastly, Akamai, nginx or KeyCDN, and in those of `credstore serve`.
+SECRET_PARAMETERS = frozenset({
+    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "awsaccesskeyid", "signature",
+    "x-goog-signature", "x-goog-credential", "sig", "token", "verify", "policy", "key-pair-id",
+    "bcdn_token", "__token__", "hdnts", "hdnea", "hmac", "md5", "credstore-signature",
+})  # fmt: skip
+
+SECRET_HEADERS = re.compile(
+    r"authorization|cookie|token|secret|customer-key|signature|credential|api-?key", re.IGNORECASE
+)
+
+# Bunny may put the token in the path: /bcdn_token=<token>&expires=…/file.
+_TOKEN_IN_PATH = re.compile(r"(bcdn_token=)[^&/]*", re.IGNORECASE)
+
+_logger = logging.getLogger("credstore")
+_logger.addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One finished call of a provider.
+
+    Attributes:
+        name: "credstore." and the verb, such as "credstore.store".
+        provider: Label of the provider.
+        key: The object's key, or None.
+        attributes: Facts of the verb: `size`, `plain_size` (bytes), `codec`, counts.
+        duration: Seconds from call to outcome.
+        error: None after success, the error's `code`, or the name of what interrupted the call.
+    """
+
+    name: str
+    provider: str
+    key: str | None
+    attributes: Mapping[str, object] = field(default=NOTHING)
+    duration: float
+    error: str | None = None
+
+
+Observer = Callable[[Event], None]
+
+
+def notify(observers: Iterable[Observer], event: Event) -> None:
+    """Tell each observer; one that raises is logged and never fails the user's call."""
+    for observer in observers:
+        try:
+            observer(event)
+        except Exception:  # an observer is not part of the operation
+            _logger.exception("an observer raised on %s", event.name)
+
+
+def redact_url(url: str) -> str:
+    """A URL that is safe to print: secrets in its query, path and user part are replaced by `***`."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = "&".join(_redacted(pair) for pair in parts.query.split("&")) if parts.query else ""
+    path = _TOKEN_IN_PATH.sub(rf"\1{HIDDEN}", parts.path)
+    return urlunsplit((parts.scheme, host, path, query, ""))
+
+
+def _redacted(pair: str) -> str:
+    name, equals, _value = pair.partition("=")
+    return f"{name}={HIDDEN}" if equals and unquote_plus(name).lower() in SECRET_PARAMETERS else pair
+
+
+def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Headers that are safe to print: values of those that carry secrets are replaced by `***`."""
+    return {name: HIDDEN if SECRET_HEADERS.search(name) else value for name, value in headers.items()}
+
+
+class LoggingObserver:
+    """Events as records of the standard library's logger "credstore".
+
+    Success is logged at `level`, failure at WARNING; the facts are in `record.credstore`.
+    """
+
+    def __init__(self, *, level: int = logging.DEBUG) -> None:
+        """Choose the level of successful calls."""
+        self._level = level
+
+    def __call__(self, event: Event) -> None:
+        """Log one event."""
+        level = self._level if event.error is None else logging.WARNING
+        if _logger.isEnabledFor(level):
+            outcome = "ok" if event.error is None else event.error
+            _logger.log(
+                level,
+                "%s %s %r %s %.1f ms",
+                event.name,
+                event.provider,
+                event.key,
+                outcome,
+                event.duration * 1e3,
+                extra={"credstore": _facts(event)},
+            )
+
+
+class StructlogObserver:
+    """Events through structlog, with the configuration of the application."""
+
+    def __init__(self) -> None:
+        """Import structlog.
+
+        Raises:
+            StorageConfigurationError: It is not installed.
+        """
+        try:
+            import structlog
+        except ImportError:
+            raise _missing("structlog") from None
+        self._log = structlog.get_logger("credstore")
+
+    def __call__(self, event: Event) -> None:
+        """Log one event: `info`, or `warning` for a failure."""
+        facts = _facts(event)
+        if event.error is None:
+            self._log.info(event.name, **facts)
+        else:
+            self._log.warning(event.name, **facts)
+
+
+class OpenTelemetryObserver:
+    """Events as spans (kind CLIENT) and as the histogram `credstore.operation.duration` in seconds.
+
+    Source: OpenTelemetry semantic conventions, `error.type`; histogram buckets are the SDK's.
+    """
+
+    def __init__(self) -> None:
+        """Take the tracer and meter of the application's global providers.
+
+        Raises:
+            StorageConfigurationError: opentelemetry-api is not installed.
+        """
+        try:
+            from opentelemetry import metrics, trace
+        except ImportError:
+            raise _missing("opentelemetry") from None
+        self._tracer: Tracer = trace.get_tracer("credstore")
+        self._kind = trace.SpanKind.CLIENT
+        self._failed = trace.Status(trace.StatusCode.ERROR)
+        self._durations: Histogram = metrics.get_meter("credstore").create_histogram(
+            "credstore.operation.duration", unit="s", description="Duration of storage operations"
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Record one finished span and its duration."""
+        end = time.time_ns()
+        labels: dict[str, str] = {"credstore.provider": event.provider}
+        if event.error is not None:
+            labels["error.type"] = event.error
+        span = self._tracer.start_span(
+            event.name, kind=self._kind, start_time=end - int(event.duration * 1e9), attributes=labels
+        )
+        if event.key is not None:
+            span.set_attribute("credstore.key", event.key)
+        for name, value in event.attributes.items():
+            if isinstance(value, str | bool | int | float):
+                span.set_attribute(f"credstore.{name}", value)
+        if event.error is not None:
+            span.set_status(self._failed)
+        span.end(end)
+        self._durations.record(event.duration, {"operation": event.name, **labels})
+
+
+def _facts(event: Event) -> dict[str, object]:
+    return {
+        **event.attributes,
+        "provider": event.provider,
+        "key": event.key,
+        "duration": event.duration,
+        "error": event.error,
+    }
+
+
+def _missing(extra: str) -> StorageConfigurationError:
+    return StorageConfigurationError(f"{extra} is not installed: pip install 'credstore[{extra}]'")

@@ -120,7 +120,7 @@ class Call:
             StorageError(
                 "there is not enough memory for this call"
                 if memory
-                else f"an unforeseen {type(error).__name__} ended the call; please report it with its traceback",
+                else f"an unforeseen {type(error).__name__} ended the call; please report its traceback",
                 code="OUT_OF_MEMORY" if memory else "UNFORESEEN",
                 applied="maybe" if self.mutation else "no",
             )

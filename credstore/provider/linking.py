@@ -69,7 +69,7 @@ async def make_link(
         raise StorageInvalidRequestError(f"expires_in is 1 to {LONGEST} seconds (7 days), not {expires_in}")
     unknown = set(options) - LinkOptions.__optional_keys__
     if unknown:
-        raise StorageInvalidRequestError(f"get_signed_url has no option {sorted(unknown)[0]!r}")
+        raise StorageInvalidRequestError(f"get_signed_url has no option {min(unknown)!r}")
     if method not in driver.capabilities.presign:
         able = ", ".join(sorted(driver.capabilities.presign))
         raise StorageUnsupportedError(

@@ -93,7 +93,7 @@ class StorageProvider:
         return self._lifetime.closed
 
     def get_provider_name(self) -> str:
-        """Label of the provider: "s3", "r2", "spaces", "wasabi", "b2", "custom", "local", "memory", …"""
+        """Label of the provider, such as "s3", "r2", "spaces", "wasabi", "b2", "custom" or "local"."""
         return self._driver.name
 
     async def store(self, key: str, data: Storable, **options: Unpack[StoreOptions]) -> StorageResult:
