@@ -1,1 +1,246 @@
-"""credstore: signed content-provenance proofs on any object store, and temporary links to them."""
+"""credstore: signed content-provenance proofs on any object store, and temporary links to them.
+
+Names are imported when they are first used (PEP 562): `import credstore` loads no HTTP client.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    __version__: str
+    from credstore.config.clouds import (
+        BackblazeConfig,
+        CommonConfig,
+        LocalConfig,
+        MemoryConfig,
+        R2Config,
+        S3CompatibleConfig,
+        S3Config,
+        S3FamilyConfig,
+        SpacesConfig,
+        WasabiConfig,
+    )
+    from credstore.config.quantities import (
+        parse_duration,
+        parse_size,
+    )
+    from credstore.container import Container
+    from credstore.driver import Capabilities
+    from credstore.errors import (
+        StorageAccessDeniedError,
+        StorageAlreadyExistsError,
+        StorageAuthenticationError,
+        StorageCodecError,
+        StorageConfigurationError,
+        StorageConflictError,
+        StorageConnectionError,
+        StorageDecryptionError,
+        StorageError,
+        StorageIntegrityError,
+        StorageInvalidKeyError,
+        StorageInvalidRequestError,
+        StorageNotFoundError,
+        StoragePreconditionFailedError,
+        StorageQuorumError,
+        StorageQuotaExceededError,
+        StorageRateLimitedError,
+        StorageTimeoutError,
+        StorageUnavailableError,
+        StorageUnsupportedError,
+    )
+    from credstore.factory import StorageFactory
+    from credstore.model import (
+        BatchDeleteResult,
+        CustomerKey,
+        HealthCheckResult,
+        KmsKey,
+        Secret,
+        SignedUrl,
+        StorageItem,
+        StorageResult,
+        StorageStats,
+        StoreOptions,
+    )
+    from credstore.observe import (
+        Event,
+        LoggingObserver,
+        Observer,
+        OpenTelemetryObserver,
+        StructlogObserver,
+    )
+    from credstore.provider.linking import LinkOptions
+    from credstore.provider.presets import (
+        BackblazeStorageProvider,
+        LocalStorageProvider,
+        MemoryStorageProvider,
+        R2StorageProvider,
+        S3CompatibleStorageProvider,
+        S3PutOptions,
+        S3StorageProvider,
+        SpacesStorageProvider,
+        WasabiStorageProvider,
+    )
+    from credstore.provider.provider import StorageProvider
+    from credstore.reader import ObjectReader
+
+_HOMES = {
+    "config.clouds": (
+        "BackblazeConfig",
+        "CommonConfig",
+        "LocalConfig",
+        "MemoryConfig",
+        "R2Config",
+        "S3CompatibleConfig",
+        "S3Config",
+        "S3FamilyConfig",
+        "SpacesConfig",
+        "WasabiConfig",
+    ),
+    "config.quantities": (
+        "parse_duration",
+        "parse_size",
+    ),
+    "container": ("Container",),
+    "driver": ("Capabilities",),
+    "errors": (
+        "StorageAccessDeniedError",
+        "StorageAlreadyExistsError",
+        "StorageAuthenticationError",
+        "StorageCodecError",
+        "StorageConfigurationError",
+        "StorageConflictError",
+        "StorageConnectionError",
+        "StorageDecryptionError",
+        "StorageError",
+        "StorageIntegrityError",
+        "StorageInvalidKeyError",
+        "StorageInvalidRequestError",
+        "StorageNotFoundError",
+        "StoragePreconditionFailedError",
+        "StorageQuorumError",
+        "StorageQuotaExceededError",
+        "StorageRateLimitedError",
+        "StorageTimeoutError",
+        "StorageUnavailableError",
+        "StorageUnsupportedError",
+    ),
+    "factory": ("StorageFactory",),
+    "model": (
+        "BatchDeleteResult",
+        "CustomerKey",
+        "HealthCheckResult",
+        "KmsKey",
+        "Secret",
+        "SignedUrl",
+        "StorageItem",
+        "StorageResult",
+        "StorageStats",
+        "StoreOptions",
+    ),
+    "observe": (
+        "Event",
+        "LoggingObserver",
+        "Observer",
+        "OpenTelemetryObserver",
+        "StructlogObserver",
+    ),
+    "provider.linking": ("LinkOptions",),
+    "provider.presets": (
+        "BackblazeStorageProvider",
+        "LocalStorageProvider",
+        "MemoryStorageProvider",
+        "R2StorageProvider",
+        "S3CompatibleStorageProvider",
+        "S3PutOptions",
+        "S3StorageProvider",
+        "SpacesStorageProvider",
+        "WasabiStorageProvider",
+    ),
+    "provider.provider": ("StorageProvider",),
+    "reader": ("ObjectReader",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "BackblazeConfig",
+    "BackblazeStorageProvider",
+    "BatchDeleteResult",
+    "Capabilities",
+    "CommonConfig",
+    "Container",
+    "CustomerKey",
+    "Event",
+    "HealthCheckResult",
+    "KmsKey",
+    "LinkOptions",
+    "LocalConfig",
+    "LocalStorageProvider",
+    "LoggingObserver",
+    "MemoryConfig",
+    "MemoryStorageProvider",
+    "ObjectReader",
+    "Observer",
+    "OpenTelemetryObserver",
+    "R2Config",
+    "R2StorageProvider",
+    "S3CompatibleConfig",
+    "S3CompatibleStorageProvider",
+    "S3Config",
+    "S3FamilyConfig",
+    "S3PutOptions",
+    "S3StorageProvider",
+    "Secret",
+    "SignedUrl",
+    "SpacesConfig",
+    "SpacesStorageProvider",
+    "StorageAccessDeniedError",
+    "StorageAlreadyExistsError",
+    "StorageAuthenticationError",
+    "StorageCodecError",
+    "StorageConfigurationError",
+    "StorageConflictError",
+    "StorageConnectionError",
+    "StorageDecryptionError",
+    "StorageError",
+    "StorageFactory",
+    "StorageIntegrityError",
+    "StorageInvalidKeyError",
+    "StorageInvalidRequestError",
+    "StorageItem",
+    "StorageNotFoundError",
+    "StoragePreconditionFailedError",
+    "StorageProvider",
+    "StorageQuorumError",
+    "StorageQuotaExceededError",
+    "StorageRateLimitedError",
+    "StorageResult",
+    "StorageStats",
+    "StorageTimeoutError",
+    "StorageUnavailableError",
+    "StorageUnsupportedError",
+    "StoreOptions",
+    "StructlogObserver",
+    "WasabiConfig",
+    "WasabiStorageProvider",
+    "parse_duration",
+    "parse_size",
+]
+
+
+if not TYPE_CHECKING:  # a wrong name is an error for type checkers too
+
+    def __getattr__(name: str) -> object:
+        if name == "__version__":
+            return metadata.version("credstore")
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'credstore' has no attribute {name!r}")
+        value: object = getattr(import_module(f"credstore.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -20,6 +20,7 @@ from credstore.config.clouds import (
     WasabiConfig,
 )
 from credstore.driver import Driver
+from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
 from credstore.errors import StorageConfigurationError
 from credstore.links.public import public_url
 from credstore.observe import Observer
