@@ -30,7 +30,7 @@ class Lifetime:
         self._running = 0
         self._idle: asyncio.Event | None = None
 
-    def enter(self, operation: str) -> None:
+    def check(self, operation: str) -> None:
         """Refuse a call that could not end well.
 
         Raises:
@@ -45,10 +45,13 @@ class Lifetime:
             self._loop = loop
         elif self._loop is not loop:
             self._refuse("OTHER_LOOP", "belongs to another event loop; make one for each loop", operation)
+
+    def enter(self) -> None:
+        """Count a call, for `close` to wait for."""
         self._running += 1
 
     def leave(self) -> None:
-        """End a call that `enter` let in."""
+        """End a counted call."""
         self._running -= 1
         if self._running == 0 and self._idle is not None:
             self._idle.set()
@@ -72,10 +75,16 @@ class Lifetime:
 class Call:
     """A context around one verb."""
 
-    __slots__ = ("_lifetime", "_start", "attributes", "key", "mutation", "operation")
+    __slots__ = ("_lifetime", "_start", "attributes", "awaited", "key", "mutation", "operation")
 
     def __init__(
-        self, lifetime: Lifetime, operation: str, key: str | None, *, mutation: bool = False
+        self,
+        lifetime: Lifetime,
+        operation: str,
+        key: str | None,
+        *,
+        mutation: bool = False,
+        awaited: bool = True,
     ) -> None:
         """Describe the call.
 
@@ -84,12 +93,15 @@ class Call:
             operation: The user's verb.
             key: The object's key, or None.
             mutation: Whether an unforeseen failure may have left an effect.
+            awaited: Whether closing the provider waits for it; not for a scan, which its user may
+                hold open for ever.
         """
         self._lifetime = lifetime
         self._start = 0.0
         self.operation = operation
         self.key = key
         self.mutation = mutation
+        self.awaited = awaited
         self.attributes: dict[str, object] = {}
 
     def explain(self, error: StorageError) -> StorageError:
@@ -97,14 +109,17 @@ class Call:
         return error.at(provider=self._lifetime.label, operation=self.operation, key=self.key)
 
     def __enter__(self) -> Self:
-        self._lifetime.enter(self.operation)
+        self._lifetime.check(self.operation)
+        if self.awaited:
+            self._lifetime.enter()
         self._start = time.monotonic()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._lifetime.leave()
+        if self.awaited:
+            self._lifetime.leave()
         failure: StorageError | None = None
         if isinstance(error, StorageError):
             failure = self.explain(error)

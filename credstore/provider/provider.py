@@ -338,13 +338,13 @@ class StorageProvider:
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageError: Anything else.
         """
-        call = self._call("list", None)
-        with call:
+        with Call(self._lifetime, "list", None, awaited=False):
             check_prefix(prefix, self.capabilities.max_key_size)
             if max_keys is not None and max_keys < 0:
                 raise StorageInvalidRequestError(f"max_keys is 0 or more, not {max_keys}")
             async for info in scan_infos(self._driver, prefix, max_keys, self._deadline):
                 yield item_of(info, self._driver.name)
+                self._lifetime.check("list")
 
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
