@@ -19,25 +19,26 @@ from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import StorageInvalidKeyError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import CustomerKey, KmsKey
 from tests.drivers.s3.fake import Answer, fake_s3
-from tests.drivers.s3.support import Stream, make_driver, put_request
+from tests.drivers.s3.support import Stream, make_driver, put_request, s3_config
 
+OWN = "https://s3.example.com"
 REPLACE = Precondition("replace", "etag")
 SOURCE = ObjectInfo(key="a", size=100, etag="e", metadata={}, system={})
 
 
 def test_a_configuration_finds_its_row():
     for config, name in (
-        (S3Config(), "s3"),
-        (R2Config(), "r2"),
-        (SpacesConfig(), "spaces"),
-        (WasabiConfig(), "wasabi"),
-        (BackblazeConfig(), "b2"),
-        (S3CompatibleConfig(), "generic"),
-        (S3CompatibleConfig(flavor="minio"), "minio"),
-        (S3CompatibleConfig(flavor="ceph"), "ceph"),
+        (s3_config(None), "s3"),
+        (s3_config(None, kind=R2Config, account_id="0" * 32), "r2"),
+        (s3_config(None, kind=SpacesConfig, region="ams3"), "spaces"),
+        (s3_config(None, kind=WasabiConfig), "wasabi"),
+        (s3_config(None, kind=BackblazeConfig, region="eu-central-003"), "b2"),
+        (s3_config(OWN, kind=S3CompatibleConfig), "generic"),
+        (s3_config(OWN, kind=S3CompatibleConfig, flavor="minio"), "minio"),
+        (s3_config(OWN, kind=S3CompatibleConfig, flavor="ceph"), "ceph"),
     ):
         assert dialect_for(config).name == name
-    assert dialect_for(S3FamilyConfig(bucket="b")) is GENERIC
+    assert dialect_for(s3_config(OWN, kind=S3FamilyConfig, region="us-east-1")) is GENERIC
 
 
 @pytest.mark.parametrize(

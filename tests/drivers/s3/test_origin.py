@@ -4,69 +4,72 @@ import asyncio
 from urllib.parse import urlsplit
 
 import pytest
-from credstore.wire.http import HttpClient, HttpRequest
 
-from credstore.config.clouds import BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
+from credstore.config.clouds import MIB, BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
 from credstore.driver import SignRequest
 from credstore.drivers.s3.driver import credentials_of
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
 from credstore.errors import StorageConfigurationError
 from credstore.model import Secret
+from credstore.wire.http import HttpClient, HttpRequest
 from tests.drivers.s3.fake import Answer, error, fake_s3
 from tests.drivers.s3.support import Stream, make_driver, put_request
+
+ACCOUNT = "0123456789abcdef" * 2
+KEYS = {"access_key_id": "a", "secret_access_key": Secret("s")}
 
 
 @pytest.mark.parametrize(
     ("config", "origin", "path", "region"),
     [
-        (S3Config(bucket="b"), "https://b.s3.us-east-1.amazonaws.com", "/k%20/%C3%BC", "us-east-1"),
+        (S3Config(bucket="box"), "https://box.s3.us-east-1.amazonaws.com", "/k%20/%C3%BC", "us-east-1"),
         (
-            S3Config(bucket="b", region="eu-west-3"),
-            "https://b.s3.eu-west-3.amazonaws.com",
+            S3Config(bucket="box", region="eu-west-3"),
+            "https://box.s3.eu-west-3.amazonaws.com",
             "/k%20/%C3%BC",
             "eu-west-3",
         ),
         (S3Config(bucket="b.c"), "https://s3.us-east-1.amazonaws.com", "/b.c/k%20/%C3%BC", "us-east-1"),
         (
-            S3Config(bucket="b", region="cn-north-1"),
-            "https://b.s3.cn-north-1.amazonaws.com.cn",
+            S3Config(bucket="box", region="cn-north-1"),
+            "https://box.s3.cn-north-1.amazonaws.com.cn",
             "/k%20/%C3%BC",
             "cn-north-1",
         ),
         (
-            R2Config(bucket="b", account_id="a1"),
-            "https://a1.r2.cloudflarestorage.com",
-            "/b/k%20/%C3%BC",
+            R2Config(bucket="box", account_id=ACCOUNT, **KEYS),
+            f"https://{ACCOUNT}.r2.cloudflarestorage.com",
+            "/box/k%20/%C3%BC",
             "auto",
         ),
         (
-            R2Config(bucket="b", account_id="a1", jurisdiction="eu"),
-            "https://a1.eu.r2.cloudflarestorage.com",
-            "/b/k%20/%C3%BC",
+            R2Config(bucket="box", account_id=ACCOUNT, jurisdiction="eu", **KEYS),
+            f"https://{ACCOUNT}.eu.r2.cloudflarestorage.com",
+            "/box/k%20/%C3%BC",
             "auto",
         ),
         (
-            SpacesConfig(bucket="b", region="ams3"),
-            "https://b.ams3.digitaloceanspaces.com",
+            SpacesConfig(bucket="box", region="ams3", **KEYS),
+            "https://box.ams3.digitaloceanspaces.com",
             "/k%20/%C3%BC",
             "ams3",
         ),
         (
-            WasabiConfig(bucket="b", region="eu-west-1"),
+            WasabiConfig(bucket="box", region="eu-west-1", **KEYS),
             "https://s3.eu-west-1.wasabisys.com",
-            "/b/k%20/%C3%BC",
+            "/box/k%20/%C3%BC",
             "eu-west-1",
         ),
         (
-            BackblazeConfig(bucket="b", region="eu-central-003"),
+            BackblazeConfig(bucket="box", region="eu-central-003", **KEYS),
             "https://s3.eu-central-003.backblazeb2.com",
-            "/b/k%20/%C3%BC",
+            "/box/k%20/%C3%BC",
             "eu-central-003",
         ),
         (
-            S3Config(bucket="b", endpoint="http://127.0.0.1:9", addressing="path"),
+            S3Config(bucket="box", endpoint="http://127.0.0.1:9", addressing="path"),
             "http://127.0.0.1:9",
-            "/b/k%20/%C3%BC",
+            "/box/k%20/%C3%BC",
             "us-east-1",
         ),
     ],
@@ -74,7 +77,7 @@ from tests.drivers.s3.support import Stream, make_driver, put_request
 def test_where_each_cloud_puts_a_bucket(config, origin, path, region):
     place = place_of(config)
     assert (place.origin, place.path("k /ü"), place.region) == (origin, path, region)
-    assert place.path(None) == ("/b" if path.startswith("/b/") else "/b.c" if "b.c" in path else "/")
+    assert place.path(None) == ("/box" if path.startswith("/box/") else "/b.c" if "b.c" in path else "/")
 
 
 @pytest.mark.parametrize(
@@ -95,29 +98,29 @@ def test_where_each_cloud_puts_a_bucket(config, origin, path, region):
 )
 def test_an_endpoint_that_cannot_be_used_is_refused(settings):
     with pytest.raises(StorageConfigurationError) as caught:
-        place_of(S3Config(**{"bucket": "b", **settings}))
+        place_of(S3Config(**{"bucket": "box", **settings}))
     assert "pw" not in str(caught.value)
 
 
 def test_http_is_allowed_on_loopback_or_when_asked_for():
     for host in ("127.0.0.1:1", "localhost:1", "[::1]:1", "s3.localhost"):
-        place_of(S3Config(bucket="b", endpoint=f"http://{host}"))
-    place_of(S3Config(bucket="b", endpoint="http://minio:9000", allow_http=True))
+        place_of(S3Config(bucket="box", endpoint=f"http://{host}"))
+    place_of(S3Config(bucket="box", endpoint="http://minio:9000", allow_http=True))
     with pytest.raises(StorageConfigurationError, match="region"):
-        place_of(SpacesConfig(bucket="b"))
+        place_of(SpacesConfig(bucket="box", **KEYS))
 
 
-AWS = S3Config(bucket="b")
-CHINA = S3Config(bucket="b", region="cn-north-1")
-PRIVATE = S3Config(bucket="b", endpoint="https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com")
-OWN = S3Config(bucket="b", endpoint="http://127.0.0.1:1")
+AWS = S3Config(bucket="box")
+CHINA = S3Config(bucket="box", region="cn-north-1")
+PRIVATE = S3Config(bucket="box", endpoint="https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com")
+OWN = S3Config(bucket="box", endpoint="http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
     ("config", "hint", "origin"),
     [
-        (AWS, "eu-west-1", "https://b.s3.eu-west-1.amazonaws.com"),
-        (AWS, "us-gov-west-1", "https://b.s3.us-gov-west-1.amazonaws.com"),
+        (AWS, "eu-west-1", "https://box.s3.eu-west-1.amazonaws.com"),
+        (AWS, "us-gov-west-1", "https://box.s3.us-gov-west-1.amazonaws.com"),
         (AWS, "us-east-1", None),
         (AWS, None, None),
         (AWS, "cn-north-1", None),
@@ -125,15 +128,16 @@ OWN = S3Config(bucket="b", endpoint="http://127.0.0.1:1")
         (AWS, "eu-west-1.evil.example", None),
         (AWS, "eu-west-1/../..", None),
         (AWS, "x@evil", None),
-        (CHINA, "cn-northwest-1", "https://b.s3.cn-northwest-1.amazonaws.com.cn"),
+        (CHINA, "cn-northwest-1", "https://box.s3.cn-northwest-1.amazonaws.com.cn"),
         (CHINA, "eu-west-1", None),
         (PRIVATE, "eu-west-1", None),
-        (OWN, "eu-west-1", "http://b.127.0.0.1:1"),
+        (OWN, "eu-west-1", "http://127.0.0.1:1"),
     ],
 )
 def test_a_hint_only_ever_chooses_among_aws_hosts(config, hint, origin):
     better = corrected_place(place_of(config), config, hint)
-    assert better == (None if origin is None else Place(origin, "", hint))
+    base = "/box" if config is OWN else ""
+    assert better == (None if origin is None else Place(origin, base, hint))
 
 
 class Rerouted(HttpClient):
@@ -249,7 +253,7 @@ def test_n21_a_body_that_is_gone_is_not_sent_again():
     async def check(fake, driver, http):
         fake.plan("PUT", Answer(301, b"", REDIRECT))
         with pytest.raises(StorageConfigurationError, match="eu-west-1"):
-            await driver.put(put_request("k", body=Stream(b"x" * 100, length=100)))
+            await driver.put(put_request("k", body=Stream(b"x" * 6 * MIB, length=6 * MIB)))
         assert [seen.method for seen in fake.log] == ["PUT", "HEAD"]
         await driver.put(put_request("k", b"x"))
         assert http.hosts == [FIRST, SECOND, SECOND]
@@ -257,7 +261,7 @@ def test_n21_a_body_that_is_gone_is_not_sent_again():
     async def main():
         async with fake_s3() as fake:
             http = Rerouted(fake.url)
-            driver = make_driver(None, "bucket", http=http, part_size=50, multipart_threshold=200)
+            driver = make_driver(None, "bucket", http=http, part_size=5 * MIB, multipart_threshold=8 * MIB)
             try:
                 await check(fake, driver, http)
             finally:
@@ -280,10 +284,12 @@ def test_another_clouds_wrong_region_says_what_to_set():
 
 def test_credentials_come_from_the_configuration_or_from_awss_chain_alone():
     secret = Secret("s")
-    with pytest.raises(StorageConfigurationError, match="together"):
-        credentials_of(S3Config(access_key_id="a"))
-    with pytest.raises(StorageConfigurationError, match="together"):
-        credentials_of(S3Config(secret_access_key=secret))
-    with pytest.raises(StorageConfigurationError, match="r2 needs"):
-        credentials_of(R2Config())
-    assert type(credentials_of(S3Config())).__name__ == "AwsChainCredentials"
+    with pytest.raises(StorageConfigurationError, match="go together"):
+        S3Config(bucket="box", access_key_id="a")
+    with pytest.raises(StorageConfigurationError, match="go together"):
+        S3Config(bucket="box", secret_access_key=secret)
+    with pytest.raises(StorageConfigurationError, match="R2_ACCESS_KEY_ID"):
+        R2Config(bucket="box", account_id=ACCOUNT)
+    given = S3Config(bucket="box", access_key_id="a", secret_access_key=secret)
+    assert type(credentials_of(given)).__name__ == "StaticCredentials"
+    assert type(credentials_of(S3Config(bucket="box"))).__name__ == "AwsChainCredentials"
