@@ -1,0 +1,345 @@
+"""`MemoryDriver`: the driver contract in the plainest way, and so its executable specification.
+
+Rules of this file: what a driver must do stands here without a cloud's or a disk's reasons around
+it. Every change of the table is one step without an `await` in it, so it is atomic.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256 as new_sha256
+from itertools import count
+
+from credstore.config.clouds import MemoryConfig
+from credstore.driver import (
+    READ_ALL,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    Driver,
+    ObjectInfo,
+    Page,
+    Precondition,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+)
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+    StorageTimeoutError,
+    StorageUnsupportedError,
+)
+from credstore.model import NOTHING
+from credstore.reader import ObjectReader, hash_into, sha256
+
+CHUNK = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryObject:
+    """One stored object: its bytes, and what is known of it."""
+
+    data: bytes
+    info: ObjectInfo
+    tags: Mapping[str, str] = NOTHING
+
+
+@dataclass(slots=True)
+class MemoryObjects:
+    """The objects of one memory store; several drivers may share it, on one event loop.
+
+    Attributes:
+        by_key: The objects.
+        order: Their keys as UTF-8, ascending.
+    """
+
+    by_key: dict[str, MemoryObject] = field(default_factory=dict[str, MemoryObject])
+    order: list[bytes] = field(default_factory=list[bytes])
+    versions: count[int] = field(default_factory=lambda: count(1))
+
+    def put(self, stored: MemoryObject) -> None:
+        """Let a key name this object from now on."""
+        key = stored.info.key
+        if key not in self.by_key:
+            insort(self.order, key.encode())
+        self.by_key[key] = stored
+
+    def remove(self, key: str) -> bool:
+        """Forget a key; whether it was there."""
+        if self.by_key.pop(key, None) is None:
+            return False
+        del self.order[bisect_left(self.order, key.encode())]
+        return True
+
+
+class MemoryDriver(Driver):
+    """Objects in this process's memory, gone with it."""
+
+    def __init__(
+        self,
+        config: MemoryConfig,
+        *,
+        public_url: Callable[[str], str],
+        objects: MemoryObjects | None = None,
+    ) -> None:
+        """Begin empty, or with the objects of another driver.
+
+        Args:
+            config: The store's settings; none of them changes what a driver does.
+            public_url: The public location of a key.
+            objects: Shared with other drivers; a table of its own unless given.
+        """
+        self.config = config
+        self._public_url = public_url
+        self._objects = MemoryObjects() if objects is None else objects
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """Always "memory"."""
+        return "memory"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Every condition is atomic; nothing outlives the process, and nobody else can read it."""
+        return Capabilities(
+            conditional_create=True,
+            conditional_replace=True,
+            conditional_delete=True,
+            delete_tells_existence=True,
+            durable=False,
+            multipart=False,
+            presign=frozenset(),
+            response_overrides=False,
+            tags=True,
+            versions=False,
+            storage_classes=frozenset(),
+            sse_s3=False,
+            sse_s3_implied=False,
+            sse_kms=False,
+            sse_c=False,
+        )
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object; see `Driver.put`.
+
+        Raises:
+            StorageIntegrityError: The body is not what `request.digest` names; nothing was stored.
+            StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
+        """
+        self._begin(request.deadline)
+        _refuse(request.encryption, "server-side encryption")
+        _refuse(request.storage_class, "storage classes")
+        _refuse(request.driver_options.get(self.name), "options of its own")
+        data, digest = await _received(request)
+        self._begin(request.deadline)
+        info = ObjectInfo(
+            key=request.key,
+            size=len(data),
+            headers=request.headers,
+            metadata=dict(request.metadata),
+            system=dict(request.system),
+            write_id=request.write_id,
+            digest=digest,
+        )
+        return self._publish(MemoryObject(data, info, dict(request.tags)), request.precondition)
+
+    def _publish(self, stored: MemoryObject, precondition: Precondition) -> PutResult:
+        """Check the condition and make the object visible, in one step."""
+        key = stored.info.key
+        now = self._objects.by_key.get(key)
+        if precondition.mode == "create" and now is not None:
+            raise StorageAlreadyExistsError("there is an object of this key already")
+        if precondition.mode == "replace" and (now is None or now.info.etag != precondition.etag):
+            raise StoragePreconditionFailedError("the object is gone or another version")
+        info = replace(
+            stored.info,
+            etag=f"{next(self._objects.versions):016x}",
+            last_modified=datetime.now(UTC),
+            location=self._public_url(key),
+            served_by=self.name,
+        )
+        self._objects.put(replace(stored, info=info))
+        return PutResult(
+            key=key,
+            size=info.size,
+            etag=info.etag,
+            digest=info.digest,
+            location=info.location,
+            served_by=self.name,
+            replicas=(self.name,),
+        )
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes as they are now; see `Driver.get`."""
+        found = self._find(key, options)
+        size = len(found.data)
+        if options.start >= size and options.start > 0:
+            raise StorageInvalidRequestError(
+                f"the range begins at {options.start}, the object has {size} bytes", code="INVALID_RANGE"
+            )
+        end = size if options.end is None else max(options.start, min(options.end, size))
+        whole = (options.start, end) == (0, size)
+        return ObjectReader(
+            found.info,
+            _pieces(found.data, options.start, end),
+            length=end - options.start,
+            digest=found.info.digest if whole else None,
+        )
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        return self._find(key, options).info
+
+    def _find(self, key: str, options: ReadOptions) -> MemoryObject:
+        self._begin(options.deadline)
+        _refuse(options.version_id, "versions")
+        _refuse(options.customer_key, "server-side encryption")
+        found = self._objects.by_key.get(key)
+        if found is None:
+            raise StorageNotFoundError("there is no such object")
+        if options.if_match is not None and options.if_match != found.info.etag:
+            raise StoragePreconditionFailedError("the object is another version than the one asked for")
+        return found
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object; see `Driver.delete`."""
+        self._begin(deadline)
+        _refuse(version_id, "versions")
+        found = self._objects.by_key.get(key)
+        if if_match is not None and found is not None and found.info.etag != if_match:
+            raise StoragePreconditionFailedError("the object is another version than the one to delete")
+        return DeleteOutcome(existed=self._objects.remove(key))
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove keys one after the other; see `Driver.delete_many`."""
+        self._begin(deadline)
+        return {key: DeleteOutcome(existed=self._objects.remove(key)) for key in keys}
+
+    async def list(
+        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+    ) -> Page:
+        """One page; the cursor is the last key. See `Driver.list`."""
+        self._begin(deadline)
+        order, start = self._objects.order, prefix.encode()
+        first = bisect_left(order, start) if cursor is None else bisect_right(order, cursor.encode())
+        names = [name.decode() for name in order[first : first + limit + 1] if name.startswith(start)]
+        entries = [_listed(self._objects.by_key[name].info) for name in names[:limit]]
+        return Page(entries=entries, cursor=entries[-1].key if len(names) > limit else None)
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object; see `Driver.copy`."""
+        _refuse(request.encryption, "server-side encryption")
+        source = self._find(
+            request.source.key,
+            ReadOptions(
+                if_match=request.source.etag,
+                version_id=request.source.version_id,
+                customer_key=request.source_customer_key,
+                deadline=request.deadline,
+            ),
+        )
+        info = replace(source.info, key=request.destination, write_id=request.write_id)
+        return self._publish(replace(source, info=info), request.precondition)
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Refuse: nobody else can reach this memory.
+
+        Raises:
+            StorageUnsupportedError: Always.
+        """
+        raise StorageUnsupportedError(
+            f"a memory store makes no link for {request.method}; a local store and every cloud do"
+        )
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """Refuse only when closed or too late."""
+        self._begin(deadline)
+
+    async def aclose(self) -> None:
+        """Refuse calls from now on; safe to call again."""
+        self._closed = True
+
+    def _begin(self, deadline: float | None) -> None:
+        if self._closed:
+            raise StorageInvalidRequestError("this memory store is closed; open a new one", code="CLOSED")
+        if deadline is not None and time.monotonic() >= deadline:
+            raise StorageTimeoutError("the deadline had passed", applied="no")
+
+
+async def _received(request: PutRequest) -> tuple[bytes, bytes]:
+    """All bytes of the body, in agreement with its length and digest, and their SHA-256."""
+    data = request.body.data
+    if data is not None:
+        digest = await sha256(data)
+    else:
+        data, digest = await _drained(request)
+    length = request.body.length
+    if length is not None and length != len(data):
+        raise StorageInvalidRequestError(
+            f"the body gave {len(data)} bytes, where {length} were announced", code="BODY_LENGTH"
+        )
+    if request.digest is not None and request.digest != digest:
+        raise StorageIntegrityError("the body is not the one its SHA-256 names", code="DIGEST_MISMATCH")
+    if request.body.data is not None and request.progress is not None:
+        request.progress(len(data), len(data))
+    return data, digest
+
+
+async def _drained(request: PutRequest) -> tuple[bytes, bytes]:
+    parts: list[bytes] = []
+    digest = new_sha256()
+    done = 0
+    async for chunk in request.body.open():
+        await hash_into(digest, chunk)
+        parts.append(chunk)
+        done += len(chunk)
+        if request.progress is not None:
+            request.progress(done, request.body.length)
+    return b"".join(parts), digest.digest()
+
+
+async def _pieces(data: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+    if (start, end) == (0, len(data)) and end <= CHUNK:
+        yield data
+        return
+    for offset in range(start, end, CHUNK):
+        yield data[offset : min(offset + CHUNK, end)]
+
+
+def _listed(info: ObjectInfo) -> ObjectInfo:
+    """As much of it as a listing tells."""
+    return ObjectInfo(
+        key=info.key,
+        size=info.size,
+        etag=info.etag,
+        last_modified=info.last_modified,
+        location=info.location,
+        served_by=info.served_by,
+    )
+
+
+def _refuse(asked: object, what: str) -> None:
+    if asked is not None:
+        raise StorageUnsupportedError(f"a memory store has no {what}; nothing was done")
