@@ -1,0 +1,250 @@
+"""`StorageFactory`: from a config, URL, mapping or environment to an open provider.
+
+With `provider/presets.py` the composition root: here names become drivers, and drivers strategies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, update_wrapper
+from importlib.metadata import EntryPoint, entry_points
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
+from weakref import WeakKeyDictionary
+
+from credstore.config.clouds import CommonConfig
+from credstore.config.environ import from_env
+from credstore.config.kinds import Kinds
+from credstore.config.mapping import from_mapping
+from credstore.config.url import from_url
+from credstore.driver import Driver
+from credstore.errors import StorageConfigurationError, StorageError
+from credstore.links.public import public_url
+from credstore.observe import Observer
+from credstore.provider.presets import build_driver, provider_for
+from credstore.provider.provider import StorageProvider
+from credstore.strategies.fallback.driver import FallbackDriver
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=CommonConfig)
+
+StoreSpec: TypeAlias = CommonConfig | str | Mapping[str, object]
+"""A config dataclass, a store URL, or a mapping in the original design's words."""
+
+PLUGINS = "credstore.drivers"
+"""Entry-point group; an entry is named as the provider and loads to a function of a factory."""
+
+
+class _OnDefault(Generic[P, R]):
+    """A method that, called on the class, acts on the default instance, as the original's names do."""
+
+    def __init__(self, method: Callable[Concatenate[StorageFactory, P], R]) -> None:
+        self._method = method
+        update_wrapper(cast("Callable[..., R]", self), method)
+
+    def __get__(self, instance: StorageFactory | None, owner: type[StorageFactory]) -> Callable[P, R]:
+        bound = partial(self._method, owner.default() if instance is None else instance)
+        return update_wrapper(bound, self._method)
+
+
+class StorageFactory:
+    """Makes providers, and gives the same one again for the same settings.
+
+    An instance has its own registry and cache. The verbs also work on the class itself
+    (`StorageFactory.create(...)`), on one default instance that the library never uses.
+
+    A cached provider belongs to everybody on this event loop who creates the same settings: whoever
+    closes it closes it for all, and the next `create` makes a new one. Another loop gets its own.
+    For a provider of your own, make `StorageFactory()` or use the named classes.
+    """
+
+    _default: StorageFactory | None = None
+
+    def __init__(
+        self, *, environ: Mapping[str, str] | None = None, observers: Iterable[Observer] = ()
+    ) -> None:
+        """Begin with the built-in providers.
+
+        Args:
+            environ: Variables by name; `os.environ` at each call unless given.
+            observers: For every provider made here.
+        """
+        self._environ = environ
+        self._observers = tuple(observers)
+        self._builders: dict[type[CommonConfig], Callable[[Any], Driver]] = {}
+        self._kinds = Kinds(self._load_plugin)
+        self._loaded: set[str] = set()
+        self._cache: WeakKeyDictionary[
+            asyncio.AbstractEventLoop, dict[tuple[object, ...], StorageProvider]
+        ] = WeakKeyDictionary()
+
+    @classmethod
+    def default(cls) -> StorageFactory:
+        """The instance that the class-level verbs act on."""
+        if StorageFactory._default is None:
+            StorageFactory._default = StorageFactory()
+        return StorageFactory._default
+
+    @_OnDefault
+    def create(self, store: StoreSpec) -> StorageProvider:
+        """The provider of one store.
+
+        Args:
+            store: A config, a URL such as `s3://bucket?region=eu-west-1` or `file:///path`, or a
+                mapping such as `{"provider": "r2", "bucket": "proofs"}`. What a URL or mapping
+                leaves open, keys above all, comes from the environment.
+
+        Raises:
+            StorageConfigurationError: A setting is missing, unknown or contradictory.
+        """
+        config = self._config(store)
+        return self._cached(lambda: self._make(config), config)
+
+    @_OnDefault
+    def from_env(
+        self, environ: Mapping[str, str] | None = None, provider: str | None = None
+    ) -> StorageProvider:
+        """The provider that the environment describes; `.env.example` has every variable.
+
+        Args:
+            environ: Variables by name, in place of the factory's.
+            provider: Name or alias, in place of `CREDSTORE_PROVIDER`.
+
+        Raises:
+            StorageConfigurationError: A setting is missing, unknown or contradictory; the message
+                names the variable.
+        """
+        variables = self._variables() if environ is None else environ
+        return self.create(from_env(variables, provider, kinds=self._kinds))
+
+    @_OnDefault
+    def create_with_fallback(self, primary: StoreSpec, fallback: StoreSpec) -> StorageProvider:
+        """One provider over two stores: the second serves what the first cannot.
+
+        Args:
+            primary: Serves as long as it can; its defaults (compression, encryption, ...) hold.
+            fallback: Takes over; see `FallbackDriver` for what exactly that means.
+
+        Raises:
+            StorageConfigurationError: A setting is missing, unknown or contradictory, or both are
+                the same store.
+        """
+        first, second = self._config(primary), self._config(fallback)
+        if first == second:
+            raise StorageConfigurationError("primary and fallback are the same store; name two")
+
+        def make() -> StorageProvider:
+            driver = FallbackDriver(self._build(first), self._build(second))
+            return StorageProvider(driver, first, public_url=public_url(first), observers=self._observers)
+
+        return self._cached(make, first, second)
+
+    @_OnDefault
+    def register(
+        self, name: str, config: type[C], build: Callable[[C], Driver], *, aliases: Iterable[str] = ()
+    ) -> None:
+        """Add a provider, for `create`, `from_env` and URLs of this factory.
+
+        Args:
+            name: Lower-case word; the scheme of its URLs.
+            config: Its config dataclass, with `provider = name`.
+            build: From a config to a driver; nothing is sent yet.
+            aliases: Further words.
+
+        Raises:
+            StorageConfigurationError: A word is taken, or is no lower-case word.
+        """
+        self._kinds.register(name, config, aliases)
+        self._builders[config] = build
+
+    @_OnDefault
+    def get_registered_providers(self) -> list[str]:
+        """Canonical names of all providers, installed plug-ins included, sorted."""
+        return sorted({*self._kinds.names(), *(plugin.name for plugin in entry_points(group=PLUGINS))})
+
+    @_OnDefault
+    def clear_cache(self) -> None:
+        """Forget the cached providers without closing them; their holders still can."""
+        self._cache.clear()
+
+    async def aclose(self) -> None:
+        """Close and forget this loop's cached providers; safe to call again.
+
+        Raises:
+            ExceptionGroup: Of the errors of those that failed to close; all were closed.
+        """
+        providers = self._cache.pop(asyncio.get_running_loop(), {})
+        failures = [
+            result
+            for result in await asyncio.gather(
+                *(provider.aclose() for provider in providers.values()), return_exceptions=True
+            )
+            if isinstance(result, Exception)
+        ]
+        if failures:
+            raise ExceptionGroup("some stores did not close cleanly", failures)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def _variables(self) -> Mapping[str, str]:
+        return os.environ if self._environ is None else self._environ
+
+    def _config(self, store: StoreSpec) -> CommonConfig:
+        if isinstance(store, CommonConfig):
+            return store
+        if isinstance(store, str):
+            return from_url(store, self._variables(), kinds=self._kinds)
+        if isinstance(store, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            return from_mapping(store, self._variables(), kinds=self._kinds)
+        raise StorageConfigurationError(
+            f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
+        )
+
+    def _build(self, config: CommonConfig) -> Driver:
+        build = self._builders.get(type(config))
+        return build_driver(config) if build is None else build(config)
+
+    def _make(self, config: CommonConfig) -> StorageProvider:
+        if type(config) in self._builders:
+            driver = self._build(config)
+            return StorageProvider(driver, config, public_url=public_url(config), observers=self._observers)
+        return provider_for(config, observers=self._observers)
+
+    def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
+        """The open provider of these configs on this loop; without a loop a new one each time."""
+        try:
+            providers = self._cache.setdefault(asyncio.get_running_loop(), {})
+        except RuntimeError:
+            return make()
+        key = (os.getpid(), *configs)  # A forked child makes its own.
+        found = providers.get(key)
+        if found is None or found.closed:
+            found = providers[key] = make()
+        return found
+
+    def _load_plugin(self, name: str) -> None:
+        """Let an installed plug-in register itself, once."""
+        for plugin in entry_points(group=PLUGINS, name=name):
+            if plugin.value not in self._loaded:
+                self._loaded.add(plugin.value)
+                self._load(plugin)
+
+    def _load(self, plugin: EntryPoint) -> None:
+        try:
+            register: Callable[[StorageFactory], None] = plugin.load()
+            register(self)
+        except StorageError:
+            raise
+        except Exception as error:
+            raise StorageConfigurationError(
+                f"the plug-in {plugin.name!r} ({plugin.value}) does not load: {type(error).__name__}: {error}"
+            ) from error

@@ -1,0 +1,1 @@
+"""Two stores as one: the second serves what the first cannot."""

@@ -1,0 +1,96 @@
+"""When writes went to the fallback, as every process knows it: one small object kept there.
+
+The danger: an object is replaced while the primary is out of order, so its new version goes to the
+fallback; later the primary answers again, with the old one. So before such a write the fallback
+notes until when writes may have come to it. A reader that gets an object from the primary looks at
+the fallback too if the object is older than that note; a writer whose object reached the primary
+removes what the fallback has of it. Where no write was ever diverted all this costs one small read
+of the fallback every `FRESH` seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from datetime import datetime
+from secrets import token_hex
+
+from credstore.driver import BytesBody, ContentHeaders, Driver, PutRequest, ReadOptions
+from credstore.errors import StorageError
+from credstore.strategies.fallback.plan import is_absence
+
+KEY = ".credstore/failover"
+"""Of the note at the fallback: Unix seconds as text. Not visible to users."""
+SPAN = 60.0
+"""Seconds one note covers, so that diverting many writes notes once a minute."""
+SKEW = 15 * 60.0
+"""Seconds that clocks may differ; signatures hold them to as much."""
+FRESH = 10.0
+"""Seconds after which the note is read again: how long another process may not know of a detour."""
+PATIENCE = 2.0
+"""Seconds to wait for the note."""
+
+
+class Detours:
+    """The note at the fallback."""
+
+    def __init__(self, fallback: Driver, *, clock: Callable[[], float] = time.time) -> None:
+        """Know nothing yet.
+
+        Args:
+            fallback: Keeps the note.
+            clock: Unix seconds.
+
+        `unknown` tells that the note could not be read the last time.
+        """
+        self._fallback = fallback
+        self._clock = clock
+        self._until = -math.inf
+        self._read_at = -math.inf
+        self.unknown = False
+
+    async def note(self) -> None:
+        """Before a write goes to the fallback: let it be known there.
+
+        Raises:
+            StorageError: It could not be noted; the write must not go there.
+        """
+        now = self._clock()
+        if self._until >= now:
+            return
+        until = now + SPAN
+        request = PutRequest(
+            key=KEY,
+            body=BytesBody(f"{until:.3f}".encode()),
+            write_id=token_hex(16),
+            headers=ContentHeaders(content_type="text/plain"),
+            deadline=time.monotonic() + PATIENCE,
+        )
+        await self._fallback.put(request)
+        self._until = until
+
+    async def happened(self) -> bool:
+        """Whether any write was ever diverted; reads the note now and then."""
+        now = self._clock()
+        if now - self._read_at >= FRESH:
+            self._read_at = now
+            await self._read()
+        return self._until > -math.inf
+
+    async def may_hide(self, modified: datetime | None) -> bool:
+        """Whether the fallback may have a newer version of an object last modified then."""
+        if not await self.happened():
+            return False
+        return modified is None or modified.timestamp() < self._until + SKEW
+
+    async def _read(self) -> None:
+        try:
+            reader = await self._fallback.get(KEY, ReadOptions(deadline=time.monotonic() + PATIENCE))
+            self._until = max(self._until, float(await reader.read(64)))
+        except StorageError as error:
+            self.unknown = not is_absence(error)
+        except ValueError:  # Not a note of ours: assume the worst.
+            self._until = self._clock()
+        else:
+            self.unknown = False

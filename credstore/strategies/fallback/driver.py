@@ -1,0 +1,379 @@
+"""`FallbackDriver`: two stores as one, for when the first is out of order.
+
+What it promises (P0, P28): an acknowledged write is never lost or hidden by an older version of the
+same object, except that another process may see the older one for `detours.FRESH` seconds. A write
+that may have reached the primary is never repeated at the fallback; its error says "maybe". Nothing
+served by the fallback passes for the primary's: results name the member, and say `degraded` when
+the primary should have served. There are no conditions (compare-and-swap): two clouds cannot be
+asked at once (P31).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from credstore.driver import (
+    READ_ALL,
+    Body,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    Driver,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+)
+from credstore.errors import StorageError, StorageInvalidKeyError, StorageUnsupportedError
+from credstore.model import Method
+from credstore.strategies.fallback import plan
+from credstore.strategies.fallback.detours import KEY, Detours
+
+T = TypeVar("T")
+_LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
+"""A link for a write would pass the strategy by."""
+
+
+class FallbackDriver(Driver):
+    """A primary, and a fallback that serves what the primary cannot."""
+
+    def __init__(self, primary: Driver, fallback: Driver, *, clock: Callable[[], float] = time.time) -> None:
+        """Own both: they are closed with this driver.
+
+        Args:
+            primary: Asked first.
+            fallback: Asked when the primary fails, or has not what is read.
+            clock: Unix seconds.
+        """
+        self._primary = primary
+        self._fallback = fallback
+        same = primary.name == fallback.name
+        self._first = f"{primary.name} (primary)" if same else primary.name
+        self._second = f"{fallback.name} (fallback)" if same else fallback.name
+        self._detours = Detours(fallback, clock=clock)
+
+    @property
+    def name(self) -> str:
+        """Always "fallback"."""
+        return "fallback"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What both can do, without conditions, versions and links for writes."""
+        both = self._primary.capabilities.meet(self._fallback.capabilities)
+        return replace(
+            both,
+            conditional_create=False,
+            conditional_replace=False,
+            conditional_delete=False,
+            versions=False,
+            presign=both.presign & _LINKS,
+        )
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write to the primary, or to the fallback if the primary provably did not apply it.
+
+        Raises:
+            StorageError: The primary's, where the fallback may not take over or failed too.
+        """
+        _check(request.key)
+        if request.precondition.mode != "overwrite":
+            raise _no_conditions()
+        body = _Watched(request.body)
+        attempt = replace(request, body=body, deadline=_half(request.deadline))
+        try:
+            result = await self._primary.put(attempt)
+        except StorageError as error:
+            repeatable = body.source.replayable or not body.opened
+            if not plan.write_moves_on(error, repeatable=repeatable):
+                raise
+            return await self._divert(error, lambda: self._fallback.put(request))
+        return await self._arrived(result, request.deadline)
+
+    async def _divert(self, error: StorageError, write: Callable[[], Awaitable[PutResult]]) -> PutResult:
+        """Write to the fallback after the primary's `error`, having noted it there."""
+        try:
+            await self._detours.note()
+            result = await write()
+        except StorageError as second:
+            raise plan.of_both(error, second, self._second) from second
+        return replace(result, served_by=self._second, replicas=(self._second,), degraded=True)
+
+    async def _arrived(self, result: PutResult, deadline: float | None) -> PutResult:
+        """A write reached the primary: what the fallback has of the key is old now."""
+        degraded = False
+        try:
+            if await self._detours.happened():
+                await self._fallback.delete(result.key, deadline=deadline)
+        except StorageError:
+            degraded = True  # Its version is older, which every reader can tell.
+        return replace(result, served_by=self._first, replicas=(self._first,), degraded=degraded)
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the newer of what the members have; see `Driver.get`."""
+        _check(key)
+        reader, failure = await self._try(lambda: self._primary.get(key, _hurried(options)))
+        if reader is not None:
+            try:
+                found = await self._newest(reader.info, options)
+            except BaseException:
+                await reader.aclose()
+                raise
+            if found.served_by == self._first:
+                reader.info = found
+                return reader
+            await reader.aclose()
+        try:
+            second = await self._fallback.get(key, options)
+        except StorageError as error:
+            raise self._of_both(failure, error) from error
+        second.info = self._diverted(second.info, failure)
+        return second
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        _check(key)
+        found, failure = await self._try(lambda: self._primary.head(key, _hurried(options)))
+        if found is not None:
+            return await self._newest(found, options)
+        try:
+            return self._diverted(await self._fallback.head(key, options), failure)
+        except StorageError as error:
+            raise self._of_both(failure, error) from error
+
+    async def _try(self, read: Callable[[], Awaitable[T]]) -> tuple[T | None, StorageError | None]:
+        """What the primary answers, or the error after which the fallback is asked."""
+        try:
+            return await read(), None
+        except StorageError as error:
+            if not plan.read_moves_on(error):
+                raise
+            return None, error
+
+    async def _newest(self, found: ObjectInfo, options: ReadOptions) -> ObjectInfo:
+        """The primary's object, or the fallback's where a write was diverted after it."""
+        mine = replace(found, served_by=self._first)
+        if options.if_match is None and await self._detours.may_hide(found.last_modified):
+            try:
+                theirs = await self._fallback.head(found.key, options)
+            except StorageError as error:
+                return mine if plan.is_absence(error) else replace(mine, degraded=True)
+            if plan.newer(mine, theirs) is theirs:
+                return self._diverted(theirs, None)
+        return replace(mine, degraded=True) if self._detours.unknown else mine
+
+    def _diverted(self, info: ObjectInfo, failure: StorageError | None) -> ObjectInfo:
+        asked = failure is None or plan.is_absence(failure)
+        return replace(info, served_by=self._second, degraded=not asked)
+
+    def _of_both(self, first: StorageError | None, second: StorageError) -> StorageError:
+        return second if first is None else plan.of_both(first, second, self._second)
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove the object at both members.
+
+        Raises:
+            StorageError: Of a member that was not reached, named; the other one is done.
+        """
+        _check(key)
+        if if_match is not None:
+            raise _no_conditions()
+        if version_id is not None:
+            raise StorageUnsupportedError("a fallback store has no versions; nothing was done")
+        return self._deleted(
+            *await asyncio.gather(
+                _outcome(self._primary.delete(key, deadline=deadline)),
+                _outcome(self._fallback.delete(key, deadline=deadline)),
+            )
+        )
+
+    def _deleted(
+        self, first: DeleteOutcome | StorageError, second: DeleteOutcome | StorageError
+    ) -> DeleteOutcome:
+        """Both members' outcomes as one."""
+        if isinstance(first, StorageError):
+            if isinstance(second, StorageError):
+                raise plan.of_both(first, second, self._second)
+            raise plan.undone(first, self._first, self._second)
+        if isinstance(second, StorageError):
+            raise plan.undone(second, self._second, self._first)
+        known = [outcome.existed for outcome in (first, second) if outcome.existed is not None]
+        return DeleteOutcome(existed=True if any(known) else (False if len(known) == 2 else None))  # noqa: PLR2004
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove keys at both members; a key that one was not reached for has that error."""
+        for key in keys:
+            _check(key)
+        first, second = await asyncio.gather(
+            _outcomes(self._primary, keys, deadline), _outcomes(self._fallback, keys, deadline)
+        )
+        outcomes: dict[str, DeleteOutcome | StorageError] = {}
+        for key in keys:
+            try:
+                outcomes[key] = self._deleted(first[key], second[key])
+            except StorageError as error:
+                outcomes[key] = error
+        return outcomes
+
+    async def list(
+        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+    ) -> Page:
+        """One page of the union, each object once.
+
+        Raises:
+            StorageError: A member failed, and without it there is nothing to list.
+        """
+        position = plan.position_of(cursor)
+        members = (self._primary, self._fallback)
+
+        async def read(member: int) -> Page | StorageError | None:
+            if position.ended[member]:
+                return None
+            page = members[member].list(prefix, position.cursors[member], limit=limit, deadline=deadline)
+            return await _outcome(page)
+
+        read_pages = await asyncio.gather(read(0), read(1))
+        failures = [page for page in read_pages if isinstance(page, StorageError)]
+        pages = [
+            self._shown(page, label) if isinstance(page, Page) else None
+            for page, label in zip(read_pages, (self._first, self._second), strict=True)
+        ]
+        merged = plan.merge(position, pages, limit)
+        if not failures:
+            return merged
+        wrong = [error for error in failures if not plan.read_moves_on(error)]
+        if wrong or not merged.entries:
+            raise (wrong or failures)[0]
+        return replace(merged, entries=plan.marked(merged.entries), degraded=True)
+
+    def _shown(self, page: Page, label: str) -> Page:
+        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != KEY]
+        return replace(page, entries=shown)
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy at the member that has the source; the other one has no such version of it.
+
+        Raises:
+            StorageError: As `Driver.copy`; a source at the primary is not copied elsewhere.
+        """
+        _check(request.destination)
+        if request.precondition.mode != "overwrite":
+            raise _no_conditions()
+        if request.source.served_by != self._second:
+            return await self._arrived(await self._primary.copy(request), request.deadline)
+        await self._detours.note()
+        copied = await self._fallback.copy(request)
+        return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link to the member that has the object.
+
+        Raises:
+            StorageUnsupportedError: A link for a write, which would pass the strategy by.
+            StorageNotFoundError: Neither member has it.
+        """
+        if request.method not in _LINKS:
+            raise StorageUnsupportedError(f"a fallback store makes no link for {request.method}")
+        options = ReadOptions(version_id=request.version_id, deadline=request.deadline)
+        found = await self.head(request.key, options)
+        at_first = found.served_by == self._first
+        signed = await (self._primary if at_first else self._fallback).sign(request)
+        return replace(signed, served_by=found.served_by)
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """Prove that both members can be reached.
+
+        Raises:
+            StorageError: Of one that cannot; the message says whether the other can.
+        """
+        first, second = await asyncio.gather(
+            _outcome(self._primary.ping(deadline=deadline)), _outcome(self._fallback.ping(deadline=deadline))
+        )
+        if isinstance(first, StorageError):
+            if isinstance(second, StorageError):
+                raise plan.of_both(first, second, self._second)
+            raise plan.alone(first, failed=self._first, works=self._second)
+        if isinstance(second, StorageError):
+            raise plan.alone(second, failed=self._second, works=self._first)
+
+    async def aclose(self) -> None:
+        """Close both members, also if the first fails to; safe to call again."""
+        try:
+            await self._primary.aclose()
+        finally:
+            await self._fallback.aclose()
+
+
+@dataclass(slots=True)
+class _Watched:
+    """A body that knows whether it was opened."""
+
+    source: Body
+    opened: bool = False
+
+    @property
+    def length(self) -> int | None:
+        return self.source.length
+
+    @property
+    def replayable(self) -> bool:
+        return self.source.replayable
+
+    @property
+    def data(self) -> bytes | None:
+        return self.source.data
+
+    def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+        self.opened = True
+        return self.source.open(offset)
+
+
+def _check(key: str) -> None:
+    if key == KEY:
+        raise StorageInvalidKeyError(f"a fallback store keeps {KEY!r} for itself; choose another key")
+
+
+def _no_conditions() -> StorageUnsupportedError:
+    return StorageUnsupportedError(
+        "two stores cannot check one condition (if_absent, if_match) at once; use a single store for it"
+    )
+
+
+def _half(deadline: float | None) -> float | None:
+    """Leave the other half of the time to the fallback."""
+    return None if deadline is None else (time.monotonic() + deadline) / 2
+
+
+def _hurried(options: ReadOptions) -> ReadOptions:
+    return replace(options, deadline=_half(options.deadline))
+
+
+async def _outcome(call: Awaitable[T]) -> T | StorageError:
+    try:
+        return await call
+    except StorageError as error:
+        return error
+
+
+async def _outcomes(
+    member: Driver, keys: Sequence[str], deadline: float | None
+) -> Mapping[str, DeleteOutcome | StorageError]:
+    answer = await _outcome(member.delete_many(keys, deadline=deadline))
+    return dict.fromkeys(keys, answer) if isinstance(answer, StorageError) else answer

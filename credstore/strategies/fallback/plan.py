@@ -1,0 +1,182 @@
+"""What the fallback strategy decides, apart from doing it. Pure.
+
+- A write moves on to the fallback only where the primary's error proves that it did not apply it
+  *and* says that the primary is out of order, not that the request is wrong. What a policy denies at
+  the primary is not put elsewhere.
+- A read moves on from anything but a wrong request. "Not found" needs both to say so.
+- Of two versions of one object the newer counts, and the primary's where that cannot be told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from credstore.driver import ObjectInfo, Page
+from credstore.errors import (
+    StorageAuthenticationError,
+    StorageConnectionError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StorageQuotaExceededError,
+    StorageRateLimitedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+    StorageUnsupportedError,
+)
+
+_OUT_OF_ORDER = (
+    StorageAuthenticationError,
+    StorageConnectionError,
+    StorageQuotaExceededError,
+    StorageRateLimitedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+_WRONG_REQUEST = (StorageInvalidRequestError, StorageUnsupportedError)
+
+
+def write_moves_on(error: StorageError, *, repeatable: bool) -> bool:
+    """Whether a write that failed so at the primary may go to the fallback.
+
+    Args:
+        error: Of the primary.
+        repeatable: The body can be sent again, or was not touched.
+    """
+    return error.applied == "no" and isinstance(error, _OUT_OF_ORDER) and repeatable
+
+
+def read_moves_on(error: StorageError) -> bool:
+    """Whether a read that failed so at the primary is tried at the fallback."""
+    return not isinstance(error, _WRONG_REQUEST)
+
+
+def is_absence(error: StorageError) -> bool:
+    """Whether the member answered, and has no such object."""
+    return isinstance(error, StorageNotFoundError) and error.code == StorageNotFoundError.default_code
+
+
+def of_both(first: StorageError, second: StorageError, label: str) -> StorageError:
+    """The one error for a call that failed at both members.
+
+    Args:
+        first: Of the primary.
+        second: Of the fallback.
+        label: The fallback's.
+    """
+    if is_absence(second):
+        return first
+    if is_absence(first):
+        return _named(second, f"the primary has no such object, and {label} could not be asked")
+    error = _named(first, f"and {label} failed too ({second.message} [{second.code}])")
+    error.applied = second.applied
+    error.retryable = first.retryable or second.retryable
+    return error
+
+
+def undone(error: StorageError, failed: str, done: str) -> StorageError:
+    """The error of a delete that reached one member only."""
+    told = _named(error, f"deleted at {done}, but not at {failed}; deleting again is harmless")
+    told.applied = "maybe"
+    return told
+
+
+def alone(error: StorageError, *, failed: str, works: str) -> StorageError:
+    """The error of a health check that one member failed."""
+    return _named(error, f"this is {failed}; {works} works")
+
+
+def _named(error: StorageError, remark: str) -> StorageError:
+    return type(error)(f"{error.message} ({remark})", **error.facts())
+
+
+def newer(first: ObjectInfo, second: ObjectInfo) -> ObjectInfo:
+    """Which of the members' versions of one object counts; `first` is the primary's."""
+    if first.last_modified is None or second.last_modified is None:
+        return first
+    return second if second.last_modified > first.last_modified else first
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a merged listing goes on.
+
+    Attributes:
+        after: Last key given, or None at the beginning.
+        cursors: Each member's cursor of the page to read next; None for its first.
+        ended: Whether each member's listing has been given completely.
+    """
+
+    after: str | None = None
+    cursors: tuple[str | None, ...] = (None, None)
+    ended: tuple[bool, ...] = (False, False)
+
+    def text(self) -> str:
+        """As an opaque cursor."""
+        return json.dumps([self.after, self.cursors, self.ended], separators=(",", ":"))
+
+
+def position_of(cursor: str | None) -> Position:
+    """The inverse of `Position.text`.
+
+    Raises:
+        StorageInvalidRequestError: No cursor of this strategy.
+    """
+    if cursor is None:
+        return Position()
+    try:
+        after, cursors, ended = json.loads(cursor)
+        return Position(after, tuple(cursors), tuple(ended))
+    except (ValueError, TypeError):
+        raise StorageInvalidRequestError("this is no cursor of a fallback store") from None
+
+
+def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
+    """One page of the union.
+
+    Keys are given only as far as every member has told: beyond the last key of a page that is not
+    its member's last, a smaller key could still come.
+
+    Args:
+        position: Where the pages were read.
+        pages: Of the members, primary first; None for one that ended before or could not be read.
+        limit: Most entries to give.
+    """
+    after = None if position.after is None else position.after.encode()
+    told: dict[bytes, ObjectInfo] = {}
+    horizon: bytes | None = None
+    for page in pages:
+        if page is None:
+            continue
+        for entry in page.entries:
+            name = entry.key.encode()
+            if after is None or name > after:
+                told[name] = newer(told[name], entry) if name in told else entry
+        if page.cursor is not None:
+            last = page.entries[-1].key.encode() if page.entries else after or b""
+            horizon = last if horizon is None else min(horizon, last)
+    names = sorted(name for name in told if horizon is None or name <= horizon)
+    given = [told[name] for name in names[:limit]]
+    last_given = names[len(given) - 1] if given else after
+    return Page(entries=given, cursor=_next(position, pages, last_given))
+
+
+def _next(position: Position, pages: Sequence[Page | None], last: bytes | None) -> str | None:
+    cursors, ended = list(position.cursors), list(position.ended)
+    for member, page in enumerate(pages):
+        if page is None:
+            continue
+        used_up = not page.entries or (last is not None and page.entries[-1].key.encode() <= last)
+        if used_up:
+            cursors[member] = page.cursor
+            ended[member] = page.cursor is None
+    if all(done or page is None for done, page in zip(ended, pages, strict=True)):
+        return None
+    return Position(None if last is None else last.decode(), tuple(cursors), tuple(ended)).text()
+
+
+def marked(entries: Sequence[ObjectInfo]) -> list[ObjectInfo]:
+    """The entries of a listing that one member could not take part in."""
+    return [replace(entry, degraded=True) for entry in entries]
