@@ -89,7 +89,7 @@ def test_every_error_has_its_exit_code() -> None:
         (["ls", "--bogus"], 2, "--bogus"),
         (["lst"], 2, "did you mean 'ls'?"),
         (["xyzzy"], 2, "see credstore --help"),
-        (["--store", "gopher://x", "ls"], 8, "gopher"),
+        (["--store", "gopher://x", "ls"], 8, "the scheme of the store URL"),
         (["--store", "nonsense", "ls"], 8, ""),
         (["serve", "--port", "70000"], 2, "70000"),
         (["serve", "--host", "192.0.2.1"], 8, "192.0.2.1"),
