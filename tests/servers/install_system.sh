@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the programs that the tests marked `system` run: strace, and Node with the AWS SDK for
+# JavaScript. Does nothing where they are there. Needs root, or sudo, only to install packages.
+set -eu
+cd "$(dirname "$0")"
+
+missing=""
+for program in strace node npm; do
+    command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
+done
+if [ -n "$missing" ]; then
+    command -v apt-get >/dev/null 2>&1 || {
+        echo "the system tests need:$missing; install them with your package manager" >&2
+        exit 1
+    }
+    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/')
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo="sudo"
+    export DEBIAN_FRONTEND=noninteractive
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086  # one word for each package
+    $sudo apt-get install -y -qq --no-install-recommends $packages
+fi
+
+if [ ! -f node/node_modules/.complete ] || [ node/package.json -nt node/node_modules/.complete ]; then
+    npm install --prefix node --no-audit --no-fund --no-package-lock --loglevel=error
+    touch node/node_modules/.complete
+fi
