@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
-from itertools import count
+from secrets import token_hex
 
 from credstore.config.clouds import MemoryConfig
 from credstore.driver import (
@@ -67,7 +67,6 @@ class MemoryObjects:
 
     by_key: dict[str, MemoryObject] = field(default_factory=dict[str, MemoryObject])
     order: list[bytes] = field(default_factory=list[bytes])
-    versions: count[int] = field(default_factory=lambda: count(1))
 
     def put(self, stored: MemoryObject) -> None:
         """Let a key name this object from now on."""
@@ -166,7 +165,7 @@ class MemoryDriver(Driver):
             raise StoragePreconditionFailedError("the object is gone or another version")
         info = replace(
             stored.info,
-            etag=f"{next(self._objects.versions):016x}",
+            etag=token_hex(16),
             last_modified=datetime.now(UTC),
             location=self._public_url(key),
             served_by=self.name,

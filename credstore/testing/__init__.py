@@ -1,1 +1,1 @@
-"""Conformance checks and helpers for drivers, for third parties too."""
+"""The contract of a driver as checks, for drivers here and in other packages."""

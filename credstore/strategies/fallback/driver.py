@@ -32,7 +32,12 @@ from credstore.driver import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageError, StorageInvalidKeyError, StorageUnsupportedError
+from credstore.errors import (
+    StorageError,
+    StorageInvalidKeyError,
+    StoragePreconditionFailedError,
+    StorageUnsupportedError,
+)
 from credstore.model import Method
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import KEY, Detours
@@ -143,7 +148,9 @@ class FallbackDriver(Driver):
         _check(key)
         found, failure = await self._try(lambda: self._primary.head(key, _hurried(options)))
         if found is not None:
-            return await self._newest(found, options)
+            found = await self._newest(found, options)
+            if found.served_by == self._first or options.if_match is None:
+                return found
         try:
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
@@ -161,9 +168,9 @@ class FallbackDriver(Driver):
     async def _newest(self, found: ObjectInfo, options: ReadOptions) -> ObjectInfo:
         """The primary's object, or the fallback's where a write was diverted after it."""
         mine = replace(found, served_by=self._first)
-        if options.if_match is None and await self._detours.may_hide(found.last_modified):
+        if await self._detours.may_hide(found.last_modified):
             try:
-                theirs = await self._fallback.head(found.key, options)
+                theirs = await self._fallback.head(found.key, replace(options, if_match=None))
             except StorageError as error:
                 return mine if plan.is_absence(error) else replace(mine, degraded=True)
             if plan.newer(mine, theirs) is theirs:
@@ -276,7 +283,13 @@ class FallbackDriver(Driver):
         _check(request.destination)
         if request.precondition.mode != "overwrite":
             raise _no_conditions()
-        if request.source.served_by != self._second:
+        source = request.source
+        if await self._detours.happened():
+            options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
+            now = await self.head(source.key, options)
+            if (now.served_by, now.etag) != (source.served_by, source.etag):
+                raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        if source.served_by != self._second:
             return await self._arrived(await self._primary.copy(request), request.deadline)
         await self._detours.note()
         copied = await self._fallback.copy(request)

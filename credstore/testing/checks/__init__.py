@@ -1,0 +1,48 @@
+"""The contract of a driver as checks: plain async functions of a `Harness`.
+
+They raise `ConformanceError` and never `assert`, which `python -O` removes. `DriverConformance`
+runs them in pytest. Where a capability is absent a check turns round: the operation must then be
+refused before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from credstore.testing.checks import managing, reading, writing
+from credstore.testing.harness import Harness
+
+Check: TypeAlias = Callable[[Harness], Awaitable[None]]
+
+CHECKS: tuple[Check, ...] = (
+    writing.stores_bytes_exactly,
+    writing.stores_streams,
+    writing.keeps_what_is_stored_beside,
+    writing.keeps_odd_keys,
+    writing.keeps_similar_keys_apart,
+    writing.replaces_whole_versions,
+    writing.creates_once,
+    writing.replaces_only_the_named_version,
+    writing.refuses_what_it_has_not,
+    writing.a_failing_source_changes_nothing,
+    writing.a_short_body_is_refused,
+    writing.a_cancelled_write_leaves_nothing,
+    writing.a_passed_deadline_writes_nothing,
+    writing.two_drivers_see_one_store,
+    reading.what_is_absent_is_not_found,
+    reading.reads_ranges,
+    reading.reads_only_the_named_version,
+    reading.notices_changed_bytes,
+    reading.makes_links_or_refuses,
+    reading.costs_one_request_each,
+    managing.lists_all_objects_once,
+    managing.lists_sizes_and_versions,
+    managing.lists_on_while_objects_go,
+    managing.deletes_and_tells,
+    managing.deletes_only_the_named_version,
+    managing.deletes_many_with_an_outcome_each,
+    managing.copies_everything,
+    managing.copies_the_version_it_was_shown,
+    managing.copies_under_a_condition,
+)

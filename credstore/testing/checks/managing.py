@@ -1,0 +1,221 @@
+"""Checks of `list`, `delete`, `delete_many` and `copy`."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from secrets import token_hex
+
+from credstore.driver import ContentHeaders, CopyRequest, Driver, ObjectInfo, Precondition
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageError,
+    StorageIntegrityError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+    StorageUnsupportedError,
+)
+from credstore.testing.harness import (
+    Harness,
+    fetched,
+    keys,
+    put,
+    refuses,
+    request,
+    require,
+    same,
+    unsupported,
+)
+
+MANY = 1005
+
+
+async def lists_all_objects_once(harness: Harness) -> None:
+    """Beyond 1,000 objects a listing is complete, without repeats, ascending by UTF-8 bytes."""
+    driver = harness.open()
+    names = [f"many/{number:05d}" for number in range(MANY)] + [
+        "many",
+        "manz",
+        "z/é",
+        "z/ü",
+        "z/\uffee",
+        "z/😀",
+    ]
+    await _fill(driver, names)
+    names.sort(key=str.encode)
+    same(await keys(driver), names, "all keys")
+    same(await keys(driver, limit=100), names, "all keys in pages of 100")
+    same(
+        await keys(driver, "many/"), [name for name in names if name.startswith("many/")], "keys of a prefix"
+    )
+    same(
+        await keys(driver, "many/0050"),
+        [f"many/0050{digit}" for digit in range(10)],
+        "keys of a part of a name",
+    )
+    same(await keys(driver, "nothing"), [], "keys of a prefix nobody has")
+    await driver.aclose()
+
+
+async def _fill(driver: Driver, names: list[str]) -> None:
+    gate = asyncio.Semaphore(32)
+
+    async def one(name: str) -> None:
+        async with gate:
+            await put(driver, name, b"x")
+
+    await asyncio.gather(*map(one, names))
+
+
+async def lists_sizes_and_versions(harness: Harness) -> None:
+    """An entry tells size, etag and time; its etag is the one of `head`."""
+    driver = harness.open()
+    await put(driver, "key", b"12345")
+    page = await driver.list()
+    same(len(page.entries), 1, "entries")
+    entry, info = page.entries[0], await driver.head("key")
+    same((entry.key, entry.size, entry.etag), ("key", 5, info.etag), "key, size and etag listed")
+    require(entry.last_modified is not None, "no time is listed")
+    require(
+        entry.last_modified is None or entry.last_modified.utcoffset() is not None, "a time is without a zone"
+    )
+    await driver.aclose()
+
+
+async def lists_on_while_objects_go(harness: Harness) -> None:
+    """Deleting what was listed does not hide what comes after it."""
+    driver = harness.open()
+    names = [f"{number:02d}" for number in range(30)]
+    await _fill(driver, names)
+    seen: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await driver.list("", cursor, limit=7)
+        seen += [entry.key for entry in page.entries]
+        for entry in page.entries:
+            await driver.delete(entry.key)
+        cursor = page.cursor
+        if cursor is None:
+            break
+    same(seen, names, "keys seen by a listing that deletes as it goes")
+    same(await keys(driver), [], "keys left")
+    await driver.aclose()
+
+
+async def deletes_and_tells(harness: Harness) -> None:
+    """A deleted object is gone for everyone; deleting nothing is no error."""
+    driver = harness.open()
+    await put(driver, "key")
+    outcome = await driver.delete("key")
+    again = await driver.delete("key")
+    told = (True, False) if driver.capabilities.delete_tells_existence else (None, None)
+    same((outcome.existed, again.existed), told, "whether an object existed, told by two deletes")
+    same(await fetched(driver, "key"), None, "bytes of a deleted object")
+    same(await harness.peek("key"), None, "bytes in the store after a delete")
+    same(await keys(driver), [], "keys after a delete")
+    await driver.aclose()
+
+
+async def deletes_only_the_named_version(harness: Harness) -> None:
+    """`if_match` deletes that version and no other."""
+    driver = harness.open()
+    first = await put(driver, "key", b"one")
+    if not driver.capabilities.conditional_delete:
+        await unsupported(
+            driver.delete("key", if_match=first.etag or "etag"), "delete with if_match", harness
+        )
+        same(await fetched(driver, "key"), b"one", "bytes after a refused delete")
+        await driver.aclose()
+        return
+    second = await put(driver, "key", b"two")
+    call = driver.delete("key", if_match=first.etag)
+    await refuses(call, StoragePreconditionFailedError, what="deleting an old version")
+    same(await fetched(driver, "key"), b"two", "bytes after a refused delete")
+    await driver.delete("key", if_match=second.etag)
+    same(await fetched(driver, "key"), None, "bytes after a delete")
+    await driver.aclose()
+
+
+async def deletes_many_with_an_outcome_each(harness: Harness) -> None:
+    """Every key of a batch has one outcome, and is gone if that is no error."""
+    driver = harness.open()
+    names = [f"batch/{number:03d}" for number in range(60)]
+    await _fill(driver, names[:40])
+    outcomes = await driver.delete_many(names)
+    same(sorted(outcomes), names, "keys with an outcome")
+    failed = [key for key, outcome in outcomes.items() if isinstance(outcome, StorageError)]
+    same(failed, [], "keys that could not be deleted")
+    same(await keys(driver), [], "keys left")
+    same(await harness.peek(names[0]), None, "bytes in the store after a batch delete")
+    await driver.aclose()
+
+
+async def copies_everything(harness: Harness) -> None:
+    """A copy has the source's bytes, headers, metadata and digest, and its own write-id."""
+    driver = harness.open()
+    given = request(
+        "quelle/é +%",
+        b"data of the copy",
+        headers=ContentHeaders(content_type="image/png", cache_control="no-store", content_language="fr"),
+        metadata={"author": "Ünï"},
+        system={"x-compression": "none"},
+    )
+    await driver.put(given)
+    source = await driver.head(given.key)
+    order = CopyRequest(source=source, destination="ziel/日本 語", write_id=token_hex(16))
+    result = await driver.copy(order)
+    same(result.size, 16, "size of the copy")
+    copied = await driver.head(order.destination)
+    same(_carried(copied), _carried(source), "what is stored beside the copy")
+    same(copied.write_id, order.write_id, "write-id of the copy")
+    same(await fetched(driver, order.destination), b"data of the copy", "bytes of the copy")
+    same(await fetched(driver, given.key), b"data of the copy", "bytes of the source")
+    await driver.aclose()
+
+
+def _carried(info: ObjectInfo) -> tuple[object, ...]:
+    return (info.size, info.headers, dict(info.metadata or {}), dict(info.system or {}), info.digest)
+
+
+async def copies_the_version_it_was_shown(harness: Harness) -> None:
+    """A source that was replaced or removed since `head` is not copied."""
+    driver = harness.open()
+    await put(driver, "key", b"shown")
+    source = await driver.head("key")
+    await put(driver, "key", b"replaced since")
+    order = CopyRequest(source=source, destination="copy", write_id=token_hex(16))
+    if harness.pins_copies:
+        await refuses(driver.copy(order), StoragePreconditionFailedError, what="copying a replaced source")
+        same(await fetched(driver, "copy"), None, "bytes of a refused copy")
+    else:
+        # The digest of the version that was shown gives the mixture away.
+        with suppress(StoragePreconditionFailedError, StorageIntegrityError):
+            await driver.copy(order)
+            copied = await fetched(driver, "copy")
+            require(copied == b"replaced since", "a copy is no version of its source")
+    await driver.delete("key")
+    await driver.delete("copy")
+    await refuses(driver.copy(order), StorageNotFoundError, what="copying a removed source")
+    same(await fetched(driver, "copy"), None, "bytes of a copy of nothing")
+    await driver.aclose()
+
+
+async def copies_under_a_condition(harness: Harness) -> None:
+    """A copy that must not replace anything does not."""
+    driver = harness.open()
+    await put(driver, "key", b"source")
+    await put(driver, "taken", b"other")
+    order = CopyRequest(
+        source=await driver.head("key"),
+        destination="taken",
+        write_id=token_hex(16),
+        precondition=Precondition("create"),
+    )
+    if driver.capabilities.conditional_create:
+        # Some stores have the condition for puts only.
+        kinds = (StorageAlreadyExistsError, StorageUnsupportedError)
+        await refuses(driver.copy(order), *kinds, what="copying onto an object")
+    else:
+        await unsupported(driver.copy(order), "copy with if_absent", harness)
+    same(await fetched(driver, "taken"), b"other", "bytes after a refused copy")
+    await driver.aclose()

@@ -1,0 +1,111 @@
+"""Checks of `get`, `head` and links."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import get_args
+
+from credstore.driver import ReadOptions, SignRequest
+from credstore.errors import (
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+)
+from credstore.model import Method
+from credstore.testing.harness import Harness, fetched, put, refuses, require, same, unsupported
+
+DATA = bytes(range(200))
+
+
+async def what_is_absent_is_not_found(harness: Harness) -> None:
+    """`get` and `head` of nothing raise, with the code of an absent object."""
+    driver = harness.open()
+    for call in (driver.get("absent"), driver.head("absent")):
+        error = await refuses(call, StorageNotFoundError, what="reading what is not there")
+        same(error.code, "NOT_FOUND", "code of an absent object")
+    await driver.aclose()
+
+
+async def reads_ranges(harness: Harness) -> None:
+    """A range gives exactly its bytes; beyond the end it is cut or refused."""
+    driver = harness.open()
+    await put(driver, "key", DATA)
+    await put(driver, "empty", b"")
+    for start, end in ((0, 1), (0, 200), (10, 20), (199, None), (50, 10_000), (0, None)):
+        found = await fetched(driver, "key", ReadOptions(start=start, end=end))
+        same(found, DATA[start:end], f"bytes {start} to {end}")
+    for start in (200, 5000):
+        call = fetched(driver, "key", ReadOptions(start=start))
+        error = await refuses(call, StorageInvalidRequestError, what=f"a range from byte {start} of 200")
+        same(error.code, "INVALID_RANGE", "code of a range beyond the end")
+    same(await fetched(driver, "empty"), b"", "all of an empty object")
+    async with await driver.get("key", ReadOptions(start=10, end=20)) as reader:
+        same(reader.info.size, 200, "size of the whole object, told with a range")
+    await driver.aclose()
+
+
+async def reads_only_the_named_version(harness: Harness) -> None:
+    """`if_match` reads that version or nothing."""
+    driver = harness.open()
+    await put(driver, "key", b"one")
+    first = (await driver.head("key")).etag
+    require(first, "head tells no etag")
+    same(await fetched(driver, "key", ReadOptions(if_match=first)), b"one", "bytes of the named version")
+    await put(driver, "key", b"two, which is longer")
+    call = fetched(driver, "key", ReadOptions(if_match=first))
+    await refuses(call, StoragePreconditionFailedError, what="reading a version that was replaced")
+    await driver.aclose()
+
+
+async def notices_changed_bytes(harness: Harness) -> None:
+    """One flipped bit in the store, and the bytes never pass for the object."""
+    driver = harness.open()
+    for position in (0, 50, 199):
+        await put(driver, "key", DATA)
+        same((await driver.head("key")).digest, sha256(DATA).digest(), "digest recorded")
+        changed = bytearray(DATA)
+        changed[position] ^= 1
+        await harness.poke("key", bytes(changed))
+        await refuses(
+            fetched(driver, "key"), StorageIntegrityError, what=f"reading bytes changed at {position}"
+        )
+    await driver.aclose()
+
+
+async def makes_links_or_refuses(harness: Harness) -> None:
+    """A link is made for each method the capabilities name, for others refused."""
+    driver = harness.open()
+    await put(driver, "key")
+    for method in get_args(Method):
+        request = SignRequest(key="key", method=method, expires_in=60)
+        if method not in driver.capabilities.presign:
+            await unsupported(driver.sign(request), f"a link for {method}", harness)
+            continue
+        signed = await driver.sign(request)
+        same(signed.method, method, "method of a link")
+        require(signed.url.startswith(("http://", "https://")), "a link is no URL")
+        left = (signed.expires_at - datetime.now(UTC)).total_seconds()
+        require(0 < left <= 61, f"a link for 60 seconds lasts {left:.0f}")  # noqa: PLR2004 - 60 and a rounding
+        require("http" not in repr(signed), "the repr of a link shows it")
+    await driver.aclose()
+
+
+async def costs_one_request_each(harness: Harness) -> None:
+    """A small put, get, head, delete and listing are one wire request each."""
+    if harness.requests is None:
+        return
+    driver = harness.open()
+    await driver.ping()  # Whatever a first contact costs.
+    for name, call in (
+        ("put", lambda: put(driver, "key")),
+        ("get", lambda: fetched(driver, "key")),
+        ("head", lambda: driver.head("key")),
+        ("list", driver.list),
+        ("delete", lambda: driver.delete("key")),
+    ):
+        before = harness.requests()
+        await call()
+        same(harness.requests() - before, 1, f"wire requests of a small {name}")
+    await driver.aclose()

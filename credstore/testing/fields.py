@@ -1,0 +1,24 @@
+"""The fields of a `PutRequest` as keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypedDict
+
+from credstore.driver import Body, ContentHeaders, Precondition
+from credstore.model import ServerEncryption
+
+
+class PutFields(TypedDict, total=False):
+    """As `PutRequest`, without key and write-id."""
+
+    body: Body
+    digest: bytes | None
+    headers: ContentHeaders
+    metadata: Mapping[str, str]
+    system: Mapping[str, str]
+    precondition: Precondition
+    encryption: ServerEncryption | None
+    storage_class: str | None
+    tags: Mapping[str, str]
+    deadline: float | None

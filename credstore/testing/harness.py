@@ -1,0 +1,163 @@
+"""What a driver's author gives to the conformance checks, and how a check speaks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from secrets import token_hex
+from typing import NoReturn, Unpack
+
+from credstore.driver import BytesBody, Driver, PutRequest, PutResult, ReadOptions
+from credstore.errors import StorageError, StorageNotFoundError, StorageUnsupportedError
+from credstore.testing.fields import PutFields
+
+
+class ConformanceError(Exception):
+    """A driver breaks the contract; the message says which sentence of it, and how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Harness:
+    """One empty store for one check, and a way past the driver to its bytes.
+
+    Attributes:
+        open: Makes a driver; two of them see the same storage.
+        peek: The raw stored bytes of a key, read past the driver; None where there is no object.
+        poke: Replaces the raw stored bytes of a key by as many others past the driver, as a failing
+            disk would: what is stored beside them stays.
+        requests: Wire requests so far, or None for a driver without a wire.
+        pins_copies: False for a test server that ignores the condition on a copy's source; the
+            check then demands only that what was copied by mistake never passes for the source.
+    """
+
+    open: Callable[[], Driver]
+    peek: Callable[[str], Awaitable[bytes | None]]
+    poke: Callable[[str, bytes], Awaitable[None]]
+    requests: Callable[[], int] | None = None
+    pins_copies: bool = True
+
+
+class Stream:
+    """A body that is not in memory: chunks, with or without a known length, once or again."""
+
+    data: None = None
+
+    def __init__(self, *chunks: bytes, length: int | None = None, replayable: bool = False) -> None:
+        """Give these chunks."""
+        self.chunks = chunks
+        self.length = length
+        self.replayable = replayable
+
+    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """The chunks from `offset` on."""
+        for chunk in self.chunks:
+            yield chunk[offset:]
+            offset = max(0, offset - len(chunk))
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong.
+
+    Raises:
+        ConformanceError: Always.
+    """
+    raise ConformanceError(message)
+
+
+def require(condition: object, message: str) -> None:
+    """Go on only if `condition` holds.
+
+    Raises:
+        ConformanceError: It does not.
+    """
+    if not condition:
+        fail(message)
+
+
+def same(found: object, wanted: object, what: str) -> None:
+    """Go on only if both are equal.
+
+    Raises:
+        ConformanceError: They are not.
+    """
+    if found != wanted:
+        fail(f"{what}: {_short(found)}, where {_short(wanted)} is right")
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}… ({len(text)} characters)"  # noqa: PLR2004 - a readable line
+
+
+async def refuses(
+    call: Awaitable[object], *kinds: type[StorageError], what: str, harness: Harness | None = None
+) -> StorageError:
+    """Go on only if the call raises one of these errors.
+
+    Args:
+        call: To await.
+        kinds: Accepted classes.
+        what: For the message.
+        harness: Given, the call must be refused without any wire request.
+
+    Raises:
+        ConformanceError: It succeeds, raises something else, or asks the server first.
+    """
+    before = harness.requests() if harness is not None and harness.requests is not None else 0
+    try:
+        await call
+    except kinds as error:
+        if harness is not None and harness.requests is not None:
+            same(harness.requests() - before, 0, f"wire requests before refusing: {what}")
+        return error
+    except Exception as error:  # noqa: BLE001 - whatever it raises instead is the finding
+        fail(f"{what}: raises {type(error).__name__} ({error}), not {_names(kinds)}")
+    fail(f"{what}: is accepted, where {_names(kinds)} is right")
+
+
+def _names(kinds: tuple[type[StorageError], ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
+
+
+async def unsupported(call: Awaitable[object], what: str, harness: Harness) -> None:
+    """Go on only if the call is refused as unsupported before anything is sent.
+
+    Raises:
+        ConformanceError: It is not.
+    """
+    await refuses(call, StorageUnsupportedError, what=what, harness=harness)
+
+
+def request(key: str, data: bytes = b"data", **fields: Unpack[PutFields]) -> PutRequest:
+    """A put of `data` with a fresh write-id and its digest."""
+    given: PutFields = {"body": BytesBody(data), "digest": sha256(data).digest(), **fields}
+    return PutRequest(key=key, write_id=token_hex(16), **given)
+
+
+async def put(driver: Driver, key: str, data: bytes = b"data") -> PutResult:
+    """Write `data` and nothing special."""
+    return await driver.put(request(key, data))
+
+
+async def fetched(driver: Driver, key: str, options: ReadOptions | None = None) -> bytes | None:
+    """The bytes of an object, or None where there is none."""
+    try:
+        async with await driver.get(key, ReadOptions() if options is None else options) as reader:
+            return await reader.read()
+    except StorageNotFoundError:
+        return None
+
+
+async def keys(driver: Driver, prefix: str = "", limit: int = 1000) -> list[str]:
+    """All keys of a listing, page by page."""
+    found: list[str] = []
+    cursor: str | None = None
+    while True:
+        page = await driver.list(prefix, cursor, limit=limit)
+        require(len(page.entries) <= limit, f"a page has {len(page.entries)} entries, more than {limit}")
+        found += [entry.key for entry in page.entries]
+        if page.cursor is None:
+            return found
+        require(page.cursor != cursor, "a listing gives the same cursor twice")
+        cursor = page.cursor

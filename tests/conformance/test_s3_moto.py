@@ -1,0 +1,24 @@
+"""The S3 driver keeps the contract, on moto's server."""
+
+import pytest
+
+from credstore.drivers.s3.driver import S3Driver
+from credstore.testing.conformance import DriverConformance
+from credstore.testing.harness import Harness
+from tests.conformance.raw_s3 import CountingClient, RawS3
+from tests.conftest import S3Server
+from tests.drivers.s3.support import minio_config
+
+
+class TestS3OnMoto(DriverConformance):
+    @pytest.fixture
+    def harness(self, s3_server: S3Server) -> Harness:
+        config = minio_config(s3_server.url, bucket=s3_server.bucket)
+        raw, sent = RawS3(s3_server), CountingClient.counter()
+        return Harness(
+            open=lambda: S3Driver(config, public_url=str, http=CountingClient(sent)),
+            peek=raw.peek,
+            poke=raw.poke,
+            requests=lambda: len(sent),
+            pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
+        )
