@@ -23,6 +23,7 @@ from credstore.errors import (
     StorageError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageUnavailableError,
     StorageUnsupportedError,
 )
 from credstore.model import (
@@ -351,6 +352,7 @@ class StorageProvider:
 
         Raises:
             StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageUnavailableError: A member of a composite store cannot be listed.
             StorageError: Anything else.
 
         Cost: 1 request per 1,000 objects.
@@ -359,6 +361,12 @@ class StorageProvider:
             check_prefix(prefix, self.capabilities.max_key_size)
             objects = size = 0
             async for info in scan_infos(self._driver, prefix, None, self._deadline):
+                if info.degraded:
+                    raise StorageUnavailableError(
+                        "a member of the store cannot be listed now, so totals lack its objects",
+                        applied="no",
+                        retryable=True,
+                    )
                 objects += 1
                 size += info.size
             region = self.config.resolved_region if isinstance(self.config, S3FamilyConfig) else None

@@ -192,51 +192,58 @@ class FallbackDriver(Driver):
         version_id: str | None = None,
         deadline: float | None = None,
     ) -> DeleteOutcome:
-        """Remove the object at both members.
+        """Remove the object at both members, the newest version last, so that no older one comes up.
 
         Raises:
-            StorageError: Of a member that was not reached, named; the other one is done.
+            StorageError: Of the member that was not reached, named; the message says what was done.
         """
         _check(key)
         if if_match is not None:
             raise _no_conditions()
         if version_id is not None:
             raise StorageUnsupportedError("a fallback store has no versions; nothing was done")
-        return self._deleted(
-            *await asyncio.gather(
-                _outcome(self._primary.delete(key, deadline=deadline)),
-                _outcome(self._fallback.delete(key, deadline=deadline)),
-            )
-        )
+        (one, label), (two, other) = await self._older_first(key, deadline)
+        first = await one.delete(key, deadline=deadline)
+        try:
+            second = await two.delete(key, deadline=deadline)
+        except StorageError as error:
+            raise plan.undone(error, failed=other, done=label) from error
+        return _either(first, second)
 
-    def _deleted(
-        self, first: DeleteOutcome | StorageError, second: DeleteOutcome | StorageError
-    ) -> DeleteOutcome:
-        """Both members' outcomes as one."""
-        if isinstance(first, StorageError):
-            if isinstance(second, StorageError):
-                raise plan.of_both(first, second, self._second)
-            raise plan.undone(first, self._first, self._second)
-        if isinstance(second, StorageError):
-            raise plan.undone(second, self._second, self._first)
-        known = [outcome.existed for outcome in (first, second) if outcome.existed is not None]
-        return DeleteOutcome(existed=True if any(known) else (False if len(known) == 2 else None))  # noqa: PLR2004
+    async def _older_first(
+        self, key: str, deadline: float | None
+    ) -> tuple[tuple[Driver, str], tuple[Driver, str]]:
+        """The members and their labels, in the order to delete a key in."""
+        primary, fallback = (self._primary, self._first), (self._fallback, self._second)
+        if not await self._detours.happened() and not self._detours.unknown:
+            return primary, fallback
+        try:
+            newest = await self.head(key, ReadOptions(deadline=deadline))
+        except StorageError as error:
+            if not plan.is_absence(error):
+                raise
+            return primary, fallback
+        return (primary, fallback) if newest.served_by == self._second else (fallback, primary)
 
     async def delete_many(
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
-        """Remove keys at both members; a key that one was not reached for has that error."""
+        """As `delete`, for each key."""
         for key in keys:
             _check(key)
-        first, second = await asyncio.gather(
-            _outcomes(self._primary, keys, deadline), _outcomes(self._fallback, keys, deadline)
-        )
-        outcomes: dict[str, DeleteOutcome | StorageError] = {}
-        for key in keys:
-            try:
-                outcomes[key] = self._deleted(first[key], second[key])
-            except StorageError as error:
-                outcomes[key] = error
+        if await self._detours.happened() or self._detours.unknown:
+            return {key: await _outcome(self.delete(key, deadline=deadline)) for key in keys}
+        outcomes = dict(await self._primary.delete_many(keys, deadline=deadline))
+        reached = {key: done for key, done in outcomes.items() if not isinstance(done, StorageError)}
+        if not reached:
+            return outcomes
+        answer = await _outcome(self._fallback.delete_many(list(reached), deadline=deadline))
+        for key, first in reached.items():
+            second = answer if isinstance(answer, StorageError) else answer[key]
+            if isinstance(second, StorageError):
+                outcomes[key] = plan.undone(second, failed=self._second, done=self._first)
+            else:
+                outcomes[key] = _either(first, second)
         return outcomes
 
     async def list(
@@ -385,8 +392,7 @@ async def _outcome(call: Awaitable[T]) -> T | StorageError:
         return error
 
 
-async def _outcomes(
-    member: Driver, keys: Sequence[str], deadline: float | None
-) -> Mapping[str, DeleteOutcome | StorageError]:
-    answer = await _outcome(member.delete_many(keys, deadline=deadline))
-    return dict.fromkeys(keys, answer) if isinstance(answer, StorageError) else answer
+def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
+    """Whether it existed at one of the members, where they can tell."""
+    told = {first.existed, second.existed}
+    return DeleteOutcome(existed=True if True in told else (None if None in told else False))

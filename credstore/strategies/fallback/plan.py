@@ -76,7 +76,7 @@ def of_both(first: StorageError, second: StorageError, label: str) -> StorageErr
     return error
 
 
-def undone(error: StorageError, failed: str, done: str) -> StorageError:
+def undone(error: StorageError, *, failed: str, done: str) -> StorageError:
     """The error of a delete that reached one member only."""
     told = _named(error, f"deleted at {done}, but not at {failed}; deleting again is harmless")
     told.applied = "maybe"
