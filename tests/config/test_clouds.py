@@ -1,0 +1,91 @@
+"""Endpoints, regions and addressing of each cloud; what a config refuses of itself."""
+
+import pytest
+
+from credstore.config.clouds import (
+    BackblazeConfig,
+    LocalConfig,
+    R2Config,
+    S3CompatibleConfig,
+    S3Config,
+    SpacesConfig,
+    WasabiConfig,
+)
+from credstore.errors import StorageConfigurationError
+from credstore.model import CustomerKey, Secret
+
+KEYS = {"access_key_id": "id", "secret_access_key": Secret("secret")}
+
+
+@pytest.mark.parametrize(
+    ("config", "endpoint", "addressing"),
+    [
+        (S3Config(bucket="proofs", **KEYS), "https://s3.us-east-1.amazonaws.com", "virtual"),
+        (
+            S3Config(bucket="proofs", region="cn-north-1", **KEYS),
+            "https://s3.cn-north-1.amazonaws.com.cn",
+            "virtual",
+        ),
+        (S3Config(bucket="dotted.name", **KEYS), "https://s3.us-east-1.amazonaws.com", "path"),
+        (
+            R2Config(bucket="proofs", account_id="a" * 32, jurisdiction="eu", **KEYS),
+            f"https://{'a' * 32}.eu.r2.cloudflarestorage.com",
+            "path",
+        ),
+        (
+            SpacesConfig(bucket="proofs", region="fra1", **KEYS),
+            "https://fra1.digitaloceanspaces.com",
+            "virtual",
+        ),
+        (
+            WasabiConfig(bucket="proofs", region="eu-central-1", **KEYS),
+            "https://s3.eu-central-1.wasabisys.com",
+            "path",
+        ),
+        (
+            BackblazeConfig(bucket="proofs", region="us-west-004", **KEYS),
+            "https://s3.us-west-004.backblazeb2.com",
+            "path",
+        ),
+        (
+            S3CompatibleConfig(bucket="proofs", endpoint="http://localhost:9000/", **KEYS),
+            "http://localhost:9000",
+            "path",
+        ),
+    ],
+)
+def test_where_a_bucket_is(config, endpoint, addressing):
+    assert config.resolved_endpoint == endpoint
+    assert config.resolved_addressing == addressing
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"part_size": 1024}, "part_size"),
+        ({"max_retries": -1}, "max_retries"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"cdn_url": "http://cdn.example.com"}, "cdn_url"),
+        ({"cdn_url": "https://cdn.example.com?x"}, "cdn_url"),
+        ({"access_key_id": "id\n"}, "access_key_id"),
+        ({"bucket": "ab"}, "bucket"),
+        ({"bucket": ""}, "bucket"),
+        ({"content_type": "text/plain\r\nx: y"}, "content_type"),
+        ({"compress": "brotli"}, "compress"),
+        ({"session_token": "plain text"}, "session_token"),
+    ],
+)
+def test_a_config_refuses_itself(settings, words):
+    with pytest.raises(StorageConfigurationError, match=words):
+        S3Config(**{"bucket": "proofs", **KEYS, **settings})
+
+
+def test_a_config_is_a_value():
+    one = S3Config(bucket="proofs", encryption=CustomerKey(bytes(32)), **KEYS)
+    same = S3Config(bucket="proofs", encryption=CustomerKey(bytes(32)), **KEYS)
+    other = S3Config(bucket="proofs", access_key_id="id", secret_access_key=Secret("another"))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != other
+    assert LocalConfig(path="x") != LocalConfig(path="y")

@@ -1,0 +1,44 @@
+"""`.env.example` has exactly the variables that are read, each with an example that parses."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from credstore.config.environ import from_env
+from credstore.config.filling import parse_setting
+from credstore.config.holds import held_by
+from credstore.config.kinds import Kinds
+from credstore.config.names import IGNORE_AWS_ENDPOINTS, PROVIDER, URL, variables_of
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+FOUND = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+
+
+def fields():
+    """Every (variable, kind, field) that the table has."""
+    kinds = Kinds()
+    for word in (*kinds.names(), "minio"):
+        kind = kinds.find(word, where="the test")
+        for field in held_by(kind.config):
+            for variable in variables_of(kind.owner({}), field):
+                yield variable, kind, field
+
+
+def test_the_variables_are_those_that_are_read():
+    known = {variable for variable, _, _ in fields()} | {URL, IGNORE_AWS_ENDPOINTS}
+    known |= {name for level in PROVIDER for name in level}
+    assert set(FOUND) == known
+
+
+@pytest.mark.parametrize("variable", sorted(FOUND))
+def test_an_example_parses(variable):
+    if variable == URL or variable in {name for level in PROVIDER for name in level}:
+        path = {"CREDSTORE_PATH": "/srv", "CREDSTORE_PROVIDER": "local"}
+        given = {URL: "file:///srv"} if variable == URL else path
+        assert from_env(given).provider == "local"
+        return
+    uses = [(kind, field) for name, kind, field in fields() if name == variable]
+    for kind, field in uses:
+        if FOUND[variable]:
+            parse_setting(kind, field, FOUND[variable], variable)
