@@ -8,9 +8,22 @@ from contextlib import contextmanager
 from itertools import count
 from urllib.request import Request, urlopen
 
+# moto checks the condition of a write and writes in two steps, with a thread for each request: a real
+# store does it in one. So requests that change something wait for each other.
 _SERVE = """
-import sys
+import sys, threading
+from moto.moto_server import threaded_moto_server as server_module
 from moto.server import ThreadedMotoServer
+turn = threading.Lock()
+def one_at_a_time(application):
+    def call(environ, start_response):
+        if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
+            return application(environ, start_response)
+        with turn:
+            return application(environ, start_response)
+    return call
+dispatcher = server_module.DomainDispatcherApplication
+server_module.DomainDispatcherApplication = lambda *given: one_at_a_time(dispatcher(*given))
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print(server.get_host_and_port()[1], flush=True)

@@ -44,6 +44,7 @@ class Bucket:
         name: The bucket's name.
         label: The provider's label.
         locate: From a key to its public URL.
+        answered: Whether the bucket ever answered a request well, so that it is there.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Bucket:
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
         )
         self._closed = False
+        self.answered = False
 
     @property
     def place(self) -> Place:
@@ -161,10 +163,12 @@ class Bucket:
             max_reply=MAX_XML,
         )
         try:
-            return await self._exchange.call(call)
+            reply = await self._exchange.call(call)
         except StorageError as error:
             error.bucket = self.name
             raise
+        self.answered = True
+        return reply
 
     def _misplaced(self, error: WrongRegionError) -> StorageConfigurationError:
         facts = error.facts()

@@ -102,8 +102,27 @@ class S3Driver(Driver):
         return await reading.open_object(self._bucket, key, options)
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
-        """What `get` would serve; see `Driver.head`."""
-        return await reading.head(self._bucket, key, options)
+        """What `get` would serve; see `Driver.head`.
+
+        The answer to a HEAD has no body to tell an absent object from an absent bucket, so before
+        the bucket has ever answered well, one more request tells.
+        """
+        try:
+            return await reading.head(self._bucket, key, options)
+        except StorageNotFoundError:
+            await self._check_bucket(options.deadline)
+            raise
+
+    async def _check_bucket(self, deadline: float | None) -> None:
+        """Refuse a bucket that is not there; one that cannot be listed may be there."""
+        if self._bucket.answered:
+            return
+        try:
+            await self.ping(deadline=deadline)
+        except StorageNotFoundError:
+            raise
+        except StorageError:
+            return
 
     async def delete(
         self,

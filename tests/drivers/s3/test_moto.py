@@ -6,7 +6,6 @@ import os
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from credstore.wire.http import HttpClient, HttpRequest
 
 from credstore.driver import (
     CREATE,
@@ -24,6 +23,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.model import CustomerKey, KmsKey
+from credstore.wire.http import HttpClient, HttpRequest
 from tests.drivers.s3.support import Stream, all_infos, make_driver, put_request
 
 KEYS = [
@@ -454,3 +454,22 @@ def test_a_body_in_memory_is_not_copied_into_a_stream(run):
         assert http.sent[0].body is data
 
     run(check, multipart_threshold=1000, part_size=256)
+
+
+def test_a_wrong_bucket_is_told_from_an_absent_object(s3_server):
+    async def main():
+        http = CountingClient()
+        driver = make_driver(s3_server.url, s3_server.bucket, http=http)
+        for operations in (["HEAD", "GET"], ["HEAD"]):  # The bucket is asked for once.
+            with pytest.raises(StorageNotFoundError) as caught:
+                await driver.head("absent")
+            assert caught.value.code == "NOT_FOUND"
+            assert http.operations() == operations
+        await driver.aclose()
+        driver = make_driver(s3_server.url, "no-such-bucket")
+        with pytest.raises(StorageNotFoundError) as caught:
+            await driver.head("absent")
+        assert caught.value.code == "BUCKET_NOT_FOUND"
+        await driver.aclose()
+
+    asyncio.run(main())
