@@ -1,0 +1,143 @@
+"""Events and redaction: silent by default, never in the way, never with a secret."""
+
+import builtins
+import logging
+import subprocess
+import sys
+
+import pytest
+import structlog
+from opentelemetry import metrics, trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from credstore.errors import StorageConfigurationError
+from credstore.observe import (
+    SECRET_PARAMETERS,
+    Event,
+    LoggingObserver,
+    OpenTelemetryObserver,
+    StructlogObserver,
+    notify,
+    redact_headers,
+    redact_url,
+)
+
+STORED = Event(
+    name="credstore.store", provider="r2", key="a/b", attributes={"size": 7, "codec": None}, duration=0.25
+)
+FAILED = Event(name="credstore.store", provider="r2", key="a/b", duration=0.5, error="TIMEOUT")
+CANARY = "canary"
+
+
+@pytest.mark.parametrize("name", sorted(SECRET_PARAMETERS))
+def test_no_signature_in_a_redacted_url(name):
+    for written in (name, name.upper(), name.replace("-", "%2D"), name.replace("-", "%2d")):
+        url = f"https://user:{CANARY}@host/path?a=1&{written}={CANARY}&{written}={CANARY}#{CANARY}"
+        redacted = redact_url(url)
+        assert CANARY not in redacted
+        assert redacted.startswith("https://host/path?a=1&")
+
+
+def test_a_token_in_the_path_is_hidden():
+    assert CANARY not in redact_url(f"https://host/bcdn_token={CANARY}&expires=1/file")
+
+
+def test_plain_urls_stay():
+    assert redact_url("https://host:8080/a%20b?x=1&y") == "https://host:8080/a%20b?x=1&y"
+
+
+def test_no_secret_in_redacted_headers():
+    given = {
+        "Authorization": CANARY,
+        "x-amz-security-token": CANARY,
+        "x-amz-server-side-encryption-customer-key": CANARY,
+        "Cookie": CANARY,
+        "content-type": "text/plain",
+    }
+    redacted = redact_headers(given)
+    assert CANARY not in str(redacted)
+    assert redacted["content-type"] == "text/plain"
+
+
+def test_an_observer_that_raises_is_not_in_the_way(caplog):
+    heard = []
+
+    def broken(event):
+        raise RuntimeError("broken")
+
+    notify([broken, heard.append], STORED)
+    assert heard == [STORED]
+    assert "an observer raised on credstore.store" in caplog.text
+
+
+def test_a_library_is_silent_by_default():
+    code = (
+        "from credstore.observe import *\n"
+        "notify([LoggingObserver()], Event(name='credstore.x', provider='p', key=None, duration=0, error='E'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
+
+
+def test_logging_has_levels_and_facts(caplog):
+    observer = LoggingObserver()
+    with caplog.at_level(logging.DEBUG, "credstore"):
+        observer(STORED)
+        observer(FAILED)
+    assert [record.levelname for record in caplog.records] == ["DEBUG", "WARNING"]
+    assert caplog.records[0].credstore["size"] == 7
+    assert "TIMEOUT" in caplog.text
+
+
+def test_structlog_gets_the_facts():
+    with structlog.testing.capture_logs() as logs:
+        observer = StructlogObserver()
+        observer(STORED)
+        observer(FAILED)
+    assert logs[0]["event"] == "credstore.store"
+    assert (logs[0]["log_level"], logs[0]["size"], logs[0]["key"]) == ("info", 7, "a/b")
+    assert (logs[1]["log_level"], logs[1]["error"]) == ("warning", "TIMEOUT")
+
+
+def test_opentelemetry_gets_spans_and_durations():
+    spans, durations = InMemorySpanExporter(), InMemoryMetricReader()
+    tracing = TracerProvider()
+    tracing.add_span_processor(SimpleSpanProcessor(spans))
+    trace.set_tracer_provider(tracing)
+    metrics.set_meter_provider(MeterProvider([durations]))
+    observer = OpenTelemetryObserver()
+    with trace.get_tracer("test").start_as_current_span("request") as parent:
+        observer(STORED)
+        observer(FAILED)
+    stored, failed, _ = spans.get_finished_spans()
+    assert stored.name == "credstore.store"
+    assert stored.parent.span_id == parent.get_span_context().span_id
+    assert stored.attributes["credstore.key"] == "a/b"
+    assert stored.attributes["credstore.size"] == 7
+    assert stored.end_time - stored.start_time == 250_000_000
+    assert stored.status.is_ok
+    assert failed.attributes["error.type"] == "TIMEOUT"
+    assert not failed.status.is_ok
+    (metric,) = durations.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+    assert metric.name == "credstore.operation.duration"
+    assert sum(point.count for point in metric.data.data_points) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "module"), [(StructlogObserver, "structlog"), (OpenTelemetryObserver, "opentelemetry")]
+)
+def test_what_is_not_installed_is_named(make, module, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.split(".")[0] == module:
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(StorageConfigurationError, match=rf"credstore\[{module}\]"):
+        make()
