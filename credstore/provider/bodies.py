@@ -27,10 +27,10 @@ INLINE = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class PathBody:
-    """A file by its path, opened anew for every pass."""
+    """A file by its path, opened anew for every pass; a pipe or device only once."""
 
     path: str
-    length: int
+    length: int | None
     data: None = None
     replayable: bool = True
 
@@ -41,7 +41,8 @@ class PathBody:
         except OSError as error:
             raise _unreadable(self.path, error) from None
         try:
-            await asyncio.to_thread(file.seek, offset)
+            if offset:
+                await asyncio.to_thread(file.seek, offset)
             while chunk := await asyncio.to_thread(file.read, CHUNK):
                 yield chunk
         except OSError as error:
@@ -261,8 +262,7 @@ async def _path_body(path: str) -> Body:
         if stat.S_ISDIR(found.st_mode):
             raise StorageInvalidRequestError(f"{path!r} is a directory; give a file")
         if not stat.S_ISREG(found.st_mode):  # A pipe or device: its size says nothing.
-            file = await asyncio.to_thread(open, path, "rb")
-            return FileBody(file, None, None)
+            return PathBody(path, None, replayable=False)
         return PathBody(path, found.st_size)
     except OSError as error:
         raise _unreadable(path, error) from None

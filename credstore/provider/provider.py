@@ -308,11 +308,14 @@ class StorageProvider:
             `deleted` and `failed`; nothing is raised for a single key.
 
         Raises:
-            StorageInvalidRequestError: The provider is closed or used on another loop.
+            StorageInvalidRequestError: One text in place of keys; or the provider is closed or used on
+                another loop.
 
         Cost: 1 request per `capabilities.max_delete_batch` keys.
         """
         with self._call("batch_delete", None, mutation=True) as call:
+            if isinstance(keys, str):
+                raise StorageInvalidRequestError("batch_delete takes a list of keys; this is one text")
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result

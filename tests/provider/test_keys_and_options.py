@@ -1,0 +1,205 @@
+"""Keys and options: what is refused, before anything is asked of the driver."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from credstore import (
+    CustomerKey,
+    KmsKey,
+    StorageError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StoragePreconditionFailedError,
+    StorageUnsupportedError,
+)
+from credstore.errors import StorageAlreadyExistsError
+from credstore.provider.checks import chosen_encryption
+from tests.provider.support import Spy, run
+
+BAD_KEYS = [
+    "",
+    "\0",
+    "a\nb",
+    "a\x7fb",
+    "\ud800",
+    "\ufffe",
+    ".",
+    "..",
+    "../x",
+    "a/../b",
+    "a/.",
+    "k" * 1025,
+    "é" * 513,
+]
+VERBS = {
+    "store": lambda provider, key: provider.store(key, b"1"),
+    "retrieve": lambda provider, key: provider.retrieve(key),
+    "get_metadata": lambda provider, key: provider.get_metadata(key),
+    "exists": lambda provider, key: provider.exists(key),
+    "delete": lambda provider, key: provider.delete(key),
+    "copy from": lambda provider, key: provider.copy(key, "there"),
+    "copy to": lambda provider, key: provider.copy("there", key),
+    "move": lambda provider, key: provider.move("there", key),
+    "get_signed_url": lambda provider, key: provider.get_signed_url(key),
+    "open": lambda provider, key: provider.open(key).__aenter__(),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("key", [*BAD_KEYS, 7, None, b"bytes"], ids=ascii)
+def test_a_key_that_names_nothing_is_refused_by_every_verb(verb, key):
+    driver = Spy()
+
+    async def main(provider):
+        with pytest.raises(StorageInvalidKeyError) as caught:
+            await VERBS[verb](provider, key)
+        assert caught.value.applied == "no"
+        str(caught.value).encode()  # Nothing unprintable gets out.
+
+    run(main, driver)
+    assert driver.calls == []
+
+
+@given(key=st.text(min_size=1, max_size=40))
+@settings(max_examples=150, deadline=None)
+def test_a_key_is_refused_or_kept_exactly(key):
+    async def main(provider):
+        try:
+            await provider.store(key, key.encode(errors="replace"))
+        except StorageInvalidKeyError:
+            return
+        assert await provider.retrieve(key) == key.encode()
+        assert [item.key for item in await provider.list()] == [key]
+        assert await provider.delete(key) is True
+        assert await provider.list() == []
+
+    run(main)
+
+
+def test_legal_but_unusual_keys_are_kept():
+    keys = ["/a", "a//b", "a/", "a\\b", "...", ".hidden", "a..b", " ", "é", "e\u0301", "k" * 1024]
+
+    async def main(provider):
+        for key in keys:
+            await provider.store(key, key.encode())
+        assert [item.key for item in await provider.list()] == sorted(keys, key=str.encode)
+        for key in keys:
+            assert await provider.retrieve(key) == key.encode()
+
+    run(main)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "words"),
+    [
+        ({"compres": True}, StorageInvalidRequestError, "did you mean 'compress'"),
+        ({"zzz": 1}, StorageInvalidRequestError, "options are"),
+        ({"compress": "brotli"}, StorageInvalidRequestError, "gzip, zstd"),
+        ({"metadata": {"a b": "x"}}, StorageInvalidRequestError, "HTTP token"),
+        ({"metadata": {"x-compression": "x"}}, StorageInvalidRequestError, "belongs to credstore"),
+        ({"metadata": {"credstore-x": "x"}}, StorageInvalidRequestError, "belongs to credstore"),
+        ({"metadata": {"A": "1", "a": "2"}}, StorageInvalidRequestError, "twice"),
+        ({"metadata": {"a": "line\r\nbreak"}}, StorageInvalidRequestError, "control character"),
+        ({"metadata": {"a": " blank"}}, StorageInvalidRequestError, "blanks"),
+        ({"metadata": {"a": 7}}, StorageInvalidRequestError, "is text"),
+        ({"content_type": "text/plain\r\nx: y"}, StorageInvalidRequestError, "control character"),
+        ({"tags": {"": "x"}}, StorageInvalidRequestError, "tag"),
+        ({"tags": {str(number): "x" for number in range(11)}}, StorageInvalidRequestError, "at most 10"),
+        ({"storage_class": "COLD"}, StorageUnsupportedError, "no storage class"),
+        ({"encryption": True}, StorageUnsupportedError, "AES256"),
+        ({"encryption": KmsKey()}, StorageUnsupportedError, "SSE-KMS"),
+        ({"encryption": CustomerKey(bytes(32))}, StorageUnsupportedError, "SSE-C"),
+        ({"encryption": "AES128"}, StorageInvalidRequestError, "encryption is"),
+        ({"if_absent": True, "if_match": "x"}, StorageInvalidRequestError, "contradict"),
+        ({"timeout": 0}, StorageInvalidRequestError, "above 0"),
+        ({"timeout": float("nan")}, StorageInvalidRequestError, "above 0"),
+    ],
+)
+def test_a_wrong_option_is_refused_before_anything_is_sent(options, kind, words):
+    driver = Spy()
+
+    async def main(provider):
+        with pytest.raises(kind, match=words) as caught:
+            await provider.store("key", b"1", **options)
+        assert (caught.value.provider, caught.value.operation, caught.value.key) == ("memory", "store", "key")
+
+    run(main, driver)
+    assert driver.calls == []
+
+
+def test_conditions():
+    async def main(provider):
+        first = await provider.store("key", b"1", if_absent=True)
+        with pytest.raises(StorageAlreadyExistsError):
+            await provider.store("key", b"2", if_absent=True)
+        second = await provider.store("key", b"2", if_match=f'"{first.etag}"')
+        with pytest.raises(StoragePreconditionFailedError):
+            await provider.store("key", b"3", if_match=first.etag)
+        with pytest.raises(StoragePreconditionFailedError):
+            await provider.delete("key", if_match=first.etag)
+        assert await provider.delete("key", if_match=second.etag) is True
+
+    run(main)
+
+
+def test_a_store_without_conditions_refuses_them():
+    class Plain(Spy):
+        @property
+        def capabilities(self):
+            return replace(
+                super().capabilities,
+                conditional_create=False,
+                conditional_replace=False,
+                conditional_delete=False,
+                tags=False,
+            )
+
+    driver = Plain()
+
+    async def main(provider):
+        for options in ({"if_absent": True}, {"if_match": "x"}, {"tags": {"a": "b"}}):
+            with pytest.raises(StorageUnsupportedError):
+                await provider.store("key", b"1", **options)
+        with pytest.raises(StorageUnsupportedError):
+            await provider.delete("key", if_match="x")
+        with pytest.raises(StorageUnsupportedError):
+            await provider.copy("a", "b", if_absent=True)
+
+    run(main, driver)
+    assert driver.calls == []
+
+
+KEY, KMS = CustomerKey(bytes(32)), KmsKey("id")
+
+
+@pytest.mark.parametrize(
+    ("asked", "default", "able", "chosen"),
+    [
+        (None, None, {"sse_s3"}, "AES256"),
+        (None, None, set(), None),
+        (None, False, {"sse_s3"}, None),
+        (False, KMS, {"sse_kms"}, None),
+        (True, None, {"sse_s3"}, "AES256"),
+        (True, None, {"sse_s3_implied"}, None),
+        (True, None, set(), StorageUnsupportedError),
+        ("AES256", None, set(), StorageUnsupportedError),
+        (None, True, set(), StorageUnsupportedError),
+        (KMS, None, {"sse_kms"}, KMS),
+        (KMS, None, {"sse_s3"}, StorageUnsupportedError),
+        (None, KMS, {"sse_kms"}, KMS),
+        (KEY, None, {"sse_c"}, KEY),
+        (KEY, None, {"sse_s3", "sse_kms"}, StorageUnsupportedError),
+        ("kms", None, {"sse_kms"}, StorageInvalidRequestError),
+    ],
+)
+def test_the_encryption_asked_for_is_the_one_given_or_refused(asked, default, able, chosen):
+    none = dict.fromkeys(("sse_s3", "sse_s3_implied", "sse_kms", "sse_c"), False)
+    capabilities = replace(Spy().capabilities, **{**none, **dict.fromkeys(able, True)})
+    if isinstance(chosen, type) and issubclass(chosen, StorageError):
+        with pytest.raises(chosen):
+            chosen_encryption(asked, default, capabilities)
+    else:
+        assert chosen_encryption(asked, default, capabilities) == chosen

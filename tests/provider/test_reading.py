@@ -1,0 +1,227 @@
+"""`retrieve` and `open`: verified, bounded, and right about what others stored."""
+
+import asyncio
+import gzip
+from dataclasses import replace
+
+import pytest
+
+from credstore import (
+    MemoryConfig,
+    StorageCodecError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+)
+from credstore.driver import NO_HEADERS, ContentHeaders, ObjectInfo
+from credstore.drivers.memory import MemoryObject
+from tests.provider.support import Spy, over, run
+
+PLAIN = b"".join(b"%07d\n" % number for number in range(200_000))
+
+
+def stored(driver, key, data, *, system=None, encoding=None, write_id=None):
+    """Put an object there as somebody else would."""
+    info = ObjectInfo(
+        key=key,
+        size=len(data),
+        etag="theirs",
+        headers=ContentHeaders(content_type="text/plain", content_encoding=encoding),
+        metadata={},
+        system=system or {},
+        write_id=write_id,
+    )
+    driver.objects.put(MemoryObject(data, info))
+
+
+def damage(driver, key, change):
+    found = driver.objects.by_key[key]
+    data = change(found.data)
+    driver.objects.put(replace(found, data=data, info=replace(found.info, size=len(data))))
+
+
+def test_what_is_absent():
+    driver = Spy()
+
+    async def main(provider):
+        assert await provider.retrieve("absent") is None
+        assert await provider.get_metadata("absent") is None
+        assert await provider.exists("absent") is False
+        assert await provider.delete("absent") is False
+        with pytest.raises(StorageNotFoundError) as caught:
+            async with provider.open("absent"):
+                pass
+        assert (caught.value.key, caught.value.operation) == ("absent", "open")
+
+    run(main, driver)
+
+
+def test_a_missing_bucket_is_no_absent_object():
+    class NoBucket(Spy):
+        async def get(self, key, options):
+            raise StorageNotFoundError("there is no such bucket", code="BUCKET_NOT_FOUND")
+
+        head = get
+
+    async def main(provider):
+        for call in (provider.retrieve("k"), provider.get_metadata("k"), provider.exists("k")):
+            with pytest.raises(StorageNotFoundError):
+                await call
+
+    run(main, NoBucket())
+
+
+def test_a_small_store_and_retrieve_are_one_call_each():
+    driver = Spy()
+
+    async def main(provider):
+        await provider.store("key", b"1", compress="gzip", if_absent=True)
+        await provider.retrieve("key")
+
+    run(main, driver)
+    assert driver.calls == ["put", "get"]
+
+
+@pytest.mark.parametrize("codec", [False, "gzip", "zstd"])
+@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data[:40] + b"!" + data[41:]])
+def test_damage_is_never_returned(codec, change):
+    driver = Spy()
+
+    async def main(provider):
+        await provider.store("key", PLAIN[:5000], compress=codec)
+        damage(driver, "key", change)
+        with pytest.raises(StorageIntegrityError) as caught:
+            await provider.retrieve("key")
+        assert caught.value.key == "key"
+        with pytest.raises(StorageIntegrityError) as caught:
+            async with provider.open("key") as reader:
+                await reader.read()
+        assert (caught.value.key, caught.value.operation) == ("key", "open")
+
+    run(main, driver)
+
+
+def test_objects_of_the_original_and_of_strangers():
+    driver = Spy()
+    stored(
+        driver,
+        "original",
+        gzip.compress(PLAIN),
+        system={"x-compression": "gzip", "x-original-size": "1600000"},
+    )
+    stored(driver, "stranger", gzip.compress(PLAIN), encoding="gzip")
+    stored(driver, "plain", PLAIN)
+    stored(driver, "unknown", b"\x0b\x02\x80hello\x03", system={"x-compression": "brotli"})
+
+    async def main(provider):
+        for key in ("original", "stranger", "plain"):
+            assert await provider.retrieve(key) == PLAIN
+            async with provider.open(key) as reader:
+                assert await reader.read() == PLAIN
+        with pytest.raises(StorageCodecError, match="decode=False"):
+            await provider.retrieve("unknown")
+        assert await provider.retrieve("unknown", decode=False) == b"\x0b\x02\x80hello\x03"
+        assert gzip.decompress(await provider.retrieve("stranger", decode=False)) == PLAIN
+
+    run(main, driver)
+
+
+def test_no_more_than_allowed():
+    driver = Spy()
+    bomb = gzip.compress(bytes(50_000_000))
+    stored(driver, "bomb", bomb, encoding="gzip")
+
+    async def main(provider):
+        await provider.store("key", PLAIN, compress="gzip")
+        for options in ({"max_size": 100}, {"max_size": len(PLAIN) - 1}):
+            with pytest.raises(StorageInvalidRequestError, match="open\\(\\)") as caught:
+                await provider.retrieve("key", **options)
+            assert caught.value.code == "TOO_LARGE"
+        assert await provider.retrieve("key", max_size=len(PLAIN)) == PLAIN
+        with pytest.raises(StorageCodecError) as caught:
+            await provider.retrieve("bomb")
+        assert caught.value.code == "TOO_LARGE"
+
+    run(main, driver, MemoryConfig(max_retrieve_size=2_000_000))
+
+
+@pytest.mark.parametrize("codec", [False, "gzip", "zstd"])
+def test_ranges_are_of_plain_bytes(codec):
+    async def main(provider):
+        await provider.store("key", PLAIN, compress=codec)
+        await provider.store("empty", b"", compress=codec)
+        for start, end in (
+            (0, 1),
+            (8, 16),
+            (1_000_000, None),
+            (1_599_999, 9_999_999),
+            (0, 0),
+            (5, 5),
+            (0, None),
+        ):
+            async with provider.open("key", start=start, end=end) as reader:
+                assert reader.info.plain_size == len(PLAIN)
+                assert await reader.read() == PLAIN[start:end]
+        async with provider.open("empty") as reader:
+            assert await reader.read() == b""
+        for start, end in ((-1, None), (5, 4), (len(PLAIN), None)):
+            with pytest.raises(StorageInvalidRequestError) as caught:
+                async with provider.open("key", start=start, end=end):
+                    pass
+            assert caught.value.code == "INVALID_RANGE"
+
+    run(main)
+
+
+def test_a_range_is_of_the_version_it_was_planned_for():
+    class Replaced(Spy):
+        async def head(self, key, options):
+            info = await super().head(key, options)
+            await over(Spy(self.objects)).store(key, b"another version, of another length")
+            return info
+
+    async def main(provider):
+        await provider.store("key", b"0123456789")
+        with pytest.raises(StoragePreconditionFailedError):
+            async with provider.open("key", start=3, end=7):
+                pass
+
+    run(main, Replaced())
+
+
+def test_readers_may_be_left_early_and_held_together():
+    async def main(provider):
+        await provider.store("key", PLAIN, compress="zstd")
+        async with provider.open("key") as one, provider.open("key") as two:
+            first = await anext(one)
+            assert PLAIN.startswith(first)
+            assert (await anext(two)) == first
+        with pytest.raises(StopAsyncIteration):
+            await anext(one)
+
+    run(main)
+
+
+def test_an_opening_is_for_one_use_at_a_time():
+    async def main():
+        async with over(Spy()) as provider:
+            await provider.store("key", b"1")
+            opening = provider.open("key")
+            for _ in range(2):
+                async with opening as reader:
+                    assert await reader.read() == b"1"
+
+    asyncio.run(main())
+
+
+def test_a_stranger_without_headers_is_read():
+    driver = Spy()
+    driver.objects.put(MemoryObject(b"1", ObjectInfo(key="k", size=1, etag="e", headers=NO_HEADERS)))
+
+    async def main(provider):
+        assert await provider.retrieve("k") == b"1"
+        item = await provider.get_metadata("k")
+        assert (item.content_type, item.compression, item.digest) == (None, None, None)
+
+    run(main, driver)
