@@ -153,6 +153,8 @@ class AwsChainCredentials(CredentialSource):
         if current.expires_at is None:
             return False
         now = self._now()
+        if now >= current.expires_at:
+            return True
         return now >= current.expires_at - EARLY and (self._look_again is None or now >= self._look_again)
 
     async def _renew(self) -> Credentials:
