@@ -1,0 +1,41 @@
+"""The import rules of pyproject.toml, and what `import credstore` costs."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_layers_hold():
+    code = "import sys; from importlinter.cli import lint_imports_command as run; run(['--no-cache'])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def loaded(code: str) -> set[str]:
+    """Top-level modules that a new interpreter has after `code`."""
+    script = (
+        f"{code}\nimport sys, json\nprint(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_importing_credstore_loads_nothing_of_others():
+    assert loaded("import credstore") - loaded("import importlib.metadata") <= {"credstore", "__future__"}
+
+
+def test_a_local_store_needs_no_http_client_and_no_aws():
+    code = "import credstore\ncredstore.LocalStorageProvider(credstore.LocalConfig(path='x'))"
+    assert not loaded(code) & {"aiohttp", "botocore", "aiobotocore", "boto3"}
+
+
+def test_explicit_keys_need_no_aws_library():
+    code = (
+        "import credstore\n"
+        "credstore.S3StorageProvider(credstore.S3Config(bucket='proofs', access_key_id='a',"
+        " secret_access_key=credstore.Secret('b')))"
+    )
+    assert not loaded(code) & {"botocore", "aiobotocore", "boto3"}
