@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-system check format bench clean
+.PHONY: demo test test-system check format clean
 
 demo: $(VENV)/.demo
 	$(BIN)/credstore demo

@@ -105,14 +105,15 @@ async def keeps_what_is_stored_beside(harness: Harness) -> None:
 async def keeps_odd_keys(harness: Harness) -> None:
     """Every key is kept byte for byte, and found by every operation."""
     driver = harness.open()
-    for key in ODD_KEYS:
+    names = [key for key in ODD_KEYS if len(key.encode()) <= driver.capabilities.max_key_size]
+    for key in names:
         await put(driver, key, key.encode())
-    same(await keys(driver), sorted(ODD_KEYS, key=str.encode), "keys listed")
-    for key in ODD_KEYS:
+    same(await keys(driver), sorted(names, key=str.encode), "keys listed")
+    for key in names:
         same(await fetched(driver, key), key.encode(), f"bytes of {key!r}")
         same((await driver.head(key)).key, key, "key told by head")
-    outcomes = await driver.delete_many(ODD_KEYS)
-    same(set(outcomes), set(ODD_KEYS), "keys with an outcome")
+    outcomes = await driver.delete_many(names)
+    same(set(outcomes), set(names), "keys with an outcome")
     same(await keys(driver), [], "keys left after deleting all")
     await driver.aclose()
 

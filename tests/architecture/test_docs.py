@@ -1,0 +1,112 @@
+"""What the documents show works: their Python and their commands run, their tables agree with the code."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from credstore.cli.providers import _store
+from credstore.config.kinds import Kinds
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def blocks(name: str, language: str) -> list[str]:
+    """Code blocks of one document."""
+    return [code for found, code in BLOCK.findall((ROOT / name).read_text()) if found == language]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty directory and an environment with one store and no keys but examples."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "CREDSTORE_", "STORAGE_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CREDSTORE_URL", f"file://{tmp_path}/store")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    return tmp_path
+
+
+def run(code: str, where: str) -> dict[str, object]:
+    names: dict[str, object] = {"__name__": "example"}
+    exec(compile(code, where, "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("number", range(len(blocks("README.md", "python"))))
+def test_the_readmes_python_runs(number, place):
+    names = run(blocks("README.md", "python")[number], f"README.md, example {number}")
+    if "app" in names:
+        with TestClient(names["app"]) as client:
+            assert client.put("/proofs/a/b.json", content=b"{}").json()["key"] == "a/b.json"
+            assert client.get("/proofs/a/b.json").content == b"{}"
+            assert client.get("/proofs/nothing").status_code == 404
+            assert client.put("/proofs/a/..%2Fb", content=b"{}").status_code == 400
+
+
+def test_the_readmes_commands_run(place):
+    (commands,) = blocks("README.md", "sh")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (place / "copy.json").read_text() == '{"claim": "original"}\n'
+    assert '"total_objects": 1' in done.stdout
+
+
+def test_the_guides_driver_keeps_the_contract(place):
+    code = "\n".join(blocks("docs/add-a-driver.md", "python"))
+    (place / "test_guide.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_guide.py"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
+def test_the_capability_table_is_the_codes():
+    kinds = Kinds()
+    table = README.partition("<!-- capabilities")[2].partition("\n")[2].partition("\n\n")[0]
+    rows = {cells[0]: cells[1:] for cells in (
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
+    )}  # fmt: skip
+    assert set(rows) == {*kinds.names(), "minio", "ceph"}
+    for word, row in rows.items():
+        can = _store(word, kinds).capabilities
+        facts = [
+            can.conditional_create, can.conditional_replace, can.tags, bool(can.storage_classes), can.sse_s3,
+            can.sse_kms, can.sse_c,
+        ]  # fmt: skip
+        wanted = ["yes" if fact else "-" for fact in facts]
+        if can.sse_s3_implied:
+            wanted[4] = "always on"
+        links = " ".join(method for method in ("GET", "HEAD", "PUT", "DELETE") if method in can.presign)
+        assert row == [*wanted, links or "-"], word
+
+
+def test_links_between_documents_lead_somewhere():
+    for name in ("README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/add-a-driver.md"):
+        document = ROOT / name
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{name}: {target}"
+
+
+def test_the_makefiles_targets_are_documented():
+    targets = set(re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)[0].split())
+    assert targets == set(re.findall(r"`make ([a-z-]+)`", (ROOT / "CONTRIBUTING.md").read_text()))
