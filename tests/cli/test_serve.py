@@ -12,10 +12,10 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
-from credstore.factory import StorageFactory
 
 from credstore.cli.serve import edge, listen
 from credstore.config.clouds import LocalConfig
+from credstore.factory import StorageFactory
 from tests.cli.conftest import CommandLine, Processes
 
 CONTENT = b'{"claim": "' + b"signed " * 500 + b'"}'

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 import pytest
-from credstore.wire.aws.credentials import Credentials
 
 from credstore.config.clouds import R2Config
 from credstore.driver import CREATE, CopyRequest, Precondition
@@ -18,6 +17,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnavailableError,
 )
+from credstore.wire.aws.credentials import Credentials
 from tests.drivers.s3.fake import RESET, Answer, Seen, error, xml
 from tests.drivers.s3.running import run
 from tests.drivers.s3.support import Stream, put_request

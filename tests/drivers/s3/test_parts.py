@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from credstore.wire.aws.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.multipart import cut, plan_part_size
 from credstore.errors import StorageAuthenticationError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import Secret
+from credstore.wire.aws.credentials import Credentials
 from tests.drivers.s3.support import make_driver
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
