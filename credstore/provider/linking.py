@@ -15,7 +15,7 @@ from urllib.parse import quote
 from credstore.config.clouds import CommonConfig
 from credstore.driver import Driver, ReadOptions, SignRequest
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import Method, SignedUrl
+from credstore.model import CustomerKey, Method, SignedUrl
 from credstore.provider.checks import check_header
 from credstore.provider.read import recipe_of
 from credstore.provider.write import chosen_codec
@@ -78,6 +78,8 @@ async def make_link(
             else f"{driver.name} makes no temporary links; the local store and every cloud do"
         )
     overrides: dict[str, str] = {}
+    if isinstance(config.encryption, CustomerKey):
+        raise _needs_key()
     if method in {"GET", "HEAD"}:
         overrides = _overrides(options)
         if options.get("check", True):
@@ -132,11 +134,16 @@ async def _needed(driver: Driver, key: str, options: LinkOptions, deadline: floa
             "store it with compress='gzip' or compress=False to link to it"
         )
     if info.encryption == "SSE-C":
-        raise StorageUnsupportedError(
-            "the object is encrypted with a customer-provided key, which a link's holder would have to send"
-        )
+        raise _needs_key()
     encoding = info.headers.content_encoding if info.headers else None
     return {"content-encoding": "gzip"} if found.codec == "gzip" and encoding != "gzip" else {}
+
+
+def _needs_key() -> StorageUnsupportedError:
+    return StorageUnsupportedError(
+        "objects encrypted with a customer-provided key (SSE-C) have no links: whoever opens one would have "
+        "to send the key"
+    )
 
 
 def _put_headers(options: LinkOptions) -> dict[str, str]:
