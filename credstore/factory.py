@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
 from weakref import WeakKeyDictionary
 
-from credstore.config.clouds import CommonConfig
+from credstore.config.clouds import CommonConfig, LocalConfig, S3FamilyConfig
 from credstore.config.environ import from_env
 from credstore.config.kinds import Kinds
 from credstore.config.mapping import from_mapping
@@ -133,7 +134,7 @@ class StorageFactory:
                 the same store.
         """
         first, second = self._config(primary), self._config(fallback)
-        if first == second:
+        if _place(first) == _place(second):
             raise StorageConfigurationError("primary and fallback are the same store; name two")
 
         def make() -> StorageProvider:
@@ -222,9 +223,13 @@ class StorageFactory:
     def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
         """The open provider of these configs on this loop; without a loop a new one each time."""
         try:
-            providers = self._cache.setdefault(asyncio.get_running_loop(), {})
+            loop = asyncio.get_running_loop()
         except RuntimeError:
             return make()
+        # An open connection holds its loop, so the weak key alone does not let an ended one go.
+        for ended in [each for each in self._cache if each.is_closed()]:
+            del self._cache[ended]
+        providers = self._cache.setdefault(loop, {})
         key = (os.getpid(), *configs)  # A forked child makes its own.
         found = providers.get(key)
         if found is None or found.closed:
@@ -235,8 +240,8 @@ class StorageFactory:
         """Let an installed plug-in register itself, once."""
         for plugin in entry_points(group=PLUGINS, name=name):
             if plugin.value not in self._loaded:
-                self._loaded.add(plugin.value)
                 self._load(plugin)
+                self._loaded.add(plugin.value)
 
     def _load(self, plugin: EntryPoint) -> None:
         try:
@@ -248,3 +253,10 @@ class StorageFactory:
             raise StorageConfigurationError(
                 f"the plug-in {plugin.name!r} ({plugin.value}) does not load: {type(error).__name__}: {error}"
             ) from error
+
+
+def _place(config: CommonConfig) -> object:
+    """What two configs of one store have in common, however differently they are tuned."""
+    if isinstance(config, S3FamilyConfig):
+        return config.resolved_endpoint.lower(), config.bucket
+    return Path(config.path).absolute() if isinstance(config, LocalConfig) else config

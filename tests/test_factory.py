@@ -158,6 +158,19 @@ def test_a_loop_that_ended_keeps_nothing_alive():
     assert len(factory._cache) == 0
 
 
+def test_a_loop_that_a_provider_holds_is_let_go_too():
+    factory = StorageFactory(environ={})
+
+    async def main(hold):
+        provider = factory.create("memory://name")
+        provider.held = asyncio.get_running_loop() if hold else None
+
+    asyncio.run(main(hold=True))
+    asyncio.run(main(hold=False))
+    gc.collect()
+    assert len(factory._cache) == 0
+
+
 def test_from_env_and_the_named_provider(tmp_path):
     factory = StorageFactory(environ={"STORAGE_PROVIDER": "local", "STORAGE_PATH": str(tmp_path)})
     assert isinstance(factory.from_env(), LocalStorageProvider)
@@ -188,10 +201,22 @@ def test_a_fallback_of_two_stores(tmp_path):
             assert (result.served_by, result.degraded) == ("local (primary)", False)
             assert (tmp_path / "one" / "key").read_bytes() == b"2"
             assert not (tmp_path / "two" / "key").exists()
-            with pytest.raises(StorageConfigurationError, match="same store"):
-                factory.create_with_fallback("memory://x", "memory://x")
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("primary", "fallback"),
+    [
+        ("memory://x", "memory://x"),
+        ("file:///srv/proofs", "file:///srv/proofs/?timeout=3s"),
+        ("s3://proofs?region=eu-west-1", "aws://proofs?region=eu-west-1&max_retries=1"),
+        ("s3://proofs", "s3://proofs?endpoint=https://S3.us-east-1.amazonaws.com"),
+    ],
+)
+def test_a_store_is_no_fallback_of_itself(primary, fallback):
+    with pytest.raises(StorageConfigurationError, match="same store"):
+        StorageFactory(environ=ENVIRON).create_with_fallback(primary, fallback)
 
 
 def test_a_registered_provider():
@@ -242,5 +267,7 @@ def test_a_broken_plug_in_is_named(monkeypatch):
         raise ImportError("no such module")
 
     monkeypatch.setattr("credstore.factory.entry_points", lambda **_: [Plugin(broken)])
-    with pytest.raises(StorageConfigurationError, match=r"'acme' \(acme_storage:register\).*no such module"):
-        StorageFactory(environ={}).create("acme:")
+    factory = StorageFactory(environ={})
+    for _ in range(2):
+        with pytest.raises(StorageConfigurationError, match=r"'acme' \(acme_storage:register\).*no such mod"):
+            factory.create("acme:")

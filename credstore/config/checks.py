@@ -82,14 +82,14 @@ def check_region(owner: str, region: str, *, required: bool) -> None:
         raise wrong(owner, "region", "must be a word of letters, digits and hyphens, such as eu-west-1")
 
 
-def check_url(owner: str, field: str, url: str, *, allow_http: bool, path: bool) -> SplitResult:
+def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path: bool) -> SplitResult:
     """A base URL leads nowhere surprising: https (http on this machine only), no user, query or fragment.
 
     Args:
         owner: Provider whose variables to name.
         field: Of the config.
         url: Its value.
-        allow_http: Also accept `http://` to another machine.
+        allow_http: Also accept `http://` to another machine; None where that is no setting.
         path: Whether a path may follow the host.
 
     Returns:
@@ -118,9 +118,10 @@ def check_url(owner: str, field: str, url: str, *, allow_http: bool, path: bool)
         raise wrong(owner, field, f"must be {form}, without bucket or path")
     loopback = _check_host(owner, field, host)
     if parts.scheme == "http" and not (allow_http or loopback):
-        raise wrong(
-            owner, field, "is http, so everything could be read on the way; use https or `allow_http`"
+        otherwise = (
+            "" if allow_http is None else f" or `allow_http` ({spoken(variables_of(owner, 'allow_http'))})"
         )
+        raise wrong(owner, field, f"is http, so everything could be read on the way; use https{otherwise}")
     return parts
 
 

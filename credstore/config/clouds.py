@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from credstore.config import checks
 from credstore.config.holds import describe, fits, held_by
+from credstore.config.names import spoken, variables_of
 from credstore.model import Codec, CustomerKey, KmsKey, Secret
 
 MIB = 1024 * 1024
@@ -68,7 +69,7 @@ class CommonConfig:
 
     def _check_base(self, name: str, url: str | None) -> None:
         if url is not None:
-            allow_http: bool = getattr(self, "allow_http", False)
+            allow_http: bool | None = getattr(self, "allow_http", None)
             checks.check_url(self._owner, name, url, allow_http=allow_http, path=True)
 
     @property
@@ -153,7 +154,10 @@ class S3FamilyConfig(CommonConfig):
         if self.session_token is not None and self.access_key_id is None:
             raise checks.wrong(self._owner, "access_key_id", "is missing beside `session_token`")
         if self.access_key_id is None and not self.own_chain:
-            raise checks.wrong(self._owner, "access_key_id", "is missing, and so is `secret_access_key`")
+            secrets = spoken(variables_of(self._owner, "secret_access_key"))
+            raise checks.wrong(
+                self._owner, "access_key_id", f"is missing, and so is `secret_access_key` ({secrets})"
+            )
 
     def _check_sizes(self) -> None:
         # A server on this machine is a test's; it takes what it takes.
@@ -345,7 +349,7 @@ class MemoryConfig(CommonConfig):
     """This process's memory: for tests, and the executable specification of a driver.
 
     Attributes:
-        name: Two memory stores of one name in one factory share nothing; the name only labels.
+        name: A label; two stores of one name share nothing, but a factory gives the same one again.
     """
 
     provider: ClassVar[str] = "memory"

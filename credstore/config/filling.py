@@ -11,6 +11,7 @@ Rules of this file, each there so that no key and no address reaches a store it 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -32,6 +33,7 @@ from credstore.config.names import (
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 
 Environ = Mapping[str, str]
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 PLACE = frozenset({"bucket", "path", "name", "cdn_url", "public_url", "link_url"})
 ORIGIN = frozenset({"endpoint", "account_id", "jurisdiction", "download_url"})
@@ -116,8 +118,8 @@ def parse_setting(kind: Kind, field: str, text: str, source: str) -> object:
     Raises:
         StorageConfigurationError: It does not parse; the message begins with `source`.
     """
-    if source in MILLISECONDS and text.isascii() and text.isdecimal():
-        text += "ms"
+    if source in MILLISECONDS and _NUMBER.fullmatch(text.strip()):
+        text = f"{text.strip()}ms"
     try:
         return parse_text(field, held_by(kind.config)[field], text)
     except StorageInvalidRequestError as error:

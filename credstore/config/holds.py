@@ -84,7 +84,8 @@ def parse_text(field: str, held: tuple[object, ...], text: str) -> object:
         return KmsKey(text.partition(":")[2] or None)
     parse = _parser(field, held)
     if parse is None:
-        raise StorageInvalidRequestError(f"it is {describe(field, held)}")
+        words = "AES256, true, false, kms or kms:<key id>" if KmsKey in held else describe(field, held)
+        raise StorageInvalidRequestError(f"it is {words}")
     return parse(text)
 
 

@@ -47,6 +47,8 @@ def from_mapping(
 def _merged(settings: Mapping[str, object]) -> dict[str, object]:
     words: dict[str, object] = {}
     for written, value in settings.items():
+        if not isinstance(written, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise StorageConfigurationError("the settings have a word that is no text")
         word = SYNONYMS.get(written, written)
         if value is None:
             continue
@@ -60,9 +62,7 @@ def _value(kind: Kind, word: str, value: object) -> object:
     held = held_by(kind.config)
     if word not in held:
         known = {*held, *(synonym for synonym, field in SYNONYMS.items() if field in held), "provider"}
-        raise StorageConfigurationError(
-            f"{shown(word)} is no setting of {kind.name}{nearest(str(word), known)}"
-        )
+        raise StorageConfigurationError(f"{shown(word)} is no setting of {kind.name}{nearest(word, known)}")
     if word in kind.preset and kind.preset[word] != value:
         raise StorageConfigurationError(f"`{word}` contradicts the provider's name")
     if not isinstance(value, str) or (str in held[word] and Secret not in held[word]):

@@ -6,6 +6,7 @@ A message never repeats the URL: it may have a secret where none belongs.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote
 
@@ -18,6 +19,7 @@ from credstore.errors import StorageConfigurationError
 
 _SOURCE = "the store URL"
 _MAX_SHOWN = 40
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _FORMS = {
     "local": "file:///path",
     "memory": "memory://name",
@@ -34,7 +36,7 @@ def from_url(url: str, environ: Environ, *, kinds: Kinds | None = None) -> Commo
     `?region=eu-west-1&part_size=16MiB&timeout=10s`.
 
     Args:
-        url: Percent-encoded where it must be. It never has keys.
+        url: Percent-encoded where it must be; `+` in a parameter is a space. It never has keys.
         environ: Where keys and what the URL leaves open come from; see `filling`.
         kinds: Known kinds; the built-in ones unless given.
 
@@ -73,6 +75,8 @@ def parse_url(url: str, source: str, kinds: Kinds) -> tuple[Kind, dict[str, obje
     kind = kinds.find(word, where=f"the scheme of {source}")
     if "#" in url:
         raise StorageConfigurationError(f"{source} must not have a fragment; write # as %23")
+    if _STRAY_PERCENT.search(rest):
+        raise StorageConfigurationError(f"{source} must be percent-encoded; write % as %25")
     place, _, query = rest.partition("?")
     try:
         pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query), errors="strict")
@@ -85,12 +89,20 @@ def parse_url(url: str, source: str, kinds: Kinds) -> tuple[Kind, dict[str, obje
     given: dict[str, object] = {}
     for name, text in pairs:
         _add(kind, given, name, text, source)
-    for field, value in _placed(kind, authority, unquote(slash + path), given, source).items():
+    for field, value in _placed(kind, authority, _decoded(slash + path, source), given, source).items():
         if field in given and field != "allow_http":
             raise StorageConfigurationError(f"{source} gives `{field}` twice")
         given[field] = value
     given.pop("http", None)
     return kind, given
+
+
+def _decoded(text: str, source: str) -> str:
+    """The text that percent-encoding stands for; a guess would name another place."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise StorageConfigurationError(f"{source} must be percent-encoded UTF-8") from None
 
 
 def _add(kind: Kind, given: dict[str, object], name: str, text: str, source: str) -> None:
@@ -125,7 +137,7 @@ def _placed(
             raise form
         return {"path": path} if path else {}
     if kind.name == "memory":
-        name = unquote(authority) or path
+        name = _decoded(authority, source) or path
         if authority and path:
             raise form
         return {"name": name} if name else {}

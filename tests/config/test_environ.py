@@ -121,6 +121,9 @@ def test_ours_wins_over_the_originals_and_over_the_clouds():
 def test_the_originals_timeout_is_in_milliseconds_and_ours_in_seconds():
     base = {"STORAGE_PROVIDER": "local", "STORAGE_PATH": "/srv"}
     assert from_env({**base, "STORAGE_TIMEOUT": "2500"}).timeout == 2.5
+    assert from_env({**base, "STORAGE_TIMEOUT": "2500.5"}).timeout == 2.5005
+    assert from_env({**base, "STORAGE_TIMEOUT": " 2500 "}).timeout == 2.5
+    assert from_env({**base, "STORAGE_TIMEOUT": "3s"}).timeout == 3
     assert from_env({**base, "CREDSTORE_TIMEOUT": "2500"}).timeout == 2500
     assert from_env({**base, "CREDSTORE_TIMEOUT": "2m"}).timeout == 120
 
@@ -140,7 +143,7 @@ def test_empty_variables_count_as_unset():
         ({"STORAGE_PROVIDER": "r2", "R2_BUCKET": "proofs"}, ["R2_ACCOUNT_ID"]),
         (
             {"STORAGE_PROVIDER": "r2", "R2_BUCKET": "proofs", "R2_ACCOUNT_ID": ACCOUNT},
-            ["R2_ACCESS_KEY_ID"],
+            ["R2_ACCESS_KEY_ID", "R2_SECRET_ACCESS_KEY"],
         ),
         (
             {
@@ -174,10 +177,23 @@ def test_empty_variables_count_as_unset():
             ["must not have a user or password", "AWS_ACCESS_KEY_ID"],
         ),
         ({"CREDSTORE_URL": "s3://b1x", "CREDSTORE_PROVIDER": "r2"}, ["two different providers"]),
+        (
+            {"STORAGE_PROVIDER": "minio", "MINIO_BUCKET": "proofs", "MINIO_ENDPOINT": "http://minio:9000"},
+            ["MINIO_ENDPOINT", "CREDSTORE_ALLOW_HTTP"],
+        ),
+        (
+            {"STORAGE_PATH": "/x", "CREDSTORE_ENCRYPTION": "aes"},
+            ["CREDSTORE_ENCRYPTION", "AES256, true, false, kms or kms:<key id>"],
+        ),
     ],
 )
 def test_what_is_missing_or_wrong_names_the_variable(environ, words):
     refused(environ, *words)
+
+
+def test_a_store_without_the_switch_is_not_told_of_it():
+    message = refused({"STORAGE_PATH": "/x", "STORAGE_CDN_URL": "http://cdn.example.com"}, "STORAGE_CDN_URL")
+    assert "allow_http" not in message
 
 
 def test_a_key_of_one_cloud_is_never_used_for_another():
