@@ -2,9 +2,10 @@
 
 An attributes file is named for the key *and* the version of the data file it belongs to (size and
 modification time). It is written and flushed before that version is published, so the one rename
-or link that publishes the bytes publishes the attributes too. A data file without attributes was
-written by another tool. One whose time was changed (`touch`, a restore) but whose bytes are those
-of the recorded SHA-256 keeps its attributes.
+or link that publishes the bytes publishes the attributes too. A data file of whose key no attributes
+are kept was written by another tool. One whose time was changed (`touch`, a restore) but whose bytes
+are those of the recorded SHA-256 keeps its attributes. One whose bytes are others than those that were
+stored is damaged, and never passes for an object.
 """
 
 from __future__ import annotations
@@ -153,6 +154,14 @@ class Shelf:
                     if attributes.digest == digest:
                         return attributes
         return None
+
+    def has_any(self) -> bool:
+        """Whether attributes of any version are kept."""
+        try:
+            with Directories.open(self._control, self._names) as where:
+                return bool(self._listed(where.last))
+        except FileNotFoundError:
+            return False
 
     def sweep(self, keep: Token | None) -> None:
         """Remove all but the attributes of the version `keep`.

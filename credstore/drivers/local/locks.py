@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
-from credstore.drivers.local.atomic import ABSENT, opened, read_all
+from credstore.drivers.local.atomic import ABSENT, Directories, opened, read_all
 from credstore.errors import StorageTimeoutError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_KEY = 1024
 _PAUSE = 0.002
 """Seconds between two looks at a lock that another process holds."""
@@ -56,12 +57,12 @@ class KeyLocks:
         Raises:
             StorageTimeoutError: The deadline came first; nothing was changed.
         """
-        stripe = hashlib.sha256(key.encode()).digest()[0]
+        stripe = _stripe(key)
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._threads[stripe].acquire(timeout=timeout):
             raise _too_late()
         try:
-            with opened(os.open(f"{stripe:02x}", _FLAGS, 0o666, dir_fd=self._directory)) as fd:
+            with opened(os.open(_name(stripe), _FLAGS, 0o666, dir_fd=self._directory)) as fd:
                 _lock(fd, deadline)
                 self._clean(fd)
                 os.pwrite(fd, key.encode(), 0)
@@ -99,6 +100,32 @@ class KeyLocks:
             with contextlib.suppress(UnicodeDecodeError):
                 self._recover(left.decode())
             os.ftruncate(fd, 0)
+
+
+def is_marked(control: int, key: str) -> bool:
+    """Whether a writer of `key` is at work, or was killed at it; takes no lock.
+
+    Args:
+        control: The store's control directory.
+        key: The object's key.
+    """
+    try:
+        with Directories.open(control, ("locks",)) as where:
+            fd = os.open(_name(_stripe(key)), _READ_FLAGS, dir_fd=where.last)
+    except OSError as error:
+        if error.errno in ABSENT:
+            return False
+        raise
+    with opened(fd):
+        return read_all(fd, 0, _MAX_KEY) == key.encode()
+
+
+def _stripe(key: str) -> int:
+    return hashlib.sha256(key.encode()).digest()[0]
+
+
+def _name(stripe: int) -> str:
+    return f"{stripe:02x}"
 
 
 def _lock(fd: int, deadline: float | None) -> None:

@@ -26,7 +26,7 @@ from credstore.drivers.local.atomic import (
 )
 from credstore.drivers.local.attributes import Attributes, Shelf, foreign
 from credstore.drivers.local.failures import MovedError, translate
-from credstore.drivers.local.locks import Hold, KeyLocks
+from credstore.drivers.local.locks import Hold, KeyLocks, is_marked
 from credstore.drivers.local.names import Place, aside, primary
 from credstore.drivers.local.root import Root
 from credstore.errors import (
@@ -34,6 +34,7 @@ from credstore.errors import (
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageConflictError,
+    StorageIntegrityError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
 )
@@ -104,10 +105,20 @@ class Objects:
         if control is None:
             return foreign(key)
         shelf = Shelf(control, key)
-        exact = shelf.read(token)
-        if exact is not None or not again:
-            return exact
-        return shelf.adopt(fd, token) or foreign(key)
+        attributes = shelf.read(token) or (shelf.adopt(fd, token) if again else None)
+        if attributes is not None or not again:
+            return attributes
+        # Attributes may be those of a version that is not published yet, or never will be.
+        if is_marked(control, key) or not shelf.has_any():
+            return foreign(key)
+        current = self._current(key)
+        if is_marked(control, key) or current is None or current[1] != token:
+            return None
+        raise StorageIntegrityError(
+            "the file was changed by another program, or damaged, since it was stored; store it again, or "
+            "delete it through credstore and put the file back",
+            code="CHANGED_OUTSIDE",
+        )
 
     def _places(self, key: str) -> tuple[Place, Place]:
         return primary(key, fold=self._root.fold), aside(key, fold=self._root.fold)

@@ -122,15 +122,63 @@ def test_plain_bytes_are_in_plain_files_and_foreign_files_are_objects(tmp_path):
     asyncio.run(run())
 
 
-def test_touching_a_file_keeps_its_attributes_and_editing_it_does_not(tmp_path):
+def test_touching_a_file_keeps_its_attributes(tmp_path):
     async def run():
         driver = make_driver(tmp_path)
         await driver.put(put_request("k", b"same"))
         os.utime(tmp_path / "k", ns=(1, 1))
         assert await read_pair(driver, "k") == b"same"
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("change", [b"diff", b"sam", b"same and more", b""])
+def test_a_file_that_was_changed_never_passes_for_the_object(tmp_path, change):
+    async def run():
+        driver = make_driver(tmp_path)
+        await driver.put(put_request("k", b"same"))
         await driver.put(put_request("other", b"x"))
-        (tmp_path / "k").write_bytes(b"diff")
-        assert (await driver.head("k")).metadata == {}
+        (tmp_path / "k").write_bytes(change)
+        for call in (driver.get("k"), driver.head("k")):
+            with pytest.raises(StorageIntegrityError) as caught:
+                await call
+            assert caught.value.code == "CHANGED_OUTSIDE"
+        assert await list_keys(driver) == ["k", "other"]
+        await driver.put(put_request("k", b"again"))
+        assert await read_pair(driver, "k") == b"again"
+        (tmp_path / "k").write_bytes(change)
+        assert (await driver.delete("k")).existed
+        (tmp_path / "k").write_bytes(b"of another tool")
+        reader = await driver.get("k")
+        assert await reader.read() == b"of another tool"
+        assert reader.info.write_id is None
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+def test_a_file_of_another_tool_is_readable_while_it_is_replaced(tmp_path):
+    """Its successor's attributes are there before the successor; they are not taken for its own."""
+    (tmp_path / "k").write_bytes(b"theirs")
+
+    async def run():
+        driver = make_driver(tmp_path)
+        objects = driver._objects()
+        real = objects._keep
+        seen = []
+
+        def keep(shelf, file, token, attributes):
+            kept = real(shelf, file, token, attributes)
+            opened = objects.open("k")
+            seen.append((os.read(opened.fd, 100), opened.attributes.write_id))
+            opened.close()
+            return kept
+
+        objects._keep = keep
+        await driver.put(put_request("k", b"ours"))
+        assert seen == [(b"theirs", None)]
+        assert await read_pair(driver, "k") == b"ours"
         await driver.aclose()
 
     asyncio.run(run())
