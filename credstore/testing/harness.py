@@ -24,8 +24,8 @@ class Harness:
     Attributes:
         open: Makes a driver; two of them see the same storage.
         peek: The raw stored bytes of a key, read past the driver; None where there is no object.
-        poke: Replaces the raw stored bytes of a key by as many others past the driver, as a failing
-            disk would: what is stored beside them stays.
+        poke: Replaces the raw stored bytes of a key past the driver, as damage would: what is stored
+            beside them stays.
         requests: Wire requests so far, or None for a driver without a wire.
         pins_copies: False for a test server that ignores the condition on a copy's source; the
             check then demands only that what was copied by mistake never passes for the source.
