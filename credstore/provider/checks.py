@@ -8,7 +8,7 @@ it leads elsewhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import cast
 
@@ -27,6 +27,25 @@ MAX_TAGS = 10
 MAX_TAG_NAME = 128
 MAX_TAG_VALUE = 256
 OPTION_NAMES = frozenset(StoreOptions.__annotations__)
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
+    "metadata": (_is_mapping, "a mapping of names to texts"),
+    "tags": (_is_mapping, "a mapping of names to texts"),
+    "driver_options": (_is_mapping, "a mapping from a driver's name to its options"),
+    "if_absent": (lambda value: isinstance(value, bool), "True or False"),
+    "timeout": (_is_number, "a number of seconds"),
+    "progress": (callable, "a function of two numbers"),
+}
+"""What an option's value must be, where nothing else checks it; callers may be without types."""
 
 
 def check_key(key: str, max_size: int = 1024) -> None:
@@ -69,18 +88,22 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
 
 
 def check_options(options: Mapping[str, object]) -> None:
-    """Refuse words that are no option, with the nearest that is.
+    """Refuse words that are no option, with the nearest that is, and values that are none.
 
     Raises:
-        StorageInvalidRequestError: An unknown option.
+        StorageInvalidRequestError: An unknown option, or a value of a wrong type.
     """
-    for name in options:
+    for name, value in options.items():
         if name not in OPTION_NAMES:
             near = get_close_matches(name, OPTION_NAMES, n=1)
             hint = (
                 f"; did you mean {near[0]!r}?" if near else f"; options are {', '.join(sorted(OPTION_NAMES))}"
             )
             raise StorageInvalidRequestError(f"store has no option {name!r}{hint}")
+        if name in _KINDS:
+            fits, words = _KINDS[name]
+            if not fits(value):
+                raise StorageInvalidRequestError(f"{name} is {words}, not {type(value).__name__}")
 
 
 def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[str, str]:

@@ -115,6 +115,13 @@ def test_legal_but_unusual_keys_are_kept():
         ({"encryption": "AES128"}, StorageInvalidRequestError, "encryption is"),
         ({"if_absent": True, "if_match": "x"}, StorageInvalidRequestError, "contradict"),
         ({"timeout": 0}, StorageInvalidRequestError, "above 0"),
+        ({"timeout": "5"}, StorageInvalidRequestError, "a number of seconds"),
+        ({"timeout": True}, StorageInvalidRequestError, "a number of seconds"),
+        ({"metadata": [("a", "b")]}, StorageInvalidRequestError, "a mapping"),
+        ({"tags": None}, StorageInvalidRequestError, "a mapping"),
+        ({"driver_options": 7}, StorageInvalidRequestError, "a mapping"),
+        ({"if_absent": 1}, StorageInvalidRequestError, "True or False"),
+        ({"progress": 7}, StorageInvalidRequestError, "a function"),
         ({"timeout": float("nan")}, StorageInvalidRequestError, "above 0"),
     ],
 )
