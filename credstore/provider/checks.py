@@ -115,6 +115,8 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
             much of it.
     """
     checked: dict[str, str] = {}
+    if not metadata:
+        return checked
     for raw, value in metadata.items():
         if not _TOKEN.fullmatch(str(raw)):
             raise StorageInvalidRequestError(f"metadata name {raw!r} is not an HTTP token (RFC 9110 §5.6.2)")
@@ -155,7 +157,9 @@ def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[st
         StorageUnsupportedError: It has none.
         StorageInvalidRequestError: More than 10, or a name or value that is too long.
     """
-    if tags and not capabilities.tags:
+    if not tags:
+        return {}
+    if not capabilities.tags:
         raise StorageUnsupportedError("this provider has no object tags; put them into metadata instead")
     if len(tags) > MAX_TAGS:
         raise StorageInvalidRequestError(f"an object has at most {MAX_TAGS} tags, not {len(tags)}")

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
+from typing import NamedTuple
 
 from credstore.config.clouds import CommonConfig, S3FamilyConfig
 from credstore.driver import (
@@ -26,7 +28,7 @@ from credstore.driver import (
     PutResult,
 )
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import NOTHING, Codec, StorageResult, StoreOptions
+from credstore.model import NOTHING, Codec, ServerEncryption, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode
 from credstore.pipeline.pipeline import CODECS, marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
@@ -43,6 +45,16 @@ SPOOL = 8 * 1024 * 1024
 """Bytes of a stream held in memory to learn its length, where the store has no threshold of its own."""
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size over this to the deadline of its write."""
+
+
+class _Terms(NamedTuple):
+    """The checked options that do not depend on the data; the fields are those of `PutRequest`."""
+
+    metadata: Mapping[str, str]
+    precondition: Precondition
+    encryption: ServerEncryption | None
+    storage_class: str | None
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,7 @@ async def plan_write(
     """
     check_options(options)
     codec = chosen_codec(options.get("compress", config.compress))
-    template = _template(key, options, config, capabilities)
+    terms = _terms(options, config, capabilities)
     plain = await settled(data, spool_size(config))
     plain_size = plain.length
     body, digest = await _encoded(plain, codec)
@@ -95,13 +107,13 @@ async def plan_write(
             content_disposition=options.get("content_disposition"),
             content_language=options.get("content_language"),
         ),
-        metadata=template.metadata,
+        metadata=terms.metadata,
         system=marked.system,
-        precondition=template.precondition,
-        encryption=template.encryption,
-        storage_class=template.storage_class,
-        tags=template.tags,
-        driver_options=template.driver_options,
+        precondition=terms.precondition,
+        encryption=terms.encryption,
+        storage_class=terms.storage_class,
+        tags=terms.tags,
+        driver_options=options.get("driver_options", NOTHING),
         deadline=deadline_for(options.get("timeout", config.timeout), body.length),
         progress=options.get("progress"),
     )
@@ -196,9 +208,7 @@ def precondition_of(
     return OVERWRITE
 
 
-def _template(
-    key: str, options: StoreOptions, config: CommonConfig, capabilities: Capabilities
-) -> PutRequest:
+def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabilities) -> _Terms:
     for name in ("content_type", "cache_control", "content_disposition", "content_language"):
         if name in options:
             check_header(name, options.get(name))
@@ -208,18 +218,14 @@ def _template(
         raise StorageUnsupportedError(
             f"this provider has no storage class {storage_class!r}; it has: {choices}"
         )
-    return PutRequest(
-        key=key,
-        body=BytesBody(b""),
-        write_id="",
-        metadata=checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
-        precondition=precondition_of(
+    return _Terms(
+        checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
+        precondition_of(
             capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match")
         ),
-        encryption=chosen_encryption(options.get("encryption"), config.encryption, capabilities),
-        storage_class=storage_class,
-        tags=checked_tags(options.get("tags", NOTHING), capabilities),
-        driver_options=options.get("driver_options", NOTHING),
+        chosen_encryption(options.get("encryption"), config.encryption, capabilities),
+        storage_class,
+        checked_tags(options.get("tags", NOTHING), capabilities),
     )
 
 

@@ -165,6 +165,10 @@ class HttpResponse:
     async def _take(self, limit: int) -> tuple[bytes, WireError | None]:
         """Up to `limit` bytes, and why they are not all."""
         content = self._response.content
+        if content.is_eof() and content.exception() is None:  # All of it came with the headers.
+            body = content.read_nowait()
+            await self.aclose()
+            return body[:limit], _too_long(limit) if len(body) > limit else None
         parts: list[bytes] = []
         room = limit
         failure: WireError | None = None
@@ -174,7 +178,7 @@ class HttpResponse:
                     parts.append(part[:room])
                     room -= len(part)
                     if room < 0:
-                        failure = WireError("protocol", sent=True, detail=f"more than {limit} bytes")
+                        failure = _too_long(limit)
                         break
         except (aiohttp.ClientError, OSError) as error:
             failure = _wire_error(error, sent=True)
@@ -336,6 +340,10 @@ class HttpClient:
         session, self._session = self._session, None
         if session is not None:
             await session.close()
+
+
+def _too_long(limit: int) -> WireError:
+    return WireError("protocol", sent=True, detail=f"more than {limit} bytes")
 
 
 def _upload_of(

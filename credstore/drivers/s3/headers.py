@@ -26,13 +26,14 @@ META = "x-amz-meta-"
 SSE = "x-amz-server-side-encryption"
 SSE_C = SSE + "-customer-"
 COPY_SSE_C = "x-amz-copy-source-server-side-encryption-customer-"
-CONTENT_NAMES = (
-    "content_type",
-    "content_encoding",
-    "cache_control",
-    "content_disposition",
-    "content_language",
-)
+CONTENT_NAMES = {
+    "content_type": "content-type",
+    "content_encoding": "content-encoding",
+    "cache_control": "cache-control",
+    "content_disposition": "content-disposition",
+    "content_language": "content-language",
+}
+"""Field of `ContentHeaders` to header."""
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
 _WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
@@ -102,9 +103,12 @@ def content_headers(headers: ContentHeaders) -> dict[str, str]:
     Raises:
         StorageInvalidRequestError: A value that HTTP cannot carry.
     """
-    named = {field.replace("_", "-"): getattr(headers, field) for field in CONTENT_NAMES}
-    found = {name: value for name, value in named.items() if value is not None}
-    for name, value in found.items():
+    found: dict[str, str] = {}
+    for field, name in CONTENT_NAMES.items():
+        value: str | None = getattr(headers, field)
+        if value is None:
+            continue
+        found[name] = value
         if not _PLAIN.fullmatch(value):
             raise StorageInvalidRequestError(
                 f"{name} must be printable ASCII; for other characters in a file name use the form "

@@ -87,6 +87,8 @@ def classify(
         A `WrongRegionError` where the bucket answers elsewhere. `applied` is the caller's.
     """
     if 200 <= status < 300:  # noqa: PLR2004 - HTTP's class of success
+        if not body:
+            return None
         if is_html(headers, body):
             return _not_s3(status)
         if not _is_error(body):
