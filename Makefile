@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test test-system check format clean
+.PHONY: demo test test-system check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/credstore demo
@@ -26,6 +26,10 @@ format: $(VENV)/.check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+bench: $(VENV)/.bench
+	sh tests/servers/install_system.sh
+	$(BIN)/python -m benchmarks $(ARGS)
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "credstore needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Set PYTHON=python3.12, say.")'
 	$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make a virtual environment here; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
@@ -41,6 +45,10 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.check: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,structlog,opentelemetry]" --group test --group check
+	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.test
+	$(BIN)/python -m pip --disable-pip-version-check install -q --group bench
 	touch $@
 
 clean:

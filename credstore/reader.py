@@ -63,6 +63,7 @@ class ObjectReader(Generic[I]):
         "_chunks",
         "_close",
         "_closed",
+        "_content",
         "_digest",
         "_done",
         "_expected",
@@ -76,7 +77,7 @@ class ObjectReader(Generic[I]):
     def __init__(
         self,
         info: I,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterator[bytes] | bytes,
         *,
         length: int | None,
         digest: bytes | None = None,
@@ -87,7 +88,8 @@ class ObjectReader(Generic[I]):
 
         Args:
             info: What is known of the object.
-            chunks: The bytes, in order; closed with the reader if it is a generator.
+            chunks: The bytes, in order, closed with the reader if it is a generator; or all of them,
+                where they are here already.
             length: Exact number of bytes to expect, or None.
             digest: SHA-256 of all of them (32 bytes), or None, as for a range.
             close: Gives back what the chunks hold; called exactly once, also after an error.
@@ -95,7 +97,8 @@ class ObjectReader(Generic[I]):
         """
         self.info = info
         self.length = length
-        self._chunks = chunks
+        self._content = chunks if isinstance(chunks, bytes) else None
+        self._chunks = None if isinstance(chunks, bytes) else chunks
         generator = isinstance(chunks, AsyncGenerator)
         self._generator = cast("AsyncGenerator[bytes, None]", chunks) if generator else None
         self._expected = digest
@@ -116,9 +119,7 @@ class ObjectReader(Generic[I]):
                 raise StorageIntegrityError(message, code="TRUNCATED", retryable=True)
             raise StopAsyncIteration
         try:
-            chunk = await anext(self._chunks, None)
-            while chunk == b"":
-                chunk = await anext(self._chunks, None)
+            chunk = await self._next()
             if chunk is not None:
                 self._done += len(chunk)
                 if self.length is not None and self._done > self.length:
@@ -135,6 +136,17 @@ class ObjectReader(Generic[I]):
             raise
         await self.aclose()
         raise StopAsyncIteration
+
+    async def _next(self) -> bytes | None:
+        """The next chunk that is not empty, or None at the end."""
+        chunk, self._content = self._content, None
+        while not chunk:
+            if self._chunks is None:
+                return None
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                return None
+        return chunk
 
     def _check_end(self) -> None:
         if self.length is not None and self._done != self.length:

@@ -193,7 +193,7 @@ class MemoryDriver(Driver):
         whole = (options.start, end) == (0, size)
         return ObjectReader(
             found.info,
-            _pieces(found.data, options.start, end),
+            found.data if whole and size <= CHUNK else _pieces(found.data, options.start, end),
             length=end - options.start,
             digest=found.info.digest if whole else None,
         )
@@ -320,9 +320,6 @@ async def _drained(request: PutRequest) -> tuple[bytes, bytes]:
 
 
 async def _pieces(data: bytes, start: int, end: int) -> AsyncIterator[bytes]:
-    if (start, end) == (0, len(data)) and end <= CHUNK:
-        yield data
-        return
     for offset in range(start, end, CHUNK):
         yield data[offset : min(offset + CHUNK, end)]
 

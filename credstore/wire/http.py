@@ -157,6 +157,11 @@ class HttpResponse:
             raise failure
         return body
 
+    def take_whole(self) -> bytes | None:
+        """The whole body if it is here already, as a small one mostly is; else None, and nothing is taken."""
+        content = self._response.content
+        return content.read_nowait() if content.is_eof() and content.exception() is None else None
+
     async def read_start(self, limit: int) -> bytes:
         """The first `limit` bytes of the body, or as many as came; closes the answer."""
         body, _ = await self._take(limit)
@@ -164,11 +169,11 @@ class HttpResponse:
 
     async def _take(self, limit: int) -> tuple[bytes, WireError | None]:
         """Up to `limit` bytes, and why they are not all."""
-        content = self._response.content
-        if content.is_eof() and content.exception() is None:  # All of it came with the headers.
-            body = content.read_nowait()
+        whole = self.take_whole()
+        if whole is not None:
             await self.aclose()
-            return body[:limit], _too_long(limit) if len(body) > limit else None
+            return whole[:limit], _too_long(limit) if len(whole) > limit else None
+        content = self._response.content
         parts: list[bytes] = []
         room = limit
         failure: WireError | None = None

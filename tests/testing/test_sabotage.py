@@ -128,7 +128,7 @@ class IgnoresIfMatch(MemoryDriver):
 class TrustsItsDisk(MemoryDriver):
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         reader = await super().get(key, options)
-        return ObjectReader(reader.info, reader._chunks, length=None)
+        return ObjectReader(reader.info, reader._content, length=None)
 
 
 class StopsAtAThousand(MemoryDriver):

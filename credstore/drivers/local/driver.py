@@ -42,7 +42,6 @@ from credstore.drivers.local.streams import (
     check_body,
     closer,
     copy_piece,
-    once,
     read_range,
 )
 from credstore.drivers.local.workers import Workers
@@ -194,7 +193,7 @@ class LocalDriver(Driver):
         start, end = read_range(opened.token.size, options)
         whole = end - start == opened.token.size
         info = self._info(key, opened.token, opened.attributes)
-        chunks = once(opened.content) if opened.content is not None else self._chunks(opened, start, end)
+        chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
         return ObjectReader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
         )

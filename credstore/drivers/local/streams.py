@@ -52,11 +52,6 @@ def copy_piece(source: OpenObject, file: Temporary, offset: int) -> int:
     return len(piece)
 
 
-async def once(data: bytes) -> AsyncIterator[bytes]:
-    """A stream of one chunk."""
-    yield data
-
-
 def closer(opened: OpenObject) -> Callable[[], Awaitable[None]]:
     """What a reader calls to let go of its file."""
 

@@ -88,8 +88,12 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
             raise
         # No byte of an empty object can be asked for; without a range the server gives all of it.
         opened = await _open(bucket, key, replace(options, end=None))
-    body = Body(bucket, key, options, opened)
     whole = opened.start == 0 and opened.end == opened.info.size
+    content = opened.response.take_whole() if whole else None
+    if content is not None and len(content) == opened.end:
+        info = opened.info
+        return ObjectReader(info, content, length=info.size, digest=info.digest, close=opened.response.aclose)
+    body = Body(bucket, key, options, opened)
     return ObjectReader(
         opened.info,
         body.chunks(),

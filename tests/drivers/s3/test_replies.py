@@ -1,6 +1,7 @@
 """What S3's answers mean: the table of codes, row by row, and documents as they come."""
 
 from datetime import UTC, datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import quote
 
 import pytest
@@ -306,3 +307,11 @@ def test_versions_and_encryption_of_headers():
     customer = {"x-amz-server-side-encryption-customer-algorithm": "AES256", "x-amz-version-id": "v1"}
     again = parse_info("k", customer, size=1, location="", served_by="s3")
     assert (again.version_id, again.encryption, again.storage_class) == ("v1", "SSE-C", "STANDARD")
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2999, 1, 1)))
+def test_http_dates_are_those_of_the_standard_library(moment):
+    moment = moment.replace(microsecond=0, tzinfo=UTC)
+    text = format_datetime(moment, usegmt=True)
+    assert parse_time(text) == parsedate_to_datetime(text) == moment
+    assert parse_time(text.replace("GMT", "+0000")) == moment
