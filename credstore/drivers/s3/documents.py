@@ -24,9 +24,7 @@ from credstore.errors import StorageIntegrityError
 MAX_XML = 16 * 1024 * 1024
 """Bytes of the largest reply; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
-_MONTHS = {
-    name: number for number, name in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)
-}
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -151,10 +149,11 @@ def parse_time(text: str | None) -> datetime | None:
 def _parse_http_date(text: str) -> datetime:
     """An HTTP date; the form that servers send (RFC 9110 §5.6.7) in a tenth of the library's time."""
     match = _IMF_FIXDATE.fullmatch(text)
-    if match is None or match[2] not in _MONTHS:
+    month = _MONTHS.find(match[2]) if match else -1
+    if match is None or month < 0:
         return parsedate_to_datetime(text)
     day, _, year, hour, minute, second = match.groups()
-    return datetime(int(year), _MONTHS[match[2]], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    return datetime(int(year), month // 3 + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
 
 
 def parse_size(text: str | None) -> int | None:

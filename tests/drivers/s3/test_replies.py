@@ -309,9 +309,9 @@ def test_versions_and_encryption_of_headers():
     assert (again.version_id, again.encryption, again.storage_class) == ("v1", "SSE-C", "STANDARD")
 
 
-@given(st.datetimes(datetime(1970, 1, 1), datetime(2999, 1, 1)))
-def test_http_dates_are_those_of_the_standard_library(moment):
-    moment = moment.replace(microsecond=0, tzinfo=UTC)
+@given(st.integers(0, 32_000_000_000))
+def test_http_dates_are_those_of_the_standard_library(seconds):
+    moment = datetime.fromtimestamp(seconds, UTC)
     text = format_datetime(moment, usegmt=True)
     assert parse_time(text) == parsedate_to_datetime(text) == moment
     assert parse_time(text.replace("GMT", "+0000")) == moment
