@@ -11,7 +11,7 @@ Sources: RFC 1952 (gzip), RFC 8878 (zstd).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NoReturn, Protocol
 
 import zstandard
@@ -19,7 +19,6 @@ import zstandard
 from credstore.errors import StorageCodecError
 from credstore.model import Codec
 
-GZIP_LEVEL = 6
 ZSTD_LEVEL = 3
 GZIP_WINDOW = 31
 """zlib's wbits for a 32 KiB window in a gzip wrapper."""
@@ -68,9 +67,27 @@ class Decoder(Protocol):
         ...
 
 
+class _Stream(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+def _deflate() -> tuple[Callable[[bytes, int, int], bytes], Callable[[int, int, int], _Stream], int]:
+    """The fastest makers of gzip there are, at once and in pieces, and the level to use them at."""
+    try:  # Half to a fifth of zlib's time for the same size, where there is a wheel for the processor.
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.compress, zlib.compressobj, 6
+    return isal_zlib.compress, isal_zlib.compressobj, 3
+
+
+_compress, _compressobj, GZIP_LEVEL = _deflate()
+
+
 class _GzipEncoder:
     def __init__(self) -> None:
-        self._stream = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+        self._stream = _compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
 
     def feed(self, data: bytes) -> bytes:
         return self._stream.compress(data)
@@ -150,7 +167,7 @@ def decoder(codec: Codec) -> Decoder:
 def encode(codec: Codec, data: bytes) -> bytes:
     """Encode all of `data`; the same input always gives the same bytes."""
     if codec == "gzip":
-        return zlib.compress(data, GZIP_LEVEL, GZIP_WINDOW)
+        return _compress(data, GZIP_LEVEL, GZIP_WINDOW)
     try:
         context = _compressors.pop()
     except IndexError:
