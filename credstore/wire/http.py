@@ -28,8 +28,9 @@ from credstore.errors import StorageConfigurationError, StorageInvalidRequestErr
 from credstore.wire.upload import Upload, one_chunk
 
 USER_AGENT = f"credstore/{version('credstore')}"
-_SMALL = 32 * 1024
-"""Bytes of a body that fit into the socket's buffers, so that writing them needs no bound on time."""
+_SMALL = 64 * 1024
+"""Bytes of a body that asyncio takes at once (its high-water mark), so that nobody waits while they leave
+and only the answer needs a bound on time."""
 _READ_AHEAD = 256 * 1024
 """Bytes taken from a socket before its reader has asked for them."""
 _LONGEST_HEADER = 32 * 1024
