@@ -259,4 +259,4 @@ def _place(config: CommonConfig) -> object:
     """What two configs of one store have in common, however differently they are tuned."""
     if isinstance(config, S3FamilyConfig):
         return config.resolved_endpoint.lower(), config.bucket
-    return Path(config.path).absolute() if isinstance(config, LocalConfig) else config
+    return Path(config.root).absolute() if isinstance(config, LocalConfig) else config

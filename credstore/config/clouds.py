@@ -7,6 +7,7 @@ a config that exists is usable; what is missing is found here, not at the first 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -324,24 +325,30 @@ class LocalConfig(CommonConfig):
     """Files below one directory of this machine.
 
     Attributes:
-        path: The root directory.
+        path: The root directory, as text or a path object; kept as text.
         create: Make the root if it is missing.
         link_url: Base of temporary links: where `credstore serve` answers for this root.
         fsync: Keep acknowledged objects through a power cut; False only for throw-away data.
     """
 
     provider: ClassVar[str] = "local"
-    path: str = ""
+    path: str | os.PathLike[str] = ""
     create: bool = True
     link_url: str = "http://127.0.0.1:8765"
     fsync: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.path:
+        object.__setattr__(self, "path", self.root)  # So that equal roots are equal configs.
+        if not self.root:
             raise checks.wrong(self._owner, "path", "is missing")
-        if "\0" in self.path:
+        if "\0" in self.root:
             raise checks.wrong(self._owner, "path", "has a NUL in it")
+
+    @property
+    def root(self) -> str:
+        """The root directory as text."""
+        return os.fspath(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,7 @@ def public_url(config: CommonConfig) -> PublicUrl:
 def origin_base(config: CommonConfig) -> str:
     """Base of the provider's own public form, without a CDN."""
     if isinstance(config, LocalConfig):
-        return "file://" + quote(config.path)
+        return "file://" + quote(config.root)
     if isinstance(config, MemoryConfig):
         return f"memory://{quote(config.name, safe='')}"
     if isinstance(config, R2Config) and config.public_url:

@@ -89,3 +89,14 @@ def test_a_config_is_a_value():
     assert hash(one) == hash(same)
     assert one != other
     assert LocalConfig(path="x") != LocalConfig(path="y")
+
+
+def test_a_local_root_is_text_or_a_path(tmp_path):
+    config = LocalConfig(path=tmp_path)
+    assert config.path == config.root == str(tmp_path)
+    assert config == LocalConfig(path=str(tmp_path))
+    for wrong in ("", "a\0b"):
+        with pytest.raises(StorageConfigurationError, match="path"):
+            LocalConfig(path=wrong)
+    with pytest.raises(StorageConfigurationError, match="path"):
+        LocalConfig(path=7)

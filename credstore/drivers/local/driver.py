@@ -59,7 +59,7 @@ P = ParamSpec("P")
 
 
 class LocalDriver(Driver):
-    """Objects as plain files below `config.path`; opened by its first operation.
+    """Objects as plain files below `config.root`; opened by its first operation.
 
     Cancellation: after the thread at work has stopped; nothing becomes visible afterwards (P15).
     """
@@ -395,7 +395,7 @@ class LocalDriver(Driver):
         with self._opening:
             if self._opened is None:
                 config = self._config
-                root = Root(config.path, create=config.create, fsync=config.fsync)
+                root = Root(config.root, create=config.create, fsync=config.fsync)
                 self._opened = root, Objects(root)
             return self._opened
 

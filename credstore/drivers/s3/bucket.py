@@ -56,11 +56,7 @@ class Bucket:
         http: HttpClient,
         locate: Callable[[str], str],
     ) -> None:
-        """Compute the place; nothing is sent.
-
-        Raises:
-            StorageConfigurationError: The endpoint, bucket or region cannot be used.
-        """
+        """Compute the place; nothing is sent."""
         self.config = config
         self.dialect = dialect
         self.name = config.bucket

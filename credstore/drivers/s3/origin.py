@@ -6,13 +6,11 @@ right region only selects among AWS's own hosts (P25); it never names one.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass, replace
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from credstore.config.clouds import S3FamilyConfig
-from credstore.errors import StorageConfigurationError
 from credstore.wire.aws.sigv4 import encode_path
 
 _AWS_HOST = re.compile(r"s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
@@ -42,52 +40,12 @@ class Place:
 
 
 def place_of(config: S3FamilyConfig) -> Place:
-    """Where the configuration puts the bucket.
-
-    Raises:
-        StorageConfigurationError: A missing bucket or region, or an endpoint that is not
-            `https://host[:port]` (plain `http` is for this machine only, unless `allow_http`).
-    """
-    if not config.bucket:
-        raise StorageConfigurationError(f"{config.provider} needs `bucket`")
+    """Where the configuration, which has checked itself, puts the bucket."""
     region = config.resolved_region
-    if not region:
-        raise StorageConfigurationError(f"{config.provider} needs `region`")
-    endpoint = _checked_endpoint(config)
-    if config.endpoint is None and region.startswith(_CHINA) and endpoint.netloc.endswith(".amazonaws.com"):
-        endpoint = endpoint._replace(netloc=endpoint.netloc + ".cn")
+    endpoint = urlsplit(config.resolved_endpoint)
     if config.resolved_addressing == "virtual":
         return Place(f"{endpoint.scheme}://{config.bucket}.{endpoint.netloc}", "", region)
     return Place(f"{endpoint.scheme}://{endpoint.netloc}", encode_path(f"/{config.bucket}"), region)
-
-
-def _checked_endpoint(config: S3FamilyConfig) -> SplitResult:
-    endpoint = urlsplit(config.resolved_endpoint)
-    try:
-        host, _ = endpoint.hostname, endpoint.port
-    except ValueError:
-        host = None
-    if endpoint.scheme not in {"http", "https"} or not host or endpoint.username is not None:
-        raise StorageConfigurationError(f"`endpoint` of {config.provider} is not https://host[:port]")
-    if endpoint.path or endpoint.query or endpoint.fragment:
-        raise StorageConfigurationError(
-            f"`endpoint` of {config.provider} has a path, query or fragment; give only https://host[:port]"
-        )
-    if endpoint.scheme == "http" and not config.allow_http and not _is_loopback(host):
-        raise StorageConfigurationError(
-            f"`endpoint` of {config.provider} is http, so everything could be read on the way; use https, or "
-            "set allow_http=True"
-        )
-    return endpoint
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def corrected_place(place: Place, config: S3FamilyConfig, region: str | None) -> Place | None:
