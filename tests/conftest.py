@@ -4,8 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from tests.servers.moto import MotoServer, running_moto
+
+# How long an example takes depends on the machine and says nothing.
+settings.register_profile("credstore", deadline=None, print_blob=True)
+settings.load_profile("credstore")
 
 
 @dataclass(frozen=True)
