@@ -12,7 +12,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -196,7 +196,7 @@ class HttpResponse:
         """The instant by which a body that is read at once must be here."""
         return asyncio.get_running_loop().time() + self._idle if self._deadline is None else self._deadline
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The body as it comes, undecoded; close the answer when done with it.
 
         Raises:

@@ -2,18 +2,21 @@
 
 Rules of this file: what the server says about a range is believed only if it is exactly what was
 asked; a body cut short is continued from the same version (`If-Match`) or ends in an error, never
-quietly (P21, N04, L04).
+quietly (P21, N04, L04); the parts of a long one are pinned to one version too.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from credstore.driver import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.codes import INVALID_RANGE, RANGE
 from credstore.drivers.s3.documents import parse_size
+from credstore.drivers.s3.parallel import cut_spans, in_order
 from credstore.drivers.s3.replies import (
     check_is_s3,
     parse_content_range,
@@ -34,6 +37,8 @@ from credstore.wire.http import HttpResponse, WireError
 
 MAX_RESUMES = 3
 """Times one body is continued after a break without a byte in between; a byte starts the count anew."""
+PARALLEL_PARTS = 2
+"""Parts from which an object is read over several connections."""
 PARTIAL = 206
 
 
@@ -78,7 +83,11 @@ def _beyond(start: int) -> StorageInvalidRequestError:
 
 
 async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
-    """The stored bytes; see `Driver.get`. One request, and one more for each resumption."""
+    """The stored bytes; see `Driver.get`.
+
+    Cost: 1 request; one for each part of an object of `PARALLEL_PARTS` parts or more; one for each
+    resumption.
+    """
     if options.end is not None and options.end <= options.start:
         return await _nothing(bucket, key, options)
     try:
@@ -93,13 +102,63 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     if content is not None and len(content) == opened.end:
         info = opened.info
         return ObjectReader(info, content, length=info.size, digest=info.digest, close=opened.response.aclose)
-    body = Body(bucket, key, options, opened)
+    body, chunks = _stream(bucket, key, options, opened)
     return ObjectReader(
         opened.info,
-        body.chunks(),
+        chunks,
         length=opened.end - opened.start,
         digest=opened.info.digest if whole else None,
         close=body.aclose,
+    )
+
+
+def _stream(
+    bucket: Bucket, key: str, options: ReadOptions, opened: Opened
+) -> tuple[Body, AsyncIterator[bytes]]:
+    """The bytes of an answer, and what to close; a long one goes on in spans over further connections."""
+    size, concurrency = bucket.config.part_size, bucket.config.max_concurrency
+    etag = opened.info.etag
+    alone = opened.end - opened.start < PARALLEL_PARTS * size or concurrency == 1
+    if alone or etag is None or opened.skip:
+        body = Body(bucket, key, options, opened)
+        return body, body.chunks()
+    (_, first_end), *rest = cut_spans(opened.start, opened.end, size)
+    patience = None if options.deadline is None else options.deadline - time.monotonic()
+
+    async def fetch(start: int, end: int) -> bytes:
+        deadline = None if patience is None else time.monotonic() + patience
+        pinned = replace(options, start=start, end=end, if_match=etag, deadline=deadline)
+        part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info))
+        try:
+            return b"".join([chunk async for chunk in part.chunks()])
+        finally:
+            await part.aclose()
+
+    body = Body(bucket, key, options, replace(opened, end=first_end))
+    return body, in_order(body.chunks(), rest, fetch, concurrency=concurrency)
+
+
+async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: ObjectInfo) -> Opened:
+    """More of the version `info` tells of.
+
+    Raises:
+        StorageIntegrityError: It was replaced meanwhile (code "REPLACED").
+    """
+    try:
+        opened = await _open(bucket, key, options)
+    except StoragePreconditionFailedError as error:
+        raise _replaced() from error
+    if (opened.info.etag, opened.info.size) != (info.etag, info.size) or opened.end != options.end:
+        await opened.response.aclose()
+        raise _replaced()
+    return opened
+
+
+def _replaced() -> StorageIntegrityError:
+    return StorageIntegrityError(
+        "the object was replaced while it was read; nothing read so far should be used",
+        code="REPLACED",
+        retryable=True,
     )
 
 
@@ -167,7 +226,7 @@ class Body:
         self._options = options
         self._opened = opened
 
-    async def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The wanted bytes, in order."""
         opened = self._opened
         at, end = opened.start, opened.end
@@ -176,10 +235,11 @@ class Body:
         while at < end:
             idle = False
             try:
-                async for chunk in _slice(opened.response.chunks(), opened.skip, end - at):
-                    at += len(chunk)
-                    resumes = 0
-                    yield chunk
+                async with aclosing(_slice(opened.response.chunks(), opened.skip, end - at)) as chunks:
+                    async for chunk in chunks:
+                        at += len(chunk)
+                        resumes = 0
+                        yield chunk
             except WireError as broken:
                 idle = broken.kind == "timeout"
             if at < end:
@@ -191,40 +251,26 @@ class Body:
 
     async def _resume(self, opened: Opened, at: int) -> Opened:
         options = replace(self._options, start=at, end=opened.end, if_match=opened.info.etag)
-        try:
-            again = await _open(self._bucket, self._key, options)
-        except StoragePreconditionFailedError as error:
-            raise StorageIntegrityError(
-                "the object was replaced while it was read; nothing read so far should be used",
-                code="REPLACED",
-                retryable=True,
-            ) from error
-        if again.info.etag != opened.info.etag or again.end != opened.end:
-            await again.response.aclose()
-            raise StorageIntegrityError(
-                "the object was replaced while it was read; nothing read so far should be used",
-                code="REPLACED",
-                retryable=True,
-            )
-        return again
+        return await _open_same(self._bucket, self._key, options, opened.info)
 
     async def aclose(self) -> None:
         """Give the connection back."""
         await self._opened.response.aclose()
 
 
-async def _slice(chunks: AsyncIterator[bytes], skip: int, count: int) -> AsyncIterator[bytes]:
-    """The `count` bytes after the first `skip`, as far as there are so many."""
-    async for chunk in chunks:
-        if skip >= len(chunk):
-            skip -= len(chunk)
-            continue
-        part = chunk[skip : skip + count] if skip or len(chunk) > count else chunk
-        skip = 0
-        count -= len(part)
-        yield part
-        if count == 0:
-            return
+async def _slice(chunks: AsyncGenerator[bytes, None], skip: int, count: int) -> AsyncGenerator[bytes, None]:
+    """The `count` bytes after the first `skip`, as far as there are so many; closes `chunks`."""
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if skip >= len(chunk):
+                skip -= len(chunk)
+                continue
+            part = chunk[skip : skip + count] if skip or len(chunk) > count else chunk
+            skip = 0
+            count -= len(part)
+            yield part
+            if count == 0:
+                return
 
 
 def _cut(done: int, length: int, *, idle: bool) -> StorageError:

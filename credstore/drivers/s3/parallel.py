@@ -1,0 +1,58 @@
+"""The spans of one object, fetched a few at a time and given in order.
+
+Rules of this file: at most `concurrency` spans are in memory or on the way; the first failure ends
+all; whoever stops reading, also by a cancel, leaves no task behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+Span = tuple[int, int]
+"""First byte, and one past the last."""
+
+
+def cut_spans(start: int, end: int, size: int) -> list[Span]:
+    """The bytes from `start` up to `end` in spans of `size`, the last one shorter."""
+    return [(at, min(at + size, end)) for at in range(start, end, size)]
+
+
+async def in_order(
+    first: AsyncGenerator[bytes, None],
+    spans: Sequence[Span],
+    fetch: Callable[[int, int], Awaitable[bytes]],
+    *,
+    concurrency: int,
+) -> AsyncIterator[bytes]:
+    """What `first` gives, then the bytes of each span.
+
+    Args:
+        first: The beginning, as it comes; closed here.
+        spans: The rest.
+        fetch: All bytes of one span.
+        concurrency: Spans at once, the one that is being given included.
+    """
+    waiting = deque(spans)
+    running: deque[asyncio.Task[bytes]] = deque()
+
+    def start_more() -> None:
+        while waiting and len(running) < concurrency - 1:
+            running.append(asyncio.ensure_future(fetch(*waiting.popleft())))
+
+    try:
+        start_more()
+        async with aclosing(first):
+            async for chunk in first:
+                yield chunk
+        while running:
+            data = await running[0]
+            running.popleft()
+            start_more()
+            yield data
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
