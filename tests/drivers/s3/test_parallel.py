@@ -143,6 +143,32 @@ async def _slowly(reader):
             await asyncio.sleep(0)
 
 
+def test_leaving_ends_what_is_on_the_way():
+    ended = []
+
+    async def fetch(start, end):
+        try:
+            await asyncio.sleep(0)
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append((start, end))
+            raise
+
+    async def first():
+        for _ in range(3):
+            await asyncio.sleep(0)
+            yield b"first"
+
+    async def main():
+        async with aclosing(in_order(first(), [(5, 6), (6, 7)], fetch, concurrency=3)) as chunks:
+            async for _ in chunks:
+                await asyncio.sleep(0)
+                break
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+    assert ended == [(5, 6), (6, 7)]
+
+
 @given(
     length=st.integers(0, 60),
     size=st.integers(1, 9),
