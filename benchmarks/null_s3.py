@@ -25,14 +25,16 @@ http {{
     client_body_buffer_size 1m;
     client_max_body_size 0;
     keepalive_requests 100000000;
-    etag off;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
         root {place}/root;
         location / {{
             dav_methods PUT DELETE;
             create_full_put_path on;
-            add_header ETag '"9e107d9d372bb6826bd81d3542a419d6"' always;
+            # S3 answers a write with an etag, WebDAV does not.
+            if ($request_method = PUT) {{
+                add_header ETag '"9e107d9d372bb6826bd81d3542a419d6"' always;
+            }}
         }}
     }}
 }}
