@@ -33,7 +33,8 @@ def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether it can be compared with a duration: a bool is none, nor is text."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -42,7 +43,7 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "tags": (_is_mapping, "a mapping of names to texts"),
     "driver_options": (_is_mapping, "a mapping from a driver's name to its options"),
     "if_absent": (lambda value: isinstance(value, bool), "True or False"),
-    "timeout": (_is_number, "a number of seconds"),
+    "timeout": (is_number, "a number of seconds"),
     "progress": (callable, "a function of two numbers"),
 }
 """What an option's value must be, where nothing else checks it; callers may be without types."""
@@ -87,6 +88,41 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
         )
 
 
+def check_count(name: str, value: int | None) -> None:
+    """Refuse what is no number of bytes or objects; None is no bound.
+
+    Raises:
+        StorageInvalidRequestError: Not a whole number, or below 0.
+    """
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(f"{name} is a whole number of 0 or more, or None; not {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        StorageInvalidRequestError: Anything else, whatever its truth.
+    """
+    if not isinstance(value, bool):
+        raise StorageInvalidRequestError(f"{name} is True or False, not {type(value).__name__}")
+
+
+def checked_etag(if_match: str | None) -> str | None:
+    """The etag without quotes, or None.
+
+    Raises:
+        StorageInvalidRequestError: Not text that can travel in a header, or none of it.
+    """
+    if if_match is None:
+        return None
+    check_header("if_match", if_match)
+    etag = if_match.strip('"')
+    if not etag:
+        raise StorageInvalidRequestError("if_match is the etag of a version; this one is empty")
+    return etag
+
+
 def check_options(options: Mapping[str, object]) -> None:
     """Refuse words that are no option, with the nearest that is, and values that are none.
 
@@ -118,8 +154,7 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
     if not metadata:
         return checked
     for raw, value in metadata.items():
-        if not _TOKEN.fullmatch(str(raw)):
-            raise StorageInvalidRequestError(f"metadata name {raw!r} is not an HTTP token (RFC 9110 §5.6.2)")
+        check_token(f"metadata name {raw!r}", raw)
         name = raw.lower()
         if is_system_name(name):
             raise StorageInvalidRequestError(f"metadata name {raw!r} belongs to credstore; choose another")
@@ -133,6 +168,16 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
             f"metadata has {size} bytes; this provider keeps at most {max_size}", code="METADATA_TOO_LARGE"
         )
     return checked
+
+
+def check_token(what: str, name: object) -> None:
+    """Refuse what cannot be the name of a header.
+
+    Raises:
+        StorageInvalidRequestError: Not a token of HTTP.
+    """
+    if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+        raise StorageInvalidRequestError(f"{what} is not an HTTP token (RFC 9110 §5.6.2)")
 
 
 def check_header(what: str, value: object) -> None:

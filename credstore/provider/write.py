@@ -33,11 +33,14 @@ from credstore.pipeline.codec import encode
 from credstore.pipeline.pipeline import CODECS, marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
 from credstore.provider.checks import (
+    check_flag,
     check_header,
     check_options,
+    checked_etag,
     checked_metadata,
     checked_tags,
     chosen_encryption,
+    is_number,
 )
 from credstore.reader import sha256
 
@@ -176,7 +179,7 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
     Raises:
         StorageInvalidRequestError: `timeout` is not more than 0.
     """
-    if not timeout > 0:
+    if not is_number(timeout) or not timeout > 0:
         raise StorageInvalidRequestError(f"timeout is a number of seconds above 0, not {timeout!r}")
     return None if size is None else time.monotonic() + timeout + size / SLOWEST
 
@@ -187,10 +190,12 @@ def precondition_of(
     """The condition of a write.
 
     Raises:
-        StorageInvalidRequestError: Both conditions at once.
+        StorageInvalidRequestError: Both conditions at once, or one that is none.
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
-    if if_absent and if_match is not None:
+    check_flag("if_absent", if_absent)
+    etag = checked_etag(if_match)
+    if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
     if if_absent:
         if not capabilities.conditional_create:
@@ -198,13 +203,12 @@ def precondition_of(
                 "this provider cannot create an object only if it is absent (if_absent); nothing was sent"
             )
         return CREATE
-    if if_match is not None:
-        check_header("if_match", if_match)
+    if etag is not None:
         if not capabilities.conditional_replace:
             raise StorageUnsupportedError(
                 "this provider cannot replace only a given version (if_match); nothing was sent"
             )
-        return Precondition("replace", if_match.strip('"'))
+        return Precondition("replace", etag)
     return OVERWRITE
 
 
@@ -213,6 +217,8 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
         if name in options:
             check_header(name, options.get(name))
     storage_class = options.get("storage_class")
+    if storage_class is not None:
+        check_header("storage_class", storage_class)
     if storage_class is not None and storage_class not in capabilities.storage_classes:
         choices = ", ".join(sorted(capabilities.storage_classes)) or "none"
         raise StorageUnsupportedError(
