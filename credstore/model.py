@@ -214,7 +214,7 @@ class StorageResult:
         size: Stored bytes.
         timestamp: When the provider answered, UTC.
         provider: Label of the provider.
-        plain_size: Bytes given, before compression.
+        plain_size: Bytes given, before compression; None for a copy of an object that does not tell.
         digest: SHA-256 of the stored bytes, or None for a copy of an object without one.
         content_type: As stored.
         compression: "gzip", "zstd" or None.
@@ -231,7 +231,7 @@ class StorageResult:
     size: int
     timestamp: datetime
     provider: str
-    plain_size: int
+    plain_size: int | None
     digest: bytes | None
     content_type: str | None = None
     compression: Codec | None = None

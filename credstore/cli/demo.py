@@ -139,9 +139,9 @@ class Demo:
                     [
                         each.key,
                         each.compression or "none",
-                        human_size(each.plain_size),
+                        human_size(each.plain_size or 0),
                         human_size(each.size),
-                        f"{each.plain_size / each.size:.1f} : 1",
+                        f"{(each.plain_size or 0) / each.size:.1f} : 1",
                     ]
                     for each in self.results
                 ],

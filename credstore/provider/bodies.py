@@ -1,18 +1,21 @@
 """What users hand in, as bodies: bytes, paths, files, iterables; and the same, encoded.
 
 Rules of this file: files are read in threads, from their current position, and never closed here
-unless opened here; a body that gives other bytes the second time is found out by the digest below.
+unless opened here. A file that changes while it is stored is refused before its last chunk is given,
+so its digest, size and bytes are of one version. A user's generator is closed when it is left early.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import inspect
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
-from dataclasses import dataclass
-from typing import IO, cast
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import IO, NamedTuple, cast
 
 from credstore.driver import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
@@ -25,14 +28,39 @@ INLINE = 48 * 1024
 """Bytes that are encoded on the event loop: 0.1 ms of gzip, 0.8 ms where zlib has to make it."""
 
 
+class Version(NamedTuple):
+    """What tells one state of a regular file from another."""
+
+    device: int
+    inode: int
+    size: int
+    changed: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Version | None:
+        """The state of a file; None of a pipe or device, and of the files of a kernel, which tell 0 bytes."""
+        if not stat.S_ISREG(found.st_mode) or not found.st_size:
+            return None
+        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class PathBody:
     """A file by its path, opened anew for every pass; a pipe or device only once."""
 
     path: str
-    length: int | None
+    version: Version | None
     data: None = None
-    replayable: bool = True
+
+    @property
+    def length(self) -> int | None:
+        """Of the file, where it has one."""
+        return self.version and self.version.size
+
+    @property
+    def replayable(self) -> bool:
+        """Whether it is a regular file."""
+        return self.version is not None
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from `offset` on."""
@@ -43,7 +71,8 @@ class PathBody:
         try:
             if offset:
                 await asyncio.to_thread(file.seek, offset)
-            while chunk := await asyncio.to_thread(file.read, CHUNK):
+            left = None if self.length is None else self.length - offset
+            async for chunk in _chunks(file, left, self.version):
                 yield chunk
         except OSError as error:
             raise _unreadable(self.path, error) from None
@@ -58,6 +87,7 @@ class FileBody:
     file: IO[bytes]
     start: int | None
     length: int | None
+    version: Version | None
     data: None = None
 
     @property
@@ -69,8 +99,9 @@ class FileBody:
         """The file's bytes from its starting position plus `offset` on."""
         if self.start is not None:
             await asyncio.to_thread(self.file.seek, self.start + offset)
-        while chunk := await asyncio.to_thread(self.file.read, CHUNK):
-            yield _as_bytes(chunk)
+        left = None if self.length is None else self.length - offset
+        async for chunk in _chunks(self.file, left, self.version):
+            yield chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,16 +116,27 @@ class IterableBody:
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:  # noqa: ARG002 - never replayed
         """The chunks; a plain iterable is advanced in a thread, for it may read a file or a socket."""
         if isinstance(self.source, AsyncIterable):
-            async for chunk in self.source:
-                yield _as_bytes(chunk)
+            try:
+                async for chunk in self.source:
+                    yield _as_bytes(chunk)
+            finally:
+                if inspect.isasyncgen(self.source):
+                    await close(self.source)
             return
         chunks = iter(self.source)
+        end = object()
 
-        def advance() -> bytes | None:
-            return next(chunks, None)
+        def advance() -> object:
+            return next(chunks, end)
 
-        while (given := await asyncio.to_thread(advance)) is not None:
-            yield _as_bytes(given)
+        try:
+            while (given := await asyncio.to_thread(advance)) is not end:
+                yield _as_bytes(given)
+        except BaseException:
+            if isinstance(chunks, Generator):
+                with suppress(ValueError):  # It still runs in its thread, for the call was cancelled.
+                    chunks.close()
+            raise
 
 
 @dataclass(slots=True)
@@ -108,8 +150,9 @@ class WatchedBody:
     """
 
     source: Body
-    failure: BaseException | None = None
+    failure: Exception | None = None
     done: int = 0
+    _passes: list[AsyncIterator[bytes]] = field(default_factory=list[AsyncIterator[bytes]])
 
     @property
     def length(self) -> int | None:
@@ -126,8 +169,18 @@ class WatchedBody:
         """As the source, and never after it failed."""
         return self.source.replayable and self.failure is None
 
-    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+    def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The source's bytes."""
+        chunks = self._read(offset)
+        self._passes.append(chunks)
+        return chunks
+
+    async def aclose(self) -> None:
+        """Close what a driver left half read; safe to call again."""
+        while self._passes:
+            await close(self._passes.pop())
+
+    async def _read(self, offset: int) -> AsyncIterator[bytes]:
         chunks = self.source.open(offset)
         self.done = offset
         try:
@@ -209,10 +262,16 @@ async def body_of(data: Storable) -> Body:
         raise StorageInvalidRequestError(
             "data is text; pass text.encode() for its bytes or pathlib.Path(text) for a file"
         )
+    if isinstance(data, Mapping):
+        raise StorageInvalidRequestError("data is a mapping; pass its bytes, as json.dumps(data).encode()")
+    if isinstance(
+        data, AsyncIterable
+    ):  # Before files: a reader or a response may have a `read` that is async.
+        return IterableBody(data)
     if hasattr(data, "read"):
         return await asyncio.to_thread(_file_body, cast("IO[bytes]", data))
-    if isinstance(data, AsyncIterable | Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        return IterableBody(cast("Iterable[bytes] | AsyncIterable[bytes]", data))
+    if isinstance(data, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        return IterableBody(data)
     raise StorageInvalidRequestError(
         "data is bytes, a path object, a binary file or an (async) iterable of bytes, not "
         f"{type(cast('object', data)).__name__}"
@@ -249,7 +308,7 @@ async def digest_of(body: Body) -> bytes:
     return digest.digest()
 
 
-async def close(chunks: AsyncIterator[bytes]) -> None:
+async def close(chunks: object) -> None:
     """Close a generator of chunks before its end."""
     aclose = getattr(chunks, "aclose", None)
     if aclose is not None:
@@ -261,9 +320,7 @@ async def _path_body(path: str) -> Body:
         found = await asyncio.to_thread(os.stat, path)
         if stat.S_ISDIR(found.st_mode):
             raise StorageInvalidRequestError(f"{path!r} is a directory; give a file")
-        if not stat.S_ISREG(found.st_mode):  # A pipe or device: its size says nothing.
-            return PathBody(path, None, replayable=False)
-        return PathBody(path, found.st_size)
+        return PathBody(path, Version.of(found))
     except OSError as error:
         raise _unreadable(path, error) from None
 
@@ -273,15 +330,58 @@ def _unreadable(path: str, error: OSError) -> StorageInvalidRequestError:
 
 
 def _file_body(file: IO[bytes]) -> Body:
-    if isinstance(file.read(0), str):
+    if inspect.iscoroutinefunction(file.read):
+        raise StorageInvalidRequestError(
+            "the file's read() is async; pass an async iterable of its chunks instead"
+        )
+    try:
+        empty: object = file.read(0)
+    except (OSError, ValueError, TypeError) as error:
+        raise StorageInvalidRequestError(f"the file cannot be read: {error}") from None
+    if isinstance(empty, str):
         raise StorageInvalidRequestError("the file is opened as text; open it with mode 'rb'")
     try:
         start = file.tell()
-        end = file.seek(0, os.SEEK_END)
+        file.seek(0, os.SEEK_END)
+        end = file.tell()
         file.seek(start)
     except (OSError, AttributeError, ValueError):  # Pipes, sockets and responses cannot seek.
-        return FileBody(file, None, None)
-    return FileBody(file, start, end - start)
+        return FileBody(file, None, None, None)
+    if end <= start:  # Empty, as files of a kernel claim to be.
+        return FileBody(file, None, None, None)
+    return FileBody(file, start, end - start, _version(file))
+
+
+def _version(file: IO[bytes]) -> Version | None:
+    try:
+        return Version.of(os.fstat(file.fileno()))
+    except (OSError, AttributeError, ValueError):  # In memory, or decoded from another file.
+        return None
+
+
+async def _chunks(file: IO[bytes], left: int | None, version: Version | None) -> AsyncIterator[bytes]:
+    """A file's bytes from its position, if they are `left` bytes of that version, where these are known."""
+
+    def advance() -> bytes:
+        chunk = _as_bytes(file.read(CHUNK))
+        if (left is not None and done + len(chunk) > left) or (
+            not chunk and ((left is not None and done < left) or (version and _version(file) != version))
+        ):
+            raise StorageInvalidRequestError(
+                "the file changed while it was stored; nothing of it is kept, store it when it is complete",
+                code="SOURCE_CHANGED",
+            )
+        return chunk
+
+    done = 0
+    held = b""  # One chunk behind, so that no whole body is given before its end has been looked at.
+    while chunk := await asyncio.to_thread(advance):
+        done += len(chunk)
+        if held:
+            yield held
+        held = chunk
+    if held:
+        yield held
 
 
 def _as_bytes(chunk: object) -> bytes:

@@ -11,8 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from credstore.driver import Driver, ObjectInfo
-from credstore.errors import StorageError, StorageIntegrityError
+from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidKeyError
 from credstore.model import BatchDeleteResult
+from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
 
 PAGE = 1000
@@ -81,10 +82,13 @@ async def delete_keys(
         keys: In any number; repeats count once.
         deadline: Makes the deadline of each request.
         label: The provider's, for the errors.
+
+    Raises:
+        StorageInvalidKeyError: A key that is no text at all.
     """
     failed: dict[str, Exception] = {}
     wanted: list[str] = []
-    for key in dict.fromkeys(keys):
+    for key in _distinct(keys):
         try:
             check_key(key, driver.capabilities.max_key_size)
         except StorageError as error:
@@ -101,6 +105,10 @@ async def delete_keys(
                 return await driver.delete_many(batch, deadline=deadline())
             except StorageError as error:
                 return {key: _for_key(error, key) for key in batch}
+            except Exception as error:  # noqa: BLE001 - the outcomes of the other requests count
+                failure = unforeseen(error, mutation=True)
+                failure.__cause__ = error
+                return {key: _for_key(failure, key) for key in batch}
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(batch)) for batch in batches]
@@ -112,10 +120,21 @@ async def delete_keys(
     return BatchDeleteResult(deleted=tuple(key for key in wanted if key not in failed), failed=failed)
 
 
+def _distinct(keys: Iterable[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for key in keys:
+        if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
+        found[key] = None
+    return list(found)
+
+
 def _for_key(error: StorageError, key: str) -> StorageError:
     facts = error.facts()
     facts["key"] = key
-    return type(error)(error.message, **facts)
+    own = type(error)(error.message, **facts)
+    own.__cause__ = error
+    return own
 
 
 def _unknown(key: str) -> StorageError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
@@ -28,7 +29,9 @@ class Lifetime:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = os.getpid()
         self._running = 0
-        self._idle: asyncio.Event | None = None
+        self._idle = asyncio.Event()
+        self._closing = asyncio.Lock()
+        self._released = False
 
     def check(self, operation: str) -> None:
         """Refuse a call that could not end well.
@@ -49,11 +52,12 @@ class Lifetime:
     def enter(self) -> None:
         """Count a call, for `close` to wait for."""
         self._running += 1
+        self._idle.clear()
 
     def leave(self) -> None:
         """End a counted call."""
         self._running -= 1
-        if self._running == 0 and self._idle is not None:
+        if self._running == 0:
             self._idle.set()
 
     def _refuse(self, code: str, why: str, operation: str) -> None:
@@ -61,21 +65,26 @@ class Lifetime:
             f"this provider {why}", code=code, provider=self.label, operation=operation
         )
 
-    async def close(self) -> bool:
-        """Refuse new calls and wait for those under way; False if it was closed already."""
-        if self.closed:
-            return False
+    async def close(self, release: Callable[[], Awaitable[None]]) -> None:
+        """Refuse new calls, wait for those under way, and release once; again if that was cut short.
+
+        Args:
+            release: Gives back what the provider holds.
+        """
         self.closed = True
-        if self._running and self._loop is asyncio.get_running_loop():
-            self._idle = asyncio.Event()
-            await self._idle.wait()
-        return True
+        async with self._closing:
+            if self._released:
+                return
+            if self._running and self._loop is asyncio.get_running_loop():
+                await self._idle.wait()
+            await release()
+            self._released = True
 
 
 class Call:
     """A context around one verb."""
 
-    __slots__ = ("_lifetime", "_start", "attributes", "awaited", "key", "mutation", "operation")
+    __slots__ = ("_lifetime", "_start", "attributes", "awaited", "key", "mutation", "operation", "users")
 
     def __init__(
         self,
@@ -103,9 +112,13 @@ class Call:
         self.mutation = mutation
         self.awaited = awaited
         self.attributes: dict[str, object] = {}
+        self.users: Exception | None = None
+        """What the user's own stream raised: it goes to the user as it is."""
 
     def explain(self, error: StorageError) -> StorageError:
-        """Fill the facts that only this call knows."""
+        """Fill the facts that only this call knows; an error of another provider's call has them."""
+        if error.operation is not None:
+            return error
         return error.at(provider=self._lifetime.label, operation=self.operation, key=self.key)
 
     def __enter__(self) -> Self:
@@ -120,26 +133,17 @@ class Call:
     ) -> None:
         if self.awaited:
             self._lifetime.leave()
+        if kind is GeneratorExit:  # A scan that its user left early; nothing failed.
+            self._observe(None)
+            return
         failure: StorageError | None = None
         if isinstance(error, StorageError):
             failure = self.explain(error)
-        elif isinstance(error, Exception):
-            failure = self._unforeseen(error)
+        elif isinstance(error, Exception) and error is not self.users:
+            failure = self.explain(unforeseen(error, mutation=self.mutation))
         self._observe(failure.code if failure else (kind.__name__ if kind else None))
         if failure is not None and failure is not error:
             raise failure from error
-
-    def _unforeseen(self, error: Exception) -> StorageError:
-        memory = isinstance(error, MemoryError)
-        return self.explain(
-            StorageError(
-                "there is not enough memory for this call"
-                if memory
-                else f"an unforeseen {type(error).__name__} ended the call; please report its traceback",
-                code="OUT_OF_MEMORY" if memory else "UNFORESEEN",
-                applied="maybe" if self.mutation else "no",
-            )
-        )
 
     def _observe(self, outcome: str | None) -> None:
         if self._lifetime.observers:
@@ -152,3 +156,20 @@ class Call:
                 error=outcome,
             )
             notify(self._lifetime.observers, event)
+
+
+def unforeseen(error: Exception, *, mutation: bool) -> StorageError:
+    """The `StorageError` for a failure nobody foresaw; its text tells the kind alone.
+
+    Args:
+        error: What was raised.
+        mutation: Whether it may have left an effect.
+    """
+    memory = isinstance(error, MemoryError)
+    return StorageError(
+        "there is not enough memory for this call"
+        if memory
+        else f"an unforeseen {type(error).__name__} ended the call; please report its traceback",
+        code="OUT_OF_MEMORY" if memory else "UNFORESEEN",
+        applied="maybe" if mutation else "no",
+    )

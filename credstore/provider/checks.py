@@ -42,7 +42,6 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "metadata": (_is_mapping, "a mapping of names to texts"),
     "tags": (_is_mapping, "a mapping of names to texts"),
     "driver_options": (_is_mapping, "a mapping from a driver's name to its options"),
-    "if_absent": (lambda value: isinstance(value, bool), "True or False"),
     "timeout": (is_number, "a number of seconds"),
     "progress": (callable, "a function of two numbers"),
 }
@@ -88,14 +87,16 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
         )
 
 
-def check_count(name: str, value: int | None) -> None:
-    """Refuse what is no number of bytes or objects; None is no bound.
+def check_count(name: str, value: object) -> None:
+    """Refuse what is no number of bytes or objects.
 
     Raises:
         StorageInvalidRequestError: Not a whole number, or below 0.
     """
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        raise StorageInvalidRequestError(f"{name} is a whole number of 0 or more, or None; not {value!r}")
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise StorageInvalidRequestError(f"{name} is a whole number, not {type(value).__name__}")
+    if value < 0:
+        raise StorageInvalidRequestError(f"{name} is 0 or more, not {value}")
 
 
 def check_flag(name: str, value: object) -> None:

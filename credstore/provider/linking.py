@@ -9,19 +9,31 @@ changed the bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import TypedDict, get_args
 from urllib.parse import quote
 
 from credstore.config.clouds import CommonConfig
 from credstore.driver import Driver, ReadOptions, SignRequest
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import CustomerKey, Method, SignedUrl
-from credstore.provider.checks import check_header
+from credstore.provider.checks import check_flag, check_header, check_token, is_number
 from credstore.provider.read import recipe_of
 from credstore.provider.write import chosen_codec
 
 LONGEST = 7 * 24 * 3600
 """Seconds; the limit of every S3-family provider (SigV4 query authentication)."""
+
+
+_METHODS: tuple[Method, ...] = get_args(Method)
+_FETCHING = frozenset({"download_name", "content_disposition", "content_type", "cache_control", "version_id"})
+_ALWAYS = frozenset({"check", "timeout"})
+_MEANT_FOR: Mapping[str, frozenset[str]] = {
+    "GET": _FETCHING | _ALWAYS,
+    "HEAD": _FETCHING | _ALWAYS,
+    "PUT": frozenset({"content_type", "headers"}) | _ALWAYS,
+    "DELETE": frozenset({"version_id"}) | _ALWAYS,
+}
+"""The options that change something, by method."""
 
 
 class LinkOptions(TypedDict, total=False):
@@ -65,11 +77,9 @@ async def make_link(
         StorageUnsupportedError: It could not work; the message says what to change.
         StorageInvalidRequestError: A wrong option or duration.
     """
-    if not 1 <= expires_in <= LONGEST:
-        raise StorageInvalidRequestError(f"expires_in is 1 to {LONGEST} seconds (7 days), not {expires_in}")
-    unknown = set(options) - LinkOptions.__optional_keys__
-    if unknown:
-        raise StorageInvalidRequestError(f"get_signed_url has no option {min(unknown)!r}")
+    if not is_number(expires_in) or not 1 <= expires_in <= LONGEST:
+        raise StorageInvalidRequestError(f"expires_in is 1 to {LONGEST} seconds (7 days), not {expires_in!r}")
+    _check_options(method, options)
     if method not in driver.capabilities.presign:
         able = ", ".join(sorted(driver.capabilities.presign))
         raise StorageUnsupportedError(
@@ -103,6 +113,20 @@ async def make_link(
         )
     )
     return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
+
+
+def _check_options(method: str, options: LinkOptions) -> None:
+    if method not in _METHODS:
+        raise StorageInvalidRequestError(f"method is one of {', '.join(_METHODS)}, not {method!r}")
+    unknown = set(options) - LinkOptions.__optional_keys__
+    if unknown:
+        raise StorageInvalidRequestError(f"get_signed_url has no option {min(unknown)!r}")
+    without = set(options) - _MEANT_FOR[method]
+    if without:
+        raise StorageInvalidRequestError(f"{min(without)} changes nothing about a {method} link")
+    check_flag("check", options.get("check", True))
+    if options.get("version_id") is not None:
+        check_header("version_id", options.get("version_id"))
 
 
 def disposition(name: str) -> str:
@@ -147,9 +171,15 @@ def _needs_key() -> StorageUnsupportedError:
 
 
 def _put_headers(options: LinkOptions) -> dict[str, str]:
-    headers = {name.lower(): value for name, value in options.get("headers", {}).items()}
+    given = options.get("headers", {})
+    if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(
+            f"headers is a mapping of names to texts, not {type(given).__name__}"
+        )
+    named = dict(given)
     if "content_type" in options:
-        headers["content-type"] = options["content_type"]
-    for name, value in headers.items():
+        named["content-type"] = options["content_type"]
+    for name, value in named.items():
+        check_token(f"header name {name!r}", name)
         check_header(f"header {name!r}", value)
-    return headers
+    return {name.lower(): value for name, value in named.items()}

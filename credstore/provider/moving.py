@@ -14,16 +14,17 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.model import StorageResult
-from credstore.provider.read import recipe_of
+from credstore.provider.read import compression_of
 
 
 async def copied(driver: Driver, request: CopyRequest) -> StorageResult:
-    """Copy and report; onto itself nothing is done.
+    """Copy and report; onto itself only another encryption is a reason to do anything.
 
     Raises:
         StorageError: As `Driver.copy`.
     """
-    if request.destination == request.source.key:
+    same = request.encryption in {None, request.source_customer_key}
+    if same and request.destination == request.source.key:
         return _result(driver, request.source, _as_it_is(request.source))
     return _result(driver, request.source, await driver.copy(request))
 
@@ -107,7 +108,7 @@ def _as_it_is(info: ObjectInfo) -> PutResult:
 
 
 def _result(driver: Driver, source: ObjectInfo, result: PutResult) -> StorageResult:
-    found = recipe_of(source)
+    codec, plain_size = compression_of(source)
     served_by = result.served_by or driver.name
     return StorageResult(
         key=result.key,
@@ -117,10 +118,10 @@ def _result(driver: Driver, source: ObjectInfo, result: PutResult) -> StorageRes
         size=result.size,
         timestamp=datetime.now(UTC),
         provider=driver.name,
-        plain_size=found.plain_size if found.plain_size is not None else result.size,
+        plain_size=plain_size,
         digest=result.digest,
-        content_type=found.content_type,
-        compression=found.codec,
+        content_type=source.headers.content_type if source.headers else None,
+        compression=codec,
         encryption=result.encryption,
         served_by=served_by,
         degraded=result.degraded,

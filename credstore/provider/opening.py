@@ -7,10 +7,10 @@ from dataclasses import replace
 from types import TracebackType
 
 from credstore.driver import Driver, ReadOptions, StoredReader
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import StorageError, StorageInvalidRequestError
 from credstore.model import StorageItem
 from credstore.provider.call import Call
-from credstore.provider.checks import check_key
+from credstore.provider.checks import check_count, check_key
 from credstore.provider.read import decoded_reader, item_of, raw_recipe, recipe_of
 from credstore.reader import ObjectReader
 
@@ -47,17 +47,27 @@ class Opening:
         """
         with self._call:
             check_key(self._key, self._driver.capabilities.max_key_size)
-            if self._start < 0 or (self._end is not None and self._end < self._start):
-                raise StorageInvalidRequestError(
-                    f"a range is 0 <= start <= end, not {self._start} to {self._end}", code="INVALID_RANGE"
-                )
+            self._check_range()
             self._reader = await self._open()
             return self._reader
+
+    def _check_range(self) -> None:
+        try:
+            check_count("start", self._start)
+            if self._end is not None:
+                check_count("end", self._end)
+        except StorageInvalidRequestError as error:
+            error.code = "INVALID_RANGE"
+            raise
+        if self._end is not None and self._end < self._start:
+            raise StorageInvalidRequestError(
+                f"a range is 0 <= start <= end, not {self._start} to {self._end}", code="INVALID_RANGE"
+            )
 
     async def _open(self) -> ObjectReader[StorageItem]:
         options = self._options()
         if self._start == 0 and self._end is None:
-            return self._plain(await self._driver.get(self._key, options))
+            return await self._plain(await self._driver.get(self._key, options))
         info = await self._driver.head(self._key, options)
         found = recipe_of(info) if self._decode else raw_recipe(info)
         if found.plain_size is not None and self._start >= found.plain_size > 0:
@@ -69,10 +79,14 @@ class Opening:
         pinned = replace(options, if_match=info.etag)
         if found.codec is None:
             pinned = replace(pinned, start=self._start, end=self._end)
-        return self._plain(await self._driver.get(self._key, pinned))
+        return await self._plain(await self._driver.get(self._key, pinned))
 
-    def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
-        found = recipe_of(stored.info) if self._decode else raw_recipe(stored.info)
+    async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
+        try:
+            found = recipe_of(stored.info) if self._decode else raw_recipe(stored.info)
+        except StorageError:
+            await stored.aclose()
+            raise
         item = item_of(stored.info, self._driver.name, found)
         return decoded_reader(stored, found, item, (self._start, self._end), self._call.explain)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -20,6 +21,7 @@ from credstore.driver import (
     VerifiesLinks,
 )
 from credstore.errors import (
+    StorageAlreadyExistsError,
     StorageError,
     StorageInvalidRequestError,
     StorageNotFoundError,
@@ -43,7 +45,14 @@ from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody, body_of
 from credstore.provider.bulk import delete_keys, scan_infos
 from credstore.provider.call import Call, Lifetime
-from credstore.provider.checks import check_key, check_prefix, chosen_encryption, customer_key
+from credstore.provider.checks import (
+    check_count,
+    check_key,
+    check_prefix,
+    checked_etag,
+    chosen_encryption,
+    customer_key,
+)
 from credstore.provider.linking import LinkOptions, make_link
 from credstore.provider.moving import copied, move_object
 from credstore.provider.opening import Opening
@@ -123,19 +132,21 @@ class StorageProvider:
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
-        watched: WatchedBody | None = None
-        try:
-            with self._call("store", key, mutation=True) as call:
-                check_key(key, self.capabilities.max_key_size)
-                watched = WatchedBody(await body_of(data))
-                write = await plan_write(key, watched, options, self.config, self.capabilities)
-                result = finish_write(write, await self._driver.put(write.request), self._driver.name)
-                call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
-                return result
-        except StorageError:
-            if watched is not None and watched.failure is not None:
-                raise watched.failure from None
-            raise
+        with self._call("store", key, mutation=True) as call:
+            check_key(key, self.capabilities.max_key_size)
+            async with aclosing(WatchedBody(await body_of(data))) as watched:
+                try:
+                    write = await plan_write(key, watched, options, self.config, self.capabilities)
+                    result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+                except Exception:
+                    if watched.failure is None:
+                        raise
+                else:
+                    call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
+                    return result
+            # Outside of the handler, so that the user's error keeps its own cause and context.
+            call.users = watched.failure
+            raise watched.failure
 
     async def retrieve(
         self,
@@ -168,6 +179,8 @@ class StorageProvider:
         """
         with self._call("retrieve", key) as call:
             check_key(key, self.capabilities.max_key_size)
+            if max_size is not None:
+                check_count("max_size", max_size)
             try:
                 reader = await self._driver.get(key, self._reading(encryption, version_id, timeout))
             except StorageNotFoundError as error:
@@ -240,6 +253,7 @@ class StorageProvider:
             timeout: Seconds, in place of the configured.
 
         Raises:
+            StorageCodecError: It is there, made with a codec this version does not know.
             StorageNotFoundError: There is no such bucket, root or version.
             StorageError: Anything else.
 
@@ -288,11 +302,12 @@ class StorageProvider:
         """
         with self._call("delete", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
-            if if_match is not None and not self.capabilities.conditional_delete:
+            etag = checked_etag(if_match)
+            if etag is not None and not self.capabilities.conditional_delete:
                 raise StorageUnsupportedError("this provider cannot delete only a given version (if_match)")
             outcome = await self._driver.delete(
                 key,
-                if_match=None if if_match is None else if_match.strip('"'),
+                if_match=etag,
                 version_id=version_id,
                 deadline=self._deadline(timeout),
             )
@@ -308,14 +323,17 @@ class StorageProvider:
             `deleted` and `failed`; nothing is raised for a single key.
 
         Raises:
-            StorageInvalidRequestError: One text in place of keys; or the provider is closed or used on
-                another loop.
+            StorageInvalidRequestError: Something else in place of keys; or the provider is closed or
+                used on another loop.
+            StorageInvalidKeyError: One of them is no text; nothing was sent.
 
         Cost: 1 request per `capabilities.max_delete_batch` keys.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            if isinstance(keys, str):
-                raise StorageInvalidRequestError("batch_delete takes a list of keys; this is one text")
+            if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+                raise StorageInvalidRequestError(
+                    f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
+                )
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
@@ -344,8 +362,8 @@ class StorageProvider:
         """
         with Call(self._lifetime, "list", None, awaited=False):
             check_prefix(prefix, self.capabilities.max_key_size)
-            if max_keys is not None and max_keys < 0:
-                raise StorageInvalidRequestError(f"max_keys is 0 or more, not {max_keys}")
+            if max_keys is not None:
+                check_count("max_keys", max_keys)
             async for info in scan_infos(self._driver, prefix, max_keys, self._deadline):
                 yield item_of(info, self._driver.name)
                 self._lifetime.check("list")
@@ -415,7 +433,7 @@ class StorageProvider:
         """Copy an object inside the store, at any size, without its bytes passing through here.
 
         Content headers, metadata, tags, storage class and encryption are kept, and the copy is of
-        the version that is there now. A copy onto itself changes nothing.
+        the version that is there now. A copy onto itself changes nothing but the encryption, if asked.
 
         Args:
             source: Key of the object.
@@ -513,7 +531,10 @@ class StorageProvider:
         Raises:
             StorageInvalidKeyError: The key cannot name an object.
         """
-        check_key(key, self.capabilities.max_key_size)
+        try:
+            check_key(key, self.capabilities.max_key_size)
+        except StorageError as error:
+            raise error.at(provider=self._driver.name, operation="get_url", key=None) from None
         return self._public_url(key)
 
     def verify_link(self, method: str, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
@@ -531,18 +552,18 @@ class StorageProvider:
             StorageAccessDeniedError: Wrong, changed or expired; one text for all.
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
-        if not isinstance(self._driver, VerifiesLinks):
-            raise StorageUnsupportedError(
-                f"links of {self._driver.name} are checked by the provider, not here",
-                provider=self._driver.name,
-                operation="verify_link",
-            )
-        return self._driver.verify_link(method, path, query, time.time())
+        try:
+            if not isinstance(self._driver, VerifiesLinks):
+                raise StorageUnsupportedError(
+                    f"links of {self._driver.name} are checked by the provider, not here"
+                )
+            return self._driver.verify_link(method, path, query, time.time())
+        except StorageError as error:
+            raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
     async def aclose(self) -> None:
-        """Wait for the calls under way, then release everything; safe to call again."""
-        if await self._lifetime.close():
-            await self._driver.aclose()
+        """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
+        await self._lifetime.close(self._driver.aclose)
 
     async def __aenter__(self) -> Self:
         return self
@@ -597,6 +618,8 @@ class StorageProvider:
         chosen = None if encryption is None else chosen_encryption(encryption, None, capabilities)
         reading = self._reading(source_encryption, None, timeout)
         info = await self._driver.head(source, reading)
+        if if_absent and source == destination:
+            raise StorageAlreadyExistsError("source and destination are one key, and it is there")
         if chosen is None and reading.customer_key is not None:
             chosen = reading.customer_key
         return CopyRequest(

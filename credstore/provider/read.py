@@ -11,14 +11,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from credstore.driver import ContentHeaders, ObjectInfo, StoredReader
-from credstore.errors import StorageError, StorageInvalidRequestError
-from credstore.model import NOTHING, StorageItem
+from credstore.errors import StorageCodecError, StorageError, StorageInvalidRequestError
+from credstore.model import NOTHING, Codec, StorageItem
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
 from credstore.reader import ObjectReader
 
 INLINE_STORED = 16 * 1024
 INLINE_PLAIN = 256 * 1024
 """Stored and plain bytes up to which decoding stays on the event loop (under half a millisecond)."""
+OVERHEAD = 64 * 1024
+"""Bytes by which, with a sixteenth, what does not compress may be larger stored than plain."""
 PIECES = 1024 * 1024
 """Plain bytes collected in one visit to a thread."""
 _NO_HEADERS = ContentHeaders()
@@ -38,6 +40,15 @@ def recipe_of(info: ObjectInfo) -> Recipe:
         stored_size=info.size,
         foreign=info.write_id is None,
     )
+
+
+def compression_of(info: ObjectInfo) -> tuple[Codec | None, int | None]:
+    """The object's codec and plain size, each None where it is not known: enough to speak of a copy."""
+    try:
+        found = recipe_of(info)
+    except StorageCodecError:
+        return None, None
+    return found.codec, found.plain_size
 
 
 def raw_recipe(info: ObjectInfo) -> Recipe:
@@ -92,7 +103,7 @@ async def read_all(reader: StoredReader, found: Recipe, max_size: int) -> bytes:
                 "at once; stream it with open() or raise max_size",
                 code="TOO_LARGE",
             )
-        stored = await reader.read(max_size)
+        stored = await reader.read(max_size if found.codec is None else max_size + max_size // 16 + OVERHEAD)
     if found.codec is None:
         return stored
     small = len(stored) <= INLINE_STORED and (found.plain_size or INLINE_PLAIN + 1) <= INLINE_PLAIN
@@ -138,6 +149,10 @@ async def _decoded(
             if end is not None and position >= end:
                 return
     decoding.finish()
+    if 0 < position <= start:
+        raise StorageInvalidRequestError(
+            f"the range starts at byte {start} of an object of {position}", code="INVALID_RANGE"
+        )
 
 
 def _collect(pieces: Iterator[bytes]) -> bytes:

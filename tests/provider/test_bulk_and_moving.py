@@ -1,10 +1,16 @@
 """Listing, totals, batches, copy and move: exact or an error, and never both copies lost."""
 
+import asyncio
 from contextlib import suppress
 
 import pytest
 
 from credstore import (
+    KmsKey,
+    S3Config,
+    S3StorageProvider,
+    Secret,
+    StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
@@ -12,7 +18,8 @@ from credstore import (
     StorageNotFoundError,
     StorageUnavailableError,
 )
-from credstore.driver import DeleteOutcome, Page
+from credstore.driver import DeleteOutcome, ObjectInfo, Page
+from credstore.drivers.memory import MemoryObject
 from tests.provider.support import Spy, over, run
 
 
@@ -249,3 +256,92 @@ def test_a_copy_that_is_not_there_keeps_the_source(lie):
         assert await provider.retrieve("from") == b"precious"
 
     run(main, Lying())
+
+
+def test_a_driver_that_breaks_fails_its_own_batch_alone():
+    class Broken(Spy):
+        async def delete_many(self, keys, *, deadline=None):
+            if "k/01500" in keys:
+                raise KeyError("secret detail of below")
+            return await super().delete_many(keys, deadline=deadline)
+
+    keys = [f"k/{number:05d}" for number in range(2500)]
+
+    async def main(provider):
+        result = await provider.batch_delete(key for key in keys)
+        assert list(result.deleted) == [*keys[:1000], *keys[2000:]]
+        assert list(result.failed) == keys[1000:2000]
+        error = result.failed["k/01500"]
+        assert (error.code, error.applied, error.key) == ("UNFORESEEN", "maybe", "k/01500")
+        assert "secret" not in str(error)
+
+    run(main, Broken())
+
+
+@pytest.mark.parametrize("keys", [b"abc", 7, None, ["a", 7], ["a", ["b"]], ["a", b"b"]])
+def test_what_is_no_list_of_keys_is_refused_before_anything_is_sent(keys):
+    driver = Spy()
+
+    async def main(provider):
+        await provider.store("a", b"1")
+        with pytest.raises(StorageInvalidRequestError):
+            await provider.batch_delete(keys)
+        assert await provider.exists("a")
+
+    run(main, driver)
+    assert "delete_many" not in driver.calls
+
+
+@pytest.mark.parametrize("verb", ["copy", "move"])
+def test_a_destination_that_is_the_source_is_there(verb):
+    async def main(provider):
+        await provider.store("key", b"precious")
+        with pytest.raises(StorageAlreadyExistsError) as caught:
+            await getattr(provider, verb)("key", "key", if_absent=True)
+        assert caught.value.applied == "no"
+        with pytest.raises(StorageNotFoundError):
+            await getattr(provider, verb)("absent", "absent", if_absent=True)
+        assert await provider.retrieve("key") == b"precious"
+
+    run(main)
+
+
+def test_a_copy_tells_what_it_knows_and_no_more():
+    driver = Spy()
+    info = ObjectInfo(key="key", size=1, etag="e", system={"x-compression": "brotli"})
+    driver.objects.put(MemoryObject(b"?", info))
+
+    async def main(provider):
+        copied = await provider.copy("key", "copy")
+        assert (copied.size, copied.compression, copied.plain_size) == (1, None, None)
+        moved = await provider.move("key", "moved")
+        assert moved.plain_size is None
+        assert await provider.retrieve("moved", decode=False) == b"?"
+        assert not await provider.exists("key")
+        given = await provider.store("stream", [bytes(9_000_000)], compress="zstd")
+        copied = await provider.copy("stream", "streamed")
+        assert (given.plain_size, copied.plain_size, copied.compression) == (9_000_000, None, "zstd")
+        assert copied.content_type == given.content_type == "application/zstd"
+
+    run(main, driver)
+
+
+def test_a_copy_onto_itself_changes_the_encryption_alone(s3_server):
+    config = S3Config(
+        bucket=s3_server.bucket,
+        endpoint=s3_server.url,
+        addressing="path",
+        access_key_id="AKIDEXAMPLE",
+        secret_access_key=Secret("canary-secret"),
+    )
+
+    async def main():
+        async with S3StorageProvider(config) as provider:
+            given = await provider.store("key", b"precious", metadata={"a": "b"}, compress="gzip")
+            assert (await provider.copy("key", "key")).etag == given.etag
+            assert (await provider.copy("key", "key", encryption=KmsKey("key-id"))).encryption == "aws:kms"
+            item = await provider.get_metadata("key")
+            assert (item.encryption, item.metadata, item.digest) == ("aws:kms", {"a": "b"}, given.digest)
+            assert await provider.retrieve("key") == b"precious"
+
+    asyncio.run(main())

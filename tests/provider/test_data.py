@@ -168,6 +168,7 @@ def test_a_cancelled_store_leaves_nothing():
             with pytest.raises(asyncio.CancelledError):
                 await task
             assert await provider.retrieve("key") is None
+            assert closed == [True]
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())

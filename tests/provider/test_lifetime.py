@@ -185,3 +185,89 @@ def test_the_provider_shows_no_secret():
     provider = over(Spy())
     assert repr(provider) == "<StorageProvider memory (open)>"
     assert not isinstance(provider.get_url("a b"), SignedUrl)
+
+
+def test_a_close_cut_short_is_finished_by_the_next():
+    class Slow(Spy):
+        def __init__(self):
+            super().__init__()
+            self.started, self.go_on, self.closed = asyncio.Event(), asyncio.Event(), 0
+
+        async def put(self, request):
+            self.started.set()
+            await self.go_on.wait()
+            return await super().put(request)
+
+        async def aclose(self):
+            self.closed += 1
+
+    async def main():
+        driver = Slow()
+        provider = over(driver)
+        storing = asyncio.create_task(provider.store("key", b"1"))
+        await driver.started.wait()
+        closing = asyncio.create_task(provider.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        assert driver.closed == 0
+        both = [asyncio.create_task(provider.aclose()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in both)
+        driver.go_on.set()
+        await asyncio.gather(storing, *both)
+        assert driver.closed == 1
+
+    asyncio.run(main())
+
+
+def test_a_release_that_fails_is_tried_again():
+    class Failing(Spy):
+        left = 1
+
+        async def aclose(self):
+            if self.left:
+                self.left -= 1
+                raise StorageUnavailableError("not now")
+            await super().aclose()
+
+    async def main():
+        driver = Failing()
+        provider = over(driver)
+        with pytest.raises(StorageUnavailableError):
+            await provider.aclose()
+        await provider.aclose()
+        assert driver._closed
+
+    asyncio.run(main())
+
+
+def test_leaving_a_scan_early_is_no_failure():
+    events = []
+
+    async def main(provider):
+        for key in ("a", "b"):
+            await provider.store(key, b"1")
+        scan = provider.scan()
+        async for item in scan:
+            assert item.key == "a"
+            break
+        await scan.aclose()
+
+    run(main, observers=[events.append])
+    assert [(event.name, event.error) for event in events][-1] == ("credstore.list", None)
+
+
+def test_an_observer_that_raises_changes_nothing(caplog):
+    def broken(event):
+        raise RuntimeError("broken")
+
+    async def main(provider):
+        await provider.store("key", b"1")
+        assert await provider.retrieve("key") == b"1"
+        with pytest.raises(StorageInvalidRequestError):
+            await provider.store("", b"1")
+
+    run(main, observers=[broken])
+    assert "an observer raised" in caplog.text

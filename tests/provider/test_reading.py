@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import os
 from dataclasses import replace
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from credstore import (
     MemoryConfig,
     StorageCodecError,
+    StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
@@ -223,5 +225,98 @@ def test_a_stranger_without_headers_is_read():
         assert await provider.retrieve("k") == b"1"
         item = await provider.get_metadata("k")
         assert (item.content_type, item.compression, item.digest) == (None, None, None)
+
+    run(main, driver)
+
+
+def test_a_reader_that_cannot_be_decoded_is_given_back():
+    readers = []
+
+    class Kept(Spy):
+        async def get(self, key, options):
+            readers.append(await super().get(key, options))
+            return readers[-1]
+
+    driver = Kept()
+    stored(driver, "unknown", b"?", system={"x-compression": "brotli"})
+
+    async def main(provider):
+        with pytest.raises(StorageCodecError):
+            async with provider.open("unknown"):
+                pass
+        with pytest.raises(StorageCodecError):
+            await provider.retrieve("unknown")
+        with pytest.raises(StorageCodecError):
+            await provider.get_metadata("unknown")
+        assert await provider.exists("unknown")
+        async with provider.open("unknown", decode=False) as reader:
+            assert await reader.read() == b"?"
+
+    run(main, driver)
+    assert len(readers) == 3
+    assert all(reader._closed for reader in readers)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "zstd"])
+@pytest.mark.parametrize("size", [0, 1, 200, 2_000_000])
+def test_what_does_not_compress_may_be_retrieved_up_to_its_own_size(codec, size):
+    data = os.urandom(size)
+
+    async def main(provider):
+        result = await provider.store("key", data, compress=codec)
+        assert result.size > size
+        assert await provider.retrieve("key", max_size=size) == data
+        if size:
+            with pytest.raises(StorageError) as caught:
+                await provider.retrieve("key", max_size=size - 1)
+            assert caught.value.code == "TOO_LARGE"
+
+    run(main)
+
+
+def test_a_range_beyond_the_end_is_an_error_where_the_end_was_not_known():
+    driver = Spy()
+    stored(driver, "stranger", gzip.compress(PLAIN), encoding="gzip")
+
+    async def main(provider):
+        for start in (len(PLAIN), len(PLAIN) + 5):
+            with pytest.raises(StorageInvalidRequestError) as caught:
+                async with provider.open("stranger", start=start) as reader:
+                    await reader.read()
+            assert (caught.value.code, caught.value.operation) == ("INVALID_RANGE", "open")
+        async with provider.open("stranger", start=len(PLAIN) - 1) as reader:
+            assert await reader.read() == PLAIN[-1:]
+
+    run(main, driver)
+
+
+@pytest.mark.parametrize("codec", [False, "gzip", "zstd"])
+def test_a_head_that_lies_about_the_size_gives_no_wrong_bytes(codec):
+    class Lying(Spy):
+        lie = 0
+
+        async def head(self, key, options):
+            info = await super().head(key, options)
+            return replace(info, size=info.size + self.lie)
+
+        async def get(self, key, options):
+            reader = await super().get(key, options)
+            reader.info = replace(reader.info, size=reader.info.size + self.lie)
+            return reader
+
+    driver = Lying()
+
+    async def main(provider):
+        await provider.store("key", PLAIN[:5000], compress=codec)
+        for driver.lie in (-1, 1, 1000):
+            try:
+                assert await provider.retrieve("key") == PLAIN[:5000]
+            except StorageIntegrityError:
+                pass
+            try:
+                async with provider.open("key", start=10, end=20) as reader:
+                    assert await reader.read() == PLAIN[10:20]
+            except StorageIntegrityError:
+                pass
 
     run(main, driver)
