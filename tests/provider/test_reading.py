@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import os
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -309,14 +310,10 @@ def test_a_head_that_lies_about_the_size_gives_no_wrong_bytes(codec):
     async def main(provider):
         await provider.store("key", PLAIN[:5000], compress=codec)
         for driver.lie in (-1, 1, 1000):
-            try:
+            with suppress(StorageIntegrityError):
                 assert await provider.retrieve("key") == PLAIN[:5000]
-            except StorageIntegrityError:
-                pass
-            try:
+            with suppress(StorageIntegrityError):
                 async with provider.open("key", start=10, end=20) as reader:
                     assert await reader.read() == PLAIN[10:20]
-            except StorageIntegrityError:
-                pass
 
     run(main, driver)
