@@ -15,7 +15,7 @@ import stat
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple, cast
+from typing import IO, NamedTuple, NoReturn, cast
 
 from credstore.driver import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
@@ -152,6 +152,7 @@ class WatchedBody:
     source: Body
     failure: Exception | None = None
     done: int = 0
+    _chain: tuple[BaseException | None, BaseException | None, bool] = (None, None, False)
     _passes: list[AsyncIterator[bytes]] = field(default_factory=list[AsyncIterator[bytes]])
 
     @property
@@ -175,6 +176,16 @@ class WatchedBody:
         self._passes.append(chunks)
         return chunks
 
+    def reraise(self) -> NoReturn:
+        """Raise the failure as the user's stream did, with the causes it had, whoever caught it since."""
+        if self.failure is None:
+            message = "the stream did not fail"
+            raise RuntimeError(message)
+        cause, context, suppressed = self._chain
+        self.failure.__cause__, self.failure.__context__ = cause, context
+        self.failure.__suppress_context__ = suppressed
+        raise self.failure
+
     async def aclose(self) -> None:
         """Close what a driver left half read; safe to call again."""
         while self._passes:
@@ -189,6 +200,7 @@ class WatchedBody:
                 yield chunk
         except Exception as error:
             self.failure = error
+            self._chain = (error.__cause__, error.__context__, error.__suppress_context__)
             raise
         finally:
             await close(chunks)

@@ -144,9 +144,8 @@ class StorageProvider:
                 else:
                     call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
                     return result
-            # Outside of the handler, so that the user's error keeps its own cause and context.
             call.users = watched.failure
-            raise watched.failure
+            watched.reraise()  # Outside of the handler, which would become its context.
 
     async def retrieve(
         self,
