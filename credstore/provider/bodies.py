@@ -15,7 +15,7 @@ import stat
 from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple, NoReturn, cast
+from typing import IO, NamedTuple, cast
 
 from credstore.driver import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
@@ -176,15 +176,15 @@ class WatchedBody:
         self._passes.append(chunks)
         return chunks
 
-    def reraise(self) -> NoReturn:
-        """Raise the failure as the user's stream did, with the causes it had, whoever caught it since."""
+    def restored(self) -> Exception:
+        """The failure as the user's stream raised it, with the causes it had, whoever caught it since."""
         if self.failure is None:
             message = "the stream did not fail"
             raise RuntimeError(message)
         cause, context, suppressed = self._chain
         self.failure.__cause__, self.failure.__context__ = cause, context
         self.failure.__suppress_context__ = suppressed
-        raise self.failure
+        return self.failure
 
     async def aclose(self) -> None:
         """Close what a driver left half read; safe to call again."""

@@ -145,7 +145,7 @@ class StorageProvider:
                     call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
                     return result
             call.users = watched.failure
-            watched.reraise()  # Outside of the handler, which would become its context.
+            raise watched.restored()  # Outside of the handler, which would become its context.
 
     async def retrieve(
         self,
