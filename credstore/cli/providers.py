@@ -75,7 +75,7 @@ def _fields(kind: Kind) -> Sequence[str]:
 
 
 def _capabilities(word: str, kind: Kind) -> Capabilities:
-    # Here, since they load every driver and aiohttp, which `--help` does without.
+    # Here, since they load every driver and the wire, which `--help` does without.
     from credstore.config.mapping import from_mapping
     from credstore.provider.presets import build_driver
 

@@ -70,7 +70,7 @@ def open_store(invocation: Invocation) -> StorageProvider:
     Raises:
         StorageConfigurationError: No store is named, or its settings are wrong.
     """
-    # Here, since these load every driver and aiohttp, which `--help` does without.
+    # Here, since these load every driver and the wire, which `--help` does without.
     from credstore.config.environ import from_env
     from credstore.config.url import from_url
     from credstore.factory import StorageFactory

@@ -25,7 +25,8 @@ from credstore.model import NOTHING
 from credstore.reader import sha256
 from credstore.wire.aws.credentials import Credentials, CredentialSource
 from credstore.wire.aws.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, encode_query, sign_headers
-from credstore.wire.http import HttpClient, HttpRequest, HttpResponse, StreamBody, WireError, WireKind
+from credstore.wire.connection import HttpResponse, WireError, WireKind
+from credstore.wire.http import HttpClient, HttpRequest, StreamBody
 from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
 
 _SUCCESSES = range(200, 300)

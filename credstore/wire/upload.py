@@ -1,92 +1,69 @@
 """A request's body on its way out: in pieces, bounded in time, closed whatever happens.
 
-Rules of this file: aiohttp bounds the time an answer may take but not the time a peer may take to
-accept a body (N08), so each piece gets its own; the time the source takes to make a chunk is the
-caller's and is not counted.
+Rules of this file: each piece must leave within the idle time (N08); the time the source takes to
+make a chunk is the caller's and is not counted. A source that gives more or less than it announced
+never leaves a request that looks whole.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Self
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from credstore.errors import StorageInvalidRequestError
+from credstore.wire.connection import Connection, HttpResponse
 
 _PIECE = 128 * 1024
 """Bytes that must leave within the idle time; more than a socket's buffers hold, so that waiting for
 them is waiting for the peer."""
 
 
-class Upload:
-    """What aiohttp iterates over to send one body.
+async def send_body(
+    connection: Connection,
+    answer: HttpResponse,
+    source: AsyncIterator[bytes],
+    *,
+    length: int | None,
+    idle: float,
+) -> None:
+    """Send a body, and end the answer with what went wrong; closes the source if it can be closed.
 
-    Attributes:
-        error: What the source raised, if that is why the body ended.
+    Args:
+        connection: That the head went over.
+        answer: Told of a failure: a `WireError`, or whatever the source raised.
+        source: The body.
+        length: Bytes in all, or None for chunked framing.
+        idle: Seconds that a piece may take.
     """
-
-    def __init__(
-        self,
-        start: Callable[[], AsyncIterator[bytes]],
-        *,
-        limit: asyncio.Timeout,
-        idle: float,
-    ) -> None:
-        """Open nothing yet.
-
-        Args:
-            start: Opens the source.
-            limit: Ends the request; moved forward while a piece waits to leave.
-            idle: Seconds one piece may take.
-        """
-        self.error: Exception | None = None
-        self._start = start
-        self._source: AsyncIterator[bytes] | None = None
-        self._rest = memoryview(b"")
-        self._limit: asyncio.Timeout | None = limit
-        self._deadline = limit.when()
-        self._idle = idle
-        self._pulling = asyncio.Lock()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> memoryview:
-        self._bound(None)
-        async with self._pulling:
-            try:
-                while not self._rest:
-                    self._rest = memoryview(await anext(self._opened()))
-            except Exception as error:
-                if not isinstance(error, StopAsyncIteration):
-                    self.error = error
-                raise
-            piece, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
-        self._bound(asyncio.get_running_loop().time() + self._idle)
-        return piece
-
-    def _opened(self) -> AsyncIterator[bytes]:
-        if self._source is None:
-            self._source = self._start()
-        return self._source
-
-    def _bound(self, when: float | None) -> None:
-        if self._limit is None:
-            return
-        instants = [each for each in (when, self._deadline) if each is not None]
-        self._limit.reschedule(min(instants, default=None))
-
-    def answered(self) -> None:
-        """The answer has begun: leave the limit alone from now on."""
-        self._limit = None
-
-    async def aclose(self) -> None:
-        """Close the source; whoever pulls on it must have been stopped. Safe to call again."""
-        self._limit = None
-        source, self._source = self._source, None
-        if isinstance(source, AsyncGenerator):
-            async with self._pulling:
-                await source.aclose()
+    try:
+        async with AsyncExitStack() as stack:
+            close = getattr(source, "aclose", None)
+            if close is not None:
+                stack.push_async_callback(close)
+            await _send(connection, source, length, idle)
+    except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+        answer.fail(error)
+    else:
+        connection.sent_all()
+        answer.wake()
 
 
-async def one_chunk(data: bytes) -> AsyncGenerator[bytes, None]:
-    """A source of bytes that are in memory."""
-    yield data
+async def _send(
+    connection: Connection, source: AsyncIterator[bytes], length: int | None, idle: float
+) -> None:
+    done = 0
+    async for chunk in source:
+        done += len(chunk)
+        if length is not None and done > length:
+            break
+        rest = memoryview(chunk)
+        while rest:
+            piece, rest = rest[:_PIECE], rest[_PIECE:]
+            framed = b"".join((b"%x\r\n" % len(piece), piece, b"\r\n")) if length is None else piece
+            await connection.send(framed, idle)
+    if length is None:
+        await connection.send(b"0\r\n\r\n", idle)
+    elif done != length:
+        raise StorageInvalidRequestError(
+            f"the body gave other than the {length} bytes it announced", code="BODY_LENGTH"
+        )

@@ -29,7 +29,7 @@ def test_importing_credstore_loads_nothing_of_others():
 
 def test_a_local_store_needs_no_http_client_and_no_aws():
     code = "import credstore\ncredstore.LocalStorageProvider(credstore.LocalConfig(path='x'))"
-    assert not loaded(code) & {"aiohttp", "botocore", "aiobotocore", "boto3"}
+    assert not loaded(code) & {"aiohttp", "httptools", "botocore", "aiobotocore", "boto3"}
 
 
 def test_explicit_keys_need_no_aws_library():

@@ -118,7 +118,7 @@ def test_a_reader_that_was_never_there(cli: CommandLine) -> None:
 def test_help_loads_neither_drivers_nor_a_client() -> None:
     program = (
         "import sys; from credstore.__main__ import main; sys.argv = ['credstore', '--help']; main();"
-        "sys.exit(' '.join(m for m in ('aiohttp', 'rich', 'zstandard', 'asyncio') if m in sys.modules) or 0)"
+        "sys.exit(' '.join(m for m in ('aiohttp', 'httptools', 'rich', 'zstandard', 'asyncio') if m in sys.modules) or 0)"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
     assert (ended.returncode, ended.stderr) == (0, b"")

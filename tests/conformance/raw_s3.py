@@ -5,7 +5,8 @@ from typing import Any
 
 import botocore.session
 
-from credstore.wire.http import HttpClient, HttpRequest, HttpResponse
+from credstore.wire.connection import HttpResponse
+from credstore.wire.http import HttpClient, HttpRequest
 from tests.conftest import S3Server
 
 

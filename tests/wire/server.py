@@ -65,6 +65,12 @@ class Server:
     connections: int = 0
     acts: list[Act] = field(default_factory=list)
     waits_for_bodies: bool = True
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def drop(self) -> None:
+        """End all connections with a FIN."""
+        for writer in self.writers:
+            writer.close()
 
     def then(self, *acts: Act) -> None:
         """Do these with the next requests, one each; the last one also with all that follow."""
@@ -107,11 +113,10 @@ async def serving(*acts: Act, tls=None):
     """A server on an ephemeral port of 127.0.0.1 that does `acts`."""
     server = Server(acts=list(acts) or [answer()])
     tasks: set[asyncio.Task[None]] = set()
-    writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         tasks.add(asyncio.current_task())
-        writers.add(writer)
+        server.writers.add(writer)
         await server.serve(reader, writer)
 
     listening = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
@@ -121,7 +126,7 @@ async def serving(*acts: Act, tls=None):
         yield server
     finally:
         listening.close()
-        for writer in writers:
+        for writer in server.writers:
             writer.transport.abort()
         for task in tasks:
             task.cancel()

@@ -32,8 +32,8 @@ from credstore.errors import (
     StorageTimeoutError,
 )
 from credstore.reader import ObjectReader
+from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.exchange import Reply
-from credstore.wire.http import HttpResponse, WireError
 
 MAX_RESUMES = 3
 """Times one body is continued after a break without a byte in between; a byte starts the count anew."""

@@ -36,7 +36,8 @@ def test_the_parts_are_fetched_once_each_and_put_together():
         reader = await driver.get("k")
         assert await reader.read() == DATA
         wanted = [f"bytes={start}-{end - 1}" for start, end in cut_spans(PART, len(DATA), PART)]
-        assert ranges(fake) == [None, *wanted]
+        first, *parts = ranges(fake)
+        assert (first, sorted(parts)) == (None, sorted(wanted))  # They arrive as their connections open.
         pinned = {seen.headers.get("if-match") for seen in fake.sent("GET")[1:]}
         assert pinned == {f'"{stored.etag}"'}
 

@@ -1,0 +1,476 @@
+"""One connection and the answers that come over it: bytes in, `HttpResponse` out.
+
+Rules of this file: a connection carries one request at a time and is used again only if its last
+answer ended exactly where HTTP says it does and its request had left in full; whatever comes unasked
+ends it (N14). Every wait is bounded. The parser is llhttp's; nothing is decompressed, no header is
+interpreted. Errors have neither URL nor header in them, nor do their chains.
+
+Source: RFC 9110 and RFC 9112 (sections 6.3, 9.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Mapping
+from typing import Literal, cast
+
+import httptools
+
+from credstore.model import NOTHING
+
+WireKind = Literal["dns", "connect", "tls", "timeout", "broken", "protocol"]
+READ_AHEAD = 256 * 1024
+"""Bytes of a body taken from a socket before its reader has asked for them."""
+_LONGEST_HEAD = 64 * 1024
+_SLOWEST = 1024
+"""Bytes per second of waiting below which a body is given up (P20, N08)."""
+_names: dict[bytes, str] = {}
+"""Header names as they came and in lower case: few, and the same again and again."""
+_MOST_NAMES = 1024
+
+
+class WireError(Exception):
+    """The exchange ended without a whole answer; never reaches users.
+
+    Attributes:
+        kind: Where it broke.
+        sent: False only if no byte of the request was handed to a connected socket.
+        detail: More about it, without URL, header or secret; may be empty.
+    """
+
+    def __init__(self, kind: WireKind, *, sent: bool, detail: str = "") -> None:
+        super().__init__(detail or kind)
+        self.kind: WireKind = kind
+        self.sent = sent
+        self.detail = detail
+
+
+def _lower(name: bytes) -> str:
+    text = name.decode("latin-1").lower()
+    if len(_names) < _MOST_NAMES:
+        _names[name] = text
+    return text
+
+
+class HttpResponse:
+    """An answer, from before its first byte has come to after its last.
+
+    Attributes:
+        status: HTTP status; 0 until the head is here.
+        headers: By lower-case name; repeated ones joined by ", ".
+    """
+
+    __slots__ = (
+        "_buffered",
+        "_complete",
+        "_connection",
+        "_end",
+        "_failure",
+        "_idle",
+        "_parts",
+        "_taken",
+        "_waited",
+        "_waiter",
+        "headers",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, end: float | None, idle: float) -> None:
+        """Expect an answer; `end` is an instant of the loop's clock, `idle` seconds."""
+        self.status = 0
+        self.headers: Mapping[str, str] = NOTHING
+        self._connection = connection
+        self._end = end
+        self._idle = idle
+        self._parts: deque[bytes] = deque()
+        self._buffered = 0
+        self._taken = 0
+        self._waited = 0.0
+        self._complete = False
+        self._failure: Exception | None = None
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def head(self, until: float | None) -> None:
+        """Wait for status and headers, or until someone calls `wake`: then `status` is still 0.
+
+        Args:
+            until: Instant of the loop's clock by which they must be here, or None.
+
+        Raises:
+            Exception: Why they did not come: a `WireError`, or what `fail` was told.
+        """
+        if not self.status and self._failure is None:
+            await self._wait(until)
+        if not self.status and self._failure is not None:
+            raise self._failure
+
+    async def read(self, limit: int) -> bytes:
+        """The whole body, within the request's deadline; closes the answer.
+
+        Args:
+            limit: Most bytes to accept.
+
+        Raises:
+            WireError: It is longer, was cut short, or did not come in time.
+        """
+        body, failure = await self._take(limit)
+        if failure is not None:
+            raise failure
+        return body
+
+    def take_whole(self) -> bytes | None:
+        """The whole body if it is here already, as a small one mostly is; else None, and nothing is taken."""
+        return self._joined() if self._complete else None
+
+    async def read_start(self, limit: int) -> bytes:
+        """The first `limit` bytes of the body, or as many as came; closes the answer."""
+        body, _ = await self._take(limit)
+        return body
+
+    async def _take(self, limit: int) -> tuple[bytes, Exception | None]:
+        """Up to `limit` bytes, and why they are not all."""
+        if self._complete:
+            whole = self._joined()
+            return whole[:limit], _too_long(limit) if len(whole) > limit else None
+        end = self._end
+        if end is None:
+            end = self._connection.now() + self._idle
+        taken: list[bytes] = []
+        room = limit
+        failure: Exception | None = None
+        try:
+            while room >= 0 and (self._parts or not self._complete):
+                if self._parts:
+                    part = self._next()
+                    taken.append(part[:room])
+                    room -= len(part)
+                elif self._failure is not None:
+                    failure = self._failure
+                    break
+                else:
+                    await self._wait(end)
+        finally:
+            await self.aclose()
+        if room < 0:
+            failure = _too_long(limit)
+        return b"".join(taken), failure
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes, undecoded; close the answer when done with it.
+
+        Raises:
+            WireError: It was cut short, nothing came for the idle time, or too little.
+        """
+        while True:
+            while self._parts:
+                yield self._next()
+            if self._complete:
+                return
+            if self._failure is not None:
+                raise self._failure
+            await self._more()
+
+    async def _more(self) -> None:
+        """Wait for bytes as long as they come, and not too slowly."""
+        start = self._connection.now()
+        await self._wait(start + self._idle)
+        self._waited += self._connection.now() - start
+        if self._waited > self._idle:
+            if self._taken + self._buffered < _SLOWEST * self._waited and not self._complete:
+                self._give_up()
+            self._waited, self._taken = 0.0, -self._buffered
+
+    async def _wait(self, until: float | None) -> None:
+        """Wait until something has happened; at `until` the answer fails."""
+        self._waiter = waiter = self._connection.loop.create_future()
+        timer = None if until is None else self._connection.loop.call_at(until, self._give_up)
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+
+    def _give_up(self) -> None:
+        self.fail(WireError("timeout", sent=True))
+        self._connection.abort()
+
+    def _joined(self) -> bytes:
+        parts = self._parts
+        whole = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        return whole
+
+    def _next(self) -> bytes:
+        part = self._parts.popleft()
+        self._taken += len(part)
+        self._buffered -= len(part)
+        if not self._complete and self._buffered < READ_AHEAD:
+            self._connection.resume_reading()
+        return part
+
+    def begun(self, status: int, headers: Mapping[str, str]) -> None:
+        """The head is here; called by the connection."""
+        self.status, self.headers = status, headers
+        self.wake()
+
+    def grow(self, data: bytes) -> None:
+        """More of the body is here; called by the connection."""
+        self._parts.append(data)
+        self._buffered += len(data)
+        if self._buffered >= READ_AHEAD:
+            self._connection.pause_reading()
+        self.wake()
+
+    def ended(self) -> None:
+        """All of it is here; called by the connection."""
+        self._complete = True
+        self.wake()
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error, unless it has ended."""
+        if not self._complete and self._failure is None:
+            self._failure = error
+            self.wake()
+
+    def wake(self) -> None:
+        """Let whoever waits look again."""
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    async def aclose(self) -> None:
+        """Drop the connection if the body has not ended; safe to call again."""
+        if not self._complete:
+            self.fail(WireError("broken", sent=True))
+            self._connection.abort()
+
+
+def _too_long(limit: int) -> WireError:
+    return WireError("protocol", sent=True, detail=f"more than {limit} bytes")
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One connection of a pool, from connected to lost."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        buffer: memoryview,
+        *,
+        free: Callable[[Connection], None],
+        lost: Callable[[Connection], None],
+    ) -> None:
+        """Wait for the transport.
+
+        Args:
+            loop: That it runs on.
+            buffer: Where bytes come in, shared by connections, since they are parsed at once.
+            free: Called when the next request may be sent.
+            lost: Called once, when it has ended.
+        """
+        self.loop = loop
+        self.now = loop.time
+        self.idle_since = 0.0
+        self._buffer = buffer
+        self._free = free
+        self._lost = lost
+        self._transport: asyncio.Transport  # From `connection_made` on; until then it is broken.
+        self._parser = httptools.HttpResponseParser(self)
+        self._answer: HttpResponse | None = None
+        self._bodyless = self._sending = self._headed = self._ended = False
+        self._paused = self._choked = self._keep = False
+        self._broken = True
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether a request may be sent."""
+        return not self._broken and self._answer is None
+
+    def start(
+        self, method: str, data: bytes, *, end: float | None, idle: float, more: bool = False
+    ) -> HttpResponse:
+        """Send the head of a request with what is at hand of its body, and expect the answer.
+
+        Args:
+            method: HEAD is answered without a body.
+            data: Bytes to send.
+            end: Instant of the loop's clock for an answer that is read at once, or None.
+            idle: Seconds without progress.
+            more: Whether `send` follows, and `sent_all` after it.
+        """
+        self._answer = answer = HttpResponse(self, end, idle)
+        self._bodyless = method == "HEAD"
+        self._sending = more
+        self._headed = self._ended = False
+        self._headers = {}
+        self._head_size = 0
+        self._transport.write(data)
+        return answer
+
+    async def send(self, data: bytes | memoryview, idle: float) -> None:
+        """More of a request's body; returns when the peer takes further bytes.
+
+        Raises:
+            WireError: The connection was lost, or the peer took nothing for `idle` seconds.
+        """
+        if self._broken:
+            raise WireError("broken", sent=True)
+        self._transport.write(data)
+        if not self._choked:
+            return
+        self._drained = self.loop.create_future()
+        try:
+            async with asyncio.timeout(idle):
+                await self._drained
+        except TimeoutError:
+            raise WireError("timeout", sent=True) from None
+        finally:
+            self._drained = None
+        if self._broken:
+            raise WireError("broken", sent=True)
+
+    def sent_all(self) -> None:
+        """The request has left in full."""
+        self._sending = False
+
+    def abort(self) -> None:
+        """End the connection at once; safe to call again."""
+        if not self._broken:
+            self._broken = True
+            self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Take nothing more from the socket."""
+        if not self._paused and not self._broken:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take bytes from the socket again."""
+        if self._paused and not self._broken:
+            self._paused = False
+            self._transport.resume_reading()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport = cast("asyncio.Transport", transport)
+        self._broken = False
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        """Where the next bytes go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what has come."""
+        answer = self._answer
+        if answer is None or self._broken:
+            self.abort()
+            return
+        if not self._headed:
+            self._head_size += nbytes
+        try:
+            self._parser.feed_data(self._buffer[:nbytes])
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            if not self._ended:
+                self._refuse(answer)
+                return
+            self._keep = False  # More than the answer came: that is not to be trusted any further.
+        if self._ended:
+            self._finish(answer)
+        elif not self._headed and self._head_size > _LONGEST_HEAD:
+            self._refuse(answer)
+
+    def _refuse(self, answer: HttpResponse) -> None:
+        answer.fail(WireError("protocol", sent=True))
+        self.abort()
+
+    def _finish(self, answer: HttpResponse) -> None:
+        """The answer is here in full: use the connection again if that is safe."""
+        self._answer = None
+        if self._sending or self._broken or not self._keep:
+            self.abort()
+        else:
+            if self._bodyless:
+                self._parser = httptools.HttpResponseParser(self)  # llhttp waits for the body announced.
+            self.resume_reading()
+            self._free(self)
+        answer.ended()
+
+    def eof_received(self) -> None:
+        """The peer sends no more: let the transport close."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End what was under way."""
+        self._broken = True
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            framed = "content-length" in self._headers or "transfer-encoding" in self._headers
+            if exc is None and self._headed and not framed:
+                answer.ended()
+            else:
+                answer.fail(WireError("broken", sent=True))
+        self.resume_writing()
+        self._lost(self)
+
+    def pause_writing(self) -> None:
+        """The peer is slower than the body."""
+        self._choked = True
+
+    def resume_writing(self) -> None:
+        """The peer takes more, or the connection was lost."""
+        self._choked = False
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # What the parser calls; an exception ends the parsing as a protocol error.
+
+    def on_message_begin(self) -> None:
+        """An answer begins; a second one was not asked for."""
+        if self._ended:
+            raise ValueError
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header; those after the body are left."""
+        if self._headed:
+            return
+        known = _names.get(name) or _lower(name)
+        text = value.decode("utf-8", "surrogateescape").strip(" \t")
+        headers = self._headers
+        headers[known] = f"{headers[known]}, {text}" if known in headers else text
+
+    def on_headers_complete(self) -> None:
+        """The head is here, unless it is an interim one (RFC 9110 section 15.2)."""
+        status = self._parser.get_status_code()
+        if status < 200:  # noqa: PLR2004 - HTTP's class of interim answers
+            self._headers = {}
+            return
+        self._headed = True
+        self._ended = self._bodyless
+        self._keep = self._parser.should_keep_alive() or (self._bodyless and self._persists())
+        if self._head_size > _LONGEST_HEAD and sum(map(len, self._headers.values())) > _LONGEST_HEAD:
+            raise ValueError
+        if self._answer is not None:
+            self._answer.begun(status, self._headers)
+
+    def _persists(self) -> bool:
+        """Whether the connection outlives an answer without a body (RFC 9112 section 9.3)."""
+        closes = "close" in self._headers.get("connection", "").lower()
+        return self._parser.get_http_version() == "1.1" and not closes
+
+    def on_body(self, data: bytes) -> None:
+        """Bytes of the body; to a HEAD there are none."""
+        if self._ended:
+            raise ValueError
+        if self._answer is not None:
+            self._answer.grow(data)
+
+    def on_message_complete(self) -> None:
+        """The answer has ended, unless it was an interim one."""
+        self._ended = self._headed

@@ -1,0 +1,300 @@
+"""Answers in every framing and any pieces, and which of them leave a connection that is used again."""
+
+import asyncio
+import ssl
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from credstore.wire.connection import Connection, HttpResponse, WireError
+from credstore.wire.http import HttpClient
+from tests.servers.certificates import make_certificate
+from tests.wire.server import answer, raw, serving
+from tests.wire.test_http import OK, run, send
+
+
+class Transport:
+    """The calls a connection makes of its transport."""
+
+    def __init__(self):
+        self.written = b""
+        self.aborted = False
+        self.paused = False
+
+    def write(self, data):
+        self.written += data
+
+    def abort(self):
+        self.aborted = True
+
+    def pause_reading(self):
+        self.paused = True
+
+    def resume_reading(self):
+        self.paused = False
+
+
+class Wire:
+    """A connection without a socket: what it is given, and what became of it."""
+
+    def __init__(self):
+        self.buffer = memoryview(bytearray(256 * 1024))
+        self.freed = 0
+        self.lost = 0
+        self.connection = Connection(
+            asyncio.get_running_loop(), self.buffer, free=self._free, lost=self._lost
+        )
+        self.transport = Transport()
+        self.connection.connection_made(self.transport)
+
+    def _free(self, _connection):
+        self.freed += 1
+
+    def _lost(self, _connection):
+        self.lost += 1
+
+    def ask(self, method="GET") -> HttpResponse:
+        return self.connection.start(method, b"request", end=None, idle=30)
+
+    def give(self, data, size=None):
+        size = size or len(data) or 1
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
+            self.connection.get_buffer(-1)[: len(piece)] = piece
+            self.connection.buffer_updated(len(piece))
+
+    def end(self, error=None):
+        self.connection.connection_lost(error)
+
+
+def on_wire(check):
+    async def main():
+        await check(Wire())
+
+    asyncio.run(main())
+
+
+async def whole(reply):
+    await reply.head(None)
+    return await reply.read(1000)
+
+
+FRAMINGS = {
+    "length": OK + b"ETag: a\r\nContent-Length: 5\r\n\r\nhello",
+    "chunked": OK
+    + b"etag:a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nX-Late: 1\r\n\r\n",
+    "interim": b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
+    + OK
+    + b"etag: a \r\ncontent-length: 5\r\n\r\nhello",
+}
+
+
+@pytest.mark.parametrize("data", FRAMINGS.values(), ids=FRAMINGS)
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_an_answer_in_any_pieces_is_the_same(data, size):
+    async def check(wire):
+        for number in range(1, 3):
+            reply = wire.ask()
+            wire.give(data, size)
+            assert (reply.status, reply.headers["etag"], reply.take_whole()) == (200, "a", b"hello")
+            assert "link" not in reply.headers
+            assert "x-late" not in reply.headers
+            assert (wire.freed, wire.connection.usable) == (number, True)
+
+    on_wire(check)
+
+
+@pytest.mark.parametrize(
+    ("method", "data", "again"),
+    [
+        ("HEAD", OK + b"Content-Length: 500\r\n\r\n", True),
+        ("HEAD", OK + b"\r\n", True),
+        ("GET", OK + b"Upgrade: h2\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n", True),
+        ("HEAD", OK + b"Transfer-Encoding: chunked\r\n\r\n", True),
+        ("HEAD", OK + b"Connection: close\r\n\r\n", False),
+        ("HEAD", OK + b"Content-Length: 2\r\n\r\nno", False),
+        ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n", True),
+        ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", True),
+        ("GET", OK + b"Content-Length: 0\r\nConnection: close\r\n\r\n", False),
+        ("GET", b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", False),
+        ("GET", OK + b"Content-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n", False),
+        ("GET", OK + b"Content-Length: 0\r\n\r\nrubbish", False),
+    ],
+)
+def test_a_connection_is_used_again_only_after_an_answer_that_ended_exactly(method, data, again):
+    async def check(wire):
+        reply = wire.ask(method)
+        wire.give(data)
+        assert (reply.status in {200, 204, 304}, reply.take_whole()) == (True, b"")
+        assert (wire.connection.usable, wire.freed, wire.transport.aborted) == (again, again, not again)
+        if again:
+            reply = wire.ask()
+            wire.give(FRAMINGS["length"])
+            assert reply.take_whole() == b"hello"
+
+    on_wire(check)
+
+
+def test_bytes_that_nobody_asked_for_end_the_connection():
+    async def check(wire):
+        wire.give(OK + b"Content-Length: 0\r\n\r\n")
+        assert (wire.connection.usable, wire.transport.aborted) == (False, True)
+
+    on_wire(check)
+
+
+@pytest.mark.parametrize(
+    ("data", "error", "kind"),
+    [
+        (b"", None, "broken"),
+        (OK, ConnectionResetError(), "broken"),
+        (OK + b"\r\nhell", ConnectionResetError(), "broken"),
+        (OK + b"Content-Length: 5\r\n\r\nhell", None, "broken"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", None, "broken"),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", None, "protocol"),
+        (OK + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", None, "protocol"),
+        (OK + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", None, "protocol"),
+        (OK + b"X: a\0b\r\n\r\n", None, "protocol"),
+    ],
+)
+def test_an_answer_that_is_not_whole_is_an_error(data, error, kind):
+    async def check(wire):
+        reply = wire.ask()
+        wire.give(data)
+        wire.end(error)
+        with pytest.raises(WireError) as caught:
+            await whole(reply)
+        assert (caught.value.kind, caught.value.sent) == (kind, True)
+        assert (wire.freed, wire.lost) == (0, 1)
+        assert reply.take_whole() is None
+
+    on_wire(check)
+
+
+def test_headers_without_end_are_not_taken_in():
+    async def check(wire):
+        for head in (b"X: " + b"y" * 300_000, b"".join(b"X%d: %s\r\n" % (n, b"y" * 900) for n in range(100))):
+            wire = Wire()
+            reply = wire.ask()
+            wire.give(OK + head + b"\r\n\r\n", 1000)
+            with pytest.raises(WireError):
+                await reply.head(None)
+            assert wire.transport.aborted
+
+    on_wire(check)
+
+
+def test_a_body_nobody_reads_is_not_taken_in():
+    async def check(wire):
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        wire.give(bytes(300_000), 100_000)
+        assert wire.transport.paused
+        chunks = reply.chunks()
+        for _ in range(3):
+            assert len(await anext(chunks)) == 100_000
+        assert not wire.transport.paused
+        wire.give(bytes(700_000), 100_000)
+        assert b"".join([chunk async for chunk in chunks]) == bytes(700_000)
+        assert wire.connection.usable
+
+    on_wire(check)
+
+
+@given(st.binary(max_size=400), st.integers(1, 50))
+@settings(max_examples=300, deadline=None)
+@example(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", 7)
+@example(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n", 7)
+@example(b"HTTP/1.1 999 \xff\r\n\xff: \xff\r\n\r\n", 3)
+def test_nothing_that_comes_breaks_more_than_its_connection(rest, size):
+    async def check(wire):
+        for data in (rest, OK + rest, OK + b"Content-Length: 5\r\n" + rest):
+            wire = Wire()
+            reply = wire.ask()
+            wire.give(data, size)
+            wire.end()
+            try:
+                await whole(reply)
+            except WireError:
+                assert wire.lost == 1
+
+    on_wire(check)
+
+
+def test_a_body_that_trickles_is_given_up():
+    """Each byte comes in time, and all of them too slowly (N08)."""
+
+    async def check(wire):
+        clock = [asyncio.get_running_loop().time()]
+        wire.connection.now = lambda: clock[0]
+        start = clock[0]
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+
+        async def trickle():
+            while not wire.transport.aborted:
+                clock[0] += 1.0
+                wire.give(b"x" * 900)
+                await asyncio.sleep(0)
+
+        trickling = asyncio.ensure_future(trickle())
+        with pytest.raises(WireError) as caught:
+            [chunk async for chunk in reply.chunks()]
+        await trickling
+        assert (caught.value.kind, 30 < clock[0] - start <= 40) == ("timeout", True)
+
+    on_wire(check)
+
+
+def test_a_slow_reader_is_not_a_slow_server():
+    async def check(wire):
+        clock = [asyncio.get_running_loop().time()]
+        wire.connection.now = lambda: clock[0]
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 2000\r\n\r\n")
+        got = 0
+
+        async def give():
+            for _ in range(2000):
+                wire.give(b"x")
+                await asyncio.sleep(0)
+
+        giving = asyncio.ensure_future(give())
+        async for chunk in reply.chunks():
+            clock[0] += 1000.0
+            got += len(chunk)
+        await giving
+        assert got == 2000
+
+    on_wire(check)
+
+
+def test_a_keyed_connection_over_tls(tmp_path):
+    """Answers larger than TLS records and the buffer; the certificate is checked against the host."""
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    body = bytes(range(256)) * 8000
+
+    async def main():
+        async with serving(answer(200, body), tls=context) as server:
+            client = HttpClient(ca_file=str(certificate))
+            for _ in range(3):
+                reply = await send(client, server.url, "PUT", body=body)
+                assert await reply.read(len(body)) == body
+            assert server.connections == 1
+            assert server.seen[0].body == body
+            await client.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_server_that_closes_after_each_answer_is_asked_over_new_connections():
+    async def check(server, client):
+        for number in range(1, 4):
+            reply = await send(client, server.url)
+            assert await reply.read(10) == b"x"
+            assert server.connections == number
+
+    run(check, raw(OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", keep=False))
