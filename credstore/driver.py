@@ -27,7 +27,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from credstore.errors import StorageError
-from credstore.model import NOTHING, Method, Progress, ServerEncryption
+from credstore.model import NOTHING, CircuitState, Method, Progress, ServerEncryption
 from credstore.reader import ObjectReader
 from credstore.settle import Mode
 
@@ -558,6 +558,16 @@ class Driver(Protocol):
 
     async def aclose(self) -> None:
         """Release everything; safe to call again."""
+        ...
+
+
+@runtime_checkable
+class BreaksCircuits(Protocol):
+    """A driver that leaves endpoints alone which have only failed for a while."""
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """The state for each endpoint (`host[:port]`) that was used."""
         ...
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Codec = Literal["gzip", "zstd"]
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
+CircuitState = Literal["closed", "open", "half-open"]
+"""Whether calls go to an endpoint: as always; not for now, since it has only failed; or one, as a trial."""
 Progress = Callable[[int, "int | None"], None]
 """Called with (bytes done, total bytes or None), in order, from the event loop."""
 
@@ -315,6 +317,7 @@ class HealthCheckResult:
         latency: Milliseconds from call to answer, as in the original.
         errors: What went wrong, one text per member; empty when healthy.
         timestamp: When it was measured, UTC.
+        circuits: For each endpoint (`host[:port]`) that was used, whether calls go to it.
     """
 
     healthy: bool
@@ -322,6 +325,7 @@ class HealthCheckResult:
     latency: float
     errors: tuple[str, ...]
     timestamp: datetime
+    circuits: Mapping[str, CircuitState] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

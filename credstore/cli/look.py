@@ -92,7 +92,12 @@ def health_command(invocation: Invocation) -> None:
     else:
         state = "healthy" if result.healthy else "unhealthy"
         print_fields(
-            [("provider", result.provider), ("state", state), ("latency", f"{result.latency:.1f} ms")]
+            [
+                ("provider", result.provider),
+                ("state", state),
+                ("latency", f"{result.latency:.1f} ms"),
+                *((f"circuit to {host}", circuit) for host, circuit in result.circuits.items()),
+            ]
         )
         for error in result.errors:
             note(f"credstore: {printable(error)}")

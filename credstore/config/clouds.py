@@ -97,6 +97,8 @@ class S3FamilyConfig(CommonConfig):
         single_copy_limit: Bytes up to which a copy is one request.
         copy_part_size: Bytes of one part of a larger copy.
         max_connections: Open connections to the endpoint.
+        hedge_reads: Ask a second time for reads that take longer than 95 of 100 do, for at most one
+            read in twenty; the first good answer counts.
         ca_file: PEM file of further certificate authorities to trust.
         allow_http: Permit `http://` to a host that is not loopback.
     """
@@ -114,6 +116,7 @@ class S3FamilyConfig(CommonConfig):
     single_copy_limit: int = 5 * GIB
     copy_part_size: int = 512 * MIB
     max_connections: int = 64
+    hedge_reads: bool = False
     ca_file: str | None = None
     allow_http: bool = False
 

@@ -13,6 +13,7 @@ from typing import Self, Unpack
 
 from credstore.config.clouds import CommonConfig, S3FamilyConfig
 from credstore.driver import (
+    BreaksCircuits,
     Capabilities,
     CopyRequest,
     Driver,
@@ -29,6 +30,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import (
+    NOTHING,
     BatchDeleteResult,
     CustomerKey,
     HealthCheckResult,
@@ -417,6 +419,7 @@ class StorageProvider:
             latency=(time.perf_counter() - start) * 1000,
             errors=errors,
             timestamp=datetime.now(UTC),
+            circuits=self._driver.circuits if isinstance(self._driver, BreaksCircuits) else NOTHING,
         )
 
     async def copy(

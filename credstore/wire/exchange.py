@@ -20,19 +20,25 @@ from credstore.errors import (
     StorageError,
     StorageRateLimitedError,
     StorageTimeoutError,
+    StorageUnavailableError,
 )
-from credstore.model import NOTHING
+from credstore.model import NOTHING, CircuitState
 from credstore.reader import sha256
 from credstore.wire.aws.credentials import Credentials, CredentialSource
 from credstore.wire.aws.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, encode_query, sign_headers
+from credstore.wire.breaker import Breaker
 from credstore.wire.connection import HttpResponse, WireError, WireKind
+from credstore.wire.hedge import Hedging
 from credstore.wire.http import HttpClient, HttpRequest, StreamBody
 from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
 
 _SUCCESSES = range(200, 300)
 _REFUSALS = range(400, 500)
+CIRCUIT_OPEN = "CIRCUIT_OPEN"
 CLOCK_SKEW = "CLOCK_SKEW"
 CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
+_DOWN = (StorageConnectionError, StorageTimeoutError, StorageUnavailableError)
+"""Errors that say of an endpoint that it cannot be used, whatever is asked of it."""
 _SMALLEST_SKEW = 4 * 60.0
 """Seconds of difference below which the clock is not to blame (P14)."""
 _LARGEST_SKEW = 24 * 3600.0
@@ -62,6 +68,7 @@ class WireCall:
         deadline: Instant of `time.monotonic()` for all attempts, or None.
         stream: Leave the body of a success open in `Reply.response`; the caller closes it.
         max_reply: Most bytes of a success that is not streamed.
+        probe: Go out even to an endpoint that is left alone for now, to see how it is.
     """
 
     operation: str
@@ -78,6 +85,7 @@ class WireCall:
     deadline: float | None = None
     stream: bool = False
     max_reply: int = 16 * 1024 * 1024
+    probe: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -133,6 +141,7 @@ class Exchange:
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rng: Callable[[], float] = random.random,
+        hedge_reads: bool = False,
     ) -> None:
         """Own `http` and `credentials`, which are closed with the exchange.
 
@@ -145,6 +154,7 @@ class Exchange:
             monotonic: Seconds, for deadlines.
             sleep: Waits so many seconds.
             rng: Uniform over [0, 1).
+            hedge_reads: Ask a second time for reads that take longer than most.
         """
         self.credentials = credentials
         self._http = http
@@ -155,12 +165,19 @@ class Exchange:
         self._sleep = sleep
         self._rng = rng
         self._budget = Budget()
+        self._breakers: dict[str, Breaker] = {}
+        self._hedging = Hedging() if hedge_reads else None
         self._offsets: dict[str, float] = {}
         self._renewing = asyncio.Lock()
 
     def clock_offset(self, origin: str) -> float:
         """Seconds the origin's clock is ahead of this machine's, as far as it mattered (P14)."""
         return self._offsets.get(origin, 0.0)
+
+    def circuits(self) -> dict[str, CircuitState]:
+        """Whether calls go to each endpoint that was used."""
+        now = self._monotonic()
+        return {_host(origin): breaker.state(now) for origin, breaker in self._breakers.items()}
 
     async def call(self, call: WireCall) -> Reply:
         """Make attempts until one succeeds or none should follow.
@@ -170,6 +187,16 @@ class Exchange:
                 for mutations where nothing was sent or each attempt got a definite refusal.
             Exception: Whatever the body's source raised.
         """
+        if self._hedging is None or call.mutation:
+            return await self._attempts(call)
+        return await self._hedged(call, self._hedging)
+
+    async def _attempts(self, call: WireCall) -> Reply:
+        breaker = self._breakers.get(call.origin)
+        if breaker is None:
+            breaker = self._breakers[call.origin] = Breaker()
+        elif breaker.tripped and not call.probe:
+            self._check_circuit(breaker)
         progress = _Progress(await _payload_hash(call))
         while True:
             try:
@@ -179,10 +206,47 @@ class Exchange:
                 _judged(error, call, progress, definite=True)
                 raise
             if isinstance(outcome, Reply):
+                if breaker.failures:
+                    breaker.succeeded()
                 self._budget.earn(progress.cost)
                 return outcome
+            if isinstance(outcome, _DOWN) and outcome.retryable:
+                breaker.failed(self._monotonic())
+            else:
+                breaker.succeeded()
             if not await self._corrected(call, outcome, credentials, progress):
                 await self._wait(call, outcome, progress)
+
+    def _check_circuit(self, breaker: Breaker) -> None:
+        wait = breaker.refusal(self._monotonic())
+        if wait is not None:
+            raise StorageUnavailableError(
+                f"the last {breaker.failures} requests to this endpoint failed; it is tried again in "
+                f"{wait:.1f} s, and nothing is sent before",
+                code=CIRCUIT_OPEN,
+                applied="no",
+                retry_after=wait,
+            )
+
+    async def _hedged(self, call: WireCall, hedging: Hedging) -> Reply:
+        """The first good answer to a read, of one request or of two."""
+        start = self._monotonic()
+        running = [asyncio.ensure_future(self._attempts(call))]
+        won: asyncio.Task[Reply] | None = None
+        try:
+            delay = hedging.delay()
+            done, waiting = await asyncio.wait(running, timeout=delay)
+            if not done and hedging.spend():
+                running.append(asyncio.ensure_future(self._attempts(call)))
+                waiting = set(running)
+            while not any(_answered(task) for task in done) and waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            won = next((task for task in done if _answered(task)), next(iter(done)))
+            reply = won.result()
+            hedging.seen(self._monotonic() - start)
+            return reply
+        finally:
+            await _dropped(running, won)
 
     async def _attempt(
         self, call: WireCall, credentials: Credentials, progress: _Progress
@@ -331,6 +395,21 @@ def _host(origin: str) -> str:
     """The Host header of an origin: clients leave out a scheme's own port."""
     scheme, _, host = origin.partition("://")
     return host.removesuffix(":443" if scheme == "https" else ":80")
+
+
+def _answered(task: asyncio.Task[Reply]) -> bool:
+    """Whether a read has ended with an answer that another request would not change."""
+    error = task.exception()
+    return error is None or not (isinstance(error, StorageError) and error.retryable)
+
+
+async def _dropped(tasks: Sequence[asyncio.Task[Reply]], won: asyncio.Task[Reply] | None) -> None:
+    """End all but the one that won, and give back what they hold."""
+    for task in tasks:
+        task.cancel()
+    for outcome, task in zip(await asyncio.gather(*tasks, return_exceptions=True), tasks, strict=True):
+        if task is not won and isinstance(outcome, Reply) and outcome.response is not None:
+            await outcome.response.aclose()
 
 
 def _can_send_again(call: WireCall, progress: _Progress) -> bool:

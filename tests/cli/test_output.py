@@ -48,6 +48,7 @@ def test_values_as_json() -> None:
             "latency": 1.5,
             "errors": ["down"],
             "timestamp": "2026-11-03T09:14:00+00:00",
+            "circuits": {},
         },
         "s": ["a", "b"],
         "d": "00ff",

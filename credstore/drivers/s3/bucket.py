@@ -25,6 +25,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
 )
+from credstore.model import CircuitState
 from credstore.wire.aws.credentials import Credentials, CredentialSource
 from credstore.wire.exchange import Exchange, Reply, WireCall
 from credstore.wire.http import HttpClient
@@ -73,6 +74,7 @@ class Bucket:
             credentials,
             classify=self._classify,
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
+            hedge_reads=config.hedge_reads,
         )
         self._closed = False
         self.answered = False
@@ -84,6 +86,11 @@ class Bucket:
 
     def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
         return classify(status, headers, body, region=self._place.region, hint=self._hint)
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """Whether calls go to each endpoint that was used."""
+        return self._exchange.circuits()
 
     async def credentials(self) -> tuple[Credentials, float]:
         """The credentials to sign a link with, and the seconds the server's clock is ahead (P14)."""
@@ -157,6 +164,7 @@ class Bucket:
             deadline=deadline,
             stream=stream,
             max_reply=MAX_XML,
+            probe=request.probe,
         )
         try:
             reply = await self._exchange.call(call)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from credstore.config.clouds import S3Config, S3FamilyConfig
 from credstore.driver import (
@@ -36,6 +37,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageNotFoundError,
 )
+from credstore.model import CircuitState
 from credstore.wire.aws.credentials import (
     AwsChainCredentials,
     Credentials,
@@ -92,6 +94,11 @@ class S3Driver(Driver):
     def capabilities(self) -> Capabilities:
         """The row of the cloud."""
         return self._dialect.capabilities
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """See `BreaksCircuits.circuits`."""
+        return self._bucket.circuits
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`."""
@@ -175,7 +182,7 @@ class S3Driver(Driver):
 
     async def ping(self, *, deadline: float | None = None) -> None:
         """List one key, which works with keys limited to one bucket; see `Driver.ping`."""
-        request = list_objects("", None, 1, self._dialect)
+        request = replace(list_objects("", None, 1, self._dialect), probe=True)
         reply = await self._bucket.call(request, deadline=deadline)
         await parsed(parse_list, reply.body)
 

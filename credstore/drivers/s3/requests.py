@@ -54,6 +54,7 @@ class S3Request:
         body_sha256: Hex SHA-256 of the body where it is known.
         mutation: Whether it changes the store.
         replayable: Whether the body can be sent again.
+        probe: Whether it goes out even to an endpoint that is left alone for now.
     """
 
     operation: str
@@ -65,6 +66,7 @@ class S3Request:
     body_sha256: str | None = None
     mutation: bool = False
     replayable: bool = True
+    probe: bool = False
 
 
 def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None) -> dict[str, str]:

@@ -19,6 +19,7 @@ from typing import TypeVar
 from credstore.driver import (
     READ_ALL,
     Body,
+    BreaksCircuits,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
@@ -38,7 +39,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import Method
+from credstore.model import CircuitState, Method
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import KEY, Detours
 
@@ -332,6 +333,15 @@ class FallbackDriver(Driver):
             raise plan.alone(first, failed=self._first, works=self._second)
         if isinstance(second, StorageError):
             raise plan.alone(second, failed=self._second, works=self._first)
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """Those of both members; see `BreaksCircuits.circuits`."""
+        found: dict[str, CircuitState] = {}
+        for member in (self._primary, self._fallback):
+            if isinstance(member, BreaksCircuits):
+                found |= member.circuits
+        return found
 
     async def aclose(self) -> None:
         """Close both members, also if the first fails to; safe to call again."""

@@ -1,0 +1,70 @@
+"""When an endpoint that has only failed for a while is left alone. Pure.
+
+Rules of this file: time is an argument; a few failures among successes never open a circuit, since
+retries are for those. While it is open, one call at a time may find out whether the endpoint is back.
+"""
+
+from __future__ import annotations
+
+from credstore.model import CircuitState
+
+
+class Breaker:
+    """The circuit to one endpoint.
+
+    It opens after `FAILURES` failures in a row, spread over `PERIOD` seconds at least; then each
+    `pause` seconds one call goes through, the pause doubling up to `LONGEST`. A success closes it.
+
+    Source: Nygard, "Release It!", "Circuit Breaker"; the numbers are ours.
+    """
+
+    FAILURES = 10
+    PERIOD = 5.0
+    PAUSE = 1.0
+    LONGEST = 30.0
+
+    __slots__ = ("_open_until", "_pause", "_since", "_trial", "failures")
+
+    def __init__(self) -> None:
+        """Start closed."""
+        self.failures = 0
+        self._since = 0.0
+        self._pause = 0.0
+        self._open_until = 0.0
+        self._trial = False
+
+    @property
+    def tripped(self) -> bool:
+        """Whether it is not closed."""
+        return self._pause > 0
+
+    def state(self, now: float) -> CircuitState:
+        """Closed; open; or half-open: the next call finds out, or is doing so."""
+        if not self._pause:
+            return "closed"
+        return "half-open" if self._trial or now >= self._open_until else "open"
+
+    def refusal(self, now: float) -> float | None:
+        """Seconds until a call may go through; None for this one, which then is the trial if it is open."""
+        if not self._pause:
+            return None
+        if now < self._open_until:
+            return self._open_until - now
+        # A trial that never tells how it went, as one that was cancelled, is followed by another.
+        self._trial, self._open_until = True, now + self._pause
+        return None
+
+    def succeeded(self) -> None:
+        """The endpoint answered."""
+        self.failures, self._pause, self._trial = 0, 0.0, False
+
+    def failed(self, now: float) -> None:
+        """The endpoint did not answer, or said that it cannot."""
+        if not self.failures:
+            self._since = now
+        self.failures += 1
+        if self._trial:
+            self._trial, self._pause = False, min(self._pause * 2, self.LONGEST)
+            self._open_until = now + self._pause
+        elif not self._pause and self.failures >= self.FAILURES and now - self._since >= self.PERIOD:
+            self._pause, self._open_until = self.PAUSE, now + self.PAUSE

@@ -1,0 +1,56 @@
+"""When a read that takes long is asked for a second time. Pure.
+
+Rules of this file: only reads are hedged (P13); hedges are at most a twentieth of the reads, so that
+a slow provider is not given twice the load; how long is long comes from the reads before.
+
+Source: Dean and Barroso, "The Tail at Scale" (CACM 2013), hedged requests after the 95th percentile.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+SHARE = 0.05
+"""Hedges for each read."""
+
+
+class Hedging:
+    """What the reads of one client have shown."""
+
+    KEPT = 128
+    LEAST = 20
+    """Reads to have seen before anything is called slow."""
+    SHORTEST = 0.005
+    """Seconds; below them a hedge costs more than it gains."""
+    SAVED = 10.0
+    """Most hedges that quiet times may save up."""
+
+    __slots__ = ("_delay", "_latencies", "_since", "tokens")
+
+    def __init__(self) -> None:
+        """Start without knowledge, and with one hedge."""
+        self.tokens = 1.0
+        self._latencies: deque[float] = deque(maxlen=self.KEPT)
+        self._delay: float | None = None
+        self._since = 0
+
+    def delay(self) -> float | None:
+        """Seconds after which a read counts as slow: the 95th percentile; None until enough is known."""
+        return self._delay
+
+    def seen(self, latency: float) -> None:
+        """A read took so many seconds to its first byte."""
+        self.tokens = min(self.SAVED, self.tokens + SHARE)
+        self._latencies.append(latency)
+        self._since += 1
+        if len(self._latencies) >= self.LEAST and (self._delay is None or self._since >= self.LEAST):
+            self._since = 0
+            ordered = sorted(self._latencies)
+            self._delay = max(self.SHORTEST, ordered[len(ordered) * 95 // 100])
+
+    def spend(self) -> bool:
+        """Take one hedge, or say that there is none left."""
+        if self.tokens < 1.0:
+            return False
+        self.tokens -= 1.0
+        return True
