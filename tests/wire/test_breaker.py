@@ -19,7 +19,6 @@ from credstore.wire.exchange import CIRCUIT_OPEN
 from tests.wire.server import answer, hang_up, stall
 from tests.wire.test_exchange import Rig, run
 
-
 NOW = Breaker.FAILURES - 1.0
 
 
