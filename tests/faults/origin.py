@@ -83,6 +83,11 @@ class Origin:
         return len(self._serving.open)
 
     @property
+    def deaf(self) -> int:
+        """Connections that a stall within a request keeps open for as long as the origin lives."""
+        return self._serving.deaf
+
+    @property
     def open_uploads(self) -> int:
         return len(self.store.uploads.open)
 

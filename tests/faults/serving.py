@@ -69,6 +69,7 @@ class Serving:
         self.script = script
         self.log = log
         self.open: set[Peer] = set()
+        self.deaf = 0
         self._spawn = spawn
         self._clock = clock
         self._tls = tls
@@ -107,6 +108,7 @@ class Serving:
             return
         if isinstance(action, Stall) and reading:
             peer.deafen()
+            self.deaf += 1  # Whether the client has gone cannot be seen any more.
             await asyncio.Event().wait()
         elif isinstance(action, Stall):
             await peer.gone()

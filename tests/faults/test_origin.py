@@ -5,6 +5,7 @@ import ssl
 
 import pytest
 
+from tests.faults.certificates import make_server
 from tests.faults.client import Raw, format_request
 from tests.faults.messages import Answer, error
 from tests.faults.origin import Origin
@@ -24,7 +25,6 @@ from tests.faults.script import (
     redirect,
     set_headers,
 )
-from tests.servers.certificates import make_certificate
 
 BODY = b"0123456789"
 
@@ -358,17 +358,9 @@ def test_a_fault_that_cannot_happen_or_did_not_is_told():
     run(test)
 
 
-def make_context(directory, **settings):
-    certificate, key = make_certificate(directory)
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    for name, value in settings.items():
-        setattr(server, name, value)
-    return server, ssl.create_default_context(cafile=str(certificate))
-
-
 def test_https_is_spoken_and_broken_at_the_handshake(tmp_path):
-    server, client = make_context(tmp_path)
+    server, authority = make_server(tmp_path)
+    client = ssl.create_default_context(cafile=authority)
 
     async def test(origin):
         async with Raw(origin, client) as raw:

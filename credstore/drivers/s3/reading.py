@@ -36,7 +36,9 @@ from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.exchange import Reply
 
 MAX_RESUMES = 3
-"""Times one body is continued after a break without a byte in between; a byte starts the count anew."""
+"""Times in a row one body is continued after little of it had come."""
+_PROGRESS = 64 * 1024
+"""Bytes after which a break starts the count anew; a body that only trickles ends (N08)."""
 PARALLEL_PARTS = 2
 """Parts from which an object is read over several connections."""
 PARTIAL = 206
@@ -238,13 +240,12 @@ class Body:
                 async with aclosing(_slice(opened.response.chunks(), opened.skip, end - at)) as chunks:
                     async for chunk in chunks:
                         at += len(chunk)
-                        resumes = 0
                         yield chunk
             except WireError as broken:
                 idle = broken.kind == "timeout"
             if at < end:
                 await opened.response.aclose()
-                resumes += 1
+                resumes = resumes + 1 if at - opened.start < _PROGRESS else 1
                 if opened.info.etag is None or resumes > MAX_RESUMES:
                     raise _cut(at - start, end - start, idle=idle)
                 opened = self._opened = await self._resume(opened, at)
