@@ -33,7 +33,8 @@ from credstore.wire.http import HttpClient, HttpRequest, StreamBody
 from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
 
 _SUCCESSES = range(200, 300)
-_REFUSALS = range(400, 500)
+_REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
+"""Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was."""
 CIRCUIT_OPEN = "CIRCUIT_OPEN"
 CLOCK_SKEW = "CLOCK_SKEW"
 CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
@@ -178,6 +179,14 @@ class Exchange:
         """Whether calls go to each endpoint that was used."""
         now = self._monotonic()
         return {_host(origin): breaker.state(now) for origin, breaker in self._breakers.items()}
+
+    def spend(self) -> bool:
+        """Take what one retry costs for a request that only tells what became of another (P12)."""
+        return self._budget.spend(self._budget.RETRY_COST)
+
+    def earn(self) -> None:
+        """Give back what `spend` took."""
+        self._budget.earn(self._budget.RETRY_COST)
 
     async def call(self, call: WireCall) -> Reply:
         """Make attempts until one succeeds or none should follow.

@@ -97,6 +97,14 @@ class Bucket:
         self._check_open()
         return await self._exchange.credentials.get(), self._exchange.clock_offset(self._place.origin)
 
+    def may_look(self) -> bool:
+        """Whether the budget of retries allows one more request, to see what became of a write."""
+        return self._exchange.spend()
+
+    def looked(self) -> None:
+        """Such a request was answered: what it took from the budget is given back."""
+        self._exchange.earn()
+
     def check_key(self, key: str) -> None:
         """Refuse a key that the cloud would store under another name.
 

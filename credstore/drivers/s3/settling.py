@@ -15,6 +15,7 @@ from credstore.drivers.s3.codes import BUCKET_NOT_FOUND
 from credstore.drivers.s3.reading import head
 from credstore.errors import (
     StorageAlreadyExistsError,
+    StorageConflictError,
     StorageError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
@@ -78,6 +79,9 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     """
     if error.applied == "no":
         raise explain(error, write.precondition)
+    conflict = isinstance(error, (StorageConflictError, StorageNotFoundError))
+    if not conflict and not bucket.may_look():
+        raise error  # So overloaded is the provider. A conflict may be with ourselves: it is looked into.
     options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
     seen: ObjectInfo | None = None
     try:
@@ -87,6 +91,8 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
             raise error from absent
     except StorageError as unseen:
         raise error from unseen
+    if not conflict:
+        bucket.looked()
     seen_id = seen.write_id if seen is not None else None
     outcome = settle(write.precondition.mode, write.write_id, seen_id, exists=seen is not None)
     if outcome == "yes" and seen is not None:
