@@ -173,7 +173,7 @@ def join_metadata(
 
 @dataclass(frozen=True, slots=True)
 class SplitMetadata:
-    """The inverse of `join_metadata`; `digest` is None where absent or not 64 hex digits."""
+    """The inverse of `join_metadata`; `digest` is None where absent, empty where it is not 64 hex digits."""
 
     metadata: dict[str, str]
     system: dict[str, str]
@@ -189,12 +189,17 @@ def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
         name = raw.lower()
         (system if is_system_name(name) else metadata)[name] = value
     write_id = system.pop(WRITE_ID, None)
-    text = system.pop(DIGEST, "")
+    text = system.pop(DIGEST, None)
+    return SplitMetadata(metadata, system, write_id, None if text is None else _parse_digest(text))
+
+
+def _parse_digest(text: str) -> bytes:
+    """The digest; empty where it was damaged, so that no bytes match it."""
     try:
         digest = bytes.fromhex(text)
     except ValueError:
-        digest = b""
-    return SplitMetadata(metadata, system, write_id, digest if len(digest) == 32 else None)  # noqa: PLR2004
+        return b""
+    return digest if len(digest) == 32 else b""  # noqa: PLR2004 - bytes of SHA-256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +248,7 @@ class ObjectInfo:
         metadata: * The user's metadata.
         system: * credstore's own, without write-id and digest.
         write_id: * Of the write that made it.
-        digest: * SHA-256 of the stored bytes (32 bytes).
+        digest: * SHA-256 of the stored bytes (32 bytes); empty where what was recorded was damaged.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
         kms_key_id: * Key of the provider's key service, where told.
         location: Public URL, as in `PutResult`.

@@ -215,9 +215,10 @@ def parse_list(body: bytes) -> ListReply:
                 _text(each, "StorageClass") or None,
             )
         )
-    if _text(root, "IsTruncated") != "true":
-        return ListReply(entries, None)
-    return ListReply(entries, _needed(root, "NextContinuationToken"))
+    truncated = _text(root, "IsTruncated")
+    if truncated not in {"true", "false"}:
+        raise _unreadable("does not say whether there is more")
+    return ListReply(entries, _needed(root, "NextContinuationToken") if truncated == "true" else None)
 
 
 def parse_deleted(body: bytes) -> DeleteReply:

@@ -123,8 +123,7 @@ async def upload_parts(
     """
     write = upload.write
     try:
-        begun = await bucket.call(create_upload(write.key, upload.headers), deadline=write.deadline)
-        upload_id = await parsed(parse_upload_id, begun.body)
+        upload_id = await _begin(bucket, upload)
     except StorageError as error:
         error.applied = "no"  # An upload that was begun shows nothing under the key.
         raise
@@ -139,6 +138,28 @@ async def upload_parts(
         return await _complete(bucket, upload, upload_id, etags)
     except BaseException as error:
         await _abort(bucket, write.key, upload_id, error)
+        raise
+
+
+async def _begin(bucket: Bucket, upload: Upload) -> str:
+    """The id of a new upload; a cancel meanwhile waits for it, so that the upload is aborted (P16)."""
+    write = upload.write
+
+    async def begin() -> str:
+        reply = await bucket.call(create_upload(write.key, upload.headers), deadline=write.deadline)
+        return await parsed(parse_upload_id, reply.body)
+
+    task = asyncio.ensure_future(begin())
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError as cancelled:
+        try:
+            await asyncio.wait([task], timeout=ABORT_TIME)
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        if not task.cancelled() and task.exception() is None:
+            await _abort(bucket, write.key, task.result(), cancelled)
         raise
 
 

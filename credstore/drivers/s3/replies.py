@@ -6,6 +6,8 @@ missing header is None or a typed error, never a KeyError. XML is read by `docum
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -143,6 +145,29 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     """
     if "etag" not in headers and not any(name.startswith("x-amz-") for name in headers):
         raise _not_s3(status, applied)
+
+
+def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
+    """Compare what a provider says it stored with what was sent, where it says so (L02).
+
+    An entity tag is never taken for an MD5: those of parts and of encrypted objects are none.
+
+    Args:
+        headers: Of the answer to a write, with lower-case names.
+        digest: SHA-256 of what was sent, or None.
+
+    Raises:
+        StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
+    """
+    told = headers.get("x-amz-checksum-sha256")
+    if told is None or digest is None or "-" in told:  # "-" and a number of parts: of another kind.
+        return
+    if not hmac.compare_digest(told.strip(), base64.b64encode(digest).decode("ascii")):
+        raise StorageIntegrityError(
+            "the provider's checksum is not that of the bytes that were sent; the object should not be used",
+            code="CHECKSUM_MISMATCH",
+            applied="maybe",
+        )
 
 
 def parse_info(

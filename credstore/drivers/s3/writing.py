@@ -22,7 +22,7 @@ from credstore.drivers.s3.headers import (
 )
 from credstore.drivers.s3.multipart import Completed, Upload, cut, part_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
-from credstore.drivers.s3.replies import check_is_s3, version_of
+from credstore.drivers.s3.replies import check_checksum, check_is_s3, version_of
 from credstore.drivers.s3.requests import object_headers, put_object
 from credstore.drivers.s3.settling import Write, settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
@@ -135,6 +135,7 @@ async def _send(
         result = _seen(bucket, await settle_write(bucket, _write(request), error), size, digest)
     else:
         check_is_s3(reply.status, reply.headers, "maybe")
+        check_checksum(reply.headers, digest)
         result = _result(
             bucket,
             request.key,

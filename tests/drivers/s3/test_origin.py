@@ -254,9 +254,9 @@ def test_n21_a_body_that_is_gone_is_not_sent_again():
         fake.plan("PUT", Answer(301, b"", REDIRECT))
         with pytest.raises(StorageConfigurationError, match="eu-west-1"):
             await driver.put(put_request("k", body=Stream(b"x" * 6 * MIB, length=6 * MIB)))
-        assert [seen.method for seen in fake.log] == ["PUT", "HEAD"]
+        assert [seen.method for seen in fake.log] == ["PUT"]
         await driver.put(put_request("k", b"x"))
-        assert http.hosts == [FIRST, SECOND, SECOND]
+        assert http.hosts == [FIRST, SECOND]
 
     async def main():
         async with fake_s3() as fake:

@@ -212,18 +212,21 @@ def test_a_page_of_a_listing():
     )
 
 
+WHOLE = "<IsTruncated>false</IsTruncated>"
+
+
 def test_keys_are_decoded_only_where_the_reply_says_so_and_plus_is_a_blank():
     row = "<Contents><Key>{}</Key><Size>1</Size></Contents>"
-    plain = parse_list(f"<ListBucketResult>{row.format('a%20b+c')}</ListBucketResult>".encode())
+    plain = parse_list(f"<ListBucketResult>{WHOLE}{row.format('a%20b+c')}</ListBucketResult>".encode())
     assert plain.entries[0].key == "a%20b+c"
     coded = parse_list(
-        f"<ListBucketResult><EncodingType>url</EncodingType>{row.format('a+b%2Bc')}</ListBucketResult>".encode()
+        f"<ListBucketResult>{WHOLE}<EncodingType>url</EncodingType>{row.format('a+b%2Bc')}</ListBucketResult>".encode()
     )
     assert coded.entries[0].key == "a b+c"
     assert coded.entries[0].etag is None
     with pytest.raises(errors.StorageIntegrityError):
         parse_list(
-            f"<ListBucketResult><EncodingType>url</EncodingType>{row.format('%FF')}</ListBucketResult>".encode()
+            f"<ListBucketResult>{WHOLE}<EncodingType>url</EncodingType>{row.format('%FF')}</ListBucketResult>".encode()
         )
 
 
