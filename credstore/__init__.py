@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from credstore.model import (
         BatchDeleteResult,
         CustomerKey,
+        Dictionary,
         HealthCheckResult,
         KmsKey,
         Secret,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         OpenTelemetryObserver,
         StructlogObserver,
     )
+    from credstore.pipeline.training import train_dictionary
     from credstore.provider.linking import LinkOptions
     from credstore.provider.presets import (
         BackblazeStorageProvider,
@@ -130,6 +132,7 @@ _HOMES = {
     "model": (
         "BatchDeleteResult",
         "CustomerKey",
+        "Dictionary",
         "HealthCheckResult",
         "KmsKey",
         "Secret",
@@ -146,6 +149,7 @@ _HOMES = {
         "OpenTelemetryObserver",
         "StructlogObserver",
     ),
+    "pipeline.training": ("train_dictionary",),
     "provider.linking": ("LinkOptions",),
     "provider.presets": (
         "BackblazeStorageProvider",
@@ -171,6 +175,7 @@ __all__ = [
     "CommonConfig",
     "Container",
     "CustomerKey",
+    "Dictionary",
     "Event",
     "HealthCheckResult",
     "KmsKey",
@@ -226,6 +231,7 @@ __all__ = [
     "WasabiStorageProvider",
     "parse_duration",
     "parse_size",
+    "train_dictionary",
 ]
 
 

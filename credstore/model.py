@@ -6,6 +6,7 @@ milliseconds as in the original), digests 32 raw bytes of SHA-256, times timezon
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -158,6 +159,37 @@ class CustomerKey:
         raise TypeError(message)
 
 
+_DICTIONARY_MAGIC = b"\x37\xa4\x30\xec"
+_LARGEST_DICTIONARY = 8 * 1024 * 1024
+"""Bytes; the recommended largest window of a decoder (RFC 8878 section 3.1.1.1.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dictionary:
+    """A zstd dictionary: what many small objects have in common, kept once.
+
+    Made by `train_dictionary`, or by `zstd --train`. An object compressed with it can be read only
+    where it is: it is kept in the store itself under its name.
+
+    Attributes:
+        data: The dictionary, in the format of RFC 8878 section 5.
+        name: SHA-256 of `data`, 64 hex digits.
+    """
+
+    data: bytes = field(repr=False)
+    name: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        data = cast("object", self.data)
+        if not isinstance(data, bytes) or not data.startswith(_DICTIONARY_MAGIC):
+            raise StorageInvalidRequestError("this is no zstd dictionary; train_dictionary() makes one")
+        if len(data) > _LARGEST_DICTIONARY:
+            raise StorageInvalidRequestError(
+                f"a dictionary has at most {_LARGEST_DICTIONARY} bytes, this one {len(data)}"
+            )
+        object.__setattr__(self, "name", hashlib.sha256(data).hexdigest())
+
+
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
 Storable: TypeAlias = (
     "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
@@ -179,6 +211,8 @@ class StoreOptions(TypedDict, total=False):
         storage_class: One of `provider.capabilities.storage_classes`.
         compress: True means gzip, which links can show to any browser; "zstd" is smaller and
             faster and stored opaque. False stores the bytes as they are.
+        dictionary: A `Dictionary` for zstd, or the name of one that is in the store. It is stored
+            with the first object that needs it.
         encryption: True (AES256 where the provider has the header), False, a `KmsKey` or a
             `CustomerKey`.
         if_absent: Refuse to replace an object.
@@ -196,6 +230,7 @@ class StoreOptions(TypedDict, total=False):
     tags: Mapping[str, str]
     storage_class: str
     compress: bool | Codec
+    dictionary: Dictionary | str
     encryption: bool | ServerEncryption
     if_absent: bool
     if_match: str
@@ -220,6 +255,7 @@ class StorageResult:
         digest: SHA-256 of the stored bytes, or None for a copy of an object without one.
         content_type: As stored.
         compression: "gzip", "zstd" or None.
+        dictionary: Name of the `Dictionary` it was compressed with, or None.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as the provider reports it.
         served_by: Label of the member that holds it; equals `provider` for a single store.
         degraded: True where a composite store could not reach all members it should have.
@@ -237,6 +273,7 @@ class StorageResult:
     digest: bytes | None
     content_type: str | None = None
     compression: Codec | None = None
+    dictionary: str | None = None
     encryption: str | None = None
     served_by: str = ""
     degraded: bool = False
@@ -261,6 +298,7 @@ class StorageItem:
         content_language: * As stored.
         plain_size: * Bytes before compression; None also where an object does not tell.
         compression: * "gzip", "zstd" or None.
+        dictionary: * Name of the `Dictionary` that is needed to read it, or None.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
         digest: * SHA-256 of the stored bytes, where it was recorded.
         version_id: Where the bucket keeps versions.
@@ -281,6 +319,7 @@ class StorageItem:
     content_language: str | None = None
     plain_size: int | None = None
     compression: Codec | None = None
+    dictionary: str | None = None
     encryption: str | None = None
     digest: bytes | None = None
     version_id: str | None = None

@@ -40,6 +40,7 @@ def stat_command(invocation: Invocation, key: str) -> None:
     facts = {
         "plain size": None if item.plain_size is None else _size(item.plain_size),
         "compression": item.compression,
+        "dictionary": item.dictionary,
         "sha256": None if item.digest is None else item.digest.hex(),
         "etag": item.etag,
         "content type": item.content_type,

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "link": ("link", "Make a temporary link to an object."),
     "stats": ("look", "Count objects and bytes."),
     "health": ("look", "Check that the store answers."),
+    "dictionary": ("dictionary", "Train zstd dictionaries, and list them."),
     "providers": ("providers", "Show the kinds of store and what each can do."),
     "serve": ("serve", "Answer the temporary links of a local store."),
     "demo": ("demo", "Show the whole life of a few provenance records."),

@@ -37,6 +37,7 @@ for _ending, _type in {
 )
 @click.argument("key")
 @click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Codec; default: the store's.")
+@click.option("--dictionary", metavar="NAME", help="Of a zstd dictionary in the store; implies zstd.")
 @click.option("--content-type", metavar="TYPE", help="MIME type; default: guessed from the name.")
 @click.option("--cache-control", metavar="VALUE", help="For those who fetch it by a link.")
 @click.option(
@@ -60,6 +61,7 @@ def put_command(
     source: str,
     key: str,
     compress: str | None,
+    dictionary: str | None,
     content_type: str | None,
     cache_control: str | None,
     metadata: dict[str, str],
@@ -75,6 +77,8 @@ def put_command(
     options: StoreOptions = {"content_type": content_type or guess_type(source, key)}
     if compress is not None:
         options["compress"] = False if compress == "none" else "gzip" if compress == "gzip" else "zstd"
+    if dictionary is not None:
+        options["dictionary"] = dictionary
     if cache_control is not None:
         options["cache_control"] = cache_control
     if metadata:

@@ -25,6 +25,7 @@ _LEAST_PART = 5 * MIB
 _MOST_PART = 5 * GIB
 _R2_HOST = ".r2.cloudflarestorage.com"
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
+_DICTIONARY = re.compile("[0-9a-f]{64}")
 Addressing = Literal["virtual", "path"]
 
 
@@ -37,6 +38,8 @@ class CommonConfig:
         timeout: Seconds for one small operation, retries included. Bodies add their own time.
         max_retries: Further attempts after the first of each wire request.
         compress: Default of the `compress` option.
+        dictionary: Name of the `Dictionary` in the store that zstd is used with unless a call says
+            otherwise; it does nothing where another codec or none is used.
         encryption: Default of the `encryption` option; None means AES256 where the provider has
             the header, and nothing elsewhere.
         content_type: Default of the option.
@@ -49,6 +52,7 @@ class CommonConfig:
     timeout: float = 30.0
     max_retries: int = 3
     compress: bool | Codec = False
+    dictionary: str | None = None
     encryption: bool | Literal["AES256"] | KmsKey | CustomerKey | None = None
     content_type: str = "application/json"
     cache_control: str = "public, max-age=31536000, immutable"
@@ -62,6 +66,8 @@ class CommonConfig:
         checks.check_range(self._owner, "timeout", self.timeout, 0.001)
         checks.check_range(self._owner, "max_retries", self.max_retries, 0)
         checks.check_range(self._owner, "max_retrieve_size", self.max_retrieve_size, 1)
+        if self.dictionary is not None and not _DICTIONARY.fullmatch(self.dictionary):
+            raise checks.wrong(self._owner, "dictionary", "must be 64 lower-case hex digits")
         checks.check_header(self._owner, "content_type", self.content_type)
         checks.check_header(self._owner, "cache_control", self.cache_control)
         for name in ("cdn_url", "public_url", "download_url", "link_url"):

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import NoReturn, Protocol
 
 import zstandard
 
 from credstore.errors import StorageCodecError
-from credstore.model import Codec
+from credstore.model import Codec, Dictionary
 
 ZSTD_LEVEL = 3
 GZIP_WINDOW = 31
@@ -31,8 +32,8 @@ PIECE = 256 * 1024
 FREE = 8
 """Contexts kept for reuse."""
 
-_compressors: list[zstandard.ZstdCompressor] = []
-_decompressors: list[zstandard.ZstdDecompressor] = []
+DICTIONARIES = 16
+"""Dictionaries kept ready for use."""
 
 
 class Encoder(Protocol):
@@ -96,10 +97,43 @@ class _GzipEncoder:
         return self._stream.flush()
 
 
+class _Contexts:
+    """The contexts of zstd with one dictionary, or with none."""
+
+    def __init__(self, dictionary: Dictionary | None) -> None:
+        self.compressors: list[zstandard.ZstdCompressor] = []
+        self.decompressors: list[zstandard.ZstdDecompressor] = []
+        self._dictionary: zstandard.ZstdCompressionDict | None = None
+        if dictionary is not None:
+            try:
+                self._dictionary = zstandard.ZstdCompressionDict(
+                    dictionary.data, dict_type=zstandard.DICT_TYPE_FULLDICT
+                )
+                self._dictionary.precompute_compress(level=ZSTD_LEVEL)  # pyright: ignore[reportUnknownMemberType] - their stub
+            except zstandard.ZstdError:
+                raise StorageCodecError(
+                    f"the dictionary {dictionary.name} is damaged and cannot be used", code="CORRUPT"
+                ) from None
+
+    def compressor(self) -> zstandard.ZstdCompressor:
+        return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True, dict_data=self._dictionary)
+
+    def decompressor(self) -> zstandard.ZstdDecompressor:
+        return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW, dict_data=self._dictionary)
+
+
+_plain = _Contexts(None)
+_with_dictionary = lru_cache(DICTIONARIES)(_Contexts)
+
+
+def _contexts(dictionary: Dictionary | None) -> _Contexts:
+    return _plain if dictionary is None else _with_dictionary(dictionary)
+
+
 class _ZstdEncoder:
-    def __init__(self) -> None:
+    def __init__(self, dictionary: Dictionary | None) -> None:
         # An own context: one in the free list could be taken by a one-shot call meanwhile.
-        self._stream = _new_compressor().compressobj()
+        self._stream = _contexts(dictionary).compressor().compressobj()
 
     def feed(self, data: bytes) -> bytes:
         return self._stream.compress(data)
@@ -132,8 +166,8 @@ class _GzipDecoder:
 
 
 class _ZstdDecoder:
-    def __init__(self) -> None:
-        self._stream = _new_decompressor().decompressobj()
+    def __init__(self, dictionary: Dictionary | None) -> None:
+        self._stream = _contexts(dictionary).decompressor().decompressobj()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         view = memoryview(data)
@@ -154,37 +188,45 @@ class _ZstdDecoder:
             _truncated("zstd")
 
 
-def encoder(codec: Codec) -> Encoder:
-    """An incremental encoder; its output depends on nothing but the bytes fed."""
-    return _GzipEncoder() if codec == "gzip" else _ZstdEncoder()
+def encoder(codec: Codec, dictionary: Dictionary | None = None) -> Encoder:
+    """An incremental encoder; its output depends on nothing but the bytes fed and zstd's dictionary."""
+    return _GzipEncoder() if codec == "gzip" else _ZstdEncoder(dictionary)
 
 
-def decoder(codec: Codec) -> Decoder:
+def decoder(codec: Codec, dictionary: Dictionary | None = None) -> Decoder:
     """An incremental decoder of exactly one member or frame."""
-    return _GzipDecoder() if codec == "gzip" else _ZstdDecoder()
+    return _GzipDecoder() if codec == "gzip" else _ZstdDecoder(dictionary)
 
 
-def encode(codec: Codec, data: bytes) -> bytes:
-    """Encode all of `data`; the same input always gives the same bytes."""
+def encode(codec: Codec, data: bytes, dictionary: Dictionary | None = None) -> bytes:
+    """Encode all of `data`; the same input always gives the same bytes.
+
+    Args:
+        codec: What to encode with.
+        data: All of it.
+        dictionary: For zstd.
+    """
     if codec == "gzip":
         return _compress(data, GZIP_LEVEL, GZIP_WINDOW)
+    contexts = _contexts(dictionary)
     try:
-        context = _compressors.pop()
+        context = contexts.compressors.pop()
     except IndexError:
-        context = _new_compressor()
+        context = contexts.compressor()
     encoded = context.compress(data)
-    if len(_compressors) < FREE:
-        _compressors.append(context)
+    if len(contexts.compressors) < FREE:
+        contexts.compressors.append(context)
     return encoded
 
 
-def decode(codec: Codec, data: bytes, *, max_size: int) -> bytes:
+def decode(codec: Codec, data: bytes, *, max_size: int, dictionary: Dictionary | None = None) -> bytes:
     """Decode all of `data` at once.
 
     Args:
         codec: What it was encoded with.
         data: One complete member or frame.
         max_size: Most plain bytes to produce.
+        dictionary: What zstd used, or None.
 
     Raises:
         StorageCodecError: Not of this codec, cut off, followed by more, or larger than `max_size`.
@@ -192,8 +234,8 @@ def decode(codec: Codec, data: bytes, *, max_size: int) -> bytes:
     if codec == "zstd":
         declared = _declared_size(data)
         if declared is not None:
-            return _decode_sized_zstd(data, declared, max_size)
-    stream = decoder(codec)
+            return _decode_sized_zstd(data, declared, max_size, _contexts(dictionary))
+    stream = decoder(codec, dictionary)
     pieces: list[bytes] = []
     size = 0
     for piece in stream.feed(data):
@@ -214,13 +256,13 @@ def too_large(max_size: int) -> StorageCodecError:
     )
 
 
-def _decode_sized_zstd(data: bytes, declared: int, max_size: int) -> bytes:
+def _decode_sized_zstd(data: bytes, declared: int, max_size: int, contexts: _Contexts) -> bytes:
     if declared > max_size:
         raise too_large(max_size)
     try:
-        context = _decompressors.pop()
+        context = contexts.decompressors.pop()
     except IndexError:
-        context = _new_decompressor()
+        context = contexts.decompressor()
     try:
         # The frame's own size was checked, so this allocates no more than max_size.
         plain = context.decompress(data, max_output_size=max_size, allow_extra_data=False)
@@ -228,8 +270,8 @@ def _decode_sized_zstd(data: bytes, declared: int, max_size: int) -> bytes:
         _corrupt("zstd", "cut off, followed by other bytes or damaged")
     if len(plain) != declared:
         _truncated("zstd")
-    if len(_decompressors) < FREE:
-        _decompressors.append(context)
+    if len(contexts.decompressors) < FREE:
+        contexts.decompressors.append(context)
     return plain
 
 
@@ -239,14 +281,6 @@ def _declared_size(data: bytes) -> int | None:
     except zstandard.ZstdError:
         _corrupt("zstd")
     return size if size > 0 else None
-
-
-def _new_compressor() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
-
-
-def _new_decompressor() -> zstandard.ZstdDecompressor:
-    return zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW)
 
 
 def _corrupt(codec: Codec, how: str = "damaged, or of another codec") -> NoReturn:

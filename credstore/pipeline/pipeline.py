@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 from typing import get_args
 
 from credstore.errors import StorageCodecError, StorageIntegrityError
-from credstore.model import Codec
+from credstore.model import Codec, Dictionary
 from credstore.pipeline import codec as codecs
 
 COMPRESSION = "x-compression"
 ORIGINAL_SIZE = "x-original-size"
 CONTENT_TYPE = "credstore-content-type"
+DICTIONARY = "credstore-dictionary"
 CODECS: tuple[Codec, ...] = get_args(Codec)
 
 
@@ -50,21 +51,26 @@ class Recipe:
         plain_size: Bytes to expect, or None where the object does not tell.
         content_type: Of the plain bytes, or None.
         opaque: Nothing that fetches the stored bytes by a link can show them.
+        dictionary: Name of the zstd dictionary to decode with, or None.
     """
 
     codec: Codec | None
     plain_size: int | None
     content_type: str | None
     opaque: bool
+    dictionary: str | None = None
 
 
-def marks(codec: Codec | None, content_type: str, plain_size: int | None) -> Marks:
+def marks(
+    codec: Codec | None, content_type: str, plain_size: int | None, dictionary: Dictionary | None = None
+) -> Marks:
     """What to store beside bytes encoded with `codec`.
 
     Args:
         codec: Or None for bytes as given.
         content_type: Of the plain bytes.
         plain_size: In bytes, or None if it is not known before the first byte is stored.
+        dictionary: What zstd used, or None.
     """
     if codec is None:
         return Marks(content_type)
@@ -73,6 +79,8 @@ def marks(codec: Codec | None, content_type: str, plain_size: int | None) -> Mar
         system[ORIGINAL_SIZE] = str(plain_size)
     if codec == "gzip":
         return Marks(content_type, "gzip", system)
+    if dictionary is not None:
+        system[DICTIONARY] = dictionary.name
     return Marks("application/zstd", None, {**system, CONTENT_TYPE: content_type})
 
 
@@ -105,7 +113,8 @@ def recipe(
     for codec in CODECS:
         if name == codec:
             plain_type = system.get(CONTENT_TYPE, content_type)
-            return Recipe(codec, _size(system.get(ORIGINAL_SIZE)), plain_type, opaque=codec != "gzip")
+            size, opaque = _size(system.get(ORIGINAL_SIZE)), codec != "gzip"
+            return Recipe(codec, size, plain_type, opaque, system.get(DICTIONARY) if opaque else None)
     raise StorageCodecError(
         f"the object is compressed with {name!r}, which this version cannot decode; "
         "read it with decode=False to get the stored bytes",
@@ -120,15 +129,22 @@ def _size(text: str | None) -> int | None:
 class Decoding:
     """The stored bytes of one object, decoded piece by piece, never more than declared or allowed."""
 
-    def __init__(self, codec: Codec, plain_size: int | None, max_size: int | None) -> None:
+    def __init__(
+        self,
+        codec: Codec,
+        plain_size: int | None,
+        max_size: int | None,
+        dictionary: Dictionary | None = None,
+    ) -> None:
         """Start.
 
         Args:
             codec: From the object's recipe.
             plain_size: From the object's recipe; checked.
             max_size: Most plain bytes to give, or None.
+            dictionary: That of the recipe's name.
         """
-        self._decoder = codecs.decoder(codec)
+        self._decoder = codecs.decoder(codec, dictionary)
         self._plain_size = plain_size
         limits = [limit for limit in (plain_size, max_size) if limit is not None]
         self._limit = min(limits) if limits else None
@@ -157,13 +173,14 @@ class Decoding:
         _check_size(self._done, self._plain_size)
 
 
-def decode(found: Recipe, stored: bytes, *, max_size: int) -> bytes:
+def decode(found: Recipe, stored: bytes, *, max_size: int, dictionary: Dictionary | None = None) -> bytes:
     """The plain bytes of a whole stored object.
 
     Args:
         found: From `recipe`.
         stored: All stored bytes, already verified.
         max_size: Most plain bytes to make.
+        dictionary: That of the recipe's name.
 
     Raises:
         StorageCodecError: Damaged, cut off, trailing bytes, or more than it may be.
@@ -172,7 +189,7 @@ def decode(found: Recipe, stored: bytes, *, max_size: int) -> bytes:
     if found.codec is None:
         return stored
     limit = max_size if found.plain_size is None else min(max_size, found.plain_size)
-    plain = codecs.decode(found.codec, stored, max_size=limit)
+    plain = codecs.decode(found.codec, stored, max_size=limit, dictionary=dictionary)
     _check_size(len(plain), found.plain_size)
     return plain
 

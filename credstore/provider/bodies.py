@@ -19,7 +19,7 @@ from typing import IO, NamedTuple, cast
 
 from credstore.driver import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import Codec, Storable
+from credstore.model import Codec, Dictionary, Storable
 from credstore.pipeline.codec import encoder
 from credstore.reader import hash_into
 
@@ -212,6 +212,7 @@ class EncodedBody:
 
     source: Body
     codec: Codec
+    dictionary: Dictionary | None = None
     length: None = None
     data: None = None
 
@@ -222,7 +223,7 @@ class EncodedBody:
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The encoded bytes from `offset` on; large chunks are encoded in a thread."""
-        stream = encoder(self.codec)
+        stream = encoder(self.codec, self.dictionary)
         async for chunk in self.source.open():
             if len(chunk) > INLINE:
                 encoded = await asyncio.to_thread(stream.feed, chunk)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from types import TracebackType
 
 from credstore.driver import Driver, ReadOptions, StoredReader
-from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.errors import StorageInvalidRequestError
 from credstore.model import StorageItem
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key
+from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.read import decoded_reader, item_of, raw_recipe, recipe_of
 from credstore.reader import ObjectReader
 
@@ -21,6 +22,7 @@ class Opening:
     def __init__(
         self,
         driver: Driver,
+        dictionaries: Dictionaries,
         call: Call,
         *,
         key: str,
@@ -30,6 +32,7 @@ class Opening:
     ) -> None:
         """Remember what to open; nothing happens before it is entered."""
         self._driver = driver
+        self._dictionaries = dictionaries
         self._call = call
         self._key = key
         self._start, self._end = span
@@ -84,11 +87,13 @@ class Opening:
     async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
         try:
             found = recipe_of(stored.info) if self._decode else raw_recipe(stored.info)
-        except StorageError:
+            dictionary = None if found.dictionary is None else await self._dictionaries.get(found.dictionary)
+        except BaseException:
             await stored.aclose()
             raise
         item = item_of(stored.info, self._driver.name, found)
-        return decoded_reader(stored, found, item, (self._start, self._end), self._call.explain)
+        span = (self._start, self._end)
+        return decoded_reader(stored, found, item, span, self._call.explain, dictionary=dictionary)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

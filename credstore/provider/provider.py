@@ -33,6 +33,7 @@ from credstore.model import (
     NOTHING,
     BatchDeleteResult,
     CustomerKey,
+    Dictionary,
     HealthCheckResult,
     Method,
     ServerEncryption,
@@ -55,6 +56,7 @@ from credstore.provider.checks import (
     chosen_encryption,
     customer_key,
 )
+from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.linking import LinkOptions, make_link
 from credstore.provider.moving import copied, move_object
 from credstore.provider.opening import Opening
@@ -93,6 +95,11 @@ class StorageProvider:
         self._driver = driver
         self._public_url = public_url
         self._lifetime = Lifetime(driver.name, tuple(observers))
+        self._dictionaries = Dictionaries(
+            driver,
+            reading=lambda: self._reading(None, None, None),
+            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
+        )
 
     @property
     def capabilities(self) -> Capabilities:
@@ -138,7 +145,14 @@ class StorageProvider:
             check_key(key, self.capabilities.max_key_size)
             async with aclosing(WatchedBody(await body_of(data))) as watched:
                 try:
-                    write = await plan_write(key, watched, options, self.config, self.capabilities)
+                    write = await plan_write(
+                        key,
+                        watched,
+                        options,
+                        self.config,
+                        self.capabilities,
+                        dictionaries=self._dictionaries,
+                    )
                     result = finish_write(write, await self._driver.put(write.request), self._driver.name)
                 except Exception:
                     if watched.failure is None:
@@ -191,7 +205,10 @@ class StorageProvider:
             async with reader:
                 found = recipe_of(reader.info) if decode else raw_recipe(reader.info)
                 limit = self.config.max_retrieve_size if max_size is None else max_size
-                plain = await read_all(reader, found, limit)
+                dictionary = (
+                    None if found.dictionary is None else await self._dictionaries.get(found.dictionary)
+                )
+                plain = await read_all(reader, found, limit, dictionary)
             call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain
 
@@ -230,12 +247,52 @@ class StorageProvider:
         """
         return Opening(
             self._driver,
+            self._dictionaries,
             self._call("open", key),
             key=key,
             span=(start, end),
             decode=decode,
             options=lambda: self._reading(encryption, version_id, timeout),
         )
+
+    async def add_dictionary(self, dictionary: Dictionary) -> str:
+        """Store a dictionary, so that objects compressed with it can be read by all who read the store.
+
+        `store(..., dictionary=...)` does so by itself.
+
+        Args:
+            dictionary: It is kept at `.credstore/dictionaries/<name>`.
+
+        Returns:
+            Its name: 64 hex digits, for the option or setting `dictionary`.
+
+        Raises:
+            StorageInvalidRequestError: Not a `Dictionary`.
+            StorageError: It could not be stored.
+
+        Cost: 2 requests the first time, then none.
+        """
+        with self._call("add_dictionary", None):
+            if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+                raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
+            await self._dictionaries.ensure(dictionary)
+            return dictionary.name
+
+    async def get_dictionary(self, name: str) -> Dictionary:
+        """A dictionary that is in the store.
+
+        Args:
+            name: Its SHA-256, 64 hex digits, as items and results tell it.
+
+        Raises:
+            StorageCodecError: It is not there (code "DICTIONARY_MISSING").
+            StorageIntegrityError: What is there is not it.
+            StorageError: Anything else.
+
+        Cost: 1 request the first time, then none.
+        """
+        with self._call("get_dictionary", None):
+            return await self._dictionaries.get(name)
 
     async def get_metadata(
         self,

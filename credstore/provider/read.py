@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from credstore.driver import ContentHeaders, ObjectInfo, StoredReader
 from credstore.errors import StorageCodecError, StorageError, StorageInvalidRequestError
-from credstore.model import NOTHING, Codec, StorageItem
+from credstore.model import NOTHING, Codec, Dictionary, StorageItem
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
 from credstore.reader import ObjectReader
 
@@ -80,6 +80,7 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
         content_language=headers.content_language,
         plain_size=found.plain_size if found else None,
         compression=found.codec if found else None,
+        dictionary=found.dictionary if found else None,
         encryption=info.encryption,
         digest=info.digest,
         version_id=info.version_id,
@@ -88,8 +89,16 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
     )
 
 
-async def read_all(reader: StoredReader, found: Recipe, max_size: int) -> bytes:
+async def read_all(
+    reader: StoredReader, found: Recipe, max_size: int, dictionary: Dictionary | None = None
+) -> bytes:
     """All plain bytes of an object; closes the reader.
+
+    Args:
+        reader: Of the stored bytes.
+        found: Their recipe.
+        max_size: Most plain bytes.
+        dictionary: That of the recipe's name.
 
     Raises:
         StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE").
@@ -108,8 +117,8 @@ async def read_all(reader: StoredReader, found: Recipe, max_size: int) -> bytes:
         return stored
     small = len(stored) <= INLINE_STORED and (found.plain_size or INLINE_PLAIN + 1) <= INLINE_PLAIN
     if small:
-        return decode(found, stored, max_size=max_size)
-    return await asyncio.to_thread(decode, found, stored, max_size=max_size)
+        return decode(found, stored, max_size=max_size, dictionary=dictionary)
+    return await asyncio.to_thread(decode, found, stored, max_size=max_size, dictionary=dictionary)
 
 
 def decoded_reader(
@@ -118,6 +127,8 @@ def decoded_reader(
     item: StorageItem,
     span: tuple[int, int | None],
     explain: Callable[[StorageError], object],
+    *,
+    dictionary: Dictionary | None = None,
 ) -> ObjectReader[StorageItem]:
     """A reader of the plain bytes `span` (start, end) over a reader of the stored ones.
 
@@ -131,7 +142,7 @@ def decoded_reader(
     if found.plain_size is not None:
         stop = found.plain_size if end is None else min(end, found.plain_size)
         length = max(0, stop - start)
-    chunks = _decoded(stored, Decoding(found.codec, found.plain_size, None), start, end)
+    chunks = _decoded(stored, Decoding(found.codec, found.plain_size, None, dictionary), start, end)
     return ObjectReader(item, chunks, length=length, close=stored.aclose, explain=explain)
 
 

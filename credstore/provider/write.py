@@ -28,9 +28,9 @@ from credstore.driver import (
     PutResult,
 )
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import NOTHING, Codec, ServerEncryption, StorageResult, StoreOptions
+from credstore.model import NOTHING, Codec, Dictionary, ServerEncryption, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode
-from credstore.pipeline.pipeline import CODECS, marks
+from credstore.pipeline.pipeline import CODECS, DICTIONARY, marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
 from credstore.provider.checks import (
     check_flag,
@@ -42,6 +42,7 @@ from credstore.provider.checks import (
     chosen_encryption,
     is_number,
 )
+from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.reader import sha256
 
 SPOOL = 8 * 1024 * 1024
@@ -78,26 +79,37 @@ class Write:
 
 
 async def plan_write(
-    key: str, data: WatchedBody, options: StoreOptions, config: CommonConfig, capabilities: Capabilities
+    key: str,
+    data: WatchedBody,
+    options: StoreOptions,
+    config: CommonConfig,
+    capabilities: Capabilities,
+    *,
+    dictionaries: Dictionaries,
 ) -> Write:
-    """Check everything and make the request.
+    """Check everything and make the request; a dictionary it needs is in the store afterwards.
 
     Raises:
         StorageInvalidRequestError: A wrong option, or too large an object.
         StorageUnsupportedError: The provider cannot honour an option.
     """
     check_options(options)
-    codec = chosen_codec(options.get("compress", config.compress))
+    codec = chosen_codec(options.get("compress", "zstd" if "dictionary" in options else config.compress))
     terms = _terms(options, config, capabilities)
+    dictionary: Dictionary | None = None
+    if codec == "zstd" or "dictionary" in options:
+        dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
     plain = await settled(data, spool_size(config))
     plain_size = plain.length
-    body, digest = await _encoded(plain, codec)
+    body, digest = await _encoded(plain, codec, dictionary)
     limit = capabilities.max_object_size
     if limit is not None and body.length is not None and body.length > limit:
         raise StorageInvalidRequestError(
             f"the object has {body.length} bytes; this provider keeps at most {limit}", code="TOO_LARGE"
         )
-    marked = marks(codec, options.get("content_type", config.content_type), plain_size)
+    marked = marks(codec, options.get("content_type", config.content_type), plain_size, dictionary)
+    if dictionary is not None:
+        await dictionaries.ensure(dictionary)
     request = PutRequest(
         key=key,
         body=body,
@@ -138,6 +150,7 @@ def finish_write(write: Write, result: PutResult, provider: str) -> StorageResul
         digest=result.digest,
         content_type=headers.content_type,
         compression=write.codec,
+        dictionary=write.request.system.get(DICTIONARY),
         encryption=result.encryption,
         served_by=result.served_by or provider,
         degraded=result.degraded,
@@ -161,6 +174,26 @@ def chosen_codec(compress: object) -> Codec | None:
     raise StorageInvalidRequestError(
         f"compress is True, False or one of {', '.join(CODECS)}, not {compress!r}"
     )
+
+
+async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictionaries) -> Dictionary | None:
+    """The dictionary for an option or setting, which is one or its name.
+
+    Raises:
+        StorageInvalidRequestError: Neither, or the codec is not zstd.
+        StorageCodecError: There is none of this name in the store.
+    """
+    if asked is None:
+        return None
+    if codec != "zstd":
+        raise StorageInvalidRequestError("a dictionary is for compress='zstd'; leave one of them out")
+    if isinstance(asked, Dictionary):
+        return asked
+    if not is_name(asked):
+        raise StorageInvalidRequestError(
+            f"dictionary is a Dictionary or the name of one, 64 hex digits, not {asked!r}"
+        )
+    return await dictionaries.get(str(asked))
 
 
 def spool_size(config: CommonConfig) -> int:
@@ -235,15 +268,21 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
     )
 
 
-async def _encoded(plain: Body, codec: Codec | None) -> tuple[Body, bytes | None]:
+async def _encoded(
+    plain: Body, codec: Codec | None, dictionary: Dictionary | None
+) -> tuple[Body, bytes | None]:
     if plain.data is not None:
         stored = plain.data
         if codec is not None:
             inline = len(stored) <= INLINE
-            stored = encode(codec, stored) if inline else await asyncio.to_thread(encode, codec, stored)
+            stored = (
+                encode(codec, stored, dictionary)
+                if inline
+                else await asyncio.to_thread(encode, codec, stored, dictionary)
+            )
         return BytesBody(stored), await sha256(stored)
     if codec is not None:
-        return EncodedBody(plain, codec), None
+        return EncodedBody(plain, codec, dictionary), None
     return plain, await digest_of(plain) if plain.replayable else None
 
 

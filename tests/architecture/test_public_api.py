@@ -23,6 +23,7 @@ NAMES = [
     "CommonConfig",
     "Container",
     "CustomerKey",
+    "Dictionary",
     "Event",
     "HealthCheckResult",
     "KmsKey",
@@ -78,6 +79,7 @@ NAMES = [
     "WasabiStorageProvider",
     "parse_duration",
     "parse_size",
+    "train_dictionary",
 ]
 VERBS = [
     "store",

@@ -180,11 +180,11 @@ def test_large_work_runs_in_other_threads(monkeypatch):
     seen = []
     real_encode, real_decode = codecs.encode, codecs.decode
 
-    def encode(codec, data):
+    def encode(codec, data, dictionary=None):
         seen.append((len(data), threading.current_thread() is threading.main_thread()))
         return real_encode(codec, data)
 
-    def decode(codec, data, *, max_size):
+    def decode(codec, data, *, max_size, dictionary=None):
         seen.append((max_size, threading.current_thread() is threading.main_thread()))
         return real_decode(codec, data, max_size=max_size)
 

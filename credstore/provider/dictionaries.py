@@ -1,0 +1,136 @@
+"""The dictionaries of one store: each an object named for its content, fetched once.
+
+Rules of this file: what came back is a dictionary only if its SHA-256 is its name; an object is
+never written before the dictionary it needs is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from secrets import token_hex
+
+from credstore.driver import BytesBody, ContentHeaders, Driver, PutRequest, ReadOptions
+from credstore.errors import (
+    StorageCodecError,
+    StorageIntegrityError,
+    StorageNotFoundError,
+)
+from credstore.model import Dictionary, ServerEncryption
+
+PREFIX = ".credstore/dictionaries/"
+KEPT = 16
+"""Dictionaries kept in memory."""
+_LARGEST = 8 * 1024 * 1024
+_NAME_LENGTH = 64
+
+
+def is_name(name: object) -> bool:
+    """Whether it is 64 lower-case hex digits."""
+    return isinstance(name, str) and len(name) == _NAME_LENGTH and set(name) <= set("0123456789abcdef")
+
+
+class Dictionaries:
+    """Those that one provider has met."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        reading: Callable[[], ReadOptions],
+        encryption: Callable[[], ServerEncryption | None],
+    ) -> None:
+        """Fetch nothing yet.
+
+        Args:
+            driver: Of the store they are in.
+            reading: Options for one small request that begins now.
+            encryption: At rest, as for all objects of the store.
+        """
+        self._driver = driver
+        self._reading = reading
+        self._encryption = encryption
+        self._known: OrderedDict[str, Dictionary] = OrderedDict()
+        self._stored: set[str] = set()
+        self._lock = asyncio.Lock()
+
+    async def get(self, name: str) -> Dictionary:
+        """The dictionary of this name, from memory or from the store.
+
+        Raises:
+            StorageCodecError: It is not in the store (code "DICTIONARY_MISSING").
+            StorageIntegrityError: What is there under its name is not it.
+            StorageError: The store cannot be read.
+        """
+        if not is_name(name):
+            raise StorageCodecError("the object names no dictionary that could be", code="DICTIONARY_MISSING")
+        found = self._known.get(name)
+        if found is None:
+            async with self._lock:  # Many readers of one dictionary fetch it once.
+                found = self._known.get(name) or await self._fetch(name)
+                self._keep(found)
+                self._stored.add(name)
+        self._known.move_to_end(name)
+        return found
+
+    async def _fetch(self, name: str) -> Dictionary:
+        try:
+            async with await self._driver.get(PREFIX + name, self._reading()) as reader:
+                data = await reader.read(_LARGEST)
+        except StorageNotFoundError as error:
+            if error.code != StorageNotFoundError.default_code:
+                raise
+            raise StorageCodecError(
+                f"the dictionary {name} is missing; it belongs at {PREFIX}{name}, and without it the object "
+                "cannot be decompressed (decode=False gives the stored bytes)",
+                code="DICTIONARY_MISSING",
+            ) from None
+        if hashlib.sha256(data).hexdigest() != name:
+            raise StorageIntegrityError(
+                f"the dictionary at {PREFIX}{name} was changed: its SHA-256 is not its name",
+                code="DICTIONARY_CHANGED",
+            )
+        return Dictionary(data)
+
+    async def ensure(self, dictionary: Dictionary) -> None:
+        """Store the dictionary unless it is there.
+
+        Raises:
+            StorageError: It could not be stored.
+        """
+        if dictionary.name in self._stored:
+            return
+        async with self._lock:
+            if dictionary.name not in self._stored and not await self._is_there(dictionary):
+                await self._put(dictionary)
+            self._stored.add(dictionary.name)
+            self._keep(dictionary)
+
+    async def _is_there(self, dictionary: Dictionary) -> bool:
+        try:
+            info = await self._driver.head(PREFIX + dictionary.name, self._reading())
+        except StorageNotFoundError as error:
+            if error.code != StorageNotFoundError.default_code:
+                raise
+            return False
+        return info.size == len(dictionary.data)
+
+    async def _put(self, dictionary: Dictionary) -> None:
+        await self._driver.put(
+            PutRequest(
+                key=PREFIX + dictionary.name,
+                body=BytesBody(dictionary.data),
+                write_id=token_hex(16),
+                digest=bytes.fromhex(dictionary.name),
+                headers=ContentHeaders(content_type="application/octet-stream"),
+                encryption=self._encryption(),
+                deadline=self._reading().deadline,
+            )
+        )
+
+    def _keep(self, dictionary: Dictionary) -> None:
+        self._known[dictionary.name] = dictionary
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
