@@ -142,6 +142,9 @@ class PutRequest:
         tags: Object tags.
         driver_options: Options for drivers by name, already checked to be for this one.
         deadline: Instant of `time.monotonic()`, or None.
+        journal: Where the token of an upload in parts is kept, so that a later write with the same
+            journal continues it; what fails or is cancelled meanwhile is then not aborted. Only for
+            drivers with `Capabilities.resumable`, and bodies that are replayable with length and digest.
         progress: Called with (bytes accepted, total or None).
     """
 
@@ -159,6 +162,7 @@ class PutRequest:
     driver_options: Mapping[str, object] = NOTHING
     deadline: float | None = None
     progress: Progress | None = None
+    journal: Journal | None = None
 
 
 def join_metadata(
@@ -169,6 +173,47 @@ def join_metadata(
     if digest is not None:
         joined[DIGEST] = digest.hex()
     return joined
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeToken:
+    """What continues an upload that was begun, in this process or another. No credential, but private.
+
+    Attributes:
+        place: Where the upload is: endpoint and bucket.
+        key: The object's key.
+        size: Bytes of the body.
+        digest: SHA-256 of the body, in hex.
+        part_size: Bytes of each part but the last.
+        upload_id: The provider's name of the upload.
+        write_id: Of the write, kept from its beginning.
+        options: SHA-256 over what the object was to be stored with, in hex.
+    """
+
+    place: str
+    key: str
+    size: int
+    digest: str
+    part_size: int
+    upload_id: str
+    write_id: str
+    options: str
+
+
+class Journal(Protocol):
+    """Where the token of one resumable write is kept; each method raises `StorageError`s only."""
+
+    async def load(self) -> ResumeToken | None:
+        """What was saved last, or None."""
+        ...
+
+    async def save(self, token: ResumeToken) -> None:
+        """Keep it, durably."""
+        ...
+
+    async def clear(self) -> None:
+        """Forget it; nothing to forget is no error."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,6 +460,7 @@ class Capabilities:
         delete_tells_existence: `delete` knows whether an object was there.
         durable: What `store` acknowledged survives power loss or the loss of a machine.
         multipart: Large and unsized bodies are sent in parts.
+        resumable: An upload in parts can be continued by another process.
         presign: Methods a link can be made for.
         response_overrides: A link can impose response headers.
         tags: Objects have tags.
@@ -445,6 +491,7 @@ class Capabilities:
     sse_s3_implied: bool
     sse_kms: bool
     sse_c: bool
+    resumable: bool = False
     max_key_size: int = 1024
     max_metadata_size: int | None = None
     max_object_size: int | None = None

@@ -217,6 +217,10 @@ class StoreOptions(TypedDict, total=False):
             `CustomerKey`.
         if_absent: Refuse to replace an object.
         if_match: Replace only the version with this etag.
+        resume: Path of a file for an upload that another process may go on with: made when the
+            upload begins, removed when the object is there. If it is there already, its upload is
+            continued. Needs bytes, a path or a file that can seek, without compression, and
+            `provider.capabilities.resumable`. What fails or is cancelled is then not cleaned up.
         timeout: Seconds for the whole call, in place of the configured one.
         progress: Called with (bytes sent, total or None).
         driver_options: Options of one cloud, `{"s3": S3PutOptions(...)}`.
@@ -234,6 +238,7 @@ class StoreOptions(TypedDict, total=False):
     encryption: bool | ServerEncryption
     if_absent: bool
     if_match: str
+    resume: str | PathLike[str]
     timeout: float
     progress: Progress
     driver_options: Mapping[str, object]

@@ -54,6 +54,12 @@ for _ending, _type in {
     help="At rest, by the provider; default: the store's.",
 )
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.option(
+    "--resume",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help="Keep what an upload in parts needs to go on here; run the same command again to do so.",
+)
 @click.pass_obj
 def put_command(
     invocation: Invocation,
@@ -69,6 +75,7 @@ def put_command(
     storage_class: str | None,
     encryption: bool | ServerEncryption | None,
     if_absent: bool,
+    resume: str | None,
 ) -> None:
     """Store FILE, or standard input for -, under KEY.
 
@@ -91,6 +98,8 @@ def put_command(
         options["encryption"] = encryption
     if if_absent:
         options["if_absent"] = True
+    if resume is not None:
+        options["resume"] = resume
     result = _put(invocation, source, key, options)
     if invocation.json:
         print_json(result)

@@ -43,6 +43,7 @@ from credstore.provider.checks import (
     is_number,
 )
 from credstore.provider.dictionaries import Dictionaries, is_name
+from credstore.provider.journal import FileJournal
 from credstore.reader import sha256
 
 SPOOL = 8 * 1024 * 1024
@@ -94,6 +95,9 @@ async def plan_write(
         StorageUnsupportedError: The provider cannot honour an option.
     """
     check_options(options)
+    resume = options.get("resume")
+    if resume is not None and not capabilities.resumable:
+        raise StorageUnsupportedError("this provider cannot continue an upload (resume); nothing was sent")
     codec = chosen_codec(options.get("compress", "zstd" if "dictionary" in options else config.compress))
     terms = _terms(options, config, capabilities)
     dictionary: Dictionary | None = None
@@ -102,6 +106,10 @@ async def plan_write(
     plain = await settled(data, spool_size(config))
     plain_size = plain.length
     body, digest = await _encoded(plain, codec, dictionary)
+    if resume is not None and (codec is not None or not body.replayable or digest is None):
+        raise StorageInvalidRequestError(
+            "an upload can be resumed for bytes, a path or a file that can seek, stored uncompressed"
+        )
     limit = capabilities.max_object_size
     if limit is not None and body.length is not None and body.length > limit:
         raise StorageInvalidRequestError(
@@ -131,6 +139,7 @@ async def plan_write(
         driver_options=options.get("driver_options", NOTHING),
         deadline=deadline_for(options.get("timeout", config.timeout), body.length),
         progress=options.get("progress"),
+        journal=None if resume is None else FileJournal(resume),
     )
     return Write(request, codec, plain_size, data)
 

@@ -73,6 +73,7 @@ LEAST = Capabilities(
     delete_tells_existence=False,
     durable=True,
     multipart=True,
+    resumable=True,
     presign=LINKS,
     response_overrides=True,
     tags=False,

@@ -66,6 +66,23 @@ class DeleteReply:
 
 
 @dataclass(frozen=True, slots=True)
+class PartInfo:
+    """A part that an upload has: its number from 1, entity tag without quotes, and bytes."""
+
+    number: int
+    etag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartsReply:
+    """One page of ListParts; `after` is the number to go on from, or None at the end."""
+
+    parts: list[PartInfo]
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class UploadInfo:
     """A multipart upload that has not ended.
 
@@ -262,6 +279,28 @@ def parse_uploads(body: bytes) -> UploadsReply:
     return UploadsReply(
         uploads, (unquote_plus(marker) if encoded else marker, _needed(root, "NextUploadIdMarker"))
     )
+
+
+def parse_parts(body: bytes) -> PartsReply:
+    """One page of ListParts.
+
+    Raises:
+        StorageIntegrityError: Not such a page, or a part without number, size or entity tag.
+    """
+    root = parse_xml(body, "ListPartsResult")
+    parts: list[PartInfo] = []
+    for each in _children(root, "Part"):
+        number, size = parse_size(_text(each, "PartNumber")), parse_size(_text(each, "Size"))
+        etag = strip_quotes(_text(each, "ETag"))
+        if not number or size is None or etag is None:
+            raise _unreadable("has a part without number, size or etag")
+        parts.append(PartInfo(number, etag, size))
+    if _text(root, "IsTruncated") != "true":
+        return PartsReply(parts, None)
+    after = parse_size(_needed(root, "NextPartNumberMarker"))
+    if after is None:
+        raise _unreadable("does not say where it goes on")
+    return PartsReply(parts, after)
 
 
 def parse_tags(body: bytes) -> dict[str, str]:

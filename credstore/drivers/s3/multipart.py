@@ -17,6 +17,7 @@ from typing import TypeVar
 from credstore.config.clouds import MIB
 from credstore.driver import ObjectInfo
 from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.codes import CONCURRENT_WRITE, UPLOAD_NOT_FOUND
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.documents import parse_completed, parse_upload_id
 from credstore.drivers.s3.replies import version_of
@@ -45,6 +46,19 @@ class Upload:
     headers: Mapping[str, str]
     completion: Mapping[str, str]
     concurrency: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """An upload that is not aborted when it is cut off.
+
+    Attributes:
+        upload_id: Of the one to go on with, or None to begin one.
+        begun: Called with the id of a new one before its first part.
+    """
+
+    upload_id: str | None
+    begun: Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +119,7 @@ async def upload_parts(
     send: Callable[[str, int, P], Awaitable[str]],
     *,
     verify: Callable[[], Awaitable[None]] | None = None,
+    resume: Resume | None = None,
 ) -> Completed | ObjectInfo:
     """Make one object of parts.
 
@@ -114,6 +129,7 @@ async def upload_parts(
         parts: Taken one by one, never more than `concurrency` ahead.
         send: Sends one part by (upload id, number from 1, part) and returns its etag.
         verify: Called after the last part; raises to give the upload up.
+        resume: Of an upload that can be continued.
 
     Returns:
         The completed upload, or what HEAD saw where only that told that it was completed.
@@ -122,13 +138,17 @@ async def upload_parts(
         StorageError: `applied` is "no" for anything before the completion.
     """
     write = upload.write
+    upload_id = None if resume is None else resume.upload_id
     try:
-        upload_id = await _begin(bucket, upload)
+        if upload_id is None:
+            upload_id = await _begin(bucket, upload)
     except StorageError as error:
         error.applied = "no"  # An upload that was begun shows nothing under the key.
         raise
     try:
         try:
+            if resume is not None and resume.upload_id is None:
+                await resume.begun(upload_id)
             etags = await _send_all(parts, send, upload_id, upload.concurrency)
             if verify is not None:
                 await verify()
@@ -137,8 +157,16 @@ async def upload_parts(
             raise
         return await _complete(bucket, upload, upload_id, etags)
     except BaseException as error:
-        await _abort(bucket, write.key, upload_id, error)
+        if resume is None or not can_go_on(error):
+            await _abort(bucket, write.key, upload_id, error)
         raise
+
+
+def can_go_on(error: BaseException) -> bool:
+    """Whether an upload that ended so can be continued: cut off, or failed for a reason that passes."""
+    if not isinstance(error, StorageError):
+        return True
+    return error.retryable and error.code not in {CONCURRENT_WRITE, UPLOAD_NOT_FOUND}
 
 
 async def _begin(bucket: Bucket, upload: Upload) -> str:

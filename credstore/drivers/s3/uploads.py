@@ -112,6 +112,14 @@ def complete_upload(key: str, upload_id: str, etags: Sequence[str], headers: Map
     )
 
 
+def list_parts(key: str, upload_id: str, after: int) -> S3Request:
+    """ListParts, those numbered above `after`."""
+    query = [("uploadId", upload_id)]
+    if after:
+        query.append(("part-number-marker", str(after)))
+    return S3Request(operation="ListParts", method="GET", key=key, query=tuple(query))
+
+
 def abort_upload(key: str, upload_id: str) -> S3Request:
     """AbortMultipartUpload."""
     return S3Request(

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
-from credstore.driver import ObjectInfo, PutRequest, PutResult
+from credstore.driver import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.codes import CONCURRENT_WRITE, UPLOAD_NOT_FOUND
 from credstore.drivers.s3.headers import (
@@ -20,10 +20,20 @@ from credstore.drivers.s3.headers import (
     read_encryption,
     strip_quotes,
 )
-from credstore.drivers.s3.multipart import Completed, Upload, cut, part_etag, plan_part_size, upload_parts
+from credstore.drivers.s3.multipart import (
+    Completed,
+    Resume,
+    Upload,
+    can_go_on,
+    cut,
+    part_etag,
+    plan_part_size,
+    upload_parts,
+)
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.drivers.s3.replies import check_checksum, check_is_s3, version_of
 from credstore.drivers.s3.requests import object_headers, put_object
+from credstore.drivers.s3.resuming import begun_before, token_of
 from credstore.drivers.s3.settling import Write, settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
 from credstore.errors import (
@@ -207,6 +217,8 @@ async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
 async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
     completion_headers(request.precondition, request.encryption, bucket.dialect)
     size = plan_part_size(length, bucket.config.part_size, bucket.dialect.max_single_put)
+    if request.journal is not None:
+        return await _put_resumably(bucket, request, length, size, request.journal)
     for restart in range(MAX_RESTARTS + 1):
         try:
             return await _put_parts(bucket, request, cut(counted(request.body.open(), length), size))
@@ -218,7 +230,43 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
     raise AssertionError
 
 
-async def _put_parts(bucket: Bucket, request: PutRequest, parts: AsyncGenerator[bytes, None]) -> PutResult:
+async def _put_resumably(
+    bucket: Bucket, request: PutRequest, length: int, size: int, journal: Journal
+) -> PutResult:
+    """Go on with the upload the journal tells of, or begin one that can be continued."""
+    headers = object_headers(request, bucket.dialect, request.digest)
+    request, found = await begun_before(bucket, request, headers, journal)
+    if isinstance(found, ObjectInfo):
+        result = _seen(bucket, found, length, request.digest)
+    else:
+        known: Mapping[int, str] = {} if found is None else found.etags
+        size = size if found is None else found.part_size
+
+        async def begun(upload_id: str) -> None:
+            token = token_of(bucket, request, headers, part_size=size, upload_id=upload_id)
+            await journal.save(token)
+
+        resume = Resume(None if found is None else found.upload_id, begun)
+        parts = cut(counted(request.body.open(), length), size)
+        try:
+            result = await _put_parts(bucket, request, parts, known=known, resume=resume)
+        except Exception as error:
+            if not can_go_on(error):
+                await journal.clear()
+            raise
+    await journal.clear()
+    return result
+
+
+async def _put_parts(
+    bucket: Bucket,
+    request: PutRequest,
+    parts: AsyncGenerator[bytes, None],
+    *,
+    known: Mapping[int, str] | None = None,
+    resume: Resume | None = None,
+) -> PutResult:
+    """Send the parts, but for the `known` ones, which the upload has: their entity tags by number."""
     dialect = bucket.dialect
     upload = Upload(
         write=_write(request),
@@ -232,6 +280,11 @@ async def _put_parts(bucket: Bucket, request: PutRequest, parts: AsyncGenerator[
 
     async def send(upload_id: str, number: int, data: bytes) -> str:
         nonlocal sent
+        if known and number in known:
+            sent += len(data)
+            if request.progress is not None:
+                request.progress(sent, request.body.length)
+            return known[number]
         digest = await sha256(data)
         headers = dict(key_headers)
         if locks:
@@ -243,7 +296,7 @@ async def _put_parts(bucket: Bucket, request: PutRequest, parts: AsyncGenerator[
             request.progress(sent, request.body.length)
         return part_etag(reply, strip_quotes(reply.headers.get("etag")))
 
-    done = await upload_parts(bucket, upload, parts, send)
+    done = await upload_parts(bucket, upload, parts, send, resume=resume)
     if isinstance(done, Completed):
         return _result(
             bucket, request.key, size=sent, digest=request.digest, etag=done.etag, headers=done.headers

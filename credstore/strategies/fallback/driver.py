@@ -73,7 +73,7 @@ class FallbackDriver(Driver):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What both can do, without conditions, versions and links for writes."""
+        """What both can do, without conditions, versions, resumption and links for writes."""
         both = self._primary.capabilities.meet(self._fallback.capabilities)
         return replace(
             both,
@@ -81,6 +81,7 @@ class FallbackDriver(Driver):
             conditional_replace=False,
             conditional_delete=False,
             versions=False,
+            resumable=False,
             presign=both.presign & _LINKS,
         )
 

@@ -1,0 +1,145 @@
+"""Uploads in parts that another process goes on with.
+
+Rules of this file: what was begun is continued only for the same bytes at the same place with the
+same options; the server says which parts it has, the token alone is never believed. An upload that
+is gone may have become the object: that is looked at before anything is sent again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from credstore.driver import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
+from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.codes import UPLOAD_NOT_FOUND
+from credstore.drivers.s3.documents import PartInfo, parse_parts
+from credstore.drivers.s3.headers import META, SSE_C
+from credstore.drivers.s3.reading import head
+from credstore.drivers.s3.uploads import list_parts
+from credstore.errors import StorageIntegrityError, StorageInvalidRequestError, StorageNotFoundError
+
+PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An upload that is there.
+
+    Attributes:
+        upload_id: The provider's name of it.
+        part_size: Bytes of each part but the last.
+        etags: Entity tags of the parts it has, by number.
+    """
+
+    upload_id: str
+    part_size: int
+    etags: Mapping[int, str]
+
+
+def token_of(
+    bucket: Bucket, request: PutRequest, headers: Mapping[str, str], *, part_size: int, upload_id: str
+) -> ResumeToken:
+    """The token of an upload that has just begun."""
+    return ResumeToken(
+        place=_place(bucket),
+        key=request.key,
+        size=request.body.length or 0,
+        digest=(request.digest or b"").hex(),
+        part_size=part_size,
+        upload_id=upload_id,
+        write_id=request.write_id,
+        options=_options(headers),
+    )
+
+
+def _place(bucket: Bucket) -> str:
+    return f"{bucket.place.origin}{bucket.place.base}"
+
+
+def _options(headers: Mapping[str, str]) -> str:
+    """A digest of what the object is stored with, the write's id and secret keys left out."""
+    kept = sorted(
+        f"{name}:{value}"
+        for name, value in headers.items()
+        if name != META + WRITE_ID and not name.startswith(SSE_C)
+    )
+    return hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+async def begun_before(
+    bucket: Bucket, request: PutRequest, headers: Mapping[str, str], journal: Journal
+) -> tuple[PutRequest, Begun | ObjectInfo | None]:
+    """What there is of the write the journal tells of, and the request to go on with.
+
+    Returns:
+        The request (with the write-id of the beginning, if there is one), and: the upload to go on
+        with; the object, if the upload was completed; None to begin anew.
+
+    Raises:
+        StorageInvalidRequestError: The journal is of another object or other options (code
+            "RESUME_MISMATCH"), or the source was changed since (code "SOURCE_CHANGED").
+    """
+    token = await journal.load()
+    if token is None:
+        return request, None
+    if (token.place, token.key) != (_place(bucket), request.key):
+        raise StorageInvalidRequestError(
+            f"the resume file is of the upload of {token.key!r} to {token.place}; give each upload its own",
+            code="RESUME_MISMATCH",
+        )
+    if (token.size, token.digest) != (request.body.length, (request.digest or b"").hex()):
+        raise StorageInvalidRequestError(
+            "the source is not what it was when the upload was begun; delete the resume file to begin anew",
+            code="SOURCE_CHANGED",
+        )
+    if token.options != _options(headers):
+        raise StorageInvalidRequestError(
+            "the options are not those the upload was begun with; give the same, or delete the resume file "
+            "to begin anew",
+            code="RESUME_MISMATCH",
+        )
+    resumed = replace(request, write_id=token.write_id)
+    try:
+        parts = await _parts(bucket, resumed, token.upload_id)
+    except StorageNotFoundError as error:
+        if error.code != UPLOAD_NOT_FOUND:
+            raise
+        found = await _object(bucket, resumed)
+        if found is None:
+            await journal.clear()
+            return request, None
+        return resumed, found
+    etags = {part.number: part.etag for part in parts if part.size == _size(token, part.number)}
+    return resumed, Begun(token.upload_id, token.part_size, etags)
+
+
+def _size(token: ResumeToken, number: int) -> int:
+    """Bytes that a part must have; 0 for one that is not of this upload."""
+    return max(0, min(token.part_size, token.size - (number - 1) * token.part_size))
+
+
+async def _parts(bucket: Bucket, request: PutRequest, upload_id: str) -> list[PartInfo]:
+    parts: list[PartInfo] = []
+    after = 0
+    for _ in range(PAGES):
+        wire = list_parts(request.key, upload_id, after)
+        page = await parsed(parse_parts, (await bucket.call(wire, deadline=request.deadline)).body)
+        parts += page.parts
+        if page.after is None:
+            return parts
+        if page.after <= after:
+            break
+        after = page.after
+    raise StorageIntegrityError("the provider's listing of parts goes round in circles", code="LISTING")
+
+
+async def _object(bucket: Bucket, request: PutRequest) -> ObjectInfo | None:
+    """The object, if it is of this very write."""
+    options = ReadOptions(customer_key=request.encryption, deadline=request.deadline)
+    try:
+        found = await head(bucket, request.key, options)
+    except StorageNotFoundError:
+        return None
+    return found if found.write_id == request.write_id else None
