@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
 
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.model import Progress
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,6 +71,7 @@ class ObjectReader(Generic[I]):
         "_explain",
         "_failed",
         "_generator",
+        "_progress",
         "info",
         "length",
     )
@@ -108,6 +110,11 @@ class ObjectReader(Generic[I]):
         self._done = 0
         self._closed = False
         self._failed = False
+        self._progress: Progress | None = None
+
+    def watch(self, progress: Progress | None) -> None:
+        """Call `progress` with (bytes read, bytes in all or None) after each chunk, once for none at all."""
+        self._progress = progress
 
     def __aiter__(self) -> Self:
         return self
@@ -126,8 +133,12 @@ class ObjectReader(Generic[I]):
                     self._refuse(f"more than the {self.length} bytes it should have", "TOO_LONG")
                 if self._digest is not None:
                     await hash_into(self._digest, chunk)
+                if self._progress is not None:
+                    self._progress(self._done, self.length)
                 return chunk
             self._check_end()
+            if self._progress is not None and not self._done:
+                self._progress(0, 0)
         except BaseException as error:
             self._failed = True
             if self._explain is not None and isinstance(error, StorageError):

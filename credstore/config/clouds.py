@@ -105,6 +105,7 @@ class S3FamilyConfig(CommonConfig):
         max_connections: Open connections to the endpoint.
         hedge_reads: Ask a second time for reads that take longer than 95 of 100 do, for at most one
             read in twenty; the first good answer counts.
+        bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
         ca_file: PEM file of further certificate authorities to trust.
         allow_http: Permit `http://` to a host that is not loopback.
     """
@@ -123,6 +124,7 @@ class S3FamilyConfig(CommonConfig):
     copy_part_size: int = 512 * MIB
     max_connections: int = 64
     hedge_reads: bool = False
+    bandwidth_limit: int | None = None
     ca_file: str | None = None
     allow_http: bool = False
 
@@ -178,6 +180,8 @@ class S3FamilyConfig(CommonConfig):
         checks.check_range(self._owner, "single_copy_limit", self.single_copy_limit, 1, _MOST_PART)
         checks.check_range(self._owner, "max_concurrency", self.max_concurrency, 1)
         checks.check_range(self._owner, "max_connections", self.max_connections, 1)
+        if self.bandwidth_limit is not None:
+            checks.check_range(self._owner, "bandwidth_limit", self.bandwidth_limit, 1024)
 
     @property
     def resolved_region(self) -> str:

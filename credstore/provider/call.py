@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
 
 
@@ -113,7 +114,19 @@ class Call:
         self.awaited = awaited
         self.attributes: dict[str, object] = {}
         self.users: Exception | None = None
-        """What the user's own stream raised: it goes to the user as it is."""
+        """What the user's own stream or callback raised: it goes to the user as it is."""
+
+    def watching(self, progress: Progress) -> Progress:
+        """The same callback; what it raises goes to the user as it is."""
+
+        def watch(done: int, total: int | None) -> None:
+            try:
+                progress(done, total)
+            except Exception as error:
+                self.users = error
+                raise
+
+        return watch
 
     def explain(self, error: StorageError) -> StorageError:
         """Fill the facts that only this call knows; an error of another provider's call has them."""

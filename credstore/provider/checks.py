@@ -66,6 +66,16 @@ def check_key(key: str, max_size: int = 1024) -> None:
         )
 
 
+def check_progress(progress: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        StorageInvalidRequestError: Neither None nor callable.
+    """
+    if progress is not None and not callable(progress):
+        raise StorageInvalidRequestError("progress is a function of two numbers")
+
+
 def check_prefix(prefix: str, max_size: int = 1024) -> None:
     """Refuse what no key can start with.
 

@@ -8,9 +8,9 @@ from types import TracebackType
 
 from credstore.driver import Driver, ReadOptions, StoredReader
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import StorageItem
+from credstore.model import Progress, StorageItem
 from credstore.provider.call import Call
-from credstore.provider.checks import check_count, check_key
+from credstore.provider.checks import check_count, check_key, check_progress
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.read import decoded_reader, item_of, raw_recipe, recipe_of
 from credstore.reader import ObjectReader
@@ -29,6 +29,7 @@ class Opening:
         span: tuple[int, int | None],
         decode: bool,
         options: Callable[[], ReadOptions],
+        progress: Progress | None,
     ) -> None:
         """Remember what to open; nothing happens before it is entered."""
         self._driver = driver
@@ -38,6 +39,7 @@ class Opening:
         self._start, self._end = span
         self._decode = decode
         self._options = options
+        self._progress = progress
         self._reader: ObjectReader[StorageItem] | None = None
 
     async def __aenter__(self) -> ObjectReader[StorageItem]:
@@ -49,6 +51,7 @@ class Opening:
             StorageError: Anything else.
         """
         with self._call:
+            check_progress(self._progress)
             check_key(self._key, self._driver.capabilities.max_key_size)
             self._check_range()
             self._reader = await self._open()
@@ -91,6 +94,7 @@ class Opening:
         except BaseException:
             await stored.aclose()
             raise
+        stored.watch(self._progress)
         item = item_of(stored.info, self._driver.name, found)
         span = (self._start, self._end)
         return decoded_reader(stored, found, item, span, self._call.explain, dictionary=dictionary)

@@ -36,6 +36,7 @@ from credstore.model import (
     Dictionary,
     HealthCheckResult,
     Method,
+    Progress,
     ServerEncryption,
     SignedUrl,
     Storable,
@@ -52,6 +53,7 @@ from credstore.provider.checks import (
     check_count,
     check_key,
     check_prefix,
+    check_progress,
     checked_etag,
     chosen_encryption,
     customer_key,
@@ -143,6 +145,8 @@ class StorageProvider:
         """
         with self._call("store", key, mutation=True) as call:
             check_key(key, self.capabilities.max_key_size)
+            if callable(told := options.get("progress")):
+                options["progress"] = call.watching(told)
             async with aclosing(WatchedBody(await body_of(data))) as watched:
                 try:
                     write = await plan_write(
@@ -155,7 +159,7 @@ class StorageProvider:
                     )
                     result = finish_write(write, await self._driver.put(write.request), self._driver.name)
                 except Exception:
-                    if watched.failure is None:
+                    if watched.failure is None or call.users is not None:
                         raise
                 else:
                     call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
@@ -172,6 +176,7 @@ class StorageProvider:
         encryption: CustomerKey | None = None,
         version_id: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
+        progress: Progress | None = None,
     ) -> bytes | None:
         """All bytes of an object, verified and decompressed; None if there is no such object.
 
@@ -182,6 +187,7 @@ class StorageProvider:
             encryption: The customer-provided key the object was stored with (SSE-C).
             version_id: A kept version.
             timeout: Seconds until the answer begins, in place of the configured.
+            progress: Called with (stored bytes received, stored bytes in all), in order.
 
         Raises:
             StorageIntegrityError: The bytes are not those that were stored.
@@ -196,6 +202,7 @@ class StorageProvider:
             check_key(key, self.capabilities.max_key_size)
             if max_size is not None:
                 check_count("max_size", max_size)
+            check_progress(progress)
             try:
                 reader = await self._driver.get(key, self._reading(encryption, version_id, timeout))
             except StorageNotFoundError as error:
@@ -203,6 +210,8 @@ class StorageProvider:
                     raise
                 return None
             async with reader:
+                if progress is not None:
+                    reader.watch(call.watching(progress))
                 found = recipe_of(reader.info) if decode else raw_recipe(reader.info)
                 limit = self.config.max_retrieve_size if max_size is None else max_size
                 dictionary = (
@@ -222,6 +231,7 @@ class StorageProvider:
         encryption: CustomerKey | None = None,
         version_id: str | None = None,
         timeout: float | None = None,
+        progress: Progress | None = None,
     ) -> Opening:
         """Stream an object: `async with provider.open(key) as reader: async for chunk in reader`.
 
@@ -234,6 +244,7 @@ class StorageProvider:
             encryption: The customer-provided key the object was stored with (SSE-C).
             version_id: A kept version.
             timeout: Seconds until the answer begins, in place of the configured.
+            progress: Called with (stored bytes received, stored bytes in all), in order.
 
         Returns:
             An async context manager of an `ObjectReader`, whose `info` is the `StorageItem`. The
@@ -253,6 +264,7 @@ class StorageProvider:
             span=(start, end),
             decode=decode,
             options=lambda: self._reading(encryption, version_id, timeout),
+            progress=progress,
         )
 
     async def add_dictionary(self, dictionary: Dictionary) -> str:

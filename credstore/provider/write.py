@@ -137,7 +137,7 @@ async def plan_write(
         storage_class=terms.storage_class,
         tags=terms.tags,
         driver_options=options.get("driver_options", NOTHING),
-        deadline=deadline_for(options.get("timeout", config.timeout), body.length),
+        deadline=deadline_for(options.get("timeout", config.timeout), _timed(body.length, config)),
         progress=options.get("progress"),
         journal=None if resume is None else FileJournal(resume),
     )
@@ -203,6 +203,12 @@ async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictiona
             f"dictionary is a Dictionary or the name of one, 64 hex digits, not {asked!r}"
         )
     return await dictionaries.get(str(asked))
+
+
+def _timed(size: int | None, config: CommonConfig) -> int | None:
+    """The bytes that a deadline is made for; None where other transfers may take the time of this one."""
+    limited = isinstance(config, S3FamilyConfig) and config.bandwidth_limit is not None
+    return None if limited else size
 
 
 def spool_size(config: CommonConfig) -> int:

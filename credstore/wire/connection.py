@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Literal, cast
 
 import httptools
@@ -28,6 +28,10 @@ _SLOWEST = 1024
 _names: dict[bytes, str] = {}
 """Header names as they came and in lower case: few, and the same again and again."""
 _MOST_NAMES = 1024
+
+
+Throttle = Callable[[int], Awaitable[None]]
+"""Called with a number of bytes; returns when they may have moved."""
 
 
 class WireError(Exception):
@@ -70,6 +74,7 @@ class HttpResponse:
         "_idle",
         "_parts",
         "_taken",
+        "_throttle",
         "_waited",
         "_waiter",
         "headers",
@@ -90,6 +95,11 @@ class HttpResponse:
         self._complete = False
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._throttle: Throttle | None = None
+
+    def throttled(self, throttle: Throttle) -> None:
+        """Let `throttle` delay whoever takes the body."""
+        self._throttle = throttle
 
     async def head(self, until: float | None) -> None:
         """Wait for status and headers, or until someone calls `wake`: then `status` is still 0.
@@ -121,7 +131,7 @@ class HttpResponse:
 
     def take_whole(self) -> bytes | None:
         """The whole body if it is here already, as a small one mostly is; else None, and nothing is taken."""
-        return self._joined() if self._complete else None
+        return self._joined() if self._complete and self._throttle is None else None
 
     async def read_start(self, limit: int) -> bytes:
         """The first `limit` bytes of the body, or as many as came; closes the answer."""
@@ -132,6 +142,8 @@ class HttpResponse:
         """Up to `limit` bytes, and why they are not all."""
         if self._complete:
             whole = self._joined()
+            if self._throttle is not None:
+                await self._throttle(len(whole))
             return whole[:limit], _too_long(limit) if len(whole) > limit else None
         end = self._end
         if end is None:
@@ -154,6 +166,8 @@ class HttpResponse:
             await self.aclose()
         if room < 0:
             failure = _too_long(limit)
+        if self._throttle is not None:
+            await self._throttle(limit - max(0, room))
         return b"".join(taken), failure
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -164,7 +178,10 @@ class HttpResponse:
         """
         while True:
             while self._parts:
-                yield self._next()
+                part = self._next()
+                if self._throttle is not None:
+                    await self._throttle(len(part))
+                yield part
             if self._complete:
                 return
             if self._failure is not None:

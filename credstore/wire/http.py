@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.wire.connection import Connection, HttpResponse, WireError
+from credstore.wire.bandwidth import Bandwidth
+from credstore.wire.connection import Connection, HttpResponse, Throttle, WireError
 from credstore.wire.pool import Pool
 from credstore.wire.upload import send_body
 
@@ -24,6 +25,7 @@ USER_AGENT = f"credstore/{version('credstore')}"
 _SMALL = 64 * 1024
 """Bytes of a body that asyncio takes at once (its high-water mark), so that nobody waits while they leave
 and only the answer needs a bound on time."""
+_clock, _sleep = time.monotonic, asyncio.sleep
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 _COMMON = f" HTTP/1.1\r\nuser-agent: {USER_AGENT}\r\n"
 
@@ -72,6 +74,7 @@ class HttpClient:
         connect_timeout: float = 10.0,
         idle_timeout: float = 30.0,
         ca_file: str | None = None,
+        bandwidth: int | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -80,11 +83,14 @@ class HttpClient:
             connect_timeout: Seconds for the name, and again for the connection with its TLS.
             idle_timeout: Seconds without progress in either direction.
             ca_file: PEM file of certificate authorities to trust beside the system's.
+            bandwidth: Bytes per second of bodies in each direction, or None for no limit.
         """
         self._max_connections = max_connections
         self._connect_timeout = connect_timeout
         self._idle_timeout = idle_timeout
         self._ca_file = ca_file
+        self._up = None if bandwidth is None else _throttle(Bandwidth(bandwidth))
+        self._down = None if bandwidth is None else _throttle(Bandwidth(bandwidth))
         self._pool: Pool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._process = 0
@@ -117,7 +123,7 @@ class HttpClient:
         origin, head = _head(request)
         connection = pool.take(origin) or await _in_time(pool.get(origin), end)
         body = request.body
-        if body is None or (isinstance(body, bytes) and len(body) <= _SMALL):
+        if body is None or (isinstance(body, bytes) and len(body) <= _SMALL and self._up is None):
             answer = connection.start(
                 request.method, head + body if body else head, end=end, idle=self._idle_timeout
             )
@@ -126,8 +132,11 @@ class HttpClient:
             except BaseException:
                 connection.abort()
                 raise
-            return answer
-        return await self._send_long(connection, request.method, head, body, end)
+        else:
+            answer = await self._send_long(connection, request.method, head, body, end)
+        if self._down is not None:
+            answer.throttled(self._down)
+        return answer
 
     async def _send_long(
         self, connection: Connection, method: str, head: bytes, body: bytes | StreamBody, end: float | None
@@ -137,7 +146,7 @@ class HttpClient:
         stream = body if isinstance(body, StreamBody) else StreamBody(len(body), lambda: _one_chunk(body))
         answer = connection.start(method, head, end=end, idle=idle, more=True)
         sending = connection.loop.create_task(
-            send_body(connection, answer, stream.open(), length=stream.length, idle=idle)
+            send_body(connection, answer, stream.open(), length=stream.length, idle=idle, throttle=self._up)
         )
         try:
             await answer.head(end)
@@ -216,6 +225,15 @@ def _head(request: HttpRequest) -> tuple[str, bytes]:
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise StorageInvalidRequestError("a header holds a character that HTTP cannot carry")
     return origin, text.encode("utf-8", "surrogateescape")
+
+
+def _throttle(bandwidth: Bandwidth) -> Throttle:
+    async def throttle(size: int) -> None:
+        seconds = bandwidth.delay(_clock(), size)
+        if seconds:
+            await _sleep(seconds)
+
+    return throttle
 
 
 async def _one_chunk(data: bytes) -> AsyncGenerator[bytes, None]:

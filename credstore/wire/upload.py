@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.wire.connection import Connection, HttpResponse
+from credstore.wire.connection import Connection, HttpResponse, Throttle
 
 _PIECE = 128 * 1024
 """Bytes that must leave within the idle time; more than a socket's buffers hold, so that waiting for
@@ -25,6 +25,7 @@ async def send_body(
     *,
     length: int | None,
     idle: float,
+    throttle: Throttle | None,
 ) -> None:
     """Send a body, and end the answer with what went wrong; closes the source if it can be closed.
 
@@ -34,13 +35,14 @@ async def send_body(
         source: The body.
         length: Bytes in all, or None for chunked framing.
         idle: Seconds that a piece may take.
+        throttle: Asked before each piece, or None.
     """
     try:
         async with AsyncExitStack() as stack:
             close = getattr(source, "aclose", None)
             if close is not None:
                 stack.push_async_callback(close)
-            await _send(connection, source, length, idle)
+            await _send(connection, source, length, idle, throttle)
     except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
         answer.fail(error)
     else:
@@ -49,7 +51,11 @@ async def send_body(
 
 
 async def _send(
-    connection: Connection, source: AsyncIterator[bytes], length: int | None, idle: float
+    connection: Connection,
+    source: AsyncIterator[bytes],
+    length: int | None,
+    idle: float,
+    throttle: Throttle | None,
 ) -> None:
     done = 0
     async for chunk in source:
@@ -59,6 +65,8 @@ async def _send(
         rest = memoryview(chunk)
         while rest:
             piece, rest = rest[:_PIECE], rest[_PIECE:]
+            if throttle is not None:
+                await throttle(len(piece))
             framed = b"".join((b"%x\r\n" % len(piece), piece, b"\r\n")) if length is None else piece
             await connection.send(framed, idle)
     if length is None:

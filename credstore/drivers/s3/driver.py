@@ -81,7 +81,12 @@ class S3Driver(Driver):
             config,
             self._dialect,
             credentials=source,
-            http=http or HttpClient(max_connections=config.max_connections, ca_file=config.ca_file),
+            http=http
+            or HttpClient(
+                max_connections=config.max_connections,
+                ca_file=config.ca_file,
+                bandwidth=config.bandwidth_limit,
+            ),
             locate=public_url,
         )
 

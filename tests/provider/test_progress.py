@@ -1,0 +1,107 @@
+"""Progress of reads and writes: in order, to the end; what the callback raises reaches the user."""
+
+import asyncio
+
+import pytest
+
+from credstore import S3CompatibleConfig, Secret
+from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from tests.faults.rig import run as on_origin
+from tests.provider.support import run
+
+DATA = bytes(range(256)) * 4000
+PARTS = {"multipart_threshold": 100_000, "part_size": 100_000}
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(_done, _total):
+    raise Stop
+
+
+@pytest.mark.parametrize("size", [0, 1, len(DATA)])
+@pytest.mark.parametrize("settings", [{}, PARTS], ids=["one request", "parts"])
+def test_reads_tell_how_far_they_are(size, settings):
+    async def test(rig):
+        await rig.store.store("k", DATA[:size])
+        told = []
+        assert await rig.store.retrieve("k", progress=lambda *at: told.append(at)) == DATA[:size]
+        opened = []
+        async with rig.store.open("k", progress=lambda *at: opened.append(at)) as reader:
+            await reader.read()
+        for each in (told, opened):
+            assert each[-1] == (size, size)
+            assert [done for done, _ in each] == sorted({done for done, _ in each})
+            assert {total for _, total in each} == {size}
+
+    on_origin(test, **settings)
+
+
+def test_a_compressed_read_counts_stored_bytes():
+    async def main(provider):
+        result = await provider.store("k", DATA, compress="zstd")
+        told = []
+        assert await provider.retrieve("k", progress=lambda *at: told.append(at)) == DATA
+        assert told[-1] == (result.size, result.size)
+
+    run(main)
+
+
+@pytest.mark.parametrize("settings", [{}, PARTS], ids=["one request", "parts"])
+def test_what_a_callback_raises_is_the_callers_and_leaves_nothing_open(settings):
+    async def test(rig):
+        with pytest.raises(Stop):
+            await rig.store.store("k", DATA, progress=stop)
+        assert rig.origin.open_uploads == 0
+        await rig.store.store("k", DATA)
+        with pytest.raises(Stop):
+            await rig.store.retrieve("k", progress=stop)
+        with pytest.raises(Stop):
+            await read(rig.store)
+        assert await rig.store.retrieve("k") == DATA
+
+    async def read(store):
+        async with store.open("k", progress=stop) as reader:
+            await reader.read()
+
+    on_origin(test, **settings)
+
+
+def test_what_cannot_be_called_is_refused():
+    async def main(provider):
+        for call in (provider.retrieve("k", progress=5), provider.open("k", progress="x").__aenter__()):
+            with pytest.raises(StorageInvalidRequestError, match="progress"):
+                await call
+
+    run(main)
+
+
+def test_a_bandwidth_limit_holds_for_a_store(monkeypatch):
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr("credstore.wire.http._sleep", sleep)
+
+    async def test(rig):
+        await rig.store.store("k", DATA)
+        up = len(slept)
+        assert await rig.store.retrieve("k") == DATA
+        assert 0 < up < len(slept)
+
+    on_origin(test, bandwidth_limit=1_000_000, **PARTS)
+
+
+def test_a_bandwidth_limit_below_a_kilobyte_is_refused():
+    with pytest.raises(StorageConfigurationError, match="bandwidth_limit"):
+        S3CompatibleConfig(
+            bucket="bucket",
+            endpoint="http://127.0.0.1:1",
+            access_key_id="a",
+            secret_access_key=Secret("b"),
+            bandwidth_limit=5,
+        )
