@@ -1,1 +1,5 @@
-"""The contract of a driver as checks, for drivers here and in other packages."""
+"""The contract of a driver as checks, and wire requests counted, for packages here and elsewhere."""
+
+from credstore.testing.counting import WireRequests, count_requests
+
+__all__ = ["WireRequests", "count_requests"]

@@ -31,6 +31,7 @@ from credstore.wire.connection import HttpResponse, WireError, WireKind
 from credstore.wire.hedge import Hedging
 from credstore.wire.http import HttpClient, HttpRequest, StreamBody
 from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
+from credstore.wire.tally import listeners
 
 _SUCCESSES = range(200, 300)
 _REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
@@ -262,6 +263,8 @@ class Exchange:
     ) -> Reply | StorageError:
         """One wire request."""
         progress.attempts += 1
+        for listen in listeners.get():
+            listen(call.operation)
         request = self._signed(call, credentials, progress.payload_hash)
         try:
             answer = await self._http.send(request, deadline=call.deadline)
