@@ -24,9 +24,9 @@ def settle(mode: Mode, write_id: str, seen: str | None, *, exists: bool) -> Appl
         exists: Whether an object was there.
 
     Returns:
-        "yes": the object is ours. "no": the key was to be created and holds another's object, and
-        a key that is only ever created cannot have been ours before. "maybe": ours may have been
-        replaced since, or may land later.
+        "yes": the object is ours. "no": the key was to be created and holds another's object; a key
+        that is only ever created, never deleted or replaced, cannot have been ours before. "maybe":
+        ours may have been replaced since, or may land later.
     """
     if exists and seen == write_id:
         return "yes"

@@ -74,7 +74,8 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
         The object, where the write happened after all.
 
     Raises:
-        StorageAlreadyExistsError: Another write created the object.
+        StorageAlreadyExistsError: Another write's object is there; `applied` is "maybe" after an unclear
+            attempt, since ours may have been there before and been deleted or replaced.
         StorageError: The failure; `applied` is "maybe" where even a HEAD cannot tell.
     """
     if error.applied == "no":
@@ -98,7 +99,6 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     if outcome == "yes" and seen is not None:
         return seen
     if outcome == "no":
-        other = _exists(error)
-        other.applied = "no"
-        raise other
+        # Only who knows that nobody deletes or replaces this key knows that it was never ours (P0, P6).
+        raise _exists(error)
     raise explain(error, write.precondition)
