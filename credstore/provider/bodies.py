@@ -64,10 +64,15 @@ class PathBody:
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from `offset` on."""
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, self._opened)
         try:
-            file = await asyncio.to_thread(open, self.path, "rb")
+            file = await asyncio.shield(opening)
         except OSError as error:
             raise _unreadable(self.path, error) from None
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_opened)
+            raise
         try:
             if offset:
                 await asyncio.to_thread(file.seek, offset)
@@ -77,7 +82,12 @@ class PathBody:
         except OSError as error:
             raise _unreadable(self.path, error) from None
         finally:
-            await asyncio.to_thread(file.close)
+            closing = loop.run_in_executor(None, file.close)
+            if self.version is not None:  # A pipe is closed when the read in its thread has ended, if ever.
+                await asyncio.shield(closing)
+
+    def _opened(self) -> IO[bytes]:
+        return open(self.path, "rb")  # noqa: PTH123 - the path is text
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,6 +405,12 @@ async def _chunks(file: IO[bytes], left: int | None, version: Version | None) ->
         held = chunk
     if held:
         yield held
+
+
+def _close_opened(opening: asyncio.Future[IO[bytes]]) -> None:
+    """Close the file that nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
 
 
 def _as_bytes(chunk: object) -> bytes:

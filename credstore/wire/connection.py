@@ -210,8 +210,13 @@ class HttpResponse:
                 timer.cancel()
 
     def _give_up(self) -> None:
-        self.fail(WireError("timeout", sent=True))
-        self._connection.abort()
+        self._drop(WireError("timeout", sent=True))
+
+    def _drop(self, error: WireError) -> None:
+        """End it and its connection; one that is here in full has no connection any more."""
+        if not self._complete:
+            self.fail(error)
+            self._connection.abort()
 
     def _joined(self) -> bytes:
         parts = self._parts
@@ -259,9 +264,7 @@ class HttpResponse:
 
     async def aclose(self) -> None:
         """Drop the connection if the body has not ended; safe to call again."""
-        if not self._complete:
-            self.fail(WireError("broken", sent=True))
-            self._connection.abort()
+        self._drop(WireError("broken", sent=True))
 
 
 def _too_long(limit: int) -> WireError:

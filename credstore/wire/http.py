@@ -130,7 +130,7 @@ class HttpClient:
             try:
                 await answer.head(self._until(loop.time(), end))
             except BaseException:
-                connection.abort()
+                await answer.aclose()  # Not the connection: another request may have it already.
                 raise
         else:
             answer = await self._send_long(connection, request.method, head, body, end)
@@ -152,13 +152,14 @@ class HttpClient:
             await answer.head(end)
             if not answer.status:  # The body has left.
                 await answer.head(self._until(connection.now(), end))
-        except BaseException:
-            connection.abort()
-            raise
-        finally:
             if not sending.done():
                 sending.cancel()
+                await asyncio.wait([sending])
+        except BaseException:
+            await answer.aclose()
+            sending.cancel()
             await asyncio.wait([sending])
+            raise
         return answer
 
     def _until(self, now: float, end: float | None) -> float:

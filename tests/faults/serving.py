@@ -172,7 +172,9 @@ class Serving:
     async def _decide(self, peer: Peer, request: Request, entry: Entry) -> Answer:
         answer: Answer | None = None
         times = 1
-        for rule in self.script.due("before-apply", request):
+        # What applies late comes last: another rule's refusal in its place would be a lie about it.
+        due = self.script.due("before-apply", request)
+        for rule in sorted(due, key=lambda rule: isinstance(rule.action, Late)):
             action = rule.action
             if isinstance(action, Late):
                 self._spawn(self._apply_late(action.gate, request, entry))

@@ -3,7 +3,8 @@
 The origin tells, beside the history, how often it applied each operation. An unconditional write
 that is sent again after an unclear attempt may be applied twice, with another client's in between;
 nothing but a condition keeps that from happening (P7), so the second time is in the history as an
-operation of its own that may have happened. Of conditional ones it must never happen.
+operation of its own that may have happened; so is a delete that found nothing when it was first
+applied. Of conditional writes it must never happen.
 """
 
 import asyncio
@@ -53,7 +54,8 @@ class Clients:
         chance: Decides everything.
         kinds: Of operations, each as often as it is in there.
         clock: Ticks with everything that happens.
-        effects: How often the origin did what each operation asked for.
+        effects: How often each operation changed the origin.
+        deletions: How often the origin did a delete that each asked for, though there was nothing.
         seen: Number, key and what its client saw of each operation; None where that tells nothing.
         faults: That happened.
     """
@@ -64,6 +66,7 @@ class Clients:
     clock: "count[int]" = field(default_factory=lambda: count(1))
     numbers: "count[int]" = field(default_factory=lambda: count(1))
     effects: "Counter[int]" = field(default_factory=Counter)
+    deletions: "Counter[int]" = field(default_factory=Counter)
     seen: list[tuple[int, str, Operation | None]] = field(default_factory=list)
     gates: list[asyncio.Event] = field(default_factory=list)
     faults: int = 0
@@ -74,9 +77,10 @@ class Clients:
         def noted(request: Request) -> Answer:
             before = objects_of(self.origin).get(request.key)
             answer = apply(request)
-            if objects_of(self.origin).get(request.key) is not before:
-                number = int(request.headers["authorization"].partition("Credential=OP")[2].partition("/")[0])
-                self.effects[number] += 1
+            number = int(request.headers["authorization"].partition("Credential=OP")[2].partition("/")[0])
+            changed = objects_of(self.origin).get(request.key) is not before
+            self.effects[number] += changed
+            self.deletions[number] += request.operation == "DeleteObject" and not changed
             return answer
 
         self.origin.store.apply = noted
@@ -121,7 +125,8 @@ class Clients:
             if operation is None:
                 continue
             assert effects <= 1 or self.kinds is not FENCED, f"it happened {effects} times: {operation}"
-            history += [operation, *[replace(operation, outcome="maybe")] * (effects - 1)]
+            again = effects + self.deletions[number] - 1
+            history += [operation, *[replace(operation, outcome="maybe")] * again]
         return found
 
     def _plan(self) -> None:

@@ -3,10 +3,13 @@
 import asyncio
 import os
 import random
+from dataclasses import replace
+from itertools import count
 
 import pytest
 
-from tests.faults.stores import serving
+from credstore.wire import exchange
+from tests.faults.stores import objects_of, serving
 from tests.properties.histories import FENCED, OPEN, Clients
 from tests.properties.linearizability import explain
 
@@ -34,6 +37,12 @@ def judge(seed, kinds, sabotage=None) -> Clients:
     return clients
 
 
+def judge_some(kinds, sabotage=None):
+    """As `judge`, for as many rounds as a lie may need to show."""
+    for seed in range(40):
+        judge(seed, kinds, sabotage)
+
+
 @pytest.mark.parametrize("kinds", [FENCED, OPEN], ids=["fenced", "open"])
 def test_each_key_is_a_register(kinds):
     done = faults = 0
@@ -44,3 +53,66 @@ def test_each_key_is_a_register(kinds):
         faults += clients.faults
         seed += 1
     assert faults > done // 20
+
+
+def stale_reads(origin):
+    """Every fifth read gets the answer of an earlier one."""
+    apply, answers, reads = origin.store.apply, {}, count()
+
+    def lie(request):
+        if (
+            request.operation != "GetObject"
+            or request.headers.get("range")
+            or request.headers.get("if-match")
+        ):
+            return apply(request)
+        if request.key in answers and next(reads) % 5 == 0:
+            return answers[request.key]
+        return answers.setdefault(request.key, apply(request))
+
+    origin.store.apply = lie
+
+
+def lost_writes(origin):
+    """Every tenth write is acknowledged and forgotten."""
+    apply, writes = origin.store.apply, count(1)
+
+    def lie(request):
+        key, objects = request.key, objects_of(origin)
+        before = objects.get(key)
+        answer = apply(request)
+        if request.operation == "PutObject" and answer.status == 200 and next(writes) % 10 == 0:
+            if before is None:
+                del objects[key]
+            else:
+                objects[key] = before
+        return answer
+
+    origin.store.apply = lie
+
+
+def ignored_conditions(origin):
+    """Every write overwrites."""
+    apply = origin.store.apply
+
+    def lie(request):
+        kept = {name: value for name, value in request.headers.items() if not name.startswith("if-")}
+        return apply(replace(request, headers=kept) if request.operation == "PutObject" else request)
+
+    origin.store.apply = lie
+
+
+@pytest.mark.parametrize("kinds", [FENCED, OPEN], ids=["fenced", "open"])
+@pytest.mark.parametrize("lie", [stale_reads, lost_writes, ignored_conditions])
+def test_an_origin_that_lies_is_caught(lie, kinds):
+    with pytest.raises(AssertionError):
+        judge_some(kinds, lie)
+
+
+def test_a_client_that_takes_silence_for_a_no_is_caught(monkeypatch):
+    judged = exchange._judged
+    monkeypatch.setattr(
+        exchange, "_judged", lambda error, call, progress, **_: judged(error, call, progress, definite=True)
+    )
+    with pytest.raises(AssertionError, match="said not to have happened"):
+        judge_some(OPEN)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from credstore.wire import pool as pool_module
-from credstore.wire.connection import WireError
+from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.http import HttpClient
 from tests.wire.server import answer, hang_up, serving, stall
 from tests.wire.test_http import run, send
@@ -208,3 +208,21 @@ def test_a_client_opens_nothing_before_it_is_used():
         await HttpClient(ca_file="/no/such/file").aclose()
 
     asyncio.run(main())
+
+
+def test_a_cancel_once_the_answer_is_there_spares_the_next_request(monkeypatch):
+    async def check(server, client):
+        first = asyncio.ensure_future(get(client, server.url))
+        second = asyncio.ensure_future(get(client, server.url))
+        ended = HttpResponse.ended
+
+        def end(answer):
+            ended(answer)
+            first.cancel()
+
+        monkeypatch.setattr(HttpResponse, "ended", end)
+        assert await second == b"x"
+        assert first.cancelled()
+        assert (server.connections, leases(client)) == (1, 1)
+
+    run(check, answer(200, b"x"), max_connections=1)

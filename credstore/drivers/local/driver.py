@@ -141,7 +141,7 @@ class LocalDriver(Driver):
             check_body(request, size, digest)
             token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
         finally:
-            await self._workers.run(file.discard)
+            await self._workers.finish(file.discard)
         return self._result(request.key, *token)
 
     def _temporary(self) -> Temporary:
@@ -298,7 +298,7 @@ class LocalDriver(Driver):
                     done += await self._run(copy_piece, source, file, done, deadline=deadline)
                 token = await self._run(self._publish_copy, request, source, file, deadline=deadline)
             finally:
-                await self._workers.run(file.discard)
+                await self._workers.finish(file.discard)
         finally:
             source.close()
         return self._result(request.destination, *token)
@@ -376,7 +376,7 @@ class LocalDriver(Driver):
         self._closed = True
         opened, self._opened = self._opened, None
         if opened is not None:
-            await self._workers.run(opened[0].close)
+            await self._workers.finish(opened[0].close)
         self._workers.close()
 
     async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:

@@ -33,17 +33,28 @@ class Workers:
                 _drop(future)
             raise
 
+    async def finish(self, work: Callable[[], object]) -> None:
+        """Call `work` in a thread, also if this task is cancelled before it begins."""
+        future = asyncio.wrap_future(self._pool.submit(work))
+        cancelled = await _join(future)
+        future.result()
+        if cancelled is not None:
+            raise cancelled
+
     def close(self) -> None:
         """Wait for the threads and end them."""
         self._pool.shutdown(wait=True)
 
 
-async def _join(future: asyncio.Future[T]) -> None:
+async def _join(future: asyncio.Future[T]) -> asyncio.CancelledError | None:
+    """Wait until it is done; the last of the cancellations that came meanwhile."""
+    cancelled: asyncio.CancelledError | None = None
     while not future.done():
         try:
             await asyncio.wait([future])
-        except asyncio.CancelledError:
-            continue  # a second cancellation changes nothing: the first is on its way
+        except asyncio.CancelledError as again:
+            cancelled = again
+    return cancelled
 
 
 def _drop(future: asyncio.Future[T]) -> None:

@@ -27,6 +27,7 @@ from credstore.errors import StorageError, StorageIntegrityError, StorageInvalid
 from credstore.wire.exchange import Reply
 
 P = TypeVar("P")
+T = TypeVar("T")
 ABORT_TIME = 5.0
 """Seconds an abort may take after the upload has failed or was cancelled."""
 
@@ -181,11 +182,7 @@ async def _begin(bucket: Bucket, upload: Upload) -> str:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as cancelled:
-        try:
-            await asyncio.wait([task], timeout=ABORT_TIME)
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
+        await _ended(task)
         if not task.cancelled() and task.exception() is None:
             await _abort(bucket, write.key, task.result(), cancelled)
         raise
@@ -263,15 +260,26 @@ async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException)
     """Abort the upload even if this task is being cancelled; note on `error` if that failed."""
     deadline = time.monotonic() + ABORT_TIME
     task = asyncio.ensure_future(bucket.call(abort_upload(key, upload_id), deadline=deadline))
-    try:
-        # Waiting is bounded by the request's own deadline; a further cancel ends it at once.
-        await asyncio.wait([task], timeout=ABORT_TIME)
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
-    failed = task.cancelled() or task.exception() is not None
-    if failed:
-        error.add_note(
+    cancelled = await _ended(task)
+    failure = asyncio.CancelledError() if task.cancelled() else task.exception()
+    if failure is not None and getattr(failure, "code", None) != UPLOAD_NOT_FOUND:
+        (cancelled or error).add_note(
             "the multipart upload could not be aborted; list_uploads() finds it, abort_upload() ends it"
         )
+    if cancelled is not None:
+        raise cancelled
+
+
+async def _ended(task: asyncio.Future[T]) -> asyncio.CancelledError | None:
+    """Wait for a task, at most `ABORT_TIME` and whatever cancels come meanwhile; the last of them."""
+    cancelled: asyncio.CancelledError | None = None
+    end = time.monotonic() + ABORT_TIME
+    while not task.done():
+        left = end - time.monotonic()
+        if left <= 0:
+            task.cancel()
+        try:
+            await asyncio.wait([task], timeout=left if left > 0 else None)
+        except asyncio.CancelledError as again:
+            cancelled = again
+    return cancelled
