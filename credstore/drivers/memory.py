@@ -42,7 +42,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import NOTHING
-from credstore.reader import ObjectReader, hash_into, sha256
+from credstore.reader import ObjectReader, hash_into, joined, sha256
 
 CHUNK = 512 * 1024
 
@@ -316,7 +316,7 @@ async def _drained(request: PutRequest) -> tuple[bytes, bytes]:
         done += len(chunk)
         if request.progress is not None:
             request.progress(done, request.body.length)
-    return b"".join(parts), digest.digest()
+    return await joined(parts), digest.digest()
 
 
 async def _pieces(data: bytes, start: int, end: int) -> AsyncIterator[bytes]:

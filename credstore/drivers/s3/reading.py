@@ -31,7 +31,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageTimeoutError,
 )
-from credstore.reader import ObjectReader
+from credstore.reader import ObjectReader, joined
 from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.exchange import Reply
 
@@ -132,7 +132,7 @@ def _stream(
         pinned = replace(options, start=start, end=end, if_match=etag, deadline=deadline)
         part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info))
         try:
-            return b"".join([chunk async for chunk in part.chunks()])
+            return await joined([chunk async for chunk in part.chunks()])
         finally:
             await part.aclose()
 

@@ -43,7 +43,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
 )
-from credstore.reader import sha256
+from credstore.reader import joined, sha256
 from credstore.wire.http import StreamBody
 
 MAX_RESTARTS = 2
@@ -77,7 +77,7 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
         return await _put_single(bucket, request, body.data)
     if body.length <= config.part_size:
         pieces = [piece async for piece in counted(body.open(), body.length)]
-        return await _put_single(bucket, request, b"".join(pieces))
+        return await _put_single(bucket, request, await joined(pieces))
     return await _put_stream(bucket, request, body.length)
 
 
