@@ -15,7 +15,8 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Our median as a multiple of theirs."""
-    return f"{statistics.median(ours) / statistics.median(theirs):.2f}x"
+    least = statistics.median(theirs)
+    return f"{statistics.median(ours) / least:.2f}x" if least else ""
 
 
 def comparison(

@@ -28,7 +28,7 @@ LOOP_BUDGET = 512 * 1024
 class Hash(Protocol):
     """What hashlib gives."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take in more bytes."""
         ...
 
@@ -37,7 +37,7 @@ class Hash(Protocol):
         ...
 
 
-async def hash_into(digest: Hash, data: bytes) -> None:
+async def hash_into(digest: Hash, data: bytes | memoryview) -> None:
     """Feed `data` to `digest`, in a thread when it would hold the event loop too long."""
     if len(data) > LOOP_BUDGET:
         await asyncio.to_thread(digest.update, data)
@@ -54,7 +54,7 @@ async def joined(parts: list[bytes]) -> bytes:
     return b"".join(parts)
 
 
-async def sha256(data: bytes) -> bytes:
+async def sha256(data: bytes | memoryview) -> bytes:
     """SHA-256 of `data` (32 bytes), off the event loop when `data` is large."""
     digest = hashlib.sha256()
     await hash_into(digest, data)

@@ -41,7 +41,7 @@ class StreamBody:
     """
 
     length: int | None
-    open: Callable[[], AsyncIterator[bytes]]
+    open: Callable[[], AsyncIterator[bytes | memoryview]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class HttpRequest:
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes | StreamBody | None = field(default=None, repr=False)
+    body: bytes | memoryview | StreamBody | None = field(default=None, repr=False)
 
 
 class HttpClient:
@@ -139,7 +139,12 @@ class HttpClient:
         return answer
 
     async def _send_long(
-        self, connection: Connection, method: str, head: bytes, body: bytes | StreamBody, end: float | None
+        self,
+        connection: Connection,
+        method: str,
+        head: bytes,
+        body: bytes | memoryview | StreamBody,
+        end: float | None,
     ) -> HttpResponse:
         """Send a body that takes its time while listening for an answer that comes before its end."""
         idle = self._idle_timeout
@@ -237,6 +242,6 @@ def _throttle(bandwidth: Bandwidth) -> Throttle:
     return throttle
 
 
-async def _one_chunk(data: bytes) -> AsyncGenerator[bytes, None]:
+async def _one_chunk(data: bytes | memoryview) -> AsyncGenerator[bytes | memoryview, None]:
     """A source of bytes that are in memory."""
     yield data

@@ -235,8 +235,9 @@ def test_k11_what_is_not_what_it_says_is_an_error_and_the_bytes_can_be_had(codec
 
 @rows("K11")
 async def what_was_compressed_twice_is_unpacked_once(rig):
-    put_raw(rig, gzip.compress(gzip.compress(TEXT)), x_compression="gzip")
-    assert await rig.store.retrieve("k") == gzip.compress(TEXT)
+    once = gzip.compress(TEXT)
+    put_raw(rig, gzip.compress(once), x_compression="gzip")
+    assert await rig.store.retrieve("k") == once
 
 
 # K12

@@ -250,7 +250,7 @@ def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect:
     return found
 
 
-def content_md5(data: bytes) -> str:
+def content_md5(data: bytes | memoryview) -> str:
     """`Content-MD5` of a body: protection in transit, not security."""
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
 

@@ -94,8 +94,11 @@ def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
     return needed
 
 
-async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes, None]:
-    """The same bytes in pieces of exactly `size`, the last one shorter; none for no bytes."""
+async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes | memoryview, None]:
+    """The same bytes in pieces of exactly `size`, the last one shorter; none for no bytes.
+
+    A piece of a single chunk is a view of it: what is in memory is not copied.
+    """
     held: list[memoryview] = []
     have = 0
     async with aclosing(chunks):
@@ -107,10 +110,14 @@ async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[
                 held.append(taken)
                 have += len(taken)
                 if have == size:
-                    yield b"".join(held)
+                    yield await _joined(held)
                     held, have = [], 0
         if have:
-            yield b"".join(held)
+            yield await _joined(held)
+
+
+async def _joined(held: list[memoryview]) -> bytes | memoryview:
+    return held[0] if len(held) == 1 else await asyncio.to_thread(b"".join, held)
 
 
 async def upload_parts(

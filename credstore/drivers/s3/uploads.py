@@ -36,7 +36,13 @@ def _part_query(upload_id: str, number: int) -> tuple[tuple[str, str], ...]:
 
 
 def upload_part(
-    key: str, upload_id: str, number: int, data: bytes, *, sha256: str, headers: Mapping[str, str]
+    key: str,
+    upload_id: str,
+    number: int,
+    data: bytes | memoryview,
+    *,
+    sha256: str,
+    headers: Mapping[str, str],
 ) -> S3Request:
     """UploadPart; `headers` carry a customer key and, for a locked object, `content-md5`."""
     return S3Request(

@@ -202,9 +202,9 @@ async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
     first = await anext(pieces, b"")
     second = await anext(pieces, None)
     if second is None:
-        return await _put_single(bucket, request, first)
+        return await _put_single(bucket, request, bytes(first))
 
-    async def parts() -> AsyncGenerator[bytes, None]:
+    async def parts() -> AsyncGenerator[bytes | memoryview, None]:
         async with aclosing(pieces):
             yield first
             yield second
@@ -261,7 +261,7 @@ async def _put_resumably(
 async def _put_parts(
     bucket: Bucket,
     request: PutRequest,
-    parts: AsyncGenerator[bytes, None],
+    parts: AsyncGenerator[bytes | memoryview, None],
     *,
     known: Mapping[int, str] | None = None,
     resume: Resume | None = None,
@@ -278,7 +278,7 @@ async def _put_parts(
     key_headers = customer_headers(request.encryption, dialect)
     sent = 0
 
-    async def send(upload_id: str, number: int, data: bytes) -> str:
+    async def send(upload_id: str, number: int, data: bytes | memoryview) -> str:
         nonlocal sent
         if known and number in known:
             sent += len(data)
