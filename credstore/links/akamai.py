@@ -16,9 +16,9 @@ from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
 from credstore.links.settings import (
     check_choice,
+    check_count,
     check_flag,
     check_ip,
-    check_count,
     check_word,
     check_words,
     decode_hex,

@@ -77,7 +77,7 @@ class CloudFrontSigner:
         object.__setattr__(self, "_sign", self._load())
 
     def _load(self) -> Callable[[bytes], bytes]:
-        pem = reveal(self.name, "private_key", _stripped(self.private_key))
+        pem = reveal(self.name, "private_key", self.private_key, lines=True)
         phrase = None if self.passphrase is None else reveal(self.name, "passphrase", self.passphrase)
         return _load_key(pem, phrase, self.hash_algorithm)
 
@@ -168,11 +168,6 @@ def _is_range(text: object) -> bool:
         )
     except ValueError:
         return False
-
-
-def _stripped(pem: object) -> object:
-    """A PEM file ends with a line break."""
-    return Secret(pem.reveal().strip()) if isinstance(pem, Secret) else pem
 
 
 def _load_key(pem: str, passphrase: str | None, hash_algorithm: HashAlgorithm) -> Callable[[bytes], bytes]:

@@ -22,17 +22,25 @@ def wrong(cdn: str, field: str, why: str) -> StorageConfigurationError:
     return StorageConfigurationError(f"`{field}` of the {cdn} signer {why}")
 
 
-def reveal(cdn: str, field: str, secret: object) -> str:
+def reveal(cdn: str, field: str, secret: object, *, lines: bool = False) -> str:
     """The text of a secret setting.
 
+    Args:
+        cdn: For the message.
+        field: For the message.
+        secret: A `Secret`.
+        lines: Whether it may have several lines, and an empty last one, as a PEM file.
+
     Raises:
-        StorageConfigurationError: Not a `Secret`, empty, or with spaces around it.
+        StorageConfigurationError: Not a `Secret`, empty, with spaces around it or control characters.
     """
     if not isinstance(secret, Secret):
         raise wrong(cdn, field, f"must be a credstore.Secret, not {type(secret).__name__}")
     text = secret.reveal()
-    if not text or text != text.strip():
-        raise wrong(cdn, field, "is empty or has spaces around it; paste it again")
+    if lines:
+        text = text.replace("\r\n", "\n").strip("\n")
+    if not text or text != text.strip() or not (text.replace("\n", "") if lines else text).isprintable():
+        raise wrong(cdn, field, "is empty, or has spaces around it or control characters; paste it again")
     return text
 
 
