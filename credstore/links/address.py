@@ -22,7 +22,6 @@ _ADDRESS = re.compile(
     rf"(?:\?(?P<query>(?:[{_CHARACTERS}?]|{_ESCAPE})+))?"
 )
 """RFC 3986 sections 2 and 3, absolute http(s) without user information and fragment."""
-_DOTS = re.compile(r"(?:\.|%2[Ee]){1,2}")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -70,7 +69,7 @@ def parse_address(url: str, *, cdn: str, reserved: AbstractSet[str]) -> Address:
             "fragment, quotes, spaces or control characters; this resource is none, set cdn_url to one"
         )
     parts = Address(url, found["origin"], found["path"], found["query"] or "")
-    if any(_DOTS.fullmatch(segment) for segment in parts.path.split("/")):
+    if any(segment in {b".", b".."} for segment in parts.decoded_path().split(b"/")):
         raise StorageInvalidRequestError(
             f"{cdn} would resolve a path with a segment '.' or '..'; name it without"
         )
@@ -95,7 +94,7 @@ def check_slashes(address: Address, *, cdn: str, cure: str) -> None:
     Raises:
         StorageUnsupportedError: The path has two slashes in a row.
     """
-    if "//" in address.path:
+    if b"//" in address.decoded_path():
         raise StorageUnsupportedError(
             f"{cdn} merges '//' in a path before it checks the token; rename the object, or {cure}"
         )

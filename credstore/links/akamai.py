@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import quote_plus
 
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
@@ -55,10 +55,10 @@ class AkamaiSigner:
         escape_early: Whether the property has "escape token input".
     """
 
-    name: ClassVar[str] = "Akamai"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
-    max_expires_in: ClassVar[float | None] = None
+    name: str = field(default="Akamai", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
+    max_expires_in: float | None = field(default=None, init=False, repr=False)
     key: Secret
     acl: tuple[str, ...] = ()
     parameter: str = "__token__"
@@ -75,9 +75,9 @@ class AkamaiSigner:
         check_words(self.name, "acl", self.acl, pattern=_ACL, why=_ACL_IS)
         check_word(self.name, "parameter", self.parameter)
         check_ip(self.name, "ip", self.ip)
-        for field in ("session_id", "payload"):
-            if getattr(self, field) is not None:
-                check_word(self.name, field, getattr(self, field), pattern=_PLAIN)
+        for setting in ("session_id", "payload"):
+            if getattr(self, setting) is not None:
+                check_word(self.name, setting, getattr(self, setting), pattern=_PLAIN)
         if self.salt is not None:
             reveal(self.name, "salt", self.salt)
         check_count(self.name, "active_from", self.active_from)

@@ -15,8 +15,8 @@ import hashlib
 import hmac
 import ipaddress
 import re
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import quote, unquote
 
 from credstore.errors import StorageUnsupportedError
@@ -62,10 +62,10 @@ class BunnySigner:
         ignore_parameters: Other query parameters may be added to a link or changed.
     """
 
-    name: ClassVar[str] = "Bunny"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
-    max_expires_in: ClassVar[float | None] = None
+    name: str = field(default="Bunny", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
+    max_expires_in: float | None = field(default=None, init=False, repr=False)
     key: Secret
     algorithm: Algorithm = "HS256"
     form: Form = "query"
@@ -83,10 +83,10 @@ class BunnySigner:
         if self.token_path is not None:
             check_word(self.name, "token_path", self.token_path, pattern=_TOKEN_PATH)
         check_ip(self.name, "ip", self.ip)
-        for field in ("countries", "countries_blocked"):
-            given: object = getattr(self, field)
+        for setting in ("countries", "countries_blocked"):
+            given: object = getattr(self, setting)
             check_words(
-                self.name, field, given, pattern=_COUNTRY, why="must be a tuple of codes such as 'CA'"
+                self.name, setting, given, pattern=_COUNTRY, why="must be a tuple of codes such as 'CA'"
             )
         check_count(self.name, "speed_limit", self.speed_limit, unit="kB per second")
         check_flag(self.name, "ignore_parameters", self.ignore_parameters)

@@ -13,8 +13,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+import re
+from dataclasses import dataclass, field
+from typing import Literal
 from urllib.parse import quote
 
 from credstore.errors import StorageUnsupportedError
@@ -25,6 +26,7 @@ from credstore.model import Method, Secret
 
 Encoding = Literal["base64", "base64url"]
 
+_CHANGED = re.compile("%(?:.?[a-f]|3[0-9]|[46][1-9A-F]|[57][0-9A]|2[DE]|5F|7E)")
 _EARLIEST, _LATEST = 10**9, 10**10 - 1
 """The rule reads exactly ten digits of time."""
 
@@ -43,9 +45,9 @@ class CloudflareSigner:
         encoding: "base64", or "base64url" for a rule with the flag 's'.
     """
 
-    name: ClassVar[str] = "Cloudflare"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
+    name: str = field(default="Cloudflare", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
     secret: Secret
     ttl: int
     parameter: str = "verify"
@@ -65,7 +67,12 @@ class CloudflareSigner:
     def sign(self, url: str, *, now: int, expires_at: int) -> str:
         """See `LinkSigner.sign`."""
         address = parse_address(url, cdn=self.name, reserved=frozenset({self.parameter}))
-        # The rule sees the path after "normalize incoming URLs", which is on by default.
+        # The rule sees the address after "normalize incoming URLs", which is on by default.
+        if _CHANGED.search(url):
+            raise StorageUnsupportedError(
+                "Cloudflare rewrites escapes in lower case and of letters, digits and -._~ before it checks the "
+                "token; write them as RFC 3986 section 6.2.2 says"
+            )
         check_slashes(address, cdn=self.name, cure="use a signer of your own")
         check_times(self.name, now=now, expires_at=expires_at, longest=self.ttl)
         issued = expires_at - self.ttl

@@ -11,7 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
@@ -21,6 +21,7 @@ from credstore.model import Method, Secret
 
 HashAlgorithm = Literal["SHA256", "SHA1"]
 
+_CDN = "CloudFront"
 RSA_BITS = 2048
 """The one RSA size of a CloudFront public key, beside ECDSA P-256."""
 _LATEST = 2_147_483_647
@@ -53,10 +54,10 @@ class CloudFrontSigner:
         active_from: Epoch seconds before which a link does not work yet.
     """
 
-    name: ClassVar[str] = "CloudFront"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
-    max_expires_in: ClassVar[float | None] = None
+    name: str = field(default=_CDN, init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
+    max_expires_in: float | None = field(default=None, init=False, repr=False)
     key_pair_id: str
     private_key: Secret
     passphrase: Secret | None = None
@@ -183,17 +184,15 @@ def _load_key(pem: str, passphrase: str | None, hash_algorithm: HashAlgorithm) -
     try:
         key = load_pem_private_key(pem.encode(), None if passphrase is None else passphrase.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise wrong(
-            CloudFrontSigner.name, "private_key", "is no private key in PEM, or its `passphrase` is wrong"
-        ) from None
+        raise wrong(_CDN, "private_key", "is no private key in PEM, or its `passphrase` is wrong") from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size == RSA_BITS:
         digest = hashes.SHA256() if hash_algorithm == "SHA256" else hashes.SHA1()  # noqa: S303 - CloudFront's
         return lambda data: key.sign(data, padding.PKCS1v15(), digest)
     if isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1):
         if hash_algorithm != "SHA256":
-            raise wrong(CloudFrontSigner.name, "hash_algorithm", "must be 'SHA256' for an ECDSA key")
+            raise wrong(_CDN, "hash_algorithm", "must be 'SHA256' for an ECDSA key")
         return lambda data: key.sign(data, ec.ECDSA(hashes.SHA256()))
     raise wrong(
-        CloudFrontSigner.name, "private_key",
+        _CDN, "private_key",
         f"must be a key that CloudFront knows: RSA with {RSA_BITS} bits or ECDSA P-256",
     )  # fmt: skip

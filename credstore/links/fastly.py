@@ -10,8 +10,8 @@ Source: providers.md §4.5; fastly/token-functions, README and `hmac` examples.
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from credstore.links.address import parse_address
 from credstore.links.settings import check_choice, check_word, decode_base64
@@ -36,10 +36,10 @@ class FastlySigner:
         parameter: Of the token in the query.
     """
 
-    name: ClassVar[str] = "Fastly"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
-    max_expires_in: ClassVar[float | None] = None
+    name: str = field(default="Fastly", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
+    max_expires_in: float | None = field(default=None, init=False, repr=False)
     key: Secret
     digest: Digest = "sha1"
     parameter: str = "token"

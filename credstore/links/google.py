@@ -13,7 +13,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Literal
 
 from credstore.errors import StorageConfigurationError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
@@ -34,10 +34,10 @@ _GLOB = re.compile(r"/(?:[A-Za-z0-9\-._/*?]|%[0-9A-F]{2})*")
 class _SignedRequests(ABC):
     """What Cloud CDN and Media CDN have in common: the same texts, signed differently."""
 
-    name: ClassVar[str]
-    cookie: ClassVar[str]
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
+    name: str = field(default="", init=False, repr=False)
+    cookie: str = field(default="", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
     key_name: str
     key: Secret
     url_prefix: str | None = None
@@ -111,8 +111,8 @@ class CloudCdnSigner(_SignedRequests):
         max_expires_in: Seconds a link may last; None for no limit.
     """
 
-    name: ClassVar[str] = "Cloud CDN"
-    cookie: ClassVar[str] = "Cloud-CDN-Cookie"
+    name: str = field(default="Cloud CDN", init=False, repr=False)
+    cookie: str = field(default="Cloud-CDN-Cookie", init=False, repr=False)
 
     def _load(self) -> Callable[[bytes], bytes]:
         key = decode_base64(self.name, "key", self.key, url_safe=True, sizes=range(16, 17))
@@ -131,8 +131,8 @@ class MediaCdnSigner(_SignedRequests):
             no limit.
     """
 
-    name: ClassVar[str] = "Media CDN"
-    cookie: ClassVar[str] = "Edge-Cache-Cookie"
+    name: str = field(default="Media CDN", init=False, repr=False)
+    cookie: str = field(default="Edge-Cache-Cookie", init=False, repr=False)
 
     def _load(self) -> Callable[[bytes], bytes]:
         return _load_ed25519(self.name, self.key)
@@ -151,9 +151,9 @@ class MediaCdnTokenSigner:
         max_expires_in: Seconds the edge accepts.
     """
 
-    name: ClassVar[str] = "Media CDN token"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
+    name: str = field(default="Media CDN token", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
     key: Secret
     algorithm: TokenAlgorithm = "ed25519"
     path_globs: tuple[str, ...] = ()

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import parse_address
@@ -31,10 +31,10 @@ class KeyCdnSigner:
             a link to such an object is refused until one was tried and this is set.
     """
 
-    name: ClassVar[str] = "KeyCDN"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
-    max_expires_in: ClassVar[float | None] = None
+    name: str = field(default="KeyCDN", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
+    max_expires_in: float | None = field(default=None, init=False, repr=False)
     secret: Secret
     path_form: PathForm | None = None
 

@@ -12,8 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 
 from credstore.links.address import check_slashes, parse_address
 from credstore.links.settings import check_flag, check_ip, check_word, reveal, wrong
@@ -39,10 +38,10 @@ class NginxSigner:
         merge_slashes: Whether nginx merges `//` in paths, as it does unless told otherwise.
     """
 
-    name: ClassVar[str] = "nginx"
-    source: ClassVar[Source] = "public"
-    methods: ClassVar[frozenset[Method]] = READING
-    max_expires_in: ClassVar[float | None] = None
+    name: str = field(default="nginx", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
+    methods: frozenset[Method] = field(default=READING, init=False, repr=False)
+    max_expires_in: float | None = field(default=None, init=False, repr=False)
     secret: Secret
     expression: str = "$secure_link_expires$uri $secret"
     remote_addr: str | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import ClassVar, Literal, Protocol, cast, get_args
+from typing import Literal, Protocol, cast, get_args
 
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.settings import check_count, wrong
@@ -112,8 +112,8 @@ class CallableSigner:
         methods: HTTP methods its links work for.
     """
 
-    name: ClassVar[str] = "your"
-    source: ClassVar[Source] = "public"
+    name: str = field(default="your", init=False, repr=False)
+    source: Source = field(default="public", init=False, repr=False)
     function: Callback = field(repr=False)
     max_expires_in: int | None = None
     methods: frozenset[Method] = READING

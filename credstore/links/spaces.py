@@ -9,8 +9,7 @@ Source: providers.md §4.5 and §5.1; docs.digitalocean.com/products/spaces/how-
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from credstore.errors import StorageUnsupportedError
@@ -39,10 +38,10 @@ class SpacesCdnSigner:
         host: The CDN's custom subdomain; None for the Space's own CDN host.
     """
 
-    name: ClassVar[str] = "Spaces CDN"
-    source: ClassVar[Source] = "presigned"
-    methods: ClassVar[frozenset[Method]] = frozenset({"GET"})
-    max_expires_in: ClassVar[float | None] = _LONGEST
+    name: str = field(default="Spaces CDN", init=False, repr=False)
+    source: Source = field(default="presigned", init=False, repr=False)
+    methods: frozenset[Method] = field(default=frozenset({"GET"}), init=False, repr=False)
+    max_expires_in: float | None = field(default=_LONGEST, init=False, repr=False)
     space: str
     region: str
     host: str | None = None
