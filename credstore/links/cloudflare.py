@@ -70,8 +70,8 @@ class CloudflareSigner:
         # The rule sees the address after "normalize incoming URLs", which is on by default.
         if _CHANGED.search(url):
             raise StorageUnsupportedError(
-                "Cloudflare rewrites escapes in lower case and of letters, digits and -._~ before it checks the "
-                "token; write them as RFC 3986 section 6.2.2 says"
+                "Cloudflare rewrites escapes in lower case and of letters, digits and -._~ before it checks "
+                "the token; write them as RFC 3986 section 6.2.2 says"
             )
         check_slashes(address, cdn=self.name, cure="use a signer of your own")
         check_times(self.name, now=now, expires_at=expires_at, longest=self.ttl)
