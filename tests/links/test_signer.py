@@ -334,3 +334,9 @@ def test_times_that_pass_are_within_every_bound(now, expires_at, longest, latest
         assert expires_at <= now or (longest and expires_at - now > longest) or expires_at > latest
     else:
         assert now < expires_at <= min(latest, now + (longest or 2**41))
+
+
+@pytest.mark.parametrize("now", [True, 1.0, "1", -1])
+def test_now_is_a_whole_second_too(now):
+    with pytest.raises(StorageInvalidRequestError):
+        check_times("edge", now=now, expires_at=LATER)
