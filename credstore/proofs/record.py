@@ -42,9 +42,21 @@ _MOST_BINDINGS = 16
 _LONGEST_ALG, _LONGEST_BINDING = 64, 4096
 _LONGEST_MEDIA_TYPE = 255
 _ID_BYTES = 16
-_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+\-]+/[A-Za-z0-9!#$&^_.+\-]+(?:[;= \"A-Za-z0-9!#$&^_.+,/\-]*)")
+# RFC 6838 section 4.2, then parameters, which are not looked into.
+_MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:;[ -~]*)?")
 _UNDERSTOOD = frozenset(
-    {"proofId", "issuer", "issuedAt", "expiresAt", "asset", "manifest", "claims", "uri", "supersedes", "critical"}
+    {
+        "proofId",
+        "issuer",
+        "issuedAt",
+        "expiresAt",
+        "asset",
+        "manifest",
+        "claims",
+        "uri",
+        "supersedes",
+        "critical",
+    }
 )
 
 
@@ -125,7 +137,7 @@ class ProofRecord:
     media_type: str | None = None
     soft_bindings: tuple[SoftBinding, ...] = ()
     manifest: ManifestLink | None = None
-    claims: Mapping[str, Any] | None = field(default=None, repr=False)
+    claims: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
     uri: str | None = None
     supersedes: str | None = None
     critical: tuple[str, ...] = ()
@@ -176,7 +188,9 @@ def _statement(record: ProofRecord) -> dict[str, Json]:
     return make_statement("asset", digest, PROOF_TYPE, predicate)
 
 
-def make_statement(name: str, digest: dict[str, Json], kind: str, predicate: dict[str, Json]) -> dict[str, Json]:
+def make_statement(
+    name: str, digest: dict[str, Json], kind: str, predicate: dict[str, Json]
+) -> dict[str, Json]:
     """An in-toto Statement v1 about one subject."""
     return {
         "_type": STATEMENT_TYPE,
@@ -353,7 +367,9 @@ def derive_proof_id(issuer: str, sha256: bytes, idempotency_key: str) -> str:
         read_text(idempotency_key, "idempotency_key", longest=LONGEST_ISSUER)
         parts = (issuer.encode(), sha256, idempotency_key.encode())
     except (ProofFormatError, UnicodeEncodeError):
-        raise StorageInvalidRequestError("an idempotency key has 1 to 255 characters, no control ones") from None
+        raise StorageInvalidRequestError(
+            "an idempotency key has 1 to 255 characters, no control ones"
+        ) from None
     if len(sha256) != _SHA256:
         raise StorageInvalidRequestError("a SHA-256 digest has 32 bytes")
     body = b"".join(struct.pack(">I", len(part)) + part for part in parts)
