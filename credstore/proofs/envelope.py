@@ -24,7 +24,7 @@ ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 """Content type of a stored envelope."""
 LARGEST_ENVELOPE = 2 * 1024 * 1024
 MOST_SIGNATURES = 8
-MOST_TRIES = 8
+MOST_TRIES: int = 8
 _LARGEST_SIGNATURE = 1024
 _LONGEST_KEYID = 255
 
@@ -169,7 +169,7 @@ def verify_signatures(envelope: Envelope, ring: KeyRing) -> tuple[Signed, ...]:
     for signature in envelope.signatures:
         for key in _candidates(signature.keyid, ring):
             # Keys, not ids, are counted, and the work of a hostile envelope is bounded.
-            if key.public_key.spki in found or tries == MOST_TRIES:
+            if key.public_key.spki in found or tries >= MOST_TRIES:
                 continue
             tries += 1
             if key.public_key.is_signature(signature.sig, message):

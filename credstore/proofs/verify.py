@@ -129,11 +129,15 @@ def verify_proof(
         check_asset(record, asset)
     if not allow_expired:
         check_expiry(record, now)
-    time, source = min(
-        ((found.time, found.source) for _, found in accepted if found is not None),
-        default=(record.issued_at, "issuer"),
-    )
-    return VerifiedProof(record, envelope, tuple(each.key.keyid for each, _ in accepted), time, source)
+    keyids = tuple(each.key.keyid for each, _ in accepted)
+    attested = min((found for _, found in accepted if found is not None), key=_time_of, default=None)
+    if attested is None:
+        return VerifiedProof(record, envelope, keyids, record.issued_at, "issuer")
+    return VerifiedProof(record, envelope, keyids, attested.time, attested.source)
+
+
+def _time_of(trusted: TrustedTime) -> datetime:
+    return trusted.time
 
 
 def _check_identity(record: ProofRecord, proof_id: str | None, sha256: bytes | None) -> None:
@@ -188,9 +192,7 @@ def accept_signatures(
     refused: ProofError | None = None
     for each in signed:
         # A trusted time is about one signature; it says nothing about one that was put beside it.
-        found = min(
-            (time for time in times if time.sig == each.sig), key=lambda time: time.time, default=None
-        )
+        found = min((time for time in times if time.sig == each.sig), key=_time_of, default=None)
         try:
             check_key(each.key, usage=usage, issuer=issuer)
             _check_time(each.key, claimed, found)
