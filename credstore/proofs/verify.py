@@ -96,8 +96,9 @@ def verify_proof(
 
     Raises:
         ProofFormatError: No proof of this version.
-        ProofSignatureError: No signature fits, or fewer than `threshold` do.
-        ProofUntrustedKeyError: Signed by keys not in the ring, or not for this issuer or use.
+        ProofSignatureError: No signature fits.
+        ProofUntrustedKeyError: Signed by keys not in the ring, not for this issuer or use, or by fewer than
+            `threshold`.
         ProofKeyExpiredError: Signed outside of the key's window.
         ProofKeyRevokedError: The key is compromised and no trusted time is older.
         ProofIdMismatchError: A proof of another id.
@@ -186,7 +187,7 @@ def accept_signatures(
     """The signatures of keys that may sign this for the issuer at that time, with the trusted time of each.
 
     Raises:
-        ProofError: Fewer than `threshold` remain; the first key's reason, or `ProofSignatureError`.
+        ProofError: Fewer than `threshold` remain: the reason of the first key that was refused.
     """
     accepted: list[tuple[Signed, TrustedTime | None]] = []
     refused: ProofError | None = None
