@@ -23,8 +23,8 @@ from credstore.proofs.bundle import (
 from credstore.proofs.envelope import encode_envelope
 from credstore.proofs.errors import (
     ProofAssetMismatchError,
-    ProofError,
     ProofErasedError,
+    ProofError,
     ProofExpiredError,
     ProofFormatError,
     ProofIdMismatchError,
@@ -73,7 +73,7 @@ def refuse(kind, data, ring=RING, now=NOW, asset=ASSET):
     with pytest.raises(kind) as failure:
         verify_bundle(data, ring, now=now, asset=AssetDigest.of(asset))
     assert type(failure.value) is kind
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         INDEPENDENT.verify(data, encode_keyring(ring), now, asset)
 
 

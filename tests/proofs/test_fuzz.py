@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.errors import StorageConfigurationError, StorageError
 from credstore.proofs.bundle import parse_bundle, verify_bundle
 from credstore.proofs.canonical import encode_json
 from credstore.proofs.envelope import encode_envelope, parse_envelope
 from credstore.proofs.errors import ProofAlgorithmError, ProofError, ProofFormatError
-from credstore.errors import StorageConfigurationError, StorageError
 from credstore.proofs.keys import KeyRing, encode_keyring, parse_keyring
 from credstore.proofs.record import ManifestLink, SoftBinding, parse_record
 from credstore.proofs.status import parse_notice

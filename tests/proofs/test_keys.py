@@ -72,7 +72,7 @@ def with_key(scheme, spki):
 def refuse_ring(data, kind):
     with pytest.raises(kind):
         parse_keyring(data)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         INDEPENDENT.verify(bundle(issue()), data, NOW)
 
 

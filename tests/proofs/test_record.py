@@ -142,7 +142,7 @@ def refuse_everywhere(value):
     payload = encode_json(value)
     with pytest.raises(ProofFormatError):
         parse_record(payload)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         INDEPENDENT.verify(bundle(seal(payload)), keys(), NOW)
 
 
@@ -208,7 +208,7 @@ def test_other_bytes_of_the_same_meaning_are_refused_though_signed(change):
     assert payload != encode_record(RECORD)
     with pytest.raises(ProofFormatError):
         parse_record(payload)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         INDEPENDENT.verify(bundle(seal(payload)), keys(), NOW)
 
 

@@ -81,7 +81,7 @@ def refuse(kind, envelope, ring=RING, now=NOW):
         verify_proof(envelope, ring, now=now)
     assert type(failure.value) is kind
     assert failure.value.retryable is (kind is ProofNotYetValidError)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError):
         INDEPENDENT.verify(as_bundle(envelope), encode_keyring(ring), now)
 
 
