@@ -28,10 +28,10 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _integer(text: str) -> int:
-    # Bounded before int(), whose cost grows with the square of the length.
-    if len(text) > _LARGEST_NUMBER or abs(number := int(text)) > LARGEST_INTEGER:
+    # Bounded before int(), whose cost grows with the square of the length; `_walk` bounds the value.
+    if len(text) > _LARGEST_NUMBER:
         raise ProofFormatError("an integer is beyond 2^53-1")
-    return number
+    return int(text)
 
 
 def _float(text: str) -> float:

@@ -1,6 +1,8 @@
 """Keys and rings: which keys are loaded, what a ring says, how it changes and travels."""
 
 import asyncio
+import base64
+import hashlib
 import json
 import pickle
 from dataclasses import replace
@@ -10,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.model import Secret
@@ -22,7 +25,8 @@ from credstore.proofs.errors import (
     ProofUntrustedKeyError,
 )
 from credstore.proofs.keys import KeyRing, encode_keyring, parse_keyring, trust_key
-from credstore.proofs.publication import encode_ring_statement, verify_ring
+from credstore.proofs.publication import KEYRING_TYPE, encode_ring_statement, verify_ring
+from credstore.proofs.record import make_statement
 from credstore.proofs.schemes import LocalSigner, PublicKey, Signer, keyid_of
 from tests.proofs.material import (
     INDEPENDENT,
@@ -31,7 +35,6 @@ from tests.proofs.material import (
     MINUTE,
     NOW,
     P256,
-    P256_KEY,
     RING,
     ROOT,
     ROOT_KEY,
@@ -64,8 +67,6 @@ def ring_of(*entries, **members):
 
 
 def with_key(scheme, spki):
-    import base64
-
     return entry(scheme=scheme, publicKey=base64.b64encode(spki).decode(), keyid=keyid_of(spki))
 
 
@@ -107,6 +108,18 @@ def test_a_private_key_is_not_shown_and_not_pickled():
     assert pickle.loads(pickle.dumps(SIGNER.public_key)) == SIGNER.public_key
     assert len({SIGNER.public_key, PublicKey("ed25519", SIGNER.public_key.spki), P256.public_key}) == 2
     assert SIGNER.public_key != "key"
+
+
+def test_a_raw_signature_has_one_length():
+    """A leading zero of s cannot be dropped: the same numbers in fewer bytes are another signature."""
+    key = PublicKey("ecdsa-p256-sha256-p1363", P256.public_key.spki)
+    s = 2**256
+    while s >= 2**248:
+        r, s = decode_dss_signature(asyncio.run(P256.sign(b"message")))
+    raw = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    assert key.is_signature(raw, b"message")
+    assert not key.is_signature(raw[:32] + raw[33:], b"message")
+    assert not key.is_signature(raw[:32] + b"\0" + raw[32:], b"message")
 
 
 def test_other_kinds_of_private_keys_sign_nothing():
@@ -313,6 +326,11 @@ def test_a_published_ring_of_another_shape_is_refused():
     for broken in (encode_json(value), issue().payload, payload + b" "):
         with pytest.raises(ProofFormatError):
             verify_ring(seal(broken, ROOT), RING, now=NOW)
+    members = json.loads(encode_keyring(KeyRing(2, (KEY,))))
+    members["keys"] *= 2
+    digest = {"sha256": hashlib.sha256(encode_json(members)).hexdigest()}
+    twice = encode_json(make_statement("keyring", digest, KEYRING_TYPE, members))
+    with pytest.raises(ProofFormatError, match="twice"):
+        verify_ring(seal(twice, ROOT), RING, now=NOW)
     with pytest.raises(StorageInvalidRequestError):
         encode_ring_statement(KeyRing(0, ()))
-    assert P256_KEY in RING.keys
