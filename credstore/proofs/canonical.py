@@ -19,8 +19,8 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 LARGEST_INTEGER = 2**53 - 1
 """RFC 7493 section 2.2: what every reader of JSON holds exactly."""
 DEEPEST = 32
-_LARGEST_NUMBER = 24
-"""Characters of the longest number that JCS writes, such as -1.7976931348623157e+308."""
+_LONGEST_NUMBER = 25
+"""Characters of the longest number that JCS writes: -0.0000012345678901234567, and one digit more."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -29,13 +29,13 @@ def _refuse_constant(name: str) -> NoReturn:
 
 def _integer(text: str) -> int:
     # Bounded before int(), whose cost grows with the square of the length; `_walk` bounds the value.
-    if len(text) > _LARGEST_NUMBER:
+    if len(text) > _LONGEST_NUMBER:
         raise ProofFormatError("an integer is beyond 2^53-1")
     return int(text)
 
 
 def _float(text: str) -> float:
-    if len(text) > _LARGEST_NUMBER:
+    if len(text) > _LONGEST_NUMBER:
         raise ProofFormatError("a number has more digits than a double")
     return float(text)
 

@@ -89,6 +89,15 @@ def test_a_number_longer_than_any_double_is_refused():
         parse_json(b"[0." + b"1" * 30 + b"]", limit=LIMIT)
 
 
+@pytest.mark.parametrize(
+    "number", [-1.8183930009364257e-06, -1.7976931348623157e308, 5e-324, 1e21, 123456789012345.67]
+)
+def test_the_longest_numbers_are_read(number):
+    data = encode_json([number])
+    assert parse_json(data, limit=LIMIT) == [number]
+    assert INDEPENDENT.jcs([number]).encode() == data == rfc8785.dumps([number])
+
+
 def test_the_deepest_value_is_read():
     assert parse_json(b"[" * 32 + b"]" * 32, limit=LIMIT)
 
