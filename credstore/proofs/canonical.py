@@ -66,16 +66,32 @@ def parse_json(data: bytes, *, limit: int, deepest: int = DEEPEST) -> Json:
     Raises:
         ProofFormatError: Anything else; the message says what, never the bytes.
     """
+    value = _decode(data, limit, deepest)
+    _walk(value, deepest)
+    return value
+
+
+def parse_canonical(data: bytes, *, limit: int) -> Json:
+    """Read one JSON value from the only bytes that RFC 8785 has for it.
+
+    Raises:
+        ProofFormatError: Anything else, also other bytes of the same value.
+    """
+    value = _decode(data, limit, DEEPEST)
+    if encode_json(value) != data:
+        raise ProofFormatError("not in its canonical form (RFC 8785)")
+    return value
+
+
+def _decode(data: bytes, limit: int, deepest: int) -> Json:
     if len(data) > limit:
         raise ProofFormatError(f"{len(data)} bytes where at most {limit} are read")
     try:
-        value = cast("Json", _DECODER.decode(data.decode()))
+        return cast("Json", _DECODER.decode(data.decode()))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ProofFormatError(f"not JSON in UTF-8, near byte {_place(error)}") from None
     except RecursionError:  # The C scanner stops at the interpreter's limit, long beyond ours.
         raise ProofFormatError(f"nested deeper than {deepest}") from None
-    _walk(value, deepest)
-    return value
 
 
 def _place(error: UnicodeDecodeError | json.JSONDecodeError) -> int:

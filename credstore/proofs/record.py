@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.canonical import Json, encode_json, parse_json
+from credstore.proofs.canonical import Json, encode_json, parse_canonical, parse_json
 from credstore.proofs.errors import ProofFormatError
 from credstore.proofs.fields import (
     LONGEST_ISSUER,
@@ -152,7 +152,7 @@ def encode_record(record: ProofRecord) -> bytes:
     """
     try:
         payload = encode_json(_statement(record))
-        read_record(parse_json(payload, limit=LARGEST_PAYLOAD))
+        read_record(parse_json(payload, limit=LARGEST_PAYLOAD), size=len(payload))
     except ProofFormatError as error:
         raise StorageInvalidRequestError(f"this record cannot be issued: {error.message}") from None
     return payload
@@ -217,10 +217,7 @@ def parse_payload(payload: bytes) -> Json:
     Raises:
         ProofFormatError: Other than the one byte string for its value.
     """
-    value = parse_json(payload, limit=LARGEST_PAYLOAD)
-    if encode_json(value) != payload:
-        raise ProofFormatError("the statement is not in its canonical form (RFC 8785)")
-    return value
+    return parse_canonical(payload, limit=LARGEST_PAYLOAD)
 
 
 def parse_record(payload: bytes) -> ProofRecord:
@@ -229,7 +226,7 @@ def parse_record(payload: bytes) -> ProofRecord:
     Raises:
         ProofFormatError: Not canonical, not a proof of this version, or a field breaks its rule.
     """
-    return read_record(parse_payload(payload))
+    return read_record(parse_payload(payload), size=len(payload))
 
 
 def read_statement(statement: Json, kind: str) -> tuple[str, dict[str, Json], dict[str, Json]]:
@@ -252,8 +249,8 @@ def read_statement(statement: Json, kind: str) -> tuple[str, dict[str, Json], di
     return name, digest, read_object(members["predicate"], "predicate")
 
 
-def read_record(statement: Json) -> ProofRecord:
-    """Read the parsed statement of a proof; `parse_record` is for bytes.
+def read_record(statement: Json, *, size: int) -> ProofRecord:
+    """Read the parsed statement of a proof, which has `size` bytes; `parse_record` is for bytes.
 
     Raises:
         ProofFormatError: Not a proof of this version, or a field breaks its rule.
@@ -277,7 +274,7 @@ def read_record(statement: Json) -> ProofRecord:
         media_type=_media_type(asset["mediaType"], "asset.mediaType") if "mediaType" in asset else None,
         soft_bindings=_soft_bindings(asset["softBindings"]) if "softBindings" in asset else (),
         manifest=_read_manifest(get("manifest")) if "manifest" in predicate else None,
-        claims=_claims(get("claims")) if "claims" in predicate else None,
+        claims=_claims(get("claims"), size) if "claims" in predicate else None,
         uri=read_text(get("uri"), "uri", longest=2048) if "uri" in predicate else None,
         supersedes=read_id(get("supersedes"), "supersedes") if "supersedes" in predicate else None,
         critical=_critical(get("critical")) if "critical" in predicate else (),
@@ -320,9 +317,10 @@ def _read_manifest(value: Json) -> ManifestLink:
     )
 
 
-def _claims(value: Json) -> dict[str, Json]:
+def _claims(value: Json, size: int) -> dict[str, Json]:
     claims = read_object(value, "claims")
-    if len(encode_json(claims)) > LARGEST_CLAIMS:
+    # Written again only where they could be too large.
+    if size > LARGEST_CLAIMS and len(encode_json(claims)) > LARGEST_CLAIMS:
         refuse("claims", f"has more than {LARGEST_CLAIMS} bytes")
     return claims
 
