@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from credstore.errors import StorageInvalidRequestError
@@ -41,7 +40,6 @@ _SHA256, _SHA512 = 32, 64
 _MOST_BINDINGS = 16
 _LONGEST_ALG, _LONGEST_BINDING = 64, 4096
 _LONGEST_MEDIA_TYPE = 255
-_ID_BYTES = 16
 # RFC 6838 section 4.2, then parameters, which are not looked into.
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+-]+(?:;[ -~]*)?")
 _UNDERSTOOD = frozenset(
@@ -115,7 +113,7 @@ class ProofRecord:
     """What a proof says. Built by the issuer, or returned by `parse_record` from signed bytes.
 
     Attributes:
-        proof_id: UUID in lower case; see `new_proof_id` and `derive_proof_id`.
+        proof_id: UUID in lower case; see `ids`.
         issuer: Absolute URI of who asserts it, up to 255 characters.
         issued_at: UTC, milliseconds; the issuer's word.
         asset: Digest and size of the asset.
@@ -330,56 +328,3 @@ def _critical(value: Json) -> tuple[str, ...]:
     if not all(isinstance(name, str) and name in _UNDERSTOOD for name in names):
         refuse("critical", "names a member that this version does not understand")
     return cast("tuple[str, ...]", tuple(names))
-
-
-def new_proof_id(now: datetime, randomness: bytes) -> str:
-    """A UUIDv7 (RFC 9562 section 5.7): ids sort by time.
-
-    Args:
-        now: Its first 48 bits are these milliseconds.
-        randomness: 10 bytes nobody can foresee, such as `os.urandom(10)`.
-
-    Raises:
-        StorageInvalidRequestError: Not 10 bytes, or a time without zone or before 1970.
-    """
-    if len(randomness) != _ID_BYTES - 6:
-        raise StorageInvalidRequestError(f"an id takes 10 random bytes, not {len(randomness)}")
-    if now.tzinfo is None or now < _EPOCH:
-        raise StorageInvalidRequestError("an id takes a time with a zone, 1970 or later")
-    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
-    return _uuid(milliseconds.to_bytes(6, "big") + randomness, version=7)
-
-
-def derive_proof_id(issuer: str, sha256: bytes, idempotency_key: str) -> str:
-    """The UUIDv8 (RFC 9562 section 5.8) that issuer, asset and idempotency key always give.
-
-    Args:
-        issuer: The record's issuer.
-        sha256: Digest of the asset, 32 bytes.
-        idempotency_key: The caller's word for this request, 1 to 255 characters.
-
-    Raises:
-        StorageInvalidRequestError: An argument is empty, too long or not of its form.
-    """
-    try:
-        read_text(idempotency_key, "idempotency_key", longest=LONGEST_ISSUER)
-        parts = (issuer.encode(), sha256, idempotency_key.encode())
-    except (ProofFormatError, UnicodeEncodeError):
-        raise StorageInvalidRequestError(
-            "an idempotency key has 1 to 255 characters, no control ones"
-        ) from None
-    if len(sha256) != _SHA256:
-        raise StorageInvalidRequestError("a SHA-256 digest has 32 bytes")
-    body = b"".join(struct.pack(">I", len(part)) + part for part in parts)
-    return _uuid(hashlib.sha256(b"credstore/proof-id/v1\0" + body).digest()[:_ID_BYTES], version=8)
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def _uuid(raw: bytes, *, version: int) -> str:
-    octets = bytearray(raw)
-    octets[6] = octets[6] & 0x0F | version << 4
-    octets[8] = octets[8] & 0x3F | 0x80
-    text = octets.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

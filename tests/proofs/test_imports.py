@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-MODULES = ["record", "envelope", "keys", "verify", "status", "publication", "bundle", "timestamp"]
+MODULES = ["ids", "record", "envelope", "keys", "verify", "status", "publication", "bundle", "timestamp"]
 STORE = {
     "credstore.provider", "credstore.driver", "credstore.wire", "credstore.pipeline", "credstore.drivers", "aiohttp",
     "asyncio",

@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.canonical import encode_json
 from credstore.proofs.errors import ProofFormatError
+from credstore.proofs.ids import derive_proof_id, new_proof_id
 from credstore.proofs.record import (
     AssetDigest,
     ManifestLink,
     ProofRecord,
     SoftBinding,
-    derive_proof_id,
     encode_record,
-    new_proof_id,
     parse_record,
 )
 from tests.proofs.material import (

@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from credstore.proofs.canonical import encode_json
 from credstore.proofs.envelope import encode_envelope, encode_pae
-from credstore.proofs.record import derive_proof_id, encode_record
+from credstore.proofs.ids import derive_proof_id
+from credstore.proofs.record import encode_record
 from credstore.proofs.schemes import PublicKey
 from tests.proofs.material import INDEPENDENT, ISSUER, RECORD, SIGNER, seal
 
