@@ -62,7 +62,7 @@ class S3Request:
     key: str | None = None
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
-    body: bytes | memoryview | StreamBody | None = field(default=None, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
     body_sha256: str | None = None
     mutation: bool = False
     replayable: bool = True
