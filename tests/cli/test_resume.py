@@ -8,7 +8,8 @@ from tests.servers.moto import running_moto
 def test_an_upload_leaves_no_file_when_it_is_complete(cli, monkeypatch):
     Path("large").write_bytes(bytes(2_000))
     with running_moto() as moto:
-        url = f"minio://{moto.url.removeprefix('http://')}/{moto.make_bucket()}?part_size=256&multipart_threshold=1000"
+        place = f"{moto.url.removeprefix('http://')}/{moto.make_bucket()}"
+        url = f"minio://{place}?http=true&multipart_threshold=1000"
         monkeypatch.setenv("MINIO_ACCESS_KEY", "a")
         monkeypatch.setenv("MINIO_SECRET_KEY", "s")
         cli("--store", url, "put", "large", "k", "--resume", "large.resume", "--quiet")
