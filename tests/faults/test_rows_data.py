@@ -17,8 +17,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
 )
-from tests.faults.objects import Stored
-from tests.faults.rig import Rows, raised, run
+from tests.faults.rig import Rows, put_raw, raised, run
 
 PART = 10_000
 PARTS = {"multipart_threshold": PART, "part_size": PART}
@@ -162,13 +161,6 @@ def test_k04_k07_a_key_is_signed_sent_listed_and_deleted_exactly(key):
 
 
 # K08, K09, K11
-
-
-def put_raw(rig, body, **metadata):
-    """What somebody else stored."""
-    attributes = {"content-type": "application/json"}
-    attributes |= {f"x-amz-meta-{name.replace('_', '-')}": value for name, value in metadata.items()}
-    rig.objects["k"] = Stored(body, "e" * 32, 0.0, attributes)
 
 
 BOMBS = {
