@@ -259,7 +259,8 @@ class MemoryDriver(Driver):
                 deadline=request.deadline,
             ),
         )
-        info = replace(source.info, key=request.destination, write_id=request.write_id)
+        system = source.info.system if request.system is None else dict(request.system)
+        info = replace(source.info, key=request.destination, write_id=request.write_id, system=system)
         return self._publish(replace(source, info=info), request.precondition)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
