@@ -14,7 +14,6 @@ Encryption and its Nonce-Reuse Misuse-Resistance", 2015.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -43,8 +42,8 @@ if TYPE_CHECKING:
 Data = bytes | bytearray | memoryview
 
 _INFO = b"credstore envelope" + bytes((VERSION, SUITE))
-_DERIVED = 104
-"""Bytes: chunk key 32, commitment 32, slot key 32, mask of the plain size 8."""
+_DERIVED = 96
+"""Bytes: chunk key 32, commitment 32, slot key 24, mask of the plain size 8; three blocks of SHA-256."""
 
 
 @cache
@@ -79,11 +78,11 @@ class _Derived:
         derived = derive(key.reveal(), salt)
         self.cipher = aead(derived[:32])
         self.commitment = derived[32:64]
-        self.__slot_key = derived[64:96]
-        self.size_mask = int.from_bytes(derived[96:], "big")
+        self.__slot_key = derived[64:88]
+        self.size_mask = int.from_bytes(derived[88:], "big")
 
     def slot_tag(self, slot: bytes) -> bytes:
-        return hmac.digest(self.__slot_key, slot, hashlib.sha256)[:SLOT_TAG]
+        return hmac.digest(self.__slot_key, slot, "sha256")[:SLOT_TAG]
 
 
 class _Chunks:
@@ -119,7 +118,7 @@ class Sealer:
         header: What the object begins with, before all that `feed` and `finish` give.
     """
 
-    __slots__ = ("_chunks", "_cipher", "_data", "_done", "_exact", "_index", "header")
+    __slots__ = ("_chunk_size", "_chunks", "_cipher", "_data", "_done", "_exact", "_index", "header")
 
     def __init__(
         self, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
@@ -152,6 +151,7 @@ class Sealer:
         self.header = b"".join((core, slot, derived.slot_tag(slot)))
         self._cipher = derived.cipher
         self._data = binding.associated_data(core)
+        self._chunk_size = chunk_size
         self._chunks = _Chunks(chunk_size)
         self._exact = plain_size if binding.codec is None else None
         self._index = 0
@@ -160,14 +160,8 @@ class Sealer:
     def feed(self, data: Data) -> bytes:
         """Encrypt more; gives the chunks that are complete and cannot be the last."""
         sealed = BytesIO()
-        self.feed_into(sealed, data)
+        self._feed_into(sealed, data)
         return sealed.getvalue()
-
-    def feed_into(self, sealed: BytesIO, data: Data) -> None:
-        """As `feed`, written to the end of `sealed`."""
-        self._done += len(data)
-        for chunk in self._chunks.push(data):
-            sealed.write(self._encrypt(chunk, last=False))
 
     def finish(self) -> bytes:
         """The last chunk.
@@ -175,12 +169,35 @@ class Sealer:
         Raises:
             StorageInvalidRequestError: Other than the announced number of bytes were fed.
         """
-        if self._exact is not None and self._done != self._exact:
+        return self._end(self._chunks.rest, self._done)
+
+    def seal(self, data: Data) -> bytes:
+        """The whole object of `data`, header included, in place of `feed` and `finish`.
+
+        Raises:
+            StorageInvalidRequestError: As `finish`.
+        """
+        if len(data) <= self._chunk_size:
+            return self.header + self._end(data, len(data))
+        # One growing buffer: joining the chunks of 64 MiB would take as long as encrypting them.
+        sealed = BytesIO()
+        sealed.write(self.header)
+        self._feed_into(sealed, data)
+        sealed.write(self.finish())
+        return sealed.getvalue()
+
+    def _end(self, chunk: Data, done: int) -> bytes:
+        if self._exact is not None and done != self._exact:
             raise StorageInvalidRequestError(
-                f"{self._done} bytes came where {self._exact} were announced; nothing of it is kept",
+                f"{done} bytes came where {self._exact} were announced; nothing of it is kept",
                 code="SOURCE_CHANGED",
             )
-        return self._encrypt(self._chunks.rest, last=True)
+        return self._encrypt(chunk, last=True)
+
+    def _feed_into(self, sealed: BytesIO, data: Data) -> None:
+        self._done += len(data)
+        for chunk in self._chunks.push(data):
+            sealed.write(self._encrypt(chunk, last=False))
 
     def _encrypt(self, chunk: Data, *, last: bool) -> bytes:
         index = self._index
@@ -242,13 +259,8 @@ class Opener:
             StorageDecryptionError: Not what was encrypted; nothing of this call is given.
         """
         plain = BytesIO()
-        self.feed_into(plain, data)
+        self._feed_into(plain, data)
         return self._wanted(plain.getvalue())
-
-    def feed_into(self, plain: BytesIO, data: Data) -> None:
-        """As `feed` of an opener of the whole object, written to the end of `plain`."""
-        for chunk in self._chunks.push(data):
-            plain.write(self._decrypt(chunk, last=False))
 
     def finish(self) -> bytes:
         """The wanted bytes of the last chunk, and the proof that it is the last.
@@ -256,15 +268,35 @@ class Opener:
         Raises:
             StorageDecryptionError: Cut off, or not what was encrypted.
         """
-        held, index, size = self._chunks.rest, self._index, self._full - TAG
-        if not self._to_end and len(held) != self._full:
+        return self._wanted(self._end(self._chunks.rest))
+
+    def open(self, stored: Data) -> bytes:
+        """What was encrypted, from the whole object without its header, in place of `feed` and `finish`.
+
+        Raises:
+            StorageDecryptionError: As `feed` and `finish`.
+        """
+        if len(stored) <= self._full:
+            return self._wanted(self._end(stored))
+        plain = BytesIO()
+        self._feed_into(plain, stored)
+        plain.write(self._end(self._chunks.rest))
+        return self._wanted(plain.getvalue())
+
+    def _feed_into(self, plain: BytesIO, data: Data) -> None:
+        for chunk in self._chunks.push(data):
+            plain.write(self._decrypt(chunk, last=False))
+
+    def _end(self, chunk: Data) -> bytes:
+        index, size = self._index, self._full - TAG
+        if not self._to_end and len(chunk) != self._full:
             self._fail()
-        plain = self._decrypt(held, last=self._to_end)
+        plain = self._decrypt(chunk, last=self._to_end)
         if self._to_end and (
             (index and not plain) or (self._exact is not None and index * size + len(plain) != self._exact)
         ):
             self._fail()  # No honest writer does so; there is one form of every object.
-        return self._wanted(plain)
+        return plain
 
     def _decrypt(self, chunk: Data, *, last: bool) -> bytes:
         index = self._index
@@ -296,13 +328,12 @@ def seal(
     data: Data, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
 ) -> bytes:
     """The encrypted object of `data` in one call; arguments and errors as of `Sealer`."""
-    sealer = Sealer(key, binding, salt=salt, chunk_size=chunk_size, plain_size=plain_size)
-    return _whole(sealer.header, sealer, data)
+    return Sealer(key, binding, salt=salt, chunk_size=chunk_size, plain_size=plain_size).seal(data)
 
 
 def open_sealed(stored: Data, header: Header, key: DataKey, binding: Binding) -> bytes:
     """What was encrypted, from a whole stored object; arguments and errors as of `Opener`."""
-    return _whole(b"", Opener(header, key, binding), memoryview(stored)[header.size :])
+    return Opener(header, key, binding).open(memoryview(stored)[header.size :])
 
 
 def check_key(header: Header, key: DataKey) -> None:
@@ -315,6 +346,8 @@ def check_key(header: Header, key: DataKey) -> None:
 
 
 def _checked(header: Header, key: DataKey) -> _Derived:
+    if header.suite != SUITE:  # Here too, past any cache: policy decides, not the object.
+        raise undecryptable()
     derived = _Derived(key, header.salt)
     if not hmac.compare_digest(derived.commitment, header.commitment):
         raise undecryptable()
@@ -327,15 +360,6 @@ def _checked(header: Header, key: DataKey) -> _Derived:
 def _nonce(index: int, *, last: bool) -> bytes:
     """Seven zero bytes, the chunk's number in four, and 1 for the last chunk."""
     return (index << 8 | last).to_bytes(12, "big")
-
-
-def _whole(head: bytes, stream: Sealer | Opener, data: Data) -> bytes:
-    # One growing buffer: joining the chunks of 64 MiB would take as long as encrypting them.
-    whole = BytesIO(head)
-    whole.seek(len(head))
-    stream.feed_into(whole, data)
-    whole.write(stream.finish())
-    return whole.getvalue()
 
 
 def _ascii(text: str) -> str:

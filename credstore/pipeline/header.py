@@ -13,7 +13,6 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
@@ -61,8 +60,7 @@ def undecryptable() -> StorageDecryptionError:
     return StorageDecryptionError(TEXT)
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """What an object is bound to besides its key: anywhere else it does not decrypt.
 
     Attributes:
@@ -89,8 +87,7 @@ class Binding:
         return hashlib.sha256(b"".join(parts)).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """A header as read: claims, until an `Opener` accepts it.
 
     Attributes:
