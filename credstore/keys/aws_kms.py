@@ -104,11 +104,11 @@ class AwsKmsKey:
         Raises:
             StorageConfigurationError: This is not the ARN of a key.
         """
-        fields = key_arn.split(":")
-        if len(fields) != 6 or fields[0] != "arn" or fields[2] != "kms" or not fields[5].startswith("key/"):  # noqa: PLR2004 - AWS General Reference, "ARN format"
+        fields = [*key_arn.split(":"), "", "", "", "", ""]
+        if fields[0] != "arn" or fields[2] != "kms" or not fields[5].startswith("key/"):
             raise StorageConfigurationError(
-                f"{key_arn!r} is not the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>); `aws kms "
-                "describe-key --key-id alias/<name>` shows that of an alias"
+                f"{key_arn!r} is not the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>); "
+                "`aws kms describe-key --key-id alias/<name>` shows that of an alias"
             )
         self.key_id = checked_id(key_arn)
         self.remote = True
@@ -168,10 +168,10 @@ class AwsKmsKey:
         loop = asyncio.get_running_loop()
         if self._client is not None and self._loop is loop:
             return self._client
+        if self._loop is not loop:  # What another loop left ended with it and cannot be closed from here.
+            self._client, self._stack, self._lock, self._loop = None, AsyncExitStack(), asyncio.Lock(), loop
         async with self._lock:
-            if self._client is None or self._loop is not loop:
-                # That of another loop ended with it and cannot be closed from here.
-                self._stack, self._loop = AsyncExitStack(), loop
+            if self._client is None:
                 self._client = await self._stack.enter_async_context(self._made())
                 _hush()
             return self._client
@@ -186,8 +186,8 @@ class AwsKmsKey:
             region_name=self._region,
             endpoint_url=self._endpoint,
             aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret and secret.reveal(),
-            aws_session_token=token and token.reveal(),
+            aws_secret_access_key=secret.reveal() if secret else None,
+            aws_session_token=token.reveal() if token else None,
             config=AioConfig(
                 connect_timeout=TIMEOUT,
                 read_timeout=TIMEOUT,
@@ -223,17 +223,23 @@ def _refusal(answer: dict[str, Any]) -> StorageError:
     if code in _FORGED:
         return undecryptable()
     if code in _DENIED:
-        kind, what = StorageAccessDeniedError, "does not allow these credentials to use the key"
+        kind: type[StorageError] = StorageAccessDeniedError
+        what = "does not allow these credentials to use the key"
     elif code in _UNSIGNED:
-        kind, what = StorageAuthenticationError, "does not accept the credentials"
+        kind = StorageAuthenticationError
+        what = "does not accept the credentials"
     elif code in _UNUSABLE:
-        kind, what = StorageConfigurationError, "has no such key, or it is disabled or of another kind"
+        kind = StorageConfigurationError
+        what = "has no such key, or it is disabled or of another kind"
     elif code in _BUSY:
-        kind, what = StorageRateLimitedError, "asks to slow down"
+        kind = StorageRateLimitedError
+        what = "asks to slow down"
     elif code in _DOWN or status >= _SERVER_ERROR:
-        kind, what = StorageUnavailableError, "cannot answer now"
+        kind = StorageUnavailableError
+        what = "cannot answer now"
     else:
-        kind, what = StorageError, "refused the request"
+        kind = StorageError
+        what = "refused the request"
     return kind(
         f"AWS KMS {what}",
         code="KEY_UNUSABLE" if kind is StorageConfigurationError else kind.default_code,

@@ -60,7 +60,7 @@ class _Held(ABC):
         """See `WrappingKey`."""
         return (await self._wrapper()).unwrap(wrapped)
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027 - not to be overridden
         """Nothing to give back."""
 
     def __repr__(self) -> str:
@@ -226,9 +226,9 @@ class PassphraseKey(_Held):
 
     def _derive(self) -> KeyWrap:
         with self._lock:  # Many first uses at once derive it once.
-            if self.__wrapper is None:
-                self.__wrapper = KeyWrap(_scrypt(self.__passphrase, self.salt))
-            return self.__wrapper
+            wrapper = self.__wrapper or KeyWrap(_scrypt(self.__passphrase, self.salt))
+            self.__wrapper = wrapper
+            return wrapper
 
 
 _SCRYPT_ID = "scrypt-"

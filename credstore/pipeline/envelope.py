@@ -196,8 +196,7 @@ class Sealer:
 
     def _feed_into(self, sealed: BytesIO, data: Data) -> None:
         self._done += len(data)
-        for chunk in self._chunks.push(data):
-            sealed.write(self._encrypt(chunk, last=False))
+        sealed.writelines(self._encrypt(chunk, last=False) for chunk in self._chunks.push(data))
 
     def _encrypt(self, chunk: Data, *, last: bool) -> bytes:
         index = self._index
@@ -218,7 +217,18 @@ class Opener:
             as anything was given.
     """
 
-    __slots__ = ("_chunks", "_cipher", "_data", "_exact", "_full", "_index", "_left", "_skip", "_to_end", "plain_size")
+    __slots__ = (
+        "_chunks",
+        "_cipher",
+        "_data",
+        "_exact",
+        "_full",
+        "_index",
+        "_left",
+        "_skip",
+        "_to_end",
+        "plain_size",
+    )
 
     def __init__(self, header: Header, key: DataKey, binding: Binding, span: Span | None = None) -> None:
         """Check that this key is the object's.
@@ -239,7 +249,10 @@ class Opener:
         if (
             (not known and size)
             or header.codec != binding.codec
-            or (binding.write_id is not None and not hmac.compare_digest(_ascii(binding.write_id), header.write_id))
+            or (
+                binding.write_id is not None
+                and not hmac.compare_digest(_ascii(binding.write_id), header.write_id)
+            )
         ):
             raise undecryptable()
         self.plain_size = size if known else None
@@ -250,7 +263,12 @@ class Opener:
         self._exact = self.plain_size if header.codec is None else None
         self._index, self._skip, self._left, self._to_end = 0, 0, None, True
         if span is not None:
-            self._index, self._skip, self._left, self._to_end = span.first, span.skip, span.length, span.to_end
+            self._index, self._skip, self._left, self._to_end = (
+                span.first,
+                span.skip,
+                span.length,
+                span.to_end,
+            )
 
     def feed(self, data: Data) -> bytes:
         """Decrypt more; gives the wanted bytes of the chunks that are complete and not the last.
@@ -284,8 +302,7 @@ class Opener:
         return self._wanted(plain.getvalue())
 
     def _feed_into(self, plain: BytesIO, data: Data) -> None:
-        for chunk in self._chunks.push(data):
-            plain.write(self._decrypt(chunk, last=False))
+        plain.writelines(self._decrypt(chunk, last=False) for chunk in self._chunks.push(data))
 
     def _end(self, chunk: Data) -> bytes:
         index, size = self._index, self._full - TAG
@@ -300,13 +317,16 @@ class Opener:
 
     def _decrypt(self, chunk: Data, *, last: bool) -> bytes:
         index = self._index
-        if 0 <= index < MAX_CHUNKS:
-            self._index = index + 1
-            try:
-                return self._cipher.decrypt(_nonce(index, last=last), chunk, self._data)
-            except _cryptography()[2]:
-                pass
-        self._fail()
+        if not 0 <= index < MAX_CHUNKS:
+            self._fail()
+        self._index = index + 1
+        try:
+            return self._cipher.decrypt(_nonce(index, last=last), chunk, self._data)
+        except _cryptography()[2]:
+            plain = None
+        if plain is None:  # Outside the block, so that the error has no context to tell causes apart.
+            self._fail()
+        return plain
 
     def _fail(self) -> NoReturn:
         self._index = -1

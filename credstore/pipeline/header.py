@@ -164,8 +164,8 @@ def make_core(
         write_id = b""
     if chunk_size not in CHUNK_SIZES or len(salt) != SALT or len(write_id) != _SALT - _WRITE_ID:
         raise StorageInvalidRequestError(
-            f"an encrypted object has chunks of a power of two from {CHUNK_SIZES[0]} to {CHUNK_SIZES[-1]} bytes, "
-            f"a salt of {SALT} bytes and a write-id of 32 hex digits"
+            f"an encrypted object has chunks of a power of two from {CHUNK_SIZES[0]} to {CHUNK_SIZES[-1]} "
+            f"bytes, a salt of {SALT} bytes and a write-id of 32 hex digits"
         )
     flags = _CODES.index(binding.codec) | (_SIZE_KNOWN if size_known else 0)
     facts = bytes((VERSION, SUITE, flags, chunk_size.bit_length() - 1))
@@ -241,7 +241,11 @@ def _parse(head: bytes, suites: Collection[int]) -> Header | None:
     if len(head) < slot_end + SLOT_TAG:
         return None
     return Header(
-        head[:CORE], head[CORE:slot_end], head[slot_end : slot_end + SLOT_TAG], key_id, head[wrapped_at:slot_end]
+        head[:CORE],
+        head[CORE:slot_end],
+        head[slot_end : slot_end + SLOT_TAG],
+        key_id,
+        head[wrapped_at:slot_end],
     )
 
 
