@@ -222,7 +222,9 @@ class PassphraseKey(_Held):
         return salt
 
     async def _wrapper(self) -> KeyWrap:
-        return self.__wrapper or await asyncio.to_thread(self._derive)
+        if self.__wrapper is None:
+            return await asyncio.to_thread(self._derive)
+        return self.__wrapper
 
     def _derive(self) -> KeyWrap:
         with self._lock:  # Many first uses at once derive it once.

@@ -18,9 +18,9 @@ import hmac
 from collections.abc import Callable, Iterator
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.errors import StorageConfigurationError, StorageDecryptionError, StorageInvalidRequestError
 from credstore.model import DataKey
 from credstore.pipeline.header import (
     MAX_CHUNKS,
@@ -307,30 +307,28 @@ class Opener:
     def _end(self, chunk: Data) -> bytes:
         index, size = self._index, self._full - TAG
         if not self._to_end and len(chunk) != self._full:
-            self._fail()
+            raise self._failed()
         plain = self._decrypt(chunk, last=self._to_end)
         if self._to_end and (
             (index and not plain) or (self._exact is not None and index * size + len(plain) != self._exact)
         ):
-            self._fail()  # No honest writer does so; there is one form of every object.
+            raise self._failed()  # No honest writer does so; there is one form of every object.
         return plain
 
     def _decrypt(self, chunk: Data, *, last: bool) -> bytes:
         index = self._index
         if not 0 <= index < MAX_CHUNKS:
-            self._fail()
+            raise self._failed()
         self._index = index + 1
         try:
             return self._cipher.decrypt(_nonce(index, last=last), chunk, self._data)
         except _cryptography()[2]:
-            plain = None
-        if plain is None:  # Outside the block, so that the error has no context to tell causes apart.
-            self._fail()
-        return plain
+            pass  # What is raised below has no context that would tell causes apart.
+        raise self._failed()
 
-    def _fail(self) -> NoReturn:
+    def _failed(self) -> StorageDecryptionError:
         self._index = -1
-        raise undecryptable()
+        return undecryptable()
 
     def _wanted(self, plain: bytes) -> bytes:
         if self._left is None:
