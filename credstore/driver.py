@@ -626,6 +626,20 @@ class BreaksCircuits(Protocol):
 
 
 @runtime_checkable
+class ReadsTags(Protocol):
+    """A driver that tells the tags of an object, for copies that pass through the client."""
+
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageError: Anything else.
+        """
+        ...
+
+
+@runtime_checkable
 class VerifiesLinks(Protocol):
     """A driver whose links are checked by us, because no cloud stands behind it."""
 

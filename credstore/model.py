@@ -14,7 +14,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
 
-from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -324,8 +324,8 @@ class StoreOptions(TypedDict, total=False):
             faster and stored opaque. False stores the bytes as they are.
         dictionary: A `Dictionary` for zstd, or the name of one that is in the store. It is stored
             with the first object that needs it.
-        encryption: True (AES256 where the provider has the header), False, a `KmsKey` or a
-            `CustomerKey`.
+        encryption: At rest, by the provider: True (AES256 where it has the header), False, a `KmsKey`
+            or a `CustomerKey`. Before anything is sent: a `ClientSide`, in place of the provider's.
         if_absent: Refuse to replace an object.
         if_match: Replace only the version with this etag.
         resume: Path of a file for an upload that another process may go on with: made when the
@@ -346,7 +346,7 @@ class StoreOptions(TypedDict, total=False):
     storage_class: str
     compress: bool | Codec
     dictionary: Dictionary | str
-    encryption: bool | ServerEncryption
+    encryption: bool | ServerEncryption | ClientSide
     if_absent: bool
     if_match: str
     resume: str | PathLike[str]
@@ -373,6 +373,7 @@ class StorageResult:
         compression: "gzip", "zstd" or None.
         dictionary: Name of the `Dictionary` it was compressed with, or None.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as the provider reports it.
+        client_side: Encrypted before it was sent.
         served_by: Label of the member that holds it; equals `provider` for a single store.
         degraded: True where a composite store could not reach all members it should have.
         replicas: Labels of all members that hold it.
@@ -391,6 +392,7 @@ class StorageResult:
     compression: Codec | None = None
     dictionary: str | None = None
     encryption: str | None = None
+    client_side: bool = False
     served_by: str = ""
     degraded: bool = False
     replicas: tuple[str, ...] = ()
@@ -416,6 +418,7 @@ class StorageItem:
         compression: * "gzip", "zstd" or None.
         dictionary: * Name of the `Dictionary` that is needed to read it, or None.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
+        client_side: * Its metadata say that it was encrypted before it was sent.
         digest: * SHA-256 of the stored bytes, where it was recorded.
         version_id: Where the bucket keeps versions.
         served_by: Label of the member that answered.
@@ -437,10 +440,35 @@ class StorageItem:
     compression: Codec | None = None
     dictionary: str | None = None
     encryption: str | None = None
+    client_side: bool = False
     digest: bytes | None = None
     version_id: str | None = None
     served_by: str = ""
     degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationReport:
+    """What `rotate_keys` did and, by a second look at every object, what there is now.
+
+    Attributes:
+        current: Id of the wrapping key that objects shall have.
+        rotated: Objects that were given it now.
+        keys: Objects by the id of the wrapping key they have.
+        unencrypted: Objects that are not encrypted by the client.
+        failed: Why an object could not be looked at or rotated, by its key.
+    """
+
+    current: str
+    rotated: int
+    keys: Mapping[str, int]
+    unencrypted: int
+    failed: Mapping[str, StorageError]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every object was seen, and no encrypted one needs another key than the current."""
+        return not self.failed and set(self.keys) <= {self.current}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

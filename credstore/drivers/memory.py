@@ -263,6 +263,10 @@ class MemoryDriver(Driver):
         info = replace(source.info, key=request.destination, write_id=request.write_id, system=system)
         return self._publish(replace(source, info=info), request.precondition)
 
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags; see `ReadsTags`."""
+        return self._find(key, ReadOptions(deadline=deadline)).tags
+
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Refuse: nobody else can reach this memory.
 

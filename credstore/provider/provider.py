@@ -23,6 +23,7 @@ from credstore.driver import (
 )
 from credstore.errors import (
     StorageAlreadyExistsError,
+    StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageNotFoundError,
@@ -33,11 +34,13 @@ from credstore.links.signer import LinkSigner
 from credstore.model import (
     NOTHING,
     BatchDeleteResult,
+    ClientSide,
     CustomerKey,
     Dictionary,
     HealthCheckResult,
     Method,
     Progress,
+    RotationReport,
     ServerEncryption,
     SignedUrl,
     Storable,
@@ -61,10 +64,18 @@ from credstore.provider.checks import (
 )
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.linking import LinkOptions, LinkRequest, make_cdn_link, make_link
-from credstore.provider.moving import copied, move_object
+from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
-from credstore.provider.read import item_of, raw_recipe, read_all, recipe_of
-from credstore.provider.write import deadline_for, finish_write, plan_write, precondition_of
+from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
+from credstore.provider.rotating import Rotation
+from credstore.provider.sealing import is_meant
+from credstore.provider.write import (
+    deadline_for,
+    finish_write,
+    plan_write,
+    precondition_of,
+    spool_size,
+)
 
 
 class ProviderOptions(TypedDict, total=False):
@@ -74,10 +85,13 @@ class ProviderOptions(TypedDict, total=False):
         observers: Called with an `Event` after each call.
         link_signer: Makes the temporary links, for the CDN at `cdn_url`; without it they are presigned
             by the store itself.
+        encryption: Encrypts what is stored before it is sent, and refuses to read what is not
+            encrypted so, unless its `required` is False. Its key ring is not closed here.
     """
 
     observers: Iterable[Observer]
     link_signer: LinkSigner | None
+    encryption: ClientSide | None
 
 
 class StorageProvider:
@@ -111,6 +125,7 @@ class StorageProvider:
         self._driver = driver
         self._public_url = public_url
         self._link_signer = options.get("link_signer")
+        self._policy = options.get("encryption")
         self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self._dictionaries = Dictionaries(
             driver,
@@ -171,6 +186,7 @@ class StorageProvider:
                         self.config,
                         self.capabilities,
                         dictionaries=self._dictionaries,
+                        policy=self._policy_of(options.get("encryption")),
                     )
                     result = finish_write(write, await self._driver.put(write.request), self._driver.name)
                 except Exception:
@@ -188,7 +204,7 @@ class StorageProvider:
         *,
         max_size: int | None = None,
         decode: bool = True,
-        encryption: CustomerKey | None = None,
+        encryption: CustomerKey | ClientSide | None = None,
         version_id: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
         progress: Progress | None = None,
@@ -199,12 +215,14 @@ class StorageProvider:
             key: The object's key.
             max_size: Most bytes to return; the configured `max_retrieve_size` unless given.
             decode: False gives the stored bytes, for objects made with an unknown codec.
-            encryption: The customer-provided key the object was stored with (SSE-C).
+            encryption: The customer-provided key the object was stored with (SSE-C), or what
+                decrypts it here, in place of the provider's.
             version_id: A kept version.
             timeout: Seconds until the answer begins, in place of the configured.
             progress: Called with (stored bytes received, stored bytes in all), in order.
 
         Raises:
+            StorageDecryptionError: They are not what was encrypted under this key, or not encrypted.
             StorageIntegrityError: The bytes are not those that were stored.
             StorageCodecError: They do not decompress.
             StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE").
@@ -227,12 +245,9 @@ class StorageProvider:
             async with reader:
                 if progress is not None:
                     reader.watch(call.watching(progress))
-                found = recipe_of(reader.info) if decode else raw_recipe(reader.info)
                 limit = self.config.max_retrieve_size if max_size is None else max_size
-                dictionary = (
-                    None if found.dictionary is None else await self._dictionaries.get(found.dictionary)
-                )
-                plain = await read_all(reader, found, limit, dictionary)
+                reading = Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode)
+                plain, found = await reading.whole(reader, limit)
             call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain
 
@@ -243,7 +258,7 @@ class StorageProvider:
         start: int = 0,
         end: int | None = None,
         decode: bool = True,
-        encryption: CustomerKey | None = None,
+        encryption: CustomerKey | ClientSide | None = None,
         version_id: str | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
@@ -256,7 +271,8 @@ class StorageProvider:
             end: One past the last plain byte; None for all. A range of a compressed object is
                 decoded from the object's start.
             decode: False streams the stored bytes.
-            encryption: The customer-provided key the object was stored with (SSE-C).
+            encryption: The customer-provided key the object was stored with (SSE-C), or what
+                decrypts it here, in place of the provider's.
             version_id: A kept version.
             timeout: Seconds until the answer begins, in place of the configured.
             progress: Called with (stored bytes received, stored bytes in all), in order.
@@ -268,16 +284,15 @@ class StorageProvider:
         Raises:
             StorageNotFoundError: On entering: no such object.
             StorageInvalidRequestError: On entering: a range beyond the end (code "INVALID_RANGE").
+            StorageDecryptionError: Then or while reading: not what was encrypted under this key.
             StorageIntegrityError: While reading: cut short or changed.
             StorageError: Anything else.
         """
         return Opening(
             self._driver,
-            self._dictionaries,
             self._call("open", key),
-            key=key,
+            Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode),
             span=(start, end),
-            decode=decode,
             options=lambda: self._reading(encryption, version_id, timeout),
             progress=progress,
         )
@@ -514,9 +529,13 @@ class StorageProvider:
         if_absent: bool = False,
         encryption: bool | ServerEncryption | None = None,
         source_encryption: CustomerKey | None = None,
+        server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
         """Copy an object inside the store, at any size, without its bytes passing through here.
+
+        An object that is encrypted by the client is bound to its key: its bytes do pass through here,
+        decrypted and encrypted anew as they come.
 
         Content headers, metadata, tags, storage class and encryption are kept, and the copy is of
         the version that is there now. A copy onto itself changes nothing but the encryption, if asked.
@@ -527,6 +546,7 @@ class StorageProvider:
             if_absent: Refuse to replace an object at the destination.
             encryption: For the copy, in place of the source's.
             source_encryption: The customer-provided key of the source (SSE-C).
+            server_side: Refuse what would have to pass through here.
             timeout: Seconds, in place of the configured; grows with the object.
 
         Raises:
@@ -542,7 +562,7 @@ class StorageProvider:
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
-            return await copied(self._driver, request)
+            return await copied(self._driver, request, self._copier(request, server_side=server_side))
 
     async def move(
         self,
@@ -550,6 +570,7 @@ class StorageProvider:
         destination: str,
         *,
         if_absent: bool = False,
+        server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
         """Copy, verify the copy, then delete exactly the version that was copied.
@@ -561,6 +582,7 @@ class StorageProvider:
             source: Key of the object.
             destination: Its key afterwards.
             if_absent: Refuse to replace an object at the destination.
+            server_side: Refuse what would have to pass through here; see `copy`.
             timeout: Seconds for each of the steps, in place of the configured.
 
         Raises:
@@ -573,7 +595,56 @@ class StorageProvider:
         """
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
-            return await move_object(self._driver, request, lambda: self._deadline(timeout))
+            copy = self._copier(request, server_side=server_side)
+            return await move_object(self._driver, request, copy, lambda: self._deadline(timeout))
+
+    async def rotate_keys(
+        self,
+        prefix: str = "",
+        *,
+        concurrency: int = 8,
+        progress: Progress | None = None,
+    ) -> RotationReport:
+        """Wrap the data key of every encrypted object anew, with the key ring's current key.
+
+        The objects' bytes stay where they are: each is copied onto itself by the store, with the new
+        wrapped key in its metadata. A call that was cut off is made again; what has the current key
+        already is left alone. At the end every object is looked at once more.
+
+        Args:
+            prefix: Of the keys.
+            concurrency: Objects at once.
+            progress: Called with (objects looked at, None).
+
+        Returns:
+            How many objects have which key. Where `complete` is true, no object needs an older one.
+
+        Raises:
+            StorageConfigurationError: The provider has no `ClientSide` encryption.
+            StorageInvalidRequestError: A wrong argument.
+            StorageError: Listing failed, or the key service; failures of single objects are in the
+                report.
+
+        Cost: 2 reads for each object, and a server-side copy for those with an older key.
+        Source: docs/envelope.md.
+        """
+        with self._call("rotate_keys", None, mutation=True) as call:
+            check_prefix(prefix, self.capabilities.max_key_size)
+            check_count("concurrency", concurrency)
+            check_progress(progress)
+            if self._policy is None:
+                raise StorageConfigurationError(
+                    "there are no keys to rotate; open the provider with encryption=ClientSide(...)"
+                )
+            rotation = Rotation(
+                self._driver,
+                self._policy,
+                reading=lambda: self._reading(None, None, None),
+                deadline=lambda size: deadline_for(self.config.timeout, size),
+                concurrency=concurrency,
+            )
+            told = None if progress is None else call.watching(progress)
+            return await rotation.run(prefix, told)
 
     async def get_signed_url(
         self, key: str, expires_in: float = 3600.0, method: Method = "GET", **options: Unpack[LinkOptions]
@@ -667,12 +738,17 @@ class StorageProvider:
     def _deadline(self, timeout: float | None = None) -> float | None:
         return deadline_for(self.config.timeout if timeout is None else timeout)
 
+    def _policy_of(self, asked: object) -> ClientSide | None:
+        return asked if isinstance(asked, ClientSide) else self._policy
+
     def _reading(
-        self, encryption: CustomerKey | None, version_id: str | None, timeout: float | None
+        self, encryption: CustomerKey | ClientSide | None, version_id: str | None, timeout: float | None
     ) -> ReadOptions:
         return ReadOptions(
             version_id=version_id,
-            customer_key=customer_key(encryption, self.config.encryption),
+            customer_key=customer_key(
+                None if isinstance(encryption, ClientSide) else encryption, self.config.encryption
+            ),
             deadline=self._deadline(timeout),
         )
 
@@ -684,6 +760,20 @@ class StorageProvider:
             if error.code != StorageNotFoundError.default_code:
                 raise
             return None
+
+    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copy:
+        """What makes this copy: the store, unless it has to pass through here."""
+        found = known_recipe(request.source)
+        same = request.destination == request.source.key
+        if same or found is None or not is_meant(self._policy, found) or self._policy is None:
+            return self._driver.copy
+        if server_side:
+            raise StorageUnsupportedError(
+                "the object is encrypted for its key, so a copy has to be encrypted anew and cannot be made by "
+                "the store alone; leave server_side out"
+            )
+        default = chosen_encryption(None, self.config.encryption, self.capabilities)
+        return sealed_copy(self._driver, self._policy, spool_size(self.config), default)
 
     async def _copy_request(
         self,
