@@ -99,7 +99,9 @@ def test_a_file_that_others_may_use_is_refused_with_what_to_do(key_file, mode):
     assert base64.b64encode(KEY).decode() not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "short", "é" * 44, KEY.hex()[:-1] + "g", base64.b64encode(KEY[:-1]).decode()])
+@pytest.mark.parametrize(
+    "text", ["", "short", "é" * 44, KEY.hex()[:-1] + "g", base64.b64encode(KEY[:-1]).decode()]
+)
 def test_a_file_without_a_key_is_refused_and_not_repeated(key_file, text):
     key_file.write_text(text)
     with pytest.raises(StorageConfigurationError, match="holds no key") as caught:
@@ -156,7 +158,9 @@ def test_a_passphrase_is_scrypt_of_a_fixed_cost_made_once(monkeypatch):
     assert PassphraseKey.salt_of(key.key_id) == salt
 
 
-@pytest.mark.parametrize("key_id", ["", "scrypt-", "local-00", "scrypt-zz", "scrypt-" + "AB" * 16, "scrypt-" + "ab" * 15])
+@pytest.mark.parametrize(
+    "key_id", ["", "scrypt-", "local-00", "scrypt-zz", "scrypt-" + "AB" * 16, "scrypt-" + "ab" * 15]
+)
 def test_other_ids_have_no_salt(key_id):
     with pytest.raises(StorageConfigurationError, match="not the id of a passphrase"):
         PassphraseKey.salt_of(key_id)

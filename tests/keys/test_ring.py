@@ -33,6 +33,10 @@ async def reverse_async(data):
     return reverse(data)
 
 
+def reverse_later(data):
+    return reverse_async(data)
+
+
 @pytest.fixture(autouse=True)
 def calls():
     CALLS.clear()
@@ -99,7 +103,7 @@ def test_two_keys_of_one_id_are_refused():
         KeyRing(OLD, older=[LocalKey(bytes(range(32)), key_id="old")])
 
 
-@pytest.mark.parametrize("function", [reverse, reverse_async, lambda data: reverse_async(data)])
+@pytest.mark.parametrize("function", [reverse, reverse_async, reverse_later])
 def test_callables_plain_or_async(function):
     ring = KeyRing(CallableKey("mine", function, function))
     key = run(ring.generate(store_id="store"))
@@ -194,7 +198,9 @@ def test_a_remembered_key_ends_by_uses_age_and_number():
 
 def test_a_remembered_key_answers_for_nothing_else():
     ring = KeyRing(
-        CallableKey("mine", reverse, reverse), older=[CallableKey("other", reverse, reverse)], cache=KeyCache()
+        CallableKey("mine", reverse, reverse),
+        older=[CallableKey("other", reverse, reverse)],
+        cache=KeyCache(),
     )
     key = DataKey(bytes(range(32)), key_id="mine", wrapped=bytes(range(32))[::-1])
     assert unwraps(ring, key, suite=1, salt=b"a") == 1
@@ -214,7 +220,9 @@ def test_a_poisoned_memory_opens_nothing():
     found = parse_header(stored)
 
     def read():
-        asking = ring.unwrap(found.key_id, found.wrapped, store_id="store", suite=found.suite, salt=found.salt)
+        asking = ring.unwrap(
+            found.key_id, found.wrapped, store_id="store", suite=found.suite, salt=found.salt
+        )
         return envelope.open_sealed(stored, found, run(asking), place)
 
     assert read() == b"proof"
@@ -224,7 +232,10 @@ def test_a_poisoned_memory_opens_nothing():
         read()
 
 
-@pytest.mark.parametrize("settings", [{"size": 0}, {"max_uses": 0}, {"max_age": 0}, {"max_age": float("inf")}, {"max_age": float("nan")}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"size": 0}, {"max_uses": 0}, {"max_age": 0}, {"max_age": float("inf")}, {"max_age": float("nan")}],
+)
 def test_a_memory_without_bounds_is_refused(settings):
     with pytest.raises(StorageConfigurationError):
         KeyCache(**settings)

@@ -196,7 +196,12 @@ def test_the_independent_script_opens_ours(tmp_path):
         ),
         binding, salt=SALT, chunk_size=CHUNK, plain_size=12000,
     )  # fmt: skip
-    vector |= {"key": binding.key, "payload": (b"ours" * 3000).hex(), "plain_size": 12000, "stored": stored.hex()}
+    vector |= {
+        "key": binding.key,
+        "payload": (b"ours" * 3000).hex(),
+        "plain_size": 12000,
+        "stored": stored.hex(),
+    }
     (tmp_path / "ours.json").write_text(json.dumps([vector]))
     script = str(ROOT / "docs" / "envelope_vectors.py")
     done = subprocess.run(
@@ -244,7 +249,7 @@ def test_an_object_may_not_be_cut_or_go_on(known):
     stored = sealed(2 * CHUNK + 7, plain_size=2 * CHUNK + 7 if known else None)
     start = parse_header(stored).size
     cuts = {start + n * FULL + d for n in range(3) for d in (-17, -16, -1, 0, 1, 15, 16, 17)}
-    for cut in sorted({*cuts, *range(0, start + 18), len(stored) - 1} - {len(stored)}):
+    for cut in sorted({*cuts, *range(start + 18), len(stored) - 1} - {len(stored)}):
         assert refused(stored[:cut])
     for tail in (b"\0", bytes(16), bytes(FULL), stored[start:], stored):
         assert refused(stored + tail)
@@ -467,7 +472,9 @@ def test_a_wrapped_key_in_metadata_goes_both_ways():
     assert parse_wrapped(wrapped_text(KEY)) == (KEY.key_id, KEY.wrapped)
 
 
-@pytest.mark.parametrize("text", ["", "a", "a ", " AAAA", "a b c", "a AAA", "a AA==x", "é AAAA", "a é", f"a {'A' * 9000}"])
+@pytest.mark.parametrize(
+    "text", ["", "a", "a ", " AAAA", "a b c", "a AAA", "a AA==x", "é AAAA", "a é", f"a {'A' * 9000}"]
+)
 def test_other_text_in_metadata_is_the_one_error(text):
     with pytest.raises(StorageDecryptionError, match="cannot be decrypted"):
         parse_wrapped(text)
