@@ -84,6 +84,7 @@ def test_an_unknown_key_is_the_error_of_a_wrong_one():
         (KeyRing(NEW), key),
         (KeyRing(LocalKey(bytes(31) + b"x", key_id="old")), key),
         (KeyRing(OLD), DataKey(bytes(32), key_id="old", wrapped=b"junk")),
+        (KeyRing(OLD), DataKey(key.reveal(), key_id="elsewhere", wrapped=key.wrapped)),
     ):
         with pytest.raises(StorageDecryptionError) as caught:
             ask(ring, asked)

@@ -369,8 +369,9 @@ def test_a_ciphertext_valid_under_two_keys_opens_with_one_at_most(monkeypatch):
     both = _two_key_ciphertext(*keys, nonce, bound)
     for key in keys:
         AESGCM(key).decrypt(nonce, both, bound)
-    stored = first[: found.size] + both
-    assert len(opened(stored, binding=place)) == 32
+    assert len(opened(first[: found.size] + both, binding=place)) == 32
+    tag = envelope._Derived(other, SALT).slot_tag(found.slot)  # Whoever has both keys can make this, too.
+    stored = found.core + found.slot + tag + both
     assert refused(stored, other, place)
     monkeypatch.setattr(envelope.hmac, "compare_digest", lambda *_: True)
     assert len(opened(stored, other, place)) == 32  # So nothing but the commitment stood in the way.
@@ -537,8 +538,46 @@ def test_more_chunks_than_the_counter_has_are_refused():
         sealer.feed(payload(CHUNK + 1))
     opener = Opener(parse_header(sealer.header), KEY, PLACE)
     opener._index = 2**32
+    bound = PLACE.associated_data(parse_header(sealer.header).core)
+    beyond = opener._cipher.encrypt(envelope._nonce(2**32, last=False), bytes(CHUNK), bound)
     with pytest.raises(StorageDecryptionError):
-        opener.feed(bytes(2 * FULL))
+        opener.feed(beyond + b"\0")
+
+
+def forged(offset, byte, plain_size=5):
+    """An object that a key's owner made consistently, but with another byte in its core."""
+    derived = envelope._Derived(KEY, SALT)
+    core = bytearray(parse_header(sealed(5, plain_size=plain_size)).core)
+    core[offset] ^= byte
+    slot = header.make_slot(KEY)
+    bound = PLACE.associated_data(bytes(core))
+    chunk = derived.cipher.encrypt(envelope._nonce(0, last=True), payload(5), bound)
+    return bytes(core) + slot + derived.slot_tag(slot) + chunk
+
+
+def test_a_consistent_object_of_another_format_is_refused():
+    assert opened(forged(0, 0)) == payload(5)
+    assert refused(forged(0, 1))  # Magic
+    assert refused(forged(8, 3))  # Version
+    assert refused(forged(9, 3))  # Suite
+    for bit in (0, 1, 3, 4, 5, 6, 7):  # Flags; without bit 2 the size is said to be unknown, but is there.
+        assert refused(forged(10, 1 << bit))
+    assert refused(forged(10, 0b011))
+    assert refused(forged(10, 0b100))
+    for exponent in (0, 11, 23, 64, 255):
+        assert refused(forged(11, exponent ^ 12))
+    assert refused(forged(95, 1, plain_size=None))
+
+
+def test_the_chunk_after_a_wrong_one_is_not_given():
+    stored = sealed()
+    found = parse_header(stored)
+    opener = Opener(found, KEY, PLACE)
+    with pytest.raises(StorageDecryptionError):
+        opener.feed(bytes(FULL + 1))
+    opener._chunks.rest.clear()
+    with pytest.raises(StorageDecryptionError):
+        opener.feed(stored[found.size + FULL : found.size + 3 * FULL])
 
 
 def test_after_a_failure_nothing_is_given_any_more():
