@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.null_s3 import BUCKET
 
+CA_FILE = os.environ.get("BENCH_CA_FILE")
+"""Of the authority to trust, where the server speaks TLS."""
 KEY_ID, SECRET, REGION = "AKIDEXAMPLE", "example-secret", "us-east-1"
 
 
@@ -26,6 +30,7 @@ class Credstore:
                 access_key_id=KEY_ID,
                 secret_access_key=Secret(SECRET),
                 max_connections=max(64, concurrency),
+                ca_file=CA_FILE,
             )
         )
 
@@ -48,7 +53,9 @@ class BareAiohttp:
         import aiohttp
 
         self.url = f"{url}/{BUCKET}"
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=max(64, concurrency)))
+        trust = ssl.create_default_context(cafile=CA_FILE) if CA_FILE else True
+        connector = aiohttp.TCPConnector(limit=max(64, concurrency), ssl=trust)
+        self.session = aiohttp.ClientSession(connector=connector)
 
     def headers(self, method: str, key: str, data: bytes) -> dict[str, str]:
         return {}
@@ -105,7 +112,7 @@ class Obstore:
             access_key_id=KEY_ID,
             secret_access_key=SECRET,
             region=REGION,
-            client_options={"allow_http": True},
+            client_options={"allow_http": True, "allow_invalid_certificates": CA_FILE is not None},
         )
 
     async def put(self, key: str, data: bytes) -> None:
@@ -129,6 +136,7 @@ class Aiobotocore:
             aws_access_key_id=KEY_ID,
             aws_secret_access_key=SECRET,
             region_name=REGION,
+            verify=CA_FILE,
             config=AioConfig(max_pool_connections=max(64, concurrency)),
         )
         self.client: Any = await self.context.__aenter__()
@@ -156,6 +164,7 @@ class Boto3Threads:
             aws_access_key_id=KEY_ID,
             aws_secret_access_key=SECRET,
             region_name=REGION,
+            verify=CA_FILE,
             config=Config(max_pool_connections=max(64, concurrency)),
         )
         self.threads = ThreadPoolExecutor(min(concurrency, 32))
@@ -181,7 +190,7 @@ class S3fs:
 
         self.fs: Any = s3fs.S3FileSystem(
             asynchronous=True, key=KEY_ID, secret=SECRET, endpoint_url=url, skip_instance_cache=True,
-            config_kwargs={"max_pool_connections": max(64, concurrency)},
+            config_kwargs={"max_pool_connections": max(64, concurrency)}, client_kwargs={"verify": CA_FILE},
         )  # fmt: skip
         self.session = await self.fs.set_session()
 
@@ -195,6 +204,52 @@ class S3fs:
         await self.session.close()
 
 
+class OpenDal:
+    """Accepts only status 200 for a write, which WebDAV does not give."""
+
+    async def open(self, url: str, concurrency: int) -> None:
+        import opendal
+
+        self.operator = opendal.AsyncOperator(
+            "s3", endpoint=url, bucket=BUCKET, region=REGION, access_key_id=KEY_ID, secret_access_key=SECRET
+        )
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self.operator.write(key, data)
+
+    async def get(self, key: str) -> bytes:
+        return bytes(await self.operator.read(key))
+
+    async def close(self) -> None:
+        return
+
+
+class Miniopy:
+    """As OpenDAL."""
+
+    async def open(self, url: str, concurrency: int) -> None:
+        import io
+
+        import miniopy_async
+
+        self.memory = io.BytesIO
+        host = url.partition("://")[2]
+        self.client = miniopy_async.Minio(host, KEY_ID, SECRET, secure=False, region=REGION)
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self.client.put_object(BUCKET, key, self.memory(data), len(data))
+
+    async def get(self, key: str) -> bytes:
+        answer = await self.client.get_object(BUCKET, key)
+        try:
+            return await answer.read()
+        finally:
+            answer.release()
+
+    async def close(self) -> None:
+        await self.client.close_session()
+
+
 PEERS: dict[str, type[Any]] = {
     "credstore": Credstore,
     "aiohttp, unsigned (the floor)": BareAiohttp,
@@ -203,4 +258,8 @@ PEERS: dict[str, type[Any]] = {
     "aiobotocore": Aiobotocore,
     "boto3 in threads": Boto3Threads,
     "s3fs": S3fs,
+    "OpenDAL": OpenDal,
+    "miniopy-async": Miniopy,
 }
+NEED_200 = ("OpenDAL", "miniopy-async")
+"""Have no figures where a write is answered 201."""

@@ -51,6 +51,16 @@ if TYPE_CHECKING:
         StorageUnsupportedError,
     )
     from credstore.factory import StorageFactory
+    from credstore.links.akamai import AkamaiSigner
+    from credstore.links.bunny import BunnySigner
+    from credstore.links.cloudflare import CloudflareSigner
+    from credstore.links.cloudfront import CloudFrontSigner
+    from credstore.links.fastly import FastlySigner
+    from credstore.links.google import CloudCdnSigner, MediaCdnSigner, MediaCdnTokenSigner
+    from credstore.links.keycdn import KeyCdnSigner
+    from credstore.links.nginx import NginxSigner
+    from credstore.links.signer import CallableSigner, LinkSigner
+    from credstore.links.spaces import SpacesCdnSigner
     from credstore.model import (
         BatchDeleteResult,
         CustomerKey,
@@ -84,7 +94,7 @@ if TYPE_CHECKING:
         SpacesStorageProvider,
         WasabiStorageProvider,
     )
-    from credstore.provider.provider import StorageProvider
+    from credstore.provider.provider import ProviderOptions, StorageProvider
     from credstore.reader import ObjectReader
 
 _HOMES = {
@@ -129,6 +139,23 @@ _HOMES = {
         "StorageUnsupportedError",
     ),
     "factory": ("StorageFactory",),
+    "links.akamai": ("AkamaiSigner",),
+    "links.bunny": ("BunnySigner",),
+    "links.cloudflare": ("CloudflareSigner",),
+    "links.cloudfront": ("CloudFrontSigner",),
+    "links.fastly": ("FastlySigner",),
+    "links.google": (
+        "CloudCdnSigner",
+        "MediaCdnSigner",
+        "MediaCdnTokenSigner",
+    ),
+    "links.keycdn": ("KeyCdnSigner",),
+    "links.nginx": ("NginxSigner",),
+    "links.signer": (
+        "CallableSigner",
+        "LinkSigner",
+    ),
+    "links.spaces": ("SpacesCdnSigner",),
     "model": (
         "BatchDeleteResult",
         "CustomerKey",
@@ -162,32 +189,45 @@ _HOMES = {
         "SpacesStorageProvider",
         "WasabiStorageProvider",
     ),
-    "provider.provider": ("StorageProvider",),
+    "provider.provider": ("ProviderOptions", "StorageProvider"),
     "reader": ("ObjectReader",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AkamaiSigner",
     "BackblazeConfig",
     "BackblazeStorageProvider",
     "BatchDeleteResult",
+    "BunnySigner",
+    "CallableSigner",
     "Capabilities",
+    "CloudCdnSigner",
+    "CloudFrontSigner",
+    "CloudflareSigner",
     "CommonConfig",
     "Container",
     "CustomerKey",
     "Dictionary",
     "Event",
+    "FastlySigner",
     "HealthCheckResult",
+    "KeyCdnSigner",
     "KmsKey",
     "LinkOptions",
+    "LinkSigner",
     "LocalConfig",
     "LocalStorageProvider",
     "LoggingObserver",
+    "MediaCdnSigner",
+    "MediaCdnTokenSigner",
     "MemoryConfig",
     "MemoryStorageProvider",
+    "NginxSigner",
     "ObjectReader",
     "Observer",
     "OpenTelemetryObserver",
+    "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
     "S3CompatibleConfig",
@@ -198,6 +238,7 @@ __all__ = [
     "S3StorageProvider",
     "Secret",
     "SignedUrl",
+    "SpacesCdnSigner",
     "SpacesConfig",
     "SpacesStorageProvider",
     "StorageAccessDeniedError",

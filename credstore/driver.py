@@ -375,6 +375,7 @@ class CopyRequest:
         write_id: Fresh, for the copy.
         precondition: What may be replaced at the destination.
         encryption: For the copy; None keeps the source's.
+        system: Metadata of credstore's own for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
         deadline: Instant of `time.monotonic()`, or None.
     """
@@ -384,6 +385,7 @@ class CopyRequest:
     write_id: str
     precondition: Precondition = OVERWRITE
     encryption: ServerEncryption | None = None
+    system: Mapping[str, str] | None = None
     source_customer_key: ServerEncryption | None = None
     deadline: float | None = None
 

@@ -150,8 +150,9 @@ class CustomerKey:
     key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.key) != 32:  # noqa: PLR2004 - AES-256
-            message = f"a customer-provided key has 32 bytes, this one {len(self.key)}"
+        key = cast("object", self.key)  # Callers without types.
+        if not isinstance(key, bytes) or len(key) != 32:  # noqa: PLR2004 - AES-256
+            message = "a customer-provided key is 32 bytes"
             raise StorageInvalidRequestError(message)
 
     def __reduce__(self) -> NoReturn:

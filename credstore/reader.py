@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
 
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
@@ -28,7 +28,7 @@ LOOP_BUDGET = 512 * 1024
 class Hash(Protocol):
     """What hashlib gives."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take in more bytes."""
         ...
 
@@ -43,6 +43,15 @@ async def hash_into(digest: Hash, data: bytes) -> None:
         await asyncio.to_thread(digest.update, data)
     else:
         digest.update(data)
+
+
+async def joined(parts: Sequence[bytes | memoryview]) -> bytes:
+    """`parts` as one, off the event loop when they are large."""
+    if len(parts) == 1:
+        return bytes(parts[0])
+    if sum(map(len, parts)) > LOOP_BUDGET:
+        return await asyncio.to_thread(b"".join, parts)
+    return b"".join(parts)
 
 
 async def sha256(data: bytes) -> bytes:
@@ -71,6 +80,7 @@ class ObjectReader(Generic[I]):
         "_explain",
         "_failed",
         "_generator",
+        "_held",
         "_progress",
         "info",
         "length",
@@ -108,6 +118,7 @@ class ObjectReader(Generic[I]):
         self._close = close
         self._explain = explain
         self._done = 0
+        self._held = 0
         self._closed = False
         self._failed = False
         self._progress: Progress | None = None
@@ -133,6 +144,10 @@ class ObjectReader(Generic[I]):
                     self._refuse(f"more than the {self.length} bytes it should have", "TOO_LONG")
                 if self._digest is not None:
                     await hash_into(self._digest, chunk)
+                    self._held += len(chunk)
+                    if self._held > LOOP_BUDGET:  # A source that never waits would hold the loop.
+                        self._held = 0
+                        await asyncio.sleep(0)
                 if self._progress is not None:
                     self._progress(self._done, self.length)
                 return chunk
@@ -194,9 +209,7 @@ class ObjectReader(Generic[I]):
                 size += len(chunk)
                 if max_size is not None and size > max_size:
                     raise _too_large(size, max_size)
-        if len(parts) == 1:
-            return parts[0]
-        return b"".join(parts)
+        return await joined(parts)
 
     async def aclose(self) -> None:
         """Give back the connection or file; safe to call again."""

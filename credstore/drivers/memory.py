@@ -42,7 +42,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import NOTHING
-from credstore.reader import ObjectReader, hash_into, sha256
+from credstore.reader import ObjectReader, hash_into, joined, sha256
 
 CHUNK = 512 * 1024
 
@@ -259,7 +259,8 @@ class MemoryDriver(Driver):
                 deadline=request.deadline,
             ),
         )
-        info = replace(source.info, key=request.destination, write_id=request.write_id)
+        system = source.info.system if request.system is None else dict(request.system)
+        info = replace(source.info, key=request.destination, write_id=request.write_id, system=system)
         return self._publish(replace(source, info=info), request.precondition)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
@@ -316,7 +317,7 @@ async def _drained(request: PutRequest) -> tuple[bytes, bytes]:
         done += len(chunk)
         if request.progress is not None:
             request.progress(done, request.body.length)
-    return b"".join(parts), digest.digest()
+    return await joined(parts), digest.digest()
 
 
 async def _pieces(data: bytes, start: int, end: int) -> AsyncIterator[bytes]:

@@ -1,1 +1,1 @@
-"""Public URLs, and later the CDN signers."""
+"""Links: public URLs (`public`) and one signer per CDN (`signer` says what a signer is)."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 import zstandard
 
@@ -27,6 +27,8 @@ ZSTD_WINDOW = 8 * 1024 * 1024
 """Largest window to accept; RFC 8878 §3.1.1.1.2 recommends decoders to support exactly this."""
 ZSTD_SLICE = 1024
 """Input bytes for one decoder step: a block of 4 bytes can make 128 KiB, so a step stays below 32 MiB."""
+GZIP_SLICE = 64 * 1024
+"""Input bytes for one decoder step: what it leaves over is copied for the next."""
 PIECE = 256 * 1024
 """Most bytes of one decoded piece of gzip."""
 FREE = 8
@@ -74,21 +76,44 @@ class _Stream(Protocol):
     def flush(self) -> bytes: ...
 
 
-def _deflate() -> tuple[Callable[[bytes, int, int], bytes], Callable[[int, int, int], _Stream], int]:
-    """The fastest makers of gzip there are, at once and in pieces, and the level to use them at."""
+class _Inflater(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+
+    def decompress(self, data: bytes | memoryview, max_length: int, /) -> bytes: ...
+
+
+class _Deflate(NamedTuple):
+    """A maker and reader of gzip, at once and in pieces, and the level to use it at."""
+
+    compress: Callable[[bytes, int, int], bytes]
+    compressobj: Callable[[int, int, int], _Stream]
+    decompressobj: Callable[[int], _Inflater]
+    error: type[Exception]
+    level: int
+
+
+def _fastest() -> _Deflate:
     try:  # Half to a fifth of zlib's time for the same size, where there is a wheel for the processor.
-        from isal import isal_zlib
+        from isal import isal_zlib as isal
     except ImportError:
-        return zlib.compress, zlib.compressobj, 6
-    return isal_zlib.compress, isal_zlib.compressobj, 3
+        return _Deflate(zlib.compress, zlib.compressobj, zlib.decompressobj, zlib.error, 6)
+    return _Deflate(isal.compress, isal.compressobj, isal.decompressobj, isal.error, 3)
 
 
-_compress, _compressobj, GZIP_LEVEL = _deflate()
+_gzip = _fastest()
+GZIP_LEVEL = _gzip.level
 
 
 class _GzipEncoder:
     def __init__(self) -> None:
-        self._stream = _compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
+        self._stream = _gzip.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_WINDOW)
 
     def feed(self, data: bytes) -> bytes:
         return self._stream.compress(data)
@@ -144,21 +169,24 @@ class _ZstdEncoder:
 
 class _GzipDecoder:
     def __init__(self) -> None:
-        self._stream = zlib.decompressobj(GZIP_WINDOW)
+        self._stream = _gzip.decompressobj(GZIP_WINDOW)
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        if self._stream.eof and data:
-            _trailing("gzip")
-        while data:
-            try:
-                piece = self._stream.decompress(data, PIECE)
-            except zlib.error:
-                _corrupt("gzip")
-            if piece:
-                yield piece
-            if self._stream.unused_data:
+        view = memoryview(data)
+        for start in range(0, len(view), GZIP_SLICE):
+            rest: bytes | memoryview = view[start : start + GZIP_SLICE]
+            if self._stream.eof:
                 _trailing("gzip")
-            data = self._stream.unconsumed_tail
+            while rest:
+                try:
+                    piece = self._stream.decompress(rest, PIECE)
+                except _gzip.error:
+                    _corrupt("gzip")
+                if piece:
+                    yield piece
+                if self._stream.unused_data:
+                    _trailing("gzip")
+                rest = self._stream.unconsumed_tail
 
     def finish(self) -> None:
         if not self._stream.eof:
@@ -207,7 +235,7 @@ def encode(codec: Codec, data: bytes, dictionary: Dictionary | None = None) -> b
         dictionary: For zstd.
     """
     if codec == "gzip":
-        return _compress(data, GZIP_LEVEL, GZIP_WINDOW)
+        return _gzip.compress(data, GZIP_LEVEL, GZIP_WINDOW)
     contexts = _contexts(dictionary)
     try:
         context = contexts.compressors.pop()

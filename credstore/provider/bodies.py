@@ -21,7 +21,7 @@ from credstore.driver import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import Codec, Dictionary, Storable
 from credstore.pipeline.codec import encoder
-from credstore.reader import hash_into
+from credstore.reader import hash_into, joined
 
 CHUNK = 1024 * 1024
 INLINE = 48 * 1024
@@ -320,7 +320,7 @@ async def settled(body: Body, limit: int) -> Body:
                 await close(chunks)
                 return body
             return PrefixedBody(head, chunks, body.length)
-    return BytesBody(b"".join(head))
+    return BytesBody(await joined(head))
 
 
 async def digest_of(body: Body) -> bytes:

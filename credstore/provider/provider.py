@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Self, TypedDict, Unpack
 
 from credstore.config.clouds import CommonConfig, S3FamilyConfig
 from credstore.driver import (
@@ -29,6 +29,7 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.links.signer import LinkSigner
 from credstore.model import (
     NOTHING,
     BatchDeleteResult,
@@ -59,11 +60,24 @@ from credstore.provider.checks import (
     customer_key,
 )
 from credstore.provider.dictionaries import Dictionaries
-from credstore.provider.linking import LinkOptions, make_link
+from credstore.provider.linking import LinkOptions, LinkRequest, make_cdn_link, make_link
 from credstore.provider.moving import copied, move_object
 from credstore.provider.opening import Opening
 from credstore.provider.read import item_of, raw_recipe, read_all, recipe_of
 from credstore.provider.write import deadline_for, finish_write, plan_write, precondition_of
+
+
+class ProviderOptions(TypedDict, total=False):
+    """What a provider is given beside its settings.
+
+    Keys:
+        observers: Called with an `Event` after each call.
+        link_signer: Makes the temporary links, for the CDN at `cdn_url`; without it they are presigned
+            by the store itself.
+    """
+
+    observers: Iterable[Observer]
+    link_signer: LinkSigner | None
 
 
 class StorageProvider:
@@ -83,7 +97,7 @@ class StorageProvider:
         config: CommonConfig,
         *,
         public_url: Callable[[str], str],
-        observers: Iterable[Observer] = (),
+        **options: Unpack[ProviderOptions],
     ) -> None:
         """Put the verbs over a driver.
 
@@ -91,12 +105,13 @@ class StorageProvider:
             driver: Owned from now on: closed with the provider.
             config: Settings; `config.provider` need not match the driver.
             public_url: From a key to its public URL.
-            observers: Called with an `Event` after each call.
+            options: See `ProviderOptions`.
         """
         self.config = config
         self._driver = driver
         self._public_url = public_url
-        self._lifetime = Lifetime(driver.name, tuple(observers))
+        self._link_signer = options.get("link_signer")
+        self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self._dictionaries = Dictionaries(
             driver,
             reading=lambda: self._reading(None, None, None),
@@ -567,7 +582,7 @@ class StorageProvider:
 
         Args:
             key: The object's key.
-            expires_in: Seconds, 1 to 604,800 (7 days).
+            expires_in: Seconds, 1 to 604,800 (7 days); with a link signer as many as its CDN honours.
             method: "GET", "HEAD", "PUT" or "DELETE".
             options: See `LinkOptions`.
 
@@ -584,17 +599,15 @@ class StorageProvider:
 
         Cost: 1 HEAD for GET and HEAD links, none with `check=False`.
         """
-        with self._call("get_signed_url", key):
+        with self._call("get_signed_url", key) as call:
             check_key(key, self.capabilities.max_key_size)
-            return await make_link(
-                self._driver,
-                self.config,
-                key,
-                method=method,
-                expires_in=expires_in,
-                options=options,
-                deadline=self._deadline(options.get("timeout")),
-            )
+            request = LinkRequest(key, method, expires_in, options, self._deadline(options.get("timeout")))
+            signer = self._link_signer
+            if signer is not None and method in signer.methods:
+                return await make_cdn_link(
+                    self._driver, self.config, request, signer=signer, locate=self._public_url, call=call
+                )
+            return await make_link(self._driver, self.config, request)
 
     def get_url(self, key: str) -> str:
         """The object's public URL, on the CDN when one is configured; grants nothing by itself.

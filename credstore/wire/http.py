@@ -41,7 +41,7 @@ class StreamBody:
     """
 
     length: int | None
-    open: Callable[[], AsyncIterator[bytes]]
+    open: Callable[[], AsyncIterator[bytes | memoryview]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +139,12 @@ class HttpClient:
         return answer
 
     async def _send_long(
-        self, connection: Connection, method: str, head: bytes, body: bytes | StreamBody, end: float | None
+        self,
+        connection: Connection,
+        method: str,
+        head: bytes,
+        body: bytes | StreamBody,
+        end: float | None,
     ) -> HttpResponse:
         """Send a body that takes its time while listening for an answer that comes before its end."""
         idle = self._idle_timeout

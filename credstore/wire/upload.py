@@ -21,7 +21,7 @@ them is waiting for the peer."""
 async def send_body(
     connection: Connection,
     answer: HttpResponse,
-    source: AsyncIterator[bytes],
+    source: AsyncIterator[bytes | memoryview],
     *,
     length: int | None,
     idle: float,
@@ -52,7 +52,7 @@ async def send_body(
 
 async def _send(
     connection: Connection,
-    source: AsyncIterator[bytes],
+    source: AsyncIterator[bytes | memoryview],
     length: int | None,
     idle: float,
     throttle: Throttle | None,

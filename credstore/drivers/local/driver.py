@@ -314,7 +314,7 @@ class LocalDriver(Driver):
             digest=digest,
             headers=kept.headers,
             metadata=kept.metadata,
-            system=kept.system,
+            system=kept.system if request.system is None else dict(request.system),
             tags=kept.tags,
         )
         return self._objects().publish(file, attributes, request.precondition, request.deadline), digest

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from credstore.driver import SignedRequest, SignRequest
 from credstore.drivers.s3.bucket import Bucket
@@ -92,7 +91,7 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
     path = place.path(request.key)
     signed = presign_query(
         method=request.method,
-        host=urlsplit(place.origin).netloc,
+        host=place.origin.partition("://")[2],
         path=path,
         query=query,
         headers=request.headers,

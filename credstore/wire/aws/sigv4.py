@@ -26,6 +26,7 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 """In place of a body's hash where it is not signed; the only form links know."""
 EMPTY_SHA256 = sha256(b"").hexdigest()
 _BLANKS = re.compile(r"[ \t]+")
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII).fullmatch
 
 
 def encode_path(key: str) -> str:
@@ -34,15 +35,28 @@ def encode_path(key: str) -> str:
     Args:
         key: Valid Unicode; dots and repeated slashes stay as they are.
     """
-    return quote(key, safe="/")
+    return key if _PLAIN_PATH(key) else quote(key, safe="/")
 
 
 def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
     """The canonical query string of decoded pairs, which is also the one to send."""
     if not pairs:
         return ""
-    encoded = sorted((quote(name, safe=""), quote(value, safe="")) for name, value in pairs)
-    return "&".join(f"{name}={value}" for name, value in encoded)
+    return _joined(_encode_pairs(pairs))
+
+
+def _encode_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    return [(_encoded(name), _encoded(value)) for name, value in pairs]
+
+
+def _joined(encoded: list[tuple[str, str]]) -> str:
+    return "&".join([f"{name}={value}" for name, value in sorted(encoded)])
+
+
+def _encoded(text: str) -> str:
+    if _PLAIN_PATH(text):
+        return text.replace("/", "%2F")
+    return quote(text, safe="")
 
 
 def sign_headers(
@@ -125,22 +139,22 @@ def presign_query(
     names, lines = _canonical_headers({**headers, "host": host})
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     pairs = [
-        *query,
+        *_encode_pairs(query),
         ("X-Amz-Algorithm", ALGORITHM),
-        ("X-Amz-Credential", f"{credentials.access_key_id}/{scope}"),
+        ("X-Amz-Credential", _encoded(f"{credentials.access_key_id}/{scope}")),
         ("X-Amz-Date", stamp),
         ("X-Amz-Expires", str(expires_in)),
-        ("X-Amz-SignedHeaders", names),
+        ("X-Amz-SignedHeaders", _encoded(names)),
     ]
     if credentials.session_token is not None:
-        pairs.append(("X-Amz-Security-Token", credentials.session_token.reveal()))
-    encoded = encode_query(pairs)
+        pairs.append(("X-Amz-Security-Token", _encoded(credentials.session_token.reveal())))
+    encoded = _joined(pairs)
     request = f"{method}\n{path}\n{encoded}\n{lines}\n{names}\n{UNSIGNED_PAYLOAD}"
     return f"{encoded}&X-Amz-Signature={_signature(request, stamp, scope, credentials)}"
 
 
 def _stamp(now: datetime) -> str:
-    now = now.astimezone(UTC)
+    now = now if now.tzinfo is UTC else now.astimezone(UTC)
     date, time = (
         now.year * 10_000 + now.month * 100 + now.day,
         now.hour * 10_000 + now.minute * 100 + now.second,

@@ -1,0 +1,121 @@
+"""What happens to bytes before they are sent: codecs, dictionaries, and how long the loop is held."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import statistics
+import time
+
+from benchmarks.report import spread
+from credstore import MemoryConfig, MemoryStorageProvider, train_dictionary
+from tests.servers.records import records as make_records
+
+COUNT = 2000
+LARGE = 64 * 1024 * 1024
+
+
+def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Section to figure to values."""
+    found: dict[str, dict[str, list[float]]] = {"codecs": {}, "lag": {}, "sizes": {}}
+    for _ in range(rounds):
+        for name, value in asyncio.run(_codecs()).items():
+            section = "sizes" if name.endswith("bytes") else "codecs"
+            found[section].setdefault(name, []).append(round(value, 2))
+        for name, value in asyncio.run(_lag()).items():
+            found["lag"].setdefault(name, []).append(round(value, 3))
+    return found
+
+
+async def _codecs() -> dict[str, float]:
+    records = [record.ljust(4096)[:4096] for record in make_records(COUNT + 1500)]
+    dictionary = await asyncio.to_thread(train_dictionary, records[COUNT:])
+    ways: dict[str, dict[str, object]] = {
+        "plain": {},
+        "gzip": {"compress": "gzip"},
+        "zstd": {"compress": "zstd"},
+        "zstd with a dictionary": {"compress": "zstd", "dictionary": dictionary},
+    }
+    took: dict[str, dict[str, float]] = {}
+    found: dict[str, float] = {}
+    for name, options in ways.items():
+        async with MemoryStorageProvider(MemoryConfig()) as store:
+            size = (await store.store("first", records[0], **options)).size
+            took[name] = {}
+            start = time.process_time()
+            for number in range(COUNT):
+                size += (await store.store(str(number), records[number], **options)).size
+            took[name]["store"] = (time.process_time() - start) / COUNT * 1e6
+            start = time.process_time()
+            for number in range(COUNT):
+                await store.retrieve(str(number))
+            took[name]["retrieve"] = (time.process_time() - start) / COUNT * 1e6
+            found[f"{name}, bytes"] = size / (COUNT + 1)
+    for name in list(ways)[1:]:
+        for verb in ("store", "retrieve"):
+            found[f"{name}, {verb}"] = took[name][verb] - took["plain"][verb]
+    return found
+
+
+async def _lag() -> dict[str, float]:
+    """The longest time the loop was held, in milliseconds, while large objects come and go."""
+    data = bytes(range(256)) * (LARGE // 256)
+    found: dict[str, float] = {}
+    async with MemoryStorageProvider(MemoryConfig()) as store:
+        for codec in (None, "gzip", "zstd"):
+            held: list[float] = []
+            probe = asyncio.ensure_future(_probe(held))
+            await asyncio.sleep(0)
+            gc.disable()
+            await store.store("large", data, compress=codec)
+            await store.retrieve("large", max_size=LARGE)
+            async with store.open("large") as reader:
+                async for _ in reader:
+                    pass
+            gc.enable()
+            probe.cancel()
+            found[codec or "plain"] = max(held) * 1000
+            found[f"{codec or 'plain'}, 99 of 100 below"] = statistics.quantiles(held, n=100)[98] * 1000
+    return found
+
+
+async def _probe(held: list[float]) -> None:
+    """Note how late each turn of the loop comes: the CPU time this thread used for others since."""
+    last = time.perf_counter()
+    while True:
+        await asyncio.sleep(0.0002)
+        now = time.perf_counter()
+        held.append(now - last)
+        last = now
+
+
+def render(found: dict[str, dict[str, list[float]]]) -> list[str]:
+    """The results as Markdown."""
+    codecs, sizes, lag = found["codecs"], found["sizes"], found["lag"]
+    lines = [
+        (
+            "CPU added to one store and one retrieve of a record of 4 KiB in the C2PA's shape by a codec, in "
+            "microseconds, and the bytes that are stored for it."
+        ),
+        "",
+        "| | store | retrieve | bytes |",
+        "|---|---|---|---|",
+        f"| plain | | | {statistics.median(sizes['plain, bytes']):.0f} |",
+    ]
+    for name in ("gzip", "zstd", "zstd with a dictionary"):
+        cells = [spread(codecs[f"{name}, {verb}"], 1) for verb in ("store", "retrieve")]
+        cells.append(f"{statistics.median(sizes[f'{name}, bytes']):.0f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        (
+            "CPU time for which the event loop was held at once while an object of 64 MiB was stored, retrieved "
+            "and streamed (milliseconds)."
+        ),
+        "",
+        "| | longest | 99 of 100 below |",
+        "|---|---|---|",
+    ]
+    for name in ("plain", "gzip", "zstd"):
+        lines.append(f"| {name} | {spread(lag[name], 2)} | {spread(lag[f'{name}, 99 of 100 below'], 2)} |")
+    return lines

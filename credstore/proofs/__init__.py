@@ -1,0 +1,5 @@
+"""Proofs: signed records about assets, verified on every read.
+
+`record`, `envelope`, `keys`, `verify`, `status`, `bundle` and `timestamp` are pure: no store, no network, and
+clock and randomness are arguments. Formats: in-toto Statement v1 in DSSE 1.0.2, canonical by RFC 8785.
+"""

@@ -1,0 +1,118 @@
+"""What can be wrong with a proof, each cause its own error; all are `StorageError`.
+
+Rules of this file: those of `credstore.errors`. A text names ids, times and digests, which are public;
+never claims, keys or bytes that came in. `retryable` is False: the same bytes never verify later, save
+`ProofNotYetValidError`.
+"""
+
+from __future__ import annotations
+
+from credstore.errors import (
+    StorageConflictError,
+    StorageError,
+    StorageIntegrityError,
+    StorageNotFoundError,
+)
+
+
+class ProofError(StorageError):
+    """Base of every error about a proof; catch it to refuse whatever does not verify."""
+
+    default_code = "PROOF"
+
+
+class ProofNotFoundError(ProofError, StorageNotFoundError):
+    """There is no proof of this id, or none for this asset."""
+
+    default_code = "PROOF_NOT_FOUND"
+
+
+class ProofFormatError(ProofError, StorageIntegrityError):
+    """The bytes are no proof: not strict JSON, not canonical, too large, or a field breaks its rule."""
+
+    default_code = "PROOF_FORMAT"
+
+
+class ProofSignatureError(ProofError, StorageIntegrityError):
+    """No signature of a known key fits the bytes: something was changed, or another key signed."""
+
+    default_code = "PROOF_SIGNATURE"
+
+
+class ProofUntrustedKeyError(ProofError):
+    """The key is not in the key ring, or not trusted for this issuer or this use."""
+
+    default_code = "PROOF_UNTRUSTED_KEY"
+
+
+class ProofAlgorithmError(ProofError):
+    """The key is of a kind credstore does not sign or verify with."""
+
+    default_code = "PROOF_ALGORITHM"
+
+
+class ProofKeyExpiredError(ProofError):
+    """The key was not, or no longer, valid at the time of signing."""
+
+    default_code = "PROOF_KEY_EXPIRED"
+
+
+class ProofKeyRevokedError(ProofKeyExpiredError):
+    """The key was compromised, and no trusted time shows that the signature is older than that."""
+
+    default_code = "PROOF_KEY_REVOKED"
+
+
+class ProofIdMismatchError(ProofError, StorageIntegrityError):
+    """A valid proof, but of another id than the one asked for: it was moved or swapped."""
+
+    default_code = "PROOF_ID_MISMATCH"
+
+
+class ProofAssetMismatchError(ProofError, StorageIntegrityError):
+    """A valid proof, but of other bytes than the asset given."""
+
+    default_code = "PROOF_ASSET_MISMATCH"
+
+
+class ProofExpiredError(ProofError):
+    """The proof was valid until its `expires_at`, which has passed."""
+
+    default_code = "PROOF_EXPIRED"
+
+
+class ProofNotYetValidError(ProofError):
+    """The proof says it was issued in the future, by more than the five minutes clocks may differ."""
+
+    default_code = "PROOF_NOT_YET_VALID"
+    default_retryable = True
+
+
+class ProofRevokedError(ProofError):
+    """The issuer has revoked the proof; `reason` is in the message."""
+
+    default_code = "PROOF_REVOKED"
+
+
+class ProofErasedError(ProofError):
+    """The issuer has erased the proof; only its tombstone is left."""
+
+    default_code = "PROOF_ERASED"
+
+
+class ProofConflictError(ProofError, StorageConflictError):
+    """The idempotency key was used for a proof that says something else."""
+
+    default_code = "PROOF_CONFLICT"
+
+
+class ProofUnsignedError(ProofError):
+    """A record of the original service: nobody signed it, so nothing about it is proved."""
+
+    default_code = "PROOF_UNSIGNED"
+
+
+class ProofTimestampError(ProofError):
+    """An RFC 3161 token is not for this signature, not of a pinned authority, or contradicts the proof."""
+
+    default_code = "PROOF_TIMESTAMP"

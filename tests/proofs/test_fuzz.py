@@ -1,0 +1,211 @@
+"""Mutated records and bundles: none is accepted as saying something else, and both verifiers agree.
+
+5,000 in a normal run; `CREDSTORE_FUZZ=50000` makes it that many. The seed is fixed, so a failure repeats.
+"""
+
+import base64
+import json
+import os
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from credstore.errors import StorageConfigurationError, StorageError
+from credstore.proofs.bundle import parse_bundle, verify_bundle
+from credstore.proofs.canonical import encode_json
+from credstore.proofs.envelope import encode_envelope, parse_envelope
+from credstore.proofs.errors import ProofAlgorithmError, ProofError, ProofFormatError
+from credstore.proofs.keys import KeyRing, encode_keyring, parse_keyring
+from credstore.proofs.record import ManifestLink, SoftBinding, parse_record
+from credstore.proofs.status import parse_notice
+from credstore.proofs.verify import verify_proof
+from tests.proofs.material import (
+    INDEPENDENT,
+    KEY,
+    NOW,
+    OTHER_ID,
+    P256,
+    P256_KEY,
+    RING,
+    SIGNER,
+    bundle,
+    issue,
+    seal,
+    statement,
+)
+
+COUNT = int(os.environ.get("CREDSTORE_FUZZ", "5000"))
+ONE_KEY = {signer: KeyRing(1, (key,)) for signer, key in ((SIGNER, KEY), (P256, P256_KEY))}
+RICH = {
+    "claims": {"title": "€", "numbers": [1, 2.5], "deep": {"x": None}},
+    "soft_bindings": (SoftBinding("phash", "d1d1"),),
+    "manifest": ManifestLink(bytes(32), 7),
+    "supersedes": OTHER_ID,
+}
+TOKENS = [
+    b"null", b"true", b"1", b"-0", b"1e0", b"NaN", b"[]", b"{}", b'""', b"\\u0000", b'"keyid":', b'"payload":', b"\xff",
+    b"\x00", b"\xef\xbb\xbf", b"=", b"-", b"_", b"[", b'{"', b'"}', b",", b" ", b"\\ud800", b"9" * 30,
+]  # fmt: skip
+
+
+def mutate(rng, data):
+    """The bytes with one to three small changes; never the bytes themselves."""
+    out = bytearray(data)
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        place = rng.randrange(len(out)) if out else 0
+        kind = rng.randrange(7)
+        if kind == 0 and out:
+            out[place] ^= 1 << rng.randrange(8)
+        elif kind == 1 and out:
+            out[place] = rng.randrange(256)
+        elif kind == 2:
+            del out[place : place + rng.choice((1, 2, 17))]
+        elif kind == 3:
+            out[place:place] = rng.choice(TOKENS)
+        elif kind == 4:
+            other = rng.randrange(len(out) + 1)
+            out[place:place] = out[other : other + rng.choice((1, 8, 100))]
+        elif kind == 5:
+            token = rng.choice(TOKENS)
+            out[place : place + len(token)] = token
+        else:
+            del out[rng.randrange(len(out) + 1) :]
+    return bytes(out) if bytes(out) != data else data + b"x"
+
+
+@pytest.mark.parametrize("signer", [SIGNER, P256])
+def test_no_mutated_record_is_accepted(signer):
+    """Every change to what is signed, or to the signature, is refused."""
+    rng = random.Random(f"record {signer}")
+    envelope = issue(signer, **RICH)
+    ring = ONE_KEY[signer]
+    value = json.loads(encode_envelope(envelope))
+    for _ in range(COUNT // 4):
+        broken = json.loads(json.dumps(value))
+        payload, sig = envelope.payload, envelope.signatures[0].sig
+        if rng.random() < 0.8:
+            payload = mutate(rng, payload)
+        else:
+            sig = mutate(rng, sig)
+        broken["payload"] = base64.b64encode(payload).decode()
+        broken["signatures"][0]["sig"] = base64.b64encode(sig).decode()
+        with pytest.raises(ProofError):
+            verify_proof(encode_json(broken), ring, now=NOW)
+
+
+@pytest.mark.parametrize("signer", [SIGNER, P256])
+def test_no_mutated_bundle_says_something_else(signer):
+    """Both verifiers agree; what they accept is the same statement, by the same key."""
+    rng = random.Random(f"bundle {signer}")
+    envelope = issue(signer, **RICH)
+    data, ring = bundle(envelope), ONE_KEY[signer]
+    trusted = encode_keyring(ring)
+    refused = 0
+    for _ in range(COUNT // 4):
+        mutant = mutate(rng, data)
+        try:
+            proof = verify_bundle(mutant, ring, now=NOW).proof
+        except ProofError:
+            refused += 1
+            with pytest.raises(ValueError):
+                INDEPENDENT.verify(mutant, trusted, NOW)
+        else:
+            assert proof.envelope.digest == envelope.digest
+            assert proof.keyids == (signer.public_key.keyid,)
+            assert INDEPENDENT.verify(mutant, trusted, NOW) == json.loads(envelope.payload)["predicate"]
+    # What else is accepted changed a hint, the maker's time or white space.
+    assert refused > COUNT // 4 * 0.9
+
+
+def leaves(value, path=()):
+    yield path
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from leaves(inner, (*path, name))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from leaves(inner, (*path, place))
+
+
+ODD = [
+    None, True, 0, -1, 5.0, 1.5, 2**53 - 1, "", "x", "https://issuer.example", "2026-01-02T03:04:05.678Z", [], {},
+    [1], {"a": 1}, "0" * 64, OTHER_ID, "../..", "é" * 300, "a/b", ["proofId"], [{"alg": "a", "value": "b"}],
+]  # fmt: skip
+
+
+def change(rng, value, path):
+    """Replace, remove, rename or add one member somewhere."""
+    if not path:
+        return rng.choice(ODD)
+    target = value
+    for step in path[:-1]:
+        target = target[step]
+    last, kind = path[-1], rng.randrange(4)
+    if kind == 0:
+        del target[last]
+    elif kind == 1 and isinstance(target, dict):
+        target[rng.choice(["extra", "expiresAt", "critical", "sha512", "uri", "x?", "*"])] = rng.choice(ODD)
+    elif kind == 2 and isinstance(target, dict):
+        target[last + rng.choice(["?", " ", "x"])] = target.pop(last)
+    else:
+        target[last] = rng.choice(ODD)
+    return value
+
+
+def test_both_read_what_a_trusted_key_signed_alike():
+    """A trusted issuer with a broken program: the two readers see the same, or both refuse."""
+    rng = random.Random("statements")
+    ring = ONE_KEY[SIGNER]
+    trusted = encode_keyring(ring)
+    accepted = 0
+    start = statement(
+        claims={"a": {"b": 1}}, supersedes=OTHER_ID, critical=["claims"],
+        manifest={"mediaType": "a/b", "size": 1, "digest": {"sha256": "0" * 64}, "uri": "x:y"},
+        asset={"size": 5, "mediaType": "a/b", "softBindings": [{"alg": "a", "value": "b"}]},
+    )  # fmt: skip
+    paths = list(leaves(start))
+    for _ in range(COUNT // 5):
+        broken = change(rng, json.loads(json.dumps(start)), rng.choice(paths))
+        data = bundle(seal(encode_json(broken)))
+        try:
+            verify_bundle(data, ring, now=NOW)
+        except ProofError:
+            with pytest.raises(ValueError):
+                INDEPENDENT.verify(data, trusted, NOW)
+        else:
+            accepted += 1
+            assert INDEPENDENT.verify(data, trusted, NOW) == broken["predicate"]
+    assert 0 < accepted < COUNT // 5
+
+
+def test_both_read_key_rings_alike():
+    rng = random.Random("rings")
+    data = bundle(issue())
+    whole = encode_keyring(
+        RING.revoke(P256_KEY.keyid, at=NOW, invalid_since=NOW).retire(KEY.keyid, last_use=NOW)
+    )
+    start = json.loads(whole)
+    paths = list(leaves(start))
+    for place in range(COUNT // 10):
+        mutant = mutate(rng, whole)
+        if place % 2:
+            mutant = encode_json(change(rng, json.loads(whole), rng.choice(paths)))
+        try:
+            verify_bundle(data, parse_keyring(mutant), now=NOW)
+        except (ProofError, StorageConfigurationError):
+            with pytest.raises(ValueError):
+                INDEPENDENT.verify(data, mutant, NOW)
+        else:
+            INDEPENDENT.verify(data, mutant, NOW)
+
+
+@given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: json.dumps(text).encode()))
+def test_parsers_raise_only_our_errors(data):
+    for parse in (parse_record, parse_envelope, parse_bundle, parse_notice):
+        with pytest.raises(ProofFormatError):
+            parse(data)
+    with pytest.raises(StorageError) as failure:
+        parse_keyring(data)
+    assert isinstance(failure.value, StorageConfigurationError | ProofAlgorithmError)
