@@ -7,6 +7,7 @@ python envelope_vectors.py vectors.json       # opens each and says so
 import hashlib
 import hmac
 import json
+import pathlib
 import struct
 import sys
 
@@ -138,8 +139,7 @@ def main():
         json.dump(vectors, sys.stdout, indent=1, ensure_ascii=True)
         print()
         return
-    with open(sys.argv[1], encoding="utf-8") as file:
-        vectors = json.load(file)
+    vectors = json.loads(pathlib.Path(sys.argv[1]).read_text())
     for one in vectors:
         found = decrypt(bytes.fromhex(one["stored"]), one)
         if found != (one["codec"], one["plain_size"], bytes.fromhex(one["payload"])):

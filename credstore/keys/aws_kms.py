@@ -128,8 +128,10 @@ class AwsKmsKey:
 
     async def wrap(self, plain: bytes, store_id: str) -> bytes:
         """See `WrappingKey`."""
-        asking = self._ask("encrypt", store_id, lambda: {"Plaintext": plain})
-        return (await asking)[1]
+        held = Secret(plain.hex())
+        del plain
+        asked = await self._ask("encrypt", store_id, lambda: {"Plaintext": bytes.fromhex(held.reveal())})
+        return asked[1]
 
     async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:
         """See `WrappingKey`."""

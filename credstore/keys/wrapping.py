@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import inspect
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from typing import NoReturn, Protocol
 
 from credstore.errors import StorageConfigurationError, StorageError, StorageUnavailableError
@@ -107,6 +107,7 @@ class KeyWrap:
         raise TypeError(message)
 
 
+@cache
 def _key_wrap() -> tuple[
     Callable[[bytes, bytes], bytes], Callable[[bytes, bytes], bytes], tuple[type[Exception], ...]
 ]:

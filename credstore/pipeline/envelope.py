@@ -306,8 +306,6 @@ class Opener:
 
     def _end(self, chunk: Data) -> bytes:
         index, size = self._index, self._full - TAG
-        if not self._to_end and len(chunk) != self._full:
-            raise self._failed()
         plain = self._decrypt(chunk, last=self._to_end)
         if self._to_end and (
             (index and not plain) or (self._exact is not None and index * size + len(plain) != self._exact)

@@ -35,7 +35,6 @@ MAX_KEY_ID = 255
 """Characters."""
 MAX_WRAPPED = 6144
 """Bytes; the most AWS KMS makes (API Decrypt, CiphertextBlob)."""
-UNKNOWN_SIZE = 2**64 - 1
 
 _FLAGS = 10
 _EXPONENT = 11
