@@ -32,9 +32,7 @@ Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes the copy: the driver, inside the store, or `sealed_copy`, through here."""
 
 
-def sealed_copy(
-    driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None
-) -> Copy:
+def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None) -> Copy:
     """What copies an encrypted object: through here, for it is bound to its key and so is the copy.
 
     Bytes are decrypted and encrypted anew as they come, in bounded memory; headers, metadata, tags,
@@ -62,7 +60,9 @@ def sealed_copy(
             body = await settled(IterableBody(opened), spool)
             place = (request.destination, request.write_id)
             sealed, digest = await sealed_body(policy, body, place, found.codec, found.plain_size)
-            system = {name: value for name, value in (source.system or NOTHING).items() if name != WRAPPED_KEY}
+            system = {
+                name: value for name, value in (source.system or NOTHING).items() if name != WRAPPED_KEY
+            }
             kept = source.storage_class in capabilities.storage_classes
             return await driver.put(
                 PutRequest(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
-from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import Unpack
 
-from credstore.config.clouds import CommonConfig, S3FamilyConfig
+from credstore.config.clouds import S3FamilyConfig
 from credstore.driver import (
     BreaksCircuits,
-    Capabilities,
     CopyRequest,
-    Driver,
-    ObjectInfo,
-    ReadOptions,
     VerifiesLinks,
 )
 from credstore.errors import (
@@ -30,7 +25,6 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-from credstore.links.signer import LinkSigner
 from credstore.model import (
     NOTHING,
     BatchDeleteResult,
@@ -49,10 +43,9 @@ from credstore.model import (
     StorageStats,
     StoreOptions,
 )
-from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody, body_of
 from credstore.provider.bulk import delete_keys, scan_infos
-from credstore.provider.call import Call, Lifetime
+from credstore.provider.call import Call
 from credstore.provider.checks import (
     check_count,
     check_key,
@@ -60,9 +53,8 @@ from credstore.provider.checks import (
     check_progress,
     checked_etag,
     chosen_encryption,
-    customer_key,
 )
-from credstore.provider.dictionaries import Dictionaries
+from credstore.provider.foundation import Foundation
 from credstore.provider.linking import LinkOptions, LinkRequest, make_cdn_link, make_link
 from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
@@ -78,23 +70,7 @@ from credstore.provider.write import (
 )
 
 
-class ProviderOptions(TypedDict, total=False):
-    """What a provider is given beside its settings.
-
-    Keys:
-        observers: Called with an `Event` after each call.
-        link_signer: Makes the temporary links, for the CDN at `cdn_url`; without it they are presigned
-            by the store itself.
-        encryption: Encrypts what is stored before it is sent, and refuses to read what is not
-            encrypted so, unless its `required` is False. Its key ring is not closed here.
-    """
-
-    observers: Iterable[Observer]
-    link_signer: LinkSigner | None
-    encryption: ClientSide | None
-
-
-class StorageProvider:
+class StorageProvider(Foundation):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -104,48 +80,6 @@ class StorageProvider:
     Attributes:
         config: The settings it was made with; secrets in it never show.
     """
-
-    def __init__(
-        self,
-        driver: Driver,
-        config: CommonConfig,
-        *,
-        public_url: Callable[[str], str],
-        **options: Unpack[ProviderOptions],
-    ) -> None:
-        """Put the verbs over a driver.
-
-        Args:
-            driver: Owned from now on: closed with the provider.
-            config: Settings; `config.provider` need not match the driver.
-            public_url: From a key to its public URL.
-            options: See `ProviderOptions`.
-        """
-        self.config = config
-        self._driver = driver
-        self._public_url = public_url
-        self._link_signer = options.get("link_signer")
-        self._policy = options.get("encryption")
-        self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
-        self._dictionaries = Dictionaries(
-            driver,
-            reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
-        )
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this store can do, as facts."""
-        return self._driver.capabilities
-
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` was called."""
-        return self._lifetime.closed
-
-    def get_provider_name(self) -> str:
-        """Label of the provider, such as "s3", "r2", "spaces", "wasabi", "b2", "custom" or "local"."""
-        return self._driver.name
 
     async def store(self, key: str, data: Storable, **options: Unpack[StoreOptions]) -> StorageResult:
         """Write `data` under `key`; once this returns, every later `retrieve` sees it.
@@ -716,51 +650,6 @@ class StorageProvider:
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
-    async def aclose(self) -> None:
-        """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
-        await self._lifetime.close(self._driver.aclose)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        state = "closed" if self.closed else "open"
-        return f"<{type(self).__name__} {self._driver.name} ({state})>"
-
-    def _call(self, operation: str, key: str | None, *, mutation: bool = False) -> Call:
-        return Call(self._lifetime, operation, key, mutation=mutation)
-
-    def _deadline(self, timeout: float | None = None) -> float | None:
-        return deadline_for(self.config.timeout if timeout is None else timeout)
-
-    def _policy_of(self, asked: object) -> ClientSide | None:
-        return asked if isinstance(asked, ClientSide) else self._policy
-
-    def _reading(
-        self, encryption: CustomerKey | ClientSide | None, version_id: str | None, timeout: float | None
-    ) -> ReadOptions:
-        return ReadOptions(
-            version_id=version_id,
-            customer_key=customer_key(
-                None if isinstance(encryption, ClientSide) else encryption, self.config.encryption
-            ),
-            deadline=self._deadline(timeout),
-        )
-
-    async def _head_or_none(self, key: str, options: ReadOptions) -> ObjectInfo | None:
-        check_key(key, self.capabilities.max_key_size)
-        try:
-            return await self._driver.head(key, options)
-        except StorageNotFoundError as error:
-            if error.code != StorageNotFoundError.default_code:
-                raise
-            return None
-
     def _copier(self, request: CopyRequest, *, server_side: bool) -> Copy:
         """What makes this copy: the store, unless it has to pass through here."""
         found = known_recipe(request.source)
@@ -769,8 +658,8 @@ class StorageProvider:
             return self._driver.copy
         if server_side:
             raise StorageUnsupportedError(
-                "the object is encrypted for its key, so a copy has to be encrypted anew and cannot be made by "
-                "the store alone; leave server_side out"
+                "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
+                "cannot make it; leave server_side out"
             )
         default = chosen_encryption(None, self.config.encryption, self.capabilities)
         return sealed_copy(self._driver, self._policy, spool_size(self.config), default)

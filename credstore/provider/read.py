@@ -17,7 +17,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from credstore.model import NOTHING, ClientSide, Codec, Dictionary, StorageItem
+from credstore.model import NOTHING, ClientSide, Dictionary, StorageItem
 from credstore.pipeline.header import undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
 from credstore.provider.dictionaries import Dictionaries

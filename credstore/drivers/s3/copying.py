@@ -115,7 +115,9 @@ def _seen(bucket: Bucket, info: ObjectInfo) -> PutResult:
     )
 
 
-async def get_tags(bucket: Bucket, key: str, version_id: str | None, deadline: float | None) -> dict[str, str]:
+async def get_tags(
+    bucket: Bucket, key: str, version_id: str | None, deadline: float | None
+) -> dict[str, str]:
     """The tags of an object; none where the cloud has none."""
     if not bucket.dialect.capabilities.tags:
         return {}

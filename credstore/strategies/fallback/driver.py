@@ -29,6 +29,7 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
+    ReadsTags,
     SignedRequest,
     SignRequest,
     StoredReader,
