@@ -124,10 +124,6 @@ class Opening:
         if header.codec is not None:
             return await self._plain(await self._driver.get(self._key, pinned))
         span = span_of(header, info.size, self._start, self._end)
-        if self._start and not span.length:
-            raise StorageInvalidRequestError(
-                f"the range starts at byte {self._start}, beyond the end of the object", code="INVALID_RANGE"
-            )
         pinned = replace(pinned, start=span.stored_start, end=span.stored_end)
         stored = await self._driver.get(self._key, pinned)
         try:
@@ -136,6 +132,11 @@ class Opening:
         except BaseException:
             await stored.aclose()
             raise
+        if not span.length and self._start and self._end != self._start:
+            await opened.read()  # Proves where the end is.
+            raise StorageInvalidRequestError(
+                f"the range starts at byte {self._start}, beyond the end of the object", code="INVALID_RANGE"
+            )
         item = item_of(info, self._driver.name, found)
         return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)
 
