@@ -245,6 +245,9 @@ class ClientSide:
         required: Refuse to read what is not encrypted so; with False such objects are read as they are.
         chunk_size: Bytes that are encrypted as one unit, which a range is read in: a power of two
             from 4 KiB to 4 MiB. Objects say theirs, so it may be changed at any time.
+        shreddable: Keep the wrapped key of each new object beside it, below `.credstore/keys/`, so that
+            `forget_key` can make the object unreadable for good, also under retention. Costs a
+            request more for each write and read.
     """
 
     keyring: KeySource = field(repr=False)
@@ -252,6 +255,7 @@ class ClientSide:
     store_id: str
     required: bool = True
     chunk_size: int = 64 * 1024
+    shreddable: bool = False
 
     def __post_init__(self) -> None:
         name = cast("object", self.store_id)

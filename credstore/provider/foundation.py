@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
@@ -15,6 +16,7 @@ from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.checks import check_key, chosen_encryption, customer_key
 from credstore.provider.dictionaries import Dictionaries
+from credstore.provider.shredding import DetachedKeys
 from credstore.provider.write import deadline_for
 
 
@@ -61,7 +63,8 @@ class Foundation:
         self._driver = driver
         self._public_url = public_url
         self._link_signer = options.get("link_signer")
-        self._policy = options.get("encryption")
+        given = options.get("encryption")
+        self._policy = None if given is None else self._with_detached_keys(given)
         self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self._dictionaries = Dictionaries(
             driver,
@@ -106,7 +109,18 @@ class Foundation:
         return deadline_for(self.config.timeout if timeout is None else timeout)
 
     def _policy_of(self, asked: object) -> ClientSide | None:
-        return asked if isinstance(asked, ClientSide) else self._policy
+        return self._with_detached_keys(asked) if isinstance(asked, ClientSide) else self._policy
+
+    def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
+        """The same policy, whose key ring also finds wrapped keys that are in the store."""
+        keys = DetachedKeys(
+            policy.keyring,
+            self._driver,
+            reading=lambda: self._reading(None, None, None),
+            encryption=lambda: chosen_encryption(None, self.config.encryption, self.capabilities),
+            detach=policy.shreddable,
+        )
+        return replace(policy, keyring=keys)
 
     def _reading(
         self, encryption: CustomerKey | ClientSide | None, version_id: str | None, timeout: float | None

@@ -60,7 +60,8 @@ from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
 from credstore.provider.rotating import Rotation
-from credstore.provider.sealing import is_meant
+from credstore.provider.sealing import LARGEST_HEADER, is_meant, read_header
+from credstore.provider.shredding import DetachedKeys, place_of
 from credstore.provider.write import (
     deadline_for,
     finish_write,
@@ -579,6 +580,40 @@ class StorageProvider(Foundation):
             )
             told = None if progress is None else call.watching(progress)
             return await rotation.run(prefix, told)
+
+    async def forget_key(self, key: str) -> bool:
+        """Make an encrypted object unreadable for good, also where it cannot be deleted.
+
+        Only objects stored with `ClientSide(..., shreddable=True)` have a key that can be forgotten by
+        itself. Where the store keeps versions, old versions of the key's own object have to expire.
+
+        Args:
+            key: The object's key.
+
+        Returns:
+            False if its key was forgotten before.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageUnsupportedError: Its key is in the object itself.
+            StorageDecryptionError: It is not encrypted.
+            StorageError: The key may still be there.
+
+        Cost: 3 requests.
+        """
+        with self._call("forget_key", key, mutation=True):
+            check_key(key, self.capabilities.max_key_size)
+            options = replace(self._reading(None, None, None), start=0, end=LARGEST_HEADER)
+            async with await self._driver.get(key, options) as reader:
+                _, header = await read_header(reader)
+            place = place_of(header.key_id)
+            keys = None if self._policy is None else self._policy.keyring
+            if place is None or not isinstance(keys, DetachedKeys):
+                raise StorageUnsupportedError(
+                    "the object's key is in the object itself; store it with ClientSide(..., "
+                    "shreddable=True), or take its wrapping key out of the key ring"
+                )
+            return await keys.forget(place)
 
     async def get_signed_url(
         self, key: str, expires_in: float = 3600.0, method: Method = "GET", **options: Unpack[LinkOptions]

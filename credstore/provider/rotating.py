@@ -29,6 +29,7 @@ from credstore.pipeline.header import USUAL_HEADER, Header, wrapped_text
 from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
 from credstore.provider.bulk import scan_infos
 from credstore.provider.sealing import LARGEST_HEADER, data_key_of, read_header
+from credstore.provider.shredding import DetachedKeys, place_of
 
 _TRIES = 3
 """Looks at an object that others replace meanwhile."""
@@ -151,9 +152,9 @@ class Rotation:
             found = await self._look(key)
             if found is None or found[2].key_id == self._policy.keyring.current_id:
                 return False
-            info, _, data_key = found
+            info, header, data_key = found
             try:
-                await self._rewrap(key, info, data_key)
+                await self._rewrap(key, info, header, data_key)
             except StorageConflictError:
                 if attempt + 1 == _TRIES:
                     raise
@@ -161,8 +162,13 @@ class Rotation:
                 return True
         return False
 
-    async def _rewrap(self, key: str, info: ObjectInfo, data_key: DataKey) -> None:
-        wrapped = await self._policy.keyring.wrap(data_key, store_id=self._policy.store_id)
+    async def _rewrap(self, key: str, info: ObjectInfo, header: Header, data_key: DataKey) -> None:
+        keys = self._policy.keyring
+        wrapped = await keys.wrap(data_key, store_id=self._policy.store_id)
+        place = place_of(header.key_id)
+        if place is not None and isinstance(keys, DetachedKeys):
+            await keys.keep(place, wrapped)
+            return
         request = CopyRequest(
             source=replace(info, key=key),
             destination=key,

@@ -461,3 +461,55 @@ def test_a_memory_store_needs_nothing_else():
             assert (await store.get_stats()).total_objects == 1
 
     asyncio.run(main())
+
+
+def test_a_forgotten_key_makes_its_object_unreadable_and_no_other(run):
+    async def test(store, opened):
+        for number in range(3):
+            await store.store(f"k{number}", DATA, compress="zstd")
+        await store.store("kept", DATA, encryption=POLICY)
+        assert await store.retrieve("k0") == DATA
+        await store.copy("k0", "copy")
+        raw = await stored_bytes(store, "k0")
+        assert await store.forget_key("k0") is True
+        assert await store.forget_key("k0") is False
+        for read in (store.retrieve("k0"), whole(store, "k0"), store.copy("k0", "x")):
+            with pytest.raises(StorageDecryptionError):
+                await read
+        assert await stored_bytes(store, "k0") == raw
+        for key in ("k1", "k2", "copy", "kept"):
+            assert await store.retrieve(key) == DATA
+        with pytest.raises(StorageUnsupportedError, match="shreddable"):
+            await store.forget_key("kept")
+        async with opened(encryption=ClientSide(ring(), store_id="tests", shreddable=True)) as rotating:
+            report = await rotating.rotate_keys()
+            assert (report.rotated, dict(report.keys), set(report.failed)) == (4, {NEW.key_id: 4}, {"k0"})
+        only_new = ClientSide(KeyRing(NEW), store_id="tests")
+        assert await store.retrieve("k1", encryption=only_new) == DATA
+        async with opened(encryption=only_new) as rotated:
+            assert await rotated.forget_key("k1")
+            with pytest.raises(StorageDecryptionError):
+                await rotated.retrieve("k1")
+
+    run(test, encryption=replace(POLICY, shreddable=True))
+
+
+def test_a_key_that_is_put_beside_an_object_by_others_is_no_key(run):
+    async def test(store, opened):
+        await store.store("a", DATA)
+        await store.store("b", DATA)
+        async with opened(encryption=None) as plain:
+            kept = [item.key async for item in plain.scan(".credstore/keys/")]
+            assert len(kept) == 2
+            first = await plain.retrieve(kept[0])
+            for text in (first, b"", b"nonsense", b"\xff", b"x" * 20_000):
+                await plain.store(kept[1], text, compress=False)
+                refused = 0
+                for key in ("a", "b"):
+                    try:
+                        assert await store.retrieve(key) == DATA
+                    except StorageError:
+                        refused += 1
+                assert refused == 1
+
+    run(test, encryption=replace(POLICY, shreddable=True))
