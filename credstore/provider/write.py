@@ -134,8 +134,10 @@ async def plan_write(
     plain = await settled(data, spool_size(config))
     plain_size = plain.length
     write_id = token_hex(16)
-    body, digest = await _encoded(plain, codec, dictionary)
-    if policy is not None:
+    body = await _encoded(plain, codec, dictionary)
+    if policy is None:
+        digest = await _digest_of(body, codec)
+    else:
         body, digest = await sealed_body(policy, body, (key, write_id), codec, plain_size)
     as_given = codec is None and policy is None
     if resume is not None and not (as_given and body.replayable and digest is not None):
@@ -324,22 +326,21 @@ def _at_rest(options: StoreOptions) -> bool | ServerEncryption | None:
     return None if isinstance(asked, ClientSide) else asked
 
 
-async def _encoded(
-    plain: Body, codec: Codec | None, dictionary: Dictionary | None
-) -> tuple[Body, bytes | None]:
-    if plain.data is not None:
-        stored = plain.data
-        if codec is not None:
-            inline = len(stored) <= INLINE
-            stored = (
-                encode(codec, stored, dictionary)
-                if inline
-                else await asyncio.to_thread(encode, codec, stored, dictionary)
-            )
-        return BytesBody(stored), await sha256(stored)
-    if codec is not None:
-        return EncodedBody(plain, lambda: encoder(codec, dictionary)), None
-    return plain, await digest_of(plain) if plain.replayable else None
+async def _encoded(plain: Body, codec: Codec | None, dictionary: Dictionary | None) -> Body:
+    if codec is None:
+        return plain
+    if plain.data is None:
+        return EncodedBody(plain, lambda: encoder(codec, dictionary))
+    if len(plain.data) <= INLINE:
+        return BytesBody(encode(codec, plain.data, dictionary))
+    return BytesBody(await asyncio.to_thread(encode, codec, plain.data, dictionary))
+
+
+async def _digest_of(body: Body, codec: Codec | None) -> bytes | None:
+    """SHA-256 of a body, where one pass more over it is worth it."""
+    if body.data is not None:
+        return await sha256(body.data)
+    return await digest_of(body) if codec is None and body.replayable else None
 
 
 def _plain_size(write: Write) -> int:
