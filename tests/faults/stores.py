@@ -3,10 +3,12 @@
 import asyncio
 import random
 import time
+from collections.abc import Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from credstore import S3Config, S3StorageProvider, Secret
+from credstore.model import NOTHING
 from credstore.provider.provider import StorageProvider
 from tests.faults.objects import Stored
 from tests.faults.origin import Origin
@@ -16,7 +18,9 @@ PART = 4096
 """Bytes of a part: small, so that many bodies have several."""
 
 
-def open_store(origin: Origin, *, seed: int = 0, **settings: Any) -> StorageProvider:
+def open_store(
+    origin: Origin, *, seed: int = 0, options: Mapping[str, Any] = NOTHING, **settings: Any
+) -> StorageProvider:
     """A store in AWS's dialect whose retries come at once; its clock stands, so no circuit ever opens."""
     given: dict[str, Any] = {
         "bucket": BUCKET,
@@ -30,7 +34,7 @@ def open_store(origin: Origin, *, seed: int = 0, **settings: Any) -> StorageProv
         "single_copy_limit": 4 * PART,
         **settings,
     }
-    store = S3StorageProvider(S3Config(**given))
+    store = S3StorageProvider(S3Config(**given), **options)
     exchange = store._driver._bucket._exchange
     start = time.monotonic()
     exchange._sleep = _at_once

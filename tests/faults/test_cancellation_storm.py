@@ -211,4 +211,4 @@ LEAKS = [
 def test_a_leak_is_seen(over, leak, tmp_path, monkeypatch):
     leak(monkeypatch)
     with pytest.raises(AssertionError):
-        run(over, tmp_path / "file", 2000)
+        run(over, tmp_path / "file", 600)

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from credstore.config.clouds import MIB
@@ -45,8 +45,8 @@ class Upload:
     """
 
     write: Write
-    headers: Mapping[str, str]
-    completion: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
+    completion: Mapping[str, str] = field(repr=False)
     concurrency: int
 
 
