@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from credstore.container import Container
     from credstore.driver import Capabilities
+    from credstore.edge.server import serve_links
     from credstore.errors import (
         StorageAccessDeniedError,
         StorageAlreadyExistsError,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         Dictionary,
         HealthCheckResult,
         KmsKey,
+        LinkGrant,
         Secret,
         SignedUrl,
         StorageItem,
@@ -116,6 +118,7 @@ _HOMES = {
     ),
     "container": ("Container",),
     "driver": ("Capabilities",),
+    "edge.server": ("serve_links",),
     "errors": (
         "StorageAccessDeniedError",
         "StorageAlreadyExistsError",
@@ -162,6 +165,7 @@ _HOMES = {
         "Dictionary",
         "HealthCheckResult",
         "KmsKey",
+        "LinkGrant",
         "Secret",
         "SignedUrl",
         "StorageItem",
@@ -214,6 +218,7 @@ __all__ = [
     "HealthCheckResult",
     "KeyCdnSigner",
     "KmsKey",
+    "LinkGrant",
     "LinkOptions",
     "LinkSigner",
     "LocalConfig",
@@ -272,6 +277,7 @@ __all__ = [
     "WasabiStorageProvider",
     "parse_duration",
     "parse_size",
+    "serve_links",
     "train_dictionary",
 ]
 

@@ -21,8 +21,8 @@ from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import human_size, print_json, print_table, printable, say
 from credstore.cli.records import sample_records
 from credstore.cli.running import run_loop
-from credstore.cli.serve import edge, listen
 from credstore.config.clouds import LocalConfig
+from credstore.edge.server import listen, serve_links
 from credstore.model import StorageResult
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Demo:
                 await self._look(store)
                 await self._read_back(store)
                 await self._copy_and_move(store)
-                async with edge(store, listener):
+                async with serve_links(store, listener=listener):
                     await self._link(store)
                 await self._delete(store, keep=keep)
         if keep:

@@ -35,6 +35,7 @@ NAMES = [
     "HealthCheckResult",
     "KeyCdnSigner",
     "KmsKey",
+    "LinkGrant",
     "LinkOptions",
     "LinkSigner",
     "LocalConfig",
@@ -93,6 +94,7 @@ NAMES = [
     "WasabiStorageProvider",
     "parse_duration",
     "parse_size",
+    "serve_links",
     "train_dictionary",
 ]
 VERBS = [
