@@ -182,13 +182,13 @@ class Answers:
             if span is not None and wanted.size is not None:
                 response = _begun(206, wanted.headers, reader.length)
                 response.headers["Content-Range"] = content_range(span, wanted.size)
-            await response.prepare(request)
             try:
+                await response.prepare(request)
                 await _write(response, first)
                 async for chunk in chunks:
                     await _write(response, chunk)
-            except (StorageError, TimeoutError):
-                # The status is sent; only a broken connection can still tell.
+            except (StorageError, TimeoutError, ConnectionError):
+                # The status is sent; only a broken connection can still tell. Or it is the reader's end.
                 _cut(request)
             return response
 

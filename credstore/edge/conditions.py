@@ -80,8 +80,8 @@ def chosen_span(headers: Mapping[str, str], tag: str | None, size: int) -> Span 
     if not first:
         start, end = size - min(int(last), size), size
     else:
-        start, end = int(first), size if not last else int(last) + 1
-        if end <= start:
+        start, end = int(first), int(last) + 1 if last else size
+        if last and end <= start:
             return None
     return Span(start, min(end, size)) if start < size else Span(0, 0)
 

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import http.client
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -73,7 +73,7 @@ def exchange(base: str, sent: bytes) -> bytes:
 
 @contextlib.asynccontextmanager
 async def served(
-    root: Path | None, log: list[str] | None = None
+    root: Path | None, tell: Callable[[str], None] | None = None
 ) -> AsyncIterator[tuple[StorageProvider, str]]:
     """An edge over the local store at `root`, or over one in memory."""
     listener = listen("127.0.0.1", 0)
@@ -81,7 +81,6 @@ async def served(
     config = (
         MemoryConfig(link_url=link_url) if root is None else LocalConfig(path=str(root), link_url=link_url)
     )
-    tell = None if log is None else log.append
     async with (
         StorageFactory().create(config) as store,
         serve_links(store, listener=listener, log=tell) as base,
@@ -96,15 +95,21 @@ class Edge:
     Attributes:
         root: Of the store, or None for one in memory.
         log: The lines told.
+        told: The same, to wait for.
     """
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
         self.log: list[str] = []
+        self.told: asyncio.Queue[str] = asyncio.Queue()
 
     def play(self, scene) -> None:
         async def work() -> None:
-            async with served(self.root, self.log) as (store, base):
+            async with served(self.root, self._tell) as (store, base):
                 await scene(store, base)
 
         asyncio.run(work())
+
+    def _tell(self, line: str) -> None:
+        self.log.append(line)
+        self.told.put_nowait(line)

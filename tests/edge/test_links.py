@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import credstore
 from credstore import MemoryConfig, StorageConfigurationError, StorageUnsupportedError
 from credstore.edge.server import listen, serve_links
+from credstore.provider import write
 from tests.edge.support import CONTENT, Edge, exchange, get, served, target_of
 
 GUARDS = {
@@ -68,7 +69,9 @@ def test_an_empty_and_a_large_object(edge: Edge) -> None:
     edge.play(scene)
 
 
-def test_a_stream_of_unknown_size(edge: Edge) -> None:
+def test_a_stream_of_unknown_size(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(write, "SPOOL", 1024)
+
     async def pieces():
         for _ in range(40):
             yield CONTENT * 100
@@ -78,7 +81,8 @@ def test_a_stream_of_unknown_size(edge: Edge) -> None:
         for headers in ({}, {"Range": "bytes=0-9"}):
             answer = await get(await store.get_signed_url("k"), **headers)
             assert (answer.status, answer.body) == (200, CONTENT * 4000)
-            assert answer.headers["accept-ranges"] in {"none", "bytes"}
+            assert answer.headers["accept-ranges"] == "none"
+            assert "content-length" not in answer.headers
 
     edge.play(scene)
 
