@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from credstore.edge import answers
+from credstore.edge import answers, connection
 from credstore.model import StorageItem
 from credstore.provider import write
 from tests.edge.support import CONTENT, Edge, exchange, get, target_of
@@ -67,9 +67,9 @@ def test_damage_in_an_answer_of_unknown_length(
 
         def read() -> bytes:
             received = b""
-            with socket.create_connection((address.hostname, address.port), 30) as connection:
-                connection.sendall(request)
-                while chunk := connection.recv(65536):
+            with socket.create_connection((address.hostname, address.port), 30) as opened:
+                opened.sendall(request)
+                while chunk := opened.recv(65536):
                     received += chunk
             return received
 
@@ -142,16 +142,28 @@ def test_one_connection_for_several_requests(memory_edge: Edge) -> None:
         link = str(await store.get_signed_url("a"))
 
         def work() -> None:
-            connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
+            kept = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
             sockets = set()
             for target, status in ((target_of(link), 200), ("/a", 403), (target_of(link), 200)):
-                connection.request("GET", target)
-                answer = connection.getresponse()
+                kept.request("GET", target)
+                answer = kept.getresponse()
                 assert (answer.status, bool(answer.read())) == (status, True)
-                sockets.add(id(connection.sock))
-            connection.close()
+                sockets.add(id(kept.sock))
+            kept.close()
             assert len(sockets) == 1
 
         await asyncio.to_thread(work)
+
+    memory_edge.play(scene)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /a HTTP/1.1\r\nHost:"])
+def test_a_request_that_never_comes_is_not_waited_for(
+    memory_edge: Edge, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "IDLE", 0.01)
+
+    async def scene(store, base) -> None:
+        assert await asyncio.to_thread(exchange, base, sent) == b""
 
     memory_edge.play(scene)

@@ -2,12 +2,14 @@
 
 import asyncio
 import gzip
+from dataclasses import replace
 
 import aiohttp
 import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from credstore import train_dictionary
 from credstore.edge.negotiation import choose_coding
@@ -156,12 +158,25 @@ def test_a_dictionary_is_nothing_for_browsers(edge: Edge) -> None:
     edge.play(scene)
 
 
+def test_what_is_sealed_is_nothing_for_browsers(memory_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scene(store, base) -> None:
+        await store.store("k", CONTENT, compress="zstd")
+        real = store.get_metadata
+
+        async def sealed(key):
+            return replace(await real(key), encryption="client-side")
+
+        monkeypatch.setattr(store, "get_metadata", sealed)
+        answer = await get(await store.get_signed_url("k"), Accept_Encoding="zstd")
+        assert (answer.body, "content-encoding" in answer.headers) == (CONTENT, False)
+
+    memory_edge.play(scene)
+
+
 def test_aiohttps_client_decodes(edge: Edge) -> None:
     async def scene(store, base) -> None:
         for compress in (False, "gzip", "zstd"):
             await store.store("k/ü", CONTENT, compress=compress)
-            from yarl import URL
-
             link = URL(str(await store.get_signed_url("k/ü")), encoded=True)
             async with aiohttp.ClientSession() as session, session.get(link) as answer:
                 assert answer.status == 200
@@ -171,8 +186,6 @@ def test_aiohttps_client_decodes(edge: Edge) -> None:
 
 
 def test_files_that_others_coded(local_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dataclasses import replace
-
     async def scene(store, base) -> None:
         await store.store("k", b"not really brotli")
         link = await store.get_signed_url("k")
