@@ -41,7 +41,7 @@ async def serve_links(
         StorageUnsupportedError: Links of this store are answered by its cloud.
         StorageConfigurationError: The address is taken or none of this machine, or aiohttp is missing.
 
-    Source: RFC 9110; issue 4, point 9.
+    Source: RFC 9110 (conditions, ranges, negotiation); Fetch standard, "CORS protocol".
     """
     try:
         from credstore.edge.answers import Answers

@@ -122,6 +122,7 @@ def test_wrong_changed_and_expired_links_get_one_answer(edge: Edge, monkeypatch:
             "the same expiry in other words": link.replace("expires=1", "expires=%2B1", 1),
             "another header": link + "&response-content-type=text/html",
             "twice": link + "&expires=1",
+            "twice, the right one last": link.replace("?", "?expires=1&"),
             "an unknown field": link + "&x=y",
             "many fields": link + "&x=y" * 100,
             "another signature": link[:-2] + last + link[-1],
