@@ -52,6 +52,10 @@ if TYPE_CHECKING:
         StorageUnsupportedError,
     )
     from credstore.factory import StorageFactory
+    from credstore.keys.aws_kms import AwsKmsKey
+    from credstore.keys.local import LocalKey, PassphraseKey
+    from credstore.keys.ring import KeyCache, KeyRing
+    from credstore.keys.wrapping import CallableKey
     from credstore.links.akamai import AkamaiSigner
     from credstore.links.bunny import BunnySigner
     from credstore.links.cloudflare import CloudflareSigner
@@ -64,11 +68,13 @@ if TYPE_CHECKING:
     from credstore.links.spaces import SpacesCdnSigner
     from credstore.model import (
         BatchDeleteResult,
+        ClientSide,
         CustomerKey,
         Dictionary,
         HealthCheckResult,
         KmsKey,
         LinkGrant,
+        RotationReport,
         Secret,
         SignedUrl,
         StorageItem,
@@ -84,6 +90,7 @@ if TYPE_CHECKING:
         StructlogObserver,
     )
     from credstore.pipeline.training import train_dictionary
+    from credstore.provider.foundation import ProviderOptions
     from credstore.provider.linking import LinkOptions
     from credstore.provider.presets import (
         BackblazeStorageProvider,
@@ -96,7 +103,7 @@ if TYPE_CHECKING:
         SpacesStorageProvider,
         WasabiStorageProvider,
     )
-    from credstore.provider.provider import ProviderOptions, StorageProvider
+    from credstore.provider.provider import StorageProvider
     from credstore.reader import ObjectReader
 
 _HOMES = {
@@ -142,6 +149,10 @@ _HOMES = {
         "StorageUnsupportedError",
     ),
     "factory": ("StorageFactory",),
+    "keys.aws_kms": ("AwsKmsKey",),
+    "keys.local": ("LocalKey", "PassphraseKey"),
+    "keys.ring": ("KeyCache", "KeyRing"),
+    "keys.wrapping": ("CallableKey",),
     "links.akamai": ("AkamaiSigner",),
     "links.bunny": ("BunnySigner",),
     "links.cloudflare": ("CloudflareSigner",),
@@ -161,11 +172,13 @@ _HOMES = {
     "links.spaces": ("SpacesCdnSigner",),
     "model": (
         "BatchDeleteResult",
+        "ClientSide",
         "CustomerKey",
         "Dictionary",
         "HealthCheckResult",
         "KmsKey",
         "LinkGrant",
+        "RotationReport",
         "Secret",
         "SignedUrl",
         "StorageItem",
@@ -193,19 +206,23 @@ _HOMES = {
         "SpacesStorageProvider",
         "WasabiStorageProvider",
     ),
-    "provider.provider": ("ProviderOptions", "StorageProvider"),
+    "provider.foundation": ("ProviderOptions",),
+    "provider.provider": ("StorageProvider",),
     "reader": ("ObjectReader",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AkamaiSigner",
+    "AwsKmsKey",
     "BackblazeConfig",
     "BackblazeStorageProvider",
     "BatchDeleteResult",
     "BunnySigner",
+    "CallableKey",
     "CallableSigner",
     "Capabilities",
+    "ClientSide",
     "CloudCdnSigner",
     "CloudFrontSigner",
     "CloudflareSigner",
@@ -216,12 +233,15 @@ __all__ = [
     "Event",
     "FastlySigner",
     "HealthCheckResult",
+    "KeyCache",
     "KeyCdnSigner",
+    "KeyRing",
     "KmsKey",
     "LinkGrant",
     "LinkOptions",
     "LinkSigner",
     "LocalConfig",
+    "LocalKey",
     "LocalStorageProvider",
     "LoggingObserver",
     "MediaCdnSigner",
@@ -232,9 +252,11 @@ __all__ = [
     "ObjectReader",
     "Observer",
     "OpenTelemetryObserver",
+    "PassphraseKey",
     "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
+    "RotationReport",
     "S3CompatibleConfig",
     "S3CompatibleStorageProvider",
     "S3Config",

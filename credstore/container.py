@@ -9,7 +9,8 @@ from typing import Self, Unpack
 
 from credstore.errors import StorageInvalidRequestError
 from credstore.factory import StorageFactory
-from credstore.provider.provider import ProviderOptions, StorageProvider
+from credstore.provider.foundation import ProviderOptions
+from credstore.provider.provider import StorageProvider
 
 
 class Container:

@@ -23,8 +23,9 @@ from credstore.config.url import from_url
 from credstore.driver import Driver
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.links.public import public_url
+from credstore.provider.foundation import ProviderOptions
 from credstore.provider.presets import build_driver, provider_for
-from credstore.provider.provider import ProviderOptions, StorageProvider
+from credstore.provider.provider import StorageProvider
 from credstore.strategies.fallback.driver import FallbackDriver
 
 P = ParamSpec("P")

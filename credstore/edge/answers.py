@@ -143,6 +143,8 @@ class Answers:
     async def _about(
         self, request: web.BaseRequest, item: StorageItem, grant: LinkGrant
     ) -> web.StreamResponse:
+        if item.client_side:  # There are no links to what is encrypted, but with `check=False`.
+            return plain(500)
         stored, decodable = _codings(item)
         # Several headers of one name are one list.
         coding = choose_coding(_listed(request, "Accept-Encoding"), stored, decodable=decodable)
@@ -175,6 +177,8 @@ class Answers:
             decode=wanted.coding == IDENTITY,
         )
         async with opening as reader, aclosing(_held_back(reader)) as chunks:
+            if reader.info.client_side:  # Somebody took the mark away that would have refused it before.
+                return plain(500)
             if (reader.info.etag, reader.info.size) != (item.etag, item.size):
                 raise _ReplacedError
             first = await anext(chunks, b"")
@@ -227,9 +231,8 @@ def _listed(request: web.BaseRequest, name: str) -> str | None:
 def _codings(item: StorageItem) -> tuple[str | None, bool]:
     """The coding that the stored bytes can be sent in as they are, and whether plain ones can be."""
     if item.compression is not None:
-        # What is sealed, or needs a dictionary, is nothing for the reader's own decoder.
-        own = item.dictionary is None and item.encryption is None
-        return (item.compression if own else None), True
+        # What needs a dictionary is nothing for the reader's own decoder.
+        return (item.compression if item.dictionary is None else None), True
     encoding = (item.content_encoding or IDENTITY).strip().lower()
     return (None, True) if encoding == IDENTITY else (encoding, False)
 

@@ -262,6 +262,11 @@ async def _needed(
     reading = ReadOptions(version_id=options.get("version_id"), deadline=deadline)
     info = await driver.head(key, reading)
     found = recipe_of(info)
+    if found.sealed:
+        raise StorageUnsupportedError(
+            "the object is encrypted before it is stored, and whoever opens a link has no key; store it "
+            "through a provider without client-side encryption to link to it"
+        )
     if found.opaque and not decoded:
         raise StorageUnsupportedError(
             f"the object is stored as opaque {found.codec}, which browsers cannot be relied on to decode; "

@@ -23,7 +23,8 @@ from credstore.driver import Driver
 from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
 from credstore.errors import StorageConfigurationError
 from credstore.links.public import public_url
-from credstore.provider.provider import ProviderOptions, StorageProvider
+from credstore.provider.foundation import ProviderOptions
+from credstore.provider.provider import StorageProvider
 
 
 class S3StorageProvider(StorageProvider):
