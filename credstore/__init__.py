@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from credstore.container import Container
     from credstore.driver import Capabilities
+    from credstore.edge.server import serve_links
     from credstore.errors import (
         StorageAccessDeniedError,
         StorageAlreadyExistsError,
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
         Dictionary,
         HealthCheckResult,
         KmsKey,
+        LinkGrant,
         RotationReport,
         Secret,
         SignedUrl,
@@ -123,6 +125,7 @@ _HOMES = {
     ),
     "container": ("Container",),
     "driver": ("Capabilities",),
+    "edge.server": ("serve_links",),
     "errors": (
         "StorageAccessDeniedError",
         "StorageAlreadyExistsError",
@@ -174,6 +177,7 @@ _HOMES = {
         "Dictionary",
         "HealthCheckResult",
         "KmsKey",
+        "LinkGrant",
         "RotationReport",
         "Secret",
         "SignedUrl",
@@ -233,6 +237,7 @@ __all__ = [
     "KeyCdnSigner",
     "KeyRing",
     "KmsKey",
+    "LinkGrant",
     "LinkOptions",
     "LinkSigner",
     "LocalConfig",
@@ -294,6 +299,7 @@ __all__ = [
     "WasabiStorageProvider",
     "parse_duration",
     "parse_size",
+    "serve_links",
     "train_dictionary",
 ]
 

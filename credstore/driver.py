@@ -27,7 +27,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from credstore.errors import StorageError
-from credstore.model import NOTHING, CircuitState, Method, Progress, ServerEncryption
+from credstore.model import NOTHING, CircuitState, LinkGrant, Method, Progress, ServerEncryption
 from credstore.reader import ObjectReader
 from credstore.settle import Mode
 
@@ -465,6 +465,8 @@ class Capabilities:
         resumable: An upload in parts can be continued by another process.
         presign: Methods a link can be made for.
         response_overrides: A link can impose response headers.
+        links_decode: Who answers a link decodes what is stored for whoever cannot, so there are GET links
+            to objects that are stored opaque too.
         tags: Objects have tags.
         versions: The store can keep versions.
         storage_classes: Accepted names; empty where there is no choice.
@@ -494,6 +496,7 @@ class Capabilities:
     sse_kms: bool
     sse_c: bool
     resumable: bool = False
+    links_decode: bool = False
     max_key_size: int = 1024
     max_metadata_size: int | None = None
     max_object_size: int | None = None
@@ -643,9 +646,7 @@ class ReadsTags(Protocol):
 class VerifiesLinks(Protocol):
     """A driver whose links are checked by us, because no cloud stands behind it."""
 
-    def verify_link(
-        self, method: str, path: str, query: Mapping[str, str], now: float
-    ) -> tuple[str, dict[str, str]]:
+    def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
         """Check a request for one of its links.
 
         Args:
@@ -653,9 +654,6 @@ class VerifiesLinks(Protocol):
             path: Its path, percent-encoded, as received.
             query: Its query parameters, decoded.
             now: Unix time in seconds.
-
-        Returns:
-            The object's key and the response headers the link imposes, by lower-case name.
 
         Raises:
             StorageAccessDeniedError: Wrong, changed or expired; one text for all.

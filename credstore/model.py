@@ -129,6 +129,21 @@ class SignedUrl(str):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkGrant:
+    """What a temporary link that a store of our own made, and has checked, lets its holder have.
+
+    Attributes:
+        key: Of the object.
+        overrides: Response headers to impose, by lower-case name.
+        expires_at: When it ends, UTC.
+    """
+
+    key: str
+    overrides: Mapping[str, str]
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class KmsKey:
     """Server-side encryption with a key of the provider's key service (SSE-KMS).
 

@@ -19,10 +19,10 @@ import click
 from credstore.cli.exits import Exit
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import human_size, print_json, print_table, printable, say
-from credstore.cli.records import sample_records
+from credstore.cli.records import Record, sample_records
 from credstore.cli.running import run_loop
-from credstore.cli.serve import edge, listen
 from credstore.config.clouds import LocalConfig
+from credstore.edge.server import listen, serve_links
 from credstore.model import StorageResult
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Demo:
                 await self._look(store)
                 await self._read_back(store)
                 await self._copy_and_move(store)
-                async with edge(store, listener):
+                async with serve_links(store, listener=listener):
                     await self._link(store)
                 await self._delete(store, keep=keep)
         if keep:
@@ -206,18 +206,28 @@ class Demo:
         self._tell("moved drafts/second.json to archive/second.json")
 
     async def _link(self, store: StorageProvider) -> None:
-        self._step("A temporary link, fetched without credentials")
-        record = next(each for each in self._records if each.codec == "gzip")
-        link = await store.get_signed_url(record.key, LINK_LIFE)
+        self._step("Temporary links, fetched without credentials")
+        zipped = next(each for each in self._records if each.codec == "gzip")
+        opaque = next(each for each in self._records if each.codec == "zstd")
+        link = await store.get_signed_url(zipped.key, LINK_LIFE)
         self._tell(str(link))
         self._tell(f"works until {link.expires_at:%H:%M:%S} UTC, as long as something serves it")
-        status, content = await asyncio.to_thread(_fetch, str(link))
-        self._check("the link gives the record", (status, content) == (200, record.content))
-        self._tell(f"fetched: {status}, {human_size(len(content))}, the record as it was")
-        changed = str(link).replace(record.key, self._records[1].key)
-        status, _ = await asyncio.to_thread(_fetch, changed)
+        await self._fetched(link, zipped, "gzip")
+        await self._fetched(link, zipped, "identity")
+        await self._fetched(await store.get_signed_url(opaque.key, LINK_LIFE), opaque, "identity")
+        status, _, _ = await asyncio.to_thread(_fetch, str(link).replace(zipped.key, opaque.key), "identity")
         self._check("a changed link is refused", status == 403)  # noqa: PLR2004 - forbidden
         self._tell(f"changed to lead to another record: {status}")
+
+    async def _fetched(self, link: str, record: Record, accepted: str) -> None:
+        status, encoding, body = await asyncio.to_thread(_fetch, str(link), accepted)
+        self._check("the reader gets an encoding it accepts", encoding == accepted)
+        content = gzip.decompress(body) if encoding == "gzip" else body
+        self._check("the link gives the record", (status, content) == (200, record.content))
+        self._tell(
+            f"fetched: {status}, {human_size(len(body))}, stored as {record.codec}, "
+            f"sent as {'it is' if encoding == record.codec else 'plain JSON'}"
+        )
 
     async def _delete(self, store: StorageProvider, *, keep: bool) -> None:
         self._step("Delete")
@@ -244,12 +254,13 @@ class Demo:
         self.checks.append((what, passed))
 
 
-def _fetch(url: str) -> tuple[int, bytes]:
-    """GET from the loopback edge, past any proxy of the environment."""
+def _fetch(url: str, accepted: str) -> tuple[int, str, bytes]:
+    """Status, encoding and body of a GET from the loopback edge, past any proxy of the environment."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with opener.open(url, timeout=10) as answer:  # loopback, made by us a moment ago
-            return answer.status, answer.read()
+        request = urllib.request.Request(url, headers={"Accept-Encoding": accepted})  # noqa: S310 - ours
+        with opener.open(request, timeout=10) as answer:  # loopback, made by us a moment ago
+            return answer.status, answer.headers.get("Content-Encoding", "identity"), answer.read()
     except urllib.error.HTTPError as refusal:
         with refusal:
-            return refusal.code, b""
+            return refusal.code, "identity", b""

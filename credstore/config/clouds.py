@@ -340,7 +340,7 @@ class LocalConfig(CommonConfig):
     Attributes:
         path: The root directory, as text or a path object; kept as text.
         create: Make the root if it is missing.
-        link_url: Base of temporary links: where `credstore serve` answers for this root.
+        link_url: Base of temporary links: where `credstore serve` or `serve_links` answers for this root.
         fsync: Keep acknowledged objects through a power cut; False only for throw-away data.
     """
 
@@ -370,10 +370,12 @@ class MemoryConfig(CommonConfig):
 
     Attributes:
         name: A label; two stores of one name share nothing, but a factory gives the same one again.
+        link_url: Base of temporary links: where `serve_links` answers for this store.
     """
 
     provider: ClassVar[str] = "memory"
     name: str = "memory"
+    link_url: str = "http://127.0.0.1:8765"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
-from secrets import token_hex
+from secrets import token_bytes, token_hex
 
 from credstore.config.clouds import MemoryConfig
 from credstore.driver import (
@@ -41,7 +41,8 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnsupportedError,
 )
-from credstore.model import NOTHING
+from credstore.model import NOTHING, LinkGrant
+from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader, hash_into, joined, sha256
 
 CHUNK = 512 * 1024
@@ -63,10 +64,12 @@ class MemoryObjects:
     Attributes:
         by_key: The objects.
         order: Their keys as UTF-8, ascending.
+        link_secret: What links to them are signed with; random, so links end with the process.
     """
 
     by_key: dict[str, MemoryObject] = field(default_factory=dict[str, MemoryObject])
     order: list[bytes] = field(default_factory=list[bytes])
+    link_secret: bytes = field(default_factory=lambda: token_bytes(32), repr=False)
 
     def put(self, stored: MemoryObject) -> None:
         """Let a key name this object from now on."""
@@ -92,17 +95,20 @@ class MemoryDriver(Driver):
         *,
         public_url: Callable[[str], str],
         objects: MemoryObjects | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin empty, or with the objects of another driver.
 
         Args:
-            config: The store's settings; none of them changes what a driver does.
+            config: The store's settings.
             public_url: The public location of a key.
             objects: Shared with other drivers; a table of its own unless given.
+            clock: Unix seconds, for links.
         """
         self.config = config
         self._public_url = public_url
         self._objects = MemoryObjects() if objects is None else objects
+        self._clock = clock
         self._closed = False
 
     @property
@@ -112,7 +118,7 @@ class MemoryDriver(Driver):
 
     @property
     def capabilities(self) -> Capabilities:
-        """Every condition is atomic; nothing outlives the process, and nobody else can read it."""
+        """Every condition is atomic; nothing outlives the process."""
         return Capabilities(
             conditional_create=True,
             conditional_replace=True,
@@ -120,8 +126,9 @@ class MemoryDriver(Driver):
             delete_tells_existence=True,
             durable=False,
             multipart=False,
-            presign=frozenset(),
-            response_overrides=False,
+            presign=METHODS,
+            response_overrides=True,
+            links_decode=True,
             tags=True,
             versions=False,
             storage_classes=frozenset(),
@@ -268,14 +275,33 @@ class MemoryDriver(Driver):
         return self._find(key, ReadOptions(deadline=deadline)).tags
 
     async def sign(self, request: SignRequest) -> SignedRequest:
-        """Refuse: nobody else can reach this memory.
+        """Make a link that `verify_link` accepts; see `Driver.sign`."""
+        self._begin(request.deadline)
+        _refuse(request.version_id, "versions")
+        expires = int(self._clock() + request.expires_in)
+        url = sign_link(
+            self.config.link_url,
+            self._objects.link_secret,
+            method=request.method,
+            key=request.key,
+            expires=expires,
+            overrides=request.overrides,
+        )
+        return SignedRequest(
+            url=url,
+            method=request.method,
+            expires_at=datetime.fromtimestamp(expires, UTC),
+            served_by=self.name,
+        )
+
+    def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
+        """What a request for `link_url` grants; see `VerifiesLinks.verify_link`.
 
         Raises:
-            StorageUnsupportedError: Always.
+            StorageAccessDeniedError: Code "LINK_EXPIRED" or "LINK_INVALID".
         """
-        raise StorageUnsupportedError(
-            f"a memory store makes no link for {request.method}; a local store and every cloud do"
-        )
+        secret = self._objects.link_secret
+        return check_link(self.config.link_url, secret, method=method, path=path, query=query, now=now)
 
     async def ping(self, *, deadline: float | None = None) -> None:
         """Refuse only when closed or too late."""

@@ -1,9 +1,9 @@
 """Temporary links: never one that cannot work.
 
-A link bypasses the pipeline: whoever opens it gets the stored bytes with the stored headers. So a
-GET link to an object stored opaque is refused, gzip stored without Content-Encoding (as the original
-design did) gets it imposed by the link, and a PUT link is refused where the pipeline would have
-changed the bytes.
+A link of a cloud bypasses the pipeline: whoever opens it gets the stored bytes with the stored headers.
+So a GET link to an object stored opaque is refused, gzip stored without Content-Encoding (as the original
+design did) gets it imposed by the link, and a PUT link is refused where the pipeline would have changed
+the bytes. Links that our own edge answers (`Capabilities.links_decode`) need neither: it decodes.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ async def _check_public(
     if isinstance(config.encryption, CustomerKey):
         raise _needs_key()
     if request.options.get("check", True) and await _needed(
-        driver, request.key, request.options, request.deadline
+        driver, request.key, request.options, request.deadline, decoded=False
     ):
         raise StorageUnsupportedError(
             f"the object is gzip without Content-Encoding, and a link of {signer.name} cannot add it; store "
@@ -191,7 +191,7 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
         raise StorageUnsupportedError(
             f"{driver.name} makes links for {able}, not for {method}"
             if able
-            else f"{driver.name} makes no temporary links; the local store and every cloud do"
+            else f"{driver.name} makes no temporary links; local and memory stores and every cloud do"
         )
     overrides: dict[str, str] = {}
     if isinstance(config.encryption, CustomerKey):
@@ -199,7 +199,9 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
     if method in {"GET", "HEAD"}:
         overrides = _overrides(options)
         if options.get("check", True):
-            overrides = {**await _needed(driver, request.key, options, request.deadline), **overrides}
+            decoded = driver.capabilities.links_decode
+            needed = await _needed(driver, request.key, options, request.deadline, decoded=decoded)
+            overrides = {**needed, **overrides}
         if overrides and not driver.capabilities.response_overrides:
             raise StorageUnsupportedError(f"links of {driver.name} cannot impose response headers")
     elif method == "PUT" and chosen_codec(config.compress) is not None:
@@ -253,17 +255,27 @@ def _overrides(options: LinkOptions) -> dict[str, str]:
     return overrides
 
 
-async def _needed(driver: Driver, key: str, options: LinkOptions, deadline: float | None) -> dict[str, str]:
+async def _needed(
+    driver: Driver, key: str, options: LinkOptions, deadline: float | None, *, decoded: bool
+) -> dict[str, str]:
+    """Response headers that the link has to impose, once the object is known to be one it can lead to."""
     reading = ReadOptions(version_id=options.get("version_id"), deadline=deadline)
     info = await driver.head(key, reading)
     found = recipe_of(info)
-    if found.opaque:
+    if found.sealed:
+        raise StorageUnsupportedError(
+            "the object is encrypted before it is stored, and whoever opens a link has no key; store it "
+            "through a provider without client-side encryption to link to it"
+        )
+    if found.opaque and not decoded:
         raise StorageUnsupportedError(
             f"the object is stored as opaque {found.codec}, which browsers cannot be relied on to decode; "
             "store it with compress='gzip' or compress=False to link to it"
         )
     if info.encryption == "SSE-C":
         raise _needs_key()
+    if decoded:
+        return {}
     encoding = info.headers.content_encoding if info.headers else None
     return {"content-encoding": "gzip"} if found.codec == "gzip" and encoding != "gzip" else {}
 

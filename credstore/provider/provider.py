@@ -32,6 +32,7 @@ from credstore.model import (
     CustomerKey,
     Dictionary,
     HealthCheckResult,
+    LinkGrant,
     Method,
     Progress,
     RotationReport,
@@ -632,8 +633,9 @@ class StorageProvider(Foundation):
 
         Raises:
             StorageNotFoundError: A GET or HEAD link to nothing.
-            StorageUnsupportedError: A link that could not work: stored opaque (zstd), or past the
-                pipeline; the message says what to change.
+            StorageUnsupportedError: A link that could not work: stored opaque (zstd) where nobody would
+                decode it (`capabilities.links_decode`), or past the pipeline; the message says what to
+                change.
             StorageInvalidRequestError: `expires_in` out of range, or a wrong option.
             StorageError: Anything else.
 
@@ -661,7 +663,7 @@ class StorageProvider(Foundation):
             raise error.at(provider=self._driver.name, operation="get_url", key=None) from None
         return self._public_url(key)
 
-    def verify_link(self, method: str, path: str, query: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    def verify_link(self, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
         """Check a temporary link that this store itself made, for a server that honours it.
 
         Args:
@@ -670,7 +672,7 @@ class StorageProvider(Foundation):
             query: Its query parameters, decoded.
 
         Returns:
-            The object's key, and response headers the link imposes, by lower-case name.
+            The object's key, the response headers the link imposes, and when it ends.
 
         Raises:
             StorageAccessDeniedError: Wrong, changed or expired; one text for all.

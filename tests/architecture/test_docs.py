@@ -31,6 +31,7 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setenv("CREDSTORE_URL", f"file://{tmp_path}/store")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     return tmp_path
 
 

@@ -40,6 +40,7 @@ NAMES = [
     "KeyCdnSigner",
     "KeyRing",
     "KmsKey",
+    "LinkGrant",
     "LinkOptions",
     "LinkSigner",
     "LocalConfig",
@@ -101,6 +102,7 @@ NAMES = [
     "WasabiStorageProvider",
     "parse_duration",
     "parse_size",
+    "serve_links",
     "train_dictionary",
 ]
 VERBS = [

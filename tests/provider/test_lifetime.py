@@ -178,7 +178,7 @@ def test_one_event_for_each_verb():
         "batch_delete", "store", "get_signed_url",
     ]  # fmt: skip
     assert events[0].attributes["plain_size"] == 72
-    assert [event.error for event in events[-2:]] == ["INVALID_KEY", "UNSUPPORTED"]
+    assert [event.error for event in events[-2:]] == ["INVALID_KEY", "NOT_FOUND"]
 
 
 def test_the_provider_shows_no_secret():

@@ -1,12 +1,14 @@
 """Temporary links: never one that cannot work, and what they say of themselves."""
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
 from credstore import (
+    LinkGrant,
     LocalConfig,
     LocalStorageProvider,
     S3CompatibleConfig,
@@ -61,7 +63,7 @@ def test_a_link_works_and_ends(tmp_path):
         assert timedelta(seconds=55) < link.expires_at - datetime.now(UTC) <= timedelta(seconds=60)
         parts = urlsplit(link)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        assert provider.verify_link("GET", parts.path, query) == ("a/é b.json", {})
+        assert provider.verify_link("GET", parts.path, query) == LinkGrant("a/é b.json", {}, link.expires_at)
         for method, path, changed in (
             ("PUT", parts.path, query),
             ("GET", parts.path + "x", query),
@@ -82,7 +84,15 @@ def test_a_link_to_nothing_is_refused(tmp_path):
     on_disk(tmp_path, main)
 
 
-def test_a_link_to_what_a_browser_cannot_read_is_refused(tmp_path):
+class Bare(Spy):
+    """A driver whose links give the stored bytes, as those of clouds do."""
+
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, links_decode=False)
+
+
+def test_a_link_to_what_a_browser_cannot_read_is_refused():
     async def main(provider):
         await provider.store("zst", b"proof" * 99, compress="zstd")
         await provider.store("gz", b"proof" * 99, compress="gzip")
@@ -91,7 +101,18 @@ def test_a_link_to_what_a_browser_cannot_read_is_refused(tmp_path):
                 await provider.get_signed_url("zst", method=method)
             assert await provider.get_signed_url("gz", method=method)
 
+    run(main, Bare())
+
+
+def test_links_that_decode_lead_to_opaque_objects_too(tmp_path):
+    async def main(provider):
+        assert provider.capabilities.links_decode
+        await provider.store("zst", b"proof" * 99, compress="zstd")
+        for method in ("GET", "HEAD"):
+            assert "encoding" not in await provider.get_signed_url("zst", method=method)
+
     on_disk(tmp_path, main)
+    run(main)
 
 
 @pytest.mark.parametrize("seconds", [0, -1, 604_801, float("nan"), float("inf")])
@@ -169,15 +190,40 @@ def test_a_download_name_is_read_back(name):
     assert (unquote(extended[1]) if extended else plain[1]) == name
 
 
-def test_a_memory_store_makes_no_links():
+def test_links_of_a_memory_store_are_of_its_objects():
+    from credstore.drivers.memory import MemoryObjects
+
+    shared = MemoryObjects()
+
     async def main(provider):
         await provider.store("key", b"1")
-        with pytest.raises(StorageUnsupportedError, match="local store"):
-            await provider.get_signed_url("key")
-        with pytest.raises(StorageUnsupportedError):
-            provider.verify_link("GET", "/key", {})
+        return str(await provider.get_signed_url("key", content_type="text/x"))
 
-    run(main, Spy())
+    link = urlsplit(run(main, Spy(shared)))
+    query = {name: values[0] for name, values in parse_qs(link.query).items()}
+
+    async def same(provider):
+        grant = provider.verify_link("GET", link.path, query)
+        assert (grant.key, grant.overrides) == ("key", {"content-type": "text/x"})
+
+    async def another(provider):
+        with pytest.raises(StorageAccessDeniedError):
+            provider.verify_link("GET", link.path, query)
+
+    run(same, Spy(shared))
+    run(another, Spy())
+    assert shared.link_secret.hex() not in repr(shared)
+    assert repr(shared.link_secret) not in repr(shared)
+
+
+def test_a_memory_store_has_no_links_to_versions_and_none_that_write():
+    async def main(provider):
+        with pytest.raises(StorageUnsupportedError, match="versions"):
+            await provider.get_signed_url("key", version_id="1", check=False)
+        with pytest.raises(StorageUnsupportedError, match="GET, HEAD"):
+            await provider.get_signed_url("key", method="PUT")
+
+    run(main)
 
 
 def test_the_public_url_is_no_secret(tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from credstore import (
     LocalConfig,
     LocalStorageProvider,
+    StorageAccessDeniedError,
     StorageError,
     StorageInvalidRequestError,
     StorageUnsupportedError,
@@ -137,7 +138,7 @@ def test_errors_outside_of_calls_say_where_they_happened():
             "get_url",
             "a/../b",
         )
-        with pytest.raises(StorageUnsupportedError) as caught:
+        with pytest.raises(StorageAccessDeniedError) as caught:
             provider.verify_link("GET", "/key", {})
         assert (caught.value.provider, caught.value.operation) == ("memory", "verify_link")
 

@@ -1,19 +1,24 @@
 #!/bin/sh
-# Installs the programs that the tests marked `system` run: strace, and Node with the AWS SDK for
-# JavaScript. Does nothing where they are there. Needs root, or sudo, only to install packages.
+# Installs the programs that the tests marked `system` run: strace, nginx, curl, Chromium, and Node with
+# the AWS SDK for JavaScript. Does nothing where they are there. Needs root, or sudo, only to install packages.
 set -eu
 cd "$(dirname "$0")"
 
 missing=""
-for program in strace node npm; do
+PATH="$PATH:/usr/sbin:/sbin"
+for program in strace node npm nginx curl; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
+for program in chromium chromium-browser google-chrome none; do
+    command -v "$program" >/dev/null 2>&1 && break
+done
+[ "$program" != none ] || missing="$missing chromium"
 if [ -n "$missing" ]; then
     command -v apt-get >/dev/null 2>&1 || {
         echo "the system tests need:$missing; install them with your package manager" >&2
         exit 1
     }
-    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/')
+    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/; s/\bnginx\b/nginx-light/')
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     export DEBIAN_FRONTEND=noninteractive

@@ -31,7 +31,6 @@ from credstore.driver import (
 from credstore.drivers.local.atomic import Temporary, Token, read_all
 from credstore.drivers.local.attributes import Attributes, file_digest
 from credstore.drivers.local.failures import translate
-from credstore.drivers.local.links import METHODS, check_link, sign_link
 from credstore.drivers.local.listing import walk
 from credstore.drivers.local.objects import Objects, OpenObject
 from credstore.drivers.local.root import Root
@@ -52,6 +51,8 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnsupportedError,
 )
+from credstore.model import LinkGrant
+from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader
 
 T = TypeVar("T")
@@ -105,8 +106,9 @@ class LocalDriver(Driver):
             delete_tells_existence=True,
             durable=self._config.fsync,
             multipart=False,
-            presign=frozenset({"GET", "HEAD"}),
+            presign=METHODS,
             response_overrides=True,
+            links_decode=True,
             tags=True,
             versions=False,
             storage_classes=frozenset(),
@@ -328,8 +330,6 @@ class LocalDriver(Driver):
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
         _refuse(request.version_id, "versions")
-        if request.method not in METHODS:
-            raise StorageUnsupportedError(f"a local store has links for GET and HEAD, not {request.method}")
         secret = await self._run(self._link_secret, deadline=request.deadline)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
@@ -347,9 +347,7 @@ class LocalDriver(Driver):
             served_by=self.name,
         )
 
-    def verify_link(
-        self, method: str, path: str, query: Mapping[str, str], now: float
-    ) -> tuple[str, dict[str, str]]:
+    def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
         """What a request for `link_url` grants; see `VerifiesLinks.verify_link`.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Temporary links to a local store: pure signing and checking, for `credstore serve`.
+"""Links that a store of our own signs and checks, since no cloud answers them: for `serve_links`. Pure.
 
     {link_url}/{key}?expires=<unix seconds>&method=GET[&response-<header>=...]&signature=<base64url>
 
@@ -12,12 +12,15 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote_to_bytes, urlencode, urlsplit
 
 from credstore.errors import StorageAccessDeniedError, StorageUnsupportedError
+from credstore.model import LinkGrant, Method
 
-METHODS = frozenset({"GET", "HEAD"})
+METHODS: frozenset[Method] = frozenset({"GET", "HEAD"})
 OVERRIDES = frozenset(
     {
         "content-type",
@@ -41,7 +44,7 @@ def sign_link(
         StorageUnsupportedError: The method, an override, or the key cannot be in a link.
     """
     if method not in METHODS:
-        raise StorageUnsupportedError(f"a local store has links for GET and HEAD, not {method}")
+        raise StorageUnsupportedError(f"this store has links for GET and HEAD, not {method}")
     unknown = sorted(set(overrides) - OVERRIDES)
     if unknown:
         raise StorageUnsupportedError(f"a link cannot impose the header {unknown[0]!r}")
@@ -58,7 +61,7 @@ def sign_link(
 
 def check_link(
     base: str, secret: bytes, *, method: str, path: str, query: Mapping[str, str], now: float
-) -> tuple[str, dict[str, str]]:
+) -> LinkGrant:
     """What a request's link grants.
 
     Args:
@@ -69,9 +72,6 @@ def check_link(
         query: Of the request, decoded.
         now: Unix seconds.
 
-    Returns:
-        The object's key and the response headers to impose, by lower-case name.
-
     Raises:
         StorageAccessDeniedError: Code "LINK_EXPIRED", or "LINK_INVALID" for every other cause.
     """
@@ -79,7 +79,7 @@ def check_link(
     fields = dict(query)
     try:
         signature = fields.pop("signature").encode()
-        expires = int(fields.pop("expires"))
+        expires = _instant(fields.pop("expires"))
         signed_method = fields.pop("method")
         key = unquote_to_bytes(path[len(start) :]).decode()
     except (KeyError, ValueError):
@@ -95,7 +95,14 @@ def check_link(
         raise _invalid()
     if now >= expires:
         raise StorageAccessDeniedError("this link has expired; ask for a new one", code="LINK_EXPIRED")
-    return key, overrides
+    return LinkGrant(key, overrides, datetime.fromtimestamp(expires, UTC))
+
+
+def _instant(text: str) -> int:
+    """Unix seconds as `sign_link` writes them, and in no other way: one link, one text."""
+    if not re.fullmatch("[1-9][0-9]{0,10}", text):
+        raise ValueError(text)
+    return int(text)
 
 
 def _signature(secret: bytes, method: str, key: str, expires: int, overrides: Mapping[str, str]) -> str:

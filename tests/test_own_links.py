@@ -1,4 +1,7 @@
+"""Links that our own stores sign and check."""
+
 import asyncio
+from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -6,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credstore.driver import SignRequest
-from credstore.drivers.local.links import check_link, sign_link
 from credstore.errors import StorageAccessDeniedError, StorageUnsupportedError
-
-from .support import make_driver
+from credstore.model import LinkGrant
+from credstore.own_links import check_link, sign_link
+from tests.drivers.local.support import make_driver
 
 BASE, SECRET = "http://127.0.0.1:1/base", b"s" * 32
 keys = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20).filter(
@@ -31,7 +34,9 @@ def taken_apart(url):
 def test_a_link_grants_exactly_what_was_signed(key, method, value):
     overrides = {"content-disposition": value}
     url = sign_link(BASE, SECRET, method=method, key=key, expires=100, overrides=overrides)
-    assert check_link(BASE, SECRET, method=method, now=99.9, **taken_apart(url)) == (key, overrides)
+    assert check_link(BASE, SECRET, method=method, now=99.9, **taken_apart(url)) == LinkGrant(
+        key, overrides, datetime.fromtimestamp(100, UTC)
+    )
 
 
 @pytest.mark.parametrize(
@@ -41,9 +46,14 @@ def test_a_link_grants_exactly_what_was_signed(key, method, value):
         {"method": "PUT"},
         {"path": "/base/other"},
         {"path": "/other/k"},
+        {"path": "/bass/k"},
         {"path": "/base/%ff"},
         {"query": {"expires": "200"}},
         {"query": {"expires": "x"}},
+        {"query": {"expires": "0100"}},
+        {"query": {"expires": "+100"}},
+        {"query": {"expires": "1_00"}},
+        {"query": {"expires": "9" * 5000}},
         {"query": {"method": "HEAD"}},
         {"query": {"response-content-type": "text/html"}},
         {"query": {"more": "1"}},
@@ -77,9 +87,8 @@ def test_links_of_a_driver(tmp_path):
         signed = await one.sign(SignRequest(key="a b/é", expires_in=60, overrides={"content-type": "text/x"}))
         now = signed.expires_at.timestamp()
         parts = taken_apart(signed.url)
-        assert other.verify_link("GET", parts["path"], parts["query"], now - 1) == (
-            "a b/é",
-            {"content-type": "text/x"},
+        assert other.verify_link("GET", parts["path"], parts["query"], now - 1) == LinkGrant(
+            "a b/é", {"content-type": "text/x"}, signed.expires_at
         )
         assert "signature" not in repr(signed)
         for request in (

@@ -1,0 +1,115 @@
+"""Conditional and range requests. Pure.
+
+Source: RFC 9110 §8.8.3 (entity tags), §13 (conditions and their order), §14 (ranges).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+_TAG = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\uffff]*")[ \t]*')
+_RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
+_LONGEST = 20
+"""Digits of a position that is looked at; far more than any object has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a representation.
+
+    Attributes:
+        start: First byte.
+        end: One past the last byte; equal to `start` where the range cannot be satisfied.
+    """
+
+    start: int
+    end: int
+
+
+def entity_tag(version: str, coding: str) -> str:
+    """A strong entity tag, quoted: another one for each version and each coding of an object."""
+    told = hashlib.sha256(f"{coding}\n{version}".encode("utf-8", "surrogateescape")).hexdigest()
+    return f'"{told[:32]}"'
+
+
+def failed_condition(headers: Mapping[str, str], tag: str | None, modified: datetime | None) -> int | None:
+    """The status that ends the request, 304 or 412, or None where its conditions hold.
+
+    Args:
+        headers: Of the request.
+        tag: Of the representation it would get, or None where it has none.
+        modified: When the object was written, or None.
+    """
+    match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
+    if match is not None:
+        stale = not _names(match, tag, weak=False)
+    else:
+        stale = _written_after(modified, headers.get("If-Unmodified-Since")) is True
+    if stale:
+        return 412
+    if none_match is not None:
+        known = _names(none_match, tag, weak=True)
+    else:
+        known = _written_after(modified, headers.get("If-Modified-Since")) is False
+    return 304 if known else None
+
+
+def chosen_span(headers: Mapping[str, str], tag: str | None, size: int) -> Span | None:
+    """The one range asked for, or None where the whole representation is to be sent.
+
+    Several ranges are answered with the whole, and so is an If-Range that is not this representation's
+    strong tag: a date in it has seconds only, and cannot tell two codings apart.
+
+    Args:
+        headers: Of the request.
+        tag: Of the representation.
+        size: In bytes.
+    """
+    match = _RANGE.fullmatch(headers.get("Range", ""))
+    condition = headers.get("If-Range")
+    if match is None or (condition is not None and (tag is None or condition.strip() != tag)):
+        return None
+    first, last = match[1], match[2]
+    if max(len(first), len(last)) > _LONGEST or not (first or last):
+        return None
+    if not first:
+        start, end = size - min(int(last), size), size
+    else:
+        start, end = int(first), int(last) + 1 if last else size
+        if last and end <= start:
+            return None
+    return Span(start, min(end, size)) if start < size else Span(0, 0)
+
+
+def _names(listed: str, tag: str | None, *, weak: bool) -> bool:
+    """Whether a list of entity tags, or `*`, names this one."""
+    if listed.strip() == "*":
+        return True
+    # A comma may be part of a tag, so the list is read from the left, not split.
+    position, named = 0, False
+    while position < len(listed):
+        match = _TAG.match(listed, position)
+        if match is None:
+            return False
+        each = match[1]
+        named |= (each.removeprefix("W/") if weak else each) == tag
+        position = match.end() + 1
+        if not listed.startswith(",", match.end()) and match.end() < len(listed):
+            return False
+    return named
+
+
+def _written_after(modified: datetime | None, text: str | None) -> bool | None:
+    """Whether the object is younger than a date of HTTP, in seconds; None where either is not known."""
+    if modified is None or text is None:
+        return None
+    try:
+        limit = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
+        return None
+    return modified.replace(microsecond=0) > (limit if limit.tzinfo else limit.replace(tzinfo=UTC))

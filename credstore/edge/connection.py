@@ -1,0 +1,93 @@
+"""aiohttp's server with the edge's limits, no banner, and no request in any log."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from credstore.edge.answers import Answers, plain
+
+SHUTDOWN = 5.0
+"""Seconds that transfers under way are given to end."""
+IDLE = 30.0
+"""Seconds for a request's head, and between two requests."""
+LINGER = 2.0
+"""Seconds in which the body of a request, which nobody reads, may still come."""
+LONGEST_LINE = 8190
+"""Bytes of a request's first line: a key of 1,024 bytes, percent-encoded, and its query."""
+LONGEST_FIELD = 4096
+MOST_FIELDS = 64
+
+_logger = logging.getLogger("credstore.edge")
+_silent = logging.Logger("credstore.edge.http")  # noqa: LOG001 - one that has no parent, for nobody
+_silent.setLevel(logging.CRITICAL + 1)
+
+
+class _Request(web.BaseRequest):
+    async def _prepare_hook(self, response: web.StreamResponse) -> None:
+        response.headers.popall(hdrs.SERVER, None)
+
+
+class _Connection(web.RequestHandler):
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, or failed here, in our words: theirs have the request in them."""
+        del message
+        if status == 500:  # noqa: PLR2004 - internal error
+            _logger.error("an answer failed: %s", type(exc).__name__)
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        response = plain(400 if status == 400 else 500)  # noqa: PLR2004 - bad request
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(
+            self,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=IDLE,
+            lingering_time=LINGER,
+            max_line_size=LONGEST_LINE,
+            max_field_size=LONGEST_FIELD,
+            max_headers=MOST_FIELDS,
+            auto_decompress=False,
+            access_log=_silent,
+            logger=_silent,
+        )
+
+
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
+
+
+@asynccontextmanager
+async def answering(answers: Answers, listener: socket.socket) -> AsyncGenerator[None, None]:
+    """Answer on `listener` until the block ends."""
+    runner = web.ServerRunner(_Server(answers, request_factory=_request), shutdown_timeout=SHUTDOWN)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()

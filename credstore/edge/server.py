@@ -1,0 +1,101 @@
+"""`serve_links`: the edge of a store that has no cloud to answer its links."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from credstore.config.clouds import LocalConfig, MemoryConfig
+from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
+
+
+@contextlib.asynccontextmanager
+async def serve_links(
+    provider: StorageProvider,
+    *,
+    listener: socket.socket | None = None,
+    log: Callable[[str], None] | None = None,
+) -> AsyncGenerator[str, None]:
+    """Answer the temporary links of a local or memory store while the block runs; gives the base URL.
+
+    A link gets the object's bytes for GET and HEAD, in the encoding the reader accepts: as stored, or
+    decoded. Ranges (of decoded bytes), entity tags and conditions work as in HTTP; any page may fetch
+    a link it has (CORS). Nothing is listed; all links that are wrong, changed or expired get one
+    answer. A damaged object never arrives whole; a part of an object is not checked against its
+    digest, as with `open`.
+
+    Args:
+        provider: A store that checks its links itself; open, and of this event loop.
+        listener: A bound socket, closed at the end; unless given, the address in the store's
+            `link_url` is listened on. Behind a proxy that ends TLS it has to be given.
+        log: Called with one line for each answer: method, path without query, status.
+
+    Raises:
+        StorageUnsupportedError: Links of this store are answered by its cloud.
+        StorageConfigurationError: The address is taken or none of this machine, or aiohttp is missing.
+
+    Source: RFC 9110 (conditions, ranges, negotiation); Fetch standard, "CORS protocol".
+    """
+    try:
+        from credstore.edge.answers import Answers
+        from credstore.edge.connection import answering
+    except ImportError as error:
+        if listener is not None:
+            listener.close()
+        raise StorageConfigurationError(
+            "serving links needs aiohttp: pip install 'credstore[cli]'"
+        ) from error
+
+    with contextlib.ExitStack() as opened:
+        if listener is not None:
+            opened.enter_context(listener)
+        await _probe(provider)
+        if listener is None:
+            listener = opened.enter_context(_at_link_url(provider))
+        async with answering(Answers(provider, log=log), listener):
+            host, port = listener.getsockname()[:2]
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Args:
+        host: Name or address of this machine.
+        port: Or 0 for a free one.
+
+    Raises:
+        StorageConfigurationError: The address is taken, or none of this machine.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise StorageConfigurationError(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another host or port"
+        ) from None
+
+
+def _at_link_url(provider: StorageProvider) -> socket.socket:
+    config = provider.config
+    if not isinstance(config, LocalConfig | MemoryConfig):
+        raise StorageConfigurationError("this store has no link_url to listen at; give a listener")
+    address = urlsplit(config.link_url)
+    if address.scheme != "http" or not address.hostname:
+        raise StorageConfigurationError(
+            "link_url is not http://, so something else ends TLS for it; give the listener that it leads to"
+        )
+    return listen(address.hostname, 80 if address.port is None else address.port)
+
+
+async def _probe(provider: StorageProvider) -> None:
+    """Find out now whether the store checks links; it refuses an empty one if it does."""
+    with contextlib.suppress(StorageAccessDeniedError):
+        await asyncio.to_thread(provider.verify_link, "GET", "/", {})
