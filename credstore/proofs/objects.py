@@ -153,7 +153,11 @@ class ProofObjects:
 
     async def remove_all(self, keys: Iterable[str]) -> None:
         """Delete objects, or raise the first error."""
-        for error in (await self.remove(keys)).values():
+        names = list(keys)
+        if len(names) == 1:
+            await self.provider.delete(names[0])
+            return
+        for error in (await self.remove(names)).values():
             raise error
 
     def is_old(self, written: datetime | None, age: timedelta = LEFTOVER_AGE) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from credstore.errors import StorageError
 from credstore.model import NOTHING, Progress, Storable
@@ -13,12 +13,6 @@ from credstore.proofs.envelope import Envelope
 from credstore.proofs.record import AssetDigest, ProofRecord, SoftBinding
 from credstore.proofs.status import ProofStatus
 from credstore.proofs.verify import VerifiedProof
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable  # noqa: F401 - in Storable
-    from os import PathLike  # noqa: F401 - in Storable
-    from typing import IO  # noqa: F401 - in Storable
-
 
 @dataclass(frozen=True, slots=True)
 class Proof:
