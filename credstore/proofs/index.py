@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import cast
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.canonical import Json, encode_json, parse_json
+from credstore.proofs.canonical import Json, parse_json
 from credstore.proofs.errors import ProofFormatError
 from credstore.proofs.fields import read_hex, read_id, read_object, refuse
 
@@ -180,7 +180,10 @@ def _exact(key: str, proof_id: str, named: object) -> str | None:
 
 def encode_marker(marker: Marker) -> bytes:
     """The body of an expiry marker."""
-    return encode_json({"asset": marker.sha256.hex(), "manifest": marker.manifest})
+    return b'{"asset":"%s","manifest":%s}' % (
+        marker.sha256.hex().encode(),
+        b"true" if marker.manifest else b"false",
+    )
 
 
 def parse_marker_body(data: bytes) -> Marker:

@@ -14,6 +14,7 @@ from credstore.proofs.record import AssetDigest, ProofRecord, SoftBinding
 from credstore.proofs.status import ProofStatus
 from credstore.proofs.verify import VerifiedProof
 
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """A proof that verified, and how it stands.
