@@ -59,10 +59,8 @@ async def _cpu() -> dict[str, float]:
     assets = [AssetDigest.of(b"%d" % number) for number in range(COUNT)]
     found: dict[str, float] = {}
     async with _open(MemoryStorageProvider(MemoryConfig())) as store:
-        ids: list[str] = []
         start = time.process_time()
-        for asset in assets:
-            ids.append((await store.issue(asset, claims=CLAIMS, expires_in=3600)).proof_id)
+        ids = [(await store.issue(asset, claims=CLAIMS, expires_in=3600)).proof_id for asset in assets]
         found["issue"] = (time.process_time() - start) / COUNT * 1e6
         start = time.process_time()
         for proof_id in ids:
