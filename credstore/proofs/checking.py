@@ -10,6 +10,7 @@ from credstore.errors import StorageError
 from credstore.model import StorageItem
 from credstore.proofs.errors import ProofErasedError, ProofError, ProofNotFoundError
 from credstore.proofs.index import ERASED, REVOKED, Marker
+from credstore.proofs.leftovers import Leftovers
 from credstore.proofs.objects import ProofObjects
 from credstore.proofs.reading import AT_ONCE, ProofReader
 from credstore.proofs.results import FsckReport, ProofStats
@@ -116,7 +117,7 @@ class ProofChecker:
         if erased:
             await self.objects.remove_all([item.key])
         else:
-            await self.objects.remove_leftovers(proof_id, sha256, manifest=True)
+            await Leftovers(self.objects).remove(proof_id, sha256)
 
     async def stats(self) -> ProofStats:
         """See `ProofStore.stats`."""

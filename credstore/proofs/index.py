@@ -20,8 +20,8 @@ from credstore.proofs.fields import read_hex, read_id, read_object, refuse
 
 PREFIX = "proofs/v1/"
 INDEX_BODY = b'{"v":1}'
-ABANDONED = b'{"abandoned":1}'
-"""What stands in a record's place while leftovers of an issue that never ended are removed."""
+CLAIMED, CLEANED = b'{"abandoned":"claimed"}', b'{"abandoned":"cleaned"}'
+"""What stands in a record's place while leftovers of an issue that never ended are removed and a while on."""
 LARGEST_MARKER = 4096
 LARGEST_MANIFEST = 16 * 1024 * 1024
 REVOKED, ERASED, NEXT = "revoked.json", "erased.json", "next-"

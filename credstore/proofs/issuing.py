@@ -28,7 +28,8 @@ from credstore.proofs.errors import (
     ProofUntrustedKeyError,
 )
 from credstore.proofs.ids import derive_proof_id, new_proof_id
-from credstore.proofs.index import ABANDONED, LARGEST_MANIFEST, Marker, checked_id
+from credstore.proofs.index import CLAIMED, CLEANED, LARGEST_MANIFEST, Marker, checked_id
+from credstore.proofs.leftovers import Leftovers
 from credstore.proofs.objects import LEASE, ProofObjects
 from credstore.proofs.reading import ProofReader
 from credstore.proofs.record import AssetDigest, ManifestLink, ProofRecord, encode_record
@@ -244,7 +245,8 @@ class ProofIssuer:
             raise unclear from error
         if data == draft.data:
             return self._issued(draft)
-        if data == ABANDONED:
+        if data in (CLAIMED, CLEANED):
+            await Leftovers(self.objects).release(proof_id)
             raise ProofConflictError(
                 f"leftovers of an earlier attempt at proof {proof_id} are being removed; try again later",
                 retryable=True,

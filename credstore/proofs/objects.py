@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from credstore.errors import (
-    StorageAlreadyExistsError,
     StorageCodecError,
     StorageError,
     StorageInvalidRequestError,
@@ -19,7 +18,15 @@ from credstore.errors import (
 from credstore.model import StorageItem
 from credstore.proofs.envelope import ENVELOPE_TYPE, LARGEST_ENVELOPE
 from credstore.proofs.errors import ProofFormatError
-from credstore.proofs.index import ABANDONED, INDEX_BODY, LARGEST_MANIFEST, Layout, Marker, encode_marker
+from credstore.proofs.index import (
+    CLAIMED,
+    CLEANED,
+    INDEX_BODY,
+    LARGEST_MANIFEST,
+    Layout,
+    Marker,
+    encode_marker,
+)
 from credstore.provider.provider import StorageProvider
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -27,7 +34,7 @@ SHORT = "public, max-age=60"
 LEFTOVER_AGE = timedelta(days=1)
 """How long a name without a record may belong to an issue under way."""
 LEASE = timedelta(minutes=30)
-"""How long an issue may take from its first write to its commit, and a cleaner from claim to end."""
+"""How long an issue may take from its signature to its commit, and a cleaner from its claim to its end."""
 PAGE = 1000
 
 
@@ -69,7 +76,7 @@ class ProofObjects:
     async def record(self, proof_id: str) -> bytes | None:
         """The bytes of a record, or None also where leftovers are being removed."""
         data = await self.fetch(self.layout.record(proof_id))
-        return None if data == ABANDONED else data
+        return None if data in (CLAIMED, CLEANED) else data
 
     async def has(self, key: str) -> bool:
         """Whether there is an object, whatever it is."""
@@ -163,46 +170,6 @@ class ProofObjects:
     def is_old(self, written: datetime | None, age: timedelta = LEFTOVER_AGE) -> bool:
         """Whether something was written longer ago than `age`; not if nobody knows when."""
         return written is not None and self.clock() - written >= age
-
-    async def remove_leftovers(self, proof_id: str, sha256: bytes, *, manifest: bool) -> bool:
-        """Remove what an issue left that never committed, unless it commits now after all.
-
-        Where the store has conditions, the record's own place is taken first: so whoever issues the same
-        id meanwhile is refused, and a record that is there wins. Where it has none, ids are random, and an
-        issue gives up long before anybody calls its leftovers old.
-
-        Returns:
-            False where there is a record, or somebody else is at it; nothing was removed then.
-
-        Raises:
-            StorageError: Something may be left; the same call goes on.
-        """
-        place = self.layout.record(proof_id)
-        if self.conditional:
-            try:
-                await self.provider.store(
-                    place,
-                    ABANDONED,
-                    content_type="application/json",
-                    cache_control=SHORT,
-                    compress=False,
-                    if_absent=True,
-                )
-            except StorageAlreadyExistsError:
-                item = await self.provider.get_metadata(place)
-                if (
-                    item is None
-                    or item.size != len(ABANDONED)
-                    or not self.is_old(item.last_modified, 2 * LEASE)
-                ):
-                    return False
-        if await self.record(proof_id) is not None:
-            return False
-        left = [self.layout.manifest(proof_id)] if manifest else []
-        await self.remove_all([*left, self.layout.bundle(proof_id), self.layout.index(sha256, proof_id)])
-        if self.conditional:
-            await self.provider.delete(place)
-        return True
 
 
 def _as_storage_error(error: Exception) -> StorageError:

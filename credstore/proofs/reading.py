@@ -27,6 +27,7 @@ from credstore.proofs.fields import format_time
 from credstore.proofs.ids import is_proof_id
 from credstore.proofs.index import ERASED, NEXT, REVOKED
 from credstore.proofs.keys import KeyRing
+from credstore.proofs.leftovers import Leftovers
 from credstore.proofs.objects import PAGE, ProofObjects
 from credstore.proofs.record import AssetDigest
 from credstore.proofs.results import Proof, ProofOutcome
@@ -245,7 +246,7 @@ class ProofReader:
             if erased:
                 await self.objects.remove_all([self.objects.layout.index(sha256, proof_id)])
             elif self.objects.is_old(item.last_modified):
-                await self.objects.remove_leftovers(proof_id, sha256, manifest=True)
+                await Leftovers(self.objects).remove(proof_id, sha256)
 
 
 def newest_first(proof: Proof) -> tuple[datetime, str]:

@@ -19,6 +19,7 @@ from credstore.model import StorageItem
 from credstore.proofs.erasing import ProofEraser
 from credstore.proofs.errors import ProofErasedError, ProofNotFoundError
 from credstore.proofs.index import LARGEST_MARKER, parse_marker_body
+from credstore.proofs.leftovers import Leftovers
 from credstore.proofs.objects import PAGE, ProofObjects
 from credstore.proofs.reading import AT_ONCE, ProofReader
 from credstore.proofs.record import ProofRecord
@@ -160,12 +161,15 @@ class ProofSweeper:
         if data is None:
             return
         marker = parse_marker_body(data)
-        if not await self.objects.remove_leftovers(due.proof_id, marker.sha256, manifest=marker.manifest):
+        became = await Leftovers(self.objects).remove(due.proof_id, marker.sha256)
+        today = self.objects.layout.marker(self.objects.clock(), due.proof_id)
+        if became == "kept" or (became == "begun" and due.marker == today):
             return
         status = self.objects.layout.status(due.proof_id)
         names = await self.objects.names(status)
         await self.objects.remove_all([*(status + name for name in names), due.marker])
-        due.fate = "cleaned"
+        if became == "free":
+            due.fate = "cleaned"
 
     async def _remove(self, dues: Sequence[_Due]) -> None:
         layout = self.objects.layout

@@ -29,7 +29,7 @@ from credstore.proofs.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.index import ABANDONED
+from credstore.proofs.index import CLAIMED
 from credstore.proofs.keys import KeyRing, trust_key
 from credstore.proofs.objects import LEASE
 from credstore.proofs.record import AssetDigest, SoftBinding
@@ -130,7 +130,7 @@ def test_what_a_users_stream_raises_comes_as_it_is():
     async def test(shelf, store):
         with pytest.raises(ZeroDivisionError):
             await store.issue(chunks())
-        assert shelf.keys() == []
+        assert shelf.held() == []
 
     run(test)
 
@@ -232,8 +232,8 @@ def test_expired_revoked_and_erased_are_told_apart():
             assert not await store.exists(proof.proof_id)
             assert not await store.delete(proof.proof_id)
         assert not await store.delete(store.new_proof_id())
-        assert DIGEST.hexdigest() not in " ".join(shelf.keys())
-        assert [key.rpartition("/")[2] for key in shelf.keys()] == ["erased.json", "revoked.json"]
+        assert DIGEST.hexdigest() not in " ".join(shelf.held())
+        assert [key.rpartition("/")[2] for key in shelf.held()] == ["erased.json", "revoked.json"]
 
     run(test)
 
@@ -285,8 +285,8 @@ def test_idempotent_issue():
                 await store.issue(ASSET, idempotency_key="k", **options)
         other = await store.issue(b"other", idempotency_key="k")
         assert other.proof_id != first.proof_id
-        assert len(shelf.keys("r/")) == 2
-        assert len(shelf.keys("x/")) == 1
+        assert len(shelf.held("r/")) == 2
+        assert len(shelf.held("x/")) == 1
         shelf.clock.pass_(timedelta(hours=1))
         with pytest.raises(ProofExpiredError):
             await store.issue(ASSET, idempotency_key="k", claims={"a": 1}, expires_in=HOUR, manifest=b"m")
@@ -425,7 +425,9 @@ def test_list_scan_and_stats():
         await store.revoke(revoked)
         bad = max(ids - {gone})
         shelf.objects.by_key[LAYOUT.record(bad)] = replace(
-            shelf.objects.by_key[LAYOUT.record(bad)], data=b"{}", info=replace(shelf.objects.by_key[LAYOUT.record(bad)].info, digest=None, size=2)
+            shelf.objects.by_key[LAYOUT.record(bad)],
+            data=b"{}",
+            info=replace(shelf.objects.by_key[LAYOUT.record(bad)].info, digest=None, size=2),
         )
         outcomes = await store.list()
         assert {each.proof_id for each in outcomes} == ids - {gone}
@@ -433,7 +435,7 @@ def test_list_scan_and_stats():
         assert len(await store.list(2)) == 2
         stats = await store.stats()
         assert (stats.proofs, stats.manifests, stats.revoked, stats.erased, stats.expiring) == (4, 0, 1, 1, 4)
-        assert stats.total_size == sum(len(shelf.body(key)) for key in shelf.keys())
+        assert stats.total_size == sum(len(shelf.body(key)) for key in shelf.held())
 
     run(test)
 
@@ -459,7 +461,9 @@ def test_links_are_to_valid_proofs_and_end_with_them(tmp_path):
             proof = await store.issue(ASSET, manifest=b"m", expires_in=HOUR)
             link = await store.link(proof.proof_id, 60)
             assert proof.proof_id in link
-            assert (await store.link(proof.proof_id, 7 * HOUR)).expires_at <= proof.record.expires_at + timedelta(seconds=2)
+            assert (
+                await store.link(proof.proof_id, 7 * HOUR)
+            ).expires_at <= proof.record.expires_at + timedelta(seconds=2)
             assert "/m/" in await store.link(proof.proof_id, 60, of="manifest")
             bare = await store.issue(ASSET)
             with pytest.raises(ProofNotFoundError):
@@ -494,14 +498,16 @@ def test_what_readers_would_refuse_is_not_issued():
         foreign = shelf.open(issuer=OTHER_ISSUER)
         with pytest.raises(ProofUntrustedKeyError):
             await foreign.issue(ASSET)
-        only = KeyRing(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], usages=["proof"], valid_from=START),))
+        only = KeyRing(
+            1, (trust_key(SIGNER.public_key, issuers=[ISSUER], usages=["proof"], valid_from=START),)
+        )
         proof = await store.issue(ASSET)
-        keys = shelf.keys()
+        keys = shelf.held()
         issuer = shelf.open(trust=only)
         for verb in (issuer.revoke, issuer.delete):
             with pytest.raises(ProofUntrustedKeyError):
                 await verb(proof.proof_id)
-        assert shelf.keys()[: len(keys)] == keys
+        assert shelf.held()[: len(keys)] == keys
         await store.get(proof.proof_id)
 
     run(test)
@@ -530,7 +536,7 @@ def test_a_broken_signer_writes_nothing():
     async def test(shelf, store):
         with pytest.raises(ProofSignatureError):
             await store.issue(ASSET)
-        assert shelf.keys() == []
+        assert shelf.held() == []
 
     run(test, signer=Broken())
 
@@ -550,12 +556,14 @@ def test_a_store_without_signer_only_reads():
     run(test)
 
 
-@pytest.mark.parametrize("life", [0, -1, float("nan"), float("inf"), "1", True, timedelta(0), timedelta(days=400_000), 10**30])
+@pytest.mark.parametrize(
+    "life", [0, -1, float("nan"), float("inf"), "1", True, timedelta(0), timedelta(days=400_000), 10**30]
+)
 def test_lives_that_are_none(life):
     async def test(shelf, store):
         with pytest.raises(StorageInvalidRequestError):
             await store.issue(ASSET, expires_in=life)
-        assert shelf.keys() == []
+        assert shelf.held() == []
 
     run(test)
 
@@ -580,7 +588,7 @@ def test_options_that_are_wrong_write_nothing(options):
     async def test(shelf, store):
         with pytest.raises(StorageInvalidRequestError):
             await store.issue(ASSET, **options)
-        assert shelf.keys() == []
+        assert shelf.held() == []
 
     run(test)
 
@@ -595,7 +603,7 @@ def test_an_issue_that_takes_too_long_gives_up():
         with pytest.raises(StorageTimeoutError) as refused:
             await store.issue(ASSET, expires_in=2 * HOUR)
         assert refused.value.applied == "no"
-        assert shelf.keys("r/") == []
+        assert shelf.held("r/") == []
 
     run(test)
 
@@ -622,7 +630,7 @@ def test_an_unclear_commit_is_settled_by_reading():
 def test_an_id_whose_leftovers_are_being_removed_is_to_be_tried_again():
     async def test(shelf, store):
         chosen = store.new_proof_id()
-        await store.provider.store(LAYOUT.record(chosen), ABANDONED, compress=False)
+        await store.provider.store(LAYOUT.record(chosen), CLAIMED, compress=False)
         assert not await store.exists(chosen)
         assert await store.read_unverified(chosen) is None
         with pytest.raises(ProofConflictError) as refused:
@@ -702,17 +710,19 @@ def test_a_lock_on_a_record_is_later():
 
         async def locked(keys, **options):
             outcomes = dict(await inner([key for key in keys if proof.proof_id not in key], **options))
-            return {**outcomes, **{key: StorageAccessDeniedError("locked") for key in keys if proof.proof_id in key}}
+            return {
+                **outcomes,
+                **{key: StorageAccessDeniedError("locked") for key in keys if proof.proof_id in key},
+            }
 
         driver.inner.delete_many = locked
         report = await store.sweep_expired()
         assert (report.swept, report.later) == (1, 1)
-        assert LAYOUT.record(proof.proof_id) in shelf.keys()
-        assert LAYOUT.index(DIGEST.digest(), proof.proof_id) in shelf.keys()
+        assert LAYOUT.record(proof.proof_id) in shelf.held()
+        assert LAYOUT.index(DIGEST.digest(), proof.proof_id) in shelf.held()
         assert not await store.exists(free.proof_id)
         driver.inner.delete_many = inner
         assert (await store.sweep_expired()).swept == 1
-        assert shelf.keys() == []
+        assert shelf.held() == []
 
     run(test)
-
