@@ -582,7 +582,7 @@ def test_lives_that_are_none(life):
         {"manifest": [bytes(1024 * 1024)] * 17},
         {"manifest": b"m", "manifest_type": "x"},
     ],
-    ids=lambda options: "-".join(options),
+    ids="-".join,
 )
 def test_options_that_are_wrong_write_nothing(options):
     async def test(shelf, store):
