@@ -219,7 +219,7 @@ class ProofIssuer:
             marker = Marker(sha256, draft.manifest is not None)
             await objects.put_marker(record.expires_at, proof_id, marker)
         if record.manifest is not None and draft.manifest is not None:
-            await self._put_manifest(proof_id, draft.manifest, record.manifest.media_type)
+            await self._put_manifest(record, draft.manifest, record.manifest.media_type)
         await objects.put_index(sha256, proof_id)
         if record.supersedes is not None:
             await objects.put_hint(record.supersedes, proof_id)
@@ -227,12 +227,21 @@ class ProofIssuer:
             # A sweep elsewhere may be taking what was written for leftovers.
             raise StorageTimeoutError("issuing took too long; nothing was issued, start again")
 
-    async def _put_manifest(self, proof_id: str, data: bytes, media_type: str) -> None:
+    async def _put_manifest(self, record: ProofRecord, data: bytes, media_type: str) -> None:
+        objects, proof_id = self.objects, record.proof_id
         try:
-            await self.objects.put_manifest(proof_id, data, media_type)
+            await objects.put_manifest(proof_id, data, media_type)
         except StorageAlreadyExistsError:
-            if await self.objects.manifest(proof_id) != data:
-                raise ProofConflictError(f"proof {proof_id} was begun before with another manifest") from None
+            if await objects.manifest(proof_id) == data:
+                return
+            # Of an attempt that is under way, or that never ended; then it is removed for a later one.
+            item = await objects.provider.get_metadata(objects.layout.manifest(proof_id))
+            stale = item is not None and objects.is_old(item.last_modified)
+            if stale:
+                await Leftovers(objects).remove(proof_id, record.asset.sha256)
+            raise ProofConflictError(
+                f"proof {proof_id} was begun before with another manifest", retryable=stale
+            ) from None
 
     async def _settle(self, draft: Draft, unclear: StorageError | None) -> Proof:
         """What became of a commit: the record that is there decides."""

@@ -197,6 +197,7 @@ async def invariant(store, shelf):
             assert LAYOUT.marker(proof.record.expires_at, proof_id) in shelf.held("x/")
         if proof.record.manifest is not None:
             assert LAYOUT.manifest(proof_id) in shelf.held("m/"), "a proof without its manifest"
+            await store._reader.manifest(proof)
     return valid
 
 

@@ -37,7 +37,7 @@ from credstore.proofs.results import IssueRequest
 from credstore.proofs.schemes import LocalSigner
 from credstore.proofs.store import ProofStore
 from tests.proofs.material import ISSUER, OTHER_ISSUER, P256, SIGNER, START, STRANGER
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, dying, invariant
 
 ASSET = b"hello"
 DIGEST = hashlib.sha256(ASSET)
@@ -724,5 +724,26 @@ def test_a_lock_on_a_record_is_later():
         driver.inner.delete_many = inner
         assert (await store.sweep_expired()).swept == 1
         assert shelf.held() == []
+
+    run(test)
+
+
+def test_another_manifest_after_a_crash_is_a_conflict_until_the_first_is_removed():
+    async def test(shelf, store):
+        dead = shelf.open()
+        dead.driver.fail(3, "after")
+        with dying():
+            await dead.issue(ASSET, idempotency_key="k", manifest=b"one")
+        for late in (False, True):
+            with pytest.raises(ProofConflictError) as refused:
+                await store.issue(ASSET, idempotency_key="k", manifest=b"two")
+            assert refused.value.retryable is late
+            shelf.clock.pass_(DAY)
+        with pytest.raises(ProofConflictError) as freed:
+            await store.issue(ASSET, idempotency_key="k", manifest=b"two")
+        assert freed.value.retryable
+        proof = await store.issue(ASSET, idempotency_key="k", manifest=b"two")
+        assert await store.get_manifest(proof.proof_id) == b"two"
+        assert await invariant(store, shelf) == {proof.proof_id}
 
     run(test)
