@@ -7,7 +7,6 @@ revocation that somebody damaged. Index names and hints are looked up in signed 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from credstore.proofs.record import AssetDigest
 from credstore.proofs.results import Proof, ProofOutcome
 from credstore.proofs.status import ProofStatus, StatusNotice, check_status, verify_notice, verify_successor
 from credstore.proofs.verify import VerifiedProof, check_expiry, verify_proof
-from credstore.proofs.window import map_in_order
+from credstore.proofs.window import both, map_in_order
 
 AT_ONCE = 32
 MOST_HINTS = 8
@@ -98,14 +97,9 @@ class ProofReader:
             ProofError: It does not verify.
         """
         objects = self.objects
-        listing = asyncio.ensure_future(objects.names(objects.layout.status(proof_id)))
-        try:
-            data = await objects.record(proof_id)
-            names = await listing
-        except BaseException:
-            listing.cancel()
-            await asyncio.gather(listing, return_exceptions=True)
-            raise
+        data, names = await both(
+            objects.record(proof_id), lambda: objects.names(objects.layout.status(proof_id))
+        )
         now = objects.clock()
         if data is None:
             await self._explain_absence(proof_id, names, now)

@@ -7,7 +7,7 @@ import pytest
 
 from credstore.errors import StorageError
 from credstore.proofs.errors import ProofErasedError, ProofNotFoundError
-from tests.proofs.shelves import DAY, HOUR, Killed, Shelf, dying, heal, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, heal, invariant
 
 ASSET, OTHER = b"hello", b"other"
 DIGESTS = [hashlib.sha256(each).digest() for each in (ASSET, OTHER)]
@@ -158,5 +158,33 @@ def test_leftovers_may_be_cleaned_by_many_that_stop(how):
                 assert shelf.held() == []
                 await last.issue(ASSET, idempotency_key="key", expires_in=HOUR, manifest=b"another")
                 assert len(await invariant(last, shelf)) == 1
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", ["before", "after", "half"])
+@pytest.mark.parametrize("life", [None, HOUR])
+def test_a_sweep_alone_ends_a_deletion(how, life):
+    async def run():
+        for nth in range(1, 20):
+            shelf = Shelf()
+            store = shelf.open()
+            proof_id = (await store.issue(ASSET, manifest=b"m", expires_in=life)).proof_id
+            store.driver.fail(nth, how)
+            with dying():
+                await store.delete(proof_id)
+            begun = LAYOUT.erasure(proof_id) in shelf.held()
+            sweeper = shelf.open()
+            for _ in range(4):
+                shelf.clock.pass_(2 * DAY)
+                await sweeper.sweep_expired()
+            if begun:
+                assert shelf.held() == [LAYOUT.erasure(proof_id)]
+            elif life is None:
+                assert await invariant(sweeper, shelf) == {proof_id}
+                assert len(shelf.held()) == 3
+            else:
+                assert shelf.held() == []
+        assert store.driver.nth is not None
 
     asyncio.run(run())
