@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from credstore.errors import StorageError
+from credstore.errors import StorageError, StorageTimeoutError
 from credstore.proofs.errors import ProofConflictError, ProofErasedError, ProofError, ProofRevokedError
+from credstore.proofs.objects import LEASE
 from tests.proofs.shelves import DAY, HOUR, Shelf, dying, heal, invariant
 
 ASSET = b"hello"
@@ -165,5 +166,30 @@ def test_deleting_while_others_read_issue_and_sweep(seed):
         assert await store.find_by_hash(DIGEST) == []
         await heal(store, shelf, [DIGEST])
         assert await invariant(store, shelf) == set()
+
+    asyncio.run(run())
+
+
+def test_a_cleaner_that_was_held_up_takes_nothing():
+    async def run():
+        shelf = Shelf()
+        dead = shelf.open()
+        dead.driver.fail(4, "after")
+        with dying():
+            await dead.issue(ASSET, idempotency_key="k", expires_in=HOUR, manifest=b"m")
+        shelf.clock.pass_(3 * DAY)
+        sweeper = shelf.open()
+
+        async def hook(operation, key):
+            if operation == "put" and "/r/" in key:
+                shelf.clock.pass_(LEASE + DAY / 24 / 60)
+
+        sweeper.driver.hook = hook
+        report = await sweeper.sweep_expired()
+        (error,) = report.failed.values()
+        assert isinstance(error, StorageTimeoutError)
+        assert len(shelf.held("a/")) == len(shelf.held("m/")) == 1
+        await heal(shelf.open(), shelf, [DIGEST])
+        assert shelf.held() == []
 
     asyncio.run(run())
