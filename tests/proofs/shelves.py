@@ -203,7 +203,7 @@ async def invariant(store, shelf):
 
 async def heal(store, shelf, digests):
     """What reads, sweeps and time put right; then nothing may be left that leads nowhere."""
-    for _ in range(3):
+    for _ in range(5):
         shelf.clock.pass_(3 * DAY)
         for digest in digests:
             await store.find_by_hash(digest)
