@@ -30,7 +30,7 @@ http {{
     client_max_body_size 0;
     keepalive_requests 100000000;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
+        listen 127.0.0.1:{port} {listen} backlog=4096;
         {tls}
         root {place}/root;
         rewrite_log off;
@@ -86,7 +86,15 @@ def running_null_s3(certificate: str | None = None) -> Iterator[str]:
         config = Path(place) / "nginx.conf"
         tls = "" if certificate is None else _TLS.format(file=certificate)
         config.write_text(
-            _CONFIG.format(place=place, port=port, user=user, tls=tls, begun=_BEGUN, completed=_COMPLETED)
+            _CONFIG.format(
+                place=place,
+                port=port,
+                user=user,
+                tls=tls,
+                listen="ssl" if tls else "",
+                begun=_BEGUN,
+                completed=_COMPLETED,
+            )
         )
         process = subprocess.Popen([nginx, "-c", str(config), "-p", place], stderr=subprocess.DEVNULL)
         url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"

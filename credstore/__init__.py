@@ -51,12 +51,28 @@ if TYPE_CHECKING:
         StorageUnsupportedError,
     )
     from credstore.factory import StorageFactory
+    from credstore.keys.aws_kms import AwsKmsKey
+    from credstore.keys.local import LocalKey, PassphraseKey
+    from credstore.keys.ring import KeyCache, KeyRing
+    from credstore.keys.wrapping import CallableKey
+    from credstore.links.akamai import AkamaiSigner
+    from credstore.links.bunny import BunnySigner
+    from credstore.links.cloudflare import CloudflareSigner
+    from credstore.links.cloudfront import CloudFrontSigner
+    from credstore.links.fastly import FastlySigner
+    from credstore.links.google import CloudCdnSigner, MediaCdnSigner, MediaCdnTokenSigner
+    from credstore.links.keycdn import KeyCdnSigner
+    from credstore.links.nginx import NginxSigner
+    from credstore.links.signer import CallableSigner, LinkSigner
+    from credstore.links.spaces import SpacesCdnSigner
     from credstore.model import (
         BatchDeleteResult,
+        ClientSide,
         CustomerKey,
         Dictionary,
         HealthCheckResult,
         KmsKey,
+        RotationReport,
         Secret,
         SignedUrl,
         StorageItem,
@@ -72,6 +88,7 @@ if TYPE_CHECKING:
         StructlogObserver,
     )
     from credstore.pipeline.training import train_dictionary
+    from credstore.provider.foundation import ProviderOptions
     from credstore.provider.linking import LinkOptions
     from credstore.provider.presets import (
         BackblazeStorageProvider,
@@ -129,12 +146,35 @@ _HOMES = {
         "StorageUnsupportedError",
     ),
     "factory": ("StorageFactory",),
+    "keys.aws_kms": ("AwsKmsKey",),
+    "keys.local": ("LocalKey", "PassphraseKey"),
+    "keys.ring": ("KeyCache", "KeyRing"),
+    "keys.wrapping": ("CallableKey",),
+    "links.akamai": ("AkamaiSigner",),
+    "links.bunny": ("BunnySigner",),
+    "links.cloudflare": ("CloudflareSigner",),
+    "links.cloudfront": ("CloudFrontSigner",),
+    "links.fastly": ("FastlySigner",),
+    "links.google": (
+        "CloudCdnSigner",
+        "MediaCdnSigner",
+        "MediaCdnTokenSigner",
+    ),
+    "links.keycdn": ("KeyCdnSigner",),
+    "links.nginx": ("NginxSigner",),
+    "links.signer": (
+        "CallableSigner",
+        "LinkSigner",
+    ),
+    "links.spaces": ("SpacesCdnSigner",),
     "model": (
         "BatchDeleteResult",
+        "ClientSide",
         "CustomerKey",
         "Dictionary",
         "HealthCheckResult",
         "KmsKey",
+        "RotationReport",
         "Secret",
         "SignedUrl",
         "StorageItem",
@@ -162,34 +202,56 @@ _HOMES = {
         "SpacesStorageProvider",
         "WasabiStorageProvider",
     ),
+    "provider.foundation": ("ProviderOptions",),
     "provider.provider": ("StorageProvider",),
     "reader": ("ObjectReader",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AkamaiSigner",
+    "AwsKmsKey",
     "BackblazeConfig",
     "BackblazeStorageProvider",
     "BatchDeleteResult",
+    "BunnySigner",
+    "CallableKey",
+    "CallableSigner",
     "Capabilities",
+    "ClientSide",
+    "CloudCdnSigner",
+    "CloudFrontSigner",
+    "CloudflareSigner",
     "CommonConfig",
     "Container",
     "CustomerKey",
     "Dictionary",
     "Event",
+    "FastlySigner",
     "HealthCheckResult",
+    "KeyCache",
+    "KeyCdnSigner",
+    "KeyRing",
     "KmsKey",
     "LinkOptions",
+    "LinkSigner",
     "LocalConfig",
+    "LocalKey",
     "LocalStorageProvider",
     "LoggingObserver",
+    "MediaCdnSigner",
+    "MediaCdnTokenSigner",
     "MemoryConfig",
     "MemoryStorageProvider",
+    "NginxSigner",
     "ObjectReader",
     "Observer",
     "OpenTelemetryObserver",
+    "PassphraseKey",
+    "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
+    "RotationReport",
     "S3CompatibleConfig",
     "S3CompatibleStorageProvider",
     "S3Config",
@@ -198,6 +260,7 @@ __all__ = [
     "S3StorageProvider",
     "Secret",
     "SignedUrl",
+    "SpacesCdnSigner",
     "SpacesConfig",
     "SpacesStorageProvider",
     "StorageAccessDeniedError",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Self, Unpack
 
 from credstore.errors import StorageInvalidRequestError
 from credstore.factory import StorageFactory
-from credstore.observe import Observer
+from credstore.provider.foundation import ProviderOptions
 from credstore.provider.provider import StorageProvider
 
 
@@ -25,17 +25,15 @@ class Container:
     closes all of them when it ends. It belongs to the event loop that uses it.
     """
 
-    def __init__(
-        self, environ: Mapping[str, str] | None = None, *, observers: Iterable[Observer] = ()
-    ) -> None:
+    def __init__(self, environ: Mapping[str, str] | None = None, **options: Unpack[ProviderOptions]) -> None:
         """Copy the environment; nothing is opened.
 
         Args:
             environ: Variables by name; `os.environ` unless given.
-            observers: For every service made here.
+            options: Of the provider; see `ProviderOptions`.
         """
         self._environ = MappingProxyType(dict(os.environ if environ is None else environ))
-        self._factory = StorageFactory(environ=self._environ, observers=observers)
+        self._factory = StorageFactory(environ=self._environ, **options)
         self._provider: StorageProvider | None = None
         self._closed = False
 

@@ -375,6 +375,7 @@ class CopyRequest:
         write_id: Fresh, for the copy.
         precondition: What may be replaced at the destination.
         encryption: For the copy; None keeps the source's.
+        system: Metadata of credstore's own for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
         deadline: Instant of `time.monotonic()`, or None.
     """
@@ -384,6 +385,7 @@ class CopyRequest:
     write_id: str
     precondition: Precondition = OVERWRITE
     encryption: ServerEncryption | None = None
+    system: Mapping[str, str] | None = None
     source_customer_key: ServerEncryption | None = None
     deadline: float | None = None
 
@@ -620,6 +622,20 @@ class BreaksCircuits(Protocol):
     @property
     def circuits(self) -> Mapping[str, CircuitState]:
         """The state for each endpoint (`host[:port]`) that was used."""
+        ...
+
+
+@runtime_checkable
+class ReadsTags(Protocol):
+    """A driver that tells the tags of an object, for copies that pass through the client."""
+
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageError: Anything else.
+        """
         ...
 
 

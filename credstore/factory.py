@@ -12,7 +12,7 @@ from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, cast
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from credstore.config.clouds import CommonConfig, LocalConfig, S3FamilyConfig
@@ -23,7 +23,7 @@ from credstore.config.url import from_url
 from credstore.driver import Driver
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.links.public import public_url
-from credstore.observe import Observer
+from credstore.provider.foundation import ProviderOptions
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.strategies.fallback.driver import FallbackDriver
@@ -65,16 +65,16 @@ class StorageFactory:
     _default: StorageFactory | None = None
 
     def __init__(
-        self, *, environ: Mapping[str, str] | None = None, observers: Iterable[Observer] = ()
+        self, *, environ: Mapping[str, str] | None = None, **options: Unpack[ProviderOptions]
     ) -> None:
         """Begin with the built-in providers.
 
         Args:
             environ: Variables by name; `os.environ` at each call unless given.
-            observers: For every provider made here.
+            options: For every provider made here; see `ProviderOptions`.
         """
         self._environ = environ
-        self._observers = tuple(observers)
+        self._options: ProviderOptions = {**options, "observers": tuple(options.get("observers", ()))}
         self._builders: dict[type[CommonConfig], Callable[[Any], Driver]] = {}
         self._kinds = Kinds(self._load_plugin)
         self._loaded: set[str] = set()
@@ -139,7 +139,7 @@ class StorageFactory:
 
         def make() -> StorageProvider:
             driver = FallbackDriver(self._build(first), self._build(second))
-            return StorageProvider(driver, first, public_url=public_url(first), observers=self._observers)
+            return StorageProvider(driver, first, public_url=public_url(first), **self._options)
 
         return self._cached(make, first, second)
 
@@ -217,8 +217,8 @@ class StorageFactory:
     def _make(self, config: CommonConfig) -> StorageProvider:
         if type(config) in self._builders:
             driver = self._build(config)
-            return StorageProvider(driver, config, public_url=public_url(config), observers=self._observers)
-        return provider_for(config, observers=self._observers)
+            return StorageProvider(driver, config, public_url=public_url(config), **self._options)
+        return provider_for(config, **self._options)
 
     def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
         """The open provider of these configs on this loop; without a loop a new one each time."""

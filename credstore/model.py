@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
 
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -150,13 +150,128 @@ class CustomerKey:
     key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if len(self.key) != 32:  # noqa: PLR2004 - AES-256
-            message = f"a customer-provided key has 32 bytes, this one {len(self.key)}"
+        key = cast("object", self.key)  # Callers without types.
+        if not isinstance(key, bytes) or len(key) != 32:  # noqa: PLR2004 - AES-256
+            message = "a customer-provided key is 32 bytes"
             raise StorageInvalidRequestError(message)
 
     def __reduce__(self) -> NoReturn:
         message = "a CustomerKey is never pickled"
         raise TypeError(message)
+
+
+DATA_KEY = 32
+"""Bytes of a data key: AES-256."""
+
+
+class DataKey:
+    """The key of one object, with the form in which the object carries it.
+
+    Shown by nothing but `reveal()`: not by repr, str, format or pickle.
+
+    Attributes:
+        key_id: Names the wrapping key, which alone unwraps it.
+        wrapped: The data key, encrypted with that wrapping key.
+    """
+
+    __slots__ = ("__plain", "key_id", "wrapped")
+
+    def __init__(self, plain: bytes, *, key_id: str, wrapped: bytes) -> None:
+        """Hold 32 random bytes and their wrapped form."""
+        if len(plain) != DATA_KEY:
+            message = f"a data key has {DATA_KEY} bytes, this one {len(plain)}"
+            raise StorageInvalidRequestError(message)
+        self.__plain = plain
+        self.key_id = key_id
+        self.wrapped = wrapped
+
+    def reveal(self) -> bytes:
+        """The key itself; keep it out of locals that outlive the call."""
+        return self.__plain
+
+    def __repr__(self) -> str:
+        return f"DataKey(***, key_id={self.key_id!r})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a DataKey is never pickled or copied"
+        raise TypeError(message)
+
+
+class KeySource(Protocol):
+    """Where data keys come from: a `KeyRing`."""
+
+    @property
+    def current_id(self) -> str:
+        """The id of the wrapping key that new objects get."""
+        ...
+
+    def knows(self, key_id: str) -> bool:
+        """Whether it has the wrapping key of this id."""
+        ...
+
+    async def generate(self, *, store_id: str) -> DataKey:
+        """A fresh data key, wrapped with the current wrapping key."""
+        ...
+
+    async def unwrap(
+        self, key_id: str, wrapped: bytes, *, store_id: str, suite: int = 1, salt: bytes = b""
+    ) -> DataKey:
+        """The data key in `wrapped`.
+
+        Raises:
+            StorageDecryptionError: The wrapping key is unknown or another.
+        """
+        ...
+
+    async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
+        """The same data key, wrapped with the current wrapping key."""
+        ...
+
+
+CHUNK_SIZES = tuple(2**exponent for exponent in range(12, 23))
+"""Bytes a chunk of an encrypted object may have: powers of two from 4 KiB to 4 MiB."""
+_LONGEST_STORE_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSide:
+    """Encryption before anything leaves this process, with keys the store never sees.
+
+    Attributes:
+        keyring: Wraps and unwraps the objects' keys; usually a `KeyRing`.
+        store_id: Names the store for good. Every object is bound to it, so an object of another
+            store does not decrypt here. Give the same one to everything that reads or writes the
+            store, on all replicas, and never change it: up to 255 printable ASCII characters.
+        required: Refuse to read what is not encrypted so; with False such objects are read as they are.
+        chunk_size: Bytes that are encrypted as one unit, which a range is read in: a power of two
+            from 4 KiB to 4 MiB. Objects say theirs, so it may be changed at any time.
+        shreddable: Keep the wrapped key of each new object beside it, below `.credstore/keys/`, so that
+            `forget_key` can make the object unreadable for good, also under retention. Costs a
+            request more for each write and read.
+    """
+
+    keyring: KeySource = field(repr=False)
+    _: KW_ONLY
+    store_id: str
+    required: bool = True
+    chunk_size: int = 64 * 1024
+    shreddable: bool = False
+
+    def __post_init__(self) -> None:
+        name = cast("object", self.store_id)
+        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_STORE_ID or not _is_printable(name):
+            raise StorageConfigurationError(
+                "store_id of ClientSide is a name of 1 to 255 printable ASCII characters"
+            )
+        if self.chunk_size not in CHUNK_SIZES:
+            raise StorageConfigurationError(
+                f"chunk_size of ClientSide is a power of two from {CHUNK_SIZES[0]} to {CHUNK_SIZES[-1]}, "
+                f"not {self.chunk_size}"
+            )
+
+
+def _is_printable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 _DICTIONARY_MAGIC = b"\x37\xa4\x30\xec"
@@ -213,8 +328,8 @@ class StoreOptions(TypedDict, total=False):
             faster and stored opaque. False stores the bytes as they are.
         dictionary: A `Dictionary` for zstd, or the name of one that is in the store. It is stored
             with the first object that needs it.
-        encryption: True (AES256 where the provider has the header), False, a `KmsKey` or a
-            `CustomerKey`.
+        encryption: At rest, by the provider: True (AES256 where it has the header), False, a `KmsKey`
+            or a `CustomerKey`. Before anything is sent: a `ClientSide`, in place of the provider's.
         if_absent: Refuse to replace an object.
         if_match: Replace only the version with this etag.
         resume: Path of a file for an upload that another process may go on with: made when the
@@ -235,7 +350,7 @@ class StoreOptions(TypedDict, total=False):
     storage_class: str
     compress: bool | Codec
     dictionary: Dictionary | str
-    encryption: bool | ServerEncryption
+    encryption: bool | ServerEncryption | ClientSide
     if_absent: bool
     if_match: str
     resume: str | PathLike[str]
@@ -262,6 +377,7 @@ class StorageResult:
         compression: "gzip", "zstd" or None.
         dictionary: Name of the `Dictionary` it was compressed with, or None.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as the provider reports it.
+        client_side: Encrypted before it was sent.
         served_by: Label of the member that holds it; equals `provider` for a single store.
         degraded: True where a composite store could not reach all members it should have.
         replicas: Labels of all members that hold it.
@@ -280,6 +396,7 @@ class StorageResult:
     compression: Codec | None = None
     dictionary: str | None = None
     encryption: str | None = None
+    client_side: bool = False
     served_by: str = ""
     degraded: bool = False
     replicas: tuple[str, ...] = ()
@@ -305,6 +422,7 @@ class StorageItem:
         compression: * "gzip", "zstd" or None.
         dictionary: * Name of the `Dictionary` that is needed to read it, or None.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
+        client_side: * Its metadata say that it was encrypted before it was sent.
         digest: * SHA-256 of the stored bytes, where it was recorded.
         version_id: Where the bucket keeps versions.
         served_by: Label of the member that answered.
@@ -326,10 +444,35 @@ class StorageItem:
     compression: Codec | None = None
     dictionary: str | None = None
     encryption: str | None = None
+    client_side: bool = False
     digest: bytes | None = None
     version_id: str | None = None
     served_by: str = ""
     degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotationReport:
+    """What `rotate_keys` did and, by a second look at every object, what there is now.
+
+    Attributes:
+        current: Id of the wrapping key that objects shall have.
+        rotated: Objects that were given it now.
+        keys: Objects by the id of the wrapping key they have.
+        unencrypted: Objects that are not encrypted by the client.
+        failed: Why an object could not be looked at or rotated, by its key.
+    """
+
+    current: str
+    rotated: int
+    keys: Mapping[str, int]
+    unencrypted: int
+    failed: Mapping[str, StorageError]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every object was seen, and no encrypted one needs another key than the current."""
+        return not self.failed and set(self.keys) <= {self.current}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
 
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
@@ -37,7 +37,7 @@ class Hash(Protocol):
         ...
 
 
-async def hash_into(digest: Hash, data: bytes | memoryview) -> None:
+async def hash_into(digest: Hash, data: bytes) -> None:
     """Feed `data` to `digest`, in a thread when it would hold the event loop too long."""
     if len(data) > LOOP_BUDGET:
         await asyncio.to_thread(digest.update, data)
@@ -45,16 +45,16 @@ async def hash_into(digest: Hash, data: bytes | memoryview) -> None:
         digest.update(data)
 
 
-async def joined(parts: list[bytes]) -> bytes:
+async def joined(parts: Sequence[bytes | memoryview]) -> bytes:
     """`parts` as one, off the event loop when they are large."""
     if len(parts) == 1:
-        return parts[0]
+        return bytes(parts[0])
     if sum(map(len, parts)) > LOOP_BUDGET:
         return await asyncio.to_thread(b"".join, parts)
     return b"".join(parts)
 
 
-async def sha256(data: bytes | memoryview) -> bytes:
+async def sha256(data: bytes) -> bytes:
     """SHA-256 of `data` (32 bytes), off the event loop when `data` is large."""
     digest = hashlib.sha256()
     await hash_into(digest, data)

@@ -262,8 +262,13 @@ class MemoryDriver(Driver):
                 deadline=request.deadline,
             ),
         )
-        info = replace(source.info, key=request.destination, write_id=request.write_id)
+        system = source.info.system if request.system is None else dict(request.system)
+        info = replace(source.info, key=request.destination, write_id=request.write_id, system=system)
         return self._publish(replace(source, info=info), request.precondition)
+
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags; see `ReadsTags`."""
+        return self._find(key, ReadOptions(deadline=deadline)).tags
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Refuse: nobody else can reach this memory.

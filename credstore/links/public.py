@@ -57,6 +57,13 @@ def origin_base(config: CommonConfig) -> str:
     return ""
 
 
+def locatable(config: CommonConfig) -> bool:
+    """Whether public URLs lead to a CDN, and not to the provider's own API or a disk."""
+    if isinstance(config, R2Config) and config.public_url:
+        return True
+    return config.cdn_url is not None or (isinstance(config, SpacesConfig) and config.cdn)
+
+
 def bucket_base(config: S3FamilyConfig) -> str:
     """The bucket at the S3 endpoint, in the host or in the path."""
     endpoint = config.resolved_endpoint

@@ -24,6 +24,10 @@ COMPRESSION = "x-compression"
 ORIGINAL_SIZE = "x-original-size"
 CONTENT_TYPE = "credstore-content-type"
 DICTIONARY = "credstore-dictionary"
+ENVELOPE = "credstore-envelope"
+"""Says that the object is encrypted; a hint, for only what is encrypted proves it."""
+WRAPPED_KEY = "credstore-wrapped-key"
+"""The data key under a newer wrapping key than the one in the body (docs/envelope.md)."""
 CODECS: tuple[Codec, ...] = get_args(Codec)
 
 
@@ -52,6 +56,7 @@ class Recipe:
         content_type: Of the plain bytes, or None.
         opaque: Nothing that fetches the stored bytes by a link can show them.
         dictionary: Name of the zstd dictionary to decode with, or None.
+        sealed: The stored bytes say they are encrypted; what is in them tells the rest.
     """
 
     codec: Codec | None
@@ -59,6 +64,16 @@ class Recipe:
     content_type: str | None
     opaque: bool
     dictionary: str | None = None
+    sealed: bool = False
+
+
+def sealed_marks(content_type: str) -> Marks:
+    """What to store beside an encrypted object: codec and size are in it, where nobody can change them.
+
+    Args:
+        content_type: Of the plain bytes.
+    """
+    return Marks("application/octet-stream", None, {ENVELOPE: "1", CONTENT_TYPE: content_type})
 
 
 def marks(
@@ -105,6 +120,8 @@ def recipe(
         StorageCodecError: It was made with a codec this version does not know; `decode=False` on a
             read gives the stored bytes.
     """
+    if ENVELOPE in system:
+        return Recipe(None, None, system.get(CONTENT_TYPE), opaque=True, sealed=True)
     name = system.get(COMPRESSION)
     if name is None and foreign and content_encoding == "gzip":
         return Recipe("gzip", None, content_type, opaque=False)

@@ -12,15 +12,15 @@ import hashlib
 import inspect
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple, cast
 
 from credstore.driver import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import Codec, Dictionary, Storable
-from credstore.pipeline.codec import encoder
+from credstore.model import Storable
+from credstore.pipeline.codec import Encoder
 from credstore.reader import hash_into, joined
 
 CHUNK = 1024 * 1024
@@ -218,22 +218,22 @@ class WatchedBody:
 
 @dataclass(frozen=True, slots=True)
 class EncodedBody:
-    """Another body, encoded on the way."""
+    """Another body, encoded or encrypted on the way."""
 
     source: Body
-    codec: Codec
-    dictionary: Dictionary | None = None
-    length: None = None
+    make: Callable[[], Encoder]
+    """Begins anew; the same bytes give the same bytes."""
+    length: int | None = None
     data: None = None
 
     @property
     def replayable(self) -> bool:
-        """As the source is: encoding the same bytes again gives the same bytes."""
+        """As the source is."""
         return self.source.replayable
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The encoded bytes from `offset` on; large chunks are encoded in a thread."""
-        stream = encoder(self.codec, self.dictionary)
+        stream = self.make()
         async for chunk in self.source.open():
             if len(chunk) > INLINE:
                 encoded = await asyncio.to_thread(stream.feed, chunk)

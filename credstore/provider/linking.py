@@ -8,20 +8,35 @@ changed the bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypedDict, get_args
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+from typing import TypedDict, cast, get_args
 from urllib.parse import quote
 
 from credstore.config.clouds import CommonConfig
-from credstore.driver import Driver, ReadOptions, SignRequest
-from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.driver import Driver, ReadOptions, SignedRequest, SignRequest
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
+from credstore.links.public import locatable
+from credstore.links.signer import LinkSigner
 from credstore.model import CustomerKey, Method, SignedUrl
+from credstore.provider.call import Call
 from credstore.provider.checks import check_flag, check_header, check_token, is_number
 from credstore.provider.read import recipe_of
 from credstore.provider.write import chosen_codec
 
-LONGEST = 7 * 24 * 3600
+DAY = 24 * 3600
+LONGEST = 7 * DAY
 """Seconds; the limit of every S3-family provider (SigV4 query authentication)."""
+LONGEST_ANYWHERE = 3650 * DAY
+"""Seconds; of a link of a CDN that has no limit of its own."""
 
 
 _METHODS: tuple[Method, ...] = get_args(Method)
@@ -60,25 +75,116 @@ class LinkOptions(TypedDict, total=False):
     timeout: float
 
 
-async def make_link(
-    driver: Driver,
-    config: CommonConfig,
-    key: str,
-    *,
-    method: Method,
-    expires_in: float,
-    options: LinkOptions,
-    deadline: float | None,
-) -> SignedUrl:
-    """Check that the link will work, and make it.
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """A link that somebody wants.
+
+    Attributes:
+        key: Of the object.
+        method: It shall work for.
+        expires_in: Seconds.
+        options: As given.
+        deadline: Instant of `time.monotonic()`, or None.
+    """
+
+    key: str
+    method: Method
+    expires_in: float
+    options: LinkOptions
+    deadline: float | None
+
+
+async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedUrl:
+    """Check that a link presigned by the store will work, and make it.
 
     Raises:
         StorageNotFoundError: A GET or HEAD link to nothing.
         StorageUnsupportedError: It could not work; the message says what to change.
         StorageInvalidRequestError: A wrong option or duration.
     """
-    if not is_number(expires_in) or not 1 <= expires_in <= LONGEST:
-        raise StorageInvalidRequestError(f"expires_in is 1 to {LONGEST} seconds (7 days), not {expires_in!r}")
+    signed = await _presigned(driver, config, request)
+    return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
+
+
+async def make_cdn_link(
+    driver: Driver,
+    config: CommonConfig,
+    request: LinkRequest,
+    *,
+    signer: LinkSigner,
+    locate: Callable[[str], str],
+    call: Call,
+) -> SignedUrl:
+    """Check that a link of a CDN's signer will work, and make it.
+
+    Args:
+        driver: Of the object.
+        config: Of the store.
+        request: What is wanted.
+        signer: Of the CDN.
+        locate: From a key to its public URL.
+        call: Is told what a signer of the user's own raises.
+
+    Raises:
+        StorageConfigurationError: There is no CDN to link to.
+        StorageUnsupportedError: It could not work; the message says what to change.
+        StorageError: As for `make_link`.
+    """
+    now = int(time.time())
+    if signer.source == "presigned":
+        presigned = await _presigned(driver, config, request)
+        url, expires_at = presigned.url, int(presigned.expires_at.timestamp())
+    else:
+        _check_options(request.method, request.options)
+        longest = LONGEST_ANYWHERE if signer.max_expires_in is None else signer.max_expires_in
+        _check_duration(request.expires_in, longest, f"links of {signer.name} last")
+        await _check_public(driver, config, request, signer)
+        url, expires_at = locate(request.key), now + ceil(request.expires_in)
+    try:
+        signed = signer.sign(url, now=now, expires_at=expires_at)
+        link = await signed if isinstance(signed, Awaitable) else signed
+    except StorageError:
+        raise
+    except Exception as error:
+        call.users = error
+        raise
+    return SignedUrl(link, method=request.method, expires_at=datetime.fromtimestamp(expires_at, UTC))
+
+
+async def _check_public(
+    driver: Driver, config: CommonConfig, request: LinkRequest, signer: LinkSigner
+) -> None:
+    """Refuse what a link to the object's public address cannot give."""
+    if not locatable(config):
+        raise StorageConfigurationError(
+            f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
+        )
+    given = sorted(set(request.options) - _ALWAYS)
+    if given:
+        raise StorageUnsupportedError(
+            f"{given[0]} cannot be part of a link of {signer.name}: its edge serves the current object with "
+            "the headers it was stored with; store it with these headers"
+        )
+    if isinstance(config.encryption, CustomerKey):
+        raise _needs_key()
+    if request.options.get("check", True) and await _needed(
+        driver, request.key, request.options, request.deadline
+    ):
+        raise StorageUnsupportedError(
+            f"the object is gzip without Content-Encoding, and a link of {signer.name} cannot add it; store "
+            "it again with compress='gzip'"
+        )
+
+
+def _check_duration(expires_in: object, longest: float, what: str) -> None:
+    if not is_number(expires_in) or not 1 <= cast("float", expires_in) <= longest:
+        days = f" ({longest / 86400:g} days)" if longest >= DAY else ""
+        raise StorageInvalidRequestError(f"{what} 1 to {longest:g} seconds{days}, not {expires_in!r}")
+
+
+async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedRequest:
+    method, options = request.method, request.options
+    _check_duration(request.expires_in, LONGEST, "expires_in is")
     _check_options(method, options)
     if method not in driver.capabilities.presign:
         able = ", ".join(sorted(driver.capabilities.presign))
@@ -93,7 +199,7 @@ async def make_link(
     if method in {"GET", "HEAD"}:
         overrides = _overrides(options)
         if options.get("check", True):
-            overrides = {**await _needed(driver, key, options, deadline), **overrides}
+            overrides = {**await _needed(driver, request.key, options, request.deadline), **overrides}
         if overrides and not driver.capabilities.response_overrides:
             raise StorageUnsupportedError(f"links of {driver.name} cannot impose response headers")
     elif method == "PUT" and chosen_codec(config.compress) is not None:
@@ -101,18 +207,17 @@ async def make_link(
             "a PUT link stores what its holder sends, past the compression configured for this provider; "
             "use a provider with compress=False for it"
         )
-    signed = await driver.sign(
+    return await driver.sign(
         SignRequest(
-            key=key,
+            key=request.key,
             method=method,
-            expires_in=expires_in,
+            expires_in=request.expires_in,
             overrides=overrides,
             version_id=options.get("version_id"),
             headers=_put_headers(options) if method == "PUT" else {},
-            deadline=deadline,
+            deadline=request.deadline,
         )
     )
-    return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
 
 
 def _check_options(method: str, options: LinkOptions) -> None:

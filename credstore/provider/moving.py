@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
-from credstore.driver import CopyRequest, Driver, ObjectInfo, PutResult, ReadOptions
+from credstore.driver import (
+    NO_HEADERS,
+    CopyRequest,
+    Driver,
+    ObjectInfo,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    ReadsTags,
+)
 from credstore.errors import (
     StorageConflictError,
     StorageError,
@@ -13,12 +22,78 @@ from credstore.errors import (
     StorageNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.model import StorageResult
-from credstore.provider.read import compression_of
+from credstore.model import NOTHING, ClientSide, KmsKey, ServerEncryption, StorageResult
+from credstore.pipeline.pipeline import WRAPPED_KEY
+from credstore.provider.bodies import IterableBody, settled
+from credstore.provider.read import known_recipe
+from credstore.provider.sealing import open_stream, sealed_body
+
+Copy = Callable[[CopyRequest], Awaitable[PutResult]]
+"""Makes the copy: the driver, inside the store, or `sealed_copy`, through here."""
 
 
-async def copied(driver: Driver, request: CopyRequest) -> StorageResult:
-    """Copy and report; onto itself only another encryption is a reason to do anything.
+def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None) -> Copy:
+    """What copies an encrypted object: through here, for it is bound to its key and so is the copy.
+
+    Bytes are decrypted and encrypted anew as they come, in bounded memory; headers, metadata, tags,
+    storage class and encryption at rest are kept as `Driver.copy` keeps them.
+
+    Args:
+        driver: Of the store.
+        policy: Its encryption.
+        spool: Bytes up to which a body is kept in memory, so that it can be sent again.
+        default: Encryption at rest where the source's is not told.
+    """
+
+    async def copy(request: CopyRequest) -> PutResult:
+        source, capabilities = request.source, driver.capabilities
+        options = ReadOptions(
+            if_match=source.etag, customer_key=request.source_customer_key, deadline=request.deadline
+        )
+        tags = (
+            await driver.get_tags(source.key, deadline=request.deadline)
+            if capabilities.tags and isinstance(driver, ReadsTags)
+            else NOTHING
+        )
+        async with await driver.get(source.key, options) as stored:
+            opened, found = await open_stream(policy, stored, source.key)
+            body = await settled(IterableBody(opened), spool)
+            place = (request.destination, request.write_id)
+            sealed, digest = await sealed_body(policy, body, place, found.codec, found.plain_size)
+            system = {
+                name: value for name, value in (source.system or NOTHING).items() if name != WRAPPED_KEY
+            }
+            kept = source.storage_class in capabilities.storage_classes
+            return await driver.put(
+                PutRequest(
+                    key=request.destination,
+                    body=sealed,
+                    write_id=request.write_id,
+                    digest=digest,
+                    headers=source.headers or NO_HEADERS,
+                    metadata=source.metadata or NOTHING,
+                    system=system,
+                    precondition=request.precondition,
+                    encryption=_at_rest(request, default),
+                    storage_class=source.storage_class if kept else None,
+                    tags=tags,
+                    deadline=request.deadline,
+                )
+            )
+
+    return copy
+
+
+def _at_rest(request: CopyRequest, default: ServerEncryption | None) -> ServerEncryption | None:
+    if request.encryption is not None:
+        return request.encryption
+    if request.source.encryption == "aws:kms":
+        return KmsKey(request.source.kms_key_id)
+    return request.source_customer_key or default
+
+
+async def copied(driver: Driver, request: CopyRequest, copy: Copy) -> StorageResult:
+    """Copy and report; onto itself only another encryption at rest is a reason to do anything.
 
     Raises:
         StorageError: As `Driver.copy`.
@@ -26,11 +101,11 @@ async def copied(driver: Driver, request: CopyRequest) -> StorageResult:
     same = request.encryption in {None, request.source_customer_key}
     if same and request.destination == request.source.key:
         return _result(driver, request.source, _as_it_is(request.source))
-    return _result(driver, request.source, await driver.copy(request))
+    return _result(driver, request.source, await copy(request))
 
 
 async def move_object(
-    driver: Driver, request: CopyRequest, deadline: Callable[[], float | None]
+    driver: Driver, request: CopyRequest, copy: Copy, deadline: Callable[[], float | None]
 ) -> StorageResult:
     """Copy, look at the copy, and delete the version that was copied (P9).
 
@@ -42,9 +117,9 @@ async def move_object(
     source = request.source
     if request.destination == source.key:
         return _result(driver, source, _as_it_is(source))
-    result = await driver.copy(request)
+    result = await copy(request)
     try:
-        await _check_copy(driver, request, deadline())
+        await _check_copy(driver, request, result.size, deadline())
         await _delete_source(driver, source, request, deadline)
     except StorageError as error:
         error.applied = "maybe"
@@ -53,7 +128,7 @@ async def move_object(
     return _result(driver, source, result)
 
 
-async def _check_copy(driver: Driver, request: CopyRequest, deadline: float | None) -> None:
+async def _check_copy(driver: Driver, request: CopyRequest, size: int, deadline: float | None) -> None:
     key = request.encryption if request.encryption is not None else request.source_customer_key
     options = ReadOptions(customer_key=key, deadline=deadline)
     try:
@@ -64,9 +139,9 @@ async def _check_copy(driver: Driver, request: CopyRequest, deadline: float | No
         ) from None
     if seen.write_id is not None and seen.write_id != request.write_id:
         raise StorageConflictError("another writer replaced the copy; the source is kept")
-    if seen.size != request.source.size:
+    if seen.size != size:
         raise StorageIntegrityError(
-            f"the copy has {seen.size} bytes, its source {request.source.size}; the source is kept",
+            f"the copy has {seen.size} bytes where {size} were copied; the source is kept",
             code="COPY_DIFFERS",
         )
 
@@ -108,7 +183,7 @@ def _as_it_is(info: ObjectInfo) -> PutResult:
 
 
 def _result(driver: Driver, source: ObjectInfo, result: PutResult) -> StorageResult:
-    codec, plain_size = compression_of(source)
+    found = known_recipe(source)
     served_by = result.served_by or driver.name
     return StorageResult(
         key=result.key,
@@ -118,11 +193,12 @@ def _result(driver: Driver, source: ObjectInfo, result: PutResult) -> StorageRes
         size=result.size,
         timestamp=datetime.now(UTC),
         provider=driver.name,
-        plain_size=plain_size,
+        plain_size=found.plain_size if found else None,
         digest=result.digest,
         content_type=source.headers.content_type if source.headers else None,
-        compression=codec,
+        compression=found.codec if found else None,
         encryption=result.encryption,
+        client_side=found is not None and found.sealed,
         served_by=served_by,
         degraded=result.degraded,
         replicas=result.replicas or (served_by,),

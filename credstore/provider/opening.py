@@ -7,12 +7,14 @@ from dataclasses import replace
 from types import TracebackType
 
 from credstore.driver import Driver, ReadOptions, StoredReader
-from credstore.errors import StorageInvalidRequestError
-from credstore.model import Progress, StorageItem
+from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
+from credstore.model import ClientSide, Dictionary, Progress, StorageItem
+from credstore.pipeline.header import USUAL_HEADER, Header, span_of
+from credstore.pipeline.pipeline import Recipe
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key, check_progress
-from credstore.provider.dictionaries import Dictionaries
-from credstore.provider.read import decoded_reader, item_of, raw_recipe, recipe_of
+from credstore.provider.read import Reading, decoded_reader, item_of
+from credstore.provider.sealing import LARGEST_HEADER, open_span, open_stream, read_header
 from credstore.reader import ObjectReader
 
 
@@ -22,22 +24,19 @@ class Opening:
     def __init__(
         self,
         driver: Driver,
-        dictionaries: Dictionaries,
         call: Call,
+        reading: Reading,
         *,
-        key: str,
         span: tuple[int, int | None],
-        decode: bool,
         options: Callable[[], ReadOptions],
         progress: Progress | None,
     ) -> None:
         """Remember what to open; nothing happens before it is entered."""
         self._driver = driver
-        self._dictionaries = dictionaries
         self._call = call
-        self._key = key
+        self._reading = reading
+        self._key = reading.key
         self._start, self._end = span
-        self._decode = decode
         self._options = options
         self._progress = progress
         self._reader: ObjectReader[StorageItem] | None = None
@@ -74,30 +73,82 @@ class Opening:
         options = self._options()
         if self._start == 0 and self._end is None:
             return await self._plain(await self._driver.get(self._key, options))
+        if self._reading.decode and self._reading.policy is not None:
+            return await self._sealed_range(options, self._reading.policy)
         info = await self._driver.head(self._key, options)
-        found = recipe_of(info) if self._decode else raw_recipe(info)
-        if found.plain_size is not None and self._start >= found.plain_size > 0:
-            raise StorageInvalidRequestError(
-                f"the range starts at byte {self._start} of an object of {found.plain_size}",
-                code="INVALID_RANGE",
-            )
+        found, _ = self._reading.recipe(info)
+        self._check_start(found)
         # The bytes must be of the version the recipe was read from.
         pinned = replace(options, if_match=info.etag)
         if found.codec is None:
             pinned = replace(pinned, start=self._start, end=self._end)
         return await self._plain(await self._driver.get(self._key, pinned))
 
+    def _check_start(self, found: Recipe) -> None:
+        if found.plain_size is not None and self._start >= found.plain_size > 0:
+            raise StorageInvalidRequestError(
+                f"the range starts at byte {self._start} of an object of {found.plain_size}",
+                code="INVALID_RANGE",
+            )
+
     async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
+        reading = self._reading
         try:
-            found = recipe_of(stored.info) if self._decode else raw_recipe(stored.info)
-            dictionary = None if found.dictionary is None else await self._dictionaries.get(found.dictionary)
+            found, policy = reading.recipe(stored.info)
+            stored.watch(self._progress)
+            dictionary: Dictionary | None = None
+            item = item_of(stored.info, self._driver.name, found)
+            if policy is not None:
+                stored, found = await open_stream(policy, stored, self._key)
+                item = item_of(stored.info, self._driver.name, found)
+            elif found.dictionary is not None:
+                dictionary = await reading.dictionaries.get(found.dictionary)
         except BaseException:
             await stored.aclose()
             raise
-        stored.watch(self._progress)
-        item = item_of(stored.info, self._driver.name, found)
         span = (self._start, self._end)
         return decoded_reader(stored, found, item, span, self._call.explain, dictionary=dictionary)
+
+    async def _sealed_range(self, options: ReadOptions, policy: ClientSide) -> ObjectReader[StorageItem]:
+        """A range of an encrypted object: its header first, then the chunks that hold it, of one version."""
+        async with await self._driver.get(self._key, replace(options, start=0, end=USUAL_HEADER)) as first:
+            info = first.info
+            found, meant = self._reading.recipe(info)
+            header = None if meant is None else await self._header(first, options)
+        pinned = replace(options, if_match=info.etag)
+        if header is None:
+            self._check_start(found)
+            if found.codec is None:
+                pinned = replace(pinned, start=self._start, end=self._end)
+            return await self._plain(await self._driver.get(self._key, pinned))
+        if header.codec is not None:
+            return await self._plain(await self._driver.get(self._key, pinned))
+        span = span_of(header, info.size, self._start, self._end)
+        pinned = replace(pinned, start=span.stored_start, end=span.stored_end)
+        stored = await self._driver.get(self._key, pinned)
+        try:
+            stored.watch(self._progress)
+            opened, found = await open_span(policy, stored, self._key, header, span)
+        except BaseException:
+            await stored.aclose()
+            raise
+        if not span.length and self._start and self._end != self._start:
+            await opened.read()  # Proves where the end is.
+            raise StorageInvalidRequestError(
+                f"the range starts at byte {self._start}, beyond the end of the object", code="INVALID_RANGE"
+            )
+        item = item_of(info, self._driver.name, found)
+        return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)
+
+    async def _header(self, first: StoredReader, options: ReadOptions) -> Header:
+        try:
+            return (await read_header(first))[1]
+        except StorageDecryptionError:
+            if first.info.size <= USUAL_HEADER:
+                raise
+        longer = replace(options, start=0, end=LARGEST_HEADER, if_match=first.info.etag)
+        async with await self._driver.get(self._key, longer) as again:
+            return (await read_header(again))[1]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

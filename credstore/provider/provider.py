@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
-from types import TracebackType
-from typing import Self, Unpack
+from typing import Unpack
 
-from credstore.config.clouds import CommonConfig, S3FamilyConfig
+from credstore.config.clouds import S3FamilyConfig
 from credstore.driver import (
     BreaksCircuits,
-    Capabilities,
     CopyRequest,
-    Driver,
-    ObjectInfo,
-    ReadOptions,
     VerifiesLinks,
 )
 from credstore.errors import (
     StorageAlreadyExistsError,
+    StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageNotFoundError,
@@ -32,11 +28,13 @@ from credstore.errors import (
 from credstore.model import (
     NOTHING,
     BatchDeleteResult,
+    ClientSide,
     CustomerKey,
     Dictionary,
     HealthCheckResult,
     Method,
     Progress,
+    RotationReport,
     ServerEncryption,
     SignedUrl,
     Storable,
@@ -45,10 +43,9 @@ from credstore.model import (
     StorageStats,
     StoreOptions,
 )
-from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody, body_of
 from credstore.provider.bulk import delete_keys, scan_infos
-from credstore.provider.call import Call, Lifetime
+from credstore.provider.call import Call
 from credstore.provider.checks import (
     check_count,
     check_key,
@@ -56,17 +53,25 @@ from credstore.provider.checks import (
     check_progress,
     checked_etag,
     chosen_encryption,
-    customer_key,
 )
-from credstore.provider.dictionaries import Dictionaries
-from credstore.provider.linking import LinkOptions, make_link
-from credstore.provider.moving import copied, move_object
+from credstore.provider.foundation import Foundation
+from credstore.provider.linking import LinkOptions, LinkRequest, make_cdn_link, make_link
+from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
-from credstore.provider.read import item_of, raw_recipe, read_all, recipe_of
-from credstore.provider.write import deadline_for, finish_write, plan_write, precondition_of
+from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
+from credstore.provider.rotating import Rotation
+from credstore.provider.sealing import LARGEST_HEADER, is_meant, read_header
+from credstore.provider.shredding import DetachedKeys, place_of
+from credstore.provider.write import (
+    deadline_for,
+    finish_write,
+    plan_write,
+    precondition_of,
+    spool_size,
+)
 
 
-class StorageProvider:
+class StorageProvider(Foundation):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -76,46 +81,6 @@ class StorageProvider:
     Attributes:
         config: The settings it was made with; secrets in it never show.
     """
-
-    def __init__(
-        self,
-        driver: Driver,
-        config: CommonConfig,
-        *,
-        public_url: Callable[[str], str],
-        observers: Iterable[Observer] = (),
-    ) -> None:
-        """Put the verbs over a driver.
-
-        Args:
-            driver: Owned from now on: closed with the provider.
-            config: Settings; `config.provider` need not match the driver.
-            public_url: From a key to its public URL.
-            observers: Called with an `Event` after each call.
-        """
-        self.config = config
-        self._driver = driver
-        self._public_url = public_url
-        self._lifetime = Lifetime(driver.name, tuple(observers))
-        self._dictionaries = Dictionaries(
-            driver,
-            reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
-        )
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What this store can do, as facts."""
-        return self._driver.capabilities
-
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` was called."""
-        return self._lifetime.closed
-
-    def get_provider_name(self) -> str:
-        """Label of the provider, such as "s3", "r2", "spaces", "wasabi", "b2", "custom" or "local"."""
-        return self._driver.name
 
     async def store(self, key: str, data: Storable, **options: Unpack[StoreOptions]) -> StorageResult:
         """Write `data` under `key`; once this returns, every later `retrieve` sees it.
@@ -156,6 +121,7 @@ class StorageProvider:
                         self.config,
                         self.capabilities,
                         dictionaries=self._dictionaries,
+                        policy=self._policy_of(options.get("encryption")),
                     )
                     result = finish_write(write, await self._driver.put(write.request), self._driver.name)
                 except Exception:
@@ -173,7 +139,7 @@ class StorageProvider:
         *,
         max_size: int | None = None,
         decode: bool = True,
-        encryption: CustomerKey | None = None,
+        encryption: CustomerKey | ClientSide | None = None,
         version_id: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
         progress: Progress | None = None,
@@ -184,12 +150,14 @@ class StorageProvider:
             key: The object's key.
             max_size: Most bytes to return; the configured `max_retrieve_size` unless given.
             decode: False gives the stored bytes, for objects made with an unknown codec.
-            encryption: The customer-provided key the object was stored with (SSE-C).
+            encryption: The customer-provided key the object was stored with (SSE-C), or what
+                decrypts it here, in place of the provider's.
             version_id: A kept version.
             timeout: Seconds until the answer begins, in place of the configured.
             progress: Called with (stored bytes received, stored bytes in all), in order.
 
         Raises:
+            StorageDecryptionError: They are not what was encrypted under this key, or not encrypted.
             StorageIntegrityError: The bytes are not those that were stored.
             StorageCodecError: They do not decompress.
             StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE").
@@ -212,12 +180,9 @@ class StorageProvider:
             async with reader:
                 if progress is not None:
                     reader.watch(call.watching(progress))
-                found = recipe_of(reader.info) if decode else raw_recipe(reader.info)
                 limit = self.config.max_retrieve_size if max_size is None else max_size
-                dictionary = (
-                    None if found.dictionary is None else await self._dictionaries.get(found.dictionary)
-                )
-                plain = await read_all(reader, found, limit, dictionary)
+                reading = Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode)
+                plain, found = await reading.whole(reader, limit)
             call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain
 
@@ -228,7 +193,7 @@ class StorageProvider:
         start: int = 0,
         end: int | None = None,
         decode: bool = True,
-        encryption: CustomerKey | None = None,
+        encryption: CustomerKey | ClientSide | None = None,
         version_id: str | None = None,
         timeout: float | None = None,
         progress: Progress | None = None,
@@ -241,7 +206,8 @@ class StorageProvider:
             end: One past the last plain byte; None for all. A range of a compressed object is
                 decoded from the object's start.
             decode: False streams the stored bytes.
-            encryption: The customer-provided key the object was stored with (SSE-C).
+            encryption: The customer-provided key the object was stored with (SSE-C), or what
+                decrypts it here, in place of the provider's.
             version_id: A kept version.
             timeout: Seconds until the answer begins, in place of the configured.
             progress: Called with (stored bytes received, stored bytes in all), in order.
@@ -253,16 +219,15 @@ class StorageProvider:
         Raises:
             StorageNotFoundError: On entering: no such object.
             StorageInvalidRequestError: On entering: a range beyond the end (code "INVALID_RANGE").
+            StorageDecryptionError: Then or while reading: not what was encrypted under this key.
             StorageIntegrityError: While reading: cut short or changed.
             StorageError: Anything else.
         """
         return Opening(
             self._driver,
-            self._dictionaries,
             self._call("open", key),
-            key=key,
+            Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode),
             span=(start, end),
-            decode=decode,
             options=lambda: self._reading(encryption, version_id, timeout),
             progress=progress,
         )
@@ -499,9 +464,13 @@ class StorageProvider:
         if_absent: bool = False,
         encryption: bool | ServerEncryption | None = None,
         source_encryption: CustomerKey | None = None,
+        server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
         """Copy an object inside the store, at any size, without its bytes passing through here.
+
+        An object that is encrypted by the client is bound to its key: its bytes do pass through here,
+        decrypted and encrypted anew as they come.
 
         Content headers, metadata, tags, storage class and encryption are kept, and the copy is of
         the version that is there now. A copy onto itself changes nothing but the encryption, if asked.
@@ -512,6 +481,7 @@ class StorageProvider:
             if_absent: Refuse to replace an object at the destination.
             encryption: For the copy, in place of the source's.
             source_encryption: The customer-provided key of the source (SSE-C).
+            server_side: Refuse what would have to pass through here.
             timeout: Seconds, in place of the configured; grows with the object.
 
         Raises:
@@ -527,7 +497,7 @@ class StorageProvider:
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
-            return await copied(self._driver, request)
+            return await copied(self._driver, request, self._copier(request, server_side=server_side))
 
     async def move(
         self,
@@ -535,6 +505,7 @@ class StorageProvider:
         destination: str,
         *,
         if_absent: bool = False,
+        server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
         """Copy, verify the copy, then delete exactly the version that was copied.
@@ -546,6 +517,7 @@ class StorageProvider:
             source: Key of the object.
             destination: Its key afterwards.
             if_absent: Refuse to replace an object at the destination.
+            server_side: Refuse what would have to pass through here; see `copy`.
             timeout: Seconds for each of the steps, in place of the configured.
 
         Raises:
@@ -558,7 +530,90 @@ class StorageProvider:
         """
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
-            return await move_object(self._driver, request, lambda: self._deadline(timeout))
+            copy = self._copier(request, server_side=server_side)
+            return await move_object(self._driver, request, copy, lambda: self._deadline(timeout))
+
+    async def rotate_keys(
+        self,
+        prefix: str = "",
+        *,
+        concurrency: int = 8,
+        progress: Progress | None = None,
+    ) -> RotationReport:
+        """Wrap the data key of every encrypted object anew, with the key ring's current key.
+
+        The objects' bytes stay where they are: each is copied onto itself by the store, with the new
+        wrapped key in its metadata. A call that was cut off is made again; what has the current key
+        already is left alone. At the end every object is looked at once more.
+
+        Args:
+            prefix: Of the keys.
+            concurrency: Objects at once.
+            progress: Called with (objects looked at, None).
+
+        Returns:
+            How many objects have which key. Where `complete` is true, no object needs an older one.
+
+        Raises:
+            StorageConfigurationError: The provider has no `ClientSide` encryption.
+            StorageInvalidRequestError: A wrong argument.
+            StorageError: Listing failed, or the key service; failures of single objects are in the
+                report.
+
+        Cost: 2 reads for each object, and a server-side copy for those with an older key.
+        Source: docs/envelope.md.
+        """
+        with self._call("rotate_keys", None, mutation=True) as call:
+            check_prefix(prefix, self.capabilities.max_key_size)
+            check_count("concurrency", concurrency)
+            check_progress(progress)
+            if self._policy is None:
+                raise StorageConfigurationError(
+                    "there are no keys to rotate; open the provider with encryption=ClientSide(...)"
+                )
+            rotation = Rotation(
+                self._driver,
+                self._policy,
+                reading=lambda: self._reading(None, None, None),
+                deadline=lambda size: deadline_for(self.config.timeout, size),
+                concurrency=concurrency,
+            )
+            told = None if progress is None else call.watching(progress)
+            return await rotation.run(prefix, told)
+
+    async def forget_key(self, key: str) -> bool:
+        """Make an encrypted object unreadable for good, also where it cannot be deleted.
+
+        Only objects stored with `ClientSide(..., shreddable=True)` have a key that can be forgotten by
+        itself. Where the store keeps versions, old versions of the key's own object have to expire.
+
+        Args:
+            key: The object's key.
+
+        Returns:
+            False if its key was forgotten before.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageUnsupportedError: Its key is in the object itself.
+            StorageDecryptionError: It is not encrypted.
+            StorageError: The key may still be there.
+
+        Cost: 3 requests.
+        """
+        with self._call("forget_key", key, mutation=True):
+            check_key(key, self.capabilities.max_key_size)
+            options = replace(self._reading(None, None, None), start=0, end=LARGEST_HEADER)
+            async with await self._driver.get(key, options) as reader:
+                _, header = await read_header(reader)
+            place = place_of(header.key_id)
+            keys = None if self._policy is None else self._policy.keyring
+            if place is None or not isinstance(keys, DetachedKeys):
+                raise StorageUnsupportedError(
+                    "the object's key is in the object itself; store it with ClientSide(..., "
+                    "shreddable=True), or take its wrapping key out of the key ring"
+                )
+            return await keys.forget(place)
 
     async def get_signed_url(
         self, key: str, expires_in: float = 3600.0, method: Method = "GET", **options: Unpack[LinkOptions]
@@ -567,7 +622,7 @@ class StorageProvider:
 
         Args:
             key: The object's key.
-            expires_in: Seconds, 1 to 604,800 (7 days).
+            expires_in: Seconds, 1 to 604,800 (7 days); with a link signer as many as its CDN honours.
             method: "GET", "HEAD", "PUT" or "DELETE".
             options: See `LinkOptions`.
 
@@ -584,17 +639,15 @@ class StorageProvider:
 
         Cost: 1 HEAD for GET and HEAD links, none with `check=False`.
         """
-        with self._call("get_signed_url", key):
+        with self._call("get_signed_url", key) as call:
             check_key(key, self.capabilities.max_key_size)
-            return await make_link(
-                self._driver,
-                self.config,
-                key,
-                method=method,
-                expires_in=expires_in,
-                options=options,
-                deadline=self._deadline(options.get("timeout")),
-            )
+            request = LinkRequest(key, method, expires_in, options, self._deadline(options.get("timeout")))
+            signer = self._link_signer
+            if signer is not None and method in signer.methods:
+                return await make_cdn_link(
+                    self._driver, self.config, request, signer=signer, locate=self._public_url, call=call
+                )
+            return await make_link(self._driver, self.config, request)
 
     def get_url(self, key: str) -> str:
         """The object's public URL, on the CDN when one is configured; grants nothing by itself.
@@ -632,45 +685,19 @@ class StorageProvider:
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
-    async def aclose(self) -> None:
-        """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
-        await self._lifetime.close(self._driver.aclose)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
-
-    def __repr__(self) -> str:
-        state = "closed" if self.closed else "open"
-        return f"<{type(self).__name__} {self._driver.name} ({state})>"
-
-    def _call(self, operation: str, key: str | None, *, mutation: bool = False) -> Call:
-        return Call(self._lifetime, operation, key, mutation=mutation)
-
-    def _deadline(self, timeout: float | None = None) -> float | None:
-        return deadline_for(self.config.timeout if timeout is None else timeout)
-
-    def _reading(
-        self, encryption: CustomerKey | None, version_id: str | None, timeout: float | None
-    ) -> ReadOptions:
-        return ReadOptions(
-            version_id=version_id,
-            customer_key=customer_key(encryption, self.config.encryption),
-            deadline=self._deadline(timeout),
-        )
-
-    async def _head_or_none(self, key: str, options: ReadOptions) -> ObjectInfo | None:
-        check_key(key, self.capabilities.max_key_size)
-        try:
-            return await self._driver.head(key, options)
-        except StorageNotFoundError as error:
-            if error.code != StorageNotFoundError.default_code:
-                raise
-            return None
+    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copy:
+        """What makes this copy: the store, unless it has to pass through here."""
+        found = known_recipe(request.source)
+        same = request.destination == request.source.key
+        if same or found is None or not is_meant(self._policy, found) or self._policy is None:
+            return self._driver.copy
+        if server_side:
+            raise StorageUnsupportedError(
+                "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
+                "cannot make it; leave server_side out"
+            )
+        default = chosen_encryption(None, self.config.encryption, self.capabilities)
+        return sealed_copy(self._driver, self._policy, spool_size(self.config), default)
 
     async def _copy_request(
         self,

@@ -10,10 +10,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 
-from credstore.driver import ContentHeaders, ObjectInfo, StoredReader
-from credstore.errors import StorageCodecError, StorageError, StorageInvalidRequestError
-from credstore.model import NOTHING, Codec, Dictionary, StorageItem
+from credstore.driver import NO_HEADERS, ObjectInfo, StoredReader
+from credstore.errors import (
+    StorageCodecError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
+from credstore.model import NOTHING, ClientSide, Dictionary, StorageItem
+from credstore.pipeline.header import undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
+from credstore.provider.dictionaries import Dictionaries
+from credstore.provider.sealing import LARGEST_HEADER, begins_sealed, is_meant, open_whole
 from credstore.reader import ObjectReader
 
 INLINE_STORED = 16 * 1024
@@ -23,7 +31,6 @@ OVERHEAD = 64 * 1024
 """Bytes by which, with a sixteenth, what does not compress may be larger stored than plain."""
 PIECES = 1024 * 1024
 """Plain bytes collected in one visit to a thread."""
-_NO_HEADERS = ContentHeaders()
 
 
 def recipe_of(info: ObjectInfo) -> Recipe:
@@ -32,7 +39,7 @@ def recipe_of(info: ObjectInfo) -> Recipe:
     Raises:
         StorageCodecError: Made with a codec this version does not know.
     """
-    headers = info.headers or _NO_HEADERS
+    headers = info.headers or NO_HEADERS
     return recipe(
         info.system or NOTHING,
         content_type=headers.content_type,
@@ -42,13 +49,12 @@ def recipe_of(info: ObjectInfo) -> Recipe:
     )
 
 
-def compression_of(info: ObjectInfo) -> tuple[Codec | None, int | None]:
-    """The object's codec and plain size, each None where it is not known: enough to speak of a copy."""
+def known_recipe(info: ObjectInfo) -> Recipe | None:
+    """The object's recipe, or None where this version does not know it: enough to speak of a copy."""
     try:
-        found = recipe_of(info)
+        return recipe_of(info)
     except StorageCodecError:
-        return None, None
-    return found.codec, found.plain_size
+        return None
 
 
 def raw_recipe(info: ObjectInfo) -> Recipe:
@@ -65,7 +71,7 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
         provider: Label for `served_by` where the driver gives none.
         found: The recipe, where it is known.
     """
-    headers = info.headers or _NO_HEADERS
+    headers = info.headers or NO_HEADERS
     return StorageItem(
         key=info.key,
         size=info.size,
@@ -82,11 +88,80 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
         compression=found.codec if found else None,
         dictionary=found.dictionary if found else None,
         encryption=info.encryption,
+        client_side=found.sealed if found else False,
         digest=info.digest,
         version_id=info.version_id,
         served_by=info.served_by or provider,
         degraded=info.degraded,
     )
+
+
+class Reading:
+    """How one object is read: decrypted, decoded, or as it is stored."""
+
+    def __init__(
+        self, key: str, policy: ClientSide | None, dictionaries: Dictionaries, *, decode: bool
+    ) -> None:
+        """Decide nothing yet.
+
+        Args:
+            key: Of the object.
+            policy: The store's encryption, or the call's, or None.
+            dictionaries: Of the store.
+            decode: False for the stored bytes.
+        """
+        self.key = key
+        self.policy = policy
+        self.dictionaries = dictionaries
+        self.decode = decode
+
+    def recipe(self, info: ObjectInfo) -> tuple[Recipe, ClientSide | None]:
+        """What the object's metadata say, and what to decrypt it with if it is to be decrypted.
+
+        Raises:
+            StorageInvalidRequestError: Raw bytes were asked where only decrypted ones are given, or
+                there is no key ring for an encrypted object (code "ENCRYPTED").
+            StorageCodecError: Made with a codec this version does not know.
+        """
+        if not self.decode:
+            if self.policy is not None and self.policy.required:
+                raise StorageInvalidRequestError(
+                    "decode=False gives what is stored, decrypted or not, and this store's policy requires "
+                    "encryption; read it through a provider without it"
+                )
+            return raw_recipe(info), None
+        found = recipe_of(info)
+        return found, self.policy if is_meant(self.policy, found) else None
+
+    async def whole(self, reader: StoredReader, max_size: int) -> tuple[bytes, Recipe]:
+        """All plain bytes of an object, and what they were made with; closes the reader.
+
+        Args:
+            reader: Of all stored bytes.
+            max_size: Most plain bytes.
+
+        Raises:
+            StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE"); see `recipe`.
+            StorageDecryptionError: It does not decrypt.
+            StorageIntegrityError: What came is not what was stored.
+            StorageCodecError: It does not decode.
+        """
+        found, policy = self.recipe(reader.info)
+        if policy is None:
+            dictionary = None if found.dictionary is None else await self.dictionaries.get(found.dictionary)
+            plain = await read_all(reader, found, max_size, dictionary)
+            if self.policy is None or not self.decode or not begins_sealed(plain):
+                return plain, found
+            # Not marked as encrypted, but it is: somebody took the mark away.
+            opened, found = await open_whole(self.policy, reader.info, self.key, plain)
+            return await decoded(found, opened, max_size), found
+        async with reader:
+            try:
+                stored = await reader.read(max_size + max_size // 16 + OVERHEAD + LARGEST_HEADER)
+            except StorageIntegrityError:
+                raise undecryptable() from None
+        opened, found = await open_whole(policy, reader.info, self.key, stored)
+        return await decoded(found, opened, max_size), found
 
 
 async def read_all(
@@ -107,18 +182,35 @@ async def read_all(
     """
     async with reader:
         if found.plain_size is not None and found.plain_size > max_size:
-            raise StorageInvalidRequestError(
-                f"the object has {found.plain_size} bytes, more than the {max_size} that may be retrieved "
-                "at once; stream it with open() or raise max_size",
-                code="TOO_LARGE",
-            )
+            raise _too_large(found.plain_size, max_size)
         stored = await reader.read(max_size if found.codec is None else max_size + max_size // 16 + OVERHEAD)
+    return await decoded(found, stored, max_size, dictionary)
+
+
+async def decoded(found: Recipe, stored: bytes, max_size: int, dictionary: Dictionary | None = None) -> bytes:
+    """All plain bytes of what was stored or encrypted, made in a thread where they are many.
+
+    Raises:
+        StorageInvalidRequestError: More than `max_size` (code "TOO_LARGE").
+        StorageIntegrityError: Not as many bytes as the object declares.
+        StorageCodecError: It does not decode.
+    """
     if found.codec is None:
+        if len(stored) > max_size:
+            raise _too_large(len(stored), max_size)
         return stored
     small = len(stored) <= INLINE_STORED and (found.plain_size or INLINE_PLAIN + 1) <= INLINE_PLAIN
     if small:
         return decode(found, stored, max_size=max_size, dictionary=dictionary)
     return await asyncio.to_thread(decode, found, stored, max_size=max_size, dictionary=dictionary)
+
+
+def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
+    return StorageInvalidRequestError(
+        f"the object has {size} bytes, more than the {max_size} that may be retrieved "
+        "at once; stream it with open() or raise max_size",
+        code="TOO_LARGE",
+    )
 
 
 def decoded_reader(

@@ -28,9 +28,17 @@ from credstore.driver import (
     PutResult,
 )
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import NOTHING, Codec, Dictionary, ServerEncryption, StorageResult, StoreOptions
-from credstore.pipeline.codec import encode
-from credstore.pipeline.pipeline import CODECS, DICTIONARY, marks
+from credstore.model import (
+    NOTHING,
+    ClientSide,
+    Codec,
+    Dictionary,
+    ServerEncryption,
+    StorageResult,
+    StoreOptions,
+)
+from credstore.pipeline.codec import encode, encoder
+from credstore.pipeline.pipeline import CODECS, DICTIONARY, marks, sealed_marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
 from credstore.provider.checks import (
     check_flag,
@@ -44,6 +52,7 @@ from credstore.provider.checks import (
 )
 from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.provider.journal import FileJournal
+from credstore.provider.sealing import sealed_body
 from credstore.reader import sha256
 
 SPOOL = 8 * 1024 * 1024
@@ -70,12 +79,16 @@ class Write:
         request: For the driver.
         codec: What it is compressed with, or None.
         plain_size: Bytes given, or None until the end of a stream.
+        sealed: Encrypted here.
+        content_type: Of the plain bytes.
         watched: The user's stream, which counts and keeps its own failure.
     """
 
     request: PutRequest
     codec: Codec | None
     plain_size: int | None
+    sealed: bool
+    content_type: str
     watched: WatchedBody
 
 
@@ -87,8 +100,18 @@ async def plan_write(
     capabilities: Capabilities,
     *,
     dictionaries: Dictionaries,
+    policy: ClientSide | None,
 ) -> Write:
     """Check everything and make the request; a dictionary it needs is in the store afterwards.
+
+    Args:
+        key: Of the object.
+        data: What was given.
+        options: Likewise.
+        config: Of the store.
+        capabilities: Of its driver.
+        dictionaries: Of the store.
+        policy: How to encrypt, or None.
 
     Raises:
         StorageInvalidRequestError: A wrong option, or too large an object.
@@ -103,25 +126,39 @@ async def plan_write(
     dictionary: Dictionary | None = None
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
+    if policy is not None and dictionary is not None:
+        raise StorageUnsupportedError(
+            "a dictionary is kept unencrypted and holds pieces of what it was trained on; leave it out where "
+            "objects are encrypted"
+        )
     plain = await settled(data, spool_size(config))
     plain_size = plain.length
-    body, digest = await _encoded(plain, codec, dictionary)
-    if resume is not None and (codec is not None or not body.replayable or digest is None):
+    write_id = token_hex(16)
+    body = await _encoded(plain, codec, dictionary)
+    if policy is None:
+        digest = await _digest_of(body, codec)
+    else:
+        body, digest = await sealed_body(policy, body, (key, write_id), codec, plain_size)
+    as_given = codec is None and policy is None
+    if resume is not None and not (as_given and body.replayable and digest is not None):
         raise StorageInvalidRequestError(
-            "an upload can be resumed for bytes, a path or a file that can seek, stored uncompressed"
+            "an upload can be resumed for bytes, a path or a file that can seek, stored neither compressed "
+            "nor encrypted"
         )
     limit = capabilities.max_object_size
     if limit is not None and body.length is not None and body.length > limit:
         raise StorageInvalidRequestError(
             f"the object has {body.length} bytes; this provider keeps at most {limit}", code="TOO_LARGE"
         )
-    marked = marks(codec, options.get("content_type", config.content_type), plain_size, dictionary)
+    content_type = options.get("content_type", config.content_type)
+    sealed = policy is not None
+    marked = sealed_marks(content_type) if sealed else marks(codec, content_type, plain_size, dictionary)
     if dictionary is not None:
         await dictionaries.ensure(dictionary)
     request = PutRequest(
         key=key,
         body=body,
-        write_id=token_hex(16),
+        write_id=write_id,
         digest=digest,
         headers=ContentHeaders(
             content_type=marked.content_type,
@@ -141,12 +178,12 @@ async def plan_write(
         progress=options.get("progress"),
         journal=None if resume is None else FileJournal(resume),
     )
-    return Write(request, codec, plain_size, data)
+    return Write(request, codec, plain_size, sealed, content_type, data)
 
 
 def finish_write(write: Write, result: PutResult, provider: str) -> StorageResult:
     """What `store` returns."""
-    headers = write.request.headers
+    as_given = write.codec is None and not write.sealed
     return StorageResult(
         key=result.key,
         url=result.location,
@@ -155,12 +192,13 @@ def finish_write(write: Write, result: PutResult, provider: str) -> StorageResul
         size=result.size,
         timestamp=datetime.now(UTC),
         provider=provider,
-        plain_size=result.size if write.codec is None else _plain_size(write),
+        plain_size=result.size if as_given else _plain_size(write),
         digest=result.digest,
-        content_type=headers.content_type,
+        content_type=write.content_type if write.sealed else write.request.headers.content_type,
         compression=write.codec,
         dictionary=write.request.system.get(DICTIONARY),
         encryption=result.encryption,
+        client_side=write.sealed,
         served_by=result.served_by or provider,
         degraded=result.degraded,
         replicas=result.replicas or (result.served_by or provider,),
@@ -277,28 +315,32 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
         precondition_of(
             capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match")
         ),
-        chosen_encryption(options.get("encryption"), config.encryption, capabilities),
+        chosen_encryption(_at_rest(options), config.encryption, capabilities),
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities),
     )
 
 
-async def _encoded(
-    plain: Body, codec: Codec | None, dictionary: Dictionary | None
-) -> tuple[Body, bytes | None]:
-    if plain.data is not None:
-        stored = plain.data
-        if codec is not None:
-            inline = len(stored) <= INLINE
-            stored = (
-                encode(codec, stored, dictionary)
-                if inline
-                else await asyncio.to_thread(encode, codec, stored, dictionary)
-            )
-        return BytesBody(stored), await sha256(stored)
-    if codec is not None:
-        return EncodedBody(plain, codec, dictionary), None
-    return plain, await digest_of(plain) if plain.replayable else None
+def _at_rest(options: StoreOptions) -> bool | ServerEncryption | None:
+    asked = options.get("encryption")
+    return None if isinstance(asked, ClientSide) else asked
+
+
+async def _encoded(plain: Body, codec: Codec | None, dictionary: Dictionary | None) -> Body:
+    if codec is None:
+        return plain
+    if plain.data is None:
+        return EncodedBody(plain, lambda: encoder(codec, dictionary))
+    if len(plain.data) <= INLINE:
+        return BytesBody(encode(codec, plain.data, dictionary))
+    return BytesBody(await asyncio.to_thread(encode, codec, plain.data, dictionary))
+
+
+async def _digest_of(body: Body, codec: Codec | None) -> bytes | None:
+    """SHA-256 of a body, where one pass more over it is worth it."""
+    if body.data is not None:
+        return await sha256(body.data)
+    return await digest_of(body) if codec is None and body.replayable else None
 
 
 def _plain_size(write: Write) -> int:

@@ -79,7 +79,7 @@ class WireCall:
     path: str
     query: Sequence[tuple[str, str]] = ()
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
-    body: bytes | memoryview | StreamBody | None = field(default=None, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
     body_sha256: str | None = None
     region: str
     mutation: bool

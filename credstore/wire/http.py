@@ -58,7 +58,7 @@ class HttpRequest:
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes | memoryview | StreamBody | None = field(default=None, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
 
 
 class HttpClient:
@@ -143,7 +143,7 @@ class HttpClient:
         connection: Connection,
         method: str,
         head: bytes,
-        body: bytes | memoryview | StreamBody,
+        body: bytes | StreamBody,
         end: float | None,
     ) -> HttpResponse:
         """Send a body that takes its time while listening for an answer that comes before its end."""
@@ -242,6 +242,6 @@ def _throttle(bandwidth: Bandwidth) -> Throttle:
     return throttle
 
 
-async def _one_chunk(data: bytes | memoryview) -> AsyncGenerator[bytes | memoryview, None]:
+async def _one_chunk(data: bytes) -> AsyncGenerator[bytes, None]:
     """A source of bytes that are in memory."""
     yield data

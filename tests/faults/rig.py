@@ -190,3 +190,10 @@ class Rows(list[Row]):
             return test
 
         return add
+
+
+def put_raw(rig, body, **metadata):
+    """What somebody else stored."""
+    attributes = {"content-type": "application/json"}
+    attributes |= {f"x-amz-meta-{name.replace('_', '-')}": value for name, value in metadata.items()}
+    rig.objects["k"] = Stored(body, "e" * 32, 0.0, attributes)

@@ -207,6 +207,11 @@ class CopiesOverAnything(MemoryDriver):
         return await super().copy(replace(request, precondition=OVERWRITE))
 
 
+class CopiesMetadataAsItIs(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        return await super().copy(replace(request, system=None))
+
+
 class WritesInTwoSteps(MemoryDriver):
     async def put(self, request: PutRequest) -> PutResult:
         if request.body.data is not None and len(request.body.data) > 1000:
@@ -269,6 +274,7 @@ BROKEN = [
     (CopiesWithoutMetadata, "copies_everything"),
     (CopiesWhateverIsThere, "copies_the_version_it_was_shown"),
     (CopiesOverAnything, "copies_under_a_condition"),
+    (CopiesMetadataAsItIs, "copies_onto_itself"),
     (WritesInTwoSteps, "replaces_whole_versions"),
     (TakesOneChunk, "stores_streams"),
     (MakesLinksItDenies, "makes_links_or_refuses"),

@@ -1,5 +1,10 @@
 # What credstore uses of a package without types.
 
+from typing import Any
+
 class BotoCoreError(Exception): ...
 class ProfileNotFound(BotoCoreError): ...  # noqa: N818 - botocore's name
 class HTTPClientError(BotoCoreError): ...
+
+class ClientError(Exception):
+    response: dict[str, Any]

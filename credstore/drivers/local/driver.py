@@ -314,10 +314,16 @@ class LocalDriver(Driver):
             digest=digest,
             headers=kept.headers,
             metadata=kept.metadata,
-            system=kept.system,
+            system=kept.system if request.system is None else dict(request.system),
             tags=kept.tags,
         )
         return self._objects().publish(file, attributes, request.precondition, request.deadline), digest
+
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags; see `ReadsTags`."""
+        opened = await self._run(self._open, key, READ_ALL, deadline=deadline)
+        opened.close()
+        return opened.attributes.tags
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""

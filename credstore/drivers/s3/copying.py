@@ -115,13 +115,22 @@ def _seen(bucket: Bucket, info: ObjectInfo) -> PutResult:
     )
 
 
+async def get_tags(
+    bucket: Bucket, key: str, version_id: str | None, deadline: float | None
+) -> dict[str, str]:
+    """The tags of an object; none where the cloud has none."""
+    if not bucket.dialect.capabilities.tags:
+        return {}
+    reply = await bucket.call(get_tagging(key, version_id), deadline=deadline)
+    return await parsed(parse_tags, reply.body)
+
+
 async def _copy_in_parts(bucket: Bucket, request: CopyRequest) -> PutResult:
     dialect, config, source = bucket.dialect, bucket.config, request.source
     completion = completion_headers(request.precondition, copied_encryption(request, dialect), dialect)
     headers = copied_object_headers(request, dialect)
-    if dialect.capabilities.tags:
-        reply = await bucket.call(get_tagging(source.key, source.version_id), deadline=request.deadline)
-        headers |= storage_headers(None, await parsed(parse_tags, reply.body), dialect)
+    tags = await get_tags(bucket, source.key, source.version_id, request.deadline)
+    headers |= storage_headers(None, tags, dialect)
     size = plan_part_size(source.size, config.copy_part_size, dialect.max_single_put)
 
     async def spans() -> AsyncGenerator[tuple[int, int], None]:

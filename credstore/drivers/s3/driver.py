@@ -181,6 +181,10 @@ class S3Driver(Driver):
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
         return await copying.copy(self._bucket, request)
 
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags, {} where the cloud has none; see `ReadsTags`."""
+        return await copying.get_tags(self._bucket, key, None, deadline)
+
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a presigned URL; see `Driver.sign`."""
         return await signing.sign(self._bucket, request, self._clock)

@@ -250,9 +250,14 @@ def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect:
     return found
 
 
-def content_md5(data: bytes | memoryview) -> str:
+def content_md5(data: bytes) -> str:
     """`Content-MD5` of a body: protection in transit, not security."""
-    return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode("ascii")
+    return format_md5(hashlib.md5(data, usedforsecurity=False).digest())
+
+
+def format_md5(digest: bytes) -> str:
+    """`Content-MD5` of a digest."""
+    return base64.b64encode(digest).decode("ascii")
 
 
 def strip_quotes(etag: str | None) -> str | None:

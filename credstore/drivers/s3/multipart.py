@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeVar
@@ -24,6 +24,7 @@ from credstore.drivers.s3.replies import version_of
 from credstore.drivers.s3.settling import Write, settle_write
 from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.reader import LOOP_BUDGET, Hash
 from credstore.wire.exchange import Reply
 
 P = TypeVar("P")
@@ -94,11 +95,38 @@ def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
     return needed
 
 
-async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes | memoryview, None]:
-    """The same bytes in pieces of exactly `size`, the last one shorter; none for no bytes.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes to send, as views of the chunks they came in: nothing is copied.
 
-    A piece of a single chunk is a view of it: what is in memory is not copied.
+    Attributes:
+        size: Of all views.
+        views: In order.
     """
+
+    size: int
+    views: Sequence[memoryview]
+
+    async def open(self) -> AsyncGenerator[memoryview, None]:
+        """The views."""
+        for view in self.views:
+            yield view
+
+    async def hashed(self, digest: Hash) -> bytes:
+        """The digest of the bytes, made off the loop where they are many."""
+        if self.size > LOOP_BUDGET:
+            await asyncio.to_thread(self._hash_into, digest)
+        else:
+            self._hash_into(digest)
+        return digest.digest()
+
+    def _hash_into(self, digest: Hash) -> None:
+        for view in self.views:
+            digest.update(view)
+
+
+async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[Part, None]:
+    """The same bytes in parts of exactly `size`, the last one shorter; none for no bytes."""
     held: list[memoryview] = []
     have = 0
     async with aclosing(chunks):
@@ -110,14 +138,10 @@ async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[
                 held.append(taken)
                 have += len(taken)
                 if have == size:
-                    yield await _joined(held)
+                    yield Part(size, held)
                     held, have = [], 0
         if have:
-            yield await _joined(held)
-
-
-async def _joined(held: list[memoryview]) -> bytes | memoryview:
-    return held[0] if len(held) == 1 else await asyncio.to_thread(b"".join, held)
+            yield Part(have, held)
 
 
 async def upload_parts(

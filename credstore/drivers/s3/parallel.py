@@ -23,7 +23,7 @@ def cut_spans(start: int, end: int, size: int) -> list[Span]:
 async def in_order(
     first: AsyncGenerator[bytes, None],
     spans: Sequence[Span],
-    fetch: Callable[[int, int], Awaitable[bytes]],
+    fetch: Callable[[int, int], Awaitable[list[bytes]]],
     *,
     concurrency: int,
 ) -> AsyncIterator[bytes]:
@@ -32,11 +32,11 @@ async def in_order(
     Args:
         first: The beginning, as it comes; closed here.
         spans: The rest.
-        fetch: All bytes of one span.
+        fetch: All bytes of one span, in chunks.
         concurrency: Spans at once, the one that is being given included.
     """
     waiting = deque(spans)
-    running: deque[asyncio.Task[bytes]] = deque()
+    running: deque[asyncio.Task[list[bytes]]] = deque()
 
     def start_more() -> None:
         while waiting and len(running) < concurrency - 1:
@@ -51,7 +51,8 @@ async def in_order(
             data = await running[0]
             running.popleft()
             start_more()
-            yield data
+            for chunk in data:
+                yield chunk
     finally:
         for task in running:
             task.cancel()

@@ -31,7 +31,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageTimeoutError,
 )
-from credstore.reader import ObjectReader, joined
+from credstore.reader import ObjectReader
 from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.exchange import Reply
 
@@ -127,12 +127,12 @@ def _stream(
     (_, first_end), *rest = cut_spans(opened.start, opened.end, size)
     patience = None if options.deadline is None else options.deadline - time.monotonic()
 
-    async def fetch(start: int, end: int) -> bytes:
+    async def fetch(start: int, end: int) -> list[bytes]:
         deadline = None if patience is None else time.monotonic() + patience
         pinned = replace(options, start=start, end=end, if_match=etag, deadline=deadline)
         part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info))
         try:
-            return await joined([chunk async for chunk in part.chunks()])
+            return [chunk async for chunk in part.chunks()]
         finally:
             await part.aclose()
 

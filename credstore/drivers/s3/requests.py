@@ -62,7 +62,7 @@ class S3Request:
     key: str | None = None
     query: tuple[tuple[str, str], ...] = ()
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
-    body: bytes | memoryview | StreamBody | None = field(default=None, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
     body_sha256: str | None = None
     mutation: bool = False
     replayable: bool = True
@@ -246,7 +246,8 @@ def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str,
         StorageUnsupportedError: The cloud cannot encrypt as asked.
     """
     source = request.source
-    joined = join_metadata(source.metadata or {}, source.system or {}, request.write_id, source.digest)
+    system = (source.system or {}) if request.system is None else request.system
+    joined = join_metadata(source.metadata or {}, system, request.write_id, source.digest)
     headers = metadata_headers(joined)
     if source.headers is not None:
         headers.update(content_headers(source.headers))

@@ -17,6 +17,7 @@ from credstore.drivers.s3.requests import (
 )
 from credstore.errors import StorageUnsupportedError
 from credstore.model import ServerEncryption
+from credstore.wire.http import StreamBody
 
 
 def create_upload(key: str, headers: Mapping[str, str]) -> S3Request:
@@ -39,7 +40,7 @@ def upload_part(
     key: str,
     upload_id: str,
     number: int,
-    data: bytes | memoryview,
+    body: StreamBody,
     *,
     sha256: str,
     headers: Mapping[str, str],
@@ -51,7 +52,7 @@ def upload_part(
         key=key,
         query=_part_query(upload_id, number),
         headers=headers,
-        body=data,
+        body=body,
         body_sha256=sha256,
         mutation=True,
     )

@@ -7,6 +7,7 @@ not as long as it said is never completed (K13); an unclear put is settled befor
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
@@ -17,11 +18,13 @@ from credstore.drivers.s3.headers import (
     condition_headers,
     content_md5,
     customer_headers,
+    format_md5,
     read_encryption,
     strip_quotes,
 )
 from credstore.drivers.s3.multipart import (
     Completed,
+    Part,
     Resume,
     Upload,
     can_go_on,
@@ -199,12 +202,12 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
 
 async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
     pieces = cut(counted(request.body.open(), None), bucket.config.part_size)
-    first = await anext(pieces, b"")
+    first = await anext(pieces, Part(0, ()))
     second = await anext(pieces, None)
     if second is None:
-        return await _put_single(bucket, request, bytes(first))
+        return await _put_single(bucket, request, await joined(first.views))
 
-    async def parts() -> AsyncGenerator[bytes | memoryview, None]:
+    async def parts() -> AsyncGenerator[Part, None]:
         async with aclosing(pieces):
             yield first
             yield second
@@ -261,7 +264,7 @@ async def _put_resumably(
 async def _put_parts(
     bucket: Bucket,
     request: PutRequest,
-    parts: AsyncGenerator[bytes | memoryview, None],
+    parts: AsyncGenerator[Part, None],
     *,
     known: Mapping[int, str] | None = None,
     resume: Resume | None = None,
@@ -278,20 +281,21 @@ async def _put_parts(
     key_headers = customer_headers(request.encryption, dialect)
     sent = 0
 
-    async def send(upload_id: str, number: int, data: bytes | memoryview) -> str:
+    async def send(upload_id: str, number: int, part: Part) -> str:
         nonlocal sent
         if known and number in known:
-            sent += len(data)
+            sent += part.size
             if request.progress is not None:
                 request.progress(sent, request.body.length)
             return known[number]
-        digest = await sha256(data)
+        digest = await part.hashed(hashlib.sha256())
         headers = dict(key_headers)
         if locks:
-            headers["content-md5"] = await asyncio.to_thread(content_md5, data)
-        wire = upload_part(request.key, upload_id, number, data, sha256=digest.hex(), headers=headers)
+            headers["content-md5"] = format_md5(await part.hashed(hashlib.md5(usedforsecurity=False)))
+        body = StreamBody(part.size, part.open)
+        wire = upload_part(request.key, upload_id, number, body, sha256=digest.hex(), headers=headers)
         reply = await bucket.call(wire, deadline=request.deadline)
-        sent += len(data)
+        sent += part.size
         if request.progress is not None:
             request.progress(sent, request.body.length)
         return part_etag(reply, strip_quotes(reply.headers.get("etag")))

@@ -29,6 +29,7 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
+    ReadsTags,
     SignedRequest,
     SignRequest,
     StoredReader,
@@ -303,6 +304,12 @@ class FallbackDriver(Driver):
         await self._detours.note()
         copied = await self._fallback.copy(request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
+
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags at the member that has it; see `ReadsTags`."""
+        info = await self.head(key, ReadOptions(deadline=deadline))
+        member = self._fallback if info.served_by == self._second else self._primary
+        return await member.get_tags(key, deadline=deadline) if isinstance(member, ReadsTags) else {}
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from secrets import token_hex
 
 from credstore.driver import ContentHeaders, CopyRequest, Driver, ObjectInfo, Precondition
@@ -218,4 +219,27 @@ async def copies_under_a_condition(harness: Harness) -> None:
     else:
         await unsupported(driver.copy(order), "copy with if_absent", harness)
     same(await fetched(driver, "taken"), b"other", "bytes after a refused copy")
+    await driver.aclose()
+
+
+async def copies_onto_itself(harness: Harness) -> None:
+    """A copy onto itself rewrites credstore's own metadata, and nothing else."""
+    driver = harness.open()
+    given = request(
+        "key",
+        b"data that stays",
+        headers=ContentHeaders(content_type="image/png"),
+        metadata={"author": "Me"},
+        system={"x-compression": "none", "credstore-before": "1"},
+    )
+    await driver.put(given)
+    source = await driver.head("key")
+    system = {"x-compression": "none", "credstore-after": "2"}
+    order = CopyRequest(source=source, destination="key", write_id=token_hex(16), system=system)
+    await driver.copy(order)
+    copied = await driver.head("key")
+    same(dict(copied.system or {}), system, "credstore's own metadata after the copy")
+    same(_carried(replace(copied, system=source.system)), _carried(source), "what else is stored beside it")
+    same(copied.write_id, order.write_id, "write-id after the copy")
+    same(await fetched(driver, "key"), b"data that stays", "bytes after the copy")
     await driver.aclose()

@@ -30,7 +30,9 @@ def test_a_cut_body_is_the_same_bytes_in_equal_pieces(chunks, size):
     async def main():
         return [piece async for piece in cut(source(), size)]
 
-    pieces = asyncio.run(main())
+    parts = asyncio.run(main())
+    pieces = [b"".join(part.views) for part in parts]
+    assert [part.size for part in parts] == [len(piece) for piece in pieces]
     assert b"".join(pieces) == b"".join(chunks)
     assert all(len(piece) == size for piece in pieces[:-1])
     assert all(0 < len(piece) <= size for piece in pieces[-1:])

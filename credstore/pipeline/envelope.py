@@ -1,0 +1,383 @@
+"""Encryption and decryption of one object: AES-256-GCM in chunks, bound to its place (STREAM).
+
+Rules of this file: pure and incremental; randomness (data key and salt) comes from outside, so the
+same arguments give the same bytes and a retry sends what the first attempt sent (P13). A data key
+encrypts one object: with another salt it would give other keys, with the same salt and other bytes
+it would break GCM. The commitment is compared before anything is decrypted, every time, whoever
+unwrapped or cached the key (CVE-2026-6550); nothing of a chunk is given before its tag is checked;
+after a failure an opener gives nothing any more. All failures are `undecryptable()` (P22). Only
+wrappers of keys are in local names, for a traceback may show these.
+
+Source: docs/envelope.md. STREAM: Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-
+Encryption and its Nonce-Reuse Misuse-Resistance", 2015.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Iterator
+from functools import cache
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from credstore.errors import StorageConfigurationError, StorageDecryptionError, StorageInvalidRequestError
+from credstore.model import DataKey
+from credstore.pipeline.header import (
+    MAX_CHUNKS,
+    SLOT_TAG,
+    SUITE,
+    TAG,
+    VERSION,
+    Binding,
+    Header,
+    Span,
+    make_core,
+    make_slot,
+    undecryptable,
+)
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+Data = bytes | bytearray | memoryview
+
+_INFO = b"credstore envelope" + bytes((VERSION, SUITE))
+_DERIVED = 96
+"""Bytes: chunk key 32, commitment 32, slot key 24, mask of the plain size 8; three blocks of SHA-256."""
+
+
+@cache
+def _cryptography() -> tuple[type[AESGCM], Callable[[bytes, bytes], bytes], type[Exception]]:
+    """AES-GCM, the key derivation and what a wrong tag raises; imported when first used."""
+    try:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+        from cryptography.hazmat.primitives.hashes import SHA256
+        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+    except ImportError:
+        raise encryption_missing() from None
+    algorithm = SHA256()
+    return AESGCM, lambda key, salt: HKDF(algorithm, _DERIVED, salt, _INFO).derive(key), InvalidTag
+
+
+def encryption_missing() -> StorageConfigurationError:
+    """The error where the package that encrypts is not installed."""
+    return StorageConfigurationError(
+        "client-side encryption needs the package cryptography: pip install 'credstore[encryption]'",
+        code="EXTRA_MISSING",
+    )
+
+
+class _Derived:
+    """What follows from a data key and a salt; shows nothing of it."""
+
+    __slots__ = ("__slot_key", "cipher", "commitment", "size_mask")
+
+    def __init__(self, key: DataKey, salt: bytes) -> None:
+        aead, derive, _ = _cryptography()
+        derived = derive(key.reveal(), salt)
+        self.cipher = aead(derived[:32])
+        self.commitment = derived[32:64]
+        self.__slot_key = derived[64:88]
+        self.size_mask = int.from_bytes(derived[88:], "big")
+
+    def slot_tag(self, slot: bytes) -> bytes:
+        return hmac.digest(self.__slot_key, slot, "sha256")[:SLOT_TAG]
+
+
+class _Chunks:
+    """Bytes of any lengths in, chunks of one length out; the last stays in `rest` until more come."""
+
+    __slots__ = ("_size", "rest")
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self.rest = bytearray()
+
+    def push(self, data: Data) -> Iterator[Data]:
+        view, size, rest = memoryview(data), self._size, self.rest
+        if len(rest) + len(view) <= size:
+            rest += view
+            return
+        if rest:
+            missing = size - len(rest)
+            rest += view[:missing]
+            yield rest
+        else:
+            missing = 0
+        last = len(view) - (len(view) - missing - 1) % size - 1
+        for start in range(missing, last, size):
+            yield view[start : start + size]
+        self.rest = bytearray(view[last:])
+
+
+class Sealer:
+    """Plain bytes in, an encrypted object out.
+
+    Attributes:
+        header: What the object begins with, before all that `feed` and `finish` give.
+    """
+
+    __slots__ = ("_chunk_size", "_chunks", "_cipher", "_data", "_done", "_exact", "_index", "header")
+
+    def __init__(
+        self, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
+    ) -> None:
+        """Begin an object.
+
+        Args:
+            key: Fresh for this object.
+            binding: Where it goes, with the write-id.
+            salt: 32 random bytes, fresh for this object.
+            chunk_size: Bytes of a chunk: a power of two from 4 KiB to 4 MiB.
+            plain_size: Bytes before the codec, or None if that is not known yet. Without a codec
+                exactly so many must be fed.
+
+        Raises:
+            StorageInvalidRequestError: Something the format does not have.
+            StorageConfigurationError: The package cryptography is missing.
+        """
+        derived = _Derived(key, salt)
+        masked = (derived.size_mask ^ (plain_size or 0)).to_bytes(8, "big")
+        core = make_core(
+            binding,
+            chunk_size=chunk_size,
+            size_known=plain_size is not None,
+            salt=salt,
+            commitment=derived.commitment,
+            masked_size=masked,
+        )
+        slot = make_slot(key)
+        self.header = b"".join((core, slot, derived.slot_tag(slot)))
+        self._cipher = derived.cipher
+        self._data = binding.associated_data(core)
+        self._chunk_size = chunk_size
+        self._chunks = _Chunks(chunk_size)
+        self._exact = plain_size if binding.codec is None else None
+        self._index = 0
+        self._done = 0
+
+    def feed(self, data: Data) -> bytes:
+        """Encrypt more; gives the chunks that are complete and cannot be the last."""
+        sealed = BytesIO()
+        self._feed_into(sealed, data)
+        return sealed.getvalue()
+
+    def finish(self) -> bytes:
+        """The last chunk.
+
+        Raises:
+            StorageInvalidRequestError: Other than the announced number of bytes were fed.
+        """
+        return self._end(self._chunks.rest, self._done)
+
+    def seal(self, data: Data) -> bytes:
+        """The whole object of `data`, header included, in place of `feed` and `finish`.
+
+        Raises:
+            StorageInvalidRequestError: As `finish`.
+        """
+        if len(data) <= self._chunk_size:
+            return self.header + self._end(data, len(data))
+        # One growing buffer: joining the chunks of 64 MiB would take as long as encrypting them.
+        sealed = BytesIO()
+        sealed.write(self.header)
+        self._feed_into(sealed, data)
+        sealed.write(self.finish())
+        return sealed.getvalue()
+
+    def _end(self, chunk: Data, done: int) -> bytes:
+        if self._exact is not None and done != self._exact:
+            raise StorageInvalidRequestError(
+                f"{done} bytes came where {self._exact} were announced; nothing of it is kept",
+                code="SOURCE_CHANGED",
+            )
+        return self._encrypt(chunk, last=True)
+
+    def _feed_into(self, sealed: BytesIO, data: Data) -> None:
+        self._done += len(data)
+        sealed.writelines(self._encrypt(chunk, last=False) for chunk in self._chunks.push(data))
+
+    def _encrypt(self, chunk: Data, *, last: bool) -> bytes:
+        index = self._index
+        if index >= MAX_CHUNKS:
+            raise StorageInvalidRequestError(
+                f"the object has more than {MAX_CHUNKS} chunks; use a larger chunk_size",
+                code="TOO_LARGE",
+            )
+        self._index = index + 1
+        return self._cipher.encrypt(_nonce(index, last=last), chunk, self._data)
+
+
+class Opener:
+    """An encrypted object in, its plain bytes out, chunk by authentic chunk.
+
+    Attributes:
+        plain_size: Bytes before the codec, or None where the object does not tell. Authentic as soon
+            as anything was given.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_cipher",
+        "_data",
+        "_exact",
+        "_full",
+        "_index",
+        "_left",
+        "_skip",
+        "_to_end",
+        "plain_size",
+    )
+
+    def __init__(self, header: Header, key: DataKey, binding: Binding, span: Span | None = None) -> None:
+        """Check that this key is the object's.
+
+        Args:
+            header: Of the object.
+            key: What the key ring unwrapped.
+            binding: Where the object was found, and what its metadata say it is.
+            span: The part that will be fed, from `span_of`; all after the header if None.
+
+        Raises:
+            StorageDecryptionError: It is not.
+            StorageConfigurationError: The package cryptography is missing.
+        """
+        derived = _checked(header, key)
+        known = header.size_known
+        size = derived.size_mask ^ int.from_bytes(header.masked_size, "big")
+        if (
+            (not known and size)
+            or header.codec != binding.codec
+            or (
+                binding.write_id is not None
+                and not hmac.compare_digest(_ascii(binding.write_id), header.write_id)
+            )
+        ):
+            raise undecryptable()
+        self.plain_size = size if known else None
+        self._cipher = derived.cipher
+        self._data = binding.associated_data(header.core)
+        self._full = header.chunk_size + TAG
+        self._chunks = _Chunks(self._full)
+        self._exact = self.plain_size if header.codec is None else None
+        self._index, self._skip, self._left, self._to_end = 0, 0, None, True
+        if span is not None:
+            self._index, self._skip, self._left, self._to_end = (
+                span.first,
+                span.skip,
+                span.length,
+                span.to_end,
+            )
+
+    def feed(self, data: Data) -> bytes:
+        """Decrypt more; gives the wanted bytes of the chunks that are complete and not the last.
+
+        Raises:
+            StorageDecryptionError: Not what was encrypted; nothing of this call is given.
+        """
+        plain = BytesIO()
+        self._feed_into(plain, data)
+        return self._wanted(plain.getvalue())
+
+    def finish(self) -> bytes:
+        """The wanted bytes of the last chunk, and the proof that it is the last.
+
+        Raises:
+            StorageDecryptionError: Cut off, or not what was encrypted.
+        """
+        return self._wanted(self._end(self._chunks.rest))
+
+    def open(self, stored: Data) -> bytes:
+        """What was encrypted, from the whole object without its header, in place of `feed` and `finish`.
+
+        Raises:
+            StorageDecryptionError: As `feed` and `finish`.
+        """
+        if len(stored) <= self._full:
+            return self._wanted(self._end(stored))
+        plain = BytesIO()
+        self._feed_into(plain, stored)
+        plain.write(self._end(self._chunks.rest))
+        return self._wanted(plain.getvalue())
+
+    def _feed_into(self, plain: BytesIO, data: Data) -> None:
+        plain.writelines(self._decrypt(chunk, last=False) for chunk in self._chunks.push(data))
+
+    def _end(self, chunk: Data) -> bytes:
+        index, size = self._index, self._full - TAG
+        plain = self._decrypt(chunk, last=self._to_end)
+        if self._to_end and (
+            (index and not plain) or (self._exact is not None and index * size + len(plain) != self._exact)
+        ):
+            raise self._failed()  # No honest writer does so; there is one form of every object.
+        return plain
+
+    def _decrypt(self, chunk: Data, *, last: bool) -> bytes:
+        index = self._index
+        if not 0 <= index < MAX_CHUNKS:
+            raise self._failed()
+        self._index = index + 1
+        try:
+            return self._cipher.decrypt(_nonce(index, last=last), chunk, self._data)
+        except _cryptography()[2]:
+            pass  # What is raised below has no context that would tell causes apart.
+        raise self._failed()
+
+    def _failed(self) -> StorageDecryptionError:
+        self._index = -1
+        return undecryptable()
+
+    def _wanted(self, plain: bytes) -> bytes:
+        if self._left is None:
+            return plain
+        if self._skip:
+            skipped = min(self._skip, len(plain))
+            self._skip -= skipped
+            plain = plain[skipped:]
+        plain = plain[: self._left]
+        self._left -= len(plain)
+        return plain
+
+
+def seal(
+    data: Data, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
+) -> bytes:
+    """The encrypted object of `data` in one call; arguments and errors as of `Sealer`."""
+    return Sealer(key, binding, salt=salt, chunk_size=chunk_size, plain_size=plain_size).seal(data)
+
+
+def open_sealed(stored: Data, header: Header, key: DataKey, binding: Binding) -> bytes:
+    """What was encrypted, from a whole stored object; arguments and errors as of `Opener`."""
+    return Opener(header, key, binding).open(memoryview(stored)[header.size :])
+
+
+def check_key(header: Header, key: DataKey) -> None:
+    """Check that this is the object's data key, before it is wrapped anew or relied on.
+
+    Raises:
+        StorageDecryptionError: It is not, or the header was changed where it holds keys.
+    """
+    _checked(header, key)
+
+
+def _checked(header: Header, key: DataKey) -> _Derived:
+    if header.suite != SUITE:  # Here too, past any cache: policy decides, not the object.
+        raise undecryptable()
+    derived = _Derived(key, header.salt)
+    if not hmac.compare_digest(derived.commitment, header.commitment):
+        raise undecryptable()
+    # The slot may be outdated by metadata, but it is what the writer wrote: no bit of it changes unseen.
+    if not hmac.compare_digest(derived.slot_tag(header.slot), header.slot_tag):
+        raise undecryptable()
+    return derived
+
+
+def _nonce(index: int, *, last: bool) -> bytes:
+    """Seven zero bytes, the chunk's number in four, and 1 for the last chunk."""
+    return (index << 8 | last).to_bytes(12, "big")
+
+
+def _ascii(text: str) -> str:
+    """For compare_digest, which takes no other text."""
+    return text if text.isascii() else ""

@@ -1,0 +1,335 @@
+"""The layout of an encrypted object: its header, what binds it to its place, where its chunks are.
+
+Rules of this file: it holds no key and decrypts nothing, so everything it says is a claim until
+`envelope.py` has checked it. Reading a header is bounded. Whatever is wrong is one error with one
+text (P22), made by `undecryptable`, so that no answer tells an attacker how far a forgery came.
+
+Source: docs/envelope.md, which is precise enough to implement the format elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Collection
+from typing import NamedTuple
+
+from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
+from credstore.model import CHUNK_SIZES, Codec, DataKey
+
+TEXT = "the object cannot be decrypted: it is not what was stored under this key, or the key is another"
+MAGIC = b"\x89CSE\r\n\x1a\n"
+"""Not text, and damaged by whatever converts line ends, as PNG's."""
+VERSION = 1
+SUITE = 1
+"""AES-256-GCM in chunks (STREAM), HKDF-SHA256, committing."""
+SUITES = frozenset({SUITE})
+"""What this version reads; the object's own word never adds to it (CVE-2020-8912)."""
+TAG = 16
+SALT = 32
+COMMITMENT = 32
+SLOT_TAG = 16
+MAX_CHUNKS = 2**32
+MAX_KEY_ID = 255
+"""Characters."""
+MAX_WRAPPED = 6144
+"""Bytes; the most AWS KMS makes (API Decrypt, CiphertextBlob)."""
+
+_FLAGS = 10
+_EXPONENT = 11
+_WRITE_ID = 12
+_SALT = 28
+_COMMITMENT = 60
+_PLAIN_SIZE = 92
+CORE = 100
+"""Bytes of the part that every chunk authenticates; the slot of the wrapped key follows."""
+MAX_HEADER = CORE + 1 + MAX_KEY_ID + 2 + MAX_WRAPPED + SLOT_TAG
+"""Bytes of the largest header, 6,518."""
+USUAL_HEADER = 1024
+"""Bytes that hold nearly every header, a good first range to ask for."""
+
+_CODEC_BITS = 0b011
+_SIZE_KNOWN = 0b100
+_CODES: tuple[Codec | None, ...] = (None, "gzip", "zstd")
+
+
+def undecryptable() -> StorageDecryptionError:
+    """The one error for an object that does not decrypt, whatever the cause."""
+    return StorageDecryptionError(TEXT)
+
+
+class Binding(NamedTuple):
+    """What an object is bound to besides its key: anywhere else it does not decrypt.
+
+    Attributes:
+        store_id: Permanent name of the store, the same on all replicas.
+        key: The object's logical key.
+        write_id: Of the write that encrypted it, 32 hex digits. The header carries it; None at a
+            read leaves it uncompared, as for an object that was copied onto itself since.
+        codec: What was encrypted is encoded with it.
+        dictionary: Name of its zstd dictionary.
+    """
+
+    store_id: str
+    key: str
+    write_id: str | None
+    codec: Codec | None = None
+    dictionary: str | None = None
+
+    def associated_data(self, core: bytes) -> bytes:
+        """SHA-256 (32 bytes) of the header's core and of everything here, each with its length."""
+        parts = [core]
+        for text in (self.store_id, self.key, self.dictionary or ""):
+            raw = text.encode()
+            parts += (len(raw).to_bytes(4, "big"), raw)
+        return hashlib.sha256(b"".join(parts)).digest()
+
+
+class Header(NamedTuple):
+    """A header as read: claims, until an `Opener` accepts it.
+
+    Attributes:
+        core: Its first 100 bytes, which every chunk authenticates.
+        slot: Key id and wrapped key with their lengths, which the slot's tag authenticates.
+        slot_tag: 16 bytes.
+        key_id: Of the wrapping key, unless the object's metadata have a newer wrapped key.
+        wrapped: The wrapped data key, likewise.
+    """
+
+    core: bytes
+    slot: bytes
+    slot_tag: bytes
+    key_id: str
+    wrapped: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header: the offset of the first chunk."""
+        return CORE + len(self.slot) + SLOT_TAG
+
+    @property
+    def suite(self) -> int:
+        """Number of the suite."""
+        return self.core[9]
+
+    @property
+    def codec(self) -> Codec | None:
+        """What was encrypted is encoded with it."""
+        return _CODES[self.core[_FLAGS] & _CODEC_BITS]
+
+    @property
+    def size_known(self) -> bool:
+        """Whether the plain size was known before the first byte."""
+        return bool(self.core[_FLAGS] & _SIZE_KNOWN)
+
+    @property
+    def chunk_size(self) -> int:
+        """Bytes of a chunk before encryption; the last may have fewer."""
+        return 1 << self.core[_EXPONENT]
+
+    @property
+    def write_id(self) -> str:
+        """Of the write that encrypted it."""
+        return self.core[_WRITE_ID:_SALT].hex()
+
+    @property
+    def salt(self) -> bytes:
+        """32 bytes."""
+        return self.core[_SALT:_COMMITMENT]
+
+    @property
+    def commitment(self) -> bytes:
+        """32 bytes, which only the right data key makes."""
+        return self.core[_COMMITMENT:_PLAIN_SIZE]
+
+    @property
+    def masked_size(self) -> bytes:
+        """The plain size, encrypted: 8 bytes."""
+        return self.core[_PLAIN_SIZE:CORE]
+
+
+def make_core(
+    binding: Binding, *, chunk_size: int, size_known: bool, salt: bytes, commitment: bytes, masked_size: bytes
+) -> bytes:
+    """The first 100 bytes of a header.
+
+    Raises:
+        StorageInvalidRequestError: A size that the format does not have.
+    """
+    try:
+        write_id = bytes.fromhex(binding.write_id or "")
+    except ValueError:
+        write_id = b""
+    if chunk_size not in CHUNK_SIZES or len(salt) != SALT or len(write_id) != _SALT - _WRITE_ID:
+        raise StorageInvalidRequestError(
+            f"an encrypted object has chunks of a power of two from {CHUNK_SIZES[0]} to {CHUNK_SIZES[-1]} "
+            f"bytes, a salt of {SALT} bytes and a write-id of 32 hex digits"
+        )
+    flags = _CODES.index(binding.codec) | (_SIZE_KNOWN if size_known else 0)
+    facts = bytes((VERSION, SUITE, flags, chunk_size.bit_length() - 1))
+    return b"".join((MAGIC, facts, write_id, salt, commitment, masked_size))
+
+
+def make_slot(key: DataKey) -> bytes:
+    """Key id and wrapped key as the header holds them, without the tag.
+
+    Raises:
+        StorageInvalidRequestError: The key ring gave something that does not fit.
+    """
+    if not is_key_id(key.key_id) or not 0 < len(key.wrapped) <= MAX_WRAPPED:
+        raise StorageInvalidRequestError(
+            f"a key id has 1 to {MAX_KEY_ID} printable ASCII characters without blanks, "
+            f"a wrapped key 1 to {MAX_WRAPPED} bytes"
+        )
+    name = key.key_id.encode()
+    return b"".join((bytes((len(name),)), name, len(key.wrapped).to_bytes(2, "big"), key.wrapped))
+
+
+def is_key_id(text: str) -> bool:
+    """Whether this can name a wrapping key."""
+    return 0 < len(text) <= MAX_KEY_ID and text.isascii() and text.isprintable() and " " not in text
+
+
+def parse_header(
+    data: bytes | bytearray | memoryview, *, complete: bool = False, suites: Collection[int] = SUITES
+) -> Header | None:
+    """Read the header at the beginning of an object.
+
+    Args:
+        data: The object's first bytes, or all of it.
+        complete: There are no more bytes than these.
+        suites: Numbers of the suites to accept.
+
+    Returns:
+        The header; None if more bytes are needed, which never happens from `MAX_HEADER` on.
+
+    Raises:
+        StorageDecryptionError: This is no envelope, or none of an accepted suite.
+    """
+    head = bytes(data[:MAX_HEADER])
+    if head[: len(MAGIC)] != MAGIC[: len(head)]:
+        raise undecryptable()
+    header = _parse(head, suites)
+    if header is None and complete:
+        raise undecryptable()
+    return header
+
+
+def _parse(head: bytes, suites: Collection[int]) -> Header | None:
+    if len(head) <= CORE:
+        return None
+    flags, exponent = head[_FLAGS], head[_EXPONENT]
+    if (
+        head[8] != VERSION
+        or head[9] not in suites
+        or flags & ~(_CODEC_BITS | _SIZE_KNOWN)
+        or flags & _CODEC_BITS >= len(_CODES)
+        or 1 << exponent not in CHUNK_SIZES
+    ):
+        raise undecryptable()
+    id_end = CORE + 1 + head[CORE]
+    wrapped_at = id_end + 2
+    if len(head) < wrapped_at:
+        return None
+    wrapped_size = int.from_bytes(head[id_end:wrapped_at], "big")
+    slot_end = wrapped_at + wrapped_size
+    key_id = head[CORE + 1 : id_end].decode("latin-1")
+    if not 0 < wrapped_size <= MAX_WRAPPED or not is_key_id(key_id):
+        raise undecryptable()
+    if len(head) < slot_end + SLOT_TAG:
+        return None
+    return Header(
+        head[:CORE],
+        head[CORE:slot_end],
+        head[slot_end : slot_end + SLOT_TAG],
+        key_id,
+        head[wrapped_at:slot_end],
+    )
+
+
+def wrapped_text(key: DataKey) -> str:
+    """A wrapped key as metadata hold it beside an object whose wrapping key was changed."""
+    make_slot(key)  # The same limits as in the body.
+    return f"{key.key_id} {base64.b64encode(key.wrapped).decode()}"
+
+
+def parse_wrapped(text: str) -> tuple[str, bytes]:
+    """Key id and wrapped key from the text in an object's metadata.
+
+    Raises:
+        StorageDecryptionError: It is nothing that `wrapped_text` made.
+    """
+    key_id, _, encoded = text.partition(" ")
+    try:
+        wrapped = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise undecryptable() from None
+    if not is_key_id(key_id) or not 0 < len(wrapped) <= MAX_WRAPPED:
+        raise undecryptable()
+    return key_id, wrapped
+
+
+def header_size(key: DataKey) -> int:
+    """Bytes of the header of an object with this key."""
+    return CORE + len(make_slot(key)) + SLOT_TAG
+
+
+def sealed_size(size: int, *, chunk_size: int, header_size: int) -> int:
+    """Stored bytes of an object.
+
+    Args:
+        size: Bytes to encrypt, after the codec.
+        chunk_size: Of its envelope.
+        header_size: Of its envelope.
+    """
+    return header_size + size + TAG * max(1, -(-size // chunk_size))
+
+
+class Span(NamedTuple):
+    """Where a range of an object is stored: whole chunks.
+
+    Attributes:
+        stored_start: First stored byte to read.
+        stored_end: The byte after the last.
+        first: Index of the first chunk.
+        skip: Plain bytes of the first chunks that are not wanted.
+        length: Plain bytes that are; 0 where the range begins at or after the end. Then the last chunk
+            is read all the same, for only it proves where the end is.
+        to_end: The last of these chunks is the object's last.
+    """
+
+    stored_start: int
+    stored_end: int
+    first: int
+    skip: int
+    length: int
+    to_end: bool
+
+
+def span_of(header: Header, stored_size: int, start: int, end: int | None) -> Span:
+    """The chunks that hold the plain bytes from `start` to `end` (not included; None is the end).
+
+    Only for what was encrypted without a codec: the positions are those of the encrypted bytes.
+
+    Args:
+        header: Of the object.
+        stored_size: Bytes of the whole stored object, as its store says.
+        start: 0 or more.
+        end: More than `start`, or None.
+
+    Raises:
+        StorageDecryptionError: No envelope has this size.
+    """
+    size, full = header.chunk_size, header.chunk_size + TAG
+    payload = stored_size - header.size
+    count = -(-payload // full)
+    if not 0 < count <= MAX_CHUNKS or payload - (count - 1) * full < TAG:
+        raise undecryptable()
+    plain = payload - count * TAG
+    stop = plain if end is None else min(end, plain)
+    first = min(start // size, count - 1)
+    after = count if stop >= plain or start >= plain else -(-stop // size)
+    stored_end = stored_size if after == count else header.size + after * full
+    skip = min(start, plain) - first * size
+    return Span(header.size + first * full, stored_end, first, skip, max(0, stop - start), after == count)

@@ -1,0 +1,1 @@
+"""What large objects need of memory, each in a process of its own."""
