@@ -20,7 +20,7 @@ from credstore.reader import hash_into, joined
 Asset: TypeAlias = "Storable | AssetDigest"
 """Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size known already."""
 _SMALL = 64 * 1024
-_PIECE = 8 * 1024 * 1024
+_PIECE = 1024 * 1024
 
 
 async def measure_asset(asset: Asset, *, progress: Progress | None = None) -> AssetDigest:
