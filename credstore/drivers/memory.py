@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
+from itertools import takewhile
 from secrets import token_bytes, token_hex
 
 from credstore.config.clouds import MemoryConfig
@@ -46,6 +47,24 @@ from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader, hash_into, joined, sha256
 
 CHUNK = 512 * 1024
+_CAPABILITIES = Capabilities(
+    conditional_create=True,
+    conditional_replace=True,
+    conditional_delete=True,
+    delete_tells_existence=True,
+    durable=False,
+    multipart=False,
+    presign=METHODS,
+    response_overrides=True,
+    links_decode=True,
+    tags=True,
+    versions=False,
+    storage_classes=frozenset(),
+    sse_s3=False,
+    sse_s3_implied=False,
+    sse_kms=False,
+    sse_c=False,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,24 +138,7 @@ class MemoryDriver(Driver):
     @property
     def capabilities(self) -> Capabilities:
         """Every condition is atomic; nothing outlives the process."""
-        return Capabilities(
-            conditional_create=True,
-            conditional_replace=True,
-            conditional_delete=True,
-            delete_tells_existence=True,
-            durable=False,
-            multipart=False,
-            presign=METHODS,
-            response_overrides=True,
-            links_decode=True,
-            tags=True,
-            versions=False,
-            storage_classes=frozenset(),
-            sse_s3=False,
-            sse_s3_implied=False,
-            sse_kms=False,
-            sse_c=False,
-        )
+        return _CAPABILITIES
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`.
@@ -177,7 +179,7 @@ class MemoryDriver(Driver):
             location=self._public_url(key),
             served_by=self.name,
         )
-        self._objects.put(replace(stored, info=info))
+        self._objects.put(MemoryObject(stored.data, info, stored.tags))
         return PutResult(
             key=key,
             size=info.size,
@@ -250,7 +252,8 @@ class MemoryDriver(Driver):
         self._begin(deadline)
         order, start = self._objects.order, prefix.encode()
         first = bisect_left(order, start) if cursor is None else bisect_right(order, cursor.encode())
-        names = [name.decode() for name in order[first : first + limit + 1] if name.startswith(start)]
+        within = takewhile(lambda name: name.startswith(start), order[first : first + limit + 1])
+        names = [name.decode() for name in within]
         entries = [_listed(self._objects.by_key[name].info) for name in names[:limit]]
         return Page(entries=entries, cursor=entries[-1].key if len(names) > limit else None)
 

@@ -150,7 +150,11 @@ def _walk(value: object, deepest: int) -> bool:
             if not name.isascii():
                 _check_text(name)
                 plain = False
-            plain = _walk(member, deepest - 1) and plain
+            # Most members are strings; a call for each would cost as much as the rest.
+            if type(member) is not str:
+                plain = _walk(member, deepest - 1) and plain
+            elif not member.isascii():
+                _check_text(member)
         return plain
     if kind is list:
         for member in cast("list[object]", value):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.errors import ProofFormatError
-from credstore.proofs.fields import LONGEST_ISSUER, read_text
+from credstore.proofs.fields import LONGEST_ISSUER, read_id, read_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID_BYTES = 16
@@ -63,3 +63,12 @@ def _uuid(raw: bytes, *, version: int) -> str:
     octets[8] = octets[8] & 0x3F | 0x80
     text = octets.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_proof_id(text: str) -> bool:
+    """Whether a text is a UUID in lower case."""
+    try:
+        read_id(text, "proofId")
+    except ProofFormatError:
+        return False
+    return True

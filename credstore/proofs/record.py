@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.canonical import Json, encode_json, parse_canonical, parse_json
+from credstore.proofs.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.errors import ProofFormatError
 from credstore.proofs.fields import (
     LONGEST_ISSUER,
@@ -149,8 +149,12 @@ def encode_record(record: ProofRecord) -> bytes:
         StorageConfigurationError: Claims with floats or names outside of ASCII, without extra `proofs`.
     """
     try:
-        payload = encode_json(_statement(record))
-        read_record(parse_json(payload, limit=LARGEST_PAYLOAD), size=len(payload))
+        statement = _statement(record)
+        payload = encode_json(statement)
+        if len(payload) > LARGEST_PAYLOAD:
+            refuse("the statement", f"has more than {LARGEST_PAYLOAD} bytes")
+        # The value is read as the payload will be: what `encode_json` took has one meaning.
+        read_record(cast("Json", statement), size=len(payload))
     except ProofFormatError as error:
         raise StorageInvalidRequestError(f"this record cannot be issued: {error.message}") from None
     return payload

@@ -5,7 +5,19 @@ import sys
 
 import pytest
 
-MODULES = ["ids", "record", "envelope", "keys", "verify", "status", "publication", "bundle", "timestamp"]
+MODULES = [
+    "ids",
+    "index",
+    "legacy",
+    "record",
+    "envelope",
+    "keys",
+    "verify",
+    "status",
+    "publication",
+    "bundle",
+    "timestamp",
+]
 STORE = {
     "credstore.provider", "credstore.driver", "credstore.wire", "credstore.pipeline", "credstore.drivers", "aiohttp",
     "asyncio",

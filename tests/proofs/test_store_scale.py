@@ -1,0 +1,169 @@
+"""Cost per proof does not grow with their number, counted in requests; a sweep lists only what is due."""
+
+import asyncio
+import hashlib
+
+import pytest
+
+from credstore.errors import StorageInvalidRequestError
+from credstore.proofs.index import INDEX_BODY
+from credstore.proofs.objects import LEFTOVER_AGE
+from credstore.proofs.record import AssetDigest
+from credstore.proofs.results import IssueRequest
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, Shelf, invariant
+
+
+async def fill(store, count, start=0):
+    requests = (
+        IssueRequest(
+            asset=AssetDigest.of(b"%d" % number), expires_in=HOUR if number % 4 == 0 else 10_000 * HOUR
+        )
+        for number in range(start, start + count)
+    )
+    async for outcome in store.issue_many(requests):
+        assert outcome.error is None, outcome.error
+
+
+async def cost(store, awaitable):
+    store.driver.counts.clear()
+    await awaitable
+    return store.driver.total
+
+
+def test_the_cost_of_a_proof_does_not_grow():
+    async def run():
+        shelf = Shelf()
+        store = shelf.open()
+        costs = []
+        for round_, count in enumerate((100, 400, 1200)):
+            await fill(store, count, round_ * 10_000)
+            issue = await cost(store, store.issue(b"another %d" % round_, expires_in=10_000 * HOUR))
+            digest = hashlib.sha256(b"%d" % (round_ * 10_000 + 1)).digest()
+            find = await cost(store, store.find_by_hash(digest))
+            (proof,) = await store.find_by_hash(digest)
+            costs.append((issue, find, await cost(store, store.get(proof.proof_id))))
+        assert costs == [(3, 3, 2)] * 3
+
+    asyncio.run(run())
+
+
+def test_a_sweep_lists_what_is_due_and_no_more():
+    async def run():
+        counts = []
+        for count in (400, 2000):
+            shelf = Shelf()
+            store = shelf.open()
+            await fill(store, count)
+            due = count // 4
+            store.driver.counts.clear()
+            assert (await store.sweep_expired()).swept == 0
+            assert store.driver.counts == {"list": 1}
+            shelf.clock.pass_(3 * DAY)
+            store.driver.counts.clear()
+            report = await store.sweep_expired()
+            assert report.swept == due
+            assert store.driver.counts["put"] == 0
+            assert store.driver.counts["get"] == due
+            assert store.driver.counts["list"] <= due + 2
+            assert store.driver.counts["delete_many"] <= 4
+            assert len(shelf.held("x/")) == len(shelf.held("r/")) == len(shelf.held("a/")) == count - due
+            counts.append(store.driver.total / due)
+        assert counts[1] < counts[0]
+
+    asyncio.run(run())
+
+
+def test_a_sweep_may_be_limited():
+    async def run():
+        shelf = Shelf()
+        store = shelf.open()
+        for number in range(10):
+            await store.issue(b"%d" % number, expires_in=HOUR)
+        shelf.clock.pass_(3 * DAY)
+        assert [(await store.sweep_expired(limit=4)).swept for _ in range(4)] == [4, 4, 2, 0]
+        for wrong in ({"limit": 0}, {"grace": -1}):
+            with pytest.raises(StorageInvalidRequestError):
+                await store.sweep_expired(**wrong)
+
+    asyncio.run(run())
+
+
+def test_the_grace_of_a_sweep():
+    async def run():
+        shelf = Shelf()
+        store = shelf.open()
+        await store.issue(b"asset", expires_in=HOUR)
+        shelf.clock.pass_(DAY)
+        assert (await store.sweep_expired()).swept == 0
+        assert len(shelf.held()) == 3
+        shelf.clock.pass_(DAY / 12)
+        assert (await store.sweep_expired()).swept == 1
+        proof = await store.issue(b"asset", expires_in=HOUR)
+        assert (await store.sweep_expired(grace=0)).swept == 0
+        await store.get(proof.proof_id)
+        shelf.clock.pass_(DAY / 24)
+        assert (await store.sweep_expired(grace=0)).swept == 1
+        assert shelf.held() == []
+
+    asyncio.run(run())
+
+
+def test_an_issue_under_way_is_no_leftover():
+    async def run():
+        shelf = Shelf()
+        store, sweeper = shelf.open(), shelf.open()
+
+        async def hook(operation, key):
+            if operation == "put" and "/r/" in key:
+                report = await sweeper.sweep_expired(grace=0)
+                assert report.cleaned == 0
+                assert await sweeper.find_by_hash(hashlib.sha256(b"asset").digest()) == []
+
+        store.driver.hook = hook
+        await store.issue(b"asset", expires_in=0.001, manifest=b"m")
+        assert len(await invariant(sweeper, shelf)) == 1
+        assert LEFTOVER_AGE >= DAY
+
+    asyncio.run(run())
+
+
+def test_fsck_restores_and_removes():
+    async def run():
+        shelf = Shelf()
+        store = shelf.open()
+        whole = await store.issue(b"whole", expires_in=10_000 * HOUR, manifest=b"m")
+        lost = await store.issue(b"lost", expires_in=10_000 * HOUR)
+        bad = await store.issue(b"bad", manifest=b"m")
+        await store.issue(b"revoked")
+        digest = lost.record.asset.sha256
+        for key in (
+            LAYOUT.index(digest, lost.proof_id),
+            LAYOUT.marker(lost.record.expires_at, lost.proof_id),
+        ):
+            await store.provider.delete(key)
+        await store.provider.delete(LAYOUT.manifest(bad.proof_id))
+        gone = store.new_proof_id()
+        await store.provider.store(LAYOUT.index(digest, gone), INDEX_BODY, compress=False)
+        await store.provider.store(LAYOUT.manifest(gone), b"m", compress=False)
+        await store.provider.store(f"{LAYOUT.records}x", b"m", compress=False)
+        young = await store.fsck()
+        assert (young.records, young.restored, young.removed) == (4, 2, 0)
+        shelf.clock.pass_(2 * DAY)
+        before = shelf.held()
+        seen = await store.fsck()
+        assert (seen.records, seen.restored, seen.removed, seen.repaired) == (4, 2, 2, False)
+        assert set(seen.problems) == {LAYOUT.record(bad.proof_id), f"{LAYOUT.records}x"}
+        assert shelf.held() == before
+        assert await store.find_by_hash(digest) == []
+        await store.fsck(repair=True)
+        (found,) = await store.find_by_hash(digest)
+        assert found.proof_id == lost.proof_id
+        for _ in range(2):
+            shelf.clock.pass_(2 * DAY)
+            await store.sweep_expired()
+        clean = await store.fsck()
+        assert (clean.records, clean.restored, clean.removed) == (4, 0, 0)
+        assert LAYOUT.manifest(whole.proof_id) in shelf.held()
+        assert gone not in " ".join(shelf.held())
+
+    asyncio.run(run())
