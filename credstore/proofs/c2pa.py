@@ -1,10 +1,10 @@
-"""C2PA manifests: sign one over an asset, verify one with the asset. The only importer of `c2pa`. Extra `c2pa`.
+"""C2PA manifests: sign one over an asset, verify one with its asset. Needs extra `c2pa`; its only importer.
 
 Rules of this file: nothing here reaches a network, for an asset may name any URL and the library's defaults
-would fetch it; the settings say no on every call. A verdict is always about a manifest together with an asset,
-and only `Trusted` counts: `Valid` may be signed by anybody. Most of a manifest is padding that no signature
+would fetch it; the settings say no on every call. A verdict is always about a manifest with its asset, and
+only `Trusted` counts: `Valid` may be signed by anybody. Most of a manifest is padding that no signature
 covers, so bytes of it can change and it still verifies: the digest in the proof is what fixes its bytes.
-The native code is called in threads. Facts: c2pa-rs 0.67 to 0.91; C2PA 2.x section "Validation".
+The native code is called in threads. Source: C2PA 2.x, sections on validation and on hard bindings.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.model import Secret
@@ -41,9 +40,6 @@ try:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 except ImportError as error:
     raise StorageConfigurationError("C2PA manifests need the extra: pip install 'credstore[c2pa]'") from error
-
-if TYPE_CHECKING:
-    import c2pa
 
 # What a signing certificate must be for: emailProtection (RFC 5280), or C2PA's own claim signing.
 _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.4.1.62558.2.1"
@@ -233,7 +229,14 @@ async def sign_manifest(
     asking = _Asking(credential.signer, asyncio.get_running_loop())
     try:
         signed = await asyncio.to_thread(
-            _sign, asset, media_type, text, settings, credential, remote_url, asking
+            _sign,
+            asset,
+            media_type,
+            text,
+            settings=settings,
+            credential=credential,
+            remote_url=remote_url,
+            asking=asking,
         )
     except StorageInvalidRequestError:
         if asking.failure is not None:
@@ -244,7 +247,7 @@ async def sign_manifest(
     if remote_url is None and signed.asset != asset:
         # c2pa-rs takes a manifest out of the asset even when it is to put none in.
         raise StorageInvalidRequestError(
-            "the asset has a manifest in itself, which signing takes out; strip it first, or give a remote_url"
+            "the asset has a manifest in itself, which signing takes out; strip it first or give a remote_url"
         )
     link_manifest(signed.manifest)
     return signed
@@ -388,27 +391,27 @@ class _Asking:
             self._pending.cancel()
 
 
-def _load() -> ModuleType:
+def _require_library() -> None:
     try:
-        import c2pa  # noqa: PLC0415
+        import c2pa  # noqa: F401
     except (ImportError, OSError, RuntimeError) as error:
         # The last two: the package is there and its native library does not load.
         raise StorageConfigurationError(
             "C2PA manifests need the extra: pip install 'credstore[c2pa]'"
         ) from error
-    return c2pa
 
 
 def _sign(
     asset: bytes,
     media_type: str,
     definition: str,
+    *,
     settings: dict[str, Any],
     credential: ManifestCredential,
     remote_url: str | None,
     asking: _Asking,
 ) -> SignedAsset:
-    _load()
+    _require_library()
     import c2pa
 
     algorithm = c2pa.C2paSigningAlg[_ALGORITHMS[credential.signer.public_key.scheme]]
@@ -431,7 +434,7 @@ def _sign(
 
 
 def _verify(asset: bytes, manifest: bytes, media_type: str, anchors: bytes) -> C2paReport:
-    _load()
+    _require_library()
     import c2pa
 
     settings = {
@@ -447,24 +450,28 @@ def _verify(asset: bytes, manifest: bytes, media_type: str, anchors: bytes) -> C
         results = told["validation_results"]["activeManifest"]
         failures = frozenset(each["code"] for each in results["failure"])
         successes = frozenset(each["code"] for each in results["success"])
-        label = told["active_manifest"]
-        active = told["manifests"][label]
-        info = active["signature_info"]
-        report = C2paReport(
-            "Trusted",
-            info.get("common_name"),
-            info.get("issuer"),
-            info.get("cert_serial_number"),
-            info.get("alg"),
-            label,
-            active.get("title"),
-            active,
-        )
+        report = _report(told)
     except Exception as error:
         # The parser raises many kinds; none of them may become a verdict.
         raise ProofManifestError(f"the manifest cannot be read: {type(error).__name__}") from error
     _refuse(told.get("validation_state"), failures, successes)
     return report
+
+
+def _report(told: dict[str, Any]) -> C2paReport:
+    label = told["active_manifest"]
+    manifest = told["manifests"][label]
+    info = manifest["signature_info"]
+    return C2paReport(
+        state="Trusted",
+        signer=info.get("common_name"),
+        organization=info.get("issuer"),
+        serial_number=info.get("cert_serial_number"),
+        algorithm=info.get("alg"),
+        label=label,
+        title=manifest.get("title"),
+        manifest=manifest,
+    )
 
 
 def _refuse(state: object, failures: frozenset[str], successes: frozenset[str]) -> None:

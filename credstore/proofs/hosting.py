@@ -23,10 +23,11 @@ _LONGEST_HEADER = 16 * 1024
 # RFC 3986 section 2 without the fragment, which no server gets to see.
 _URL = re.compile(r"https?://(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
 # RFC 8288 section 3. Commas and semicolons may stand inside of <...> and of quotes.
-_TOKEN = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TARGET = re.compile(r"[ \t,]*<([^<>]*)>[ \t]*")
 _PARAMETER = re.compile(
-    rf';[ \t]*(?:(?P<name>{_TOKEN})[ \t]*(?:=[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_TOKEN})))?)?[ \t]*'
+    rf";[ \t]*(?:(?P<name>{_WORD})[ \t]*"
+    rf'(?:=[ \t]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_WORD})))?)?[ \t]*'
 )
 _END = re.compile(r"(?=,)|\Z")
 
@@ -79,7 +80,7 @@ def check_manifest_url(url: str) -> str:
         )
     if len(url) > _LONGEST_URL or not _URL.fullmatch(url):
         raise StorageInvalidRequestError(
-            f"the URL of a manifest is absolute, http or https, escaped, and has up to {_LONGEST_URL} characters"
+            f"a manifest's URL is absolute, http or https, escaped, of up to {_LONGEST_URL} characters"
         )
     return url
 
