@@ -49,8 +49,14 @@ _COORDINATE = 32
 _GENERATOR = {"name": "credstore"}
 _HARD_BINDINGS = ("dataHash", "bmffHash", "boxesHash", "collectionHash")
 _BOUND = frozenset(f"assertion.{each}.match" for each in _HARD_BINDINGS)
-# The order in which causes are told: whoever is not trusted is not believed about the asset, either.
+# The order in which causes are told. An expired certificate is told to be untrusted, too; and whoever is not
+# trusted is not believed about the asset.
 _CAUSES: tuple[tuple[frozenset[str], type[ProofError], str], ...] = (
+    (
+        frozenset({"signingCredential.expired", "claimSignature.outsideValidity"}),
+        ProofKeyExpiredError,
+        "the certificate that signed the manifest is not valid at this time, and no timestamp is older",
+    ),
     (
         frozenset({"signingCredential.untrusted"}),
         ProofUntrustedKeyError,
@@ -60,11 +66,6 @@ _CAUSES: tuple[tuple[frozenset[str], type[ProofError], str], ...] = (
         frozenset({"signingCredential.revoked", "signingCredential.ocsp.revoked"}),
         ProofKeyRevokedError,
         "the certificate that signed the manifest is revoked",
-    ),
-    (
-        frozenset({"signingCredential.expired", "claimSignature.outsideValidity"}),
-        ProofKeyExpiredError,
-        "the certificate that signed the manifest is not valid at this time, and no timestamp is older",
     ),
     (
         frozenset(f"assertion.{each}.mismatch" for each in _HARD_BINDINGS),
@@ -368,8 +369,11 @@ class _Asking:
         if self._stopped:
             return b""
         try:
-            self._pending = asyncio.run_coroutine_threadsafe(self._sign(message), self._loop)
-            return self._pending.result()
+            pending = self._pending = asyncio.run_coroutine_threadsafe(self._sign(message), self._loop)
+            # `stop` sets one and reads the other, this does it the other way round: one of them sees both.
+            if self._stopped:
+                pending.cancel()
+            return pending.result()
         except Exception as error:  # noqa: BLE001 - the library would log it and forget it; `sign_manifest` raises it
             self.failure = error
             return b""
