@@ -34,7 +34,9 @@ def make_png() -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    rows = b"".join(b"\0" + bytes(60 * (x + y + c) % 256 for x in range(4) for c in range(3)) for y in range(4))
+    rows = b"".join(
+        b"\0" + bytes(60 * (x + y + c) % 256 for x in range(4) for c in range(3)) for y in range(4)
+    )
     header = struct.pack(">IIBBBBB", 4, 4, 8, 2, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"

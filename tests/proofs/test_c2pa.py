@@ -31,7 +31,7 @@ from credstore.config.clouds import LocalConfig
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.model import Secret
-from credstore.proofs import errors
+from credstore.proofs import errors, hosting
 from credstore.proofs.c2pa import (
     ManifestCredential,
     SignedAsset,
@@ -42,7 +42,7 @@ from credstore.proofs.c2pa import (
     verify_manifest,
 )
 from credstore.proofs.envelope import encode_envelope, parse_envelope
-from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_options
+from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_headers, manifest_options
 from credstore.proofs.record import AssetDigest, ManifestLink, parse_record
 from credstore.proofs.schemes import LocalSigner
 from tests.proofs.c2pa_material import (
@@ -58,7 +58,7 @@ from tests.proofs.c2pa_material import (
 )
 from tests.proofs.material import ID, RECORD, issue
 
-URL = "https://proofs.example/m/ff/x.c2pa?a=1&b='2'"
+URL = "https://proofs.example/m/ff/x.c2pa?a=1"
 PNG = IMAGES["image/png"]
 OTHER = Authority()
 EXPIRED = json.loads((Path(__file__).parent / "vectors" / "c2pa_expired.json").read_text())
@@ -144,11 +144,12 @@ def test_a_changed_manifest_is_refused():
         asyncio.run(verify_bound_manifest(record, PNG, padded, trust_anchors=AUTHORITY.root))
 
 
-def test_a_manifest_too_large_is_not_looked_at():
+def test_a_manifest_too_large_is_not_looked_at(monkeypatch):
     with pytest.raises(errors.ProofManifestError, match=str(LARGEST_MANIFEST)):
         verify(PNG, bytes(LARGEST_MANIFEST + 1))
-    with pytest.raises(StorageInvalidRequestError, match=str(LARGEST_MANIFEST)):
-        sign(definition={**DEFINITION, "title": "x" * (LARGEST_MANIFEST + 1)})
+    monkeypatch.setattr(hosting, "LARGEST_MANIFEST", 1000)
+    with pytest.raises(StorageInvalidRequestError, match="1 to 1000 bytes"):
+        sign()
 
 
 def test_only_a_trusted_signer_counts():
@@ -207,6 +208,8 @@ def test_every_other_verdict_is_refused(state, failures, bound, kind):
         (PNG, {"definition": {**DEFINITION, "x": float("nan")}}),
         (PNG, {"remote_url": "proofs.example/x"}),
         (PNG, {"remote_url": "file:///etc/x"}),
+        (PNG, {"remote_url": "https://proofs.example/x?a=1&b=2"}),
+        (PNG, {"remote_url": "https://proofs.example/'x'"}),
         (PNG, {"remote_url": "https://proofs.example/ x"}),
         (PNG, {"credential": AUTHORITY.credential(until=-10 * DAY)}),
         (PNG, {"credential": AUTHORITY.credential(purpose=ExtendedKeyUsageOID.SERVER_AUTH)}),
@@ -316,7 +319,7 @@ def test_credentials_are_checked_when_made():
 
 
 @contextmanager
-def host(content: bytes):
+def host(content: bytes | bytearray):
     """A server on loopback that gives `content` for every path, and the paths it was asked for."""
     asked: list[str] = []
 
@@ -324,7 +327,8 @@ def host(content: bytes):
         def do_GET(self) -> None:
             asked.append(self.path)
             self.send_response(200)
-            self.send_header("Content-Type", MANIFEST_TYPE)
+            for name, value in manifest_headers().items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
@@ -344,12 +348,10 @@ def host(content: bytes):
             thread.join()
 
 
-def read_alone(asset: bytes, media_type: str = "image/png", **verify: bool) -> dict:
-    """With c2pa-python alone, which finds the manifest by the URL in the asset."""
-    settings = {"trust": {"trust_anchors": AUTHORITY.root.decode()}, "verify": verify}
-    with library.Reader(
-        media_type, io.BytesIO(asset), context=library.Context.from_dict(settings)
-    ) as reader:
+def read_alone(asset: bytes, media_type: str = "image/png", manifest: bytes | None = None) -> dict:
+    """With c2pa-python alone; without a manifest it asks for the one at the URL in the asset."""
+    context = library.Context.from_dict({"trust": {"trust_anchors": AUTHORITY.root.decode()}})
+    with library.Reader(media_type, io.BytesIO(asset), manifest, context=context) as reader:
         return json.loads(reader.json())
 
 
@@ -368,6 +370,16 @@ def test_no_network_is_reached():
         with pytest.raises(library.C2paError):
             read_alone(signed.asset)
         assert asked == ["/manifest"]
+
+
+@pytest.mark.parametrize("media_type", IMAGES)
+def test_other_readers_find_the_manifest_by_the_url_in_the_asset(media_type):
+    content = bytearray()
+    with host(content) as (base, asked):
+        signed = sign(IMAGES[media_type], media_type, remote_url=f"{base}/m/ff/x.c2pa?v=1")
+        content += signed.manifest
+        assert read_alone(signed.asset, media_type)["validation_state"] == "Trusted"
+        assert asked == ["/m/ff/x.c2pa?v=1"]
 
 
 def test_a_record_is_bound_in_order():
@@ -423,8 +435,8 @@ def issue_bytes(record) -> bytes:
 
 
 @pytest.mark.parametrize("media_type", IMAGES)
-def test_a_hosted_manifest_is_read_by_the_link_in_the_asset(tmp_path, media_type):
-    """Stored, served by the edge, fetched by c2pa-python itself and by us, verified with the asset."""
+def test_a_manifest_is_stored_served_and_read_from_its_link(tmp_path, media_type):
+    """The link is what `credstore serve` answers; the bytes are read by us and by c2pa-python alone."""
 
     async def scene() -> None:
         listener = listen("127.0.0.1", 0)
@@ -436,39 +448,30 @@ def test_a_hosted_manifest_is_read_by_the_link_in_the_asset(tmp_path, media_type
             async def put(manifest: bytes) -> None:
                 await store.store(key, manifest, if_absent=True, **manifest_options())
 
-            await put(b"for the link; it is replaced below")
-            link = await store.get_signed_url(key)
-            await store.delete(key)
-            with pytest.raises(StorageInvalidRequestError, match="temporary"):
-                await sign_manifest(
-                    IMAGES[media_type],
-                    media_type,
-                    definition=DEFINITION,
-                    credential=CREDENTIALS["ES256"],
-                    remote_url=link,
-                )
             record, signed = await attach_manifest(
                 replace(RECORD, media_type=media_type),
                 IMAGES[media_type],
                 definition=DEFINITION,
                 credential=CREDENTIALS["ES256"],
                 put=put,
-                # Good for this test, not for an asset that is to last.
-                remote_url=str(link),
+                remote_url=URL,
             )
             item = await store.get_metadata(key)
             assert (item.content_type, item.size) == (MANIFEST_TYPE, len(signed.manifest))
             assert item.cache_control == manifest_options()["cache_control"]
 
-            told = await asyncio.to_thread(read_alone, signed.asset, media_type)
-            assert told["validation_state"] == "Trusted"
-
-            status, headers, manifest = await asyncio.to_thread(fetch, str(link))
+            link = await store.get_signed_url(key)
+            status, headers, manifest = await asyncio.to_thread(fetch, link)
             assert (status, headers["content-type"]) == (200, MANIFEST_TYPE)
-            report = await verify_bound_manifest(
-                record, signed.asset, manifest, trust_anchors=AUTHORITY.root
-            )
-            assert report.label == told["active_manifest"]
+            report = await verify_bound_manifest(record, signed.asset, manifest, trust_anchors=AUTHORITY.root)
+            told = await asyncio.to_thread(read_alone, signed.asset, media_type, manifest)
+            assert told["validation_state"] == "Trusted"
+            assert told["active_manifest"] == report.label
+
+            with pytest.raises(StorageInvalidRequestError, match="temporary"):
+                await sign_manifest(
+                    PNG, "image/png", definition=DEFINITION, credential=CREDENTIALS["ES256"], remote_url=link
+                )
 
     asyncio.run(scene())
 
@@ -496,7 +499,9 @@ def test_the_library_is_loaded_when_needed_and_missed_by_name():
         "except StorageConfigurationError as error:\n"
         "    print(error.message)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=AUTHORITY.root, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=AUTHORITY.root, capture_output=True, check=False
+    )
     assert done.stdout.decode().splitlines() == [
         "False",
         "C2PA manifests need the extra: pip install 'credstore[c2pa]'",
