@@ -10,6 +10,7 @@ The native code is called in threads. Source: C2PA 2.x, sections on validation a
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -44,7 +45,7 @@ except ImportError as error:
 # What a signing certificate must be for: emailProtection (RFC 5280), or C2PA's own claim signing.
 _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.4.1.62558.2.1"
 _OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
-_ALGORITHMS: dict[Scheme, Literal["ED25519", "ES256"]] = {"ed25519": "ED25519", "ecdsa-p256-sha256": "ES256"}
+_ALGORITHMS: dict[Scheme, str] = {"ed25519": "ED25519", "ecdsa-p256-sha256": "ES256"}
 _COORDINATE = 32
 _GENERATOR = {"name": "credstore"}
 _HARD_BINDINGS = ("dataHash", "bmffHash", "boxesHash", "collectionHash")
@@ -222,8 +223,11 @@ async def sign_manifest(
     if remote_url is not None and set(check_manifest_url(remote_url)) & set("&'"):
         # c2pa-rs 0.91 escapes them for XMP and asks for the URL as escaped: no reader would find it.
         raise StorageInvalidRequestError("a URL that is written into an asset has no & and no apostrophe")
-    settings = {"verify": _OFFLINE, "trust": {"trust_config": _PURPOSES}}
-    settings["builder"] = {"thumbnail": {"enabled": thumbnail}}
+    settings = {
+        "verify": _OFFLINE,
+        "trust": {"trust_config": _PURPOSES},
+        "builder": {"thumbnail": {"enabled": thumbnail}},
+    }
     try:
         text = json.dumps({"claim_generator_info": [_GENERATOR], **definition}, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -398,7 +402,7 @@ class _Asking:
 
 def _require_library() -> None:
     try:
-        import c2pa  # noqa: F401
+        importlib.import_module("c2pa")
     except (ImportError, OSError, RuntimeError) as error:
         # The last two: the package is there and its native library does not load.
         raise StorageConfigurationError(

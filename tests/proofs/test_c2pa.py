@@ -392,7 +392,9 @@ def test_a_record_is_bound_in_order():
     async def refuse(manifest: bytes) -> None:
         raise ConnectionError
 
-    def attach(put, record=replace(RECORD, media_type="image/png"), **options: object):
+    picture = replace(RECORD, media_type="image/png")
+
+    def attach(put, record=picture, **options: object):
         return asyncio.run(
             attach_manifest(
                 record, PNG, definition=DEFINITION, credential=CREDENTIALS["ES256"], put=put, **options
