@@ -31,7 +31,7 @@ from credstore.proofs.errors import (
 )
 from credstore.proofs.hosting import LARGEST_MANIFEST, check_manifest_url, link_manifest
 from credstore.proofs.record import AssetDigest, ManifestLink, ProofRecord
-from credstore.proofs.schemes import LocalSigner, Scheme, Signer
+from credstore.proofs.schemes import LocalSigner, Signer
 from credstore.proofs.verify import check_asset
 
 try:
@@ -45,7 +45,7 @@ except ImportError as error:
 # What a signing certificate must be for: emailProtection (RFC 5280), or C2PA's own claim signing.
 _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.4.1.62558.2.1"
 _OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
-_ALGORITHMS: dict[Scheme, str] = {"ed25519": "ED25519", "ecdsa-p256-sha256": "ES256"}
+_ALGORITHMS = {"ed25519": "ED25519", "ecdsa-p256-sha256": "ES256"}
 _COORDINATE = 32
 _GENERATOR = {"name": "credstore"}
 _HARD_BINDINGS = ("dataHash", "bmffHash", "boxesHash", "collectionHash")
@@ -315,7 +315,7 @@ async def verify_manifest(
     Args:
         asset: All bytes of the asset.
         manifest: The manifest store, up to 16 MiB.
-        media_type: Of the asset; a hint, for its own first bytes decide.
+        media_type: Of the asset; a hint where its own first bytes tell. c2pa-python before 0.38 needs it.
         trust_anchors: Certificates of the authorities trusted, in PEM, from the verifier's own settings.
 
     Raises:

@@ -114,7 +114,7 @@ def test_thumbnails_are_off_unless_asked_for():
     assert len(SIDECAR.manifest) < 14_000 < len(sign(thumbnail=True).manifest)
 
 
-@pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "application/c2pa", ""])
+@pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "application/c2pa"])
 def test_the_bytes_tell_their_type_themselves(media_type):
     assert verify(PNG, SIDECAR.manifest, media_type).state == "Trusted"
 
@@ -202,7 +202,6 @@ def test_every_other_verdict_is_refused(state, failures, bound, kind):
         (b"no image", {}),
         (IMAGES["image/jpeg"], {}),
         (PNG, {"media_type": ""}),
-        (PNG, {"definition": {"title": "without an action"}}),
         (PNG, {"definition": {"assertions": 3}}),
         (PNG, {"definition": {**DEFINITION, "title": b"bytes"}}),
         (PNG, {"definition": {**DEFINITION, "x": float("nan")}}),
