@@ -116,3 +116,9 @@ class ProofTimestampError(ProofError):
     """An RFC 3161 token is not for this signature, not of a pinned authority, or contradicts the proof."""
 
     default_code = "PROOF_TIMESTAMP"
+
+
+class ProofManifestError(ProofError, StorageIntegrityError):
+    """The C2PA manifest does not verify, or is not the one that the proof names."""
+
+    default_code = "PROOF_MANIFEST"
