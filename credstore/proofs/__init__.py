@@ -5,3 +5,191 @@ clock and randomness are arguments. Formats: in-toto Statement v1 in DSSE 1.0.2,
 `store` keeps proofs on a provider, by `index` (keys, pure), `objects` (single objects), `reading`, `issuing`,
 `erasing`, `sweeping`, `leftovers` and `checking`; `legacy` reads what the original service wrote.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from credstore.proofs.bundle import (
+        Bundle,
+        BundleReport,
+        bundle_name,
+        encode_bundle,
+        parse_bundle,
+        verify_bundle,
+    )
+    from credstore.proofs.envelope import (
+        Envelope,
+    )
+    from credstore.proofs.errors import (
+        ProofAlgorithmError,
+        ProofAssetMismatchError,
+        ProofConflictError,
+        ProofErasedError,
+        ProofError,
+        ProofExpiredError,
+        ProofFormatError,
+        ProofIdMismatchError,
+        ProofKeyExpiredError,
+        ProofKeyRevokedError,
+        ProofManifestError,
+        ProofNotFoundError,
+        ProofNotYetValidError,
+        ProofRevokedError,
+        ProofSignatureError,
+        ProofTimestampError,
+        ProofUnsignedError,
+        ProofUntrustedKeyError,
+    )
+    from credstore.proofs.keys import (
+        KeyRing,
+        TrustedKey,
+        encode_keyring,
+        parse_keyring,
+        trust_key,
+    )
+    from credstore.proofs.legacy import (
+        LegacyHomes,
+        LegacyProof,
+    )
+    from credstore.proofs.record import (
+        AssetDigest,
+        ManifestLink,
+        ProofRecord,
+        SoftBinding,
+    )
+    from credstore.proofs.results import (
+        FsckReport,
+        IssueRequest,
+        Proof,
+        ProofOutcome,
+        ProofStats,
+        SweepReport,
+    )
+    from credstore.proofs.schemes import (
+        LocalSigner,
+        PublicKey,
+        Signer,
+    )
+    from credstore.proofs.status import (
+        ProofStatus,
+    )
+    from credstore.proofs.store import (
+        IssueOptions,
+        ProofStore,
+    )
+    from credstore.proofs.timestamp import (
+        TimestampAuthorities,
+    )
+    from credstore.proofs.verify import (
+        TrustedTime,
+        VerifiedProof,
+        verify_proof,
+    )
+
+_HOMES = {
+    "bundle": ("Bundle", "BundleReport", "bundle_name", "encode_bundle", "parse_bundle", "verify_bundle"),
+    "envelope": ("Envelope",),
+    "errors": (
+        "ProofAlgorithmError",
+        "ProofAssetMismatchError",
+        "ProofConflictError",
+        "ProofErasedError",
+        "ProofError",
+        "ProofExpiredError",
+        "ProofFormatError",
+        "ProofIdMismatchError",
+        "ProofKeyExpiredError",
+        "ProofKeyRevokedError",
+        "ProofManifestError",
+        "ProofNotFoundError",
+        "ProofNotYetValidError",
+        "ProofRevokedError",
+        "ProofSignatureError",
+        "ProofTimestampError",
+        "ProofUnsignedError",
+        "ProofUntrustedKeyError",
+    ),
+    "keys": ("KeyRing", "TrustedKey", "encode_keyring", "parse_keyring", "trust_key"),
+    "legacy": ("LegacyHomes", "LegacyProof"),
+    "record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
+    "results": ("FsckReport", "IssueRequest", "Proof", "ProofOutcome", "ProofStats", "SweepReport"),
+    "schemes": ("LocalSigner", "PublicKey", "Signer"),
+    "status": ("ProofStatus",),
+    "store": ("IssueOptions", "ProofStore"),
+    "timestamp": ("TimestampAuthorities",),
+    "verify": ("TrustedTime", "VerifiedProof", "verify_proof"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AssetDigest",
+    "Bundle",
+    "BundleReport",
+    "Envelope",
+    "FsckReport",
+    "IssueOptions",
+    "IssueRequest",
+    "KeyRing",
+    "LegacyHomes",
+    "LegacyProof",
+    "LocalSigner",
+    "ManifestLink",
+    "Proof",
+    "ProofAlgorithmError",
+    "ProofAssetMismatchError",
+    "ProofConflictError",
+    "ProofErasedError",
+    "ProofError",
+    "ProofExpiredError",
+    "ProofFormatError",
+    "ProofIdMismatchError",
+    "ProofKeyExpiredError",
+    "ProofKeyRevokedError",
+    "ProofManifestError",
+    "ProofNotFoundError",
+    "ProofNotYetValidError",
+    "ProofOutcome",
+    "ProofRecord",
+    "ProofRevokedError",
+    "ProofSignatureError",
+    "ProofStats",
+    "ProofStatus",
+    "ProofStore",
+    "ProofTimestampError",
+    "ProofUnsignedError",
+    "ProofUntrustedKeyError",
+    "PublicKey",
+    "Signer",
+    "SoftBinding",
+    "SweepReport",
+    "TimestampAuthorities",
+    "TrustedKey",
+    "TrustedTime",
+    "VerifiedProof",
+    "bundle_name",
+    "encode_bundle",
+    "encode_keyring",
+    "parse_bundle",
+    "parse_keyring",
+    "trust_key",
+    "verify_bundle",
+    "verify_proof",
+]
+
+
+if not TYPE_CHECKING:  # A wrong name is an error for type checkers too.
+
+    def __getattr__(name: str) -> object:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'credstore.proofs' has no attribute {name!r}")
+        value: object = getattr(import_module(f"credstore.proofs.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -26,8 +26,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from credstore.cli.serve import edge, listen
+from credstore.cli.serve import listen
 from credstore.config.clouds import LocalConfig
+from credstore.edge.server import serve_links
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.model import Secret
@@ -444,7 +445,7 @@ def test_a_manifest_is_stored_served_and_read_from_its_link(tmp_path, media_type
         base = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = LocalConfig(path=str(tmp_path / "store"), link_url=base)
         key = f"proofs/v1/m/{ID[-2:]}/{ID}.c2pa"
-        async with StorageFactory().create(config) as store, edge(store, listener):
+        async with StorageFactory().create(config) as store, serve_links(store, listener=listener):
 
             async def put(manifest: bytes) -> None:
                 await store.store(key, manifest, if_absent=True, **manifest_options())
