@@ -5,8 +5,8 @@
     GET  /images/{sha256}/proofs      all valid proofs of an image, newest first
     GET  /proofs/{id}/record          redirects to a temporary link to the signed record
 
-Settings: those of the store (`CREDSTORE_URL` and its like), `PROOFS_SIGNER` (file with the private key, PEM) and
-`PROOFS_TRUST` (file with the key ring). An image is hashed as it comes and never held.
+Settings: those of a store (`CREDSTORE_URL` and its like), `PROOFS_SIGNER` (file of the private key, PEM) and
+`PROOFS_TRUST` (file of the key ring). An image is hashed as it comes and never held.
 """
 
 import os
