@@ -56,6 +56,8 @@ async def joined(parts: Sequence[bytes | memoryview]) -> bytes:
 
 async def sha256(data: bytes) -> bytes:
     """SHA-256 of `data` (32 bytes), off the event loop when `data` is large."""
+    if len(data) <= LOOP_BUDGET:
+        return hashlib.sha256(data).digest()
     digest = hashlib.sha256()
     await hash_into(digest, data)
     return digest.digest()

@@ -6,6 +6,7 @@ it. Every change of the table is one step without an `await` in it, so it is ato
 
 from __future__ import annotations
 
+import os
 import time
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from itertools import takewhile
-from secrets import token_bytes, token_hex
+from secrets import token_bytes
 
 from credstore.config.clouds import MemoryConfig
 from credstore.driver import (
@@ -156,32 +157,29 @@ class MemoryDriver(Driver):
         info = ObjectInfo(
             key=request.key,
             size=len(data),
+            etag=_new_etag(),
+            last_modified=datetime.now(UTC),
             headers=request.headers,
-            metadata=dict(request.metadata),
-            system=dict(request.system),
+            metadata=_kept(request.metadata),
+            system=_kept(request.system),
             write_id=request.write_id,
             digest=digest,
+            location=self._public_url(request.key),
+            served_by=self.name,
         )
-        return self._publish(MemoryObject(data, info, dict(request.tags)), request.precondition)
+        return self._publish(MemoryObject(data, info, _kept(request.tags)), request.precondition)
 
     def _publish(self, stored: MemoryObject, precondition: Precondition) -> PutResult:
         """Check the condition and make the object visible, in one step."""
-        key = stored.info.key
-        now = self._objects.by_key.get(key)
+        info = stored.info
+        now = self._objects.by_key.get(info.key)
         if precondition.mode == "create" and now is not None:
             raise StorageAlreadyExistsError("there is an object of this key already")
         if precondition.mode == "replace" and (now is None or now.info.etag != precondition.etag):
             raise StoragePreconditionFailedError("the object is gone or another version")
-        info = replace(
-            stored.info,
-            etag=token_hex(16),
-            last_modified=datetime.now(UTC),
-            location=self._public_url(key),
-            served_by=self.name,
-        )
-        self._objects.put(MemoryObject(stored.data, info, stored.tags))
+        self._objects.put(stored)
         return PutResult(
-            key=key,
+            key=info.key,
             size=info.size,
             etag=info.etag,
             digest=info.digest,
@@ -270,7 +268,15 @@ class MemoryDriver(Driver):
             ),
         )
         system = source.info.system if request.system is None else dict(request.system)
-        info = replace(source.info, key=request.destination, write_id=request.write_id, system=system)
+        info = replace(
+            source.info,
+            key=request.destination,
+            etag=_new_etag(),
+            last_modified=datetime.now(UTC),
+            write_id=request.write_id,
+            system=system,
+            location=self._public_url(request.destination),
+        )
         return self._publish(replace(source, info=info), request.precondition)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
@@ -356,6 +362,15 @@ async def _drained(request: PutRequest) -> tuple[bytes, bytes]:
 async def _pieces(data: bytes, start: int, end: int) -> AsyncIterator[bytes]:
     for offset in range(start, end, CHUNK):
         yield data[offset : min(offset + CHUNK, end)]
+
+
+def _new_etag() -> str:
+    return os.urandom(16).hex()
+
+
+def _kept(given: Mapping[str, str]) -> Mapping[str, str]:
+    """The same, which its giver cannot change any more."""
+    return dict(given) if given else NOTHING
 
 
 def _listed(info: ObjectInfo) -> ObjectInfo:

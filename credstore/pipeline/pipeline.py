@@ -13,11 +13,11 @@ byte, `x-original-size`, as the original design does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import get_args
 
 from credstore.errors import StorageCodecError, StorageIntegrityError
-from credstore.model import Codec, Dictionary
+from credstore.model import NOTHING, Codec, Dictionary
 from credstore.pipeline import codec as codecs
 
 COMPRESSION = "x-compression"
@@ -43,7 +43,7 @@ class Marks:
 
     content_type: str
     content_encoding: str | None = None
-    system: Mapping[str, str] = field(default_factory=dict[str, str])
+    system: Mapping[str, str] = NOTHING
 
 
 @dataclass(frozen=True, slots=True)

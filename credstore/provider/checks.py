@@ -84,7 +84,7 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
     """
     if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
-    if found := _FORBIDDEN.search(prefix):
+    if not _is_plain(prefix) and (found := _FORBIDDEN.search(prefix)):
         raise StorageInvalidKeyError(
             f"a key has no control characters, surrogates or non-characters; this one has "
             f"U+{ord(found[0]):04X} at position {found.start()}",
@@ -181,6 +181,11 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
     return checked
 
 
+def _is_plain(text: str) -> bool:
+    """Whether it is of printable ASCII alone, as most keys and headers are: cheaper than to search it."""
+    return text.isascii() and text.isprintable()
+
+
 def check_token(what: str, name: object) -> None:
     """Refuse what cannot be the name of a header.
 
@@ -200,9 +205,9 @@ def check_header(what: str, value: object) -> None:
     """
     if not isinstance(value, str):
         raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
-    if _CONTROL.search(value) or _FORBIDDEN.search(value):
+    if not _is_plain(value) and (_CONTROL.search(value) or _FORBIDDEN.search(value)):
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
-    if value != value.strip(" \t"):
+    if value and (value[0] in " \t" or value[-1] in " \t"):
         raise StorageInvalidRequestError(f"{what} has blanks at its ends, which HTTP does not keep")
 
 

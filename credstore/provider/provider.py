@@ -13,6 +13,7 @@ from typing import Unpack
 from credstore.config.clouds import S3FamilyConfig
 from credstore.driver import (
     BreaksCircuits,
+    BytesBody,
     CopyRequest,
     VerifiesLinks,
 )
@@ -113,26 +114,33 @@ class StorageProvider(Foundation):
             check_key(key, self.capabilities.max_key_size)
             if callable(told := options.get("progress")):
                 options["progress"] = call.watching(told)
-            async with aclosing(WatchedBody(await body_of(data))) as watched:
+            body = await body_of(data)
+            if isinstance(body, BytesBody):  # Nothing of the user's is left that could fail, or be left half read.
+                return await self._write(call, key, body, options)
+            async with aclosing(WatchedBody(body)) as watched:
                 try:
-                    write = await plan_write(
-                        key,
-                        watched,
-                        options,
-                        self.config,
-                        self.capabilities,
-                        dictionaries=self._dictionaries,
-                        policy=self._policy_of(options.get("encryption")),
-                    )
-                    result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+                    return await self._write(call, key, watched, options)
                 except Exception:
                     if watched.failure is None or call.users is not None:
                         raise
-                else:
-                    call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
-                    return result
             call.users = watched.failure
             raise watched.restored()  # Outside of the handler, which would become its context.
+
+    async def _write(
+        self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
+    ) -> StorageResult:
+        write = await plan_write(
+            key,
+            body,
+            options,
+            self.config,
+            self.capabilities,
+            dictionaries=self._dictionaries,
+            policy=self._policy_of(options.get("encryption")),
+        )
+        result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+        call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
+        return result
 
     async def retrieve(
         self,

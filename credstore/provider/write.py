@@ -8,11 +8,10 @@ gets its digest in a pass of its own; a larger stream that can be read once has 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from secrets import token_hex
 from typing import NamedTuple
 
 from credstore.config.clouds import CommonConfig, S3FamilyConfig
@@ -71,8 +70,7 @@ class _Terms(NamedTuple):
     tags: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A checked write and what its result needs.
 
     Attributes:
@@ -81,7 +79,7 @@ class Write:
         plain_size: Bytes given, or None until the end of a stream.
         sealed: Encrypted here.
         content_type: Of the plain bytes.
-        watched: The user's stream, which counts and keeps its own failure.
+        given: What was handed in; of a stream it counts the bytes.
     """
 
     request: PutRequest
@@ -89,12 +87,12 @@ class Write:
     plain_size: int | None
     sealed: bool
     content_type: str
-    watched: WatchedBody
+    given: BytesBody | WatchedBody
 
 
 async def plan_write(
     key: str,
-    data: WatchedBody,
+    data: BytesBody | WatchedBody,
     options: StoreOptions,
     config: CommonConfig,
     capabilities: Capabilities,
@@ -133,7 +131,7 @@ async def plan_write(
         )
     plain = await settled(data, spool_size(config))
     plain_size = plain.length
-    write_id = token_hex(16)
+    write_id = os.urandom(16).hex()
     body = await _encoded(plain, codec, dictionary)
     if policy is None:
         digest = await _digest_of(body, codec)
@@ -343,5 +341,7 @@ async def _digest_of(body: Body, codec: Codec | None) -> bytes | None:
     return await digest_of(body) if codec is None and body.replayable else None
 
 
-def _plain_size(write: Write) -> int:
-    return write.plain_size if write.plain_size is not None else write.watched.done
+def _plain_size(write: Write) -> int | None:
+    if write.plain_size is not None or isinstance(write.given, BytesBody):
+        return write.plain_size
+    return write.given.done
