@@ -142,8 +142,7 @@ class ObjectReader(Generic[I]):
             chunk = await self._next()
             if chunk is not None:
                 self._done += len(chunk)
-                if self.length is not None and self._done > self.length:
-                    self._refuse(f"more than the {self.length} bytes it should have", "TOO_LONG")
+                self._check_length()
                 if self._digest is not None:
                     await hash_into(self._digest, chunk)
                     self._held += len(chunk)
@@ -157,9 +156,7 @@ class ObjectReader(Generic[I]):
             if self._progress is not None and not self._done:
                 self._progress(0, 0)
         except BaseException as error:
-            self._failed = True
-            if self._explain is not None and isinstance(error, StorageError):
-                self._explain(error)
+            self._fail(error)
             await self.aclose()
             raise
         await self.aclose()
@@ -175,6 +172,10 @@ class ObjectReader(Generic[I]):
             if chunk is None:
                 return None
         return chunk
+
+    def _check_length(self) -> None:
+        if self.length is not None and self._done > self.length:
+            self._refuse(f"more than the {self.length} bytes it should have", "TOO_LONG")
 
     def _check_end(self) -> None:
         if self.length is not None and self._done != self.length:
@@ -203,6 +204,10 @@ class ObjectReader(Generic[I]):
         if max_size is not None and self.length is not None and self.length > max_size:
             await self.aclose()
             raise _too_large(self.length, max_size)
+        content = self._content
+        limit = LOOP_BUDGET if max_size is None else min(LOOP_BUDGET, max_size)
+        if content and len(content) <= limit and not self._closed:
+            return await self._read_at_once(content)
         parts: list[bytes] = []
         size = 0
         async with self:
@@ -212,6 +217,29 @@ class ObjectReader(Generic[I]):
                 if max_size is not None and size > max_size:
                     raise _too_large(size, max_size)
         return await joined(parts)
+
+    async def _read_at_once(self, content: bytes) -> bytes:
+        """What iterating would give and check, in one step."""
+        self._content = None
+        self._done = len(content)
+        try:
+            self._check_length()
+            if self._digest is not None:
+                self._digest.update(content)
+            if self._progress is not None:
+                self._progress(self._done, self.length)
+            self._check_end()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            await self.aclose()
+        return content
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = True
+        if self._explain is not None and isinstance(error, StorageError):
+            self._explain(error)
 
     async def aclose(self) -> None:
         """Give back the connection or file; safe to call again."""

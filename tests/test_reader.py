@@ -152,8 +152,10 @@ def test_large_bytes_are_hashed_in_another_thread(monkeypatch):
     real = hashlib.sha256
 
     class Spy:
-        def __init__(self):
+        def __init__(self, data=b""):
             self._hash = real()
+            if data:
+                self.update(data)
 
         def update(self, data):
             threads.append(threading.get_ident())

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
-from itertools import takewhile
+from itertools import islice, takewhile
 from secrets import token_bytes
 
 from credstore.config.clouds import MemoryConfig
@@ -48,6 +48,8 @@ from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader, hash_into, joined, sha256
 
 CHUNK = 512 * 1024
+MANY = 100
+"""New keys that are sorted in together, not one by one."""
 _CAPABILITIES = Capabilities(
     conditional_create=True,
     conditional_replace=True,
@@ -83,27 +85,39 @@ class MemoryObjects:
 
     Attributes:
         by_key: The objects.
-        order: Their keys as UTF-8, ascending.
         link_secret: What links to them are signed with; random, so links end with the process.
     """
 
     by_key: dict[str, MemoryObject] = field(default_factory=dict[str, MemoryObject])
-    order: list[bytes] = field(default_factory=list[bytes])
+    _order: list[bytes] = field(default_factory=list[bytes], repr=False)
+    _new: list[bytes] = field(default_factory=list[bytes], repr=False)
     link_secret: bytes = field(default_factory=lambda: token_bytes(32), repr=False)
 
     def put(self, stored: MemoryObject) -> None:
         """Let a key name this object from now on."""
         key = stored.info.key
         if key not in self.by_key:
-            insort(self.order, key.encode())
+            self._new.append(key.encode())
         self.by_key[key] = stored
 
     def remove(self, key: str) -> bool:
         """Forget a key; whether it was there."""
         if self.by_key.pop(key, None) is None:
             return False
-        del self.order[bisect_left(self.order, key.encode())]
+        order = self.ordered()
+        del order[bisect_left(order, key.encode())]
         return True
+
+    def ordered(self) -> list[bytes]:
+        """The keys as UTF-8, ascending. To keep them so with every write would cost more the more there are."""
+        if len(self._new) > MANY:
+            self._order += self._new
+            self._order.sort()
+        else:
+            for name in self._new:
+                insort(self._order, name)
+        self._new.clear()
+        return self._order
 
 
 class MemoryDriver(Driver):
@@ -248,10 +262,10 @@ class MemoryDriver(Driver):
     ) -> Page:
         """One page; the cursor is the last key. See `Driver.list`."""
         self._begin(deadline)
-        order, start = self._objects.order, prefix.encode()
+        order, start = self._objects.ordered(), prefix.encode()
         first = bisect_left(order, start) if cursor is None else bisect_right(order, cursor.encode())
-        within = takewhile(lambda name: name.startswith(start), order[first : first + limit + 1])
-        names = [name.decode() for name in within]
+        within = takewhile(lambda index: order[index].startswith(start), range(first, len(order)))
+        names = [order[index].decode() for index in islice(within, limit + 1)]
         entries = [_listed(self._objects.by_key[name].info) for name in names[:limit]]
         return Page(entries=entries, cursor=entries[-1].key if len(names) > limit else None)
 

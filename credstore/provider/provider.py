@@ -15,6 +15,7 @@ from credstore.driver import (
     BreaksCircuits,
     BytesBody,
     CopyRequest,
+    ObjectInfo,
     VerifiesLinks,
 )
 from credstore.errors import (
@@ -115,7 +116,9 @@ class StorageProvider(Foundation):
             if callable(told := options.get("progress")):
                 options["progress"] = call.watching(told)
             body = await body_of(data)
-            if isinstance(body, BytesBody):  # Nothing of the user's is left that could fail, or be left half read.
+            if isinstance(
+                body, BytesBody
+            ):  # Nothing of the user's is left that could fail, or be left half read.
                 return await self._write(call, key, body, options)
             async with aclosing(WatchedBody(body)) as watched:
                 try:
@@ -395,7 +398,12 @@ class StorageProvider(Foundation):
 
         Cost: 1 request per 1,000 objects.
         """
-        return [item async for item in self.scan(prefix, max_keys)]
+        with Call(self._lifetime, "list", None, awaited=False):
+            items: list[StorageItem] = []
+            async for info in self._infos(prefix, max_keys):
+                items.append(item_of(info, self._driver.name))
+                self._lifetime.check("list")
+            return items
 
     async def scan(self, prefix: str = "", max_keys: int | None = None) -> AsyncIterator[StorageItem]:
         """As `list`, one item at a time, in bounded memory.
@@ -405,12 +413,15 @@ class StorageProvider(Foundation):
             StorageError: Anything else.
         """
         with Call(self._lifetime, "list", None, awaited=False):
-            check_prefix(prefix, self.capabilities.max_key_size)
-            if max_keys is not None:
-                check_count("max_keys", max_keys)
-            async for info in scan_infos(self._driver, prefix, max_keys, self._deadline):
+            async for info in self._infos(prefix, max_keys):
                 yield item_of(info, self._driver.name)
                 self._lifetime.check("list")
+
+    def _infos(self, prefix: str, max_keys: int | None) -> AsyncIterator[ObjectInfo]:
+        check_prefix(prefix, self.capabilities.max_key_size)
+        if max_keys is not None:
+            check_count("max_keys", max_keys)
+        return scan_infos(self._driver, prefix, max_keys, self._deadline)
 
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.

@@ -180,10 +180,11 @@ async def read_all(
         StorageIntegrityError: What came is not what was stored.
         StorageCodecError: It does not decode.
     """
-    async with reader:
-        if found.plain_size is not None and found.plain_size > max_size:
-            raise _too_large(found.plain_size, max_size)
-        stored = await reader.read(max_size if found.codec is None else max_size + max_size // 16 + OVERHEAD)
+    if found.plain_size is not None and found.plain_size > max_size:
+        await reader.aclose()
+        raise _too_large(found.plain_size, max_size)
+    # It closes the reader in any case.
+    stored = await reader.read(max_size if found.codec is None else max_size + max_size // 16 + OVERHEAD)
     return await decoded(found, stored, max_size, dictionary)
 
 

@@ -149,7 +149,7 @@ class CountsOnPositions(MemoryDriver):
     """Pages by number, so that deleting shifts what comes next."""
 
     async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
-        keys = [key.decode() for key in self._objects.order if key.startswith(prefix.encode())]
+        keys = [key.decode() for key in self._objects.ordered() if key.startswith(prefix.encode())]
         start = int(cursor or 0)
         entries = [self._objects.by_key[key].info for key in keys[start : start + limit]]
         more = start + limit < len(keys)
