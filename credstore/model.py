@@ -37,6 +37,12 @@ class _Nothing(Mapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         raise KeyError(key)
 
+    def get(self, key: str, default: Any = None, /) -> Any:  # noqa: ARG002 - the mapping's own would raise and catch
+        return default
+
+    def __bool__(self) -> bool:
+        return False
+
     def __iter__(self) -> Iterator[str]:
         return iter(())
 
