@@ -111,10 +111,15 @@ class ObjectReader(Generic[I]):
         """
         self.info = info
         self.length = length
-        self._content = chunks if isinstance(chunks, bytes) else None
-        self._chunks = None if isinstance(chunks, bytes) else chunks
-        generator = isinstance(chunks, AsyncGenerator)
-        self._generator = cast("AsyncGenerator[bytes, None]", chunks) if generator else None
+        self._content: bytes | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._generator: AsyncGenerator[bytes, None] | None = None
+        if isinstance(chunks, bytes):
+            self._content = chunks
+        else:
+            self._chunks = chunks
+            if isinstance(chunks, AsyncGenerator):
+                self._generator = cast("AsyncGenerator[bytes, None]", chunks)
         self._expected = digest
         self._digest = hashlib.sha256() if digest is not None else None
         self._close = close

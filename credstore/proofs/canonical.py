@@ -60,7 +60,7 @@ def _no_float(_: str) -> NoReturn:
     raise _FloatError
 
 
-# A name that stands twice is not canonical either: one of its members is missing when it is written again.
+# It lets pass a name that stands twice, of which one is missing when the value is written again.
 _PLAIN_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_no_float)
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
@@ -92,18 +92,16 @@ def parse_canonical(data: bytes, *, limit: int) -> Json:
     # ASCII that is canonical has no escapes of other characters, so no name or text needs a look; and what
     # has so few brackets is not too deep. Such bytes, the most, are canonical if the C encoder writes them.
     if data.isascii() and len(data) <= limit and data.count(b"{") + data.count(b"[") <= DEEPEST:
+        text = data.decode("ascii")
         try:
-            value = cast("Json", _PLAIN_DECODER.raw_decode(data.decode("ascii"))[0])
+            value = cast("Json", _PLAIN_DECODER.raw_decode(text)[0])
         except (_FloatError, json.JSONDecodeError):
             pass  # Read below, where errors are explained.
         else:
-            return _same(value, _ENCODER.encode(value).encode("utf-8", "surrogatepass"), data)
+            if _ENCODER.encode(value) == text:
+                return value
     value = _decode(data, limit, DEEPEST)
-    return _same(value, encode_json(value), data)
-
-
-def _same(value: Json, canonical: bytes, data: bytes) -> Json:
-    if canonical != data:
+    if encode_json(value) != data:
         raise ProofFormatError("not in its canonical form (RFC 8785)")
     return value
 

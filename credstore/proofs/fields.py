@@ -40,7 +40,8 @@ def read_object(
     for name in needs:
         if name not in value:
             refuse(field, f"has no {name!r}")
-    if may is not None and not value.keys() <= {*needs, *may}:
+    # It has all that it needs: with no more members than these it has no other.
+    if may is not None and len(value) > len(needs) and not value.keys() <= {*needs, *may}:
         refuse(field, "has a member that is unknown")
     return value
 

@@ -100,7 +100,10 @@ class KeyRing:
 
     def find(self, keyid: str) -> TrustedKey | None:
         """The key with this id, or None."""
-        return next((key for key in self.keys if key.keyid == keyid), None)
+        for key in self.keys:
+            if key.public_key.keyid == keyid:
+                return key
+        return None
 
     def add(self, key: TrustedKey) -> KeyRing:
         """The next ring, with one more key.

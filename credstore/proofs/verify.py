@@ -131,9 +131,10 @@ def verify_proof(
     if not allow_expired:
         check_expiry(record, now)
     keyids = tuple(each.key.keyid for each, _ in accepted)
-    attested = min((found for _, found in accepted if found is not None), key=_time_of, default=None)
-    if attested is None:
+    found = [found for _, found in accepted if found is not None]
+    if not found:
         return VerifiedProof(record, envelope, keyids, record.issued_at, "issuer")
+    attested = min(found, key=_time_of)
     return VerifiedProof(record, envelope, keyids, attested.time, attested.source)
 
 
@@ -193,7 +194,8 @@ def accept_signatures(
     refused: ProofError | None = None
     for each in signed:
         # A trusted time is about one signature; it says nothing about one that was put beside it.
-        found = min((time for time in times if time.sig == each.sig), key=_time_of, default=None)
+        about = [time for time in times if time.sig == each.sig] if times else None
+        found = min(about, key=_time_of) if about else None
         try:
             check_key(each.key, usage=usage, issuer=issuer)
             _check_time(each.key, claimed, found)

@@ -185,7 +185,7 @@ async def read_all(
         raise _too_large(found.plain_size, max_size)
     # It closes the reader in any case.
     stored = await reader.read(max_size if found.codec is None else max_size + max_size // 16 + OVERHEAD)
-    return await decoded(found, stored, max_size, dictionary)
+    return stored if found.codec is None else await decoded(found, stored, max_size, dictionary)
 
 
 async def decoded(found: Recipe, stored: bytes, max_size: int, dictionary: Dictionary | None = None) -> bytes:
