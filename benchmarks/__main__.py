@@ -12,11 +12,17 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import large, many, pipeline, small
+from benchmarks import large, many, pipeline, proofs, small
 
 HERE = Path(__file__).parent
-TITLES = {"small": "Small objects", "pipeline": "Codecs", "large": "Large objects", "many": "Many objects"}
-RENDER = {"small": small.render, "pipeline": pipeline.render, "large": large.render, "many": many.render}
+SECTIONS = {"small": small, "pipeline": pipeline, "large": large, "many": many, "proofs": proofs}
+TITLES = {
+    "small": "Small objects",
+    "pipeline": "Codecs",
+    "large": "Large objects",
+    "many": "Many objects",
+    "proofs": "Proofs",
+}
 
 
 def main() -> None:
@@ -35,7 +41,7 @@ def main() -> None:
         if name == "small":
             results[name] = small.measure(options.rounds, options.count)
         else:
-            results[name] = {"pipeline": pipeline, "large": large, "many": many}[name].measure(options.rounds)
+            results[name] = SECTIONS[name].measure(options.rounds)
         results.setdefault("about", {})[name] = (
             f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} cores, "
             f"{options.rounds} rounds"
@@ -59,7 +65,14 @@ def render(results: dict[str, dict]) -> str:
     ]
     for name, title in TITLES.items():
         if name in results:
-            lines += ["", f"## {title}", "", f"{results['about'][name]}.", "", *RENDER[name](results[name])]
+            lines += [
+                "",
+                f"## {title}",
+                "",
+                f"{results['about'][name]}.",
+                "",
+                *SECTIONS[name].render(results[name]),
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -109,7 +109,7 @@ class MemoryObjects:
         return True
 
     def ordered(self) -> list[bytes]:
-        """The keys as UTF-8, ascending. To keep them so with every write would cost more the more there are."""
+        """The keys as UTF-8, ascending; to keep them so at every write would cost more the more there are."""
         if len(self._new) > MANY:
             self._order += self._new
             self._order.sort()

@@ -151,18 +151,15 @@ def parse_envelope(data: bytes) -> Envelope:
     Raises:
         ProofFormatError: No DSSE envelope of an in-toto statement, or over 2 MiB.
     """
-    if (members := _split(data)) is not None:
-        return read_envelope(members, "the envelope")
-    return read_envelope(parse_json(data, limit=LARGEST_ENVELOPE), "the envelope")
+    usual = _read_usual(data)
+    return usual or read_envelope(parse_json(data, limit=LARGEST_ENVELOPE), "the envelope")
 
 
-def _split(data: bytes) -> Json:
-    """What JSON's parser makes of an envelope with one signature as `encode_envelope` writes it, or None.
+def _read_usual(data: bytes) -> Envelope | None:
+    """An envelope with one signature, written as `encode_envelope` does; None for any other bytes.
 
-    Without escapes a text ends at its quote. The payload is not looked at here: its reader refuses whatever is
-    not base64, control characters, too.
+    Without escapes a text ends at its quote, and whatever is not base64 in it is refused by its reader.
     """
-    end = data.find(b'"', len(_HEAD))
     if (
         not data.startswith(_HEAD)
         or len(data) > LARGEST_ENVELOPE
@@ -170,15 +167,12 @@ def _split(data: bytes) -> Json:
         or b"\\" in data  # An escape, which may stand for a character of base64.
     ):
         return None
+    end = data.find(b'"', len(_HEAD))
     rest = _REST.fullmatch(data, end)
     if rest is None:
         return None
-    keyid, sig = rest[1].decode(), rest[2].decode()
-    return {
-        "payload": data[len(_HEAD) : end].decode(),
-        "payloadType": PAYLOAD_TYPE,
-        "signatures": [{"keyid": keyid, "sig": sig}],
-    }
+    payload = data[len(_HEAD) : end].decode()
+    return Envelope(_read_payload(payload), (Signature(rest[1].decode(), _read_sig(rest[2].decode())),))
 
 
 def read_envelope(value: Json, name: str) -> Envelope:
@@ -191,7 +185,7 @@ def read_envelope(value: Json, name: str) -> Envelope:
     if members["payloadType"] != PAYLOAD_TYPE:
         refuse("payloadType", f"is not {PAYLOAD_TYPE}")
     entries = read_list(members["signatures"], "signatures", least=1, most=MOST_SIGNATURES)
-    payload = read_base64(members["payload"], "payload", most=LARGEST_PAYLOAD, url_safe=True)
+    payload = _read_payload(members["payload"])
     return Envelope(payload, tuple(_read_signature(entry) for entry in entries))
 
 
@@ -200,7 +194,15 @@ def _read_signature(value: Json) -> Signature:
     keyid = members.get("keyid", "")
     if not isinstance(keyid, str) or len(keyid) > _LONGEST_KEYID:
         raise ProofFormatError(f"keyid is no string of at most {_LONGEST_KEYID} characters")
-    return Signature(keyid, read_base64(members["sig"], "sig", most=_LARGEST_SIGNATURE, url_safe=True))
+    return Signature(keyid, _read_sig(members["sig"]))
+
+
+def _read_payload(value: Json) -> bytes:
+    return read_base64(value, "payload", most=LARGEST_PAYLOAD, url_safe=True)
+
+
+def _read_sig(value: Json) -> bytes:
+    return read_base64(value, "sig", most=_LARGEST_SIGNATURE, url_safe=True)
 
 
 def verify_signatures(envelope: Envelope, ring: KeyRing) -> tuple[Signed, ...]:

@@ -53,12 +53,11 @@ class Lifetime:
     def enter(self) -> None:
         """Count a call, for `close` to wait for."""
         self._running += 1
-        self._idle.clear()
 
     def leave(self) -> None:
         """End a counted call."""
         self._running -= 1
-        if self._running == 0:
+        if self.closed and self._running == 0:  # And none can enter any more.
             self._idle.set()
 
     def _refuse(self, code: str, why: str, operation: str) -> None:
@@ -147,28 +146,29 @@ class Call:
         if self.awaited:
             self._lifetime.leave()
         if kind is GeneratorExit:  # A scan that its user left early; nothing failed.
-            self._observe(None)
+            if self._lifetime.observers:
+                self._observe(None)
             return
         failure: StorageError | None = None
         if isinstance(error, StorageError):
             failure = self.explain(error)
         elif isinstance(error, Exception) and error is not self.users:
             failure = self.explain(unforeseen(error, mutation=self.mutation))
-        self._observe(failure.code if failure else (kind.__name__ if kind else None))
+        if self._lifetime.observers:
+            self._observe(failure.code if failure else (kind.__name__ if kind else None))
         if failure is not None and failure is not error:
             raise failure from error
 
     def _observe(self, outcome: str | None) -> None:
-        if self._lifetime.observers:
-            event = Event(
-                name=f"credstore.{self.operation}",
-                provider=self._lifetime.label,
-                key=self.key,
-                attributes=self.attributes,
-                duration=time.monotonic() - self._start,
-                error=outcome,
-            )
-            notify(self._lifetime.observers, event)
+        event = Event(
+            name=f"credstore.{self.operation}",
+            provider=self._lifetime.label,
+            key=self.key,
+            attributes=self.attributes,
+            duration=time.monotonic() - self._start,
+            error=outcome,
+        )
+        notify(self._lifetime.observers, event)
 
 
 def unforeseen(error: Exception, *, mutation: bool) -> StorageError:
