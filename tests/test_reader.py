@@ -169,3 +169,49 @@ def test_large_bytes_are_hashed_in_another_thread(monkeypatch):
         assert asyncio.run(sha256(bytes(size))) == real(bytes(size)).digest()
     assert threads[0] == threading.get_ident()
     assert threads[1] != threading.get_ident()
+
+
+@pytest.mark.parametrize("most", [None, 5, 6])
+@pytest.mark.parametrize("length", [4, 5, 6, None])
+@pytest.mark.parametrize("digest", [None, hashlib.sha256(b"bytes").digest(), bytes(32)])
+@pytest.mark.parametrize("fails", [False, True])
+def test_bytes_at_hand_are_read_as_a_stream_is(most, length, digest, fails):
+    async def use(at_once):
+        told, explained, closed = [], [], []
+
+        async def chunks():
+            yield b"bytes"
+
+        async def close():
+            closed.append(True)
+
+        def progress(done, total):
+            told.append((done, total))
+            if fails:
+                raise ZeroDivisionError
+
+        reader = ObjectReader(
+            None,
+            b"bytes" if at_once else chunks(),
+            length=length,
+            digest=digest,
+            close=close,
+            explain=lambda error: explained.append(error.code),
+        )
+        reader.watch(progress)
+        try:
+            found = await reader.read(most)
+        except (StorageError, ZeroDivisionError) as error:
+            found = type(error), str(error)
+        try:
+            after = await anext(reader, None)
+        except StorageError as error:
+            after = error.code
+        return found, after, told, explained, closed
+
+    assert asyncio.run(use(True)) == asyncio.run(use(False))
+
+
+def test_bytes_at_hand_are_refused_where_none_are_allowed():
+    with pytest.raises(StorageInvalidRequestError):
+        asyncio.run(ObjectReader(None, b"bytes", length=None).read(0))
