@@ -129,10 +129,10 @@ async def plan_write(
             "a dictionary is kept unencrypted and holds pieces of what it was trained on; leave it out where "
             "objects are encrypted"
         )
-    plain = await settled(data, spool_size(config))
+    plain = data if isinstance(data, BytesBody) else await settled(data, spool_size(config))
     plain_size = plain.length
     write_id = os.urandom(16).hex()
-    body = await _encoded(plain, codec, dictionary)
+    body = plain if codec is None else await _encoded(plain, codec, dictionary)
     if policy is None:
         digest = await _digest_of(body, codec)
     else:
@@ -324,9 +324,7 @@ def _at_rest(options: StoreOptions) -> bool | ServerEncryption | None:
     return None if isinstance(asked, ClientSide) else asked
 
 
-async def _encoded(plain: Body, codec: Codec | None, dictionary: Dictionary | None) -> Body:
-    if codec is None:
-        return plain
+async def _encoded(plain: Body, codec: Codec, dictionary: Dictionary | None) -> Body:
     if plain.data is None:
         return EncodedBody(plain, lambda: encoder(codec, dictionary))
     if len(plain.data) <= INLINE:
