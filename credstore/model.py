@@ -40,6 +40,9 @@ class _Nothing(Mapping[str, Any]):
     def get(self, key: str, default: Any = None, /) -> Any:  # noqa: ARG002 - the mapping's own would raise and catch
         return default
 
+    def __contains__(self, key: object) -> bool:
+        return False
+
     def __bool__(self) -> bool:
         return False
 

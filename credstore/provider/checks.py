@@ -60,7 +60,7 @@ def check_key(key: str, max_size: int = 1024) -> None:
     if not key:
         raise StorageInvalidKeyError("a key has at least one character; this one is empty", key=key)
     check_prefix(key, max_size)
-    if "." in key and any(segment in {".", ".."} for segment in key.split("/")):
+    if "." in key and ("/./" in (segments := f"/{key}/") or "/../" in segments):
         raise StorageInvalidKeyError(
             "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
         )
