@@ -56,7 +56,7 @@ from credstore.provider.checks import (
     chosen_encryption,
 )
 from credstore.provider.foundation import Foundation
-from credstore.provider.linking import LinkOptions, LinkRequest, make_cdn_link, make_link
+from credstore.provider.linking import LinkOptions, LinkRequest, check_not_sealed, make_cdn_link, make_link
 from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
@@ -644,6 +644,8 @@ class StorageProvider(Foundation):
         with self._call("get_signed_url", key) as call:
             check_key(key, self.capabilities.max_key_size)
             request = LinkRequest(key, method, expires_in, options, self._deadline(options.get("timeout")))
+            if self._policy is not None:
+                check_not_sealed(self._policy, method)
             signer = self._link_signer
             if signer is not None and method in signer.methods:
                 return await make_cdn_link(

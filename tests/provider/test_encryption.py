@@ -434,8 +434,10 @@ def test_options_that_cannot_be_honoured_are_refused(run, tmp_path):
         with pytest.raises(StorageError):
             await store.store("k", DATA, resume=str(tmp_path / "resume"))
         await store.store("k", DATA)
-        with pytest.raises(StorageUnsupportedError):
-            await store.get_signed_url("k")
+        for method in ("GET", "HEAD", "PUT"):
+            for check in (True, False):
+                with pytest.raises(StorageUnsupportedError, match="encrypt"):
+                    await store.get_signed_url("k", method=method, check=check)
         with pytest.raises(StoragePreconditionFailedError):
             await store.store("k", b"x", if_match="0" * 32)
         assert await store.retrieve("k") == DATA
