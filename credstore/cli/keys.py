@@ -193,7 +193,12 @@ def _tell(
     if invocation.json:
         facts = _facts(key)
         print_json(
-            {**facts, "file": file, "trust": ring_file, **({"replaces": _facts(old)} if old is not None else {})}
+            {
+                **facts,
+                "file": file,
+                "trust": ring_file,
+                **({"replaces": _facts(old)} if old is not None else {}),
+            }
         )
         return
     say(key.keyid)

@@ -57,12 +57,9 @@ def revoke_command(
     help="How long proofs are kept after they have expired.",
 )
 @click.option("--limit", metavar="COUNT", type=click.IntRange(1), help="Most markers to look at.")
-@KEY
 @TRUST
 @click.pass_obj
-def sweep_command(
-    invocation: Invocation, *, grace: float, limit: int | None, key_file: str, ring_file: str
-) -> None:
+def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, ring_file: str) -> None:
     """Remove expired proofs, and what issues and deletions left that never ended.
 
     Any number of sweeps may run at once, and any of them may be stopped.
@@ -71,7 +68,7 @@ def sweep_command(
     async def action(store: ProofStore) -> SweepReport:
         return await store.sweep_expired(grace=grace, limit=limit)
 
-    swept = with_proofs(invocation, ring_file, action, key_file=key_file)
+    swept = with_proofs(invocation, ring_file, action)
     if invocation.json:
         print_json(swept)
     elif not invocation.quiet:

@@ -122,7 +122,9 @@ def read_claims(text: str | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         claims = None
     if not isinstance(claims, dict):
-        raise click.UsageError(f"--claims: {text[1:] if text.startswith('@') else 'the text'} is no JSON object")
+        raise click.UsageError(
+            f"--claims: {text[1:] if text.startswith('@') else 'the text'} is no JSON object"
+        )
     return cast("dict[str, Any]", claims)
 
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 @click.option("--claims", metavar="JSON|@FILE", help="A JSON object to sign along.")
 @click.option("--manifest", metavar="FILE", help="Kept with the proof, such as a C2PA manifest store.")
 @click.option("--media-type", metavar="TYPE", help="Of the files; default: guessed from their names.")
-@click.option("--idempotency-key", metavar="KEY", help="A repeat with the same key gets the same proof again.")
+@click.option(
+    "--idempotency-key", metavar="KEY", help="A repeat with the same key gets the same proof again."
+)
 @click.option("--supersedes", metavar="ID", help="The earlier proof that this one replaces.")
 @click.pass_obj
 def issue_command(

@@ -98,9 +98,8 @@ def find_command(
 
 def _tell(proof: Proof) -> None:
     record = proof.record
-    say(
-        f"{record.proof_id}  {human_time(record.issued_at)}  {proof.status.state:<7}  {printable(record.issuer)}"
-    )
+    issued, issuer = human_time(record.issued_at), printable(record.issuer)
+    say(f"{record.proof_id}  {issued}  {proof.status.state:<7}  {issuer}")
 
 
 @command("list")
@@ -158,13 +157,13 @@ def stats_command(invocation: Invocation, *, ring_file: str) -> None:
 
 @command("export")
 @click.argument("proof_id", metavar="ID")
-@click.option(
-    "-o", "--output", metavar="FILE", default="-", show_default=True, help="Standard output for -."
-)
+@click.option("-o", "--output", metavar="FILE", default="-", show_default=True, help="Standard output for -.")
 @click.option("-f", "--force", is_flag=True, help="Replace FILE.")
 @TRUST
 @click.pass_obj
-def export_command(invocation: Invocation, *, proof_id: str, output: str, force: bool, ring_file: str) -> None:
+def export_command(
+    invocation: Invocation, *, proof_id: str, output: str, force: bool, ring_file: str
+) -> None:
     """Write a proof as one file that verifies with no store and no network.
 
     A revoked or expired proof is exported, too, and verifying refuses it.

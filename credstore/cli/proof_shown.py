@@ -114,7 +114,7 @@ def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:
 
 def status_rows(status: ProofStatus) -> list[tuple[str, str]]:
     """How a proof stands, for people."""
-    state = status.state
+    state: str = status.state
     if status.notice is not None:
         state = f"{state}, {status.notice.reason}, since {human_time(status.notice.at)}"
     rows = [("status", f"{state} (as of {human_time(status.as_of)})")]

@@ -32,7 +32,9 @@ UNCHECKED = {
     metavar="FILE",
     help="Certificates (PEM) of the RFC 3161 authorities trusted; extra timestamp.",
 )
-@click.option("--threshold", default=1, show_default=True, type=click.IntRange(1), help="Keys that must sign.")
+@click.option(
+    "--threshold", default=1, show_default=True, type=click.IntRange(1), help="Keys that must sign."
+)
 @click.option("--allow-expired", is_flag=True, help="Accept an expired proof, too.")
 @click.pass_obj
 def verify_command(
@@ -96,7 +98,7 @@ def _rows(report: BundleReport, asset: str | None) -> list[tuple[str, str]]:
     checked = ["signature", "key and issuer trusted", "id and form"]
     checked += [] if asset is None else [f"{asset} is the asset, byte for byte"]
     checked += ["EXPIRED, as allowed" if expired else "not expired", "no revocation in the bundle"]
-    rows = [
+    return [
         ("verified", "yes"),
         *record_rows(proof),
         ("signed at", f"{human_time(proof.time)}, says {by[proof.time_source]}"),
@@ -104,7 +106,6 @@ def _rows(report: BundleReport, asset: str | None) -> list[tuple[str, str]]:
         *(("not checked", UNCHECKED.get(each, each)) for each in report.unchecked),
         ("not checked", f"revocations after {human_time(report.made_at)}, {_ago(report.status_age)}"),
     ]
-    return rows
 
 
 def _ago(age: timedelta) -> str:
