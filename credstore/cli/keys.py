@@ -82,7 +82,11 @@ def generate_command(
     """
     ring = read_ring(ring_file) if Path(ring_file).exists() else KeyRing(0, ())
     signer = LocalSigner.generate(scheme)
-    key = trust_key(signer.public_key, issuers=issuers, usages=usages, valid_from=_now())
+    try:
+        key = trust_key(signer.public_key, issuers=issuers, usages=usages, valid_from=_now())
+    except StorageConfigurationError:
+        named = ", ".join(map(repr, issuers))
+        raise click.UsageError(f"--issuer {named} is no absolute URI such as https://news.example") from None
     _write(file, signer, passphrase, ring_file, ring.add(key))
     _tell(invocation, file, ring_file, key)
 
