@@ -10,7 +10,7 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -195,7 +195,7 @@ def replace_file(path: str, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def naming(path: str) -> Iterator[None]:
+def naming(path: str) -> Generator[None, None, None]:
     """Errors inside name the file."""
     try:
         yield
@@ -205,7 +205,7 @@ def naming(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[IO[bytes]]:
+def _opened(path: str) -> Generator[IO[bytes], None, None]:
     try:
         with Path(path).open("rb") as file:
             yield file

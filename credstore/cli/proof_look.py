@@ -118,6 +118,7 @@ def list_command(invocation: Invocation, *, ring_file: str) -> None:
             async for outcome in outcomes:
                 if outcome.proof is None:
                     if outcome.error is not None:
+                        outcome.error.key = outcome.error.key or outcome.proof_id
                         errors.append(outcome.error)
                         report(outcome.error, invocation)
                     continue
