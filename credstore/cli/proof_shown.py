@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
 
 T = TypeVar("T")
+SHOWN = 400
+"""Characters of claims that people are shown."""
 
 
 def with_proofs(
@@ -105,7 +108,7 @@ def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:
         ("size", human_size(record.asset.size)),
         ("type", record.media_type or ""),
         ("manifest", _manifest(record)),
-        ("claims", ", ".join(record.claims or {})),
+        ("claims", _claims(record)),
         ("supersedes", record.supersedes or ""),
     ]
     rows += [("signed by", keyid) for keyid in proof.keyids]
@@ -127,6 +130,13 @@ def _manifest(record: ProofRecord) -> str:
     if record.manifest is None:
         return ""
     return f"{record.manifest.media_type}, {human_size(record.manifest.size)}"
+
+
+def _claims(record: ProofRecord) -> str:
+    if not record.claims:
+        return ""
+    text = json.dumps(record.claims, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... (--json shows all)"
 
 
 def end_with(errors: Sequence[Exception], done: int) -> None:

@@ -1,5 +1,6 @@
 """`credstore proof`: each command for people and as JSON, and each wrong input with its own exit code."""
 
+import base64
 import hashlib
 import json
 import subprocess
@@ -17,14 +18,24 @@ from credstore.proofs import (
     ProofStore,
     ProofTimestampError,
     ProofUnsignedError,
+    encode_keyring,
 )
 from tests.cli.conftest import CommandLine
+from tests.proofs import material
 
 ROOT = Path(__file__).parents[2]
 ISSUER = "https://news.example"
 PHOTO = b"\xff\xd8 a photo of a harbour \xff\xd9"
 SHA256 = hashlib.sha256(PHOTO).hexdigest()
 UNKNOWN = "01a1fd6f-30d1-7eb5-996b-046698f4c901"
+
+
+class ClockOfTheVector:
+    """The verifier's clock, the day after the timestamp was made."""
+
+    @staticmethod
+    def now(zone):
+        return datetime(2026, 11, 23, tzinfo=zone)
 
 
 @pytest.fixture
@@ -58,7 +69,15 @@ class LaterClock:
 def test_issue_and_get(proof: CommandLine) -> None:
     proof_id = issue(proof, "--expires", "30d", "--claims", '{"by": "Ada"}')
     out = proof("proof", "get", proof_id, "--asset", "photo.jpg").out
-    for word in (proof_id, ISSUER, f"sha256:{SHA256}", "image/jpeg", "valid (as of", "by", "signed by"):
+    for word in (
+        proof_id,
+        ISSUER,
+        f"sha256:{SHA256}",
+        "image/jpeg",
+        "valid (as of",
+        '{"by": "Ada"}',
+        "signed by",
+    ):
         assert word in out
     document = proof("proof", "get", proof_id, "--json").document
     assert (document["proof_id"], document["issuer"], document["sha256"]) == (proof_id, ISSUER, SHA256)
@@ -82,6 +101,30 @@ def test_issue_with_a_manifest_and_claims_from_files(proof: CommandLine) -> None
     assert document["manifest"]["sha256"] == hashlib.sha256(b"a manifest store").hexdigest()
     assert "application/c2pa, 16 B" in proof("proof", "get", document["proof_id"]).out
     assert proof("proof", "stats", "--json").document["manifests"] == 1
+
+
+def test_long_claims_are_cut_for_people(proof: CommandLine) -> None:
+    proof_id = issue(proof, "--claims", json.dumps({"text": "\x1b[31m" + "long " * 200}))
+    out = proof("proof", "get", proof_id).out
+    assert "... (--json shows all)" in out
+    assert "\x1b" not in out
+    assert len(proof("proof", "get", proof_id, "--json").document["claims"]["text"]) > 1000
+
+
+def test_the_issuer_of_a_key_trusted_for_several(proof: CommandLine) -> None:
+    names = ("--issuer", ISSUER, "--issuer", "https://radio.example")
+    proof("keys", "generate", "two.pem", *names)
+    issued = ("proof", "issue", "photo.jpg", "--key", "two.pem")
+    assert "say who issues" in proof(*issued, code=8).err
+    document = proof(*issued, "--issuer", "https://radio.example", "--json").document
+    assert document["issuer"] == "https://radio.example"
+    assert "PROOF_UNTRUSTED_KEY" in proof(*issued, "--issuer", "https://tv.example", code=23).err
+
+
+def test_a_directory_is_no_asset(proof: CommandLine) -> None:
+    Path("album").mkdir()
+    assert "'album'" in proof("proof", "issue", "album", code=2).err
+    assert proof("proof", "issue", "album", "photo.jpg", code=9).out.endswith("  photo.jpg\n")
 
 
 def test_issue_again_with_an_idempotency_key(proof: CommandLine) -> None:
@@ -219,6 +262,22 @@ def test_verify_for_people_and_programs(proof: CommandLine) -> None:
     assert document["status"]["source"] == "bundle"
     assert proof("proof", "verify", "x.proof.json", "--json").document["asset_matches"] is None
     assert proof("proof", "verify", "x.proof.json", "--quiet").out == ""
+
+
+def test_verify_with_a_timestamp(proof: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    vector = json.loads((ROOT / "tests/proofs/vectors/timestamps.json").read_text())["good"]
+    response = base64.b64decode(vector["response"])
+    Path("stamped.json").write_bytes(material.bundle(material.issue(), timestamps=(response,)))
+    Path("ring.json").write_bytes(encode_keyring(material.RING))
+    Path("roots.pem").write_text(vector["root"])
+    monkeypatch.setattr(proof_verify, "datetime", ClockOfTheVector)
+    verify = ("proof", "verify", "stamped.json", "--trust", "ring.json")
+    assert "not checked  timestamps: give --timestamp-roots FILE" in proof(*verify).out
+    out = proof(*verify, "--timestamp-roots", "roots.pem").out
+    assert "says a timestamping authority" in out
+    assert "not checked  timestamps" not in out
+    Path("stamped.json").write_bytes(material.bundle(material.issue(material.P256), timestamps=(response,)))
+    assert "PROOF_TIMESTAMP" in proof(*verify, "--timestamp-roots", "roots.pem", code=26).err
 
 
 def test_each_refusal_has_its_exit_code(proof: CommandLine) -> None:
