@@ -321,6 +321,16 @@ def test_wrong_files_are_named(proof: CommandLine, monkeypatch: pytest.MonkeyPat
     assert "--trust" in proof(*verify, code=2).err
 
 
+def test_the_variables_of_proofs_are_no_slips_of_other_settings(
+    proof: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CREDSTORE_PROOF_PASSPHRASE", "unused")
+    monkeypatch.setenv("CREDSTORE_PROVIDER", "local")
+    monkeypatch.setenv("CREDSTORE_PATH", str(proof.root))
+    monkeypatch.delenv("CREDSTORE_URL")
+    assert issue(proof) in proof("ls", "proofs/v1/r/").out
+
+
 def test_wrong_keys_are_refused(proof: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     issued = ("proof", "issue", "photo.jpg")
     assert "no.pem: No such file" in proof(*issued, "--key", "no.pem", code=2).err
