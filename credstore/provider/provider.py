@@ -693,7 +693,9 @@ class StorageProvider(Foundation):
         """What makes this copy: the store, unless it has to pass through here."""
         found = known_recipe(request.source)
         same = request.destination == request.source.key
-        if same or found is None or not is_meant(self._policy, found) or self._policy is None:
+        required = self._policy is not None and self._policy.required
+        sealed = required or (found is not None and is_meant(self._policy, found))
+        if same or not sealed or self._policy is None:
             return self._driver.copy
         if server_side:
             raise StorageUnsupportedError(
