@@ -36,15 +36,15 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli]"
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,proofs,encryption]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,structlog,opentelemetry]" --group test
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,proofs,encryption,structlog,opentelemetry]" --group test
 	touch $@
 
 $(VENV)/.check: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,structlog,opentelemetry]" --group test --group check
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,proofs,encryption,structlog,opentelemetry]" --group test --group check
 	touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.test

@@ -82,7 +82,9 @@ def render(cases: Cases) -> list[str]:
             "Client CPU per operation in microseconds, against nginx with WebDAV on loopback, which checks "
             "nothing, and against moto. Each peer has its own defaults, credstore all of its own (digest, "
             "signed payload, write-id, verified reads). OpenDAL and miniopy-async accept only status 200 for a "
-            "write where WebDAV answers 201; moto requires signed requests to know the service."
+            "write where WebDAV answers 201; Over TLS botocore (aiobotocore, boto3, s3fs) sends "
+            "checksums as trailers, whose framing such a server stores as part of the object, so they have no "
+            "figures there. moto closes each connection after one request: that case is mostly connecting."
         ),
     ]
     for case, peers in cases.items():

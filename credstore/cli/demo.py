@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ LINK_LIFE = 900.0
 )
 @click.pass_obj
 def demo_command(invocation: Invocation, keep: str | None) -> None:
-    """Store, list, read back, copy, move, link and delete a few provenance records, and check each step.
+    """Store, list, read back, copy, encrypt, link, delete and prove a few things, and check each step.
 
     It works on a temporary local store, or on the new or empty directory DIR, needs no credentials and
     no network, and cleans up after itself. Exit code 1 means that a check failed.
@@ -115,9 +116,11 @@ class Demo:
                 await self._look(store)
                 await self._read_back(store)
                 await self._copy_and_move(store)
+                await self._encrypt(store)
                 async with serve_links(store, listener=listener):
                     await self._link(store)
-                await self._delete(store, keep=keep)
+                    await self._delete(store, keep=keep)
+                    await self._prove(store)
         if keep:
             self._tell(f"\nThe files stay in {self._root}.")
 
@@ -151,9 +154,6 @@ class Demo:
             digest = result.digest.hex() if result.digest else "none"
             self._tell(f"  {digest}  {result.key}")
         await asyncio.to_thread(self._look_at_files)
-        self._tell(
-            "Encrypted at rest: no. The disk is yours; server-side encryption comes with S3 and its family."
-        )
 
     def _look_at_files(self) -> None:
         """The store's promise of plain files, without the store."""
@@ -215,12 +215,12 @@ class Demo:
         await self._fetched(link, zipped, "gzip")
         await self._fetched(link, zipped, "identity")
         await self._fetched(await store.get_signed_url(opaque.key, LINK_LIFE), opaque, "identity")
-        status, _, _ = await asyncio.to_thread(_fetch, str(link).replace(zipped.key, opaque.key), "identity")
+        status, _, _ = await asyncio.to_thread(fetch, str(link).replace(zipped.key, opaque.key), "identity")
         self._check("a changed link is refused", status == 403)  # noqa: PLR2004 - forbidden
         self._tell(f"changed to lead to another record: {status}")
 
     async def _fetched(self, link: str, record: Record, accepted: str) -> None:
-        status, encoding, body = await asyncio.to_thread(_fetch, str(link), accepted)
+        status, encoding, body = await asyncio.to_thread(fetch, str(link), accepted)
         self._check("the reader gets an encoding it accepts", encoding == accepted)
         content = gzip.decompress(body) if encoding == "gzip" else body
         self._check("the link gives the record", (status, content) == (200, record.content))
@@ -242,6 +242,24 @@ class Demo:
         self._check("nothing else is gone, nothing is left over", left == (len(self._records) if keep else 0))
         self._tell(f"deleted {1 + len(result.deleted)} objects, {left} left")
 
+    async def _encrypt(self, store: StorageProvider) -> None:
+        self._step("Encrypt before it leaves")
+        if not _is_there("cryptography"):
+            self._tell("left out: it needs the extra, pip install 'credstore[encryption]'")
+            return
+        from credstore.cli.demo_proof import show_encryption
+
+        await show_encryption(store, self._root, self._records[0].content, self._tell, self._check)
+
+    async def _prove(self, store: StorageProvider) -> None:
+        self._step("Prove where a picture comes from")
+        if not _is_there("cryptography", "rfc8785"):
+            self._tell("left out: it needs the extra, pip install 'credstore[proofs]'")
+            return
+        from credstore.cli.demo_proof import show_proof
+
+        await show_proof(store, fetch, self._tell, self._check)
+
     def _step(self, title: str) -> None:
         self._tell(f"\n{title}")
         self._tell("-" * len(title))
@@ -254,7 +272,11 @@ class Demo:
         self.checks.append((what, passed))
 
 
-def _fetch(url: str, accepted: str) -> tuple[int, str, bytes]:
+def _is_there(*modules: str) -> bool:
+    return all(find_spec(module) is not None for module in modules)
+
+
+def fetch(url: str, accepted: str) -> tuple[int, str, bytes]:
     """Status, encoding and body of a GET from the loopback edge, past any proxy of the environment."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

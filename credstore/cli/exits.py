@@ -18,6 +18,23 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from credstore.proofs import (
+    ProofAlgorithmError,
+    ProofAssetMismatchError,
+    ProofErasedError,
+    ProofError,
+    ProofExpiredError,
+    ProofFormatError,
+    ProofIdMismatchError,
+    ProofKeyExpiredError,
+    ProofManifestError,
+    ProofNotYetValidError,
+    ProofRevokedError,
+    ProofSignatureError,
+    ProofTimestampError,
+    ProofUnsignedError,
+    ProofUntrustedKeyError,
+)
 
 
 class Exit(IntEnum):
@@ -33,6 +50,13 @@ class Exit(IntEnum):
     INTEGRITY = 7
     CONFIGURATION = 8
     PARTIAL = 9
+    PROOF_FORMAT = 20
+    PROOF_SIGNATURE = 21
+    PROOF_MISMATCH = 22
+    PROOF_UNTRUSTED = 23
+    PROOF_EXPIRED = 24
+    PROOF_REVOKED = 25
+    PROOF_OTHER = 26
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -52,7 +76,14 @@ MEANINGS: dict[Exit, str] = {
     Exit.UNAVAILABLE: "unavailable, timeout, connection or rate limit; a retry may help",
     Exit.INTEGRITY: "the bytes are not those that were stored",
     Exit.CONFIGURATION: "the store's settings are missing or wrong",
-    Exit.PARTIAL: "only a part was done (rm of several objects)",
+    Exit.PARTIAL: "only a part was done (rm, proof issue, proof sweep)",
+    Exit.PROOF_FORMAT: "what should be a proof is none",
+    Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or nobody signed it",
+    Exit.PROOF_MISMATCH: "a proof of another asset, id or manifest",
+    Exit.PROOF_UNTRUSTED: "the key is not trusted for it, not at that time, or not any more",
+    Exit.PROOF_EXPIRED: "the proof has expired, or is of the future",
+    Exit.PROOF_REVOKED: "the proof was revoked or erased",
+    Exit.PROOF_OTHER: "anything else that is wrong with a proof",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
     Exit.BROKEN_PIPE: "the reader of the output went away (head, less)",
     Exit.TERMINATED: "terminated (SIGTERM)",
@@ -60,6 +91,20 @@ MEANINGS: dict[Exit, str] = {
 """Shown by `credstore --help`."""
 
 _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
+    (ProofFormatError, Exit.PROOF_FORMAT),
+    (ProofSignatureError, Exit.PROOF_SIGNATURE),
+    (ProofUnsignedError, Exit.PROOF_SIGNATURE),
+    (ProofAssetMismatchError, Exit.PROOF_MISMATCH),
+    (ProofIdMismatchError, Exit.PROOF_MISMATCH),
+    (ProofManifestError, Exit.PROOF_MISMATCH),
+    (ProofUntrustedKeyError, Exit.PROOF_UNTRUSTED),
+    (ProofKeyExpiredError, Exit.PROOF_UNTRUSTED),
+    (ProofAlgorithmError, Exit.PROOF_UNTRUSTED),
+    (ProofExpiredError, Exit.PROOF_EXPIRED),
+    (ProofNotYetValidError, Exit.PROOF_EXPIRED),
+    (ProofRevokedError, Exit.PROOF_REVOKED),
+    (ProofErasedError, Exit.PROOF_REVOKED),
+    (ProofTimestampError, Exit.PROOF_OTHER),
     (StorageNotFoundError, Exit.NOT_FOUND),
     (StorageAccessDeniedError, Exit.DENIED),
     (StorageAuthenticationError, Exit.DENIED),
@@ -71,6 +116,7 @@ _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
     (StorageIntegrityError, Exit.INTEGRITY),
     (StorageInvalidRequestError, Exit.USAGE),
     (StorageConfigurationError, Exit.CONFIGURATION),
+    (ProofError, Exit.PROOF_OTHER),
 )
 
 

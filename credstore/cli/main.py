@@ -31,6 +31,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("look", "Count objects and bytes."),
     "health": ("look", "Check that the store answers."),
     "dictionary": ("dictionary", "Train zstd dictionaries, and list them."),
+    "keys": ("keys", "Make keys that sign proofs, and keep the ring of those trusted."),
+    "proof": ("proof", "Issue, find, verify and revoke signed proofs about files."),
     "providers": ("providers", "Show the kinds of store and what each can do."),
     "serve": ("serve", "Answer the temporary links of a local store."),
     "demo": ("demo", "Show the whole life of a few provenance records."),

@@ -107,5 +107,6 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(highlight=False)
-    # A program or file that reads the table has no width to fit into.
-    console.print(table, width=None if console.is_terminal else 10_000, crop=False, no_wrap=True)
+    if not console.is_terminal:  # A program or file that reads the table has no width to fit into.
+        console.width = 10_000
+    console.print(table, crop=False, no_wrap=True)

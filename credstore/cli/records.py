@@ -71,7 +71,7 @@ def _report(name: str, media: str, assertions: list[Tree], thumbnail: int) -> by
         "signature_info": SAMPLE_SIGNER,
     }
     if thumbnail:
-        manifest["thumbnail"] = {"format": "image/png", "data": _base64(_picture(name, thumbnail))}
+        manifest["thumbnail"] = {"format": "image/png", "data": _base64(make_picture(name, thumbnail))}
     return json.dumps({"active_manifest": label, "manifests": {label: manifest}}, indent=1).encode()
 
 
@@ -101,7 +101,7 @@ def _edited(original: str) -> list[Tree]:
         "title": f"{original}.jpeg",
         "relationship": "parentOf",
         "hash": _base64(_asset_hash(original)),
-        "thumbnail": {"format": "image/png", "data": _base64(_picture(original, 48))},
+        "thumbnail": {"format": "image/png", "data": _base64(make_picture(original, 48))},
     }
     return [_actions(*actions), {"label": "c2pa.ingredient", "data": ingredient}, _no_training()]
 
@@ -153,7 +153,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _picture(name: str, side: int) -> bytes:
+def make_picture(name: str, side: int) -> bytes:
     """A square PNG (8-bit grey).
 
     Source: PNG specification, third edition, 5 "Datastream structure".

@@ -329,7 +329,7 @@ def span_of(header: Header, stored_size: int, start: int, end: int | None) -> Sp
     plain = payload - count * TAG
     stop = plain if end is None else min(end, plain)
     first = min(start // size, count - 1)
-    after = count if stop >= plain or start >= plain else -(-stop // size)
+    after = count if stop >= plain or start >= plain else max(first + 1, -(-stop // size))
     stored_end = stored_size if after == count else header.size + after * full
     skip = min(start, plain) - first * size
     return Span(header.size + first * full, stored_end, first, skip, max(0, stop - start), after == count)

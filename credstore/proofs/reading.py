@@ -12,7 +12,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from credstore.errors import StorageError
+from credstore.errors import StorageError, StorageIntegrityError
 from credstore.model import StorageItem
 from credstore.proofs.envelope import Envelope, parse_envelope
 from credstore.proofs.errors import (
@@ -207,7 +207,7 @@ class ProofReader:
                 return ProofOutcome(proof_id, (await self.find(proof_id)).proof)
             except (ProofNotFoundError, ProofErasedError):
                 return None
-            except ProofError as error:
+            except (ProofError, StorageIntegrityError) as error:  # Damage that the store itself notices too.
                 return ProofOutcome(proof_id, None, error)
 
         async with aclosing(

@@ -119,7 +119,7 @@ class IterableBody:
     """Chunks from an iterable or async iterable, which can be read once."""
 
     source: Iterable[bytes] | AsyncIterable[bytes]
-    length: None = None
+    length: int | None = None
     data: None = None
     replayable: bool = False
 

@@ -26,7 +26,7 @@ from credstore.errors import (
 )
 from credstore.links.public import locatable
 from credstore.links.signer import LinkSigner
-from credstore.model import CustomerKey, Method, SignedUrl
+from credstore.model import ClientSide, CustomerKey, Method, SignedUrl
 from credstore.provider.call import Call
 from credstore.provider.checks import check_flag, check_header, check_token, is_number
 from credstore.provider.read import recipe_of
@@ -92,6 +92,24 @@ class LinkRequest:
     expires_in: float
     options: LinkOptions
     deadline: float | None
+
+
+def check_not_sealed(policy: ClientSide, method: str) -> None:
+    """Refuse links past the encryption of a store.
+
+    Raises:
+        StorageUnsupportedError: Its holder would store plain bytes, or get encrypted ones.
+    """
+    if method == "PUT":
+        raise StorageUnsupportedError(
+            "a PUT link stores what its holder sends, past the encryption of this provider; use a provider "
+            "without it"
+        )
+    if policy.required and method in {"GET", "HEAD"}:
+        raise StorageUnsupportedError(
+            "the objects of this provider are encrypted, and whoever opens a link has no key; store what "
+            "shall be linked to through a provider without encryption"
+        )
 
 
 async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedUrl:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from credstore.driver import (
@@ -27,9 +28,12 @@ from credstore.pipeline.pipeline import WRAPPED_KEY
 from credstore.provider.bodies import IterableBody, settled
 from credstore.provider.read import known_recipe
 from credstore.provider.sealing import open_stream, sealed_body
+from credstore.reader import ObjectReader
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes the copy: the driver, inside the store, or `sealed_copy`, through here."""
+_PIECE = 1024 * 1024
+"""Least bytes of a copy to read at a time."""
 
 
 def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None) -> Copy:
@@ -55,9 +59,11 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
             if capabilities.tags and isinstance(driver, ReadsTags)
             else NOTHING
         )
-        async with await driver.get(source.key, options) as stored:
+        async with ObjectReader(
+            source, _pieces(driver, source, options, spool), length=source.size
+        ) as stored:
             opened, found = await open_stream(policy, stored, source.key)
-            body = await settled(IterableBody(opened), spool)
+            body = await settled(IterableBody(opened, opened.length), spool)
             place = (request.destination, request.write_id)
             sealed, digest = await sealed_body(policy, body, place, found.codec, found.plain_size)
             system = {
@@ -82,6 +88,18 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
             )
 
     return copy
+
+
+async def _pieces(
+    driver: Driver, source: ObjectInfo, options: ReadOptions, spool: int
+) -> AsyncGenerator[bytes, None]:
+    """The stored bytes, some at a time: while these are sent no connection is held that sending may need."""
+    size = max(spool, _PIECE)
+    for start in range(0, source.size, size):
+        part = replace(options, start=start, end=min(start + size, source.size))
+        async with await driver.get(source.key, part) as stored:
+            piece = await stored.read()
+        yield piece
 
 
 def _at_rest(request: CopyRequest, default: ServerEncryption | None) -> ServerEncryption | None:

@@ -14,7 +14,7 @@ from credstore.pipeline.pipeline import Recipe
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key, check_progress
 from credstore.provider.read import Reading, decoded_reader, item_of
-from credstore.provider.sealing import LARGEST_HEADER, open_span, open_stream, read_header
+from credstore.provider.sealing import LARGEST_HEADER, looked_at, open_span, open_stream, read_header
 from credstore.reader import ObjectReader
 
 
@@ -98,6 +98,9 @@ class Opening:
             stored.watch(self._progress)
             dictionary: Dictionary | None = None
             item = item_of(stored.info, self._driver.name, found)
+            if policy is None and reading.decode and (self._start, self._end) == (0, None):
+                stored, sealed = await looked_at(stored, reading.policy)
+                policy = reading.policy if sealed else None
             if policy is not None:
                 stored, found = await open_stream(policy, stored, self._key)
                 item = item_of(stored.info, self._driver.name, found)
@@ -114,7 +117,8 @@ class Opening:
         async with await self._driver.get(self._key, replace(options, start=0, end=USUAL_HEADER)) as first:
             info = first.info
             found, meant = self._reading.recipe(info)
-            header = None if meant is None else await self._header(first, options)
+            looked, sealed = await looked_at(first, policy)
+            header = None if meant is None and not sealed else await self._header(looked, options)
         pinned = replace(options, if_match=info.etag)
         if header is None:
             self._check_start(found)

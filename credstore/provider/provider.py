@@ -58,7 +58,7 @@ from credstore.provider.checks import (
     chosen_encryption,
 )
 from credstore.provider.foundation import Foundation
-from credstore.provider.linking import LinkOptions, LinkRequest, make_cdn_link, make_link
+from credstore.provider.linking import LinkOptions, LinkRequest, check_not_sealed, make_cdn_link, make_link
 from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
@@ -663,6 +663,8 @@ class StorageProvider(Foundation):
         with self._call("get_signed_url", key) as call:
             check_key(key, self.capabilities.max_key_size)
             request = LinkRequest(key, method, expires_in, options, self._deadline(options.get("timeout")))
+            if self._policy is not None:
+                check_not_sealed(self._policy, method)
             signer = self._link_signer
             if signer is not None and method in signer.methods:
                 return await make_cdn_link(
@@ -710,7 +712,9 @@ class StorageProvider(Foundation):
         """What makes this copy: the store, unless it has to pass through here."""
         found = known_recipe(request.source)
         same = request.destination == request.source.key
-        if same or found is None or not is_meant(self._policy, found) or self._policy is None:
+        required = self._policy is not None and self._policy.required
+        sealed = required or (found is not None and is_meant(self._policy, found))
+        if same or not sealed or self._policy is None:
             return self._driver.copy
         if server_side:
             raise StorageUnsupportedError(

@@ -130,6 +130,8 @@ class Reading:
                     "encryption; read it through a provider without it"
                 )
             return raw_recipe(info), None
+        if self.policy is not None and self.policy.required:
+            return known_recipe(info) or raw_recipe(info), self.policy  # No metadata decide anything.
         found = recipe_of(info)
         return found, self.policy if is_meant(self.policy, found) else None
 

@@ -18,17 +18,16 @@ from secrets import token_hex
 from credstore.driver import OVERWRITE, CopyRequest, Driver, ObjectInfo, Precondition, ReadOptions
 from credstore.errors import (
     StorageConflictError,
-    StorageDecryptionError,
     StorageError,
     StorageNotFoundError,
     StorageUnsupportedError,
 )
 from credstore.model import NOTHING, ClientSide, DataKey, Progress, RotationReport
 from credstore.pipeline.envelope import check_key
-from credstore.pipeline.header import USUAL_HEADER, Header, wrapped_text
+from credstore.pipeline.header import USUAL_HEADER, Header, parse_header, wrapped_text
 from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
 from credstore.provider.bulk import scan_infos
-from credstore.provider.sealing import LARGEST_HEADER, data_key_of, read_header
+from credstore.provider.sealing import LARGEST_HEADER, begins_sealed, data_key_of, read_header
 from credstore.provider.shredding import DetachedKeys, place_of
 
 _TRIES = 3
@@ -125,14 +124,10 @@ class Rotation:
         options = replace(self._reading(), start=0, end=USUAL_HEADER)
         async with await self._driver.get(key, options) as first:
             info = first.info
-            if ENVELOPE not in (info.system or NOTHING):
-                return None
-            try:
-                header = (await read_header(first))[1]
-            except StorageDecryptionError:
-                if info.size <= USUAL_HEADER:
-                    raise
-                header = None
+            head = await first.read()
+        if ENVELOPE not in (info.system or NOTHING) and not begins_sealed(head):
+            return None  # Not by its mark alone, which anybody may have taken away.
+        header = parse_header(head, complete=info.size <= USUAL_HEADER)
         if header is None:
             longer = replace(self._reading(), start=0, end=LARGEST_HEADER, if_match=info.etag)
             async with await self._driver.get(key, longer) as again:
@@ -167,7 +162,7 @@ class Rotation:
         wrapped = await keys.wrap(data_key, store_id=self._policy.store_id)
         place = place_of(header.key_id)
         if place is not None and isinstance(keys, DetachedKeys):
-            await keys.keep(place, wrapped)
+            await keys.replace(place, wrapped)
             return
         request = CopyRequest(
             source=replace(info, key=key),

@@ -27,6 +27,7 @@ from credstore.pipeline.header import (
     parse_header,
     parse_wrapped,
     sealed_size,
+    span_of,
     undecryptable,
 )
 from credstore.pipeline.pipeline import WRAPPED_KEY, Recipe
@@ -139,7 +140,7 @@ async def open_stream(policy: ClientSide, stored: StoredReader, key: str) -> tup
     opener = await opener_of(policy, stored.info, key, header)
     chunks = _opened(head[header.size :], stored, opener)
     found = recipe_of_header(stored.info, header, opener)
-    length = found.plain_size if header.codec is None else None
+    length = span_of(header, stored.info.size, 0, None).length
     return ObjectReader(stored.info, chunks, length=length, close=stored.aclose), found
 
 
@@ -169,6 +170,26 @@ async def read_header(stored: AsyncIterator[bytes]) -> tuple[bytes, Header]:
     if header is None:
         raise undecryptable()
     return head, header
+
+
+async def looked_at(stored: StoredReader, policy: ClientSide | None) -> tuple[StoredReader, bool]:
+    """A reader of the same bytes from the first on, and whether they are encrypted whatever is marked."""
+    if policy is None:
+        return stored, False
+    head = b""
+    async for chunk in stored:
+        head += chunk
+        if len(head) >= len(MAGIC):
+            break
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        if head:
+            yield head
+        async for chunk in stored:
+            yield chunk
+
+    again = ObjectReader(stored.info, chunks(), length=stored.length, close=stored.aclose)
+    return again, begins_sealed(head)
 
 
 def begins_sealed(head: bytes) -> bool:

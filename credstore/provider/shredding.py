@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from secrets import token_hex
 
-from credstore.driver import BytesBody, ContentHeaders, Driver, PutRequest, ReadOptions
+from credstore.driver import (
+    OVERWRITE,
+    BytesBody,
+    ContentHeaders,
+    Driver,
+    Precondition,
+    PutRequest,
+    ReadOptions,
+)
 from credstore.errors import StorageNotFoundError
 from credstore.keys.ring import KeyRing
 from credstore.model import DataKey, KeySource, ServerEncryption
@@ -81,7 +89,19 @@ class DetachedKeys:
         await self.keep(PREFIX + name, found)
         return DataKey(found.reveal(), key_id=_NAMED + name, wrapped=_NOTHING_WRAPPED)
 
-    async def keep(self, place: str, key: DataKey) -> None:
+    async def replace(self, place: str, key: DataKey) -> None:
+        """Write a newer wrapped key over the one that is there, never where it was forgotten.
+
+        Raises:
+            StorageNotFoundError: It was forgotten.
+            StorageConflictError: It was replaced or forgotten meanwhile.
+            StorageError: It could not be stored.
+        """
+        info = await self._driver.head(place, self._reading())
+        able = self._driver.capabilities.conditional_replace and info.etag is not None
+        await self.keep(place, key, Precondition("replace", info.etag) if able else OVERWRITE)
+
+    async def keep(self, place: str, key: DataKey, precondition: Precondition = OVERWRITE) -> None:
         """Write the wrapped key where an object looks for it.
 
         Raises:
@@ -95,6 +115,7 @@ class DetachedKeys:
                 write_id=token_hex(16),
                 digest=await sha256(text),
                 headers=ContentHeaders(content_type="text/plain", cache_control="no-store"),
+                precondition=precondition,
                 encryption=self._encryption(),
                 deadline=self._reading().deadline,
             )

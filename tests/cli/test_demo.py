@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from credstore.cli import demo
 from credstore.cli.records import sample_records
 from credstore.provider.provider import StorageProvider
 from tests.cli.conftest import CommandLine, Processes
@@ -38,7 +39,12 @@ def test_the_demo(cli: CommandLine, own_temporary_directory: Path) -> None:
         "stored as zstd, sent as plain JSON",
         "fetched: 200",
         "403",
-        "Encrypted at rest: no",
+        "the key opens it again: the same",
+        "found    by sha256",
+        "verified offline, from an exported file",
+        "opened   its temporary link: 200",
+        "changed  one byte of the picture: refused (ProofAssetMismatchError)",
+        "changed  one letter of the proof: refused (ProofSignatureError)",
     ):
         assert word in out
     assert list(own_temporary_directory.iterdir()) == []
@@ -53,7 +59,7 @@ def test_the_demo_without_a_store_or_network(cli: CommandLine, monkeypatch: pyte
 def test_the_demo_as_json(cli: CommandLine) -> None:
     document = cli("demo", "--json").document
     assert set(document) == {"checks", "failed", "records", "seconds"}
-    assert (document["checks"] > 15, document["failed"], len(document["records"])) == (True, [], 4)
+    assert (document["checks"] > 30, document["failed"], len(document["records"])) == (True, [], 4)
 
 
 def test_the_demo_keeps_the_files(cli: CommandLine, tmp_path: Path) -> None:
@@ -63,7 +69,10 @@ def test_the_demo_keeps_the_files(cli: CommandLine, tmp_path: Path) -> None:
         stored = (kept / record.key).read_bytes()
         assert record.codec == "zstd" or gzip.decompress(stored) == record.content
     listed = cli("ls", "--store", kept.as_uri()).out.splitlines()
-    assert listed == sorted(record.key for record in sample_records())
+    records = [key for key in listed if not key.startswith("proofs/v1/")]
+    assert records == sorted(record.key for record in sample_records())
+    kinds = sorted(key.split("/")[2] for key in listed if key not in records)
+    assert kinds == ["a", "r", "x"]
 
 
 def test_the_demo_fails_when_a_record_comes_back_changed(
@@ -80,6 +89,25 @@ def test_the_demo_fails_when_a_record_comes_back_changed(
     assert "DIFFERENT  proofs/2026/11/poster-generated.json" in out
     assert out.splitlines()[-1].startswith("1 of ")
     assert cli("demo", "--json", code=1).document["failed"] == ["records come back as they were"]
+
+
+def test_the_demo_fails_when_a_changed_picture_passes(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credstore.proofs.verify.check_asset", lambda record, asset: None)
+    assert cli("demo", "--json", code=1).document["failed"] == ["a changed picture is refused"]
+
+
+@pytest.mark.parametrize(("missing", "extra"), [("rfc8785", "proofs"), ("cryptography", "encryption")])
+def test_the_demo_names_the_extra_of_what_it_leaves_out(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, missing: str, extra: str
+) -> None:
+    real = demo.find_spec
+    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == missing else real(name))
+    out = cli("demo").out
+    assert f"left out: it needs the extra, pip install 'credstore[{extra}]'" in out
+    assert "left out: it needs the extra, pip install 'credstore[proofs]'" in out
+    assert "checks passed" in out.splitlines()[-1]
 
 
 def test_the_demo_cleans_up_when_it_is_interrupted(

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from credstore.cli.keys import keys_command
+from credstore.cli.proof import proof_command
+from credstore.cli.proof_files import PASSPHRASE
 from credstore.config.environ import from_env
 from credstore.config.filling import parse_setting
 from credstore.config.holds import held_by
@@ -28,6 +31,8 @@ def fields():
 def test_the_variables_are_those_that_are_read():
     known = {variable for variable, _, _ in fields()} | {URL, IGNORE_AWS_ENDPOINTS}
     known |= {name for level in PROVIDER for name in level}
+    commands = [*keys_command.commands.values(), *proof_command.commands.values()]
+    known |= {option.envvar for each in commands for option in each.params if option.envvar} | {PASSPHRASE}
     assert set(FOUND) == known
 
 

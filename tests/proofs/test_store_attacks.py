@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from credstore.errors import StorageInvalidRequestError
+from credstore import LocalConfig, LocalStorageProvider
+from credstore.errors import StorageIntegrityError, StorageInvalidRequestError
 from credstore.proofs.envelope import LARGEST_ENVELOPE, encode_envelope, seal_payload
 from credstore.proofs.errors import (
     ProofAssetMismatchError,
@@ -23,6 +24,7 @@ from credstore.proofs.index import INDEX_BODY, LARGEST_MANIFEST, Marker, encode_
 from credstore.proofs.keys import KeyRing, trust_key
 from credstore.proofs.record import AssetDigest
 from credstore.proofs.status import encode_notice, make_notice
+from credstore.proofs.store import ProofStore
 from credstore.proofs.verify import verify_proof
 from tests.proofs.material import ISSUER, OTHER_ISSUER, SIGNER, START, STRANGER
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, invariant
@@ -362,3 +364,18 @@ def test_a_key_compromised_later_counts_no_more():
         assert ISSUER in proof.record.issuer
 
     run(test)
+
+
+def test_a_scan_goes_on_past_what_the_store_itself_finds_damaged(tmp_path):
+    async def main():
+        provider = LocalStorageProvider(LocalConfig(path=str(tmp_path)))
+        async with ProofStore(provider, trust=RING, signer=SIGNER) as store:
+            proofs = [await store.issue(b"%d" % number) for number in range(3)]
+            path = tmp_path / LAYOUT.record(proofs[1].proof_id)
+            path.write_bytes(path.read_bytes()[:-1] + b"!")
+            outcomes = {each.proof_id: each async for each in store.scan()}
+            assert sorted(outcomes) == sorted(each.proof_id for each in proofs)
+            assert isinstance(outcomes[proofs[1].proof_id].error, StorageIntegrityError)
+            assert sum(each.proof is not None for each in outcomes.values()) == 2
+
+    asyncio.run(main())

@@ -434,8 +434,10 @@ def test_options_that_cannot_be_honoured_are_refused(run, tmp_path):
         with pytest.raises(StorageError):
             await store.store("k", DATA, resume=str(tmp_path / "resume"))
         await store.store("k", DATA)
-        with pytest.raises(StorageUnsupportedError):
-            await store.get_signed_url("k")
+        for method in ("GET", "HEAD", "PUT"):
+            for check in (True, False):
+                with pytest.raises(StorageUnsupportedError, match="encrypt"):
+                    await store.get_signed_url("k", method=method, check=check)
         with pytest.raises(StoragePreconditionFailedError):
             await store.store("k", b"x", if_match="0" * 32)
         assert await store.retrieve("k") == DATA
@@ -513,3 +515,19 @@ def test_a_key_that_is_put_beside_an_object_by_others_is_no_key(run):
                 assert refused == 1
 
     run(test, encryption=replace(POLICY, shreddable=True))
+
+
+def test_l14_an_older_object_of_the_same_key_is_taken_for_the_object():
+    """Freshness of one object is not promised; the proof layer's own records tell (provenance.md)."""
+
+    async def main():
+        objects = MemoryObjects()
+        driver = MemoryDriver(MemoryConfig(), public_url=str, objects=objects)
+        store = StorageProvider(driver, MemoryConfig(), public_url=str, encryption=POLICY)
+        await store.store("k", b"older")
+        kept = objects.by_key["k"]
+        await store.store("k", b"newer")
+        objects.put(kept)
+        assert await store.retrieve("k") == b"older"
+
+    asyncio.run(main())

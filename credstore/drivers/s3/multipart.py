@@ -31,6 +31,8 @@ P = TypeVar("P")
 T = TypeVar("T")
 ABORT_TIME = 5.0
 """Seconds an abort may take after the upload has failed or was cancelled."""
+FEW = 64 * 1024
+"""Bytes of a chunk that are copied to others rather than sent by themselves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ class Part:
 
 async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[Part, None]:
     """The same bytes in parts of exactly `size`, the last one shorter; none for no bytes."""
-    held: list[memoryview] = []
+    held: list[bytearray | memoryview] = []
     have = 0
     async with aclosing(chunks):
         async for chunk in chunks:
@@ -135,13 +137,18 @@ async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[
             while rest:
                 taken = rest[: size - have]
                 rest = rest[len(taken) :]
-                held.append(taken)
+                if len(taken) >= FEW:
+                    held.append(taken)
+                elif held and isinstance(last := held[-1], bytearray) and len(last) < FEW:
+                    last += taken  # A view of each line of a text would take more memory than the text.
+                else:
+                    held.append(bytearray(taken))
                 have += len(taken)
                 if have == size:
-                    yield Part(size, held)
+                    yield Part(size, [memoryview(views) for views in held])
                     held, have = [], 0
         if have:
-            yield Part(have, held)
+            yield Part(have, [memoryview(views) for views in held])
 
 
 async def upload_parts(

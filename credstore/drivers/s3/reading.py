@@ -137,7 +137,16 @@ def _stream(
             await part.aclose()
 
     body = Body(bucket, key, options, replace(opened, end=first_end))
-    return body, in_order(body.chunks(), rest, fetch, concurrency=concurrency)
+    return body, in_order(_closing(body), rest, fetch, concurrency=concurrency)
+
+
+async def _closing(body: Body) -> AsyncGenerator[bytes, None]:
+    """What a body gives; then its connection is free, for others may wait for it."""
+    try:
+        async for chunk in body.chunks():
+            yield chunk
+    finally:
+        await body.aclose()
 
 
 async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: ObjectInfo) -> Opened:
