@@ -87,7 +87,8 @@ def strict(data, limit):
         return dict(pairs)
 
     need(len(data) <= limit, "too many bytes")
-    value = json.loads(data.decode(), object_pairs_hook=members)
+    double = lambda text: need(len(text) <= 25, "too many digits") or float(text)  # noqa: E731
+    value = json.loads(data.decode(), object_pairs_hook=members, parse_float=double)
     jcs(value)
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -80,14 +81,14 @@ def generate_command(
 
     The ring is made if it is not there. Verifiers get the ring; nobody gets FILE, which is never replaced.
     """
-    ring = read_ring(ring_file) if Path(ring_file).exists() else KeyRing(0, ())
+    ring = _ring_now(ring_file)
     signer = LocalSigner.generate(scheme)
     try:
         key = trust_key(signer.public_key, issuers=issuers, usages=usages, valid_from=_now())
     except StorageConfigurationError:
         named = ", ".join(map(repr, issuers))
         raise click.UsageError(f"--issuer {named} is no absolute URI such as https://news.example") from None
-    _write(file, signer, passphrase, ring_file, ring.add(key))
+    _write(file, signer, passphrase, ring_file, ring.add(key), before=ring)
     _tell(invocation, file, ring_file, key)
 
 
@@ -152,12 +153,15 @@ def rotate_command(
     ring = read_ring(ring_file)
     with naming(ring_file):
         old = _find(ring, keyid)
-    at = _now() + timedelta(seconds=delay)
+    try:
+        at = _now() + timedelta(seconds=delay)
+    except OverflowError:
+        raise click.UsageError("--in is beyond the calendar") from None
     if old.revoked is not None or not old.is_within(at):
         raise StorageConfigurationError(f"{old.keyid} is not valid then, so nothing can take over from it")
     signer = LocalSigner.generate(scheme)
     rotated = ring.rotate(old.keyid, signer.public_key, at=at)
-    _write(file, signer, passphrase, ring_file, rotated)
+    _write(file, signer, passphrase, ring_file, rotated, before=ring)
     _tell(invocation, file, ring_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
 
 
@@ -176,14 +180,25 @@ def _at(ring: KeyRing, public_key: PublicKey) -> TrustedKey:
     return next(key for key in ring.keys if key.public_key == public_key)
 
 
-def _write(file: str, signer: LocalSigner, passphrase: bool, ring_file: str, ring: KeyRing) -> None:
+def _ring_now(ring_file: str) -> KeyRing:
+    return read_ring(ring_file) if Path(ring_file).exists() else KeyRing(0, ())
+
+
+def _write(
+    file: str, signer: LocalSigner, passphrase: bool, ring_file: str, ring: KeyRing, *, before: KeyRing
+) -> None:
     """Both files; if the ring cannot be written, the key that nobody would trust is removed."""
     data = encode_keyring(ring)
+    if os.path.realpath(file) == os.path.realpath(ring_file):
+        raise click.UsageError(f"{file}: is the key ring; the private key needs a file of its own")
     if Path(file).exists() or Path(file).is_symlink():
         # Before anyone is asked for a passphrase.
         create_private(file, b"")
     create_private(file, signer.to_pem(new_passphrase() if passphrase else None))
     try:
+        # A passphrase may take minutes; a revocation written meanwhile must not be undone.
+        if _ring_now(ring_file) != before:
+            raise StorageConfigurationError(f"{ring_file} was changed meanwhile; run the command again")
         replace_file(ring_file, data)
     except BaseException:
         with suppress(OSError):

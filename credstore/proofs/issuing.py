@@ -8,6 +8,7 @@ is, so an id says one thing for ever; on stores without conditions ids are rando
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
@@ -35,7 +36,7 @@ from credstore.proofs.reading import ProofReader
 from credstore.proofs.record import AssetDigest, ManifestLink, ProofRecord, encode_record
 from credstore.proofs.results import IssueRequest, Proof
 from credstore.proofs.schemes import Signer
-from credstore.proofs.status import ProofStatus
+from credstore.proofs.status import ProofStatus, check_status
 from credstore.proofs.verify import VerifiedProof, accept_signatures, check_expiry
 
 LONGEST_LIFE = timedelta(days=365 * 1000)
@@ -89,6 +90,9 @@ class ProofIssuer:
         record = self._record(request, proof_id, asset, manifest)
         # All of it is checked before anything is asked of the store.
         payload = encode_record(record)
+        if record.claims is not None:
+            # As signed: the caller may change what is inside of them while the store is asked.
+            record = replace(record, claims=deepcopy(record.claims))
         if record.supersedes is not None:
             await self._check_old(record.supersedes, record.issuer)
         if fixed:
@@ -190,6 +194,8 @@ class ProofIssuer:
             or replace(old, issued_at=record.issued_at, expires_at=record.expires_at) != record
         ):
             raise ProofConflictError(f"proof {record.proof_id} was issued before and says something else")
+        if stored.status.notice is not None:
+            check_status((stored.status.notice,))
         check_expiry(old, stored.status.as_of)
         return stored
 

@@ -10,11 +10,18 @@ was taken from under it. Where a store has no conditions, ids are random, and on
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
-from credstore.errors import StorageAlreadyExistsError, StorageConflictError, StorageTimeoutError
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageConflictError,
+    StorageNotFoundError,
+    StorageTimeoutError,
+)
 from credstore.model import StoreOptions
-from credstore.proofs.index import CLAIMED, CLEANED, Marker
+from credstore.proofs.envelope import Envelope, parse_envelope
+from credstore.proofs.index import CLAIMED, CLEANED, ERASED, Marker
 from credstore.proofs.objects import LEASE, SHORT, ProofObjects
 
 SETTLED = 2 * LEASE
@@ -56,17 +63,48 @@ class Leftovers:
         await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
         if not await self._claim(proof_id):
             return "kept"
-        if objects.clock() - began > LEASE:
+        await self._empty(proof_id, sha256, began)
+        return "begun"
+
+    async def retire(self, proof_id: str, sha256: bytes, envelope: Envelope) -> bool:
+        """Take the place of an expired record whose id may be issued again, and remove what led to it.
+
+        The id cannot be issued until a later call of `release`, so nothing is taken from its next proof.
+
+        Returns:
+            Whether it was still that record; if not, nothing was touched.
+
+        Raises:
+            StorageError: A later sweep goes on.
+        """
+        objects = self.objects
+        began, place = objects.clock(), objects.layout.record(proof_id)
+        item = await objects.provider.get_metadata(place)
+        data = None if item is None else await objects.fetch(place)
+        if item is None or data is None or data in (CLAIMED, CLEANED):
+            return False
+        if parse_envelope(data).digest != envelope.digest:
+            return False
+        await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
+        bound = item.etag if objects.provider.capabilities.conditional_replace else None
+        try:
+            await self._put(proof_id, CLAIMED, {} if bound is None else {"if_match": bound})
+        except (StorageConflictError, StorageNotFoundError):
+            return False
+        await self._empty(proof_id, sha256, began)
+        return True
+
+    async def _empty(self, proof_id: str, sha256: bytes, began: datetime) -> None:
+        if self.objects.clock() - began > LEASE:
             raise StorageTimeoutError("removing leftovers took too long; a later sweep goes on")
         await self._remove(proof_id, sha256)
         await self._put(proof_id, CLEANED, {})
-        return "begun"
 
     async def release(self, proof_id: str) -> bool:
         """Free an id whose leftovers were removed long enough ago; whether it was so."""
         place = self.objects.layout.record(proof_id)
         item = await self.objects.provider.get_metadata(place)
-        if item is None or item.size != len(CLEANED) or not self.objects.is_old(item.last_modified, SETTLED):
+        if item is None or not self.objects.is_old(item.last_modified, SETTLED):
             return False
         if await self.objects.fetch(place) != CLEANED:
             return False
@@ -86,7 +124,7 @@ class Leftovers:
             item = await self.objects.provider.get_metadata(place)
             if item is None or not self.objects.is_old(item.last_modified, SETTLED):
                 return False
-            if item.size != len(CLAIMED) or await self.objects.fetch(place) != CLAIMED:
+            if await self.objects.fetch(place) != CLAIMED:
                 return False
             bound = item.etag if self.objects.provider.capabilities.conditional_replace else None
             try:
@@ -106,6 +144,9 @@ class Leftovers:
 
     async def _remove(self, proof_id: str, sha256: bytes) -> None:
         layout = self.objects.layout
+        status = layout.status(proof_id)
+        # Before the place is free again: a revocation of this proof would spoil the next one of its id.
+        names = [status + name for name in await self.objects.names(status) if name != ERASED]
         await self.objects.remove_all(
-            [layout.manifest(proof_id), layout.bundle(proof_id), layout.index(sha256, proof_id)]
+            [layout.manifest(proof_id), layout.bundle(proof_id), layout.index(sha256, proof_id), *names]
         )

@@ -185,8 +185,8 @@ class ProofReader:
                 )
             except (ProofNotFoundError, ProofErasedError) as error:
                 await self._heal(item, named[1], sha256, erased=isinstance(error, ProofErasedError))
-            except ProofError:
-                # Planted, swapped, expired, revoked: whatever is wrong with it, it is no proof of this asset.
+            except (ProofError, StorageIntegrityError):
+                # Planted, damaged, expired, revoked: whatever is wrong with it, it is no proof of this asset.
                 pass
             return None
 

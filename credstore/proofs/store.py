@@ -19,6 +19,7 @@ from credstore.proofs.erasing import ProofEraser
 from credstore.proofs.errors import (
     ProofAssetMismatchError,
     ProofErasedError,
+    ProofExpiredError,
     ProofNotFoundError,
     ProofUnsignedError,
 )
@@ -162,6 +163,7 @@ class ProofStore:
             ProofConflictError: The id or key was used for something else; or, `retryable`, leftovers of an
                 earlier attempt are just being removed.
             ProofExpiredError: A repeat of a proof that has expired.
+            ProofRevokedError: A repeat of a proof that was revoked.
             ProofErasedError: A repeat of a proof that was erased.
             ProofNotFoundError: There is no proof to supersede.
             ProofIdMismatchError: The proof to supersede is of another issuer.
@@ -430,7 +432,10 @@ class ProofStore:
         Cost: 1 listing per 1,000 markers, 2 requests and 4 to 6 deletions in batches for each proof.
         """
         with _Verb(self, "sweep_expired", None):
-            kept = grace if isinstance(grace, timedelta) else timedelta(seconds=grace)
+            try:
+                kept = grace if isinstance(grace, timedelta) else timedelta(seconds=grace)
+            except (ValueError, OverflowError):
+                raise StorageInvalidRequestError("grace is a timedelta, or its seconds") from None
             if kept < timedelta(0) or (limit is not None and limit < 1):
                 raise StorageInvalidRequestError("grace is 0 or more, and a limit 1 or more")
             return await self._sweeper.sweep(kept, limit)
@@ -468,8 +473,11 @@ class ProofStore:
                     raise ProofNotFoundError("this proof has no manifest")
                 key = layout.manifest(proof.proof_id)
             if proof.record.expires_at is not None:
-                left = (proof.record.expires_at - self._clock()).total_seconds()
-                expires_in = max(1.0, min(expires_in, left)) if expires_in >= 1 else expires_in
+                # Whole seconds, as links have them: rounded up, the link would outlive the proof.
+                left = (proof.record.expires_at - self._clock()) // timedelta(seconds=1)
+                if left < 1:
+                    raise ProofExpiredError("the proof expires within a second, before any link could")
+                expires_in = min(expires_in, float(left)) if expires_in >= 1 else expires_in
             return await self.provider.get_signed_url(key, expires_in, **options)
 
     async def get_manifest(self, proof_id: str) -> bytes:

@@ -39,6 +39,7 @@ class _Due:
     record: ProofRecord | None = None
     names: tuple[str, ...] = ()
     error: StorageError | None = None
+    stays: bool = False
 
     def fail(self, error: StorageError) -> None:
         """Leave it as it is, for a later sweep."""
@@ -62,7 +63,10 @@ class ProofSweeper:
 
     async def sweep(self, grace: timedelta, limit: int | None) -> SweepReport:
         """One pass; see `ProofStore.sweep_expired`."""
-        until = self.objects.clock() - grace
+        try:
+            until = self.objects.clock() - grace
+        except OverflowError:
+            return SweepReport(swept=0, cleaned=0, stray=0, kept=0, later=0, failed={})
         counts: Counter[Fate] = Counter()
         failed: dict[str, StorageError] = {}
         async with aclosing(self._pages(until, limit)) as pages:
@@ -139,7 +143,14 @@ class ProofSweeper:
                 # A record's own marker was written before it, so this one is of nobody.
                 due.fate = "stray" if self.objects.is_old(item.last_modified) else "kept"
             elif record.expires_at <= until:
-                due.fate, due.record, due.names = "swept", record, found.names
+                if not self.objects.conditional or due.proof_id[14] == "7":
+                    due.fate, due.record, due.names = "swept", record, found.names
+                elif await Leftovers(self.objects).retire(
+                    due.proof_id, record.asset.sha256, found.proof.envelope
+                ):
+                    # The id may be issued again at any time; the marker of today frees its place.
+                    due.fate = "swept"
+                    due.stays = due.marker == self.objects.layout.marker(self.objects.clock(), due.proof_id)
 
     async def _finish(self, due: _Due) -> None:
         """Go on with a deletion: what the record or else the marker names."""
@@ -180,7 +191,9 @@ class ProofSweeper:
         await self._stage(
             {key: each for each in dues if each.fate == "swept" for key in self._belongings(each)}
         )
-        await self._stage({each.marker: each for each in dues if each.fate in {"swept", "stray"}})
+        await self._stage(
+            {each.marker: each for each in dues if each.fate in {"swept", "stray"} and not each.stays}
+        )
 
     def _belongings(self, due: _Due) -> list[str]:
         layout, record = self.objects.layout, due.record

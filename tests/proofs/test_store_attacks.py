@@ -114,6 +114,8 @@ def test_a_record_rolled_back_does_not_lose_its_revocation():
         kept = shelf.body(LAYOUT.record(old.proof_id))
         shelf.clock.pass_(3 * DAY)
         assert (await store.sweep_expired()).swept == 1
+        shelf.clock.pass_(DAY)
+        assert (await store.sweep_expired()).cleaned == 1
         new = await store.issue(ASSET, idempotency_key="k", expires_in=100 * DAY)
         assert new.proof_id == old.proof_id
         await store.revoke(new.proof_id)
