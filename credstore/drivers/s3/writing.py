@@ -202,19 +202,30 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
 
 async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
     pieces = cut(counted(request.body.open(), None), bucket.config.part_size)
-    first = await anext(pieces, Part(0, ()))
-    second = await anext(pieces, None)
-    if second is None:
-        return await _put_single(bucket, request, await joined(first.views))
+    begun = [piece async for piece in _some(pieces, 2)]
+    if len(begun) < 2:  # noqa: PLR2004 - one part is no reason for parts
+        return await _put_single(
+            bucket, request, await joined([view for part in begun for view in part.views])
+        )
 
     async def parts() -> AsyncGenerator[Part, None]:
         async with aclosing(pieces):
-            yield first
-            yield second
+            while begun:
+                yield begun.pop(0)  # Let go of, as all others are.
             async for piece in pieces:
                 yield piece
 
     return await _put_parts(bucket, request, parts())
+
+
+async def _some(pieces: AsyncGenerator[Part, None], count: int) -> AsyncGenerator[Part, None]:
+    """The first of them; the generator stays open."""
+    while count:
+        try:
+            yield await anext(pieces)
+        except StopAsyncIteration:
+            return
+        count -= 1
 
 
 async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
