@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
-from typing import TypedDict, cast, get_args
+from typing import NamedTuple, TypedDict, cast, get_args
 from urllib.parse import quote
 
 from credstore.config.clouds import CommonConfig
@@ -75,8 +74,7 @@ class LinkOptions(TypedDict, total=False):
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class LinkRequest:
+class LinkRequest(NamedTuple):
     """A link that somebody wants.
 
     Attributes:
@@ -243,6 +241,8 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
 def _check_options(method: str, options: LinkOptions) -> None:
     if method not in _METHODS:
         raise StorageInvalidRequestError(f"method is one of {', '.join(_METHODS)}, not {method!r}")
+    if not options:
+        return
     unknown = set(options) - LinkOptions.__optional_keys__
     if unknown:
         raise StorageInvalidRequestError(f"get_signed_url has no option {min(unknown)!r}")
