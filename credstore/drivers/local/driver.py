@@ -274,6 +274,7 @@ class LocalDriver(Driver):
         def read() -> tuple[list[ObjectInfo], bool]:
             with contextlib.closing(walk(self._root(), prefix, cursor)) as found:
                 entries = [self._info(each.key, each.token) for each in islice(found, limit)]
+                self._root().check_there()
                 return entries, next(found, None) is not None
 
         entries, more = await self._run(read, deadline=deadline)

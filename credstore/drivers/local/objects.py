@@ -86,6 +86,7 @@ class Objects:
         for _ in range(_ATTEMPTS):
             found = self._open_file(key)
             if found is None:
+                self._root.check_there()
                 raise StorageNotFoundError("there is no such object")
             fd, token = found
             try:
@@ -309,6 +310,7 @@ class Objects:
         """
         self._root.syncer.check()
         if self._current(key) is None:
+            self._root.check_there()
             if if_match is not None:
                 _check(Precondition("replace", if_match), None)
             return False

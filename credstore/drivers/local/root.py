@@ -65,6 +65,20 @@ class Root:
             os.close(self.fd)
             raise
 
+    def check_there(self) -> None:
+        """Refuse to take a root that was removed for an empty one; one system call.
+
+        Raises:
+            StorageConfigurationError: It was removed while it was open (code "ROOT_REMOVED").
+        """
+        if not os.fstat(self.fd).st_nlink:
+            raise StorageConfigurationError(
+                f"the directory {self.path!r} was removed while the store was open; put it back and open the "
+                "store anew",
+                code="ROOT_REMOVED",
+                applied="no",
+            )
+
     def _known_fold(self) -> bool:
         control = self.control()
         stored = None if control is None else _read_file(control, "format")
