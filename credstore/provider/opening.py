@@ -7,14 +7,21 @@ from dataclasses import replace
 from types import TracebackType
 
 from credstore.driver import Driver, ReadOptions, StoredReader
-from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
+from credstore.errors import StorageInvalidRequestError
 from credstore.model import ClientSide, Dictionary, Progress, StorageItem
-from credstore.pipeline.header import USUAL_HEADER, Header, span_of
+from credstore.pipeline.header import span_of
 from credstore.pipeline.pipeline import Recipe
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key, check_progress
 from credstore.provider.read import Reading, decoded_reader, item_of
-from credstore.provider.sealing import LARGEST_HEADER, looked_at, open_span, open_stream, read_header
+from credstore.provider.sealing import (
+    begins_sealed,
+    header_of,
+    looked_at,
+    open_span,
+    open_stream,
+    read_head,
+)
 from credstore.reader import ObjectReader
 
 
@@ -114,11 +121,10 @@ class Opening:
 
     async def _sealed_range(self, options: ReadOptions, policy: ClientSide) -> ObjectReader[StorageItem]:
         """A range of an encrypted object: its header first, then the chunks that hold it, of one version."""
-        async with await self._driver.get(self._key, replace(options, start=0, end=USUAL_HEADER)) as first:
-            info = first.info
-            found, meant = self._reading.recipe(info)
-            looked, sealed = await looked_at(first, policy)
-            header = None if meant is None and not sealed else await self._header(looked, options)
+        info, head = await read_head(self._driver, self._key, options)
+        found, meant = self._reading.recipe(info)
+        plain = meant is None and not begins_sealed(head)
+        header = None if plain else await header_of(self._driver, self._key, options, info, head)
         pinned = replace(options, if_match=info.etag)
         if header is None:
             self._check_start(found)
@@ -143,16 +149,6 @@ class Opening:
             )
         item = item_of(info, self._driver.name, found)
         return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)
-
-    async def _header(self, first: StoredReader, options: ReadOptions) -> Header:
-        try:
-            return (await read_header(first))[1]
-        except StorageDecryptionError:
-            if first.info.size <= USUAL_HEADER:
-                raise
-        longer = replace(options, start=0, end=LARGEST_HEADER, if_match=first.info.etag)
-        async with await self._driver.get(self._key, longer) as again:
-            return (await read_header(again))[1]
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -63,7 +63,7 @@ from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
 from credstore.provider.rotating import Rotation
-from credstore.provider.sealing import LARGEST_HEADER, is_meant, read_header
+from credstore.provider.sealing import header_of, is_meant, read_head
 from credstore.provider.shredding import DetachedKeys, place_of
 from credstore.provider.write import (
     deadline_for,
@@ -116,9 +116,8 @@ class StorageProvider(Foundation):
             if callable(told := options.get("progress")):
                 options["progress"] = call.watching(told)
             body = await body_of(data)
-            if isinstance(
-                body, BytesBody
-            ):  # Nothing of the user's is left that could fail, or be left half read.
+            if isinstance(body, BytesBody):
+                # Nothing of the user's is left that could fail, or be left half read.
                 return await self._write(call, key, body, options)
             async with aclosing(WatchedBody(body)) as watched:
                 try:
@@ -623,9 +622,8 @@ class StorageProvider(Foundation):
         """
         with self._call("forget_key", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
-            options = replace(self._reading(None, None, None), start=0, end=LARGEST_HEADER)
-            async with await self._driver.get(key, options) as reader:
-                _, header = await read_header(reader)
+            options = self._reading(None, None, None)
+            header = await header_of(self._driver, key, options, *await read_head(self._driver, key, options))
             place = place_of(header.key_id)
             keys = None if self._policy is None else self._policy.keyring
             if place is None or not isinstance(keys, DetachedKeys):

@@ -18,10 +18,10 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.model import NOTHING, ClientSide, Dictionary, StorageItem
-from credstore.pipeline.header import undecryptable
+from credstore.pipeline.header import MAX_HEADER, undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
 from credstore.provider.dictionaries import Dictionaries
-from credstore.provider.sealing import LARGEST_HEADER, begins_sealed, is_meant, open_whole
+from credstore.provider.sealing import begins_sealed, is_meant, open_whole
 from credstore.reader import ObjectReader
 
 INLINE_STORED = 16 * 1024
@@ -159,7 +159,7 @@ class Reading:
             return await decoded(found, opened, max_size), found
         async with reader:
             try:
-                stored = await reader.read(max_size + max_size // 16 + OVERHEAD + LARGEST_HEADER)
+                stored = await reader.read(max_size + max_size // 16 + OVERHEAD + MAX_HEADER)
             except StorageIntegrityError:
                 raise undecryptable() from None
         opened, found = await open_whole(policy, reader.info, self.key, stored)

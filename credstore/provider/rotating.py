@@ -24,10 +24,10 @@ from credstore.errors import (
 )
 from credstore.model import NOTHING, ClientSide, DataKey, Progress, RotationReport
 from credstore.pipeline.envelope import check_key
-from credstore.pipeline.header import USUAL_HEADER, Header, parse_header, wrapped_text
+from credstore.pipeline.header import Header, wrapped_text
 from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
 from credstore.provider.bulk import scan_infos
-from credstore.provider.sealing import LARGEST_HEADER, begins_sealed, data_key_of, read_header
+from credstore.provider.sealing import begins_sealed, data_key_of, header_of, read_head
 from credstore.provider.shredding import DetachedKeys, place_of
 
 _TRIES = 3
@@ -121,17 +121,10 @@ class Rotation:
 
     async def _look(self, key: str) -> tuple[ObjectInfo, Header, DataKey] | None:
         """An object's state, its header and its data key; None if it is not encrypted."""
-        options = replace(self._reading(), start=0, end=USUAL_HEADER)
-        async with await self._driver.get(key, options) as first:
-            info = first.info
-            head = await first.read()
+        info, head = await read_head(self._driver, key, self._reading())
         if ENVELOPE not in (info.system or NOTHING) and not begins_sealed(head):
             return None  # Not by its mark alone, which anybody may have taken away.
-        header = parse_header(head, complete=info.size <= USUAL_HEADER)
-        if header is None:
-            longer = replace(self._reading(), start=0, end=LARGEST_HEADER, if_match=info.etag)
-            async with await self._driver.get(key, longer) as again:
-                header = (await read_header(again))[1]
+        header = await header_of(self._driver, key, self._reading(), info, head)
         data_key = await data_key_of(self._policy, header, info.system or NOTHING)
         check_key(header, data_key)
         return info, header, data_key

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
 from secrets import token_bytes
 
-from credstore.driver import Body, BytesBody, ObjectInfo, StoredReader
+from credstore.driver import Body, BytesBody, Driver, ObjectInfo, ReadOptions, StoredReader
 from credstore.errors import StorageDecryptionError, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, ClientSide, Codec, DataKey
 from credstore.pipeline.envelope import Opener, Sealer, check_key
@@ -20,6 +21,7 @@ from credstore.pipeline.header import (
     MAGIC,
     MAX_HEADER,
     SALT,
+    USUAL_HEADER,
     Binding,
     Header,
     Span,
@@ -30,13 +32,12 @@ from credstore.pipeline.header import (
     span_of,
     undecryptable,
 )
-from credstore.pipeline.pipeline import WRAPPED_KEY, Recipe
+from credstore.pipeline.pipeline import CONTENT_TYPE, WRAPPED_KEY, Recipe
 from credstore.provider.bodies import EncodedBody, digest_of
 from credstore.reader import ObjectReader, sha256
 
 INLINE = 256 * 1024
 """Bytes that are encrypted or decrypted on the event loop: under a third of a millisecond."""
-LARGEST_HEADER = MAX_HEADER
 
 
 class _Envelope:
@@ -172,6 +173,31 @@ async def read_header(stored: AsyncIterator[bytes]) -> tuple[bytes, Header]:
     return head, header
 
 
+async def read_head(driver: Driver, key: str, options: ReadOptions) -> tuple[ObjectInfo, bytes]:
+    """An object's state and its first bytes, which hold nearly every header.
+
+    Raises:
+        StorageError: As `Driver.get`.
+    """
+    async with await driver.get(key, replace(options, start=0, end=USUAL_HEADER)) as first:
+        return first.info, await first.read()
+
+
+async def header_of(driver: Driver, key: str, options: ReadOptions, info: ObjectInfo, head: bytes) -> Header:
+    """The header of an object that begins with `head`, of the same version.
+
+    Raises:
+        StorageDecryptionError: It has none.
+        StorageError: As `Driver.get`.
+    """
+    header = parse_header(head, complete=info.size <= USUAL_HEADER)
+    if header is not None:
+        return header
+    longer = replace(options, start=0, end=MAX_HEADER, if_match=info.etag)
+    async with await driver.get(key, longer) as again:
+        return (await read_header(again))[1]
+
+
 async def looked_at(stored: StoredReader, policy: ClientSide | None) -> tuple[StoredReader, bool]:
     """A reader of the same bytes from the first on, and whether they are encrypted whatever is marked."""
     if policy is None:
@@ -233,21 +259,23 @@ async def _unwrapped(policy: ClientSide, header: Header, key_id: str, wrapped: b
 def recipe_of_header(info: ObjectInfo, header: Header, opener: Opener) -> Recipe:
     """How what was encrypted becomes plain."""
     headers = info.headers
-    marked = (info.system or NOTHING).get("credstore-content-type")
+    marked = (info.system or NOTHING).get(CONTENT_TYPE)
     content_type = marked or (headers.content_type if headers else None)
     return Recipe(header.codec, opener.plain_size, content_type, opaque=True, sealed=True)
 
 
 async def _opened(head: bytes, stored: AsyncIterator[bytes], opener: Opener) -> AsyncGenerator[bytes, None]:
-    if head and (plain := opener.feed(head)):
+    if head and (plain := await _fed(opener, head)):
         yield plain
     async for chunk in _same_error(stored):
-        inline = len(chunk) <= INLINE
-        plain = opener.feed(chunk) if inline else await asyncio.to_thread(opener.feed, chunk)
-        if plain:
+        if plain := await _fed(opener, chunk):
             yield plain
     if last := opener.finish():
         yield last
+
+
+async def _fed(opener: Opener, chunk: bytes) -> bytes:
+    return opener.feed(chunk) if len(chunk) <= INLINE else await asyncio.to_thread(opener.feed, chunk)
 
 
 async def _same_error(stored: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from credstore import (
+    CallableKey,
     ClientSide,
     KeyRing,
     LocalConfig,
@@ -35,6 +36,8 @@ from credstore.provider.provider import StorageProvider
 from tests.faults.stores import serving
 
 OLD, NEW = LocalKey(secrets.token_bytes(32)), LocalKey(secrets.token_bytes(32))
+LONG = CallableKey("long", lambda plain: plain + bytes(3000), lambda wrapped: wrapped[:32])
+"""Wraps nothing, at length: a header beyond the first bytes that are asked for."""
 POLICY = ClientSide(KeyRing(OLD), store_id="tests")
 DATA = b'{"claim": "' + b"signed " * 700 + b'"}'
 LARGE = random.Random(1).randbytes(300_000)
@@ -531,3 +534,19 @@ def test_l14_an_older_object_of_the_same_key_is_taken_for_the_object():
         assert await store.retrieve("k") == b"older"
 
     asyncio.run(main())
+
+
+def test_a_header_that_is_longer_than_most(run):
+    async def test(store, opened):
+        await store.store("k", LARGE)
+        await store.store("small", b"x")
+        assert await part(store) == LARGE[1:3]
+        async with store.open("small", start=0, end=1) as reader:
+            assert await reader.read() == b"x"
+        async with opened(encryption=ClientSide(ring(NEW, (LONG,)), store_id="tests")) as rotating:
+            assert (await rotating.rotate_keys()).complete
+            assert await part(rotating) == LARGE[1:3]
+        with pytest.raises(StorageUnsupportedError, match="shreddable"):
+            await store.forget_key("k")
+
+    run(test, encryption=ClientSide(KeyRing(LONG), store_id="tests"))
