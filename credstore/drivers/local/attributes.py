@@ -29,7 +29,7 @@ from credstore.drivers.local.atomic import (
     read_all,
     write_all,
 )
-from credstore.errors import StorageIntegrityError
+from credstore.errors import ErrorCode, StorageIntegrityError
 
 FORMAT = 1
 _PIECE = 1024 * 1024
@@ -80,7 +80,7 @@ class Attributes:
             return cls(headers=headers, **found)
         except (ValueError, TypeError, KeyError, AttributeError):
             text = "the attributes of the object are damaged, or of a newer credstore"
-            raise StorageIntegrityError(text, code="ATTRIBUTES_DAMAGED") from None
+            raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
 
 
 def foreign(key: str) -> Attributes:

@@ -31,11 +31,13 @@ from credstore.drivers.local.names import Place, aside, primary
 from credstore.drivers.local.root import Root
 from credstore.errors import (
     Applied,
+    ErrorCode,
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageConflictError,
+    StorageError,
     StorageIntegrityError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 
@@ -87,7 +89,7 @@ class Objects:
             found = self._open_file(key)
             if found is None:
                 self._root.check_there()
-                raise StorageNotFoundError("there is no such object")
+                raise StorageObjectNotFoundError("there is no such object")
             fd, token = found
             try:
                 attributes = self._attributes(key, fd, token, again=token == seen)
@@ -118,7 +120,7 @@ class Objects:
         raise StorageIntegrityError(
             "the file was changed by another program, or damaged, since it was stored; store it again, or "
             "delete it through credstore and put the file back",
-            code="CHANGED_OUTSIDE",
+            code=ErrorCode.CHANGED_OUTSIDE,
         )
 
     def _places(self, key: str) -> tuple[Place, Place]:
@@ -325,6 +327,8 @@ class Objects:
             for place in reversed(self._places(key)):
                 try:
                     removed = self._unlink(place)
+                except StorageError:
+                    raise  # Told already, with what is known of the outcome.
                 except OSError as error:
                     raise translate(error, applied=applied) from error
                 applied = "maybe" if removed else applied

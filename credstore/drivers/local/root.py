@@ -31,7 +31,7 @@ from credstore.drivers.local.atomic import (
 )
 from credstore.drivers.local.failures import unusable_root
 from credstore.drivers.local.names import CONTROL
-from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
+from credstore.errors import ErrorCode, StorageAccessDeniedError, StorageConfigurationError
 
 _FORMAT = 1
 _SECRET_SIZE = 32
@@ -75,7 +75,7 @@ class Root:
             raise StorageConfigurationError(
                 f"the directory {self.path!r} was removed while the store was open; put it back and open the "
                 "store anew",
-                code="ROOT_REMOVED",
+                code=ErrorCode.ROOT_REMOVED,
                 applied="no",
             )
 

@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from credstore.driver import PutRequest, ReadOptions
 from credstore.drivers.local.atomic import Temporary, read_all
 from credstore.drivers.local.objects import OpenObject
-from credstore.errors import StorageIntegrityError, StorageInvalidRequestError, StoragePreconditionFailedError
+from credstore.errors import (
+    ErrorCode,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StoragePreconditionFailedError,
+)
 
 CHUNK = 512 * 1024
 """Bytes read or written in one thread hop; the reader hashes as many on the event loop."""
@@ -23,16 +28,18 @@ def check_body(request: PutRequest, size: int, digest: str) -> None:
     """Refuse a body that is not the one that was announced, by length or by SHA-256."""
     if request.body.length is not None and size != request.body.length:
         text = f"the body gave {size} bytes, where {request.body.length} were announced"
-        raise StorageInvalidRequestError(text, code="BODY_LENGTH")
+        raise StorageInvalidRequestError(text, code=ErrorCode.BODY_LENGTH)
     if request.digest is not None and request.digest.hex() != digest:
-        raise StorageIntegrityError("the body is not the one its SHA-256 names", code="DIGEST_MISMATCH")
+        raise StorageIntegrityError(
+            "the body is not the one its SHA-256 names", code=ErrorCode.DIGEST_MISMATCH
+        )
 
 
 def read_range(size: int, options: ReadOptions) -> tuple[int, int]:
     """The first byte to read and the one past the last, within an object of `size` bytes."""
     if options.start >= size and options.start > 0:
         text = f"the range begins at {options.start}, the object has {size} bytes"
-        raise StorageInvalidRequestError(text, code="INVALID_RANGE")
+        raise StorageInvalidRequestError(text, code=ErrorCode.INVALID_RANGE)
     end = size if options.end is None else min(options.end, size)
     return options.start, max(options.start, end)
 
