@@ -23,6 +23,7 @@ from credstore.errors import StorageObjectNotFoundError
 from credstore.keys.ring import KeyRing
 from credstore.model import DataKey, KeySource, ServerEncryption
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, parse_wrapped, undecryptable, wrapped_text
+from credstore.provider.erasing import erase_key
 from credstore.reader import sha256
 
 PREFIX = ".credstore/keys/"
@@ -145,9 +146,10 @@ class DetachedKeys:
         return await self._ring.wrap(key, store_id=store_id)
 
     async def forget(self, place: str) -> bool:
-        """Delete a wrapped key; False if there was none.
+        """Delete a wrapped key in every version; False if there was none.
 
         Raises:
+            StorageVersionsRemainError: Versions of it stay, or may.
             StorageError: It may still be there.
         """
         existed = True
@@ -155,7 +157,7 @@ class DetachedKeys:
             await self._driver.head(place, self._reading())
         except StorageObjectNotFoundError:
             existed = False
-        await self._driver.delete(place, deadline=self._reading().deadline)
+        await erase_key(self._driver, place, lambda: self._reading().deadline)
         if isinstance(self._ring, KeyRing):
             self._ring.forget()
         return existed

@@ -36,6 +36,7 @@ class S3Dialect:
         replace_by_copy: CopyObject honours `If-Match` on the destination.
         pinned_part_copy: UploadPartCopy honours `x-amz-copy-source-if-match`; where it does not, the
             source is looked at again before the copy becomes visible.
+        unversioned: The cloud has no versions at all, so that a delete leaves nothing.
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
@@ -53,6 +54,7 @@ class S3Dialect:
     create_by_copy: str | None = None
     replace_by_copy: bool = False
     pinned_part_copy: bool = False
+    unversioned: bool = False
     acl: bool = False
     object_lock: bool = False
     url_encoded_list: bool = True
@@ -139,6 +141,7 @@ R2 = S3Dialect(
     create_by_multipart=True,
     create_by_copy="cf-copy-destination-if-none-match",
     pinned_part_copy=True,
+    unversioned=True,
     forbidden_may_be_missing=True,
     nfc_keys=True,
     max_single_put=int(4.995 * GIB),

@@ -65,6 +65,45 @@ class DeleteReply:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """One version or delete marker of a listing; etag without quotes, time in UTC."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    size: int
+    last_modified: datetime | None
+    etag: str | None
+    storage_class: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsReply:
+    """One page of ListObjectVersions; key and version to go on after, or None. A version may be missing."""
+
+    entries: Sequence[VersionEntry]
+    markers: tuple[str, str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedVersion:
+    """A version that DeleteObjects says is gone; `is_marked` where a delete marker was put instead."""
+
+    key: str
+    version_id: str | None
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedVersionsReply:
+    """Outcomes of versions: those gone; of the others the key, the version or None, the error's fields."""
+
+    deleted: Sequence[DeletedVersion]
+    failed: Sequence[tuple[str, str | None, ErrorReply]]
+
+
+@dataclass(frozen=True, slots=True)
 class PartInfo:
     """A part that an upload has: its number from 1, entity tag without quotes, and bytes."""
 
@@ -245,6 +284,96 @@ def parse_deleted(body: bytes) -> DeleteReply:
     }
     failed = {_key(each, encoded=False): _error_of(each) for each in _children(root, "Error")}
     return DeleteReply(deleted, failed)
+
+
+def parse_versioning(body: bytes) -> bool:
+    """Whether a bucket keeps versions, or has kept some before they were suspended.
+
+    A server that ignores the question answers something else, which has no such status: it keeps none.
+    """
+    return bool(_text(parse_xml(body, "VersioningConfiguration", "ListBucketResult"), "Status"))
+
+
+def parse_versions(body: bytes) -> VersionsReply:
+    """One page of ListObjectVersions, by key; the versions of a key stay in the order given.
+
+    Raises:
+        StorageIntegrityError: Not such a page, or truncated without a marker.
+    """
+    root = parse_xml(body, "ListVersionsResult", "ListObjectVersionsResult", "ListObjectVersionsOutput")
+    encoded = _text(root, "EncodingType") == "url"
+    entries = [
+        _version(each, encoded=encoded) for each in root if _local(each) in {"Version", "DeleteMarker"}
+    ]
+    entries.sort(key=lambda each: each.key.encode())  # Some servers give all delete markers at the end.
+    truncated = _text(root, "IsTruncated")
+    if truncated not in {"true", "false"}:
+        raise _unreadable("does not say whether there is more")
+    if truncated == "false":
+        return VersionsReply(entries, None)
+    marker = _needed(root, "NextKeyMarker")
+    return VersionsReply(
+        entries,
+        (unquote_plus(marker) if encoded else marker, _text(root, "NextVersionIdMarker") or None),
+    )
+
+
+def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
+    is_marker = _local(element) == "DeleteMarker"
+    size = 0 if is_marker else parse_size(_text(element, "Size"))
+    if size is None:
+        raise _unreadable("has a version without a size")
+    return VersionEntry(
+        key=_key(element, encoded=encoded),
+        version_id=_needed(element, "VersionId"),
+        is_latest=_text(element, "IsLatest") == "true",
+        is_delete_marker=is_marker,
+        size=size,
+        last_modified=parse_time(_text(element, "LastModified")),
+        etag=strip_quotes(_text(element, "ETag")),
+        storage_class=_text(element, "StorageClass") or None,
+    )
+
+
+def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
+    """The outcome of each version of DeleteObjects."""
+    root = parse_xml(body, "DeleteResult", "DeleteObjectsResult")
+    deleted = [
+        DeletedVersion(
+            _key(each, encoded=False),
+            _text(each, "VersionId") or None,
+            # A server that ignores the version puts a delete marker instead.
+            is_marked=_text(each, "VersionId") is None and _text(each, "DeleteMarker") == "true",
+        )
+        for each in _children(root, "Deleted")
+    ]
+    failed = [
+        (_key(each, encoded=False), _text(each, "VersionId") or None, _error_of(each))
+        for each in _children(root, "Error")
+    ]
+    return DeletedVersionsReply(deleted, failed)
+
+
+def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
+    """Mode and end of a retention; None for both where the server ignored the question."""
+    root = _answer(body, "Retention", "ObjectLockRetention")
+    if root is None:
+        return None, None
+    return _text(root, "Mode") or None, parse_time(_text(root, "RetainUntilDate"))
+
+
+def parse_legal_hold(body: bytes) -> bool:
+    """Whether a legal hold is on; it is not where the server ignored the question."""
+    root = _answer(body, "LegalHold", "ObjectLockLegalHold")
+    return root is not None and (_text(root, "Status") or "").upper() == "ON"
+
+
+def _answer(body: bytes, *roots: str) -> ET.Element | None:
+    """A document about an object, or None: servers that do not know the question give the object itself."""
+    try:
+        return parse_xml(body, *roots)
+    except StorageIntegrityError:
+        return None
 
 
 def parse_copied(body: bytes) -> str | None:

@@ -30,9 +30,12 @@ from credstore.driver import (
     PutResult,
     ReadOptions,
     ReadsTags,
+    RetainingDriver,
     SignedRequest,
     SignRequest,
     StoredReader,
+    VersionedDriver,
+    VersionPage,
 )
 from credstore.errors import (
     StorageError,
@@ -40,7 +43,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import CircuitState, Method
+from credstore.model import CircuitState, Method, Retention
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import KEY, Detours
 
@@ -311,6 +314,92 @@ class FallbackDriver(Driver):
         member = self._fallback if info.served_by == self._second else self._primary
         return await member.get_tags(key, deadline=deadline) if isinstance(member, ReadsTags) else {}
 
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """Whether one of the members may; see `VersionedDriver.keeps_versions`."""
+        for member in (self._primary, self._fallback):
+            if isinstance(member, VersionedDriver) and await member.keeps_versions(deadline=deadline):
+                return True
+        return False
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """One page of one member, the primary's first; see `VersionedDriver.list_versions`.
+
+        Raises:
+            StorageUnsupportedError: Neither member keeps versions.
+            StorageError: Of a member; what it has cannot be left out.
+        """
+        at, below = plan.version_place(cursor)
+        page = await self._versions_of(at, prefix, below, exact=exact, limit=limit, deadline=deadline)
+        if page is None and at == 0:
+            at, page = (
+                1,
+                await self._versions_of(1, prefix, None, exact=exact, limit=limit, deadline=deadline),
+            )
+            if page is None:
+                raise StorageUnsupportedError(
+                    "no member of this fallback store keeps versions; nothing was sent"
+                )
+        if page is None:
+            return VersionPage(entries=(), cursor=None)
+        label = (self._first, self._second)[at]
+        entries = [
+            replace(each, version_id=plan.member_version(at, each.version_id), served_by=label)
+            for each in page.entries
+            if each.key != KEY
+        ]
+        if page.cursor is not None:
+            return VersionPage(entries=entries, cursor=plan.member_version(at, page.cursor))
+        return VersionPage(entries=entries, cursor=plan.member_version(1, None) if at == 0 else None)
+
+    async def _versions_of(
+        self, at: int, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
+    ) -> VersionPage | None:
+        """A page of one member's versions; None where it keeps none."""
+        member = (self._primary, self._fallback)[at]
+        if not isinstance(member, VersionedDriver):
+            return None
+        try:
+            return await member.list_versions(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
+        except StorageUnsupportedError:
+            if await member.keeps_versions(deadline=deadline):
+                raise
+            return None
+
+    async def delete_versions(
+        self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """Remove each version at the member that has it; see `VersionedDriver.delete_versions`."""
+        outcomes: dict[tuple[str, str], DeleteOutcome | StorageError] = {}
+        for at, member in enumerate((self._primary, self._fallback)):
+            places = {asked: plan.version_place(asked[1]) for asked in versions}
+            mine = {(asked[0], below or ""): asked for asked, (where, below) in places.items() if where == at}
+            if not mine:
+                continue
+            if not isinstance(member, VersionedDriver):
+                raise StorageUnsupportedError("this member of a fallback store has no versions")
+            answer = await _outcome(member.delete_versions(list(mine), deadline=deadline))
+            for below, asked in mine.items():
+                outcomes[asked] = answer if isinstance(answer, StorageError) else answer[below]
+        return outcomes
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What keeps a version at the member that has it; see `RetainingDriver.get_retention`."""
+        at, below = plan.version_place(version_id)
+        member = (self._primary, self._fallback)[at]
+        if not isinstance(member, RetainingDriver):
+            raise StorageUnsupportedError(
+                "this member of a fallback store has no retention; nothing was sent"
+            )
+        return await member.get_retention(key, below or "", deadline=deadline)
+
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.
 
@@ -413,4 +502,7 @@ async def _outcome(call: Awaitable[T]) -> T | StorageError:
 def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
     """Whether it existed at one of the members, where they can tell."""
     told = {first.existed, second.existed}
-    return DeleteOutcome(existed=True if True in told else (None if None in told else False))
+    return DeleteOutcome(
+        existed=True if True in told else (None if None in told else False),
+        version_id=first.version_id if second.version_id is None else second.version_id,
+    )

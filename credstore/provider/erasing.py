@@ -1,0 +1,533 @@
+"""Deletions that leave nothing: in a store that keeps versions, no version and no delete marker stays.
+
+Rules of this file: an object is hidden first, by the store's own delete, so that readers never see an older
+version come up; then go the versions; last, where no version is left, the delete marker above them. A version
+that cannot be removed is told with what keeps it, and its delete marker stays. Whatever stops, the same call
+again goes on. Where nobody can tell whether versions are left, that is a failure too, never a success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDriver
+from credstore.errors import (
+    ErrorCode,
+    RemainingVersion,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageIntegrityError,
+    StorageUnavailableError,
+    StorageUnsupportedError,
+    StorageVersionsRemainError,
+)
+from credstore.model import Retention, StorageVersion
+from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key, scan_infos
+
+Deadline = Callable[[], float | None]
+MOST_TOLD = 1000
+"""Remaining versions of one call that are told, and looked up for what keeps them."""
+_AT_ONCE = 8
+"""Requests in flight."""
+_FEW = 100
+"""Versions asked for of one key: a longer page may be full of other keys that begin so."""
+A = TypeVar("A")
+T = TypeVar("T")
+Run = tuple[str, str]
+"""Versions that hide each other: the member that has them, and their key."""
+_NO_LISTING = "this driver lists no versions"
+
+
+@dataclass(slots=True)
+class Erased:
+    """What was removed, and what could not be.
+
+    Attributes:
+        deleted: Versions with content; where the store keeps no versions, objects.
+        remaining: What stays, at most `MOST_TOLD`.
+        remaining_count: How much stays.
+    """
+
+    deleted: int = 0
+    remaining: list[RemainingVersion] = field(default_factory=list[RemainingVersion])
+    remaining_count: int = 0
+
+
+async def erase_keys(
+    driver: Driver, keys: Sequence[str], deadline: Deadline
+) -> tuple[Erased, dict[str, StorageError]]:
+    """Remove objects in every version.
+
+    Args:
+        driver: Of the store.
+        keys: Checked and distinct, in any number.
+        deadline: Makes the deadline of each request.
+
+    Returns:
+        What was removed, and the error of each key of which something is left, or may be.
+
+    Cost: where no versions are kept, 1 request for each batch of keys (1 in all for a single key) and 1 more;
+        where they are, 1 more for each key and 2 for each batch of versions.
+    """
+    outcomes = await _hidden(driver, keys, deadline)
+    failed = {key: each for key, each in outcomes.items() if isinstance(each, StorageError)}
+    done = {key: each for key, each in outcomes.items() if isinstance(each, DeleteOutcome)}
+    if not done:
+        return Erased(), failed
+    marked = [key for key, each in done.items() if each.version_id is not None]
+    try:
+        versioned = await _versioned(driver, deadline, marked=bool(marked))
+    except StorageError as error:
+        return Erased(), failed | {key: _untold(error, key) for key in marked or done}
+    if versioned is None:
+        return Erased(deleted=sum(each.existed is not False for each in done.values())), failed
+    removal = _Removal(driver, versioned, deadline, counts=Counter())
+    hidden = list(done)
+    for start in range(0, len(hidden), PAGE):
+        failed |= await removal.keys(hidden[start : start + PAGE])
+    told = await removal.told()
+    remaining: dict[str, list[RemainingVersion]] = {}
+    for each in told.remaining:
+        remaining.setdefault(each.key, []).append(each)
+    for key, count in removal.counts.items():
+        failed.setdefault(key, remain(remaining.get(key, []), count, key))
+    return told, failed
+
+
+async def erase_key(driver: Driver, key: str, deadline: Deadline) -> None:
+    """Remove one object in every version.
+
+    Raises:
+        StorageVersionsRemainError: Readers do not find it any more, but versions stay, or may.
+        StorageError: It may still be there.
+    """
+    _, failed = await erase_keys(driver, [key], deadline)
+    for error in failed.values():
+        raise error
+
+
+async def erase_below(
+    driver: Driver, prefix: str, deadline: Deadline, *, is_internal: Callable[[str], bool]
+) -> Erased:
+    """Remove every object under a prefix in every version, in bounded memory.
+
+    Args:
+        driver: Of the store.
+        prefix: Of the keys.
+        deadline: Makes the deadline of each request.
+        is_internal: Whether a key is credstore's own, which is left alone.
+
+    Raises:
+        StorageError: It ended early; the same call again goes on.
+
+    Cost: 1 listing and 1 deletion per 1,000 objects, 1 more; where versions are kept, 1 listing and at most 2
+        deletions per 1,000 versions.
+    """
+    hidden, marked = Erased(), False
+    async with aclosing(_batches(driver, prefix, deadline, is_internal)) as batches:
+        async for keys in batches:
+            for key, outcome in (await _hidden(driver, keys, deadline)).items():
+                if isinstance(outcome, DeleteOutcome):
+                    hidden.deleted += outcome.existed is not False
+                    marked = marked or outcome.version_id is not None
+                elif isinstance(outcome, StorageAccessDeniedError):
+                    hidden.remaining_count += 1
+                    if len(hidden.remaining) < MOST_TOLD:
+                        hidden.remaining.append(RemainingVersion(key=key, version_id=None, error=outcome))
+                else:
+                    raise outcome
+    try:
+        versioned = await _versioned(driver, deadline, marked=marked)
+        if versioned is None:
+            return hidden
+        removal = _Removal(driver, versioned, deadline)
+        await removal.pages(version_pages(versioned, prefix, deadline), is_internal)
+    except StorageError as error:
+        raise _untold(error, None) from error
+    return await removal.told()
+
+
+async def erase_old(
+    driver: Driver, prefix: str, deadline: Deadline, *, exact: bool, is_internal: Callable[[str], bool]
+) -> Erased:
+    """Remove the versions and delete markers that are not the latest of their keys.
+
+    Args:
+        driver: Of the store.
+        prefix: Of the keys.
+        deadline: Makes the deadline of each request.
+        exact: Only of this very key.
+        is_internal: Whether a key is credstore's own, which is left alone.
+
+    Raises:
+        StorageError: It ended early; the same call again goes on.
+
+    Cost: 1 request; where versions are kept, 1 listing and 1 deletion per 1,000 versions.
+    """
+    versioned = await _versioned(driver, deadline, marked=False)
+    if versioned is None:
+        return Erased()
+    removal = _Removal(driver, versioned, deadline, keep_latest=True)
+    await removal.pages(version_pages(versioned, prefix, deadline, exact=exact), is_internal)
+    return await removal.told()
+
+
+async def version_pages(
+    versioned: VersionedDriver, prefix: str, deadline: Deadline, *, exact: bool = False
+) -> AsyncGenerator[tuple[list[StorageVersion], bool], None]:
+    """The pages of a listing of versions, each with whether it is the last.
+
+    A page comes after the next one was read, so removing its versions takes no place away that a provider
+    goes on from.
+
+    Raises:
+        StorageIntegrityError: The listing leaves the prefix, is out of order, or has no end.
+    """
+    limit = _FEW if exact else PAGE
+    page = await versioned.list_versions(prefix, exact=exact, limit=limit, deadline=deadline())
+    seen: set[str] = set()
+    before: set[tuple[str, str, str]] = set()
+    while True:
+        cursor = page.cursor
+        if cursor is not None and (cursor in seen or len(seen) >= EMPTY_PAGES):
+            raise _broken("goes round in circles without an end")
+        ahead = None
+        if cursor is not None:
+            ahead = await versioned.list_versions(
+                prefix, cursor, exact=exact, limit=PAGE, deadline=deadline()
+            )
+        _check_page(page.entries, prefix, exact=exact)
+        names = {(each.served_by, each.key, each.version_id) for each in page.entries}
+        if names - before:
+            seen.clear()
+        if cursor is not None:
+            seen.add(cursor)
+        yield (
+            [each for each in page.entries if (each.served_by, each.key, each.version_id) not in before],
+            ahead is None,
+        )
+        if ahead is None:
+            return
+        page, before = ahead, names
+
+
+def _check_page(entries: Iterable[StorageVersion], prefix: str, *, exact: bool) -> None:
+    last: StorageVersion | None = None
+    for each in entries:
+        if each.key != prefix if exact else not each.key.startswith(prefix):
+            raise _broken(f"has {each.key!r}, which was not asked for with {prefix!r}")
+        if last is not None and last.served_by == each.served_by and each.key.encode() < last.key.encode():
+            raise _broken(f"gives {each.key!r} out of order")
+        last = each
+
+
+def _broken(how: str) -> StorageIntegrityError:
+    return StorageIntegrityError(
+        f"the provider's listing of versions {how}; some may be left", code=ErrorCode.LISTING, applied="maybe"
+    )
+
+
+def remain(remaining: Sequence[RemainingVersion], count: int, key: str | None) -> StorageError:
+    """The one error for versions that could not be removed.
+
+    Args:
+        remaining: Those that are told.
+        count: All of them.
+        key: Of the object, or None for several.
+    """
+    stay = "1 version stays" if count == 1 else f"{count:,} versions stay"
+    other = next((each.error for each in remaining if not _is_refusal(each.error)), None)
+    if other is not None:
+        facts = other.facts()
+        facts["key"], facts["applied"] = key, "maybe"
+        error = type(other)(f"{other.message}; readers find nothing any more, but {stay}", **facts)
+        error.__cause__ = other
+        return error
+    return StorageVersionsRemainError(
+        f"readers find nothing any more, but {stay} in the store: {_keeper(remaining)}",
+        key=key,
+        applied="maybe",
+        remaining=tuple(remaining),
+    )
+
+
+def merged(errors: Sequence[StorageVersionsRemainError]) -> StorageVersionsRemainError:
+    """One error for what several say; the first where one of them cannot tell what stays."""
+    if len(errors) == 1 or any(not each.remaining for each in errors):
+        return next((each for each in errors if not each.remaining), errors[0])
+    remaining = [version for each in errors for version in each.remaining][:MOST_TOLD]
+    found = remain(remaining, len(remaining), None)
+    return found if isinstance(found, StorageVersionsRemainError) else errors[0]
+
+
+def _is_refusal(error: StorageError) -> bool:
+    return isinstance(error, StorageAccessDeniedError)
+
+
+def _keeper(remaining: Sequence[RemainingVersion]) -> str:
+    """What keeps them, for a person."""
+    found: list[str] = []
+    until = max((each.retain_until for each in remaining if each.retain_until is not None), default=None)
+    if until is not None:
+        modes = sorted({each.mode for each in remaining if each.retain_until is not None and each.mode})
+        found.append(f"a retention ({', '.join(modes) or 'unknown'}) until {until:%Y-%m-%dT%H:%M:%SZ}")
+    if any(each.legal_hold for each in remaining):
+        found.append("a legal hold until somebody lifts it")
+    if found:
+        return "kept by " + " and ".join(found)
+    return (
+        "the credentials may not remove versions (on S3: s3:DeleteObjectVersion), or a lock keeps them that "
+        "they may not read"
+    )
+
+
+def _untold(error: StorageError, key: str | None) -> StorageError:
+    """The error where nobody can tell whether versions stay."""
+    facts = error.facts()
+    facts["key"], facts["applied"] = key, "maybe"
+    if isinstance(error, (StorageAccessDeniedError, StorageUnsupportedError)):
+        why = (
+            "the credentials may not list versions (on S3: s3:ListBucketVersions)"
+            if _is_refusal(error)
+            else error.message
+        )
+        facts["code"] = ErrorCode.VERSIONS_REMAIN
+        found: StorageError = StorageVersionsRemainError(
+            f"readers find nothing any more, but whether versions stay in the store cannot be told: {why}",
+            **facts,
+        )
+    else:
+        found = type(error)(error.message, **facts)
+    found.__cause__ = error
+    return found
+
+
+async def _hidden(
+    driver: Driver, keys: Sequence[str], deadline: Deadline
+) -> dict[str, DeleteOutcome | StorageError]:
+    """Let readers find nothing any more; one key takes the smaller request."""
+    if len(keys) != 1:
+        return await delete_outcomes(driver, keys, deadline)
+    try:
+        return {keys[0]: await driver.delete(keys[0], deadline=deadline())}
+    except StorageError as error:
+        return {keys[0]: for_key(error, keys[0])}
+
+
+async def _versioned(driver: Driver, deadline: Deadline, *, marked: bool) -> VersionedDriver | None:
+    """The driver where there may be versions, None where a delete leaves nothing.
+
+    Args:
+        driver: Of the store.
+        deadline: Makes the deadline of a request.
+        marked: A delete told of a delete marker, so there are versions.
+
+    Raises:
+        StorageUnsupportedError: There are versions, and the driver cannot list them.
+        StorageError: The store did not answer.
+    """
+    if isinstance(driver, VersionedDriver):
+        return driver if marked or await driver.keeps_versions(deadline=deadline()) else None
+    if marked:
+        raise StorageUnsupportedError(_NO_LISTING)
+    return None
+
+
+async def _batches(
+    driver: Driver, prefix: str, deadline: Deadline, is_internal: Callable[[str], bool]
+) -> AsyncGenerator[list[str], None]:
+    """The keys under a prefix, in batches."""
+    keys: list[str] = []
+    async for info in scan_infos(driver, prefix, None, deadline):
+        if info.degraded:
+            raise StorageUnavailableError(
+                "a member of the store cannot be listed now, so what it has would stay",
+                applied="maybe",
+                retryable=True,
+            )
+        if not is_internal(info.key):
+            keys.append(info.key)
+        if len(keys) == PAGE:
+            yield keys
+            keys = []
+    if keys:
+        yield keys
+
+
+def _run(version: StorageVersion) -> Run:
+    return version.served_by, version.key
+
+
+class _Removal:
+    """Removes versions page by page, and remembers what stays."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        versioned: VersionedDriver,
+        deadline: Deadline,
+        *,
+        keep_latest: bool = False,
+        counts: Counter[str] | None = None,
+    ) -> None:
+        """Begin with nothing removed.
+
+        Args:
+            driver: Of the store.
+            versioned: The same driver.
+            deadline: Makes the deadline of each request.
+            keep_latest: Leave what the keys stand for now.
+            counts: Counts what stays by key; None where there may be any number of keys.
+        """
+        self._driver = driver
+        self._versioned = versioned
+        self._deadline = deadline
+        self._keep_latest = keep_latest
+        self.counts: Counter[str] = Counter() if counts is None else counts
+        self._by_key = counts is not None
+        self._deleted = 0
+        self._stay: list[tuple[StorageVersion, StorageError]] = []
+        self._stay_count = 0
+        self._tops: dict[Run, StorageVersion] = {}
+        self._held: set[Run] = set()
+
+    async def keys(self, keys: Sequence[str]) -> dict[str, StorageError]:
+        """Remove all versions of keys; the error of each that could not be listed or asked for."""
+
+        async def look(key: str) -> list[StorageVersion] | StorageError | None:
+            """All versions, or None where there are more than a page."""
+            try:
+                page = await self._versioned.list_versions(
+                    key, exact=True, limit=_FEW, deadline=self._deadline()
+                )
+                _check_page(page.entries, key, exact=True)
+            except StorageError as error:
+                return error
+            return list(page.entries) if page.cursor is None else None
+
+        looked = dict(zip(keys, await _some_at_once(look, keys), strict=True))
+        failed = {key: _untold(each, key) for key, each in looked.items() if isinstance(each, StorageError)}
+        short = {key: each for key, each in looked.items() if isinstance(each, list)}
+        try:
+            await self._take([version for each in short.values() for version in each], last=True)
+        except StorageError as error:
+            failed |= {key: _untold(error, key) for key, each in short.items() if each}
+        for key in [key for key, each in looked.items() if each is None]:
+            try:
+                await self.pages(version_pages(self._versioned, key, self._deadline, exact=True))
+            except StorageError as error:
+                failed[key] = _untold(error, key)
+        return failed
+
+    async def pages(
+        self,
+        pages: AsyncGenerator[tuple[list[StorageVersion], bool], None],
+        is_internal: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Remove what a listing gives."""
+        async with aclosing(pages):
+            async for entries, last in pages:
+                await self._take([each for each in entries if not is_internal(each.key)], last=last)
+
+    async def _take(self, entries: Sequence[StorageVersion], *, last: bool) -> None:
+        """Remove the versions of a page, then the delete markers of keys that have nothing left.
+
+        Args:
+            entries: All that there is of each key, but for the last one where more pages follow.
+            last: No page follows.
+        """
+        if not entries and not last:
+            return
+        going: list[StorageVersion] = []
+        for each in entries:
+            if each.is_latest and self._keep_latest:
+                continue
+            if each.is_latest and each.is_delete_marker:
+                self._tops[_run(each)] = each
+            else:
+                going.append(each)
+        await self._remove(going)
+        unended = None if last else _run(entries[-1])
+        ended = {run: top for run, top in self._tops.items() if run != unended}
+        await self._remove([top for run, top in ended.items() if run not in self._held])
+        self._tops = {run: top for run, top in self._tops.items() if run == unended}
+        self._held = {run for run in self._held if run == unended}
+
+    async def _remove(self, versions: Sequence[StorageVersion]) -> None:
+        size = self._driver.capabilities.max_delete_batch
+        for start in range(0, len(versions), size):
+            batch = versions[start : start + size]
+            asked = list(dict.fromkeys((each.key, each.version_id) for each in batch))
+            try:
+                outcomes = await self._versioned.delete_versions(asked, deadline=self._deadline())
+            except StorageAccessDeniedError as error:
+                outcomes = {(key, version_id): for_key(error, key) for key, version_id in asked}
+            for each in batch:
+                self._note(each, outcomes.get((each.key, each.version_id)))
+
+    def _note(self, version: StorageVersion, outcome: DeleteOutcome | StorageError | None) -> None:
+        if isinstance(outcome, DeleteOutcome):
+            self._deleted += not version.is_delete_marker
+            return
+        error = outcome or StorageIntegrityError(
+            "the provider did not say what became of this version",
+            code=ErrorCode.NO_OUTCOME,
+            key=version.key,
+            applied="maybe",
+            retryable=True,
+        )
+        self._held.add(_run(version))
+        self._stay_count += 1
+        if self._by_key:
+            self.counts[version.key] += 1
+        if len(self._stay) < MOST_TOLD:
+            self._stay.append((version, error))
+
+    async def told(self) -> Erased:
+        """What was removed, and what keeps each version that stays."""
+        remaining = await _some_at_once(self._explained, self._stay)
+        return Erased(self._deleted, remaining, self._stay_count)
+
+    async def _explained(self, stays: tuple[StorageVersion, StorageError]) -> RemainingVersion:
+        version, error = stays
+        retention = Retention()
+        driver = self._driver
+        if _is_refusal(error) and not version.is_delete_marker and isinstance(driver, RetainingDriver):
+            try:
+                retention = await driver.get_retention(
+                    version.key, version.version_id, deadline=self._deadline()
+                )
+            except StorageError as unknown:
+                error.add_note(f"what keeps it could not be looked up: {unknown}")
+        ended = retention.retain_until is not None and retention.retain_until <= datetime.now(UTC)
+        if (retention.mode is not None and not ended) or retention.legal_hold:
+            facts = error.facts()
+            facts["code"] = ErrorCode.LOCKED
+            error = StorageAccessDeniedError("a retention, lock or legal hold forbids this", **facts)
+        return RemainingVersion(
+            key=version.key,
+            version_id=version.version_id,
+            error=error,
+            retain_until=None if ended else retention.retain_until,
+            mode=None if ended else retention.mode,
+            legal_hold=retention.legal_hold,
+        )
+
+
+async def _some_at_once(call: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
+    """What a call gives for each argument, in order, a few under way at a time."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(argument: A) -> T:
+        async with gate:
+            return await call(argument)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(argument)) for argument in arguments]
+    return [task.result() for task in tasks]
