@@ -37,6 +37,8 @@ _AT_ONCE = 8
 """Requests in flight."""
 _FEW = 100
 """Versions asked for of one key: a longer page may be full of other keys that begin so."""
+_MOST_MARKERS = 1000
+"""Delete markers of one key that wait until it has no version any more; older ones hide nothing."""
 A = TypeVar("A")
 T = TypeVar("T")
 Run = tuple[str, str]
@@ -394,7 +396,7 @@ class _Removal:
         self._deleted = 0
         self._stay: list[tuple[StorageVersion, StorageError]] = []
         self._stay_count = 0
-        self._tops: dict[Run, StorageVersion] = {}
+        self._markers: dict[Run, list[StorageVersion]] = {}
         self._held: set[Run] = set()
 
     async def keys(self, keys: Sequence[str]) -> dict[str, StorageError]:
@@ -448,15 +450,22 @@ class _Removal:
         for each in entries:
             if each.is_latest and self._keep_latest:
                 continue
-            if each.is_latest and each.is_delete_marker:
-                self._tops[_run(each)] = each
-            else:
+            if not each.is_delete_marker:
                 going.append(each)
+                continue
+            # The newest hides what is below, wherever in its page a server gives it.
+            waiting = self._markers.setdefault(_run(each), [])
+            (waiting if len(waiting) < _MOST_MARKERS else going).append(each)
         await self._remove(going)
         unended = None if last else _run(entries[-1])
-        ended = {run: top for run, top in self._tops.items() if run != unended}
-        await self._remove([top for run, top in ended.items() if run not in self._held])
-        self._tops = {run: top for run, top in self._tops.items() if run == unended}
+        ended = [
+            marker
+            for run, markers in self._markers.items()
+            if run != unended and run not in self._held
+            for marker in markers
+        ]
+        await self._remove(ended)
+        self._markers = {run: markers for run, markers in self._markers.items() if run == unended}
         self._held = {run for run in self._held if run == unended}
 
     async def _remove(self, versions: Sequence[StorageVersion]) -> None:

@@ -148,7 +148,7 @@ def parse_xml(body: bytes, *roots: str) -> ET.Element:
 
     Args:
         body: As received; leading blanks are S3's way of keeping a slow answer alive (N15).
-        roots: Names the root may have, without namespace.
+        roots: Names the root may have, without namespace; none for any but an error or a web page.
 
     Raises:
         StorageIntegrityError: Too large, with a DTD or entities, not XML, or something else.
@@ -159,8 +159,9 @@ def parse_xml(body: bytes, *roots: str) -> ET.Element:
         root: ET.Element = defusedxml.ElementTree.fromstring(body.lstrip(), forbid_dtd=True)
     except (ET.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
         raise _unreadable("is not the XML that S3 speaks") from None
-    if _local(root) not in roots:
-        raise _unreadable(f"is not a {roots[0]}")
+    name = _local(root)
+    if name not in roots and (roots or name.lower() in {"error", "html"}):
+        raise _unreadable(f"is not a {roots[0]}" if roots else "is not what was asked for")
     return root
 
 
@@ -291,21 +292,22 @@ def parse_versioning(body: bytes) -> bool:
 
     A server that ignores the question answers something else, which has no such status: it keeps none.
     """
-    return bool(_text(parse_xml(body, "VersioningConfiguration", "ListBucketResult"), "Status"))
+    return bool(_text(parse_xml(body), "Status"))
 
 
 def parse_versions(body: bytes) -> VersionsReply:
-    """One page of ListObjectVersions, by key; the versions of a key stay in the order given.
+    """One page of ListObjectVersions, by key, the latest first and the others in the order given.
 
     Raises:
         StorageIntegrityError: Not such a page, or truncated without a marker.
     """
-    root = parse_xml(body, "ListVersionsResult", "ListObjectVersionsResult", "ListObjectVersionsOutput")
+    root = parse_xml(body)
     encoded = _text(root, "EncodingType") == "url"
     entries = [
         _version(each, encoded=encoded) for each in root if _local(each) in {"Version", "DeleteMarker"}
     ]
-    entries.sort(key=lambda each: each.key.encode())  # Some servers give all delete markers at the end.
+    # Some servers give all delete markers at the end.
+    entries.sort(key=lambda each: (each.key.encode(), not each.is_latest))
     truncated = _text(root, "IsTruncated")
     if truncated not in {"true", "false"}:
         raise _unreadable("does not say whether there is more")
@@ -337,7 +339,7 @@ def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
 
 def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
     """The outcome of each version of DeleteObjects."""
-    root = parse_xml(body, "DeleteResult", "DeleteObjectsResult")
+    root = parse_xml(body)
     deleted = [
         DeletedVersion(
             _key(each, encoded=False),
@@ -356,7 +358,7 @@ def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
 
 def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
     """Mode and end of a retention; None for both where the server ignored the question."""
-    root = _answer(body, "Retention", "ObjectLockRetention")
+    root = _answer(body)
     if root is None:
         return None, None
     return _text(root, "Mode") or None, parse_time(_text(root, "RetainUntilDate"))
@@ -364,14 +366,14 @@ def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
 
 def parse_legal_hold(body: bytes) -> bool:
     """Whether a legal hold is on; it is not where the server ignored the question."""
-    root = _answer(body, "LegalHold", "ObjectLockLegalHold")
+    root = _answer(body)
     return root is not None and (_text(root, "Status") or "").upper() == "ON"
 
 
-def _answer(body: bytes, *roots: str) -> ET.Element | None:
+def _answer(body: bytes) -> ET.Element | None:
     """A document about an object, or None: servers that do not know the question give the object itself."""
     try:
-        return parse_xml(body, *roots)
+        return parse_xml(body)
     except StorageIntegrityError:
         return None
 
