@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from credstore.edge.server import serve_links
     from credstore.errors import (
         ErrorCode,
+        RemainingVersion,
         StorageAccessDeniedError,
         StorageAlreadyExistsError,
         StorageAuthenticationError,
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
         StorageTimeoutError,
         StorageUnavailableError,
         StorageUnsupportedError,
+        StorageVersionsRemainError,
     )
     from credstore.factory import StorageFactory
     from credstore.keys.aws_kms import AwsKmsKey
@@ -77,13 +79,16 @@ if TYPE_CHECKING:
         HealthCheckResult,
         KmsKey,
         LinkGrant,
+        Retention,
         RotationReport,
         Secret,
         SignedUrl,
         StorageItem,
         StorageResult,
         StorageStats,
+        StorageVersion,
         StoreOptions,
+        VersionsDeletedResult,
     )
     from credstore.observe import (
         Event,
@@ -131,6 +136,7 @@ _HOMES = {
     "edge.server": ("serve_links",),
     "errors": (
         "ErrorCode",
+        "RemainingVersion",
         "StorageAccessDeniedError",
         "StorageAlreadyExistsError",
         "StorageAuthenticationError",
@@ -153,6 +159,7 @@ _HOMES = {
         "StorageTimeoutError",
         "StorageUnavailableError",
         "StorageUnsupportedError",
+        "StorageVersionsRemainError",
     ),
     "factory": ("StorageFactory",),
     "keys.aws_kms": ("AwsKmsKey",),
@@ -184,13 +191,16 @@ _HOMES = {
         "HealthCheckResult",
         "KmsKey",
         "LinkGrant",
+        "Retention",
         "RotationReport",
         "Secret",
         "SignedUrl",
         "StorageItem",
         "StorageResult",
         "StorageStats",
+        "StorageVersion",
         "StoreOptions",
+        "VersionsDeletedResult",
     ),
     "observe": (
         "Event",
@@ -263,6 +273,8 @@ __all__ = [
     "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
+    "RemainingVersion",
+    "Retention",
     "RotationReport",
     "S3CompatibleConfig",
     "S3CompatibleStorageProvider",
@@ -302,8 +314,11 @@ __all__ = [
     "StorageTimeoutError",
     "StorageUnavailableError",
     "StorageUnsupportedError",
+    "StorageVersion",
+    "StorageVersionsRemainError",
     "StoreOptions",
     "StructlogObserver",
+    "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
     "parse_duration",

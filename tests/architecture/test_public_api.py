@@ -60,6 +60,8 @@ NAMES = [
     "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
+    "RemainingVersion",
+    "Retention",
     "RotationReport",
     "S3CompatibleConfig",
     "S3CompatibleStorageProvider",
@@ -99,8 +101,11 @@ NAMES = [
     "StorageTimeoutError",
     "StorageUnavailableError",
     "StorageUnsupportedError",
+    "StorageVersion",
+    "StorageVersionsRemainError",
     "StoreOptions",
     "StructlogObserver",
+    "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
     "parse_duration",
@@ -128,6 +133,8 @@ VERBS = [
     "aclose",
     "verify_link",
     "rotate_keys",
+    "list_versions",
+    "delete_versions",
 ]
 
 
