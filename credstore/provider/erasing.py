@@ -1,9 +1,9 @@
 """Deletions that leave nothing: in a store that keeps versions, no version and no delete marker stays.
 
-Rules of this file: an object is hidden first, by the store's own delete, so that readers never see an older
-version come up; then go the versions; last, where no version is left, the delete marker above them. A version
-that cannot be removed is told with what keeps it, and its delete marker stays. Whatever stops, the same call
-again goes on. Where nobody can tell whether versions are left, that is a failure too, never a success.
+Rules of this file: older versions go first and what the key stands for now goes last, so that readers never
+see an older version come up, and whatever stops, the same call finds its place again. A version that cannot
+be removed is told with what keeps it, and hidden by a delete marker. Versions are removed by their ids, so
+what is written meanwhile stays. Where nobody can tell whether versions are left, that is never a success.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ _MOST_MARKERS = 1000
 """Delete markers of one key that wait until it has no version any more; older ones hide nothing."""
 A = TypeVar("A")
 T = TypeVar("T")
-Run = tuple[str, str]
-"""Versions that hide each other: the member that has them, and their key."""
 _NO_LISTING = "this driver lists no versions"
 
 
@@ -74,32 +72,53 @@ async def erase_keys(
     Returns:
         What was removed, and the error of each key of which something is left, or may be.
 
-    Cost: where no versions are kept, 1 request for each batch of keys (1 in all for a single key) and 1 more;
-        where they are, 1 more for each key and 2 for each batch of versions.
+    Cost: where the driver can keep versions, 1 request to know whether it does. If not, 1 for each batch of
+        keys; if so, 1 for each key and at most 2 for each batch of versions.
     """
-    outcomes = await _hidden(driver, keys, deadline)
-    failed = {key: each for key, each in outcomes.items() if isinstance(each, StorageError)}
-    done = {key: each for key, each in outcomes.items() if isinstance(each, DeleteOutcome)}
-    if not done:
-        return Erased(), failed
-    marked = [key for key, each in done.items() if each.version_id is not None]
+    if not keys:
+        return Erased(), {}
     try:
-        versioned = await _versioned(driver, deadline, marked=bool(marked))
+        versioned = await _versioned(driver, deadline)
     except StorageError as error:
-        return Erased(), failed | {key: _untold(error, key) for key in marked or done}
+        return Erased(), {key: for_key(error, key) for key in keys}
+    failed: dict[str, StorageError] = {}
+    erased = Erased()
     if versioned is None:
-        return Erased(deleted=sum(each.existed is not False for each in done.values())), failed
+        erased, failed, keys = await _delete_all(driver, keys, deadline)
+        if not keys:
+            return erased, failed
+        # Versions were switched on meanwhile, or the driver cannot say that they are.
+        if not isinstance(driver, VersionedDriver):
+            refused = StorageUnsupportedError(_NO_LISTING)
+            return erased, failed | {key: _untold(refused, key) for key in keys}
+        versioned = driver
     removal = _Removal(driver, versioned, deadline, counts=Counter())
-    hidden = list(done)
-    for start in range(0, len(hidden), PAGE):
-        failed |= await removal.keys(hidden[start : start + PAGE])
+    for start in range(0, len(keys), PAGE):
+        failed |= await removal.keys(keys[start : start + PAGE])
     told = await removal.told()
+    told.deleted += erased.deleted
+    failed |= removal.unhidden
     remaining: dict[str, list[RemainingVersion]] = {}
     for each in told.remaining:
         remaining.setdefault(each.key, []).append(each)
     for key, count in removal.counts.items():
         failed.setdefault(key, remain(remaining.get(key, []), count, key))
     return told, failed
+
+
+async def _delete_all(
+    driver: Driver, keys: Sequence[str], deadline: Deadline
+) -> tuple[Erased, dict[str, StorageError], list[str]]:
+    """Delete objects as the store does: what is gone, what failed, and the keys that were only hidden."""
+    erased, failed, marked = Erased(), dict[str, StorageError](), list[str]()
+    for key, outcome in (await _deleted(driver, keys, deadline)).items():
+        if isinstance(outcome, StorageError):
+            failed[key] = outcome
+        elif outcome.version_id is not None:
+            marked.append(key)
+        else:
+            erased.deleted += outcome.existed is not False
+    return erased, failed, marked
 
 
 async def erase_key(driver: Driver, key: str, deadline: Deadline) -> None:
@@ -128,31 +147,54 @@ async def erase_below(
     Raises:
         StorageError: It ended early; the same call again goes on.
 
-    Cost: 1 listing and 1 deletion per 1,000 objects, 1 more; where versions are kept, 1 listing and at most 2
-        deletions per 1,000 versions.
+    Cost: where the driver can keep versions, 1 request to know whether it does. If not, 1 listing and 1
+        deletion per 1,000 objects; if so, 1 listing and at most 2 deletions per 1,000 versions.
     """
-    hidden, marked = Erased(), False
+    versioned = await _versioned(driver, deadline)
+    erased = Erased()
+    if versioned is None:
+        erased, is_marked = await _delete_below(driver, prefix, deadline, is_internal)
+        if not is_marked:
+            return erased
+        if not isinstance(driver, VersionedDriver):
+            raise _untold(StorageUnsupportedError(_NO_LISTING), None)
+        versioned = driver
+    removal = _Removal(driver, versioned, deadline)
+    try:
+        await removal.pages(version_pages(versioned, prefix, deadline), is_internal)
+    except StorageError as unclear:
+        if _is_untellable(unclear):
+            for each in (await _delete_below(driver, prefix, deadline, is_internal))[0].remaining:
+                raise each.error from unclear
+        raise _untold(unclear, None) from unclear
+    for error in removal.unhidden.values():
+        raise error
+    told = await removal.told()
+    told.deleted += erased.deleted
+    return told
+
+
+async def _delete_below(
+    driver: Driver, prefix: str, deadline: Deadline, is_internal: Callable[[str], bool]
+) -> tuple[Erased, bool]:
+    """Delete the objects under a prefix as the store does, and whether it only hid some.
+
+    Raises:
+        StorageError: Of an object that no lock keeps.
+    """
+    total, is_marked = Erased(), False
     async with aclosing(_batches(driver, prefix, deadline, is_internal)) as batches:
         async for keys in batches:
-            for key, outcome in (await _hidden(driver, keys, deadline)).items():
-                if isinstance(outcome, DeleteOutcome):
-                    hidden.deleted += outcome.existed is not False
-                    marked = marked or outcome.version_id is not None
-                elif isinstance(outcome, StorageAccessDeniedError):
-                    hidden.remaining_count += 1
-                    if len(hidden.remaining) < MOST_TOLD:
-                        hidden.remaining.append(RemainingVersion(key=key, version_id=None, error=outcome))
-                else:
-                    raise outcome
-    try:
-        versioned = await _versioned(driver, deadline, marked=marked)
-        if versioned is None:
-            return hidden
-        removal = _Removal(driver, versioned, deadline)
-        await removal.pages(version_pages(versioned, prefix, deadline), is_internal)
-    except StorageError as error:
-        raise _untold(error, None) from error
-    return await removal.told()
+            erased, failed, marked = await _delete_all(driver, keys, deadline)
+            total.deleted += erased.deleted
+            is_marked = is_marked or bool(marked)
+            for key, error in failed.items():
+                if not _is_refusal(error):
+                    raise error
+                total.remaining_count += 1
+                if len(total.remaining) < MOST_TOLD:
+                    total.remaining.append(RemainingVersion(key=key, version_id=None, error=error))
+    return total, is_marked
 
 
 async def erase_old(
@@ -172,7 +214,7 @@ async def erase_old(
 
     Cost: 1 request; where versions are kept, 1 listing and 1 deletion per 1,000 versions.
     """
-    versioned = await _versioned(driver, deadline, marked=False)
+    versioned = await _versioned(driver, deadline)
     if versioned is None:
         return Erased()
     removal = _Removal(driver, versioned, deadline, keep_latest=True)
@@ -289,11 +331,16 @@ def _keeper(remaining: Sequence[RemainingVersion]) -> str:
     )
 
 
+def _is_untellable(error: StorageError) -> bool:
+    """Whether the store does not let versions be listed."""
+    return isinstance(error, StorageAccessDeniedError | StorageUnsupportedError)
+
+
 def _untold(error: StorageError, key: str | None) -> StorageError:
     """The error where nobody can tell whether versions stay."""
     facts = error.facts()
     facts["key"], facts["applied"] = key, "maybe"
-    if isinstance(error, (StorageAccessDeniedError, StorageUnsupportedError)):
+    if _is_untellable(error):
         why = (
             "the credentials may not list versions (on S3: s3:ListBucketVersions)"
             if _is_refusal(error)
@@ -310,10 +357,10 @@ def _untold(error: StorageError, key: str | None) -> StorageError:
     return found
 
 
-async def _hidden(
+async def _deleted(
     driver: Driver, keys: Sequence[str], deadline: Deadline
 ) -> dict[str, DeleteOutcome | StorageError]:
-    """Let readers find nothing any more; one key takes the smaller request."""
+    """What the store's own delete says of each key; one key takes the smaller request."""
     if len(keys) != 1:
         return await delete_outcomes(driver, keys, deadline)
     try:
@@ -322,22 +369,14 @@ async def _hidden(
         return {keys[0]: for_key(error, keys[0])}
 
 
-async def _versioned(driver: Driver, deadline: Deadline, *, marked: bool) -> VersionedDriver | None:
+async def _versioned(driver: Driver, deadline: Deadline) -> VersionedDriver | None:
     """The driver where there may be versions, None where a delete leaves nothing.
 
-    Args:
-        driver: Of the store.
-        deadline: Makes the deadline of a request.
-        marked: A delete told of a delete marker, so there are versions.
-
     Raises:
-        StorageUnsupportedError: There are versions, and the driver cannot list them.
         StorageError: The store did not answer.
     """
-    if isinstance(driver, VersionedDriver):
-        return driver if marked or await driver.keeps_versions(deadline=deadline()) else None
-    if marked:
-        raise StorageUnsupportedError(_NO_LISTING)
+    if isinstance(driver, VersionedDriver) and await driver.keeps_versions(deadline=deadline()):
+        return driver
     return None
 
 
@@ -362,12 +401,33 @@ async def _batches(
         yield keys
 
 
-def _run(version: StorageVersion) -> Run:
+def _place(version: StorageVersion) -> tuple[str, str]:
+    """Where versions hide each other: the member that has them, and their key."""
     return version.served_by, version.key
 
 
+@dataclass(slots=True)
+class _Run:
+    """What goes last of versions that hide each other.
+
+    Attributes:
+        latest: What the key stands for now, if it has content.
+        markers: Its delete markers; the newest hides what is below, wherever a server gives it.
+        held: A version of it stays.
+    """
+
+    latest: StorageVersion | None = None
+    markers: list[StorageVersion] = field(default_factory=list[StorageVersion])
+    held: bool = False
+
+
 class _Removal:
-    """Removes versions page by page, and remembers what stays."""
+    """Removes versions page by page, and remembers what stays.
+
+    Attributes:
+        counts: How much stays of each key, if asked.
+        unhidden: Why a key of which a version stays could not be hidden from readers.
+    """
 
     def __init__(
         self,
@@ -391,16 +451,18 @@ class _Removal:
         self._versioned = versioned
         self._deadline = deadline
         self._keep_latest = keep_latest
-        self.counts: Counter[str] = Counter() if counts is None else counts
         self._by_key = counts is not None
+        self.counts: Counter[str] = Counter() if counts is None else counts
+        self.unhidden: dict[str, StorageError] = {}
         self._deleted = 0
         self._stay: list[tuple[StorageVersion, StorageError]] = []
         self._stay_count = 0
-        self._markers: dict[Run, list[StorageVersion]] = {}
-        self._held: set[Run] = set()
+        self._runs: dict[tuple[str, str], _Run] = {}
+        self._members: set[str] = set()
 
     async def keys(self, keys: Sequence[str]) -> dict[str, StorageError]:
-        """Remove all versions of keys; the error of each that could not be listed or asked for."""
+        """Remove all versions of keys; the error of each where that could not be done or asked for."""
+        self._runs.clear()
 
         async def look(key: str) -> list[StorageVersion] | StorageError | None:
             """All versions, or None where there are more than a page."""
@@ -414,18 +476,19 @@ class _Removal:
             return list(page.entries) if page.cursor is None else None
 
         looked = dict(zip(keys, await _some_at_once(look, keys), strict=True))
-        failed = {key: _untold(each, key) for key, each in looked.items() if isinstance(each, StorageError)}
-        short = {key: each for key, each in looked.items() if isinstance(each, list)}
+        failed = {key: each for key, each in looked.items() if isinstance(each, StorageError)}
+        short = {key: each for key, each in looked.items() if isinstance(each, list) and each}
         try:
             await self._take([version for each in short.values() for version in each], last=True)
         except StorageError as error:
-            failed |= {key: _untold(error, key) for key, each in short.items() if each}
+            failed |= dict.fromkeys(short, error)
         for key in [key for key, each in looked.items() if each is None]:
             try:
                 await self.pages(version_pages(self._versioned, key, self._deadline, exact=True))
             except StorageError as error:
-                failed[key] = _untold(error, key)
-        return failed
+                failed[key] = error
+        await self._hide([key for key, error in failed.items() if _is_untellable(error)])
+        return {key: _untold(error, key) for key, error in failed.items()}
 
     async def pages(
         self,
@@ -433,12 +496,13 @@ class _Removal:
         is_internal: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Remove what a listing gives."""
+        self._runs.clear()
         async with aclosing(pages):
             async for entries, last in pages:
                 await self._take([each for each in entries if not is_internal(each.key)], last=last)
 
     async def _take(self, entries: Sequence[StorageVersion], *, last: bool) -> None:
-        """Remove the versions of a page, then the delete markers of keys that have nothing left.
+        """Remove the older versions of a page, then the rest of each key that has no more of them.
 
         Args:
             entries: All that there is of each key, but for the last one where more pages follow.
@@ -446,27 +510,55 @@ class _Removal:
         """
         if not entries and not last:
             return
-        going: list[StorageVersion] = []
+        older: list[StorageVersion] = []
         for each in entries:
+            self._members.add(each.served_by)
+            run = self._runs.setdefault(_place(each), _Run())
             if each.is_latest and self._keep_latest:
                 continue
-            if not each.is_delete_marker:
-                going.append(each)
-                continue
-            # The newest hides what is below, wherever in its page a server gives it.
-            waiting = self._markers.setdefault(_run(each), [])
-            (waiting if len(waiting) < _MOST_MARKERS else going).append(each)
-        await self._remove(going)
-        unended = None if last else _run(entries[-1])
-        ended = [
-            marker
-            for run, markers in self._markers.items()
-            if run != unended and run not in self._held
-            for marker in markers
-        ]
-        await self._remove(ended)
-        self._markers = {run: markers for run, markers in self._markers.items() if run == unended}
-        self._held = {run for run in self._held if run == unended}
+            if each.is_delete_marker:
+                (run.markers if len(run.markers) < _MOST_MARKERS else older).append(each)
+            elif each.is_latest:
+                run.latest = each
+            else:
+                older.append(each)
+        await self._remove(older)
+        unended = None if last else _place(entries[-1])
+        await self._end([run for place, run in self._runs.items() if place != unended])
+        self._runs = {place: run for place, run in self._runs.items() if place == unended}
+
+    async def _end(self, runs: Sequence[_Run]) -> None:
+        """Remove what goes last; where something stays, hide it."""
+        above = [run.latest.key for run in runs if run.held and run.latest is not None]
+        await self._hide(above)
+        going = [run.latest for run in runs if run.latest is not None]
+        await self._remove([*going, *(each for run in runs if not run.held for each in run.markers)])
+        hidden = set(above)
+        await self._hide([each.key for each in going if self._held(each) and each.key not in hidden])
+
+    def _held(self, version: StorageVersion) -> bool:
+        return self._runs[_place(version)].held
+
+    async def _hide(self, keys: Sequence[str]) -> None:
+        """Let readers find nothing, though a version stays."""
+        if not keys:
+            return
+        for key, outcome in (await _deleted(self._driver, keys, self._deadline)).items():
+            if isinstance(outcome, StorageError):
+                self.unhidden[key] = outcome
+            elif len(self._members) > 1:
+                await self._tidy(key)
+
+    async def _tidy(self, key: str) -> None:
+        """Remove the delete markers of members that have no version of a key: hiding it reached them too."""
+        found: dict[str, list[StorageVersion]] = {}
+        async with aclosing(version_pages(self._versioned, key, self._deadline, exact=True)) as pages:
+            async for entries, _ in pages:
+                for each in entries:
+                    found.setdefault(each.served_by, []).append(each)
+        for versions in found.values():
+            if all(each.is_delete_marker for each in versions):
+                await self._remove(versions)
 
     async def _remove(self, versions: Sequence[StorageVersion]) -> None:
         size = self._driver.capabilities.max_delete_batch
@@ -491,7 +583,7 @@ class _Removal:
             applied="maybe",
             retryable=True,
         )
-        self._held.add(_run(version))
+        self._runs.setdefault(_place(version), _Run()).held = True
         self._stay_count += 1
         if self._by_key:
             self.counts[version.key] += 1

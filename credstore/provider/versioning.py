@@ -55,9 +55,9 @@ class VersionVerbs(Foundation):
     ) -> VersionsDeletedResult:
         """Delete the objects under a prefix so that nothing of them is left: no version, no delete marker.
 
-        Readers find nothing from the first step on. What is cut off, or is called again, goes on. Where the
-        store keeps no versions, deleting the objects is all there is to do. What is written meanwhile may go
-        or stay.
+        Older versions go first, so readers find what is there now or nothing, never an older version. What
+        was cut off goes on with the same call. What stays is hidden by a delete marker. Where the store keeps
+        no versions, deleting the objects is all there is to do. What is written meanwhile may go or stay.
 
         Args:
             prefix: Leading part of the keys, not empty.
@@ -73,8 +73,9 @@ class VersionVerbs(Foundation):
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageError: It ended early; the same call again goes on.
 
-        Cost: for one key 2 requests where no versions are kept, else 4; for a prefix 2 requests per 1,000
-            objects and 1 more, and 3 per 1,000 versions; up to 3 for each version that stays.
+        Cost: 1 request where the provider can keep versions, to know whether it does. If not, 1 for one key,
+            2 per 1,000 objects of a prefix; if so, 1 and at most 2 more per 1,000 versions, and up to 3 for
+            each version that stays.
         """
         with self._call("delete_versions", prefix if exact else None, mutation=True) as call:
             self._check_prefix(prefix, exact=exact)
