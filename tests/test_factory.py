@@ -30,7 +30,7 @@ class AcmeConfig(CommonConfig):
 
 
 def build_acme(config: CommonConfig) -> MemoryDriver:
-    return MemoryDriver(MemoryConfig(), public_url=str)
+    return MemoryDriver(MemoryConfig())
 
 
 def test_it_takes_configs_urls_and_mappings(tmp_path):
