@@ -100,7 +100,7 @@ class StorageFactory:
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
-        config = self.configure(store)
+        config = self._config(store)
         return self._cached(lambda: self._make(config), config)
 
     @_OnDefault
@@ -130,17 +130,9 @@ class StorageFactory:
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
-        if isinstance(store, CommonConfig):
-            return store
         if store is None:
             return from_env(self._variables(), registry=self._registry)
-        if isinstance(store, str):
-            return from_url(store, self._variables(), registry=self._registry)
-        if isinstance(store, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            return from_mapping(store, self._variables(), registry=self._registry)
-        raise StorageConfigurationError(
-            f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
-        )
+        return self._config(store)
 
     @_OnDefault
     def create_with_fallback(self, primary: StoreSpec, fallback: StoreSpec) -> StorageProvider:
@@ -154,7 +146,7 @@ class StorageFactory:
             StorageConfigurationError: A setting is missing, unknown or contradictory, or both are
                 the same store, or one is inside the other.
         """
-        first, second = self.configure(primary), self.configure(fallback)
+        first, second = self._config(primary), self._config(fallback)
         if _overlap(first, second):
             raise StorageConfigurationError(
                 "primary and fallback are the same store, or one is inside the other; name two"
@@ -226,6 +218,17 @@ class StorageFactory:
 
     def _variables(self) -> Mapping[str, str]:
         return os.environ if self._environ is None else self._environ
+
+    def _config(self, store: StoreSpec) -> CommonConfig:
+        if isinstance(store, CommonConfig):
+            return store
+        if isinstance(store, str):
+            return from_url(store, self._variables(), registry=self._registry)
+        if isinstance(store, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            return from_mapping(store, self._variables(), registry=self._registry)
+        raise StorageConfigurationError(
+            f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
+        )
 
     def _build(self, config: CommonConfig) -> Driver:
         build = self._builders.get(type(config))

@@ -30,7 +30,7 @@ _MOST_PART = 5 * GIB
 _R2_HOST = ".r2.cloudflarestorage.com"
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 _DICTIONARY = re.compile("[0-9a-f]{64}")
-_SPOOL = 8 * MIB
+SPOOL = 8 * MIB
 Addressing = Literal["virtual", "path"]
 
 
@@ -145,7 +145,7 @@ class CommonConfig:
     @property
     def spool_size(self) -> int:
         """Bytes up to which a body is kept in memory: what the store sends in one request."""
-        return _SPOOL
+        return SPOOL
 
     @property
     def is_paced(self) -> bool:

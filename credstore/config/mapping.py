@@ -48,7 +48,7 @@ def _merged(settings: Mapping[str, object]) -> dict[str, object]:
     words: dict[str, object] = {}
     for written, value in settings.items():
         if not isinstance(written, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            raise StorageConfigurationError("the settings have a word that is not text")
+            raise StorageConfigurationError("the settings have a word that is no text")
         word = SYNONYMS.get(written, written)
         if value is None:
             continue

@@ -11,8 +11,8 @@ from credstore.cli.proof_files import PASSPHRASE
 from credstore.config.environ import from_env
 from credstore.config.filling import parse_setting
 from credstore.config.holds import held_by
-from credstore.config.registry import Registry
 from credstore.config.names import PROVIDER, URL, variables_of
+from credstore.config.registry import Registry
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 FOUND = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))

@@ -31,7 +31,6 @@ from credstore import (
     StorageUnsupportedError,
 )
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
-from credstore.links.public import public_url
 from credstore.provider.provider import StorageProvider
 from tests.faults.stores import serving
 
