@@ -90,8 +90,13 @@ def _check_agreement(kind: Cloud, given: dict[str, object], environ: Environ) ->
     for source, fields in (("the provider's name", kind.preset), (URL, given)):
         for field, value in fields.items():
             name = PREFIX + field.upper()
-            if environ.get(name) and parse_setting(kind, field, environ[name], name) != value:
+            if environ.get(name) and _bare(parse_setting(kind, field, environ[name], name)) != _bare(value):
                 raise StorageConfigurationError(f"{source} and {name} say different things; unset one")
+
+
+def _bare(value: object) -> object:
+    """A value without the last slash, which makes no difference to a prefix or an address."""
+    return value.removesuffix("/") if isinstance(value, str) else value
 
 
 def _check_typos(environ: Environ, registry: Registry) -> None:
