@@ -100,6 +100,13 @@ def test_the_capability_table_is_the_codes():
         assert row == [*wanted, links or "-"], word
 
 
+def test_the_table_of_clouds_is_the_registrys():
+    table = README.partition("<!-- clouds")[2].partition("\n")[2].partition("\n\n")[0]
+    told = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    rows = [[row.name, ", ".join(row.aliases) or "-", f"`{row.url}`"] for row in Registry().rows()]
+    assert sorted(told) == sorted(rows)
+
+
 def test_links_between_documents_lead_somewhere():
     for name in ("README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/add-a-driver.md"):
         document = ROOT / name
