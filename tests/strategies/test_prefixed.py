@@ -32,6 +32,7 @@ from credstore.errors import (
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.prefixed import FORWARDED, PrefixedDriver, prefixed
 from credstore.testing.harness import fetched, keys, put, request
+from tests.strategies.faulty import Faulty
 
 # Values and seams of the contract, which a driver is not asked for.
 NO_ABILITIES = {contract.Body, contract.Driver, contract.Journal}
@@ -329,6 +330,20 @@ def test_a_journal_of_another_upload_is_refused(prefix, key, place):
         write(prefixed(Journaling(), prefix), journal, key)
     assert caught.value.code == "RESUME_MISMATCH"
     assert "'x'" in str(caught.value)
+
+
+def test_a_fallback_keeps_its_note_below_the_prefix(objects):
+    async def main():
+        first, kept = Faulty("first"), MemoryObjects()
+        first.mode = "down"
+        both = FallbackDriver(prefixed(first, "one/"), prefixed(whole(kept), "two/"))
+        assert (await put(both, "k", b"1")).key == "k"
+        assert sorted(kept.by_key) == ["two/.credstore/failover", "two/k"]
+        first.mode = "well"
+        assert await keys(both) == ["k"]
+        assert await fetched(both, "k") == b"1"
+
+    asyncio.run(main())
 
 
 def test_bodies_and_all_else_of_a_write_arrive_as_given(objects):
