@@ -1,11 +1,12 @@
 """What a store keeps of an object beside its bytes, and where.
 
 An attributes file is named for the key *and* the version of the data file it belongs to (size and
-modification time). It is written and flushed before that version is published, so the one rename
-or link that publishes the bytes publishes the attributes too. A data file of whose key no attributes
-are kept was written by another tool. One whose time was changed (`touch`, a restore) but whose bytes
-are those of the recorded SHA-256 keeps its attributes. One whose bytes are others than those that were
-stored is damaged, and never passes for an object.
+modification time), and records that file's inode and which file it was to replace. It is written and
+flushed before that version is published, so the one rename or link that publishes the bytes publishes
+the attributes too. A data file of whose key no attributes are kept was written by another tool. One whose
+time was changed (`touch`, a restore) but whose bytes are those of the recorded SHA-256 keeps its
+attributes. One whose bytes are others than those that were stored is damaged, and never passes for an
+object. `belonging.py` decides which is which.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from credstore.drivers.local.atomic import (
 )
 from credstore.errors import StorageIntegrityError
 
-FORMAT = 1
+FORMAT = 2
 _PIECE = 1024 * 1024
 _TYPES = mimetypes.MimeTypes(filenames=())
 """Python's own table: the machine's would make the answer differ from host to host."""
@@ -59,12 +60,30 @@ class Attributes:
     system: dict[str, str]
     tags: dict[str, str]
 
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The attributes of one version, and what tells its file from others.
+
+    Attributes:
+        attributes: Of the object.
+        size: Of the file, in bytes.
+        inode: Of the file, as it was published.
+        replaced: Identity of the file that was there when this was written, or None.
+    """
+
+    attributes: Attributes
+    size: int
+    inode: int
+    replaced: str | None
+
     def encode(self) -> bytes:
         """As one JSON object."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, sort_keys=True).encode()
+        about = {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
+        return json.dumps({**about, **asdict(self.attributes)}, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Attributes:
+    def decode(cls, data: bytes) -> Record:
         """The inverse of `encode`.
 
         Raises:
@@ -74,10 +93,11 @@ class Attributes:
             found = cast("dict[str, Any]", json.loads(data))
             if found.pop("format") != FORMAT:
                 raise ValueError
+            size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            if set(found) != {each.name for each in fields(cls)} - {"headers"}:
+            if set(found) != {each.name for each in fields(Attributes)} - {"headers"}:
                 raise ValueError
-            return cls(headers=headers, **found)
+            return cls(Attributes(headers=headers, **found), size, inode, replaced)
         except (ValueError, TypeError, KeyError, AttributeError):
             text = "the attributes of the object are damaged, or of a newer credstore"
             raise StorageIntegrityError(text, code="ATTRIBUTES_DAMAGED") from None
@@ -101,15 +121,25 @@ class Shelf:
         self._stem = hashlib.sha256(key.encode()).hexdigest()
         self._names = ("attributes", self._stem[:3])
 
-    def write(self, attributes: Attributes, token: Token, syncer: Syncer) -> None:
-        """Keep `attributes` for the version `token`, durable on return; FileExistsError if taken."""
+    def write(self, attributes: Attributes, token: Token, replaced: str | None, syncer: Syncer) -> None:
+        """Keep `attributes` for the version `token`, durable on return; FileExistsError if taken.
+
+        Args:
+            attributes: Of the object.
+            token: Of the file that is to be published.
+            replaced: Identity of the file that is there now, or None.
+            syncer: How writes are made durable.
+        """
+        record = Record(attributes, token.size, token.inode, replaced)
         with Directories.open(self._control, self._names, make=True) as where:
             name = f"{self._stem}.{token.label}"
             fd = os.open(name, CREATE, 0o666, dir_fd=where.last)
             try:
-                with opened(fd):
-                    write_all(fd, attributes.encode())
+                try:
+                    write_all(fd, record.encode())
                     syncer.sync(fd)
+                finally:
+                    syncer.close(fd)
                 where.sync(syncer)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -121,61 +151,48 @@ class Shelf:
         with contextlib.suppress(OSError), Directories.open(self._control, self._names) as where:
             os.unlink(f"{self._stem}.{token.label}", dir_fd=where.last)
 
-    def read(self, token: Token) -> Attributes | None:
-        """The attributes of exactly this version, or None."""
+    def read(self, token: Token) -> Record | None:
+        """What is kept under the size and time of `token`, or None.
+
+        Raises:
+            StorageIntegrityError: It is damaged.
+        """
         try:
             with Directories.open(self._control, self._names) as where:
                 return self._read(where.last, f"{self._stem}.{token.label}")
         except FileNotFoundError:
             return None
 
-    def _read(self, directory: int, name: str) -> Attributes | None:
+    def _read(self, directory: int, name: str) -> Record | None:
         found = open_regular(directory, name)
         if found is None:
             return None
         with opened(found[0]) as fd:
-            attributes = Attributes.decode(read_all(fd, 0, found[1].st_size))
-        return attributes if attributes.key == self._key else None
+            data = read_all(fd, 0, found[1].st_size)
+        if not data:
+            return None  # Its writer died at it, before the version was published.
+        record = Record.decode(data)
+        return record if record.attributes.key == self._key else None
 
-    def adopt(self, fd: int, token: Token) -> Attributes | None:
-        """Attributes of another time whose size and SHA-256 are those of the open file, or None."""
-        try:
-            where = Directories.open(self._control, self._names)
-        except FileNotFoundError:
-            return None
-        with where:
-            digest = None
-            for name in sorted(self._listed(where.last), reverse=True):
-                if name.split(".")[1].partition("-")[0] != f"{token.size:x}":
-                    continue
-                attributes = self._read(where.last, name)
-                if attributes is not None and attributes.digest is not None:
-                    digest = digest or file_digest(fd)
-                    if attributes.digest == digest:
-                        return attributes
-        return None
-
-    def has_any(self) -> bool:
-        """Whether attributes of any version are kept."""
-        try:
-            with Directories.open(self._control, self._names) as where:
-                return bool(self._listed(where.last))
-        except FileNotFoundError:
-            return False
-
-    def sweep(self, keep: Token | None) -> None:
-        """Remove all but the attributes of the version `keep`.
-
-        Where those are not there, the attributes of its size stay: a changed time may explain it.
-        """
+    def records(self) -> dict[str, Record | None]:
+        """All that is kept for the key, by label; None for what is damaged."""
+        found: dict[str, Record | None] = {}
         with contextlib.suppress(FileNotFoundError), Directories.open(self._control, self._names) as where:
-            names = self._listed(where.last)
-            spared: set[str] = set()
-            if keep is not None:
-                exact = f"{self._stem}.{keep.label}"
-                same_size = f"{self._stem}.{keep.size:x}-"
-                spared = {exact} if exact in names else {n for n in names if n.startswith(same_size)}
-            for name in names - spared:
+            for name in sorted(self._listed(where.last), reverse=True):
+                label = name.partition(".")[2]
+                try:
+                    record = self._read(where.last, name)
+                except StorageIntegrityError:
+                    found[label] = None
+                else:
+                    if record is not None:
+                        found[label] = record
+        return found
+
+    def sweep(self, keep: str | None) -> None:
+        """Remove all but the attributes of the label `keep`."""
+        with contextlib.suppress(FileNotFoundError), Directories.open(self._control, self._names) as where:
+            for name in self._listed(where.last) - {f"{self._stem}.{keep}"}:
                 os.unlink(name, dir_fd=where.last)
 
     def _listed(self, directory: int) -> set[str]:

@@ -12,6 +12,7 @@ A root can be read without any of these; they are made by the first write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -28,12 +29,16 @@ from credstore.drivers.local.atomic import (
     opened,
     read_all,
     reap,
+    release,
 )
 from credstore.drivers.local.failures import unusable_root
 from credstore.drivers.local.names import CONTROL
-from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
+from credstore.errors import Applied, StorageAccessDeniedError, StorageConfigurationError
 
 _FORMAT = 1
+_PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+"""What walking a path says where it does not lead to a directory any more."""
 _SECRET_SIZE = 32
 _UPPER, _LOWER = "probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
 
@@ -53,31 +58,56 @@ class Root:
         self._lock = threading.Lock()
         self._control: int | None = None
         self._parts: dict[str, int] = {}
+        self._from: int | None = None
         try:
             if create:
                 _make(Path(path), self.syncer)
+            if not Path(path).is_absolute():
+                self._from = os.open(
+                    ".", _PLACE
+                )  # So that it stays the same path if the process goes elsewhere.
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
+            self._let_go()
             raise unusable_root(path, error) from None
         try:
             self.fold = self._known_fold()
+            self._here = os.fstat(self.fd)
         except BaseException:
-            os.close(self.fd)
+            release(self.fd)
+            self._let_go()
             raise
 
-    def check_there(self) -> None:
-        """Refuse to take a root that was removed for an empty one; one system call.
+    def check_there(self, *, applied: Applied = "no") -> None:
+        """Refuse to work on a directory that is not at the store's path any more; one system call.
+
+        Args:
+            applied: Whether what was asked for was done by now, in the directory that was moved.
 
         Raises:
-            StorageConfigurationError: It was removed while it was open (code "ROOT_REMOVED").
+            StorageConfigurationError: It was removed, moved or replaced while it was open, or another file
+                system was mounted over it (code "ROOT_REMOVED").
         """
-        if not os.fstat(self.fd).st_nlink:
-            raise StorageConfigurationError(
-                f"the directory {self.path!r} was removed while the store was open; put it back and open the "
-                "store anew",
-                code="ROOT_REMOVED",
-                applied="no",
-            )
+        try:
+            there = os.stat(self.path, dir_fd=self._from)
+        except OSError as error:
+            if error.errno not in _GONE:
+                # The path cannot be walked now, as by a process that gave its rights up after opening.
+                if not os.fstat(self.fd).st_nlink:
+                    raise self._gone("was removed", applied) from None
+                return
+            raise self._gone("is missing: it was removed or moved", applied) from None
+        if not os.path.samestat(there, self._here) and not os.path.samestat(there, os.fstat(self.fd)):
+            raise self._gone("was replaced by another one", applied)
+
+    def _gone(self, what: str, applied: Applied) -> StorageConfigurationError:
+        outcome = "; the write was done in the directory that was there before" if applied == "maybe" else ""
+        return StorageConfigurationError(
+            f"the directory {self.path!r} {what} while the store was open{outcome}; put it back, or open the "
+            "store again",
+            code="ROOT_REMOVED",
+            applied=applied,
+        )
 
     def _known_fold(self) -> bool:
         control = self.control()
@@ -151,6 +181,7 @@ class Root:
         control = self.control()
         secret = None if control is None else _read_file(control, "link-secret")
         if secret is None:
+            self.check_there()
             self.prepare()
             control_fd = self.control()
             if control_fd is None:
@@ -183,16 +214,7 @@ class Root:
             StorageConfigurationError: The directory was removed or replaced.
             StorageAccessDeniedError: It cannot be written.
         """
-        try:
-            there = Path(self.path).stat()
-        except OSError as error:
-            raise unusable_root(self.path, error) from None
-        here = os.fstat(self.fd)
-        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
-            text = (
-                f"the directory {self.path!r} was replaced since the store was opened; open the store again"
-            )
-            raise StorageConfigurationError(text)
+        self.check_there()
         if os.statvfs(self.fd).f_flag & os.ST_RDONLY or not os.access(
             ".", os.W_OK | os.X_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids
         ):
@@ -203,8 +225,14 @@ class Root:
         """Let go of all directories."""
         with self._lock:
             for fd in (*self._parts.values(), *([] if self._control is None else [self._control]), self.fd):
-                os.close(fd)
+                release(fd)
             self._parts, self._control = {}, None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._from is not None:
+            release(self._from)
+            self._from = None
 
 
 def _make(path: Path, syncer: Syncer) -> None:
