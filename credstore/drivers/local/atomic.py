@@ -94,7 +94,7 @@ class Syncer:
             raise
 
     def close(self, fd: int) -> None:
-        """Close a file that was written to; as with `sync`, a failure may be all that tells of a lost write."""
+        """Close a file that was written; as with `sync`, a failure can be all that tells of a lost write."""
         try:
             os.close(fd)
         except OSError:
@@ -289,8 +289,10 @@ def reap(directory: int) -> None:
 
 def release(fd: int) -> None:
     """Close a directory, or a file whose content needs no keeping: a failure to tells nothing."""
-    with contextlib.suppress(OSError):
+    try:
         os.close(fd)
+    except OSError:
+        return  # Its number is free all the same.
 
 
 @contextlib.contextmanager

@@ -22,12 +22,13 @@ from typing import Any, cast
 from credstore.driver import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     CREATE,
+    DIRECTORY,
     Directories,
     Syncer,
     Token,
     open_regular,
-    opened,
     read_all,
+    release,
     write_all,
 )
 from credstore.errors import StorageIntegrityError
@@ -59,6 +60,9 @@ class Attributes:
     metadata: dict[str, str]
     system: dict[str, str]
     tags: dict[str, str]
+
+
+_FIELDS = frozenset(each.name for each in fields(Attributes)) - {"headers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +99,7 @@ class Record:
                 raise ValueError
             size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            if set(found) != {each.name for each in fields(Attributes)} - {"headers"}:
+            if found.keys() != _FIELDS:
                 raise ValueError
             return cls(Attributes(headers=headers, **found), size, inode, replaced)
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -113,13 +117,19 @@ def foreign(key: str) -> Attributes:
 class Shelf:
     """The attributes of one key: files `<SHA-256 of the key>.<version>` in one of 4,096 directories."""
 
-    __slots__ = ("_control", "_key", "_names", "_stem")
+    __slots__ = ("_directory", "_key", "_names", "_stem")
 
-    def __init__(self, control: int, key: str) -> None:
-        self._control = control
+    def __init__(self, directory: int, key: str) -> None:
+        """Begin with what is there.
+
+        Args:
+            directory: The store's directory of attributes, whose own entry is durable.
+            key: The object's key.
+        """
+        self._directory = directory
         self._key = key
         self._stem = hashlib.sha256(key.encode()).hexdigest()
-        self._names = ("attributes", self._stem[:3])
+        self._names = (self._stem[:3],)
 
     def write(self, attributes: Attributes, token: Token, replaced: str | None, syncer: Syncer) -> None:
         """Keep `attributes` for the version `token`, durable on return; FileExistsError if taken.
@@ -131,7 +141,7 @@ class Shelf:
             syncer: How writes are made durable.
         """
         record = Record(attributes, token.size, token.inode, replaced)
-        with Directories.open(self._control, self._names, make=True) as where:
+        with Directories.open(self._directory, self._names, make=True) as where:
             name = f"{self._stem}.{token.label}"
             fd = os.open(name, CREATE, 0o666, dir_fd=where.last)
             try:
@@ -148,7 +158,7 @@ class Shelf:
 
     def forget(self, token: Token) -> None:
         """Take back what `write` kept for a version that was not published."""
-        with contextlib.suppress(OSError), Directories.open(self._control, self._names) as where:
+        with contextlib.suppress(OSError), Directories.open(self._directory, self._names) as where:
             os.unlink(f"{self._stem}.{token.label}", dir_fd=where.last)
 
     def read(self, token: Token) -> Record | None:
@@ -158,17 +168,23 @@ class Shelf:
             StorageIntegrityError: It is damaged.
         """
         try:
-            with Directories.open(self._control, self._names) as where:
-                return self._read(where.last, f"{self._stem}.{token.label}")
+            where = os.open(self._names[0], DIRECTORY, dir_fd=self._directory)
         except FileNotFoundError:
             return None
+        try:
+            return self._read(where, f"{self._stem}.{token.label}")
+        finally:
+            release(where)
 
     def _read(self, directory: int, name: str) -> Record | None:
         found = open_regular(directory, name)
         if found is None:
             return None
-        with opened(found[0]) as fd:
-            data = read_all(fd, 0, found[1].st_size)
+        fd, status = found
+        try:
+            data = read_all(fd, 0, status.st_size)
+        finally:
+            release(fd)
         if not data:
             return None  # Its writer died at it, before the version was published.
         record = Record.decode(data)
@@ -177,7 +193,7 @@ class Shelf:
     def records(self) -> dict[str, Record | None]:
         """All that is kept for the key, by label; None for what is damaged."""
         found: dict[str, Record | None] = {}
-        with contextlib.suppress(FileNotFoundError), Directories.open(self._control, self._names) as where:
+        with contextlib.suppress(FileNotFoundError), Directories.open(self._directory, self._names) as where:
             for name in sorted(self._listed(where.last), reverse=True):
                 label = name.partition(".")[2]
                 try:
@@ -191,7 +207,7 @@ class Shelf:
 
     def sweep(self, keep: str | None) -> None:
         """Remove all but the attributes of the label `keep`."""
-        with contextlib.suppress(FileNotFoundError), Directories.open(self._control, self._names) as where:
+        with contextlib.suppress(FileNotFoundError), Directories.open(self._directory, self._names) as where:
             for name in self._listed(where.last) - {f"{self._stem}.{keep}"}:
                 os.unlink(name, dir_fd=where.last)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from credstore.drivers.local.atomic import ABSENT, Directories, Token, open_regular, opened, release
 from credstore.drivers.local.attributes import Attributes, Shelf, file_digest, foreign
-from credstore.drivers.local.belonging import Verdict, belonging
+from credstore.drivers.local.belonging import Mark, Verdict, belonging
 from credstore.drivers.local.locks import read_mark
 from credstore.drivers.local.names import Place, aside, primary
 from credstore.drivers.local.root import Root
@@ -85,25 +85,23 @@ class Lookup:
 
     def _identified(self, key: str, fd: int, token: Token) -> OpenObject | None:
         """The file with its attributes; None where it was replaced meanwhile, so that nothing is known."""
-        control = self._root.control()
-        if control is None:
+        directory = self._root.attributes()
+        if directory is None:
             return OpenObject(fd, token, foreign(key), token.etag(None))
-        exact = Shelf(control, key).read(token)
+        shelf = Shelf(directory, key)
+        exact = shelf.read(token)
         if exact is not None and exact.inode == token.inode:
             # While the file is held open no other one has its inode, so these are no other's attributes.
             attributes = exact.attributes
             return OpenObject(fd, token, attributes, token.etag(attributes.write_id))
-        return self._weighed(control, key, fd, token)
+        return self._weighed(shelf, key, fd, token)
 
-    def _weighed(self, control: int, key: str, fd: int, token: Token) -> OpenObject | None:
+    def _weighed(self, shelf: Shelf, key: str, fd: int, token: Token) -> OpenObject | None:
         """As `_identified`, where one look does not tell."""
-        shelf, digest = Shelf(control, key), _lazy_digest(fd)
-        mark, records = read_mark(control, key), shelf.records()
-        found = belonging(records, token, digest, mark)
+        mark, records = self._mark(key), shelf.records()
+        found = belonging(records, token, _lazy_digest(fd), mark)
         # Attributes that were there when the file was looked at, and are no more, may have been its own.
-        if not self._is_at(key, fd) or (
-            records and (read_mark(control, key) != mark or shelf.records() != records)
-        ):
+        if not self._is_at(key, fd) or (records and (self._mark(key) != mark or shelf.records() != records)):
             return None
         if found is Verdict.FOREIGN:
             return OpenObject(fd, token, foreign(key), token.etag(None))
@@ -115,20 +113,24 @@ class Lookup:
 
     def etag(self, key: str, token: Token) -> str | None:
         """The entity tag of the file `token`, as `open` gives it; None where only its bytes would tell."""
-        control = self._root.control()
-        if control is None:
+        directory = self._root.attributes()
+        if directory is None:
             return token.etag(None)
         try:
-            exact = Shelf(control, key).read(token)
+            exact = Shelf(directory, key).read(token)
         except StorageIntegrityError:
             return None
         if exact is None or exact.replaced == token.identity:
             return token.etag(None)
         if exact.inode != token.inode:
-            mark = read_mark(control, key)
+            mark = self._mark(key)
             if mark is not None and mark.doubts(exact, token):
                 return None
         return token.etag(exact.attributes.write_id)
+
+    def _mark(self, key: str) -> Mark | None:
+        control = self._root.control()
+        return None if control is None else read_mark(control, key)
 
     def places(self, key: str) -> tuple[Place, Place]:
         """Where the object can be: at its own name, and aside."""

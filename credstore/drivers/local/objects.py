@@ -84,10 +84,10 @@ class Objects:
             shelf.sweep(None)
 
     def _shelf(self, key: str) -> Shelf:
-        control = self._root.control()
-        if control is None:
+        directory = self._root.attributes()
+        if directory is None:
             raise MovedError
-        return Shelf(control, key)
+        return Shelf(directory, key)
 
     def publish(
         self, file: Temporary, attributes: Attributes, precondition: Precondition, deadline: float | None

@@ -57,6 +57,7 @@ class Root:
         self.syncer = Syncer(enabled=fsync)
         self._lock = threading.Lock()
         self._control: int | None = None
+        self._attributes: int | None = None
         self._parts: dict[str, int] = {}
         self._from: int | None = None
         try:
@@ -137,6 +138,17 @@ class Root:
                 raise StorageConfigurationError(text) from None
         return self._control
 
+    def attributes(self) -> int | None:
+        """The control directory's part for attributes, or None where there is none yet."""
+        if self._attributes is None:
+            control = self.control()
+            if control is None:
+                return None
+            with self._lock, contextlib.suppress(FileNotFoundError):
+                if self._attributes is None:
+                    self._attributes = os.open("attributes", DIRECTORY, dir_fd=control)
+        return self._attributes
+
     def part(self, name: str) -> int:
         """The control directory's part `name`; `prepare` came first."""
         return self._parts[name]
@@ -164,9 +176,7 @@ class Root:
         with self._lock:
             if self._parts:
                 return False
-            self._parts = {
-                name: os.open(name, DIRECTORY, dir_fd=control_fd) for name in ("tmp", "locks", "attributes")
-            }
+            self._parts = {name: os.open(name, DIRECTORY, dir_fd=control_fd) for name in ("tmp", "locks")}
         return True
 
     def _remember_format(self, control: int, temporary: int) -> None:
@@ -224,9 +234,10 @@ class Root:
     def close(self) -> None:
         """Let go of all directories."""
         with self._lock:
-            for fd in (*self._parts.values(), *([] if self._control is None else [self._control]), self.fd):
-                release(fd)
-            self._parts, self._control = {}, None
+            for fd in (*self._parts.values(), self._attributes, self._control, self.fd):
+                if fd is not None:
+                    release(fd)
+            self._parts, self._attributes, self._control = {}, None, None
             self._let_go()
 
     def _let_go(self) -> None:
