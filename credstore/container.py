@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import Self, Unpack
 
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.provider.foundation import ProviderOptions
 from credstore.provider.provider import StorageProvider
@@ -46,7 +46,9 @@ class Container:
             StorageInvalidRequestError: The container is closed.
         """
         if self._closed:
-            raise StorageInvalidRequestError("this container is closed; open a new one", code="CLOSED")
+            raise StorageInvalidRequestError(
+                "this container is closed; open a new one", code=ErrorCode.CLOSED
+            )
         if self._provider is None:
             self._provider = self._factory.from_env()
         return self._provider

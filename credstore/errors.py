@@ -8,16 +8,284 @@ provider fills `provider`, `operation` and `key` in one place (`StorageError.at`
 
 from __future__ import annotations
 
+import errno
+from enum import StrEnum
 from typing import ClassVar, Literal, Self, TypedDict, Unpack
 
 Applied = Literal["yes", "no", "maybe"]
 """Whether the effect of a failed operation happened; "no" is said only where it is proved (P0)."""
 
 
+class ErrorCode(StrEnum):
+    """Every `StorageError.code`: stable words, the same on all clouds; `docs/errors.md` is made from this.
+
+    Each member is its own text (`error.code == "NOT_FOUND"` holds) and carries two facts:
+
+    Attributes:
+        raised_as: Name of the class that carries it, or of their common base where there are several;
+            `Proof*` are in `credstore.proofs`, all others here.
+        meaning: What happened, in one sentence.
+    """
+
+    raised_as: str
+    meaning: str
+
+    def __new__(cls, value: str, kind: str, meaning: str) -> Self:
+        """Make a member from its row: the word, the class without `Storage` and `Error`, the sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.raised_as = f"{kind}Error" if kind.startswith("Proof") else f"Storage{kind}Error"
+        member.meaning = meaning
+        return member
+
+    STORAGE_ERROR = "STORAGE_ERROR", "", "A failure of no other kind."
+    UNFORESEEN = "UNFORESEEN", "", "An exception nobody foresaw ended the call; please report its traceback."
+    OUT_OF_MEMORY = "OUT_OF_MEMORY", "", "There was not enough memory for the call."
+    IO_ERROR = "IO_ERROR", "", "The disk failed."
+    NOT_FOUND = "NOT_FOUND", "ObjectNotFound", "There is no such object."
+    BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND", "BucketNotFound", "There is no such bucket."
+    VERSION_NOT_FOUND = "VERSION_NOT_FOUND", "NotFound", "There is no such version of the object."
+    UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND", "NotFound", "There is no such multipart upload, or it has ended."
+    ACCESS_DENIED = "ACCESS_DENIED", "AccessDenied", "The credentials are valid but may not do this."
+    LOCKED = "LOCKED", "AccessDenied", "A retention, lock or legal hold forbids this."
+    LINK_EXPIRED = "LINK_EXPIRED", "AccessDenied", "The temporary link has expired."
+    LINK_INVALID = (
+        "LINK_INVALID",
+        "AccessDenied",
+        "The temporary link was changed, or was not made by this store.",
+    )
+    AUTHENTICATION_FAILED = (
+        "AUTHENTICATION_FAILED",
+        "Authentication",
+        "The provider did not accept the credentials.",
+    )
+    CREDENTIALS_EXPIRED = (
+        "CREDENTIALS_EXPIRED",
+        "Authentication",
+        "The credentials have expired; renew the session.",
+    )
+    CLOCK_SKEW = "CLOCK_SKEW", "Authentication", "This machine's clock is too far from the provider's."
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED", "QuotaExceeded", "A quota, spending cap or disk is full."
+    CONFLICT = "CONFLICT", "Conflict", "Another writer or the object's present state stood in the way."
+    CONCURRENT_WRITE = "CONCURRENT_WRITE", "Conflict", "Another write to this key was under way."
+    BUCKET_NOT_EMPTY = "BUCKET_NOT_EMPTY", "Conflict", "The bucket is not empty."
+    ALREADY_EXISTS = (
+        "ALREADY_EXISTS",
+        "AlreadyExists",
+        "`if_absent` was asked and another writer's object is there.",
+    )
+    PRECONDITION_FAILED = (
+        "PRECONDITION_FAILED",
+        "PreconditionFailed",
+        "The object is not, or no longer, the version asked for.",
+    )
+    RATE_LIMITED = "RATE_LIMITED", "RateLimited", "The provider asks to slow down."
+    UNAVAILABLE = "UNAVAILABLE", "Unavailable", "The provider cannot serve this now."
+    ARCHIVED = (
+        "ARCHIVED",
+        "Unavailable",
+        "The object is archived or being restored; restore it before reading.",
+    )
+    CIRCUIT_OPEN = (
+        "CIRCUIT_OPEN",
+        "Unavailable",
+        "The endpoint has only failed for a while and is left alone for now.",
+    )
+    KEY_SERVICE_FAILED = "KEY_SERVICE_FAILED", "Unavailable", "The key service did not answer."
+    WRITES_DISABLED = (
+        "WRITES_DISABLED",
+        "Unavailable",
+        "The disk failed to keep an earlier write; open the store again before writing.",
+    )
+    TIMEOUT = "TIMEOUT", "Timeout", "A bound on time was reached before a definite answer."
+    CONNECTION_FAILED = "CONNECTION_FAILED", "Connection", "No connection could be made."
+    CONNECTION_BROKEN = (
+        "CONNECTION_BROKEN",
+        "Connection",
+        "The connection broke before the answer was complete.",
+    )
+    NAME_NOT_FOUND = "NAME_NOT_FOUND", "Connection", "The host's name could not be resolved."
+    BAD_ANSWER = "BAD_ANSWER", "Connection", "The answer is not HTTP as it should be, or is too large."
+    INTEGRITY = "INTEGRITY", "Integrity", "What came back is not what was stored."
+    TRUNCATED = "TRUNCATED", "Integrity", "The bytes end before they should."
+    TOO_LONG = "TOO_LONG", "Integrity", "There are more bytes than there should be."
+    DIGEST_MISMATCH = "DIGEST_MISMATCH", "Integrity", "The bytes do not match the recorded SHA-256."
+    CHECKSUM_MISMATCH = (
+        "CHECKSUM_MISMATCH",
+        "Integrity",
+        "The bytes that arrived do not match the checksum sent along.",
+    )
+    SIZE_MISMATCH = "SIZE_MISMATCH", "Integrity", "The object decodes to another size than was recorded."
+    REPLACED = "REPLACED", "Integrity", "The object was replaced while it was read."
+    CHANGED_OUTSIDE = (
+        "CHANGED_OUTSIDE",
+        "Integrity",
+        "The file was changed by another program than credstore.",
+    )
+    ATTRIBUTES_DAMAGED = (
+        "ATTRIBUTES_DAMAGED",
+        "Integrity",
+        "What was recorded beside the file cannot be read.",
+    )
+    DICTIONARY_CHANGED = (
+        "DICTIONARY_CHANGED",
+        "Integrity",
+        "The compression dictionary is not the one its name says.",
+    )
+    COPY_MISSING = (
+        "COPY_MISSING",
+        "Integrity",
+        "The copy is not there after it was made; the source was kept.",
+    )
+    COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy is not what its source was; the source was kept."
+    WRONG_RANGE = "WRONG_RANGE", "Integrity", "The answer is not the range that was asked for."
+    NO_BODY = "NO_BODY", "Integrity", "The answer has no body where it needs one."
+    NO_ETAG = "NO_ETAG", "Integrity", "The answer has no ETag where it needs one."
+    NO_LENGTH = "NO_LENGTH", "Integrity", "The answer does not tell how long it is."
+    LISTING = "LISTING", "Integrity", "The listing contradicts itself."
+    FOREIGN_KEY = "FOREIGN_KEY", "Integrity", "The answer names a key that was not asked about."
+    NO_OUTCOME = "NO_OUTCOME", "Integrity", "The provider did not say what became of this key."
+    DECRYPTION_FAILED = (
+        "DECRYPTION_FAILED",
+        "Decryption",
+        "The object does not decrypt; one text for every cause, by design.",
+    )
+    CODEC = "CODEC", "Codec", "The object does not decompress."
+    CORRUPT = "CORRUPT", "Codec", "The compressed form is damaged."
+    TRAILING_DATA = "TRAILING_DATA", "Codec", "There are bytes after the end of the compressed form."
+    UNKNOWN_CODEC = "UNKNOWN_CODEC", "Codec", "The object was compressed in a way not known here."
+    DICTIONARY_MISSING = (
+        "DICTIONARY_MISSING",
+        "Codec",
+        "The compression dictionary the object needs is not in the store.",
+    )
+    INVALID_REQUEST = (
+        "INVALID_REQUEST",
+        "InvalidRequest",
+        "An argument or option is wrong, or the provider called the request malformed.",
+    )
+    INVALID_RANGE = "INVALID_RANGE", "InvalidRequest", "The range starts beyond the end of the object."
+    INVALID_PART = "INVALID_PART", "InvalidRequest", "The parts of the upload do not fit together."
+    INVALID_TAG = "INVALID_TAG", "InvalidRequest", "The provider does not take these tags."
+    BODY_LENGTH = "BODY_LENGTH", "InvalidRequest", "The data is not as long as it was said to be."
+    SOURCE_CHANGED = "SOURCE_CHANGED", "InvalidRequest", "The data changed while it was stored."
+    RESUME_MISMATCH = (
+        "RESUME_MISMATCH",
+        "InvalidRequest",
+        "The upload to continue is of another object, data or store.",
+    )
+    TOO_LARGE = "TOO_LARGE", "", "It is larger than allowed here, or than the provider takes."
+    TOO_SMALL = "TOO_SMALL", "InvalidRequest", "A part is smaller than the provider takes."
+    TOO_MANY_PROOFS = "TOO_MANY_PROOFS", "InvalidRequest", "More proofs than asked for carry this digest."
+    METADATA_TOO_LARGE = (
+        "METADATA_TOO_LARGE",
+        "InvalidRequest",
+        "There is more metadata than the provider keeps.",
+    )
+    ENCRYPTED = (
+        "ENCRYPTED",
+        "InvalidRequest",
+        "The object is encrypted by the client, so this cannot be done with it.",
+    )
+    CLOSED = "CLOSED", "InvalidRequest", "The store was closed; open a new one."
+    FORKED = "FORKED", "InvalidRequest", "The store was opened by the process this one was forked from."
+    WRONG_LOOP = "WRONG_LOOP", "InvalidRequest", "The store belongs to another event loop."
+    INVALID_KEY = "INVALID_KEY", "InvalidKey", "The key or prefix cannot name an object."
+    RESERVED_KEY = (
+        "RESERVED_KEY",
+        "InvalidKey",
+        "Keys with the segment `.credstore` belong to credstore itself.",
+    )
+    CONFIGURATION = "CONFIGURATION", "Configuration", "A setting is missing, contradictory or unknown."
+    NO_CREDENTIALS = "NO_CREDENTIALS", "Configuration", "No credentials were found."
+    EXTRA_MISSING = (
+        "EXTRA_MISSING",
+        "Configuration",
+        "An optional package is not installed; the message has the line that installs it.",
+    )
+    KEY_UNUSABLE = "KEY_UNUSABLE", "Configuration", "The key service does not let this key be used."
+    WRONG_REGION = "WRONG_REGION", "Configuration", "The bucket is in another region or at another endpoint."
+    NOT_S3 = "NOT_S3", "", "The answer did not come from the store: a web page, or another protocol."
+    TLS = "TLS", "Configuration", "No trusted TLS connection could be made."
+    ROOT_REMOVED = (
+        "ROOT_REMOVED",
+        "Configuration",
+        "The store's directory was removed while the store was open.",
+    )
+    UNSUPPORTED = "UNSUPPORTED", "Unsupported", "The provider cannot do this; nothing was sent."
+    QUORUM_NOT_MET = "QUORUM_NOT_MET", "Quorum", "Fewer members than required hold the write."
+    PROOF = "PROOF", "Proof", "Something else is wrong with a proof."
+    PROOF_NOT_FOUND = (
+        "PROOF_NOT_FOUND",
+        "ProofNotFound",
+        "There is no proof of this id, or none for this asset.",
+    )
+    PROOF_FORMAT = "PROOF_FORMAT", "ProofFormat", "The bytes are not a proof."
+    PROOF_SIGNATURE = "PROOF_SIGNATURE", "ProofSignature", "No signature of a known key fits the bytes."
+    PROOF_UNTRUSTED_KEY = (
+        "PROOF_UNTRUSTED_KEY",
+        "ProofUntrustedKey",
+        "The key is not known, or not trusted for this issuer or use.",
+    )
+    PROOF_ALGORITHM = (
+        "PROOF_ALGORITHM",
+        "ProofAlgorithm",
+        "The key is of a kind credstore does not sign or verify with.",
+    )
+    PROOF_KEY_EXPIRED = (
+        "PROOF_KEY_EXPIRED",
+        "ProofKeyExpired",
+        "The key was not, or no longer, valid at the time of signing.",
+    )
+    PROOF_KEY_REVOKED = (
+        "PROOF_KEY_REVOKED",
+        "ProofKeyRevoked",
+        "The key was compromised, and no trusted time shows an older signature.",
+    )
+    PROOF_ID_MISMATCH = (
+        "PROOF_ID_MISMATCH",
+        "ProofIdMismatch",
+        "A valid proof, but of another id than the one asked for.",
+    )
+    PROOF_ASSET_MISMATCH = (
+        "PROOF_ASSET_MISMATCH",
+        "ProofAssetMismatch",
+        "A valid proof, but of other bytes than the asset given.",
+    )
+    PROOF_EXPIRED = "PROOF_EXPIRED", "ProofExpired", "The proof was valid until a time that has passed."
+    PROOF_NOT_YET_VALID = (
+        "PROOF_NOT_YET_VALID",
+        "ProofNotYetValid",
+        "The proof says it was issued in the future.",
+    )
+    PROOF_REVOKED = "PROOF_REVOKED", "ProofRevoked", "The issuer has revoked the proof."
+    PROOF_ERASED = "PROOF_ERASED", "ProofErased", "The issuer has erased the proof."
+    PROOF_CONFLICT = (
+        "PROOF_CONFLICT",
+        "ProofConflict",
+        "The idempotency key was used for a proof that says something else.",
+    )
+    PROOF_UNSIGNED = (
+        "PROOF_UNSIGNED",
+        "ProofUnsigned",
+        "A record of the original service, which nobody signed.",
+    )
+    PROOF_TIMESTAMP = (
+        "PROOF_TIMESTAMP",
+        "ProofTimestamp",
+        "A timestamp token is not for this signature, not of a pinned authority, or contradicts it.",
+    )
+    PROOF_MANIFEST = (
+        "PROOF_MANIFEST",
+        "ProofManifest",
+        "The C2PA manifest does not verify, or is not the one that the proof names.",
+    )
+
+
 class ErrorFacts(TypedDict, total=False):
     """The keyword arguments of every `StorageError`; each is the field of the same name."""
 
-    code: str
+    code: ErrorCode | str
     provider_code: str | None
     provider: str | None
     operation: str | None
@@ -35,7 +303,7 @@ class StorageError(Exception):
 
     Attributes:
         message: What happened and what to do about it, one sentence, without the facts below.
-        code: Stable word of credstore for the kind of failure, such as ``"NOT_FOUND"``.
+        code: An `ErrorCode`; a driver of another package may have words of its own.
         provider_code: The provider's own code (``"NoSuchKey"``), verbatim, or None.
         provider: Label of the provider (``"r2"``), or None before one was involved.
         operation: The user's verb (``"store"``), or None.
@@ -48,13 +316,13 @@ class StorageError(Exception):
         retry_after: Seconds the provider asked to wait, or None.
     """
 
-    default_code: ClassVar[str] = "STORAGE_ERROR"
+    default_code: ClassVar[ErrorCode] = ErrorCode.STORAGE_ERROR
     default_retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, **facts: Unpack[ErrorFacts]) -> None:
         super().__init__(message)
         self.message = message
-        self.code: str = facts.get("code") or self.default_code
+        self.code: ErrorCode | str = facts.get("code") or self.default_code
         self.provider_code: str | None = facts.get("provider_code")
         self.provider: str | None = facts.get("provider")
         self.operation: str | None = facts.get("operation")
@@ -118,119 +386,133 @@ def _rebuild(cls: type[StorageError], message: str, facts: ErrorFacts) -> Storag
 
 
 class StorageNotFoundError(StorageError):
-    """The object, bucket, version or upload does not exist; `code` says which."""
+    """What was asked for does not exist; the two cases that matter most are classes below this one."""
 
-    default_code = "NOT_FOUND"
+    default_code = ErrorCode.NOT_FOUND
 
 
-class StorageAccessDeniedError(StorageError):
+class StorageObjectNotFoundError(StorageNotFoundError, FileNotFoundError):
+    """There is no such object."""
+
+    errno = errno.ENOENT
+
+
+class StorageBucketNotFoundError(StorageNotFoundError):
+    """There is no such bucket, so nothing is known about objects."""
+
+    default_code = ErrorCode.BUCKET_NOT_FOUND
+
+
+class StorageAccessDeniedError(StorageError, PermissionError):
     """The credentials are valid but may not do this, or a lock or retention forbids it."""
 
-    default_code = "ACCESS_DENIED"
+    default_code = ErrorCode.ACCESS_DENIED
+    errno = errno.EACCES
 
 
 class StorageAuthenticationError(StorageError):
     """The provider did not accept the credentials: unknown, wrong, expired or missing."""
 
-    default_code = "AUTHENTICATION_FAILED"
+    default_code = ErrorCode.AUTHENTICATION_FAILED
 
 
 class StorageQuotaExceededError(StorageError):
     """A quota, spending cap or disk is full; nothing was stored."""
 
-    default_code = "QUOTA_EXCEEDED"
+    default_code = ErrorCode.QUOTA_EXCEEDED
 
 
 class StorageConflictError(StorageError):
     """Another writer or the object's present state stood in the way."""
 
-    default_code = "CONFLICT"
+    default_code = ErrorCode.CONFLICT
 
 
-class StorageAlreadyExistsError(StorageConflictError):
+class StorageAlreadyExistsError(StorageConflictError, FileExistsError):
     """`if_absent` was asked and an object of another writer is there."""
 
-    default_code = "ALREADY_EXISTS"
+    default_code = ErrorCode.ALREADY_EXISTS
+    errno = errno.EEXIST
 
 
 class StoragePreconditionFailedError(StorageConflictError):
     """`if_match` was asked and the object is not, or no longer, that version."""
 
-    default_code = "PRECONDITION_FAILED"
+    default_code = ErrorCode.PRECONDITION_FAILED
 
 
 class StorageRateLimitedError(StorageError):
     """The provider asked to slow down; `retry_after` tells for how long, where it said."""
 
-    default_code = "RATE_LIMITED"
+    default_code = ErrorCode.RATE_LIMITED
     default_retryable = True
 
 
 class StorageUnavailableError(StorageError):
     """The provider answered that it cannot serve now (5xx), or the object is archived."""
 
-    default_code = "UNAVAILABLE"
+    default_code = ErrorCode.UNAVAILABLE
     default_retryable = True
 
 
 class StorageTimeoutError(StorageError):
     """A bound on time was reached before a definite answer."""
 
-    default_code = "TIMEOUT"
+    default_code = ErrorCode.TIMEOUT
     default_retryable = True
 
 
 class StorageConnectionError(StorageError):
     """The connection could not be made, or broke before a definite answer."""
 
-    default_code = "CONNECTION_FAILED"
+    default_code = ErrorCode.CONNECTION_FAILED
     default_retryable = True
 
 
 class StorageIntegrityError(StorageError):
     """What came back is not what was stored: wrong length, digest, header or reply."""
 
-    default_code = "INTEGRITY"
+    default_code = ErrorCode.INTEGRITY
 
 
 class StorageDecryptionError(StorageIntegrityError):
     """The object does not decrypt; one text for every cause, by design (P22)."""
 
-    default_code = "DECRYPTION_FAILED"
+    default_code = ErrorCode.DECRYPTION_FAILED
 
 
 class StorageCodecError(StorageIntegrityError):
     """The compressed form is truncated, of another codec, too large, or has bytes to spare."""
 
-    default_code = "CODEC"
+    default_code = ErrorCode.CODEC
 
 
 class StorageInvalidRequestError(StorageError, ValueError):
     """An argument or option is wrong, or the provider called the request malformed."""
 
-    default_code = "INVALID_REQUEST"
+    default_code = ErrorCode.INVALID_REQUEST
 
 
 class StorageInvalidKeyError(StorageInvalidRequestError):
     """The key or prefix cannot name an object; found before anything was sent."""
 
-    default_code = "INVALID_KEY"
+    default_code = ErrorCode.INVALID_KEY
 
 
 class StorageConfigurationError(StorageError, ValueError):
     """A setting is missing, contradictory or unknown; the message names it."""
 
-    default_code = "CONFIGURATION"
+    default_code = ErrorCode.CONFIGURATION
 
 
 class StorageUnsupportedError(StorageError):
     """The provider cannot do this; nothing was sent."""
 
-    default_code = "UNSUPPORTED"
+    default_code = ErrorCode.UNSUPPORTED
 
 
 class StorageQuorumError(StorageError):
     """Fewer members than required hold the write; the message lists each member's outcome."""
 
-    default_code = "QUORUM_NOT_MET"
+    default_code = ErrorCode.QUORUM_NOT_MET
     default_retryable = True

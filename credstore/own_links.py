@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote_to_bytes, urlencode, urlsplit
 
-from credstore.errors import StorageAccessDeniedError, StorageUnsupportedError
+from credstore.errors import ErrorCode, StorageAccessDeniedError, StorageUnsupportedError
 from credstore.model import LinkGrant, Method
 
 METHODS: frozenset[Method] = frozenset({"GET", "HEAD"})
@@ -94,7 +94,9 @@ def check_link(
     if not (hmac.compare_digest(signature, expected) and sound):
         raise _invalid()
     if now >= expires:
-        raise StorageAccessDeniedError("this link has expired; ask for a new one", code="LINK_EXPIRED")
+        raise StorageAccessDeniedError(
+            "this link has expired; ask for a new one", code=ErrorCode.LINK_EXPIRED
+        )
     return LinkGrant(key, overrides, datetime.fromtimestamp(expires, UTC))
 
 
@@ -112,4 +114,6 @@ def _signature(secret: bytes, method: str, key: str, expires: int, overrides: Ma
 
 
 def _invalid() -> StorageAccessDeniedError:
-    return StorageAccessDeniedError("this link is not one of this store, or was changed", code="LINK_INVALID")
+    return StorageAccessDeniedError(
+        "this link is not one of this store, or was changed", code=ErrorCode.LINK_INVALID
+    )

@@ -14,7 +14,7 @@ import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar, cast
 
-from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import Progress
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class ObjectReader(Generic[I]):
         if self._closed:
             if self._failed:
                 message = "this reader has failed; what it gave before is incomplete"
-                raise StorageIntegrityError(message, code="TRUNCATED", retryable=True)
+                raise StorageIntegrityError(message, code=ErrorCode.TRUNCATED, retryable=True)
             raise StopAsyncIteration
         try:
             chunk = await self._next()
@@ -180,21 +180,21 @@ class ObjectReader(Generic[I]):
 
     def _check_length(self) -> None:
         if self.length is not None and self._done > self.length:
-            self._refuse(f"more than the {self.length} bytes it should have", "TOO_LONG")
+            self._refuse(f"more than the {self.length} bytes it should have", ErrorCode.TOO_LONG)
 
     def _check_end(self) -> None:
         if self.length is not None and self._done != self.length:
-            self._refuse(f"{self._done} of {self.length} bytes", "TRUNCATED")
+            self._refuse(f"{self._done} of {self.length} bytes", ErrorCode.TRUNCATED)
         if (
             self._digest is not None
             and self._expected is not None
             and not hmac.compare_digest(self._digest.digest(), self._expected)
         ):
-            self._refuse("bytes that do not match the recorded SHA-256", "DIGEST_MISMATCH")
+            self._refuse("bytes that do not match the recorded SHA-256", ErrorCode.DIGEST_MISMATCH)
 
-    def _refuse(self, what: str, code: str) -> None:
+    def _refuse(self, what: str, code: ErrorCode) -> None:
         message = f"the object came back as {what}; nothing of it should be used"
-        raise StorageIntegrityError(message, code=code, retryable=code == "TRUNCATED")
+        raise StorageIntegrityError(message, code=code, retryable=code is ErrorCode.TRUNCATED)
 
     async def read(self, max_size: int | None = None) -> bytes:
         """All remaining bytes, checked; closes the reader.
@@ -272,4 +272,4 @@ def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
         f"the object has at least {size} bytes, more than the {max_size} that may be read at once; "
         "stream it with open() or raise max_size"
     )
-    return StorageInvalidRequestError(message, code="TOO_LARGE")
+    return StorageInvalidRequestError(message, code=ErrorCode.TOO_LARGE)

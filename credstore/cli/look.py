@@ -10,7 +10,7 @@ from credstore.cli.exits import Exit
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import human_size, human_time, note, print_fields, print_json, printable
 from credstore.cli.running import with_store
-from credstore.errors import StorageNotFoundError
+from credstore.errors import StorageObjectNotFoundError
 from credstore.model import HealthCheckResult, StorageItem, StorageStats
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def stat_command(invocation: Invocation, key: str) -> None:
         item = await provider.get_metadata(key)
         if item is None:
             name = provider.get_provider_name()
-            raise StorageNotFoundError(
+            raise StorageObjectNotFoundError(
                 "there is no such object", provider=name, operation="get_metadata", key=key
             )
         return item

@@ -34,11 +34,12 @@ from credstore.driver import (
     StoredReader,
 )
 from credstore.errors import (
+    ErrorCode,
     StorageAlreadyExistsError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageTimeoutError,
     StorageUnsupportedError,
@@ -208,7 +209,8 @@ class MemoryDriver(Driver):
         size = len(found.data)
         if options.start >= size and options.start > 0:
             raise StorageInvalidRequestError(
-                f"the range begins at {options.start}, the object has {size} bytes", code="INVALID_RANGE"
+                f"the range begins at {options.start}, the object has {size} bytes",
+                code=ErrorCode.INVALID_RANGE,
             )
         end = size if options.end is None else max(options.start, min(options.end, size))
         whole = (options.start, end) == (0, size)
@@ -229,7 +231,7 @@ class MemoryDriver(Driver):
         _refuse(options.customer_key, "server-side encryption")
         found = self._objects.by_key.get(key)
         if found is None:
-            raise StorageNotFoundError("there is no such object")
+            raise StorageObjectNotFoundError("there is no such object")
         if options.if_match is not None and options.if_match != found.info.etag:
             raise StoragePreconditionFailedError("the object is another version than the one asked for")
         return found
@@ -284,8 +286,10 @@ class MemoryDriver(Driver):
         )
         source = self._find(request.source.key, options)
         if await sha256(source.data) != source.info.digest:
-            text = "the source's bytes do not match its recorded SHA-256; nothing was copied, the source is kept"
-            raise StorageIntegrityError(text, code="DIGEST_MISMATCH", applied="no")
+            text = (
+                "the source's bytes do not match its recorded SHA-256; nothing was copied, the source is kept"
+            )
+            raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
         self._begin(request.deadline)
         system = source.info.system if request.system is None else dict(request.system)
         info = replace(
@@ -342,7 +346,9 @@ class MemoryDriver(Driver):
 
     def _begin(self, deadline: float | None) -> None:
         if self._closed:
-            raise StorageInvalidRequestError("this memory store is closed; open a new one", code="CLOSED")
+            raise StorageInvalidRequestError(
+                "this memory store is closed; open a new one", code=ErrorCode.CLOSED
+            )
         if deadline is not None and time.monotonic() >= deadline:
             raise StorageTimeoutError("the deadline had passed", applied="no")
 
@@ -357,10 +363,12 @@ async def _received(request: PutRequest) -> tuple[bytes, bytes]:
     length = request.body.length
     if length is not None and length != len(data):
         raise StorageInvalidRequestError(
-            f"the body gave {len(data)} bytes, where {length} were announced", code="BODY_LENGTH"
+            f"the body gave {len(data)} bytes, where {length} were announced", code=ErrorCode.BODY_LENGTH
         )
     if request.digest is not None and request.digest != digest:
-        raise StorageIntegrityError("the body is not the one its SHA-256 names", code="DIGEST_MISMATCH")
+        raise StorageIntegrityError(
+            "the body is not the one its SHA-256 names", code=ErrorCode.DIGEST_MISMATCH
+        )
     if request.body.data is not None and request.progress is not None:
         request.progress(len(data), len(data))
     return data, digest

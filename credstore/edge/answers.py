@@ -34,7 +34,7 @@ from credstore.errors import (
     StorageConnectionError,
     StorageError,
     StorageInvalidKeyError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
@@ -53,7 +53,7 @@ LOOKS = 3
 """How often an object is looked at anew that another write replaces meanwhile."""
 MOST_FIELDS = 16
 """Fields of a query; a link has nine at most."""
-_ABSENT = (StorageNotFoundError, StorageInvalidKeyError)
+_ABSENT = (StorageObjectNotFoundError, StorageInvalidKeyError)
 _BUSY = (StorageUnavailableError, StorageTimeoutError, StorageConnectionError, StorageRateLimitedError)
 _TEXTS = {
     400: "This is not a request of HTTP that can be answered.\n",

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
 from credstore.errors import (
+    ErrorCode,
     StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageConfigurationError,
@@ -212,7 +213,7 @@ def _exceptions() -> tuple[type[Exception], type[Exception], type[Exception]]:
         from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
     except ImportError:
         raise StorageConfigurationError(
-            "a key of AWS KMS needs aiobotocore: pip install 'credstore[aws]'", code="EXTRA_MISSING"
+            "a key of AWS KMS needs aiobotocore: pip install 'credstore[aws]'", code=ErrorCode.EXTRA_MISSING
         ) from None
     return ProfileNotFound, ClientError, BotoCoreError
 
@@ -244,7 +245,7 @@ def _refusal(answer: dict[str, Any]) -> StorageError:
         what = "refused the request"
     return kind(
         f"AWS KMS {what}",
-        code="KEY_UNUSABLE" if kind is StorageConfigurationError else kind.default_code,
+        code=ErrorCode.KEY_UNUSABLE if kind is StorageConfigurationError else kind.default_code,
         provider_code=code,
         status_code=status or None,
         request_id=facts.get("RequestId"),

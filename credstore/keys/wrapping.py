@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import NoReturn, Protocol
 
-from credstore.errors import StorageConfigurationError, StorageError, StorageUnavailableError
+from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
 from credstore.model import DATA_KEY
 from credstore.pipeline.envelope import encryption_missing
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
@@ -208,5 +208,5 @@ async def _called(function: Wrap, data: bytes) -> bytes:
 
 def _unavailable(key_id: str, what: str, how: str) -> StorageUnavailableError:
     return StorageUnavailableError(
-        f"the {what} function of the key {key_id!r} failed ({how})", code="KEY_SERVICE_FAILED"
+        f"the {what} function of the key {key_id!r} failed ({how})", code=ErrorCode.KEY_SERVICE_FAILED
     )

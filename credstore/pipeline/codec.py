@@ -17,7 +17,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 import zstandard
 
-from credstore.errors import StorageCodecError
+from credstore.errors import ErrorCode, StorageCodecError
 from credstore.model import Codec, Dictionary
 
 ZSTD_LEVEL = 3
@@ -137,7 +137,7 @@ class _Contexts:
                 self._dictionary.precompute_compress(level=ZSTD_LEVEL)  # pyright: ignore[reportUnknownMemberType] - their stub
             except zstandard.ZstdError:
                 raise StorageCodecError(
-                    f"the dictionary {dictionary.name} is damaged and cannot be used", code="CORRUPT"
+                    f"the dictionary {dictionary.name} is damaged and cannot be used", code=ErrorCode.CORRUPT
                 ) from None
 
     def compressor(self) -> zstandard.ZstdCompressor:
@@ -280,7 +280,7 @@ def too_large(max_size: int) -> StorageCodecError:
     return StorageCodecError(
         f"the object decompresses to more than {max_size} bytes, the most it declares or you allow; "
         "nothing of it was kept",
-        code="TOO_LARGE",
+        code=ErrorCode.TOO_LARGE,
     )
 
 
@@ -312,12 +312,16 @@ def _declared_size(data: bytes) -> int | None:
 
 
 def _corrupt(codec: Codec, how: str = "damaged, or of another codec") -> NoReturn:
-    raise StorageCodecError(f"the object is marked {codec} but its bytes are {how}", code="CORRUPT") from None
+    raise StorageCodecError(
+        f"the object is marked {codec} but its bytes are {how}", code=ErrorCode.CORRUPT
+    ) from None
 
 
 def _truncated(codec: Codec) -> NoReturn:
-    raise StorageCodecError(f"the object's {codec} data is cut off before its end", code="TRUNCATED")
+    raise StorageCodecError(f"the object's {codec} data is cut off before its end", code=ErrorCode.TRUNCATED)
 
 
 def _trailing(codec: Codec) -> NoReturn:
-    raise StorageCodecError(f"the object has bytes after the end of its {codec} data", code="TRAILING_DATA")
+    raise StorageCodecError(
+        f"the object has bytes after the end of its {codec} data", code=ErrorCode.TRAILING_DATA
+    )

@@ -20,7 +20,12 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from credstore.errors import StorageConfigurationError, StorageDecryptionError, StorageInvalidRequestError
+from credstore.errors import (
+    ErrorCode,
+    StorageConfigurationError,
+    StorageDecryptionError,
+    StorageInvalidRequestError,
+)
 from credstore.model import DataKey
 from credstore.pipeline.header import (
     MAX_CHUNKS,
@@ -64,7 +69,7 @@ def encryption_missing() -> StorageConfigurationError:
     """The error where the package that encrypts is not installed."""
     return StorageConfigurationError(
         "client-side encryption needs the package cryptography: pip install 'credstore[encryption]'",
-        code="EXTRA_MISSING",
+        code=ErrorCode.EXTRA_MISSING,
     )
 
 
@@ -190,7 +195,7 @@ class Sealer:
         if self._exact is not None and done != self._exact:
             raise StorageInvalidRequestError(
                 f"{done} bytes came where {self._exact} were announced; nothing of it is kept",
-                code="SOURCE_CHANGED",
+                code=ErrorCode.SOURCE_CHANGED,
             )
         return self._encrypt(chunk, last=True)
 
@@ -203,7 +208,7 @@ class Sealer:
         if index >= MAX_CHUNKS:
             raise StorageInvalidRequestError(
                 f"the object has more than {MAX_CHUNKS} chunks; use a larger chunk_size",
-                code="TOO_LARGE",
+                code=ErrorCode.TOO_LARGE,
             )
         self._index = index + 1
         return self._cipher.encrypt(_nonce(index, last=last), chunk, self._data)

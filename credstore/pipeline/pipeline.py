@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import get_args
 
-from credstore.errors import StorageCodecError, StorageIntegrityError
+from credstore.errors import ErrorCode, StorageCodecError, StorageIntegrityError
 from credstore.model import NOTHING, Codec, Dictionary
 from credstore.pipeline import codec as codecs
 
@@ -135,7 +135,7 @@ def recipe(
     raise StorageCodecError(
         f"the object is compressed with {name!r}, which this version cannot decode; "
         "read it with decode=False to get the stored bytes",
-        code="UNKNOWN_CODEC",
+        code=ErrorCode.UNKNOWN_CODEC,
     )
 
 
@@ -214,4 +214,4 @@ def decode(found: Recipe, stored: bytes, *, max_size: int, dictionary: Dictionar
 def _check_size(size: int, declared: int | None) -> None:
     if declared is not None and size != declared:
         message = f"the object decompresses to {size} bytes but declares {declared}"
-        raise StorageIntegrityError(message, code="SIZE_MISMATCH")
+        raise StorageIntegrityError(message, code=ErrorCode.SIZE_MISMATCH)

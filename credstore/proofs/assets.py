@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import aclosing
 from typing import TypeAlias, cast
 
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.model import Progress, Storable
 from credstore.proofs.record import AssetDigest
 from credstore.provider.bodies import WatchedBody, body_of
@@ -86,5 +86,5 @@ async def read_small(data: Storable, *, most: int, what: str) -> bytes:
                     break
                 parts.append(chunk)
     if size > most:
-        raise StorageInvalidRequestError(f"{what} has at most {most} bytes", code="TOO_LARGE")
+        raise StorageInvalidRequestError(f"{what} has at most {most} bytes", code=ErrorCode.TOO_LARGE)
     return await joined(parts) if parts else b""

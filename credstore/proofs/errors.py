@@ -8,6 +8,7 @@ never claims, keys or bytes that came in. `retryable` is False: the same bytes n
 from __future__ import annotations
 
 from credstore.errors import (
+    ErrorCode,
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
@@ -18,107 +19,107 @@ from credstore.errors import (
 class ProofError(StorageError):
     """Base of every error about a proof; catch it to refuse whatever does not verify."""
 
-    default_code = "PROOF"
+    default_code = ErrorCode.PROOF
 
 
 class ProofNotFoundError(ProofError, StorageNotFoundError):
     """There is no proof of this id, or none for this asset."""
 
-    default_code = "PROOF_NOT_FOUND"
+    default_code = ErrorCode.PROOF_NOT_FOUND
 
 
 class ProofFormatError(ProofError, StorageIntegrityError):
     """The bytes are no proof: not strict JSON, not canonical, too large, or a field breaks its rule."""
 
-    default_code = "PROOF_FORMAT"
+    default_code = ErrorCode.PROOF_FORMAT
 
 
 class ProofSignatureError(ProofError, StorageIntegrityError):
     """No signature of a known key fits the bytes: something was changed, or another key signed."""
 
-    default_code = "PROOF_SIGNATURE"
+    default_code = ErrorCode.PROOF_SIGNATURE
 
 
 class ProofUntrustedKeyError(ProofError):
     """The key is not in the key ring, or not trusted for this issuer or this use."""
 
-    default_code = "PROOF_UNTRUSTED_KEY"
+    default_code = ErrorCode.PROOF_UNTRUSTED_KEY
 
 
 class ProofAlgorithmError(ProofError):
     """The key is of a kind credstore does not sign or verify with."""
 
-    default_code = "PROOF_ALGORITHM"
+    default_code = ErrorCode.PROOF_ALGORITHM
 
 
 class ProofKeyExpiredError(ProofError):
     """The key was not, or no longer, valid at the time of signing."""
 
-    default_code = "PROOF_KEY_EXPIRED"
+    default_code = ErrorCode.PROOF_KEY_EXPIRED
 
 
 class ProofKeyRevokedError(ProofKeyExpiredError):
     """The key was compromised, and no trusted time shows that the signature is older than that."""
 
-    default_code = "PROOF_KEY_REVOKED"
+    default_code = ErrorCode.PROOF_KEY_REVOKED
 
 
 class ProofIdMismatchError(ProofError, StorageIntegrityError):
     """A valid proof, but of another id than the one asked for: it was moved or swapped."""
 
-    default_code = "PROOF_ID_MISMATCH"
+    default_code = ErrorCode.PROOF_ID_MISMATCH
 
 
 class ProofAssetMismatchError(ProofError, StorageIntegrityError):
     """A valid proof, but of other bytes than the asset given."""
 
-    default_code = "PROOF_ASSET_MISMATCH"
+    default_code = ErrorCode.PROOF_ASSET_MISMATCH
 
 
 class ProofExpiredError(ProofError):
     """The proof was valid until its `expires_at`, which has passed."""
 
-    default_code = "PROOF_EXPIRED"
+    default_code = ErrorCode.PROOF_EXPIRED
 
 
 class ProofNotYetValidError(ProofError):
     """The proof says it was issued in the future, by more than the five minutes clocks may differ."""
 
-    default_code = "PROOF_NOT_YET_VALID"
+    default_code = ErrorCode.PROOF_NOT_YET_VALID
     default_retryable = True
 
 
 class ProofRevokedError(ProofError):
     """The issuer has revoked the proof; `reason` is in the message."""
 
-    default_code = "PROOF_REVOKED"
+    default_code = ErrorCode.PROOF_REVOKED
 
 
 class ProofErasedError(ProofError):
     """The issuer has erased the proof; only its tombstone is left."""
 
-    default_code = "PROOF_ERASED"
+    default_code = ErrorCode.PROOF_ERASED
 
 
 class ProofConflictError(ProofError, StorageConflictError):
     """The idempotency key was used for a proof that says something else."""
 
-    default_code = "PROOF_CONFLICT"
+    default_code = ErrorCode.PROOF_CONFLICT
 
 
 class ProofUnsignedError(ProofError):
     """A record of the original service: nobody signed it, so nothing about it is proved."""
 
-    default_code = "PROOF_UNSIGNED"
+    default_code = ErrorCode.PROOF_UNSIGNED
 
 
 class ProofTimestampError(ProofError):
     """An RFC 3161 token is not for this signature, not of a pinned authority, or contradicts the proof."""
 
-    default_code = "PROOF_TIMESTAMP"
+    default_code = ErrorCode.PROOF_TIMESTAMP
 
 
 class ProofManifestError(ProofError, StorageIntegrityError):
     """The C2PA manifest does not verify, or is not the one that the proof names."""
 
-    default_code = "PROOF_MANIFEST"
+    default_code = ErrorCode.PROOF_MANIFEST

@@ -16,7 +16,7 @@ from typing import Literal
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConflictError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StorageTimeoutError,
 )
 from credstore.model import StoreOptions
@@ -89,7 +89,7 @@ class Leftovers:
         bound = item.etag if objects.provider.capabilities.conditional_replace else None
         try:
             await self._put(proof_id, CLAIMED, {} if bound is None else {"if_match": bound})
-        except (StorageConflictError, StorageNotFoundError):
+        except (StorageConflictError, StorageObjectNotFoundError):
             return False
         await self._empty(proof_id, sha256, began)
         return True

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from credstore.errors import (
+    ErrorCode,
     StorageCodecError,
     StorageError,
     StorageInvalidRequestError,
@@ -67,7 +68,7 @@ class ProofObjects:
         try:
             return await self.provider.retrieve(key, max_size=limit)
         except StorageInvalidRequestError as error:
-            if error.code != "TOO_LARGE":
+            if error.code != ErrorCode.TOO_LARGE:
                 raise
             raise ProofFormatError(f"an object of more than {limit} bytes", key=key) from None
         except StorageCodecError as error:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
-from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import Progress, SignedUrl, Storable
 from credstore.proofs.assets import Asset, measure_asset
 from credstore.proofs.bundle import Bundle, encode_bundle
@@ -329,7 +329,7 @@ class ProofStore:
             if len(items) >= MOST_NAMES:
                 raise StorageInvalidRequestError(
                     f"an asset with {MOST_NAMES} proofs or more; take them one by one with scan_by_hash()",
-                    code="TOO_MANY_PROOFS",
+                    code=ErrorCode.TOO_MANY_PROOFS,
                 )
             looking = self._reader.look_up(
                 items, sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
@@ -739,7 +739,7 @@ class _Verb:
     def __enter__(self) -> None:
         if self._store.closed:
             raise StorageInvalidRequestError(
-                "this proof store is closed; open a new one", code="CLOSED", operation=self._operation
+                "this proof store is closed; open a new one", code=ErrorCode.CLOSED, operation=self._operation
             )
 
     def __exit__(

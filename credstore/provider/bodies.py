@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import IO, NamedTuple, cast
 
 from credstore.driver import Body, BytesBody
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.model import Storable
 from credstore.pipeline.codec import Encoder
 from credstore.reader import hash_into, joined
@@ -392,7 +392,7 @@ async def _chunks(file: IO[bytes], left: int | None, version: Version | None) ->
         ):
             raise StorageInvalidRequestError(
                 "the file changed while it was stored; nothing of it is kept, store it when it is complete",
-                code="SOURCE_CHANGED",
+                code=ErrorCode.SOURCE_CHANGED,
             )
         return chunk
 

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from credstore.driver import Driver, ObjectInfo
-from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidKeyError
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidKeyError
 from credstore.model import BatchDeleteResult
 from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
@@ -68,7 +68,7 @@ async def scan_infos(
 
 def _broken(how: str) -> StorageIntegrityError:
     return StorageIntegrityError(
-        f"the provider's listing {how}; totals or copies made from it would be wrong", code="LISTING"
+        f"the provider's listing {how}; totals or copies made from it would be wrong", code=ErrorCode.LISTING
     )
 
 
@@ -140,7 +140,7 @@ def _for_key(error: StorageError, key: str) -> StorageError:
 def _unknown(key: str) -> StorageError:
     return StorageIntegrityError(
         "the provider did not say what became of this key",
-        code="NO_OUTCOME",
+        code=ErrorCode.NO_OUTCOME,
         key=key,
         applied="maybe",
         retryable=True,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
-from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
 
@@ -42,13 +42,17 @@ class Lifetime:
         """
         loop = asyncio.get_running_loop()
         if self._process != os.getpid():
-            self._refuse("FORKED", "was made before this process was forked; make a new one here", operation)
+            self._refuse(
+                ErrorCode.FORKED, "was made before this process was forked; make a new one here", operation
+            )
         if self.closed:
-            self._refuse("CLOSED", "is closed; open a new one", operation)
+            self._refuse(ErrorCode.CLOSED, "is closed; open a new one", operation)
         if self._loop is None:
             self._loop = loop
         elif self._loop is not loop:
-            self._refuse("OTHER_LOOP", "belongs to another event loop; make one for each loop", operation)
+            self._refuse(
+                ErrorCode.WRONG_LOOP, "belongs to another event loop; make one for each loop", operation
+            )
 
     def enter(self) -> None:
         """Count a call, for `close` to wait for."""
@@ -60,7 +64,7 @@ class Lifetime:
         if self.closed and self._running == 0:  # And none can enter any more.
             self._idle.set()
 
-    def _refuse(self, code: str, why: str, operation: str) -> None:
+    def _refuse(self, code: ErrorCode, why: str, operation: str) -> None:
         raise StorageInvalidRequestError(
             f"this provider {why}", code=code, provider=self.label, operation=operation
         )
@@ -183,6 +187,6 @@ def unforeseen(error: Exception, *, mutation: bool) -> StorageError:
         "there is not enough memory for this call"
         if memory
         else f"an unforeseen {type(error).__name__} ended the call; please report its traceback",
-        code="OUT_OF_MEMORY" if memory else "UNFORESEEN",
+        code=ErrorCode.OUT_OF_MEMORY if memory else ErrorCode.UNFORESEEN,
         applied="maybe" if mutation else "no",
     )

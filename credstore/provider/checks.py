@@ -14,6 +14,7 @@ from typing import cast
 
 from credstore.driver import Capabilities, is_system_name
 from credstore.errors import (
+    ErrorCode,
     StorageInvalidKeyError,
     StorageInvalidRequestError,
     StorageUnsupportedError,
@@ -176,7 +177,8 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
     size = sum(len(name) + len(value.encode()) for name, value in checked.items())
     if max_size is not None and size > max_size:
         raise StorageInvalidRequestError(
-            f"metadata has {size} bytes; this provider keeps at most {max_size}", code="METADATA_TOO_LARGE"
+            f"metadata has {size} bytes; this provider keeps at most {max_size}",
+            code=ErrorCode.METADATA_TOO_LARGE,
         )
     return checked
 

@@ -14,9 +14,10 @@ from secrets import token_hex
 
 from credstore.driver import BytesBody, ContentHeaders, Driver, PutRequest, ReadOptions
 from credstore.errors import (
+    ErrorCode,
     StorageCodecError,
     StorageIntegrityError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
 )
 from credstore.model import Dictionary, ServerEncryption
 
@@ -65,7 +66,9 @@ class Dictionaries:
             StorageError: The store cannot be read.
         """
         if not is_name(name):
-            raise StorageCodecError("the object names no dictionary that could be", code="DICTIONARY_MISSING")
+            raise StorageCodecError(
+                "the object names no dictionary that could be", code=ErrorCode.DICTIONARY_MISSING
+            )
         found = self._known.get(name)
         if found is None:
             async with self._lock:  # Many readers of one dictionary fetch it once.
@@ -79,18 +82,16 @@ class Dictionaries:
         try:
             async with await self._driver.get(PREFIX + name, self._reading()) as reader:
                 data = await reader.read(_LARGEST)
-        except StorageNotFoundError as error:
-            if error.code != StorageNotFoundError.default_code:
-                raise
+        except StorageObjectNotFoundError:
             raise StorageCodecError(
                 f"the dictionary {name} is missing; it belongs at {PREFIX}{name}, and without it the object "
                 "cannot be decompressed (decode=False gives the stored bytes)",
-                code="DICTIONARY_MISSING",
+                code=ErrorCode.DICTIONARY_MISSING,
             ) from None
         if hashlib.sha256(data).hexdigest() != name:
             raise StorageIntegrityError(
                 f"the dictionary at {PREFIX}{name} was changed: its SHA-256 is not its name",
-                code="DICTIONARY_CHANGED",
+                code=ErrorCode.DICTIONARY_CHANGED,
             )
         return Dictionary(data)
 
@@ -111,9 +112,7 @@ class Dictionaries:
     async def _is_there(self, dictionary: Dictionary) -> bool:
         try:
             info = await self._driver.head(PREFIX + dictionary.name, self._reading())
-        except StorageNotFoundError as error:
-            if error.code != StorageNotFoundError.default_code:
-                raise
+        except StorageObjectNotFoundError:
             return False
         return info.size == len(dictionary.data)
 

@@ -9,7 +9,7 @@ from typing import Self, TypedDict, Unpack
 
 from credstore.config.clouds import CommonConfig
 from credstore.driver import Capabilities, Driver, ObjectInfo, ReadOptions
-from credstore.errors import StorageNotFoundError
+from credstore.errors import StorageObjectNotFoundError
 from credstore.links.signer import LinkSigner
 from credstore.model import ClientSide, CustomerKey
 from credstore.observe import Observer
@@ -137,7 +137,5 @@ class Foundation:
         check_key(key, self.capabilities.max_key_size)
         try:
             return await self._driver.head(key, options)
-        except StorageNotFoundError as error:
-            if error.code != StorageNotFoundError.default_code:
-                raise
+        except StorageObjectNotFoundError:
             return None

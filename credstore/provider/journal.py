@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import cast
 
 from credstore.driver import ResumeToken
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 
 VERSION = 1
 _LARGEST = 64 * 1024
@@ -51,7 +51,7 @@ class FileJournal:
         if token is None:
             raise StorageInvalidRequestError(
                 f"the file {str(self._path)!r} is no resume file of credstore; delete it to begin anew",
-                code="RESUME_MISMATCH",
+                code=ErrorCode.RESUME_MISMATCH,
             )
         return token
 

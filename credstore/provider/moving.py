@@ -17,10 +17,11 @@ from credstore.driver import (
     ReadsTags,
 )
 from credstore.errors import (
+    ErrorCode,
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 from credstore.model import NOTHING, ClientSide, KmsKey, ServerEncryption, StorageResult
@@ -151,16 +152,16 @@ async def _check_copy(driver: Driver, request: CopyRequest, size: int, deadline:
     options = ReadOptions(customer_key=key, deadline=deadline)
     try:
         seen = await driver.head(request.destination, options)
-    except StorageNotFoundError:
+    except StorageObjectNotFoundError:
         raise StorageIntegrityError(
-            "the copy is not there although the provider acknowledged it", code="COPY_MISSING"
+            "the copy is not there although the provider acknowledged it", code=ErrorCode.COPY_MISSING
         ) from None
     if seen.write_id is not None and seen.write_id != request.write_id:
         raise StorageConflictError("another writer replaced the copy; the source is kept")
     if seen.size != size:
         raise StorageIntegrityError(
             f"the copy has {seen.size} bytes where {size} were copied; the source is kept",
-            code="COPY_DIFFERS",
+            code=ErrorCode.COPY_DIFFERS,
         )
 
 
@@ -176,7 +177,7 @@ async def _delete_source(
         if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
             raise _replaced()
         await driver.delete(source.key, deadline=deadline())
-    except StorageNotFoundError:
+    except StorageObjectNotFoundError:
         return  # Somebody removed it first: that is what a move wants.
     except StoragePreconditionFailedError:
         raise _replaced() from None

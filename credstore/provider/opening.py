@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import TracebackType
 
 from credstore.driver import Driver, ReadOptions, StoredReader
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.model import ClientSide, Dictionary, Progress, StorageItem
 from credstore.pipeline.header import span_of
 from credstore.pipeline.pipeline import Recipe
@@ -69,11 +69,12 @@ class Opening:
             if self._end is not None:
                 check_count("end", self._end)
         except StorageInvalidRequestError as error:
-            error.code = "INVALID_RANGE"
+            error.code = ErrorCode.INVALID_RANGE
             raise
         if self._end is not None and self._end < self._start:
             raise StorageInvalidRequestError(
-                f"a range is 0 <= start <= end, not {self._start} to {self._end}", code="INVALID_RANGE"
+                f"a range is 0 <= start <= end, not {self._start} to {self._end}",
+                code=ErrorCode.INVALID_RANGE,
             )
 
     async def _open(self) -> ObjectReader[StorageItem]:
@@ -95,7 +96,7 @@ class Opening:
         if found.plain_size is not None and self._start >= found.plain_size > 0:
             raise StorageInvalidRequestError(
                 f"the range starts at byte {self._start} of an object of {found.plain_size}",
-                code="INVALID_RANGE",
+                code=ErrorCode.INVALID_RANGE,
             )
 
     async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
@@ -145,7 +146,8 @@ class Opening:
         if not span.length and self._start and self._end != self._start:
             await opened.read()  # Proves where the end is.
             raise StorageInvalidRequestError(
-                f"the range starts at byte {self._start}, beyond the end of the object", code="INVALID_RANGE"
+                f"the range starts at byte {self._start}, beyond the end of the object",
+                code=ErrorCode.INVALID_RANGE,
             )
         item = item_of(info, self._driver.name, found)
         return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)

@@ -23,7 +23,7 @@ from credstore.errors import (
     StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StorageUnavailableError,
     StorageUnsupportedError,
 )
@@ -184,9 +184,7 @@ class StorageProvider(Foundation):
             check_progress(progress)
             try:
                 reader = await self._driver.get(key, self._reading(encryption, version_id, timeout))
-            except StorageNotFoundError as error:
-                if error.code != StorageNotFoundError.default_code:
-                    raise
+            except StorageObjectNotFoundError:
                 return None
             async with reader:
                 if progress is not None:

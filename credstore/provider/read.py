@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 from credstore.driver import NO_HEADERS, ObjectInfo, StoredReader
 from credstore.errors import (
+    ErrorCode,
     StorageCodecError,
     StorageError,
     StorageIntegrityError,
@@ -212,7 +213,7 @@ def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(
         f"the object has {size} bytes, more than the {max_size} that may be retrieved "
         "at once; stream it with open() or raise max_size",
-        code="TOO_LARGE",
+        code=ErrorCode.TOO_LARGE,
     )
 
 
@@ -257,7 +258,7 @@ async def _decoded(
     decoding.finish()
     if 0 < position <= start:
         raise StorageInvalidRequestError(
-            f"the range starts at byte {start} of an object of {position}", code="INVALID_RANGE"
+            f"the range starts at byte {start} of an object of {position}", code=ErrorCode.INVALID_RANGE
         )
 
 

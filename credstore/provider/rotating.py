@@ -19,7 +19,7 @@ from credstore.driver import OVERWRITE, CopyRequest, Driver, ObjectInfo, Precond
 from credstore.errors import (
     StorageConflictError,
     StorageError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StorageUnsupportedError,
 )
 from credstore.model import NOTHING, ClientSide, DataKey, Progress, RotationReport
@@ -107,7 +107,7 @@ class Rotation:
     async def _one(self, key: str, work: Callable[[str], Awaitable[object]]) -> object:
         try:
             return await work(key)
-        except StorageNotFoundError:
+        except StorageObjectNotFoundError:
             return _GONE
         except StorageError as error:
             self._failed[key] = error

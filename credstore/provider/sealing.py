@@ -14,7 +14,12 @@ from dataclasses import replace
 from secrets import token_bytes
 
 from credstore.driver import Body, BytesBody, Driver, ObjectInfo, ReadOptions, StoredReader
-from credstore.errors import StorageDecryptionError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import (
+    ErrorCode,
+    StorageDecryptionError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
 from credstore.model import NOTHING, ClientSide, Codec, DataKey
 from credstore.pipeline.envelope import Opener, Sealer, check_key
 from credstore.pipeline.header import (
@@ -108,7 +113,7 @@ def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
         raise StorageInvalidRequestError(
             "the object is encrypted; give encryption=ClientSide(...) with its key ring (decode=False gives "
             "the stored bytes)",
-            code="ENCRYPTED",
+            code=ErrorCode.ENCRYPTED,
         )
     return False
 

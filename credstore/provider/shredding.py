@@ -19,7 +19,7 @@ from credstore.driver import (
     PutRequest,
     ReadOptions,
 )
-from credstore.errors import StorageNotFoundError
+from credstore.errors import StorageObjectNotFoundError
 from credstore.keys.ring import KeyRing
 from credstore.model import DataKey, KeySource, ServerEncryption
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, parse_wrapped, undecryptable, wrapped_text
@@ -135,7 +135,7 @@ class DetachedKeys:
             try:
                 async with await self._driver.get(place, self._reading()) as reader:
                     text = await reader.read(_LARGEST)
-            except StorageNotFoundError:
+            except StorageObjectNotFoundError:
                 raise undecryptable() from None
             key_id, wrapped = parse_wrapped(text.decode("ascii", "replace"))
         return await self._ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt)
@@ -153,7 +153,7 @@ class DetachedKeys:
         existed = True
         try:
             await self._driver.head(place, self._reading())
-        except StorageNotFoundError:
+        except StorageObjectNotFoundError:
             existed = False
         await self._driver.delete(place, deadline=self._reading().deadline)
         if isinstance(self._ring, KeyRing):

@@ -26,7 +26,7 @@ from credstore.driver import (
     PutRequest,
     PutResult,
 )
-from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import (
     NOTHING,
     ClientSide,
@@ -146,7 +146,8 @@ async def plan_write(
     limit = capabilities.max_object_size
     if limit is not None and body.length is not None and body.length > limit:
         raise StorageInvalidRequestError(
-            f"the object has {body.length} bytes; this provider keeps at most {limit}", code="TOO_LARGE"
+            f"the object has {body.length} bytes; this provider keeps at most {limit}",
+            code=ErrorCode.TOO_LARGE,
         )
     content_type = options.get("content_type", config.content_type)
     sealed = policy is not None

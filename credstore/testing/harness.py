@@ -9,7 +9,11 @@ from secrets import token_hex
 from typing import NoReturn, Unpack
 
 from credstore.driver import BytesBody, Driver, PutRequest, PutResult, ReadOptions
-from credstore.errors import StorageError, StorageNotFoundError, StorageUnsupportedError
+from credstore.errors import (
+    StorageError,
+    StorageObjectNotFoundError,
+    StorageUnsupportedError,
+)
 from credstore.testing.fields import PutFields
 
 
@@ -145,7 +149,7 @@ async def fetched(driver: Driver, key: str, options: ReadOptions | None = None) 
     try:
         async with await driver.get(key, ReadOptions() if options is None else options) as reader:
             return await reader.read()
-    except StorageNotFoundError:
+    except StorageObjectNotFoundError:
         return None
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from credstore.errors import (
+    ErrorCode,
     StorageConfigurationError,
     StorageConnectionError,
     StorageError,
@@ -36,9 +37,6 @@ from credstore.wire.tally import listeners
 _SUCCESSES = range(200, 300)
 _REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
 """Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was."""
-CIRCUIT_OPEN = "CIRCUIT_OPEN"
-CLOCK_SKEW = "CLOCK_SKEW"
-CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
 _DOWN = (StorageConnectionError, StorageTimeoutError, StorageUnavailableError)
 """Errors that say of an endpoint that it cannot be used, whatever is asked of it."""
 _SMALLEST_SKEW = 4 * 60.0
@@ -233,7 +231,7 @@ class Exchange:
             raise StorageUnavailableError(
                 f"the last {breaker.failures} requests to this endpoint failed; it is tried again in "
                 f"{wait:.1f} s, and nothing is sent before",
-                code=CIRCUIT_OPEN,
+                code=ErrorCode.CIRCUIT_OPEN,
                 applied="no",
                 retry_after=wait,
             )
@@ -337,10 +335,10 @@ class Exchange:
         """Whether the cause of the failure has been put right, so that the request can go out anew."""
         if not _can_send_again(call, progress):
             return False
-        if error.code == CLOCK_SKEW and not progress.resynced:
+        if error.code == ErrorCode.CLOCK_SKEW and not progress.resynced:
             progress.resynced = True
             return self._resync(call.origin, progress.date)
-        if error.code == CREDENTIALS_EXPIRED and not progress.renewed:
+        if error.code == ErrorCode.CREDENTIALS_EXPIRED and not progress.renewed:
             progress.renewed = True
             try:
                 await self._renew(used)
@@ -436,31 +434,31 @@ def _judged(error: StorageError, call: WireCall, progress: _Progress, *, definit
     return error
 
 
-_MEANINGS: Mapping[WireKind, tuple[type[StorageError], str, str]] = {
+_MEANINGS: Mapping[WireKind, tuple[type[StorageError], ErrorCode, str]] = {
     "dns": (
         StorageConnectionError,
-        "NAME_NOT_FOUND",
+        ErrorCode.NAME_NOT_FOUND,
         "the host's name could not be resolved; check the endpoint",
     ),
     "connect": (
         StorageConnectionError,
-        "CONNECTION_FAILED",
+        ErrorCode.CONNECTION_FAILED,
         "no connection could be made; check the endpoint",
     ),
     "tls": (
         StorageConfigurationError,
-        "TLS",
+        ErrorCode.TLS,
         "no trusted TLS connection could be made; check `endpoint` and `ca_file`",
     ),
-    "timeout": (StorageTimeoutError, "TIMEOUT", "there was no answer in time"),
+    "timeout": (StorageTimeoutError, ErrorCode.TIMEOUT, "there was no answer in time"),
     "broken": (
         StorageConnectionError,
-        "CONNECTION_BROKEN",
+        ErrorCode.CONNECTION_BROKEN,
         "the connection broke before the answer was complete",
     ),
     "protocol": (
         StorageConnectionError,
-        "BAD_ANSWER",
+        ErrorCode.BAD_ANSWER,
         "the answer is not HTTP as it should be, or is too large",
     ),
 }

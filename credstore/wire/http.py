@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.wire.bandwidth import Bandwidth
 from credstore.wire.connection import Connection, HttpResponse, Throttle, WireError
 from credstore.wire.pool import Pool
@@ -173,7 +173,7 @@ class HttpClient:
 
     def _opened(self, loop: asyncio.AbstractEventLoop) -> Pool:
         if self._closed:
-            raise StorageInvalidRequestError("this client is closed; open a new one", code="CLOSED")
+            raise StorageInvalidRequestError("this client is closed; open a new one", code=ErrorCode.CLOSED)
         if self._pool is None:
             self._loop, self._process = loop, os.getpid()
             self._pool = Pool(
@@ -184,7 +184,8 @@ class HttpClient:
             )
         elif self._loop is not loop or self._process != os.getpid():
             raise StorageInvalidRequestError(
-                "this store was opened in another event loop or process; open one in each", code="WRONG_LOOP"
+                "this store was opened in another event loop or process; open one in each",
+                code=ErrorCode.WRONG_LOOP,
             )
         return self._pool
 

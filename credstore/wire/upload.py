@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.wire.connection import Connection, HttpResponse, Throttle
 
 _PIECE = 128 * 1024
@@ -73,5 +73,5 @@ async def _send(
         await connection.send(b"0\r\n\r\n", idle)
     elif done != length:
         raise StorageInvalidRequestError(
-            f"the body gave other than the {length} bytes it announced", code="BODY_LENGTH"
+            f"the body gave other than the {length} bytes it announced", code=ErrorCode.BODY_LENGTH
         )

@@ -16,6 +16,8 @@ from tests.cli.conftest import CommandLine
 EXPECTED = {
     "StorageError": 1,
     "StorageNotFoundError": 3,
+    "StorageObjectNotFoundError": 3,
+    "StorageBucketNotFoundError": 3,
     "StorageAccessDeniedError": 4,
     "StorageAuthenticationError": 4,
     "StorageQuotaExceededError": 1,

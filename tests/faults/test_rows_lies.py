@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from credstore.errors import (
+    StorageBucketNotFoundError,
     StorageCodecError,
     StorageIntegrityError,
     StorageInvalidRequestError,
-    StorageNotFoundError,
 )
 from tests.faults.messages import Answer
 from tests.faults.rig import Rows, raised, run
@@ -269,7 +269,7 @@ async def a_thousand_empty_pages_are_read_over(rig):
 async def a_listing_that_says_it_is_of_a_missing_bucket_is_not_empty(rig):
     del rig.origin.store.buckets["bucket"]
     failed = await raised(rig.store.list())
-    assert (type(failed), failed.code) == (StorageNotFoundError, "BUCKET_NOT_FOUND")
+    assert type(failed) is StorageBucketNotFoundError
 
 
 # L07 and P10

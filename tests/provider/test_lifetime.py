@@ -85,7 +85,7 @@ def test_another_loop_is_refused():
     asyncio.run(provider.exists("key"))
     with pytest.raises(StorageInvalidRequestError) as caught:
         asyncio.run(provider.exists("key"))
-    assert caught.value.code == "OTHER_LOOP"
+    assert caught.value.code == "WRONG_LOOP"
 
 
 def test_a_forked_child_is_refused(monkeypatch):

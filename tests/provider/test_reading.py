@@ -10,6 +10,7 @@ import pytest
 
 from credstore import (
     MemoryConfig,
+    StorageBucketNotFoundError,
     StorageCodecError,
     StorageError,
     StorageIntegrityError,
@@ -63,7 +64,7 @@ def test_what_is_absent():
 def test_a_missing_bucket_is_no_absent_object():
     class NoBucket(Spy):
         async def get(self, key, options):
-            raise StorageNotFoundError("there is no such bucket", code="BUCKET_NOT_FOUND")
+            raise StorageBucketNotFoundError("there is no such bucket")
 
         head = get
 

@@ -18,6 +18,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageObjectNotFoundError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
     StorageTimeoutError,
@@ -65,7 +66,7 @@ def members() -> Members:
         (StorageAccessDeniedError, False),
         (StorageInvalidRequestError, False),
         (StorageIntegrityError, False),
-        (StorageNotFoundError, False),
+        (StorageObjectNotFoundError, False),
         (StorageUnsupportedError, False),
     ],
 )

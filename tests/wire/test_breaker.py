@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from credstore import S3CompatibleConfig, S3CompatibleStorageProvider, Secret
 from credstore.errors import (
+    ErrorCode,
     StorageAccessDeniedError,
     StorageConnectionError,
     StorageError,
@@ -15,7 +16,6 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.wire.breaker import Breaker
-from credstore.wire.exchange import CIRCUIT_OPEN
 from tests.wire.server import answer, hang_up, stall
 from tests.wire.test_exchange import Rig, run
 
@@ -102,7 +102,7 @@ def test_an_open_circuit_sends_nothing_until_its_time(act):
         seen = len(rig.server.seen)
         for method in ("GET", "PUT"):
             error = await rig.fails(StorageUnavailableError, method)
-            assert (error.code, error.applied, error.retryable) == (CIRCUIT_OPEN, "no", True)
+            assert (error.code, error.applied, error.retryable) == (ErrorCode.CIRCUIT_OPEN, "no", True)
             assert error.retry_after == pytest.approx(1.0)
         assert len(rig.server.seen) == seen
         rig.server.then(answer(200, b"ok"))
@@ -155,7 +155,7 @@ def test_calls_cut_off_by_cancels_do_not_hold_a_circuit_open():
         trial.cancel()
         await asyncio.gather(trial, return_exceptions=True)
         rig.server.then(answer(200, b"ok"))
-        assert (await rig.fails(StorageUnavailableError)).code == CIRCUIT_OPEN
+        assert (await rig.fails(StorageUnavailableError)).code == ErrorCode.CIRCUIT_OPEN
         clock[0] += 1.0
         await rig.call("GET")
 

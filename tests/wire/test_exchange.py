@@ -10,6 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from credstore.errors import (
+    ErrorCode,
     StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageConfigurationError,
@@ -22,7 +23,7 @@ from credstore.errors import (
 )
 from credstore.model import Secret
 from credstore.wire.aws.credentials import Credentials, StaticCredentials
-from credstore.wire.exchange import CLOCK_SKEW, CREDENTIALS_EXPIRED, Exchange, WireCall
+from credstore.wire.exchange import Exchange, WireCall
 from credstore.wire.http import HttpClient, StreamBody
 from credstore.wire.retry import RetryPolicy
 from tests.servers.certificates import make_certificate
@@ -37,8 +38,8 @@ def classify(status, headers, body):
     if status < 300:
         return None
     kinds = {
-        400: StorageAuthenticationError("expired", code=CREDENTIALS_EXPIRED),
-        401: StorageAuthenticationError("skewed", code=CLOCK_SKEW),
+        400: StorageAuthenticationError("expired", code=ErrorCode.CREDENTIALS_EXPIRED),
+        401: StorageAuthenticationError("skewed", code=ErrorCode.CLOCK_SKEW),
         403: StorageAccessDeniedError("no"),
         408: StorageTimeoutError("slow"),
         409: StorageUnavailableError("try again"),

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from credstore.drivers.local.failures import translate
-from credstore.errors import StorageUnavailableError
+from credstore.errors import ErrorCode, StorageUnavailableError
 
 CLOEXEC = os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | CLOEXEC
@@ -111,7 +111,7 @@ class Syncer:
             text = (
                 "the disk failed to keep an earlier write; check it, then open the store again before writing"
             )
-            raise StorageUnavailableError(text, code="WRITES_DISABLED", retryable=False)
+            raise StorageUnavailableError(text, code=ErrorCode.WRITES_DISABLED, retryable=False)
 
 
 class Directories:

@@ -31,7 +31,7 @@ from credstore.drivers.local.atomic import (
     release,
     write_all,
 )
-from credstore.errors import StorageIntegrityError
+from credstore.errors import ErrorCode, StorageIntegrityError
 
 FORMAT = 2
 _PIECE = 1024 * 1024
@@ -104,7 +104,7 @@ class Record:
             return cls(Attributes(headers=headers, **found), size, inode, replaced)
         except (ValueError, TypeError, KeyError, AttributeError):
             text = "the attributes of the object are damaged, or of a newer credstore"
-            raise StorageIntegrityError(text, code="ATTRIBUTES_DAMAGED") from None
+            raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
 
 
 def foreign(key: str) -> Attributes:

@@ -49,8 +49,9 @@ from credstore.drivers.local.streams import (
 )
 from credstore.drivers.local.workers import Workers
 from credstore.errors import (
-    StorageConfigurationError,
+    ErrorCode,
     StorageError,
+    StorageInvalidRequestError,
     StoragePreconditionFailedError,
     StorageTimeoutError,
     StorageUnsupportedError,
@@ -375,6 +376,8 @@ class LocalDriver(Driver):
         if self._secret is None:
             try:
                 self._secret = self._root().link_secret()
+            except StorageError:
+                raise
             except OSError as error:
                 raise translate(error) from error
         return self._secret
@@ -400,13 +403,21 @@ class LocalDriver(Driver):
 
     async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
         """Call `work` in a thread, with the operating system's refusals as ours."""
-        if self._closed or os.getpid() != self._process:
-            what = "closed" if self._closed else "opened by the process this one was forked from"
-            raise StorageConfigurationError(f"the local store was {what}; open a new one", code="CLOSED")
+        if self._closed:
+            raise StorageInvalidRequestError(
+                "this local store is closed; open a new one", code=ErrorCode.CLOSED
+            )
+        if os.getpid() != self._process:
+            raise StorageInvalidRequestError(
+                "this local store was opened by the process this one was forked from; open a new one",
+                code=ErrorCode.FORKED,
+            )
         if deadline is not None and time.monotonic() >= deadline:
             raise StorageTimeoutError("the deadline had passed before the disk was asked", applied="no")
         try:
             return await self._workers.run(work, *args)
+        except StorageError:
+            raise  # Some are an `OSError` themselves.
         except OSError as error:
             if self._opened is not None:
                 self._opened[0].check_there()

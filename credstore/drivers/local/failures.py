@@ -7,6 +7,7 @@ import os
 
 from credstore.errors import (
     Applied,
+    ErrorCode,
     StorageAccessDeniedError,
     StorageConfigurationError,
     StorageError,
@@ -43,7 +44,9 @@ def translate(error: OSError, *, applied: Applied = "no") -> StorageError:
     if number in _BUSY:
         text = f"this process or machine lacks a resource for now ({reason})"
         return StorageUnavailableError(text, provider_code=name, applied=applied)
-    return StorageError(f"the disk failed ({reason})", code="IO_ERROR", provider_code=name, applied=applied)
+    return StorageError(
+        f"the disk failed ({reason})", code=ErrorCode.IO_ERROR, provider_code=name, applied=applied
+    )
 
 
 def unusable_root(path: str, error: OSError) -> StorageError:

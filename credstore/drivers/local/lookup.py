@@ -18,7 +18,12 @@ from credstore.drivers.local.belonging import Mark, Verdict, belonging
 from credstore.drivers.local.locks import read_mark
 from credstore.drivers.local.names import Place, aside, primary
 from credstore.drivers.local.root import Root
-from credstore.errors import StorageConflictError, StorageIntegrityError, StorageNotFoundError
+from credstore.errors import (
+    ErrorCode,
+    StorageConflictError,
+    StorageIntegrityError,
+    StorageObjectNotFoundError,
+)
 
 ATTEMPTS = 64
 """How often an operation starts again when others keep changing the directories under it."""
@@ -70,7 +75,7 @@ class Lookup:
             found = self._open_file(key)
             if found is None:
                 self._root.check_there()
-                raise StorageNotFoundError("there is no such object")
+                raise StorageObjectNotFoundError("there is no such object")
             fd, token = found
             try:
                 opened = self._identified(key, fd, token)
@@ -203,9 +208,9 @@ def _lazy_digest(fd: int) -> Callable[[], str]:
 def _not_the_object(verdict: Verdict) -> StorageIntegrityError:
     if verdict is Verdict.DAMAGED:
         text = "the attributes of the object are damaged, or of another credstore; store it again"
-        return StorageIntegrityError(text, code="ATTRIBUTES_DAMAGED")
+        return StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED)
     return StorageIntegrityError(
         "the file was changed by another program, or damaged, since it was stored; store it again, or "
         "delete it through credstore and put the file back",
-        code="CHANGED_OUTSIDE",
+        code=ErrorCode.CHANGED_OUTSIDE,
     )

@@ -172,15 +172,15 @@ class Objects:
                     file.link(where.last, place.name)
                 else:
                     file.rename(where.last, place.name)
+            except StorageError:
+                shelf.forget(token)
+                raise
             except OSError as error:
                 if not _is_published(file, where, place, error):
                     shelf.forget(token)
                     if isinstance(error, FileExistsError | IsADirectoryError | FileNotFoundError):
                         raise MovedError from error
                     raise translate(error) from error
-            except StorageError:
-                shelf.forget(token)
-                raise
             self._flush(where)
         return token
 
@@ -234,6 +234,8 @@ class Objects:
             for place in reversed(self.lookup.places(key)):
                 try:
                     removed = self._unlink(place)
+                except StorageError:
+                    raise  # Told already, with what is known of the outcome.
                 except OSError as error:
                     raise translate(error, applied=applied) from error
                 applied = "maybe" if removed else applied

@@ -33,7 +33,7 @@ from credstore.drivers.local.atomic import (
 )
 from credstore.drivers.local.failures import unusable_root
 from credstore.drivers.local.names import CONTROL
-from credstore.errors import Applied, StorageAccessDeniedError, StorageConfigurationError
+from credstore.errors import Applied, ErrorCode, StorageAccessDeniedError, StorageConfigurationError
 
 _FORMAT = 1
 _PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -106,7 +106,7 @@ class Root:
         return StorageConfigurationError(
             f"the directory {self.path!r} {what} while the store was open{outcome}; put it back, or open the "
             "store again",
-            code="ROOT_REMOVED",
+            code=ErrorCode.ROOT_REMOVED,
             applied=applied,
         )
 

@@ -9,7 +9,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from credstore.driver import PutRequest, ReadOptions
 from credstore.drivers.local.atomic import Temporary, read_all
 from credstore.drivers.local.lookup import OpenObject
-from credstore.errors import StorageIntegrityError, StorageInvalidRequestError, StoragePreconditionFailedError
+from credstore.errors import (
+    ErrorCode,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StoragePreconditionFailedError,
+)
 from credstore.reader import Hash
 
 CHUNK = 512 * 1024
@@ -24,16 +29,18 @@ def check_body(request: PutRequest, size: int, digest: str) -> None:
     """Refuse a body that is not the one that was announced, by length or by SHA-256."""
     if request.body.length is not None and size != request.body.length:
         text = f"the body gave {size} bytes, where {request.body.length} were announced"
-        raise StorageInvalidRequestError(text, code="BODY_LENGTH")
+        raise StorageInvalidRequestError(text, code=ErrorCode.BODY_LENGTH)
     if request.digest is not None and request.digest.hex() != digest:
-        raise StorageIntegrityError("the body is not the one its SHA-256 names", code="DIGEST_MISMATCH")
+        raise StorageIntegrityError(
+            "the body is not the one its SHA-256 names", code=ErrorCode.DIGEST_MISMATCH
+        )
 
 
 def read_range(size: int, options: ReadOptions) -> tuple[int, int]:
     """The first byte to read and the one past the last, within an object of `size` bytes."""
     if options.start >= size and options.start > 0:
         text = f"the range begins at {options.start}, the object has {size} bytes"
-        raise StorageInvalidRequestError(text, code="INVALID_RANGE")
+        raise StorageInvalidRequestError(text, code=ErrorCode.INVALID_RANGE)
     end = size if options.end is None else min(options.end, size)
     return options.start, max(options.start, end)
 
@@ -80,7 +87,7 @@ def check_copy(source: OpenObject, digest: str) -> None:
             "the source's bytes do not match the SHA-256 recorded when it was stored; nothing was copied, "
             "and the source is kept as it is"
         )
-        raise StorageIntegrityError(text, code="DIGEST_MISMATCH", applied="no")
+        raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
 
 
 def read_piece(opened: OpenObject, start: int, length: int, *, proved: bool) -> bytes:
@@ -99,7 +106,7 @@ def read_piece(opened: OpenObject, start: int, length: int, *, proved: bool) -> 
     piece = read_all(opened.fd, start, length)
     if not proved and opened.changed():
         text = "another program wrote to the file while it was read; read it again"
-        raise StorageIntegrityError(text, code="CHANGED_OUTSIDE", retryable=True)
+        raise StorageIntegrityError(text, code=ErrorCode.CHANGED_OUTSIDE, retryable=True)
     return piece
 
 

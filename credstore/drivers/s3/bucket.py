@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from credstore.config.clouds import S3FamilyConfig
-from credstore.drivers.s3.codes import WRONG_REGION
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.documents import MAX_XML
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
 from credstore.drivers.s3.replies import WrongRegionError, classify
 from credstore.drivers.s3.requests import S3Request
 from credstore.errors import (
+    ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageInvalidKeyError,
@@ -187,12 +187,12 @@ class Bucket:
         message = (
             f"{error.message}; the provider names region {error.region!r}" if error.region else error.message
         )
-        facts["code"] = WRONG_REGION
+        facts["code"] = ErrorCode.WRONG_REGION
         return StorageConfigurationError(message, **facts)
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StorageInvalidRequestError("this driver is closed; open a new one", code="CLOSED")
+            raise StorageInvalidRequestError("this driver is closed; open a new one", code=ErrorCode.CLOSED)
 
     async def aclose(self) -> None:
         """Close connections and credentials; safe to call again."""

@@ -11,9 +11,11 @@ import re
 from dataclasses import dataclass
 
 from credstore.errors import (
+    ErrorCode,
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageAuthenticationError,
+    StorageBucketNotFoundError,
     StorageConfigurationError,
     StorageConflictError,
     StorageError,
@@ -21,6 +23,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
@@ -28,15 +31,6 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-
-CLOCK_SKEW = "CLOCK_SKEW"
-CREDENTIALS_EXPIRED = "CREDENTIALS_EXPIRED"
-WRONG_REGION = "WRONG_REGION"
-BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND"
-UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND"
-INVALID_RANGE = "INVALID_RANGE"
-CONCURRENT_WRITE = "CONCURRENT_WRITE"
-NOT_S3 = "NOT_S3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +46,26 @@ class Meaning:
 
     error: type[StorageError]
     message: str
-    code: str | None = None
+    code: ErrorCode | None = None
     retryable: bool | None = None
 
 
-NO_OBJECT = Meaning(StorageNotFoundError, "there is no such object")
+NO_OBJECT = Meaning(StorageObjectNotFoundError, "there is no such object")
 NO_BUCKET = Meaning(
-    StorageNotFoundError, "there is no such bucket; check the bucket's name and region", BUCKET_NOT_FOUND
+    StorageBucketNotFoundError,
+    "there is no such bucket; check the bucket's name and region",
+    ErrorCode.BUCKET_NOT_FOUND,
 )
 NO_UPLOAD = Meaning(
-    StorageNotFoundError, "there is no such multipart upload, or it has ended", UPLOAD_NOT_FOUND
+    StorageNotFoundError, "there is no such multipart upload, or it has ended", ErrorCode.UPLOAD_NOT_FOUND
 )
-NO_VERSION = Meaning(StorageNotFoundError, "there is no such version of the object", "VERSION_NOT_FOUND")
+NO_VERSION = Meaning(
+    StorageNotFoundError, "there is no such version of the object", ErrorCode.VERSION_NOT_FOUND
+)
 DENIED = Meaning(
     StorageAccessDeniedError, "the credentials may not do this; check the policy of the key and bucket"
 )
-LOCKED = Meaning(StorageAccessDeniedError, "a retention, lock or legal hold forbids this", "LOCKED")
+LOCKED = Meaning(StorageAccessDeniedError, "a retention, lock or legal hold forbids this", ErrorCode.LOCKED)
 BAD_KEY_ID = Meaning(
     StorageAuthenticationError, "the provider does not know this access key id; check it and its account"
 )
@@ -76,12 +74,14 @@ BAD_SIGNATURE = Meaning(
 )
 BAD_TOKEN = Meaning(StorageAuthenticationError, "the session token or credentials were not accepted")
 EXPIRED = Meaning(
-    StorageAuthenticationError, "the credentials have expired; renew the session", CREDENTIALS_EXPIRED
+    StorageAuthenticationError,
+    "the credentials have expired; renew the session",
+    ErrorCode.CREDENTIALS_EXPIRED,
 )
 SKEWED = Meaning(
     StorageAuthenticationError,
     "this machine's clock is too far from the provider's; set it right",
-    CLOCK_SKEW,
+    ErrorCode.CLOCK_SKEW,
 )
 SLOW_DOWN = Meaning(StorageRateLimitedError, "the provider asks to slow down")
 UNAVAILABLE = Meaning(StorageUnavailableError, "the provider cannot serve this now")
@@ -89,37 +89,46 @@ BROKEN = Meaning(StorageUnavailableError, "the provider reports a failure of its
 CUT_OFF = Meaning(StorageTimeoutError, "the provider did not get the whole request in time")
 CONDITION = Meaning(StoragePreconditionFailedError, "the object is another version than the one asked for")
 CONCURRENT = Meaning(
-    StorageConflictError, "another write to this key was under way", CONCURRENT_WRITE, retryable=True
+    StorageConflictError,
+    "another write to this key was under way",
+    ErrorCode.CONCURRENT_WRITE,
+    retryable=True,
 )
 EXISTS = Meaning(StorageAlreadyExistsError, "it exists already")
-NOT_EMPTY = Meaning(StorageConflictError, "the bucket is not empty", "BUCKET_NOT_EMPTY")
+NOT_EMPTY = Meaning(StorageConflictError, "the bucket is not empty", ErrorCode.BUCKET_NOT_EMPTY)
 ARCHIVED = Meaning(
     StorageUnavailableError,
     "the object is archived or being restored; restore it before reading",
-    "ARCHIVED",
+    ErrorCode.ARCHIVED,
     retryable=False,
 )
-TOO_LARGE = Meaning(StorageInvalidRequestError, "it is larger than the provider takes", "TOO_LARGE")
+TOO_LARGE = Meaning(StorageInvalidRequestError, "it is larger than the provider takes", ErrorCode.TOO_LARGE)
 TOO_SMALL = Meaning(
-    StorageInvalidRequestError, "a part is smaller than the provider takes; raise part_size", "TOO_SMALL"
+    StorageInvalidRequestError,
+    "a part is smaller than the provider takes; raise part_size",
+    ErrorCode.TOO_SMALL,
 )
 METADATA = Meaning(
-    StorageInvalidRequestError, "there is more metadata than the provider keeps", "METADATA_TOO_LARGE"
+    StorageInvalidRequestError, "there is more metadata than the provider keeps", ErrorCode.METADATA_TOO_LARGE
 )
 BAD_KEY = Meaning(StorageInvalidKeyError, "the provider does not take this key")
 BAD_BUCKET = Meaning(StorageConfigurationError, "the bucket's name is not valid for this provider")
-RANGE = Meaning(StorageInvalidRequestError, "the range starts beyond the end of the object", INVALID_RANGE)
+RANGE = Meaning(
+    StorageInvalidRequestError, "the range starts beyond the end of the object", ErrorCode.INVALID_RANGE
+)
 CORRUPTED = Meaning(
     StorageIntegrityError,
     "the body that arrived does not match its checksum; a proxy may have changed it",
-    "CHECKSUM_MISMATCH",
+    ErrorCode.CHECKSUM_MISMATCH,
 )
-PARTS = Meaning(StorageInvalidRequestError, "the parts of the upload do not fit together", "INVALID_PART")
+PARTS = Meaning(
+    StorageInvalidRequestError, "the parts of the upload do not fit together", ErrorCode.INVALID_PART
+)
 QUOTA = Meaning(StorageQuotaExceededError, "a quota or spending cap of the account is used up")
 REGION = Meaning(
     StorageConfigurationError,
     "the bucket is in another region or at another endpoint; set `region` and `endpoint` to the bucket's",
-    WRONG_REGION,
+    ErrorCode.WRONG_REGION,
 )
 UNSUPPORTED = Meaning(StorageUnsupportedError, "the provider does not know this operation or header")
 NO_ACL = Meaning(
@@ -129,7 +138,7 @@ NO_ACL = Meaning(
 BAD_TAGS = Meaning(
     StorageInvalidRequestError,
     "the provider does not take these tags; S3 allows letters, digits, spaces and + - = . _ : / @",
-    "INVALID_TAG",
+    ErrorCode.INVALID_TAG,
 )
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
 NEEDS_KEY = Meaning(

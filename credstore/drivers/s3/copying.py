@@ -26,7 +26,7 @@ from credstore.drivers.s3.uploads import completion_headers, upload_part_copy
 from credstore.errors import (
     StorageError,
     StorageIntegrityError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 
@@ -79,7 +79,7 @@ async def _settle(bucket: Bucket, request: CopyRequest, error: StorageError) -> 
         options = ReadOptions(customer_key=write.customer_key, deadline=request.deadline)
         try:
             await head(bucket, request.destination, options)
-        except StorageNotFoundError:
+        except StorageObjectNotFoundError:
             raise error from None
         raise explain(error, request.precondition)
     raise error

@@ -17,11 +17,14 @@ from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.replies import build_error, version_of
 from credstore.drivers.s3.requests import delete_object, delete_objects
 from credstore.errors import (
+    ErrorCode,
+    StorageBucketNotFoundError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidKeyError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 
@@ -36,9 +39,7 @@ async def delete(
     request = delete_object(key, bucket.dialect, if_match=if_match, version_id=version_id)
     try:
         reply = await bucket.call(request, deadline=deadline)
-    except StorageNotFoundError as error:
-        if error.code != StorageNotFoundError.default_code:
-            raise
+    except StorageObjectNotFoundError as error:
         return DeleteOutcome(existed=None if error.applied == "maybe" else False)
     except StoragePreconditionFailedError as error:
         if error.applied == "no" or not await _is_gone(bucket, key, deadline):
@@ -51,7 +52,7 @@ async def _is_gone(bucket: Bucket, key: str, deadline: float | None) -> bool:
     """Whether an earlier, unclear attempt, or anyone else, has removed the object."""
     try:
         await head(bucket, key, ReadOptions(deadline=deadline))
-    except StorageNotFoundError:
+    except StorageObjectNotFoundError:
         return True
     except StorageError:
         return False
@@ -105,7 +106,7 @@ def compare_deleted(
     if (reply.deleted.keys() | reply.failed.keys()) - set(keys):
         raise StorageIntegrityError(
             "the provider answered about keys that were not asked for; list what is left",
-            code="FOREIGN_KEY",
+            code=ErrorCode.FOREIGN_KEY,
             bucket=bucket,
             applied="maybe",
         )
@@ -116,7 +117,10 @@ def _outcome(key: str, reply: DeleteReply, bucket: str) -> DeleteOutcome | Stora
     failed = reply.failed.get(key)
     if failed is not None and key not in reply.deleted:
         meaning = meaning_of(200, failed.code, failed.message)
-        if issubclass(meaning.error, StorageNotFoundError):
+        if (
+            issubclass(meaning.error, StorageNotFoundError)
+            and meaning.error is not StorageBucketNotFoundError
+        ):
             return DeleteOutcome(existed=False)
         error = build_error(meaning, failed, status=None)
         error.key, error.bucket = key, bucket
@@ -126,7 +130,7 @@ def _outcome(key: str, reply: DeleteReply, bucket: str) -> DeleteOutcome | Stora
         return DeleteOutcome(existed=None, version_id=reply.deleted[key])
     return StorageIntegrityError(
         "the provider did not say what became of this key",
-        code="NO_OUTCOME",
+        code=ErrorCode.NO_OUTCOME,
         key=key,
         bucket=bucket,
         applied="maybe",

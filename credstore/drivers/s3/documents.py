@@ -17,9 +17,8 @@ from urllib.parse import unquote_plus
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from credstore.drivers.s3.codes import NOT_S3
 from credstore.drivers.s3.headers import strip_quotes
-from credstore.errors import StorageIntegrityError
+from credstore.errors import ErrorCode, StorageIntegrityError
 
 MAX_XML = 16 * 1024 * 1024
 """Bytes of the largest reply; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
@@ -129,7 +128,7 @@ def parse_xml(body: bytes, *roots: str) -> ET.Element:
 def _unreadable(what: str) -> StorageIntegrityError:
     return StorageIntegrityError(
         f"the provider's answer {what}; check that the endpoint is an S3 one and no proxy answers for it",
-        code=NOT_S3,
+        code=ErrorCode.NOT_S3,
     )
 
 

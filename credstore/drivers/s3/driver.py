@@ -32,10 +32,12 @@ from credstore.drivers.s3.documents import UploadInfo, parse_list, parse_uploads
 from credstore.drivers.s3.requests import list_objects
 from credstore.drivers.s3.uploads import abort_upload, list_uploads
 from credstore.errors import (
+    ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
     StorageNotFoundError,
+    StorageObjectNotFoundError,
 )
 from credstore.model import CircuitState
 from credstore.wire.aws.credentials import (
@@ -121,7 +123,7 @@ class S3Driver(Driver):
         """
         try:
             return await reading.head(self._bucket, key, options)
-        except StorageNotFoundError:
+        except StorageObjectNotFoundError:
             await self._check_bucket(options.deadline)
             raise
 
@@ -218,7 +220,7 @@ class S3Driver(Driver):
                 return
             if page.markers == markers:
                 raise StorageIntegrityError(
-                    "the provider's listing of uploads goes round in circles", code="LISTING"
+                    "the provider's listing of uploads goes round in circles", code=ErrorCode.LISTING
                 )
             markers = page.markers
 

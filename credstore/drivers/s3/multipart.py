@@ -17,13 +17,12 @@ from typing import TypeVar
 from credstore.config.clouds import MIB
 from credstore.driver import ObjectInfo
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.codes import CONCURRENT_WRITE, UPLOAD_NOT_FOUND
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.documents import parse_completed, parse_upload_id
 from credstore.drivers.s3.replies import version_of
 from credstore.drivers.s3.settling import Write, settle_write
 from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload
-from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
 from credstore.reader import LOOP_BUDGET, Hash
 from credstore.wire.exchange import Reply
 
@@ -91,7 +90,8 @@ def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
     if needed > largest:
         if length > largest * MAX_PARTS:
             raise StorageInvalidRequestError(
-                f"the body has {length} bytes, more than {MAX_PARTS} parts of {largest}", code="TOO_LARGE"
+                f"the body has {length} bytes, more than {MAX_PARTS} parts of {largest}",
+                code=ErrorCode.TOO_LARGE,
             )
         return largest
     return needed
@@ -205,7 +205,7 @@ def can_go_on(error: BaseException) -> bool:
     """Whether an upload that ended so can be continued: cut off, or failed for a reason that passes."""
     if not isinstance(error, StorageError):
         return True
-    return error.retryable and error.code not in {CONCURRENT_WRITE, UPLOAD_NOT_FOUND}
+    return error.retryable and error.code not in {ErrorCode.CONCURRENT_WRITE, ErrorCode.UPLOAD_NOT_FOUND}
 
 
 async def _begin(bucket: Bucket, upload: Upload) -> str:
@@ -253,7 +253,7 @@ async def _send_all(
                 if number > MAX_PARTS:
                     raise StorageInvalidRequestError(
                         f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
-                        code="TOO_LARGE",
+                        code=ErrorCode.TOO_LARGE,
                     )
                 tasks.append(group.create_task(run(number, part)))
     except BaseExceptionGroup as failed:
@@ -288,7 +288,7 @@ def part_etag(reply: Reply, etag: str | None) -> str:
     if etag is None:
         raise StorageIntegrityError(
             "the provider took a part without giving its etag",
-            code="NO_ETAG",
+            code=ErrorCode.NO_ETAG,
             status_code=reply.status,
         )
     return etag
@@ -300,7 +300,7 @@ async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException)
     task = asyncio.ensure_future(bucket.call(abort_upload(key, upload_id), deadline=deadline))
     cancelled = await _ended(task)
     failure = asyncio.CancelledError() if task.cancelled() else task.exception()
-    if failure is not None and getattr(failure, "code", None) != UPLOAD_NOT_FOUND:
+    if failure is not None and getattr(failure, "code", None) != ErrorCode.UPLOAD_NOT_FOUND:
         (cancelled or error).add_note(
             "the multipart upload could not be aborted; list_uploads() finds it, abort_upload() ends it"
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from credstore.driver import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.codes import INVALID_RANGE, RANGE
+from credstore.drivers.s3.codes import RANGE
 from credstore.drivers.s3.documents import parse_size
 from credstore.drivers.s3.parallel import cut_spans, in_order
 from credstore.drivers.s3.replies import (
@@ -24,6 +24,7 @@ from credstore.drivers.s3.replies import (
 )
 from credstore.drivers.s3.requests import get_object, head_object
 from credstore.errors import (
+    ErrorCode,
     StorageConnectionError,
     StorageError,
     StorageIntegrityError,
@@ -76,12 +77,12 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
 def _no_length() -> StorageIntegrityError:
     return StorageIntegrityError(
         "the answer does not say how long the object is; a proxy in between may have decompressed it",
-        code="NO_LENGTH",
+        code=ErrorCode.NO_LENGTH,
     )
 
 
 def _beyond(start: int) -> StorageInvalidRequestError:
-    return StorageInvalidRequestError(f"{RANGE.message}: byte {start}", code=INVALID_RANGE)
+    return StorageInvalidRequestError(f"{RANGE.message}: byte {start}", code=ErrorCode.INVALID_RANGE)
 
 
 async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
@@ -95,7 +96,7 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     try:
         opened = await _open(bucket, key, options)
     except StorageInvalidRequestError as error:
-        if error.code != INVALID_RANGE or options.start > 0:
+        if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
             raise
         # No byte of an empty object can be asked for; without a range the server gives all of it.
         opened = await _open(bucket, key, replace(options, end=None))
@@ -168,7 +169,7 @@ async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: Objec
 def _replaced() -> StorageIntegrityError:
     return StorageIntegrityError(
         "the object was replaced while it was read; nothing read so far should be used",
-        code="REPLACED",
+        code=ErrorCode.REPLACED,
         retryable=True,
     )
 
@@ -191,7 +192,7 @@ async def _open(bucket: Bucket, key: str, options: ReadOptions) -> Opened:
     request = get_object(key, options, bucket.dialect, span=span)
     reply = await bucket.call(request, deadline=options.deadline, stream=True)
     if reply.response is None:
-        raise StorageIntegrityError("the answer has no body to read", code="NO_BODY")
+        raise StorageIntegrityError("the answer has no body to read", code=ErrorCode.NO_BODY)
     try:
         return _checked(bucket, key, options, reply, reply.response)
     except BaseException:
@@ -224,7 +225,9 @@ def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, respo
 
 
 def _wrong_range() -> StorageIntegrityError:
-    return StorageIntegrityError("the provider gave other bytes than the range asked for", code="WRONG_RANGE")
+    return StorageIntegrityError(
+        "the provider gave other bytes than the range asked for", code=ErrorCode.WRONG_RANGE
+    )
 
 
 class Body:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from credstore.driver import ObjectInfo, split_metadata
-from credstore.drivers.s3.codes import DENIED, NOT_S3, REGION, WRONG_REGION, Meaning, meaning_of
+from credstore.drivers.s3.codes import DENIED, REGION, Meaning, meaning_of
 from credstore.drivers.s3.documents import ErrorReply, parse_error_fields, parse_time
 from credstore.drivers.s3.headers import (
     read_content_headers,
@@ -21,7 +21,13 @@ from credstore.drivers.s3.headers import (
     read_metadata,
     strip_quotes,
 )
-from credstore.errors import Applied, StorageConfigurationError, StorageError, StorageIntegrityError
+from credstore.errors import (
+    Applied,
+    ErrorCode,
+    StorageConfigurationError,
+    StorageError,
+    StorageIntegrityError,
+)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -36,7 +42,7 @@ PAGES_ARE_NORMAL = frozenset({408, 429})
 class WrongRegionError(StorageConfigurationError):
     """The bucket answers elsewhere; `region` is where, or None. Never leaves this package."""
 
-    default_code = WRONG_REGION
+    default_code = ErrorCode.WRONG_REGION
     region: str | None = None
 
 
@@ -106,7 +112,7 @@ def classify(
 
 def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint: str = "") -> StorageError:
     """The error for one row of the table and the facts of one answer."""
-    is_region = meaning.code == WRONG_REGION
+    is_region = meaning.code == ErrorCode.WRONG_REGION
     error_class = WrongRegionError if is_region else meaning.error
     message = f"{meaning.message}; {hint}" if hint and meaning is DENIED else meaning.message
     error = error_class(
@@ -126,7 +132,7 @@ def _not_s3(status: int, applied: Applied = "no") -> StorageConfigurationError:
     return StorageConfigurationError(
         "a web page came back instead of an S3 answer; check `endpoint`, and whether a proxy or login "
         "page stands in between",
-        code=NOT_S3,
+        code=ErrorCode.NOT_S3,
         status_code=status,
         applied=applied,
     )
@@ -165,7 +171,7 @@ def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
     if not hmac.compare_digest(told.strip(), base64.b64encode(digest).decode("ascii")):
         raise StorageIntegrityError(
             "the provider's checksum is not that of the bytes that were sent; the object should not be used",
-            code="CHECKSUM_MISMATCH",
+            code=ErrorCode.CHECKSUM_MISMATCH,
             applied="maybe",
         )
 

@@ -13,12 +13,17 @@ from dataclasses import dataclass, replace
 
 from credstore.driver import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.codes import UPLOAD_NOT_FOUND
 from credstore.drivers.s3.documents import PartInfo, parse_parts
 from credstore.drivers.s3.headers import META, SSE_C
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.uploads import list_parts
-from credstore.errors import StorageIntegrityError, StorageInvalidRequestError, StorageNotFoundError
+from credstore.errors import (
+    ErrorCode,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StorageObjectNotFoundError,
+)
 
 PAGES = 10_000
 
@@ -87,24 +92,24 @@ async def begun_before(
     if (token.place, token.key) != (_place(bucket), request.key):
         raise StorageInvalidRequestError(
             f"the resume file is of the upload of {token.key!r} to {token.place}; give each upload its own",
-            code="RESUME_MISMATCH",
+            code=ErrorCode.RESUME_MISMATCH,
         )
     if (token.size, token.digest) != (request.body.length, (request.digest or b"").hex()):
         raise StorageInvalidRequestError(
             "the source is not what it was when the upload was begun; delete the resume file to begin anew",
-            code="SOURCE_CHANGED",
+            code=ErrorCode.SOURCE_CHANGED,
         )
     if token.options != _options(headers):
         raise StorageInvalidRequestError(
             "the options are not those the upload was begun with; give the same, or delete the resume file "
             "to begin anew",
-            code="RESUME_MISMATCH",
+            code=ErrorCode.RESUME_MISMATCH,
         )
     resumed = replace(request, write_id=token.write_id)
     try:
         parts = await _parts(bucket, resumed, token.upload_id)
     except StorageNotFoundError as error:
-        if error.code != UPLOAD_NOT_FOUND:
+        if error.code != ErrorCode.UPLOAD_NOT_FOUND:
             raise
         found = await _object(bucket, resumed)
         if found is None:
@@ -132,7 +137,9 @@ async def _parts(bucket: Bucket, request: PutRequest, upload_id: str) -> list[Pa
         if page.after <= after:
             break
         after = page.after
-    raise StorageIntegrityError("the provider's listing of parts goes round in circles", code="LISTING")
+    raise StorageIntegrityError(
+        "the provider's listing of parts goes round in circles", code=ErrorCode.LISTING
+    )
 
 
 async def _object(bucket: Bucket, request: PutRequest) -> ObjectInfo | None:
@@ -140,6 +147,6 @@ async def _object(bucket: Bucket, request: PutRequest) -> ObjectInfo | None:
     options = ReadOptions(customer_key=request.encryption, deadline=request.deadline)
     try:
         found = await head(bucket, request.key, options)
-    except StorageNotFoundError:
+    except StorageObjectNotFoundError:
         return None
     return found if found.write_id == request.write_id else None

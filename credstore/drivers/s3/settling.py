@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from credstore.driver import OVERWRITE, ObjectInfo, Precondition, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.codes import BUCKET_NOT_FOUND
 from credstore.drivers.s3.reading import head
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
     StorageNotFoundError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 from credstore.model import ServerEncryption
@@ -47,7 +47,7 @@ def explain(error: StorageError, precondition: Precondition) -> StorageError:
     """The same failure in the words of what was asked, keeping all facts."""
     if precondition.mode == "create" and isinstance(error, StoragePreconditionFailedError):
         return _exists(error)
-    if precondition.mode == "replace" and error.code == StorageNotFoundError.default_code:
+    if precondition.mode == "replace" and isinstance(error, StorageObjectNotFoundError):
         # S3 answers NoSuchKey, not 412, to If-Match on a key that is absent.
         facts = error.facts()
         facts["code"] = StoragePreconditionFailedError.default_code
@@ -87,9 +87,8 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     seen: ObjectInfo | None = None
     try:
         seen = await head(bucket, write.key, options)
-    except StorageNotFoundError as absent:
-        if absent.code == BUCKET_NOT_FOUND:
-            raise error from absent
+    except StorageObjectNotFoundError:
+        seen = None
     except StorageError as unseen:
         raise error from unseen
     if not conflict:

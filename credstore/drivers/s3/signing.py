@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 from credstore.driver import SignedRequest, SignRequest
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.codes import CREDENTIALS_EXPIRED
 from credstore.errors import (
+    ErrorCode,
     StorageAuthenticationError,
     StorageInvalidRequestError,
     StorageUnsupportedError,
@@ -85,7 +85,7 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
         if expires_in < 1:
             raise StorageAuthenticationError(
                 "the credentials have expired, so no link can be signed; renew the session",
-                code=CREDENTIALS_EXPIRED,
+                code=ErrorCode.CREDENTIALS_EXPIRED,
             )
     place = bucket.place
     path = place.path(request.key)

@@ -13,7 +13,6 @@ from contextlib import aclosing
 
 from credstore.driver import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.codes import CONCURRENT_WRITE, UPLOAD_NOT_FOUND
 from credstore.drivers.s3.headers import (
     condition_headers,
     content_md5,
@@ -40,6 +39,7 @@ from credstore.drivers.s3.resuming import begun_before, token_of
 from credstore.drivers.s3.settling import Write, settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
 from credstore.errors import (
+    ErrorCode,
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
@@ -70,7 +70,8 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     largest = dialect.capabilities.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
         raise StorageInvalidRequestError(
-            f"the body has {body.length} bytes; this provider keeps at most {largest}", code="TOO_LARGE"
+            f"the body has {body.length} bytes; this provider keeps at most {largest}",
+            code=ErrorCode.TOO_LARGE,
         )
     if body.length is None:
         return await _put_unsized(bucket, request)
@@ -106,7 +107,8 @@ async def counted(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGene
 
 def _wrong_length(given: str, length: int) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(
-        f"the body gave {given} bytes where {length} were announced; nothing was stored", code="BODY_LENGTH"
+        f"the body gave {given} bytes where {length} were announced; nothing was stored",
+        code=ErrorCode.BODY_LENGTH,
     )
 
 
@@ -183,7 +185,7 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
     if info.size != size:
         raise StorageIntegrityError(
             f"the provider stored {info.size} of {size} bytes of this write; write it again",
-            code="TRUNCATED",
+            code=ErrorCode.TRUNCATED,
             applied="yes",
             retryable=True,
         )
@@ -238,7 +240,10 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
             return await _put_parts(bucket, request, cut(counted(request.body.open(), length), size))
         except (StorageConflictError, StorageNotFoundError) as error:
             # N27: after a conflict at completion the upload cannot be completed any more.
-            again = error.applied == "no" and error.code in {CONCURRENT_WRITE, UPLOAD_NOT_FOUND}
+            again = error.applied == "no" and error.code in {
+                ErrorCode.CONCURRENT_WRITE,
+                ErrorCode.UPLOAD_NOT_FOUND,
+            }
             if not again or not request.body.replayable or restart == MAX_RESTARTS:
                 raise
     raise AssertionError

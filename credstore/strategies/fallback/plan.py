@@ -19,7 +19,7 @@ from credstore.errors import (
     StorageConnectionError,
     StorageError,
     StorageInvalidRequestError,
-    StorageNotFoundError,
+    StorageObjectNotFoundError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
     StorageTimeoutError,
@@ -55,7 +55,7 @@ def read_moves_on(error: StorageError) -> bool:
 
 def is_absence(error: StorageError) -> bool:
     """Whether the member answered, and has no such object."""
-    return isinstance(error, StorageNotFoundError) and error.code == StorageNotFoundError.default_code
+    return isinstance(error, StorageObjectNotFoundError)
 
 
 def of_both(first: StorageError, second: StorageError, label: str) -> StorageError:

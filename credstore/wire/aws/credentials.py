@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from credstore.errors import StorageAuthenticationError, StorageConfigurationError
+from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.model import Secret
 
 EARLY = timedelta(minutes=10)
@@ -171,7 +171,7 @@ def _resolve(profile: str | None) -> Credentials:
         raise StorageConfigurationError(
             "without `access_key_id` and `secret_access_key` credstore asks AWS's own chain, which needs "
             "aiobotocore: pip install 'credstore[aws]'",
-            code="EXTRA_MISSING",
+            code=ErrorCode.EXTRA_MISSING,
         ) from error
 
     async def ask() -> Credentials | None:
@@ -206,7 +206,7 @@ def _resolve(profile: str | None) -> Credentials:
         failure = StorageConfigurationError(
             "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give "
             "`access_key_id` and `secret_access_key`",
-            code="NO_CREDENTIALS",
+            code=ErrorCode.NO_CREDENTIALS,
         )
     raise failure
 

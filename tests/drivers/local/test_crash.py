@@ -65,7 +65,7 @@ def wrong(root: Path, operation: str, *, acknowledged: bool) -> str | None:
         try:
             return await read_pair(driver, key)
         except Exception as error:
-            return None if type(error).__name__ == "StorageNotFoundError" else repr(error)
+            return None if type(error).__name__ == "StorageObjectNotFoundError" else repr(error)
 
     async def run():
         driver = make_driver(root)

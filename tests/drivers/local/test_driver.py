@@ -473,7 +473,7 @@ def test_roots_that_cannot_be_used_say_what_to_do(tmp_path):
             await driver.ping()
         await driver.aclose()
         await driver.aclose()
-        with pytest.raises(StorageConfigurationError, match="closed"):
+        with pytest.raises(StorageInvalidRequestError, match="closed"):
             await driver.ping()
 
     asyncio.run(run())

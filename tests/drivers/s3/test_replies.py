@@ -35,8 +35,8 @@ def answer(status: int, body: bytes = b"", headers=None, region: str = "us-east-
 @pytest.mark.parametrize(
     ("code", "status", "kind", "word", "retryable"),
     [
-        ("NoSuchKey", 404, errors.StorageNotFoundError, "NOT_FOUND", NEVER),
-        ("NoSuchBucket", 404, errors.StorageNotFoundError, "BUCKET_NOT_FOUND", NEVER),
+        ("NoSuchKey", 404, errors.StorageObjectNotFoundError, "NOT_FOUND", NEVER),
+        ("NoSuchBucket", 404, errors.StorageBucketNotFoundError, "BUCKET_NOT_FOUND", NEVER),
         ("NoSuchUpload", 404, errors.StorageNotFoundError, "UPLOAD_NOT_FOUND", NEVER),
         ("NoSuchVersion", 404, errors.StorageNotFoundError, "VERSION_NOT_FOUND", NEVER),
         ("AccessDenied", 403, errors.StorageAccessDeniedError, "ACCESS_DENIED", NEVER),
@@ -111,7 +111,7 @@ def test_each_code_of_the_provider_notes(code, status, kind, word, retryable):
         (400, errors.StorageInvalidRequestError, NEVER),
         (401, errors.StorageAuthenticationError, NEVER),
         (403, errors.StorageAccessDeniedError, NEVER),
-        (404, errors.StorageNotFoundError, NEVER),
+        (404, errors.StorageObjectNotFoundError, NEVER),
         (408, errors.StorageTimeoutError, LATER),
         (412, errors.StoragePreconditionFailedError, NEVER),
         (416, errors.StorageInvalidRequestError, NEVER),
