@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition
+from credstore.edge import conditions
+from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition, is_settled
 from credstore.edge.headers import private_for
 from tests.edge.support import CONTENT, Edge, get
 
@@ -192,7 +193,9 @@ def test_a_range_of_many_chunks(edge: Edge) -> None:
     edge.play(scene)
 
 
-def test_conditions_over_the_wire(edge: Edge) -> None:
+def test_conditions_over_the_wire(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditions, "SETTLING", -3600)  # As if the object had been there for long.
+
     async def scene(store, base) -> None:
         await store.store("k", CONTENT)
         link = await store.get_signed_url("k")

@@ -102,6 +102,7 @@ class Objects:
         key = attributes.key
 
         def attempt() -> Token:
+            self._root.check_there()
             self._make_way(key, deadline)
             with self._writing(key, deadline) as hold:
                 current = self.lookup.current(key)
@@ -110,7 +111,6 @@ class Objects:
                 published = self._publish(file, token, attributes, current, precondition)
                 if current is not None:
                     self._sweep(key, published, hold)
-            self._root.check_there(applied="maybe")
             return published
 
         return _again(attempt)
@@ -167,14 +167,10 @@ class Objects:
         with self._opened(place, make=True) as where:
             token = self._keep(shelf, file, token, attributes, replaced)
             try:
-                self._root.check_there()
                 if precondition.mode == "create":
                     file.link(where.last, place.name)
                 else:
                     file.rename(where.last, place.name)
-            except StorageError:
-                shelf.forget(token)
-                raise
             except OSError as error:
                 if not _is_published(file, where, place, error):
                     shelf.forget(token)
@@ -182,7 +178,27 @@ class Objects:
                         raise MovedError from error
                     raise translate(error) from error
             self._flush(where)
+            self._check_place(where, place, token)
         return token
+
+    def _check_place(self, where: Directories, place: Place, token: Token) -> None:
+        """Notice that the root, or the key's directory, was moved away with the object just published."""
+        if self._root.leads_to(place, token):
+            return
+        self._root.check_there(applied="maybe")
+        try:
+            with Directories.open(self._root.fd, place.directories) as now:
+                same = os.path.samestat(os.fstat(now.last), os.fstat(where.last))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise translate(error, applied="maybe") from error
+            same = False
+        if not same:  # Else another program replaced or removed the file, and the write came before that.
+            raise StorageConflictError(
+                "the directory of the key was moved or removed while the object was stored; the object is "
+                "in it, not at its key",
+                applied="maybe",
+            )
 
     def _sweep(self, key: str, keep: Token | None, hold: Hold) -> None:
         """Remove superseded attributes; what cannot be removed now is left to the next writer."""

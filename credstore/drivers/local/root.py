@@ -24,6 +24,7 @@ from credstore.drivers.local.atomic import (
     Directories,
     Syncer,
     Temporary,
+    Token,
     create_locked,
     open_regular,
     opened,
@@ -32,7 +33,7 @@ from credstore.drivers.local.atomic import (
     release,
 )
 from credstore.drivers.local.failures import unusable_root
-from credstore.drivers.local.names import CONTROL
+from credstore.drivers.local.names import CONTROL, Place
 from credstore.errors import Applied, ErrorCode, StorageAccessDeniedError, StorageConfigurationError
 
 _FORMAT = 1
@@ -100,6 +101,15 @@ class Root:
             raise self._gone("is missing: it was removed or moved", applied) from None
         if not os.path.samestat(there, self._here) and not os.path.samestat(there, os.fstat(self.fd)):
             raise self._gone("was replaced by another one", applied)
+
+    def leads_to(self, place: Place, token: Token) -> bool:
+        """Whether the root's path and a place below it lead to just this file now; one system call."""
+        path = os.path.join(self.path, *place.directories, place.name)  # noqa: PTH118 - a path object is slow
+        try:
+            there = os.stat(path, dir_fd=self._from)
+        except OSError:
+            return False
+        return (there.st_ino, there.st_dev) == (token.inode, self._here.st_dev)
 
     def _gone(self, what: str, applied: Applied) -> StorageConfigurationError:
         outcome = "; the write was done in the directory that was there before" if applied == "maybe" else ""
