@@ -181,10 +181,16 @@ class Directories:
         self.close()
 
 
-def create_locked(directory: int, prefix: str = "") -> tuple[str, int]:
-    """Make a temporary file that `reap` leaves alone while it is open; its name and descriptor."""
+def create_locked(directory: int, prefix: str = "", chance: int = 16) -> tuple[str, int]:
+    """Make a temporary file that is left alone while it is open; its name and descriptor.
+
+    Args:
+        directory: Where.
+        prefix: Of its name.
+        chance: Random bytes that follow in hex.
+    """
     while True:
-        name = prefix + secrets.token_hex(16)
+        name = prefix + secrets.token_hex(chance)
         fd = os.open(name, CREATE, 0o666, dir_fd=directory)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -211,11 +217,18 @@ class Temporary:
 
     __slots__ = ("_directory", "_syncer", "fd", "name", "published")
 
-    def __init__(self, directory: int, syncer: Syncer) -> None:
+    def __init__(self, directory: int, syncer: Syncer, owner: str = "") -> None:
+        """Make the file.
+
+        Args:
+            directory: Where no reader looks.
+            syncer: How writes are made durable.
+            owner: 16 hex digits that its name begins with, or none.
+        """
         self._directory = directory
         self._syncer = syncer
         self.published = False
-        self.name, self.fd = create_locked(directory)
+        self.name, self.fd = create_locked(directory, owner, 8 if owner else 16)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`."""
@@ -277,14 +290,6 @@ class Temporary:
     def close(self) -> None:
         """As `discard`."""
         self.discard()
-
-
-def reap(directory: int) -> None:
-    """Remove the temporary files whose writers are dead; a living writer holds the file's lock."""
-    for name in os.listdir(directory):
-        with contextlib.suppress(OSError), opened(os.open(name, READ, dir_fd=directory)) as fd:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name, dir_fd=directory)
 
 
 def release(fd: int) -> None:

@@ -12,6 +12,7 @@ object. `belonging.py` decides which is which.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import mimetypes
@@ -23,10 +24,12 @@ from credstore.driver import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     CREATE,
     DIRECTORY,
+    READ,
     Directories,
     Syncer,
     Token,
     open_regular,
+    opened,
     read_all,
     release,
     write_all,
@@ -194,7 +197,7 @@ class Shelf:
         """All that is kept for the key, by label; None for what is damaged."""
         found: dict[str, Record | None] = {}
         with contextlib.suppress(FileNotFoundError), Directories.open(self._directory, self._names) as where:
-            for name in sorted(self._listed(where.last), reverse=True):
+            for name in sorted(_beginning(where.last, self._stem), reverse=True):
                 label = name.partition(".")[2]
                 try:
                     record = self._read(where.last, name)
@@ -208,11 +211,47 @@ class Shelf:
     def sweep(self, keep: str | None) -> None:
         """Remove all but the attributes of the label `keep`."""
         with contextlib.suppress(FileNotFoundError), Directories.open(self._directory, self._names) as where:
-            for name in self._listed(where.last) - {f"{self._stem}.{keep}"}:
+            for name in _beginning(where.last, self._stem) - {f"{self._stem}.{keep}"}:
                 os.unlink(name, dir_fd=where.last)
 
-    def _listed(self, directory: int) -> set[str]:
-        return {name for name in os.listdir(directory) if name.startswith(self._stem + ".")}
+
+def owner_of(key: str) -> str:
+    """What the temporary files of a key's writers begin with: so that `reap` finds what they left."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def reap(temporary: int, attributes: int | None) -> None:
+    """Remove the temporary files whose writers are dead, and the attributes written for them.
+
+    A living writer holds its file's lock. One that is dead, or was cut off by a power failure, and whose
+    file has no other name, did not publish it; its mark may be lost, but not this.
+
+    Args:
+        temporary: The directory of temporary files.
+        attributes: That of attributes, or None where there is none yet.
+    """
+    for name in os.listdir(temporary):
+        with contextlib.suppress(OSError), opened(os.open(name, READ, dir_fd=temporary)) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(fd)
+            if attributes is not None and status.st_nlink == 1:
+                _disown(attributes, name, status.st_ino)
+            os.unlink(name, dir_fd=temporary)
+
+
+def _beginning(directory: int, start: str) -> set[str]:
+    return {name for name in os.listdir(directory) if name.startswith(start)}
+
+
+def _disown(attributes: int, temporary: str, inode: int) -> None:
+    with contextlib.suppress(FileNotFoundError), Directories.open(attributes, (temporary[:3],)) as where:
+        for name in _beginning(where.last, temporary[:16]):
+            found = open_regular(where.last, name)
+            if found is None:
+                continue
+            with opened(found[0]) as fd, contextlib.suppress(StorageIntegrityError):
+                if Record.decode(read_all(fd, 0, found[1].st_size)).inode == inode:
+                    os.unlink(name, dir_fd=where.last)
 
 
 def file_digest(fd: int) -> str:

@@ -142,7 +142,7 @@ class LocalDriver(Driver):
             if request.progress is not None:
                 request.progress(len(data), len(data))
             return self._result(request, token, digest)
-        file = await self._run(self._temporary, deadline=request.deadline)
+        file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:
             size, digest = await self._receive(request, file)
             check_body(request, size, digest)
@@ -151,15 +151,15 @@ class LocalDriver(Driver):
             await self._workers.finish(file.discard)
         return self._result(request, token, digest)
 
-    def _temporary(self) -> Temporary:
+    def _temporary(self, key: str) -> Temporary:
         """A file for what comes piece by piece, so long that it is worth to see first where it would go."""
         self._root().check_there()
-        return self._objects().temporary()
+        return self._objects().temporary(key)
 
     def _put_bytes(self, request: PutRequest, data: bytes) -> tuple[Token, str]:
         digest = hashlib.sha256(data).hexdigest()
         check_body(request, len(data), digest)
-        with contextlib.closing(self._objects().temporary()) as file:
+        with contextlib.closing(self._objects().temporary(request.key)) as file:
             file.write(data)
             return self._publish(request, file, digest), digest
 
@@ -310,7 +310,7 @@ class LocalDriver(Driver):
         deadline = request.deadline
         source = await self._run(self._open, request.source.key, pinned, deadline=deadline)
         try:
-            file = await self._run(self._temporary, deadline=deadline)
+            file = await self._run(self._temporary, request.destination, deadline=deadline)
             try:
                 done, digest = 0, hashlib.sha256()
                 while done < source.token.size:

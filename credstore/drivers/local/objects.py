@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from credstore.driver import Precondition
 from credstore.drivers.local.atomic import ABSENT, Directories, Temporary, Token
-from credstore.drivers.local.attributes import Attributes, Shelf
+from credstore.drivers.local.attributes import Attributes, Shelf, owner_of
 from credstore.drivers.local.belonging import Mark, Verdict, belonging
 from credstore.drivers.local.failures import MovedError, translate
 from credstore.drivers.local.locks import Hold, KeyLocks
@@ -57,10 +57,10 @@ class Objects:
             locks.recover_all()
             self._locks = locks
 
-    def temporary(self) -> Temporary:
-        """A new file to write an object's bytes to; discard it in the end."""
+    def temporary(self, key: str) -> Temporary:
+        """A new file to write the bytes of the object `key` to; discard it in the end."""
         self.prepare()
-        return Temporary(self._root.part("tmp"), self._root.syncer)
+        return Temporary(self._root.part("tmp"), self._root.syncer, owner_of(key))
 
     @contextlib.contextmanager
     def _writing(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:

@@ -29,9 +29,9 @@ from credstore.drivers.local.atomic import (
     open_regular,
     opened,
     read_all,
-    reap,
     release,
 )
+from credstore.drivers.local.attributes import reap
 from credstore.drivers.local.failures import unusable_root
 from credstore.drivers.local.names import CONTROL, Place
 from credstore.errors import Applied, ErrorCode, StorageAccessDeniedError, StorageConfigurationError
@@ -177,7 +177,7 @@ class Root:
                 with Directories.open(control.last, (name,), make=True) as part:
                     part.sync(self.syncer)
                     if name == "tmp":
-                        reap(part.last)
+                        reap(part.last, self.attributes())
                         self._remember_format(control.last, part.last)
             control.sync(self.syncer)
         control_fd = self.control()
