@@ -216,7 +216,7 @@ class Shelf:
 
 
 def owner_of(key: str) -> str:
-    """What the temporary files of a key's writers begin with: so that `reap` finds what they left."""
+    """What the names of a key's temporary files begin with, so that `reap` finds what their writers left."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
