@@ -1,12 +1,15 @@
 """Whose a file is, as a table: nothing is told by size or time alone."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
 from credstore.drivers.local.atomic import Token
-from credstore.drivers.local.attributes import Record, foreign
+from credstore.drivers.local.attributes import Record, Shelf, foreign
 from credstore.drivers.local.belonging import Mark, Verdict, belonging
+
+from .support import make_driver, put_request
 
 OURS, OTHER = "a" * 64, "b" * 64
 FILE = Token(size=10, mtime=500, inode=7, changed=900)
@@ -82,3 +85,33 @@ def test_a_mark_comes_back_whole_or_not_at_all(mark):
     assert Mark.decode(data) == mark
     for end in range(len(data)):
         assert Mark.decode(data[:end]) is None
+
+
+def test_a_file_put_where_an_object_was_deleted_is_its_own_though_cleaning_up_failed(tmp_path, monkeypatch):
+    """The mark of the deletion says so at first; once it was cleaned up after, nothing is left to be mistaken."""
+
+    async def read(driver):
+        reader = await driver.get("k")
+        return await reader.read(), reader.info.write_id
+
+    async def run():
+        driver = make_driver(tmp_path, fsync=False)
+        await driver.put(put_request("k", b"ours"))
+        with monkeypatch.context() as patch:
+
+            def sweep(self, keep):
+                raise OSError(5, "no")
+
+            patch.setattr(Shelf, "sweep", sweep)
+            assert (await driver.delete("k")).existed
+        for cleaned in (False, True):
+            for data in (b"other", b"same", b"ours!"):
+                (tmp_path / "k").write_bytes(data)
+                assert await read(driver) == (data, None)
+            if not cleaned:
+                await driver.aclose()
+                driver = make_driver(tmp_path, fsync=False)
+                await driver.put(put_request("another", b"x"))
+        await driver.aclose()
+
+    asyncio.run(run())
