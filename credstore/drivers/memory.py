@@ -267,17 +267,26 @@ class MemoryDriver(Driver):
         return Page(entries=entries, cursor=entries[-1].key if len(names) > limit else None)
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy one object; see `Driver.copy`."""
+        """Copy one object; see `Driver.copy`.
+
+        Raises:
+            StorageIntegrityError: The source's bytes are not those that its digest names; it stays.
+        """
         _refuse(request.encryption, "server-side encryption")
-        source = self._find(
-            request.source.key,
-            ReadOptions(
-                if_match=request.source.etag,
-                version_id=request.source.version_id,
-                customer_key=request.source_customer_key,
-                deadline=request.deadline,
-            ),
+        options = ReadOptions(
+            if_match=request.source.etag,
+            version_id=request.source.version_id,
+            customer_key=request.source_customer_key,
+            deadline=request.deadline,
         )
+        source = self._find(request.source.key, options)
+        digest = source.info.digest
+        if digest is not None and await sha256(source.data) != digest:
+            text = (
+                "the source's bytes do not match its recorded SHA-256; nothing was copied, the source is kept"
+            )
+            raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
+        source = self._find(request.source.key, options)  # It may have been replaced meanwhile.
         system = source.info.system if request.system is None else dict(request.system)
         info = replace(
             source.info,

@@ -63,7 +63,7 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
             else NOTHING
         )
         async with ObjectReader(
-            source, _pieces(driver, source, options, spool), length=source.size
+            source, _pieces(driver, source, options, spool), length=source.size, digest=source.digest
         ) as stored:
             opened, found = await open_stream(policy, stored, source.key)
             body = await settled(IterableBody(opened, opened.length), spool)
