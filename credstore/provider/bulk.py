@@ -11,7 +11,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from credstore.driver import Driver, ObjectInfo
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidKeyError
+from credstore.errors import (
+    ErrorCode,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+)
 from credstore.internal import internal_key, is_internal
 from credstore.model import BatchDeleteResult
 from credstore.provider.call import unforeseen

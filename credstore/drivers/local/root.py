@@ -35,7 +35,7 @@ from credstore.errors import ErrorCode, StorageAccessDeniedError, StorageConfigu
 
 _FORMAT = 1
 _SECRET_SIZE = 32
-_UPPER, _LOWER = "probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
+_UPPER, _LOWER = "Probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
 
 
 class Root:
@@ -233,6 +233,7 @@ def _probe_fold(directory: int) -> bool:
         try:
             variants = (
                 upper.replace(_UPPER, _LOWER),
+                upper.replace("P", "p"),  # FAT may ignore the case of ASCII alone.
                 upper.replace("\u00c4", "\u00e4"),
                 upper.replace("\u00e9", "e\u0301"),
             )
