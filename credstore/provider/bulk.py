@@ -66,7 +66,7 @@ async def scan_infos(
             if last is not None and name <= last:
                 raise _broken(f"gives {info.key!r} again or out of order")
             last = name
-            if hidden(info.key):
+            if hidden(info.key):  # Their pages are read through: no driver can be told to begin behind them.
                 passed += 1
                 continue
             given += 1

@@ -24,7 +24,6 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.internal import is_internal
-from credstore.links.public import locatable
 from credstore.links.signer import LinkSigner
 from credstore.model import ClientSide, CustomerKey, LinkGrant, Method, SignedUrl
 from credstore.own_links import invalid_link
@@ -188,7 +187,7 @@ async def _check_public(
     driver: Driver, config: CommonConfig, request: LinkRequest, signer: LinkSigner
 ) -> None:
     """Refuse what a link to the object's public address cannot give."""
-    if not locatable(config):
+    if not config.has_public_address:
         raise StorageConfigurationError(
             f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
         )

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.config.clouds import S3FamilyConfig
 from credstore.driver import BreaksCircuits, BytesBody, CopyRequest, ObjectInfo
 from credstore.errors import (
     StorageAlreadyExistsError,
@@ -74,7 +73,6 @@ from credstore.provider.write import (
     finish_write,
     plan_write,
     precondition_of,
-    spool_size,
 )
 
 
@@ -145,7 +143,8 @@ class StorageProvider(Foundation):
             dictionaries=self._dictionaries,
             policy=self._policy_of(options.get("encryption")),
         )
-        result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+        put = await self._driver.put(write.request)
+        result = finish_write(write, put, self._driver.name, self._url_of(put))
         call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
@@ -463,12 +462,11 @@ class StorageProvider(Foundation):
                     )
                 objects += 1
                 size += info.size
-            region = self.config.resolved_region if isinstance(self.config, S3FamilyConfig) else None
             return StorageStats(
                 total_objects=objects,
                 total_size=size,
                 provider=self._driver.name,
-                region=region,
+                region=self.config.resolved_region,
                 last_updated=datetime.now(UTC),
             )
 
@@ -535,7 +533,9 @@ class StorageProvider(Foundation):
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
-            return await copied(self._driver, request, self._copier(request, server_side=server_side))
+            return await copied(
+                self._driver, request, self._copier(request, server_side=server_side), url=self._url_of
+            )
 
     async def move(
         self,
@@ -569,7 +569,9 @@ class StorageProvider(Foundation):
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
             copy = self._copier(request, server_side=server_side)
-            return await move_object(self._driver, request, copy, lambda: self._deadline(timeout))
+            return await move_object(
+                self._driver, request, copy, lambda: self._deadline(timeout), url=self._url_of
+            )
 
     async def rotate_keys(
         self,
@@ -735,7 +737,7 @@ class StorageProvider(Foundation):
                 "cannot make it; leave server_side out"
             )
         default = chosen_encryption(None, self.config.encryption, self.capabilities)
-        return sealed_copy(self._driver, self._policy, spool_size(self.config), default)
+        return sealed_copy(self._driver, self._policy, self.config.spool_size, default)
 
     async def _copy_request(
         self,

@@ -33,10 +33,10 @@ def test_proofs_are_not_put_or_looked_for_there(prefix, setting):
 def test_issuing_sweeping_checking_and_erasing_leave_it_alone():
     async def main():
         clock = Clock()
-        driver = MemoryDriver(MemoryConfig(), public_url=str)
+        driver = MemoryDriver(MemoryConfig())
         objects = driver._objects.by_key
         policy = ClientSide(KeyRing(LocalKey(secrets.token_bytes(32))), store_id="tests", shreddable=True)
-        provider = StorageProvider(driver, MemoryConfig(), public_url=str, encryption=policy)
+        provider = StorageProvider(driver, MemoryConfig(), encryption=policy)
         record = {"proofId": "01a1fd6f-30d1-7eb5-996b-046698f4c901", "imageHash": "sha256:" + "0" * 64}
         for key in (".credstore/planted", "proofs/.credstore/planted", ".credstore/legacy.json"):
             await put(driver, key, json.dumps(record).encode())

@@ -40,7 +40,7 @@ class Counting(MemoryDriver):
 
     def __init__(self, other=None):
         objects = None if other is None else other._objects
-        super().__init__(MemoryConfig(), public_url="https://example.com/{}".format, objects=objects)
+        super().__init__(MemoryConfig(), objects=objects)
         self.calls = []
 
     async def put(self, request):

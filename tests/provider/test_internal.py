@@ -294,7 +294,7 @@ def test_keys_are_rotated_for_users_objects_only():
             await store.store("team/b", b"2")
             await put(driver, "team/.credstore/keys/x", b"another store's")
         async with over(
-            MemoryDriver(MemoryConfig(), public_url=str, objects=driver.objects),
+            MemoryDriver(MemoryConfig(), objects=driver.objects),
             encryption=ClientSide(KeyRing(NEW, older=(OLD,)), store_id="tests", shreddable=True),
         ) as store:
             seen = []
@@ -386,6 +386,27 @@ def test_a_store_leaves_alone_what_a_store_further_down_keeps():
         )
         assert list(result.failed) == ["team/a/.credstore/keys/x"]
         assert await keys(driver) == ["team/a/.credstore/keys/x"]
+
+    asyncio.run(main())
+
+
+def test_a_store_on_a_prefix_keeps_its_own_safe_from_the_store_of_all(tmp_path):
+    async def main():
+        below = LocalConfig(path=str(tmp_path), prefix="team/a")
+        async with (
+            LocalStorageProvider(LocalConfig(path=str(tmp_path))) as parent,
+            LocalStorageProvider(below, encryption=SHREDDABLE) as child,
+        ):
+            await child.store("x", b"precious")
+            await child.store("y", b"other")
+            listed = [item.key for item in await parent.list()]
+            assert listed == ["team/a/x", "team/a/y"]
+            assert (await parent.get_stats()).total_objects == (await child.get_stats()).total_objects == 2
+            own = [entry.key for entry in (await parent._driver.list("team/a/.credstore/")).entries]
+            assert len(own) == 2
+            result = await parent.batch_delete(["team/a/y", *own])
+            assert result.deleted == ("team/a/y",)
+            assert await child.retrieve("x") == b"precious"
 
     asyncio.run(main())
 

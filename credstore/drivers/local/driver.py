@@ -70,7 +70,6 @@ class LocalDriver(Driver):
         self,
         config: LocalConfig,
         *,
-        public_url: Callable[[str], str],
         threads: int = 8,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,12 +77,10 @@ class LocalDriver(Driver):
 
         Args:
             config: The root and how to use it.
-            public_url: The public location of a key.
             threads: File operations at once.
             clock: Unix seconds, for links.
         """
         self._config = config
-        self._public_url = public_url
         self._clock = clock
         self._workers = Workers(threads)
         self._opening = threading.Lock()
@@ -428,7 +425,6 @@ class LocalDriver(Driver):
             size=token.size,
             etag=token.etag,
             last_modified=modified,
-            location=self._public_url(key),
             served_by=self.name,
         )
         if attributes is None:
@@ -443,7 +439,6 @@ class LocalDriver(Driver):
             system=attributes.system,
             write_id=attributes.write_id,
             digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
-            location=told.location,
             served_by=self.name,
         )
 
@@ -453,7 +448,6 @@ class LocalDriver(Driver):
             size=token.size,
             etag=token.etag,
             digest=bytes.fromhex(digest),
-            location=self._public_url(key),
             served_by=self.name,
             replicas=(self.name,),
         )

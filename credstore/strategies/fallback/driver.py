@@ -77,6 +77,11 @@ class FallbackDriver(Driver):
         return "fallback"
 
     @property
+    def labels(self) -> tuple[str, str]:
+        """What the members are called in `served_by`: the primary, the fallback."""
+        return self._first, self._second
+
+    @property
     def capabilities(self) -> Capabilities:
         """What both can do, without conditions, versions, resumption and links for writes."""
         both = self._primary.capabilities.meet(self._fallback.capabilities)

@@ -61,7 +61,7 @@ def sabotage(name):
 
 async def main(root, operation):
     config = LocalConfig(path=root)
-    driver = LocalDriver(config, public_url=str, threads=1)
+    driver = LocalDriver(config, threads=1)
     if operation in {"put", "create"}:
         mode = CREATE if operation == "create" else OVERWRITE
         request = PutRequest(
