@@ -330,6 +330,21 @@ class Dictionary:
         object.__setattr__(self, "name", hashlib.sha256(data).hexdigest())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDictionary:
+    """A dictionary that is in a store.
+
+    Attributes:
+        name: SHA-256 of its bytes, 64 hex digits.
+        size: Bytes.
+        last_modified: When it was stored: timezone-aware UTC, or None where the store does not tell.
+    """
+
+    name: str
+    size: int
+    last_modified: datetime | None
+
+
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
 Storable: TypeAlias = (
     "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from credstore.config import registry
 from credstore.config.names import spoken, variables_of
 from credstore.errors import StorageConfigurationError
+from credstore.internal import SEGMENT, is_internal_prefix
 
 _DNS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # What MinIO, Ceph, B2 and AWS's buckets from before 2018 allow, in a path only.
@@ -24,8 +25,6 @@ _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 """What no key has: control characters, non-characters and lone surrogates."""
-RESERVED = ".credstore"
-"""The segment below which a store keeps what is its own."""
 LONGEST_PREFIX = 512
 """Bytes of UTF-8; the shortest limit of a key (1,024) leaves as many for the keys themselves."""
 
@@ -192,8 +191,8 @@ def checked_prefix(owner: str, prefix: str) -> str:
         raise wrong(owner, "prefix", "has two slashes after each other; keep one of them")
     if not {".", ".."}.isdisjoint(segments):
         raise wrong(owner, "prefix", "has a segment '.' or '..', which browsers and proxies would rewrite")
-    if RESERVED in segments:
-        raise wrong(owner, "prefix", f"has the segment {RESERVED}, which credstore keeps for itself")
+    if is_internal_prefix(whole):
+        raise wrong(owner, "prefix", f"has the segment {SEGMENT}, which credstore keeps for itself")
     if len(whole.encode()) > LONGEST_PREFIX:
         raise wrong(owner, "prefix", f"has more than {LONGEST_PREFIX} bytes of UTF-8")
     return whole

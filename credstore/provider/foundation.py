@@ -10,6 +10,7 @@ from typing import Self, TypedDict, Unpack
 from credstore.config.clouds import CommonConfig
 from credstore.driver import Capabilities, Driver, ObjectInfo, PutResult, ReadOptions
 from credstore.errors import StorageObjectNotFoundError
+from credstore.internal import InternalObjects
 from credstore.links.public import public_url
 from credstore.links.signer import LinkSigner
 from credstore.model import NOTHING, ClientSide, CustomerKey
@@ -65,15 +66,17 @@ class Foundation:
         self._driver = driver
         self._public_url = public_url(config)
         self._members_urls = {label: public_url(member) for label, member in members.items()}
+        self._internal = InternalObjects(
+            driver,
+            reading=lambda: self._reading(None, None, None),
+            deadline=lambda size: deadline_for(config.timeout, size),
+            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
+        )
         self._link_signer = options.get("link_signer")
         given = options.get("encryption")
         self._policy = None if given is None else self._with_detached_keys(given)
         self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
-        self._dictionaries = Dictionaries(
-            driver,
-            reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
-        )
+        self._dictionaries = Dictionaries(self._internal)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -120,13 +123,7 @@ class Foundation:
 
     def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
         """The same policy, whose key ring also finds wrapped keys that are in the store."""
-        keys = DetachedKeys(
-            policy.keyring,
-            self._driver,
-            reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, self.config.encryption, self.capabilities),
-            detach=policy.shreddable,
-        )
+        keys = DetachedKeys(policy.keyring, self._internal, detach=policy.shreddable)
         return replace(policy, keyring=keys)
 
     def _reading(

@@ -10,13 +10,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.driver import (
-    BreaksCircuits,
-    BytesBody,
-    CopyRequest,
-    ObjectInfo,
-    VerifiesLinks,
-)
+from credstore.driver import BreaksCircuits, BytesBody, CopyRequest, ObjectInfo
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
@@ -26,6 +20,7 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.internal import DICTIONARIES
 from credstore.model import (
     NOTHING,
     BatchDeleteResult,
@@ -43,10 +38,11 @@ from credstore.model import (
     StorageItem,
     StorageResult,
     StorageStats,
+    StoredDictionary,
     StoreOptions,
 )
 from credstore.provider.bodies import WatchedBody, body_of
-from credstore.provider.bulk import delete_keys, scan_infos
+from credstore.provider.bulk import delete_keys, scan_infos, scan_own
 from credstore.provider.call import Call
 from credstore.provider.checks import (
     check_count,
@@ -56,8 +52,16 @@ from credstore.provider.checks import (
     checked_etag,
     chosen_encryption,
 )
+from credstore.provider.dictionaries import stored_dictionaries
 from credstore.provider.foundation import Foundation
-from credstore.provider.linking import LinkOptions, LinkRequest, check_not_sealed, make_cdn_link, make_link
+from credstore.provider.linking import (
+    LinkOptions,
+    LinkRequest,
+    check_not_sealed,
+    granted,
+    make_cdn_link,
+    make_link,
+)
 from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
@@ -97,7 +101,8 @@ class StorageProvider(Foundation):
             bytes (32 bytes), the provider's `etag`, and the public `url`.
 
         Raises:
-            StorageInvalidKeyError: The key cannot name an object; nothing was sent.
+            StorageInvalidKeyError: The key cannot name an object, or is credstore's own (code
+                "RESERVED_KEY"); nothing was sent.
             StorageInvalidRequestError: An option or the data is wrong; nothing was sent.
             StorageUnsupportedError: The provider cannot honour an option; nothing was sent.
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
@@ -279,6 +284,18 @@ class StorageProvider(Foundation):
         with self._call("get_dictionary", None):
             return await self._dictionaries.get(name)
 
+    async def list_dictionaries(self) -> list[StoredDictionary]:
+        """The dictionaries that are in the store, ascending by name.
+
+        Raises:
+            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageError: Anything else.
+
+        Cost: 1 request per 1,000 dictionaries.
+        """
+        with self._call("list_dictionaries", None):
+            return await stored_dictionaries(scan_own(self._driver, DICTIONARIES, self._deadline))
+
     async def get_metadata(
         self,
         key: str,
@@ -360,7 +377,8 @@ class StorageProvider(Foundation):
         """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
 
         Args:
-            keys: Repeats count once; absent objects count as deleted.
+            keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
+                (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
 
         Returns:
             `deleted` and `failed`; nothing is raised for a single key.
@@ -373,10 +391,6 @@ class StorageProvider(Foundation):
         Cost: 1 request per `capabilities.max_delete_batch` keys.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                raise StorageInvalidRequestError(
-                    f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
-                )
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
@@ -384,11 +398,14 @@ class StorageProvider(Foundation):
     async def list(self, prefix: str = "", max_keys: int | None = None) -> list[StorageItem]:
         """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
 
+        What credstore keeps for itself beside them, below a segment `.credstore`, is not among them.
+
         Args:
             prefix: Leading part of the keys; "" for all.
             max_keys: Return at most so many; None for all, however many there are.
 
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageError: Anything else.
 
@@ -422,7 +439,11 @@ class StorageProvider(Foundation):
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
+        Users' objects are counted, with their stored sizes; what credstore keeps for itself beside them
+        (wrapped keys, dictionaries) is not, though the provider's bill has it.
+
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageUnavailableError: A member of a composite store cannot be listed.
             StorageError: Anything else.
@@ -698,11 +719,7 @@ class StorageProvider(Foundation):
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
         try:
-            if not isinstance(self._driver, VerifiesLinks):
-                raise StorageUnsupportedError(
-                    f"links of {self._driver.name} are checked by the provider, not here"
-                )
-            return self._driver.verify_link(method, path, query, time.time())
+            return granted(self._driver, method, path, query)
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 

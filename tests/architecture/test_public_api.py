@@ -100,6 +100,7 @@ NAMES = [
     "StorageUnavailableError",
     "StorageUnsupportedError",
     "StoreOptions",
+    "StoredDictionary",
     "StructlogObserver",
     "WasabiConfig",
     "WasabiStorageProvider",

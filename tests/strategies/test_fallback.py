@@ -25,11 +25,14 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-from credstore.strategies.fallback.detours import FRESH, KEY
+from credstore.internal import FAILOVER, internal_key
+from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.plan import write_moves_on
 from credstore.testing.harness import Stream, fetched, keys, put, request
 from tests.strategies.faulty import Faulty
+
+NOTE = internal_key(FAILOVER)
 
 
 class Members:
@@ -46,7 +49,7 @@ class Members:
 
     def of_fallback(self) -> list[str]:
         """Keys that users have at the fallback."""
-        return sorted(set(self.fallback._objects.by_key) - {KEY})
+        return sorted(set(self.fallback._objects.by_key) - {NOTE})
 
 
 @pytest.fixture
@@ -319,7 +322,7 @@ def test_there_are_no_conditions(members):
 def test_its_own_key_is_closed_to_users(members):
     async def main():
         with pytest.raises(StorageInvalidKeyError):
-            await put(members.driver, KEY, b"1")
+            await put(members.driver, NOTE, b"1")
         members.primary.mode = "down"
         await put(members.driver, "key", b"1")
         assert await keys(members.driver) == ["key"]

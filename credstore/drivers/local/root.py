@@ -41,7 +41,7 @@ _PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 """What walking a path says where it does not lead to a directory any more."""
 _SECRET_SIZE = 32
-_UPPER, _LOWER = "probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
+_UPPER, _LOWER = "Probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
 
 
 class Root:
@@ -282,6 +282,7 @@ def _probe_fold(directory: int) -> bool:
         try:
             variants = (
                 upper.replace(_UPPER, _LOWER),
+                upper.replace("P", "p"),  # FAT may ignore the case of ASCII alone.
                 upper.replace("\u00c4", "\u00e4"),
                 upper.replace("\u00e9", "e\u0301"),
             )
