@@ -11,7 +11,7 @@ import pytest
 from credstore import LocalConfig, LocalStorageProvider
 from credstore.drivers.local.workers import Workers
 from credstore.drivers.s3 import multipart
-from credstore.wire.connection import HttpResponse
+from credstore.wire.connection import Answer
 from credstore.wire.pool import Pool
 from tests.faults.stores import PART, open_store, serving
 
@@ -109,7 +109,7 @@ async def over_s3(path, cancels):
         others = asyncio.all_tasks()
         ended = await storm(store, path, cancels)
         tasks = await settled(others)
-        pool = exchange._http._pool
+        pool = exchange._transport._pool
         left = {"uploads": origin.open_uploads, "tasks": tasks}
         left["connections"] = pool._leases - sum(map(len, pool._idle.values()))
         whole = {len(SMALL), len(LARGE), len(STREAMED), path.stat().st_size}
@@ -178,7 +178,7 @@ def leave_lost(monkeypatch):
 
 def tasks_left(monkeypatch):
     """What watches over an answer goes on when nobody waits for that any more."""
-    head, waiting = HttpResponse.head, set()
+    head, waiting = Answer.head, set()
 
     async def watched(answer, until):
         try:
@@ -187,7 +187,7 @@ def tasks_left(monkeypatch):
             waiting.add(asyncio.ensure_future(asyncio.Event().wait()))
             raise
 
-    monkeypatch.setattr(HttpResponse, "head", watched)
+    monkeypatch.setattr(Answer, "head", watched)
 
 
 def temporary_files_kept(monkeypatch):

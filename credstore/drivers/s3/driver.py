@@ -44,7 +44,9 @@ from credstore.wire.aws.credentials import (
     CredentialSource,
     StaticCredentials,
 )
+from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.http import HttpClient
+from credstore.wire.transport import Transport
 
 
 class S3Driver(Driver):
@@ -59,7 +61,7 @@ class S3Driver(Driver):
         *,
         public_url: Callable[[str], str],
         credentials: CredentialSource | None = None,
-        http: HttpClient | None = None,
+        transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Compute where the bucket is; nothing is sent.
@@ -68,7 +70,7 @@ class S3Driver(Driver):
             config: The cloud, bucket and credentials.
             public_url: The public location of a key.
             credentials: In place of the configuration's; closed with the driver.
-            http: In place of a client of its own; closed with the driver.
+            transport: In place of an HTTP client of its own; closed with the driver.
             clock: Unix seconds, for links.
 
         Raises:
@@ -80,8 +82,8 @@ class S3Driver(Driver):
         self._bucket = Bucket(
             config,
             self._dialect,
-            credentials=source,
-            http=http
+            signer=AwsSigner(source),
+            transport=transport
             or HttpClient(
                 max_connections=config.max_connections,
                 ca_file=config.ca_file,

@@ -11,7 +11,8 @@ from credstore.drivers.s3.driver import credentials_of
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
 from credstore.errors import StorageConfigurationError
 from credstore.model import Secret
-from credstore.wire.http import HttpClient, HttpRequest
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest
 from tests.drivers.s3.fake import Answer, error, fake_s3
 from tests.drivers.s3.support import Stream, make_driver, put_request
 
@@ -160,7 +161,7 @@ def on_aws(test):
     async def main():
         async with fake_s3() as fake:
             http = Rerouted(fake.url)
-            driver = make_driver(None, "bucket", http=http)
+            driver = make_driver(None, "bucket", transport=http)
             try:
                 await test(fake, driver, http)
             finally:
@@ -261,7 +262,9 @@ def test_n21_a_body_that_is_gone_is_not_sent_again():
     async def main():
         async with fake_s3() as fake:
             http = Rerouted(fake.url)
-            driver = make_driver(None, "bucket", http=http, part_size=5 * MIB, multipart_threshold=8 * MIB)
+            driver = make_driver(
+                None, "bucket", transport=http, part_size=5 * MIB, multipart_threshold=8 * MIB
+            )
             try:
                 await check(fake, driver, http)
             finally:
