@@ -11,6 +11,7 @@ import pytest
 from credstore import LocalConfig, LocalStorageProvider
 from credstore.drivers.local.workers import Workers
 from credstore.drivers.s3 import multipart
+from credstore.wire.connecting import Connector
 from credstore.wire.connection import Answer
 from credstore.wire.pool import Pool
 from tests.faults.stores import PART, open_store, serving
@@ -162,18 +163,23 @@ def no_abort(monkeypatch):
 
 def leave_lost(monkeypatch):
     """Once, a cancelled attempt to connect keeps its place among the connections."""
-    give, lost = Pool._give_leave, []
+    give, connect, lost = Pool._give_leave, Connector.connect, []
 
-    async def connect(pool, origin):
+    async def connecting(connector, *arguments):
         try:
-            return await pool._connected(origin)
+            return await connect(connector, *arguments)
         except asyncio.CancelledError:
-            if lost:
-                give(pool)
-            lost.append(origin)
+            lost.append(True)
             raise
 
-    monkeypatch.setattr(Pool, "_connect", connect)
+    def given(pool):
+        if lost == [True]:
+            lost.append(False)
+        else:
+            give(pool)
+
+    monkeypatch.setattr(Connector, "connect", connecting)
+    monkeypatch.setattr(Pool, "_give_leave", given)
 
 
 def tasks_left(monkeypatch):
