@@ -14,7 +14,7 @@ from credstore.config.clouds import CommonConfig
 from credstore.config.filling import KEYS, Environ, family_of, fill, parse_setting
 from credstore.config.holds import held_by
 from credstore.config.kinds import Kind, Kinds
-from credstore.config.names import URL, spoken, variables_of
+from credstore.config.names import PREFIX, URL, spoken, variables_of
 from credstore.errors import StorageConfigurationError
 
 _SOURCE = "the store URL"
@@ -121,6 +121,10 @@ def _add(kind: Kind, given: dict[str, object], name: str, text: str, source: str
         raise StorageConfigurationError(f"{source} gives `{name}` twice")
     if not text:
         raise StorageConfigurationError(f"{source} has an empty `{name}`")
+    if name == "proxy" and "@" in text:
+        raise StorageConfigurationError(
+            f"{source} must not have a proxy's password, URLs end up in logs; set {PREFIX}PROXY"
+        )
     field = "allow_http" if name == "http" else name
     given[name] = parse_setting(kind, field, text, f"`{name}` of {source}")
 

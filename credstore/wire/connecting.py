@@ -76,7 +76,7 @@ class Connector:
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         proxy = self._proxies.proxy_for(origin)
-        if secure or self._ca_file is not None or (proxy is not None and proxy.secure):
+        if secure or self._ca_file is not None:
             self._trust = self._trust or await asyncio.to_thread(_trust, self._ca_file)
         trust = self._trust if secure else None
         failure: WireError
@@ -98,15 +98,14 @@ class Connector:
         make: Callable[[], Connection],
     ) -> Connection:
         """A connection to a proxy that forwards, or without seeing into it carries TLS to the origin."""
-        own = self._trust if proxy.secure else None
         found = await _blaming(proxy, self._addresses(proxy.host, proxy.port, end))
         until = self._until(end)
         if trust is None:
-            connection = await _blaming(proxy, self._spoken(found, proxy.host, own, until, make))
+            connection = await _blaming(proxy, self._spoken(found, proxy.host, None, until, make))
             connection.proxy = proxy
             return connection
         opening = await _blaming(
-            proxy, self._spoken(found, proxy.host, own, until, lambda: _Opening(self._loop))
+            proxy, self._spoken(found, proxy.host, None, until, lambda: _Opening(self._loop))
         )
         try:
             await _blaming(proxy, self._opened(opening, proxy, authority(*place), until))
@@ -268,7 +267,9 @@ def _error(error: OSError, proxy: Proxy | None) -> WireError:
     """Why there is no connection to an origin, in words of ours only."""
     way = "" if proxy is None else f"by way of the proxy {proxy.name}"
     if isinstance(error, ssl.SSLError):
-        why = _tls_fault(error)
+        why = "the server does not speak TLS as it should"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            why = error.verify_message
         return WireError("tls", sent=False, detail=f"{why}; {way}" if way else why)
     if isinstance(error, gaierror):
         return WireError("dns", sent=False, detail=way)
@@ -277,15 +278,7 @@ def _error(error: OSError, proxy: Proxy | None) -> WireError:
 
 def _proxy_error(error: OSError, proxy: Proxy) -> WireError:
     """Why a proxy cannot be used."""
-    if isinstance(error, ssl.SSLError):
-        return WireError("proxy-tls", sent=False, detail=f"{proxy.name}: {_tls_fault(error)}")
     if isinstance(error, gaierror):
         return WireError("proxy-connect", sent=False, detail=f"{proxy.name}: its name could not be resolved")
     kind: WireKind = "proxy-timeout" if isinstance(error, TimeoutError) else "proxy-connect"
     return WireError(kind, sent=False, detail=proxy.name)
-
-
-def _tls_fault(error: ssl.SSLError) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return error.verify_message
-    return "the server does not speak TLS as it should"

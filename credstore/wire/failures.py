@@ -53,11 +53,6 @@ _MEANINGS: Mapping[WireKind, tuple[type[StorageError], str, str]] = {
         "PROXY_TIMEOUT",
         "the proxy did not make the connection to the endpoint in time",
     ),
-    "proxy-tls": (
-        StorageConfigurationError,
-        "PROXY_TLS",
-        "no trusted TLS connection to the proxy could be made; check `proxy` and `ca_file`",
-    ),
     "proxy-password": (
         StorageConfigurationError,
         "PROXY_AUTHENTICATION",

@@ -27,7 +27,7 @@ OFF = "off"
 _PORTS = {"http": 80, "https": 443}
 _BETWEEN = re.compile(r"[,\s]+")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\xff]")
-_FORM = "must be http://[user:password@]host:port or https://…, with user and password percent-encoded"
+_FORM = "must be http://[user:password@]host:port, with user and password percent-encoded"
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -36,13 +36,11 @@ class Proxy:
     """One HTTP proxy.
 
     Attributes:
-        secure: Whether TLS is spoken with the proxy itself.
         host: Its name or address, an IPv6 one without brackets.
         port: Its port.
         authorization: Value of the header Proxy-Authorization, or None.
     """
 
-    secure: bool
     host: str
     port: int
     authorization: Secret | None
@@ -50,7 +48,14 @@ class Proxy:
     @property
     def name(self) -> str:
         """Its URL without user and password, for messages."""
-        return f"{'https' if self.secure else 'http'}://{authority(self.host, self.port)}"
+        return f"http://{authority(self.host, self.port)}"
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether it is on this machine, so that what it is sent is on no network yet."""
+        address = _address(self.host)
+        name = f".{self.host.rstrip('.')}"
+        return name.endswith(".localhost") if address is None else address.is_loopback
 
 
 def authority(host: str, port: int) -> str:
@@ -58,20 +63,26 @@ def authority(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def parse_proxy(url: Secret, source: str) -> Proxy:
-    """The proxy a URL names; without a scheme it is http, without a port the scheme's own.
+def parse_proxy(url: Secret, source: str, *, bare: bool = False) -> Proxy:
+    """The proxy a URL names; without a port it is at port 80.
 
     Args:
-        url: `http://[user:password@]host[:port]`, or https, which is TLS to the proxy.
+        url: `http://[user:password@]host[:port]`.
         source: What it was read from, to begin the message.
+        bare: Whether `host:port` will do for http, as it does in the environment's variables.
 
     Raises:
         StorageConfigurationError: It names no HTTP proxy.
     """
-    found = _parsed(url)
+    found = _parsed(url, bare=bare)
     if isinstance(found, str):
         raise StorageConfigurationError(f"{source} {found}", code="PROXY_UNUSABLE")
     return found
+
+
+def is_word(setting: Secret) -> str | None:
+    """The word that a setting is in place of a URL, "env" or "off", or None."""
+    return next((word for word in (FROM_ENVIRONMENT, OFF) if setting.reveal().lower() == word), None)
 
 
 def has_password(url: Secret) -> bool:
@@ -79,15 +90,22 @@ def has_password(url: Secret) -> bool:
     return "@" in url.reveal()
 
 
-def _parsed(url: Secret) -> Proxy | str:
+def _parsed(url: Secret, *, bare: bool) -> Proxy | str:
     """The proxy, or why there is none."""
     text = url.reveal()
     if "://" not in text:
+        if not bare:
+            return f'must be "{FROM_ENVIRONMENT}", "{OFF}", or a URL: http://[user:password@]host:port'
         text = f"http://{text}"
     scheme = text.partition("://")[0].lower()
-    if scheme not in _PORTS:
-        what = "SOCKS" if scheme.startswith("socks") else "another kind of"
-        return f"names {what} proxy; only HTTP proxies are supported, as http:// or https://"
+    if scheme == "https":
+        return (
+            "names a proxy that TLS is to be spoken with; only http:// proxies are supported, which carry TLS "
+            "to the endpoint all the same"
+        )
+    if scheme != "http":
+        what = "a SOCKS" if scheme.startswith("socks") else "another kind of"
+        return f"names {what} proxy; only HTTP proxies are supported, written as http://host:port"
     if not text.isascii() or _UNPRINTABLE.search(text) or "\\" in text:
         return _FORM
     try:
@@ -101,7 +119,7 @@ def _parsed(url: Secret) -> Proxy | str:
     authorization = _basic(user) if at else None
     if at and authorization is None:
         return "has a user with a colon in its name, which no proxy can be told (RFC 7617)"
-    return Proxy(scheme == "https", host, port or _PORTS[scheme], authorization)
+    return Proxy(host, port or _PORTS["http"], authorization)
 
 
 def _basic(user_and_password: str) -> Secret | None:
@@ -128,13 +146,12 @@ class ProxyRules:
         self._bypass = bypass
 
     @classmethod
-    def of(cls, setting: str | Secret | None, source: str, environ: Mapping[str, str]) -> ProxyRules:
+    def of(cls, setting: str | Secret | None, environ: Mapping[str, str]) -> ProxyRules:
         """The rules of a store.
 
         Args:
             setting: "env" for the environment's, "off" or None for no proxy, or the URL of the one
                 that all requests go by, whatever NO_PROXY says.
-            source: Where the setting was read from, for messages.
             environ: Variables by name; read for "env" only.
         """
         if setting == FROM_ENVIRONMENT:
@@ -142,7 +159,7 @@ class ProxyRules:
         if setting is None or setting == OFF:
             return NO_PROXIES
         url = setting if isinstance(setting, Secret) else Secret(setting)
-        return cls({"all": (source, url)})
+        return cls({"all": ("`proxy`", url)})
 
     @classmethod
     def _from_environ(cls, environ: Mapping[str, str]) -> ProxyRules:
@@ -179,7 +196,7 @@ class ProxyRules:
         if found is None or bypassed(self._bypass, parts.hostname or "", parts.port or _PORTS[parts.scheme]):
             return None
         source, url = found
-        return parse_proxy(url, source)
+        return parse_proxy(url, source, bare=True)
 
 
 NO_PROXIES = ProxyRules({})

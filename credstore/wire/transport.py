@@ -20,7 +20,6 @@ WireKind = Literal[
     "protocol",
     "proxy-connect",
     "proxy-timeout",
-    "proxy-tls",
     "proxy-password",
     "proxy-refused",
     "proxy-failed",
