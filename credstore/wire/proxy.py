@@ -100,8 +100,8 @@ def _parsed(url: Secret, *, bare: bool) -> Proxy | str:
     scheme = text.partition("://")[0].lower()
     if scheme == "https":
         return (
-            "names a proxy that TLS is to be spoken with; only http:// proxies are supported, which carry TLS "
-            "to the endpoint all the same"
+            "names a proxy to speak TLS with; only http:// proxies are supported, which carry TLS to the "
+            "endpoint all the same"
         )
     if scheme != "http":
         what = "a SOCKS" if scheme.startswith("socks") else "another kind of"
