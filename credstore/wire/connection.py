@@ -471,6 +471,9 @@ class Connection(asyncio.BufferedProtocol):
         self._headed = True
         self._ended = self._bodyless
         self._keep = self._parser.should_keep_alive() or (self._bodyless and self._persists())
+        if self.proxy is not None and self._keep:
+            # Some close after each answer without a word, which would break the next request.
+            self._keep = "keep-alive" in self._headers.get("connection", "").lower()
         if self._head_size > _LONGEST_HEAD and sum(map(len, self._headers.values())) > _LONGEST_HEAD:
             raise ValueError
         if self._answer is not None:

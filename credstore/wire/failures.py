@@ -85,7 +85,7 @@ def proxy_failure(status: int) -> WireKind:
 
     Source: RFC 9110 section 15.5.8: 407 is a proxy's, before it forwards anything.
     """
-    if status == PASSWORD_WANTED:
+    if status in _PASSWORDS:
         return "proxy-password"
     if status in _TOO_LATE:
         return "proxy-timeout"
@@ -93,5 +93,6 @@ def proxy_failure(status: int) -> WireKind:
 
 
 PASSWORD_WANTED = 407
+_PASSWORDS = frozenset({401, PASSWORD_WANTED})  # tinyproxy says 401 to a wrong one.
 _TOO_LATE = frozenset({408, 504})
 _MAY_PASS = frozenset({429, *range(500, 600)})

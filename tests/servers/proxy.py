@@ -27,6 +27,7 @@ class ProxyServer:
         says: In place of passing a request on: these bytes; b"" to hang up; None to pass it on.
         after: As `says`, in place of the origin's answer to a request that was passed on.
         silent: Accept connections, and answer nothing.
+        keeps: Let a connection serve further requests, and say so; else it is closed without a word.
         lives: Where it finds hosts, by their `host:port`; those that are not here are as named.
     """
 
@@ -36,6 +37,7 @@ class ProxyServer:
     says: bytes | None = None
     after: bytes | None = None
     silent: bool = False
+    keeps: bool = True
     lives: dict[str, int] = field(default_factory=dict)
     connections: int = 0
 
@@ -76,9 +78,11 @@ class ProxyServer:
             answer = await self._forwarded(head, target, body)
         if method == "HEAD":
             answer = answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if answer else b""
+        if self.keeps:
+            answer = answer.replace(b"\r\n", b"\r\nConnection: keep-alive\r\n", 1)
         writer.write(answer)
         await writer.drain()
-        return bool(answer)
+        return self.keeps and bool(answer)
 
     def _allowed(self, head: bytes) -> bool:
         if self.password is None:

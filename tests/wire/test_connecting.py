@@ -133,6 +133,16 @@ async def whole(data):
     yield data
 
 
+def test_a_connection_is_used_again_only_if_the_proxy_says_so():
+    async def check(server, proxy, client):
+        for _ in range(5):
+            assert await got(client, server.url, "PUT", body=b"x") == (200, b"ok")
+        assert proxy.connections == 5
+        assert await got(client, server.url, "HEAD") == (200, b"")
+
+    run(check, answer(200, b"ok"), proxy={"keeps": False})
+
+
 def test_a_proxy_finds_hosts_that_are_unknown_here():
     async def check(server, proxy, client):
         proxy.lives["s3.nowhere.invalid:80"] = int(server.url.rpartition(":")[2])
@@ -162,6 +172,7 @@ FAULTS = [
     ({"says": page(404)}, "proxy-refused", "answered 404"),
     ({"says": b"HTTP/1.0 302 Found\r\nLocation: http://login\r\n\r\n"}, "proxy-refused", "answered 302"),
     ({"says": page(407)}, "proxy-password", "answered 407"),
+    ({"says": page(401)}, "proxy-password", "answered 401"),
     ({"password": "else:where"}, "proxy-password", "answered 407"),
     ({"says": page(500)}, "proxy-failed", "answered 500"),
     ({"says": page(502)}, "proxy-failed", "answered 502"),

@@ -123,6 +123,7 @@ PAGES = [
     (page(412, b""), StorageConfigurationError, "PROXY_REFUSED", "maybe"),
     (page(302, b""), StorageConfigurationError, "PROXY_REFUSED", "maybe"),
     (page(407), StorageConfigurationError, "PROXY_AUTHENTICATION", "no"),
+    (page(401), StorageConfigurationError, "PROXY_AUTHENTICATION", "maybe"),
     (page(502), StorageConnectionError, "PROXY_FAILED", "maybe"),
     (page(503, b""), StorageConnectionError, "PROXY_FAILED", "maybe"),
     (page(504), StorageTimeoutError, "PROXY_TIMEOUT", "maybe"),
