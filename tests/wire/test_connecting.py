@@ -133,6 +133,35 @@ async def whole(data):
     yield data
 
 
+@pytest.mark.parametrize("by_proxy", [False, True])
+def test_no_frame_of_an_error_that_a_body_raised_has_the_head(by_proxy):
+    async def broken():
+        yield b"a"
+        raise LookupError
+
+    async def check(server, proxy, client):
+        if not by_proxy:
+            client = HttpClient()
+        request = HttpRequest(
+            method="PUT",
+            url=f"{server.url}/k",
+            headers={"x-amz-security-token": PASSWORD},
+            body=StreamBody(2, broken),
+        )
+        with pytest.raises(LookupError) as caught:
+            await client.send(request, deadline=None)
+        ours = [
+            frame for frame, _ in traceback.walk_tb(caught.tb) if "wire/http.py" in frame.f_code.co_filename
+        ]
+        assert len(ours) == 2
+        shown = " ".join(repr(frame.f_locals) for frame in ours)
+        assert PASSWORD not in shown
+        assert base64.b64encode(f"user:{PASSWORD}".encode()).decode() not in shown
+        await client.aclose()
+
+    run(check, stall(), password=f"user:{PASSWORD}")
+
+
 def test_a_connection_is_used_again_only_if_the_proxy_says_so():
     async def check(server, proxy, client):
         for _ in range(5):
