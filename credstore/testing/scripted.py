@@ -19,6 +19,9 @@ from credstore.errors import StorageInvalidRequestError
 from credstore.model import NOTHING
 from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Transport, WireError
 
+_AT_ONCE = 256 * 1024
+"""Bytes of a body that are there with its head, and in one chunk; as much as `HttpClient` reads ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScriptedAnswer:
@@ -142,15 +145,15 @@ class _Response:
         return self._body
 
     def take_whole(self) -> bytes | None:
-        return self._body if self._cut is None else None
+        return self._body if self._cut is None and len(self._body) <= _AT_ONCE else None
 
     async def read_start(self, limit: int) -> bytes:
         await self.aclose()
         return self._body[:limit]
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        if self._body:
-            yield self._body
+        for start in range(0, len(self._body), _AT_ONCE):
+            yield self._body[start : start + _AT_ONCE]
         await self.aclose()
         if self._cut is not None:
             raise _copy(self._cut)
