@@ -10,8 +10,8 @@ import pytest
 
 from credstore.errors import StorageInvalidRequestError
 from credstore.wire import http as http_module
-from credstore.wire.connection import WireError
-from credstore.wire.http import USER_AGENT, HttpClient, HttpRequest, StreamBody
+from credstore.wire.http import USER_AGENT, HttpClient
+from credstore.wire.transport import HttpRequest, StreamBody, WireError
 from tests.wire.server import answer, fresh_tasks, hang_up, raw, reset, serving, stall
 
 OK = b"HTTP/1.1 200 OK\r\n"

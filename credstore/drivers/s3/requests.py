@@ -34,8 +34,8 @@ from credstore.drivers.s3.headers import (
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
-from credstore.wire.aws.sigv4 import encode_path
-from credstore.wire.http import StreamBody
+from credstore.wire.transport import StreamBody
+from credstore.wire.urls import encode_path
 
 XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 

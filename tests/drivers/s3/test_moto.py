@@ -23,7 +23,8 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.model import CustomerKey, KmsKey
-from credstore.wire.http import HttpClient, HttpRequest
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest
 from tests.drivers.s3.support import Stream, all_infos, make_driver, put_request
 
 KEYS = [
@@ -70,7 +71,7 @@ def run(s3_server):
     def runner(test, **settings):
         async def main():
             http = CountingClient()
-            driver = make_driver(s3_server.url, s3_server.bucket, http=http, **settings)
+            driver = make_driver(s3_server.url, s3_server.bucket, transport=http, **settings)
             try:
                 return await test(driver, http)
             finally:
@@ -459,7 +460,7 @@ def test_a_body_in_memory_is_not_copied_into_a_stream(run):
 def test_a_wrong_bucket_is_told_from_an_absent_object(s3_server):
     async def main():
         http = CountingClient()
-        driver = make_driver(s3_server.url, s3_server.bucket, http=http)
+        driver = make_driver(s3_server.url, s3_server.bucket, transport=http)
         for operations in (["HEAD", "GET"], ["HEAD"]):  # The bucket is asked for once.
             with pytest.raises(StorageNotFoundError) as caught:
                 await driver.head("absent")
