@@ -18,7 +18,13 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, Literal
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.extras import missing_extra
 from credstore.model import Secret
 from credstore.proofs.errors import (
     ProofAssetMismatchError,
@@ -33,14 +39,6 @@ from credstore.proofs.hosting import LARGEST_MANIFEST, check_manifest_url, link_
 from credstore.proofs.record import AssetDigest, ManifestLink, ProofRecord
 from credstore.proofs.schemes import LocalSigner, Signer
 from credstore.proofs.verify import check_asset
-
-try:
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import utils
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-except ImportError as error:
-    raise StorageConfigurationError("C2PA manifests need the extra: pip install 'credstore[c2pa]'") from error
 
 # What a signing certificate must be for: emailProtection (RFC 5280), or C2PA's own claim signing.
 _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.4.1.62558.2.1"
@@ -405,9 +403,7 @@ def _require_library() -> None:
         importlib.import_module("c2pa")
     except (ImportError, OSError, RuntimeError) as error:
         # The last two: the package is there and its native library does not load.
-        raise StorageConfigurationError(
-            "C2PA manifests need the extra: pip install 'credstore[c2pa]'"
-        ) from error
+        raise missing_extra("c2pa", "C2PA manifests need") from error
 
 
 def _sign(

@@ -11,8 +11,6 @@ import http.server
 import io
 import json
 import pickle
-import subprocess
-import sys
 import threading
 import zlib
 from contextlib import contextmanager
@@ -487,24 +485,3 @@ def fetch(url: str) -> tuple[int, dict[str, str], bytes]:
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:
         connection.close()
-
-
-def test_the_library_is_loaded_when_needed_and_missed_by_name():
-    code = (
-        "import sys, asyncio\n"
-        "from credstore.errors import StorageConfigurationError\n"
-        "from credstore.proofs.c2pa import verify_manifest\n"
-        "print('c2pa' in sys.modules)\n"
-        "sys.modules['c2pa'] = None\n"
-        "try:\n"
-        "    asyncio.run(verify_manifest(b'a', b'm', media_type='', trust_anchors=sys.stdin.buffer.read()))\n"
-        "except StorageConfigurationError as error:\n"
-        "    print(error.message)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=AUTHORITY.root, capture_output=True, check=False
-    )
-    assert done.stdout.decode().splitlines() == [
-        "False",
-        "C2PA manifests need the extra: pip install 'credstore[c2pa]'",
-    ], done.stderr
