@@ -34,7 +34,6 @@ class Absent(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name.startswith(self.names):
             raise ModuleNotFoundError(name, name=name)
-        return None
 
 
 def by_finder(monkeypatch, module):
@@ -113,15 +112,15 @@ NEEDING = {
     "a timestamp request": ("timestamp", lambda: make_timestamp_request(b"signature")),
 }
 NEEDING_AWS = {
-    "a config": lambda: credstore.S3StorageProvider(credstore.S3Config(bucket="b", region="eu-west-1")),
-    "a profile": lambda: credstore.S3StorageProvider(credstore.S3Config(bucket="b", profile="proofs")),
-    "a URL": lambda: credstore.StorageFactory(environ={}).create("s3://b?region=eu-west-1"),
-    "a mapping": lambda: credstore.StorageFactory(environ={}).create({"provider": "s3", "bucket": "b"}),
+    "a config": lambda: credstore.S3StorageProvider(credstore.S3Config(bucket="proofs", region="eu-west-1")),
+    "a profile": lambda: credstore.S3StorageProvider(credstore.S3Config(bucket="proofs", profile="proofs")),
+    "a URL": lambda: credstore.StorageFactory(environ={}).create("s3://proofs?region=eu-west-1"),
+    "a mapping": lambda: credstore.StorageFactory(environ={}).create({"provider": "s3", "bucket": "proofs"}),
     "the environment": lambda: credstore.StorageFactory(
-        environ={"CREDSTORE_PROVIDER": "s3", "S3_BUCKET": "b", "AWS_PROFILE": "proofs"}
+        environ={"CREDSTORE_PROVIDER": "s3", "AWS_BUCKET_NAME": "proofs", "AWS_PROFILE": "proofs"}
     ).from_env(),
     "a fallback": lambda: credstore.StorageFactory(environ={}).create_with_fallback(
-        credstore.MemoryConfig(), "s3://b"
+        credstore.MemoryConfig(), "s3://proofs"
     ),
 }
 
@@ -150,16 +149,16 @@ def test_a_store_that_will_ask_awss_chain_says_so_when_it_is_made(monkeypatch, w
 
 def test_a_store_with_keys_needs_no_extra(monkeypatch):
     by_hand(monkeypatch, "aiobotocore")
-    credstore.S3StorageProvider(credstore.S3Config(bucket="b", **KEYS))
-    credstore.R2StorageProvider(credstore.R2Config(bucket="b", account_id="0" * 32, **KEYS))
+    credstore.S3StorageProvider(credstore.S3Config(bucket="proofs", **KEYS))
+    credstore.R2StorageProvider(credstore.R2Config(bucket="proofs", account_id="0" * 32, **KEYS))
     environ = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    credstore.StorageFactory(environ=environ).create("s3://b?region=eu-west-1")
+    credstore.StorageFactory(environ=environ).create("s3://proofs?region=eu-west-1")
 
 
 def test_looking_for_an_extra_loads_nothing():
     code = (
         "import sys, credstore\n"
-        "credstore.S3StorageProvider(credstore.S3Config(bucket='b'))\n"
+        "credstore.S3StorageProvider(credstore.S3Config(bucket='proofs'))\n"
         f"credstore.AwsKmsKey({ARN!r})\n"
         "print(*sorted({'aiobotocore', 'botocore', 'aiohttp'} & set(sys.modules)))\n"
     )

@@ -11,9 +11,7 @@ import http.server
 import io
 import json
 import pickle
-import threading
 import zlib
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,7 +39,7 @@ from credstore.proofs.c2pa import (
     verify_manifest,
 )
 from credstore.proofs.envelope import encode_envelope, parse_envelope
-from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_headers, manifest_options
+from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_options
 from credstore.proofs.record import AssetDigest, ManifestLink, parse_record
 from credstore.proofs.schemes import LocalSigner
 from tests.proofs.c2pa_material import (
@@ -53,6 +51,7 @@ from tests.proofs.c2pa_material import (
     IMAGES,
     KEYS,
     Authority,
+    host,
     private_pem,
 )
 from tests.proofs.material import ID, RECORD, issue
@@ -314,36 +313,6 @@ def test_credentials_are_checked_when_made():
     for anchors in (b"", b"junk"):
         with pytest.raises(StorageConfigurationError):
             verify(PNG, SIDECAR.manifest, anchors=anchors)
-
-
-@contextmanager
-def host(content: bytes | bytearray):
-    """A server on loopback that gives `content` for every path, and the paths it was asked for."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            for name, value in manifest_headers().items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_GET
-
-        def log_message(self, *words: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def read_alone(asset: bytes, media_type: str = "image/png", manifest: bytes | None = None) -> dict:

@@ -1,4 +1,4 @@
-"""Verifying needs no store, and a missing extra is said."""
+"""Verifying needs no store."""
 
 import subprocess
 import sys
