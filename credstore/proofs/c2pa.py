@@ -2,11 +2,11 @@
 
 Rules of this file: nothing here reaches a network, for an asset may name any URL and the library's defaults
 would fetch it; the settings say no on every call. The library passes over names of settings that it does not
-know, so a test turns each and sees it matter (`tests/proofs/test_c2pa_settings.py`). A verdict is always about
-a manifest with its asset, and only `Trusted` counts: `Valid` may be signed by anybody. Most of a manifest is
-padding that no signature covers, so bytes of it can change and it still verifies: the digest in the proof is
-what fixes its bytes. The native code is called in threads. Source: C2PA 2.x, sections on validation and on
-hard bindings.
+know, so a test turns each and sees it matter (`tests/proofs/test_c2pa_settings.py`). A verdict is always
+about a manifest with its asset, and only `Trusted` counts: `Valid` may be signed by anybody. Most of a
+manifest is padding that no signature covers, so bytes of it can change and it still verifies: the digest in
+the proof is what fixes its bytes. The native code is called in threads. Source: C2PA 2.x, sections on
+validation and on hard bindings.
 """
 
 from __future__ import annotations

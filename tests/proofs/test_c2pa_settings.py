@@ -11,6 +11,7 @@ from copy import deepcopy
 
 import c2pa as library
 import pytest
+from cryptography import x509
 
 from credstore.proofs import c2pa
 from credstore.proofs.c2pa import sign_manifest, verify_manifest
@@ -31,6 +32,7 @@ def sign(credential, **options):
 OWN = sign(AUTHORITY.credential())
 STRANGER = sign(OTHER.credential())
 CLAIM_SIGNING = sign(AUTHORITY.credential(purpose=C2PA_CLAIM_SIGNING))
+ODD_PURPOSE = "1.3.6.1.4.1.62558.99.9"
 
 
 def read(settings, signed, manifest):
@@ -44,14 +46,19 @@ def read(settings, signed, manifest):
     except library.C2paError:
         return "refused"
     failures = told["validation_results"]["activeManifest"]["failure"]
-    return told["validation_state"], *(each["code"] for each in failures)
+    return told["validation_state"], *sorted(each["code"] for each in failures)
 
 
-def size(settings):
-    """Whether a manifest made with the settings is small: it has no picture of the asset."""
+def sign_by(settings, credential):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(c2pa, "_signing_settings", lambda *, thumbnail: settings)
-        return len(sign(AUTHORITY.credential()).manifest) < ROOM
+        return sign(credential)
+
+
+ODD = sign_by(
+    {"trust": {"trust_config": ODD_PURPOSE}},
+    AUTHORITY.credential(purpose=x509.ObjectIdentifier(ODD_PURPOSE)),
+)
 
 
 def behaviour(settings):
@@ -69,13 +76,20 @@ def behaviour(settings):
             "own signer": read(settings, OWN, OWN.manifest),
             "stranger": read(settings, STRANGER, STRANGER.manifest),
             "for claim signing": read(settings, CLAIM_SIGNING, CLAIM_SIGNING.manifest),
-            "small": size(settings),
+            "for something odd": read(settings, ODD, ODD.manifest),
+            "small": len(sign_by(settings, AUTHORITY.credential()).manifest) < ROOM,
         }
 
 
 OFFLINE = {"without a manifest": "refused", "manifests fetched": [], "OCSP asked": False}
 UNTRUSTED = ("Valid", "signingCredential.untrusted")
-VERIFYING = {**OFFLINE, "own signer": ("Trusted",), "stranger": UNTRUSTED, "for claim signing": ("Trusted",)}
+VERIFYING = {
+    **OFFLINE,
+    "own signer": ("Trusted",),
+    "stranger": UNTRUSTED,
+    "for claim signing": ("Trusted",),
+    "for something odd": ("Invalid", "signingCredential.invalid", "signingCredential.untrusted"),
+}
 SIGNING = {**OFFLINE, "small": True}
 
 
@@ -99,6 +113,8 @@ def replaced(settings, path, change):
 def turn(section, name):
     if isinstance(section[name], bool):
         section[name] = not section[name]
+    elif name.startswith("trust_config"):
+        section[name] += f"\n{ODD_PURPOSE}"
     else:
         del section[name]
 
