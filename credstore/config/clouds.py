@@ -227,6 +227,7 @@ class S3FamilyConfig(CommonConfig):
 
     roles: ClassVar[Mapping[str, Role]] = {
         **CommonConfig.roles,
+        "proxy": "tuning",
         "access_key_id": "key",
         "secret_access_key": "key",
         "session_token": "key",
