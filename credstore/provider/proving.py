@@ -8,8 +8,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable
+from dataclasses import asdict
 
-from credstore.driver import NO_HEADERS, Body, CopyRequest, Driver, ObjectInfo, PutResult, ReadOptions
+from credstore.driver import (
+    NO_HEADERS,
+    Body,
+    ContentHeaders,
+    CopyRequest,
+    Driver,
+    ObjectInfo,
+    PutResult,
+    ReadOptions,
+)
 from credstore.errors import (
     ErrorCode,
     StorageConflictError,
@@ -102,7 +112,7 @@ async def check_copy(
         raise StorageIntegrityError(
             "the copy is not there although the provider acknowledged it", code=ErrorCode.COPY_MISSING
         ) from None
-    lacks = [name for name, (one, other) in _beside(source, seen).items() if one != other]
+    lacks = [name for name, kept in _beside(source, seen).items() if not kept]
     if lacks:
         raise StorageIntegrityError(
             f"the copy lacks what its source has beside the bytes ({', '.join(lacks)}); the source is kept",
@@ -121,20 +131,20 @@ def _differs(how: str) -> StorageIntegrityError:
     return StorageIntegrityError(f"{how}; the source is kept", code=ErrorCode.COPY_DIFFERS)
 
 
-def _beside(source: ObjectInfo, copy: ObjectInfo) -> dict[str, tuple[object, object]]:
-    """What a copy has to have beside the bytes, where the source tells it: the source's and the copy's."""
-    found: dict[str, tuple[object, object]] = {
-        "content headers": (source.headers or NO_HEADERS, copy.headers or NO_HEADERS),
-        "metadata": (dict(source.metadata or NOTHING), dict(copy.metadata or NOTHING)),
-        "further headers": (dict(source.extras), dict(copy.extras)),
+def _beside(source: ObjectInfo, copy: ObjectInfo) -> dict[str, bool]:
+    """Whether a copy has each of what its source tells of itself beside the bytes; more is no loss."""
+    return {
+        "content headers": _texts(source.headers).items() <= _texts(copy.headers).items(),
+        "metadata": (source.metadata or NOTHING).items() <= (copy.metadata or NOTHING).items(),
+        "further headers": source.extras.items() <= copy.extras.items(),
+        "tags": not source.tag_count or source.tag_count == copy.tag_count,
+        "storage class": is_usual(source) or source.storage_class == copy.storage_class,
+        "encryption at rest": source.encryption is None or copy.encryption is not None,
     }
-    if source.tag_count:
-        found["tags"] = (source.tag_count, copy.tag_count)
-    if not is_usual(source):
-        found["storage class"] = (source.storage_class, copy.storage_class)
-    if source.encryption is not None:
-        found["encryption at rest"] = (True, copy.encryption is not None)
-    return found
+
+
+def _texts(headers: ContentHeaders | None) -> dict[str, str]:
+    return {name: text for name, text in asdict(headers or NO_HEADERS).items() if text is not None}
 
 
 async def _read_back(

@@ -15,7 +15,7 @@ from typing import NoReturn
 from credstore.driver import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.documents import parse_copied, parse_tags
-from credstore.drivers.s3.headers import read_encryption, storage_headers
+from credstore.drivers.s3.headers import read_encryption, storage_headers, to_confirm
 from credstore.drivers.s3.multipart import Upload, part_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
 from credstore.drivers.s3.proving import (
@@ -94,13 +94,14 @@ def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
 
 def _write(bucket: Bucket, request: CopyRequest) -> Write:
     encryption = copied_encryption(request, bucket.dialect)
+    confirmed = to_confirm(encryption, bucket.dialect)
     return Write(
         key=request.destination,
         write_id=request.write_id,
         precondition=request.precondition,
         customer_key=encryption,
         # AES256 that is only kept nobody has asked for; under a key of its own the copy has to be too.
-        encryption=None if request.encryption is None and encryption == "AES256" else encryption,
+        encryption=None if encryption == "AES256" and request.encryption is None else confirmed,
         in_place=request.destination == request.source.key,
         deadline=request.deadline,
     )
