@@ -268,6 +268,13 @@ def unconfirmed(asked: ServerEncryption | None, told: Told) -> str | None:
     return None if told.kind == asked else f"the provider did not confirm the encryption at rest ({asked})"
 
 
+def kind_of(encryption: ServerEncryption) -> str:
+    """The word for an encryption that answers and results have."""
+    if isinstance(encryption, CustomerKey):
+        return "SSE-C"
+    return "aws:kms" if isinstance(encryption, KmsKey) else encryption
+
+
 def _is_key(asked: str | None, told: str | None) -> bool:
     """Whether a key that is told can be the one asked for by id, by ARN, or by alias, which is resolved."""
     if asked is None:

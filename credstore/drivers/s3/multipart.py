@@ -19,7 +19,7 @@ from credstore.driver import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.documents import parse_completed, parse_upload_id
-from credstore.drivers.s3.headers import read_encryption
+from credstore.drivers.s3.headers import kind_of, read_encryption
 from credstore.drivers.s3.ours import (
     ABORT_TIME,
     Confirmation,
@@ -41,7 +41,6 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
 )
-from credstore.model import CustomerKey
 from credstore.reader import LOOP_BUDGET, Hash
 from credstore.wire.exchange import Reply
 
@@ -316,7 +315,7 @@ async def _complete(
     if told is not None or asked is None:
         await check_answer(bucket, write, reply.headers)
     elif upload.confirmation.parts == len(etags):
-        told = "SSE-C" if isinstance(asked, CustomerKey) else None  # S3's own completion is silent of it.
+        told = kind_of(asked)  # S3's own completion is silent of SSE-C.
     else:
         seen = await _confirmed(bucket, write)
     if etag is None and seen is None:

@@ -317,7 +317,8 @@ def test_a_copy_keeps_everything(run, in_parts):
         source = await driver.head("källa/a+b c")
         http.operations()
         result = await driver.copy(CopyRequest(source=source, destination="ziel/ü+ %", write_id="f" * 32))
-        assert len(http.operations()) == (3 + 4 if in_parts else 1)
+        # In parts the entity tags tell nothing of a source that was in one, so it is looked at again.
+        assert len(http.operations()) == (3 + 4 + 1 if in_parts else 1)
         copied = await driver.get("ziel/ü+ %")
         assert await copied.read() == data
         info = copied.info
