@@ -83,6 +83,7 @@ if TYPE_CHECKING:
         StorageItem,
         StorageResult,
         StorageStats,
+        StoredDictionary,
         StoreOptions,
     )
     from credstore.observe import (
@@ -190,6 +191,7 @@ _HOMES = {
         "StorageItem",
         "StorageResult",
         "StorageStats",
+        "StoredDictionary",
         "StoreOptions",
     ),
     "observe": (
@@ -303,6 +305,7 @@ __all__ = [
     "StorageUnavailableError",
     "StorageUnsupportedError",
     "StoreOptions",
+    "StoredDictionary",
     "StructlogObserver",
     "WasabiConfig",
     "WasabiStorageProvider",

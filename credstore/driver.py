@@ -274,7 +274,6 @@ class PutResult:
         version_id: Where versions are kept.
         digest: SHA-256 of the stored bytes (32 bytes), or None.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as answered.
-        location: Public URL of the object, CDN included, as configured for the driver.
         served_by: Label of the member that holds it.
         degraded: True where members that should hold it do not.
         replicas: Labels of all that hold it.
@@ -287,7 +286,6 @@ class PutResult:
     version_id: str | None = None
     digest: bytes | None = None
     encryption: str | None = None
-    location: str = ""
     served_by: str = ""
     degraded: bool = False
     replicas: tuple[str, ...] = ()
@@ -314,7 +312,6 @@ class ObjectInfo:
         kms_key_id: * Key of the provider's key service, where told.
         tag_count: * Number of tags, where told.
         extras: * What else a copy has to carry, by the driver's own names: nobody else reads them.
-        location: Public URL, as in `PutResult`.
         served_by: Label of the member that answered.
         degraded: True where a member that should have answered did not.
     """
@@ -334,7 +331,6 @@ class ObjectInfo:
     kms_key_id: str | None = None
     tag_count: int | None = None
     extras: Mapping[str, str] = NOTHING
-    location: str = ""
     served_by: str = ""
     degraded: bool = False
 

@@ -2,7 +2,7 @@
 
 A listing is trusted with nothing (P11, L05): keys must be under the prefix and strictly ascending,
 so an object is never given twice, and a page that brings nothing new ends in an error instead of an
-endless loop.
+endless loop. Objects of credstore's own are passed over, and count for nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from credstore.driver import Driver, ObjectInfo
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidKeyError
+from credstore.errors import (
+    ErrorCode,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+)
+from credstore.internal import internal_key, is_internal
 from credstore.model import BatchDeleteResult
 from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
@@ -24,7 +31,12 @@ BATCHES = 4
 
 
 async def scan_infos(
-    driver: Driver, prefix: str, max_keys: int | None, deadline: Callable[[], float | None]
+    driver: Driver,
+    prefix: str,
+    max_keys: int | None,
+    deadline: Callable[[], float | None],
+    *,
+    hidden: Callable[[str], bool] = is_internal,
 ) -> AsyncIterator[ObjectInfo]:
     """Every object under a prefix, once, ascending by the UTF-8 bytes of the keys.
 
@@ -33,6 +45,7 @@ async def scan_infos(
         prefix: Leading part of the keys, possibly empty.
         max_keys: Stop after so many, or None for all.
         deadline: Makes the deadline of each page.
+        hidden: Which keys to pass over.
 
     Raises:
         StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix or
@@ -40,10 +53,11 @@ async def scan_infos(
     """
     cursor: str | None = None
     last: bytes | None = None
-    given = 0
+    given = passed = 0
     seen: set[str] = set()
     while max_keys is None or given < max_keys:
-        limit = PAGE if max_keys is None else min(PAGE, max_keys - given)
+        # Small pages could all be full of what is passed over.
+        limit = PAGE if max_keys is None or passed else min(PAGE, max_keys - given)
         page = await driver.list(prefix, cursor, limit=limit, deadline=deadline())
         for info in page.entries:
             name = info.key.encode()
@@ -52,6 +66,9 @@ async def scan_infos(
             if last is not None and name <= last:
                 raise _broken(f"gives {info.key!r} again or out of order")
             last = name
+            if hidden(info.key):  # Their pages are read through: no driver can be told to begin behind them.
+                passed += 1
+                continue
             given += 1
             yield info
             if given == max_keys:
@@ -64,6 +81,11 @@ async def scan_infos(
             raise _broken("goes round in circles without an end")
         seen.add(page.cursor)
         cursor = page.cursor
+
+
+def scan_own(driver: Driver, folder: str, deadline: Callable[[], float | None]) -> AsyncIterator[ObjectInfo]:
+    """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.internal`."""
+    return scan_infos(driver, internal_key(folder), None, deadline, hidden=lambda _: False)
 
 
 def _broken(how: str) -> StorageIntegrityError:
@@ -84,8 +106,13 @@ async def delete_keys(
         label: The provider's, for the errors.
 
     Raises:
+        StorageInvalidRequestError: Something else in place of keys.
         StorageInvalidKeyError: A key that is no text at all.
     """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(
+            f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
+        )
     failed: dict[str, Exception] = {}
     wanted: list[str] = []
     for key in _distinct(keys):

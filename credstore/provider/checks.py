@@ -2,7 +2,7 @@
 
 Keys are checked by their UTF-8 bytes, as every provider counts them. A segment `.` or `..` is
 refused although some providers store it: browsers, CDNs and proxies rewrite such URLs, so a link to
-it leads elsewhere.
+it leads elsewhere. A key of credstore's own is refused here for all verbs: nothing else has to know.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageUnsupportedError,
 )
+from credstore.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.model import CustomerKey, KmsKey, ServerEncryption, StoreOptions
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
@@ -54,17 +55,21 @@ def check_key(key: str, max_size: int = 1024) -> None:
 
     Raises:
         StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters,
-            lone surrogates or non-characters, or with a segment `.` or `..`.
+            lone surrogates or non-characters, with a segment `.` or `..`, or one of credstore's own
+            (code "RESERVED_KEY").
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
     if not key:
         raise StorageInvalidKeyError("a key has at least one character; this one is empty", key=key)
-    check_prefix(key, max_size)
-    if "." in key and ("/./" in (segments := f"/{key}/") or "/../" in segments):
-        raise StorageInvalidKeyError(
-            "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
-        )
+    _check_text(key, max_size)
+    if "." in key:
+        if "/./" in (segments := f"/{key}/") or "/../" in segments:
+            raise StorageInvalidKeyError(
+                "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
+            )
+        if SEGMENT in key and is_internal(key):  # The first is cheaper than a call.
+            raise _reserved(key)
 
 
 def check_progress(progress: object) -> None:
@@ -81,21 +86,37 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
     """Refuse what no key can start with.
 
     Raises:
-        StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
+        StorageInvalidKeyError: Not text, too long in UTF-8, with forbidden characters, or all keys
+            that start so are credstore's own (code "RESERVED_KEY").
     """
     if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
-    if not _is_plain(prefix) and (found := _FORBIDDEN.search(prefix)):
+    _check_text(prefix, max_size)
+    if is_internal_prefix(prefix):
+        raise _reserved(prefix)
+
+
+def _check_text(key: str, max_size: int) -> None:
+    if not _is_plain(key) and (found := _FORBIDDEN.search(key)):
         raise StorageInvalidKeyError(
             f"a key has no control characters, surrogates or non-characters; this one has "
             f"U+{ord(found[0]):04X} at position {found.start()}",
-            key=prefix.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
+            key=key.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
         )
-    if len(prefix) * 4 > max_size and len(prefix.encode()) > max_size:
+    if len(key) * 4 > max_size and len(key.encode()) > max_size:
         raise StorageInvalidKeyError(
-            f"a key has at most {max_size} bytes of UTF-8; this one has {len(prefix.encode())}",
-            key=prefix[:64] + "…",
+            f"a key has at most {max_size} bytes of UTF-8; this one has {len(key.encode())}",
+            key=key[:64] + "…",
         )
+
+
+def _reserved(key: str) -> StorageInvalidKeyError:
+    return StorageInvalidKeyError(
+        f"the segment {SEGMENT!r} belongs to credstore: objects that others need, such as wrapped keys and "
+        "dictionaries, are kept below it; choose another name",
+        code=ErrorCode.RESERVED_KEY,
+        key=key,
+    )
 
 
 def check_count(name: str, value: object) -> None:

@@ -10,14 +10,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.config.clouds import S3FamilyConfig
-from credstore.driver import (
-    BreaksCircuits,
-    BytesBody,
-    CopyRequest,
-    ObjectInfo,
-    VerifiesLinks,
-)
+from credstore.driver import BreaksCircuits, BytesBody, CopyRequest, ObjectInfo
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
@@ -27,6 +20,7 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.internal import DICTIONARIES
 from credstore.model import (
     NOTHING,
     UNSET,
@@ -45,11 +39,12 @@ from credstore.model import (
     StorageItem,
     StorageResult,
     StorageStats,
+    StoredDictionary,
     StoreOptions,
     Unset,
 )
 from credstore.provider.bodies import WatchedBody, body_of
-from credstore.provider.bulk import delete_keys, scan_infos
+from credstore.provider.bulk import delete_keys, scan_infos, scan_own
 from credstore.provider.call import Call
 from credstore.provider.checks import (
     check_count,
@@ -60,8 +55,16 @@ from credstore.provider.checks import (
     checked_version,
     chosen_encryption,
 )
+from credstore.provider.dictionaries import stored_dictionaries
 from credstore.provider.foundation import Foundation
-from credstore.provider.linking import LinkOptions, LinkRequest, check_not_sealed, make_cdn_link, make_link
+from credstore.provider.linking import (
+    LinkOptions,
+    LinkRequest,
+    check_not_sealed,
+    granted,
+    make_cdn_link,
+    make_link,
+)
 from credstore.provider.moving import Copier, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
@@ -73,7 +76,6 @@ from credstore.provider.write import (
     finish_write,
     plan_write,
     precondition_of,
-    spool_size,
 )
 
 
@@ -102,7 +104,8 @@ class StorageProvider(Foundation):
             bytes (32 bytes), the provider's `etag`, and the public `url`.
 
         Raises:
-            StorageInvalidKeyError: The key cannot name an object; nothing was sent.
+            StorageInvalidKeyError: The key cannot name an object, or is credstore's own (code
+                "RESERVED_KEY"); nothing was sent.
             StorageInvalidRequestError: An option or the data is wrong; nothing was sent.
             StorageUnsupportedError: The provider cannot honour an option; nothing was sent.
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
@@ -143,7 +146,8 @@ class StorageProvider(Foundation):
             dictionaries=self._dictionaries,
             policy=self._policy_of(options.get("encryption")),
         )
-        result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+        put = await self._driver.put(write.request)
+        result = finish_write(write, put, self._driver.name, self._url_of(put))
         call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
@@ -283,6 +287,18 @@ class StorageProvider(Foundation):
         with self._call("get_dictionary", None):
             return await self._dictionaries.get(name)
 
+    async def list_dictionaries(self) -> list[StoredDictionary]:
+        """The dictionaries that are in the store, ascending by name.
+
+        Raises:
+            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageError: Anything else.
+
+        Cost: 1 request per 1,000 dictionaries.
+        """
+        with self._call("list_dictionaries", None):
+            return await stored_dictionaries(scan_own(self._driver, DICTIONARIES, self._deadline))
+
     async def get_metadata(
         self,
         key: str,
@@ -367,7 +383,8 @@ class StorageProvider(Foundation):
         """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
 
         Args:
-            keys: Repeats count once; absent objects count as deleted.
+            keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
+                (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
 
         Returns:
             `deleted` and `failed`; nothing is raised for a single key.
@@ -380,10 +397,6 @@ class StorageProvider(Foundation):
         Cost: 1 request per `capabilities.max_delete_batch` keys.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                raise StorageInvalidRequestError(
-                    f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
-                )
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
@@ -391,11 +404,14 @@ class StorageProvider(Foundation):
     async def list(self, prefix: str = "", max_keys: int | None = None) -> list[StorageItem]:
         """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
 
+        What credstore keeps for itself beside them, below a segment `.credstore`, is not among them.
+
         Args:
             prefix: Leading part of the keys; "" for all.
             max_keys: Return at most so many; None for all, however many there are.
 
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageError: Anything else.
 
@@ -429,7 +445,11 @@ class StorageProvider(Foundation):
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
+        Users' objects are counted, with their stored sizes; what credstore keeps for itself beside them
+        (wrapped keys, dictionaries) is not, though the provider's bill has it.
+
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageUnavailableError: A member of a composite store cannot be listed.
             StorageError: Anything else.
@@ -448,12 +468,11 @@ class StorageProvider(Foundation):
                     )
                 objects += 1
                 size += info.size
-            region = self.config.resolved_region if isinstance(self.config, S3FamilyConfig) else None
             return StorageStats(
                 total_objects=objects,
                 total_size=size,
                 provider=self._driver.name,
-                region=region,
+                region=self.config.resolved_region,
                 last_updated=datetime.now(UTC),
             )
 
@@ -520,7 +539,9 @@ class StorageProvider(Foundation):
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
-            return await copied(self._driver, request, self._copier(request, server_side=server_side))
+            return await copied(
+                self._driver, request, self._copier(request, server_side=server_side), url=self._url_of
+            )
 
     async def move(
         self,
@@ -554,7 +575,9 @@ class StorageProvider(Foundation):
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
             copier = self._copier(request, server_side=server_side)
-            return await move_object(self._driver, request, copier, lambda: self._deadline(timeout))
+            return await move_object(
+                self._driver, request, copier, lambda: self._deadline(timeout), url=self._url_of
+            )
 
     async def rotate_keys(
         self,
@@ -702,11 +725,7 @@ class StorageProvider(Foundation):
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
         try:
-            if not isinstance(self._driver, VerifiesLinks):
-                raise StorageUnsupportedError(
-                    f"links of {self._driver.name} are checked by the provider, not here"
-                )
-            return self._driver.verify_link(method, path, query, time.time())
+            return granted(self._driver, method, path, query)
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
@@ -724,7 +743,7 @@ class StorageProvider(Foundation):
                 "cannot make it; leave server_side out"
             )
         default = chosen_encryption(None, self.config.encryption, self.capabilities)
-        spool, asked = spool_size(self.config), self.config.encryption is not None
+        spool, asked = self.config.spool_size, self.config.encryption is not None
         return sealed_copy(self._driver, self._policy, spool, default, asked=asked)
 
     async def _copy_request(

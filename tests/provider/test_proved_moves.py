@@ -41,7 +41,7 @@ class Claiming(Swapping):
 
 
 def over(driver):
-    return StorageProvider(driver, MemoryConfig(), public_url=str)
+    return StorageProvider(driver, MemoryConfig())
 
 
 async def bodies(store, *keys):
@@ -51,7 +51,7 @@ async def bodies(store, *keys):
 @pytest.mark.parametrize("what", ["keeps", "forgets"])
 @pytest.mark.parametrize("kind", [Swapping, Claiming])
 def test_a_copy_of_other_bytes_goes_and_the_source_stays(kind, what):
-    driver = kind(MemoryConfig(), public_url=str)
+    driver = kind(MemoryConfig())
     driver.what = what
 
     async def main():
@@ -69,7 +69,7 @@ def test_a_copy_of_other_bytes_goes_and_the_source_stays(kind, what):
 def test_a_source_without_a_digest_is_read_and_compared():
     async def main():
         for kind, left in ((MemoryDriver, [None, RIGHT]), (Swapping, [RIGHT, None])):
-            driver = kind(MemoryConfig(), public_url=str)
+            driver = kind(MemoryConfig())
             await driver.put(put_request("from", RIGHT))
             stored = driver._objects.by_key["from"]
             driver._objects.put(replace(stored, info=replace(stored.info, digest=None)))
@@ -89,7 +89,7 @@ def test_a_wrong_copy_that_another_writer_replaced_is_left_alone():
             return await super().get(key, options)
 
     async def main():
-        async with over(Replaced(MemoryConfig(), public_url=str)) as store:
+        async with over(Replaced(MemoryConfig())) as store:
             await store.store("from", RIGHT)
             with pytest.raises(StorageConflictError, match="another writer"):
                 await store.move("from", "to")
@@ -117,7 +117,7 @@ def test_a_copy_that_lacks_what_is_beside_the_bytes_keeps_the_source(field):
             self._objects.put(replace(copy, info=replace(copy.info, **{field: lost})))
             return result
 
-    driver = Losing(MemoryConfig(), public_url=str)
+    driver = Losing(MemoryConfig())
 
     async def main():
         nonlocal lost
@@ -161,8 +161,8 @@ def test_a_byte_that_changed_on_disk_stops_a_move(tmp_path):
 
 def test_a_move_over_two_members_is_proved_too(tmp_path):
     async def main():
-        bad = Swapping(MemoryConfig(), public_url=str)
-        good = LocalDriver(LocalConfig(path=str(tmp_path)), public_url=str)
+        bad = Swapping(MemoryConfig())
+        good = LocalDriver(LocalConfig(path=str(tmp_path)))
         async with over(FallbackDriver(bad, good)) as store:
             await store.store("from", RIGHT)
             with pytest.raises(StorageIntegrityError):

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from secrets import token_hex
 from typing import ParamSpec, TypeVar
@@ -31,19 +32,22 @@ from credstore.driver import (
     SignRequest,
     StoredReader,
 )
-from credstore.drivers.local.atomic import Temporary, Token, read_all
-from credstore.drivers.local.attributes import Attributes, file_digest
+from credstore.drivers.local.atomic import Temporary, Token
+from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.failures import translate
 from credstore.drivers.local.listing import walk
-from credstore.drivers.local.objects import Objects, OpenObject
+from credstore.drivers.local.lookup import OpenObject
+from credstore.drivers.local.objects import Objects
 from credstore.drivers.local.root import Root
 from credstore.drivers.local.streams import (
     CHUNK,
     SMALL,
     batches,
     check_body,
+    check_copy,
     closer,
     copy_piece,
+    read_piece,
     read_range,
 )
 from credstore.drivers.local.workers import Workers
@@ -73,7 +77,6 @@ class LocalDriver(Driver):
         self,
         config: LocalConfig,
         *,
-        public_url: Callable[[str], str],
         threads: int = 8,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -81,12 +84,10 @@ class LocalDriver(Driver):
 
         Args:
             config: The root and how to use it.
-            public_url: The public location of a key.
             threads: File operations at once.
             clock: Unix seconds, for links.
         """
         self._config = config
-        self._public_url = public_url
         self._clock = clock
         self._workers = Workers(threads)
         self._opening = threading.Lock()
@@ -137,30 +138,32 @@ class LocalDriver(Driver):
         _refuse(request.driver_options.get(self.name), "options of its own")
         data = request.body.data
         if data is not None:
-            token = await self._run(self._put_bytes, request, data, deadline=request.deadline)
+            token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
             if request.progress is not None:
                 request.progress(len(data), len(data))
-            return self._result(request.key, *token)
-        file = await self._run(self._temporary, deadline=request.deadline)
+            return self._result(request, token, digest)
+        file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:
             size, digest = await self._receive(request, file)
             check_body(request, size, digest)
             token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
         finally:
             await self._workers.finish(file.discard)
-        return self._result(request.key, *token)
+        return self._result(request, token, digest)
 
-    def _temporary(self) -> Temporary:
-        return self._objects().temporary()
+    def _temporary(self, key: str) -> Temporary:
+        """A file for what comes piece by piece, so long that it is worth to see first where it would go."""
+        self._root().check_there()
+        return self._objects().temporary(key)
 
     def _put_bytes(self, request: PutRequest, data: bytes) -> tuple[Token, str]:
         digest = hashlib.sha256(data).hexdigest()
         check_body(request, len(data), digest)
-        with contextlib.closing(self._temporary()) as file:
+        with contextlib.closing(self._objects().temporary(request.key)) as file:
             file.write(data)
-            return self._publish(request, file, digest)
+            return self._publish(request, file, digest), digest
 
-    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> tuple[Token, str]:
+    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> Token:
         attributes = Attributes(
             key=request.key,
             write_id=request.write_id,
@@ -170,8 +173,7 @@ class LocalDriver(Driver):
             system=dict(request.system),
             tags=dict(request.tags),
         )
-        token = self._objects().publish(file, attributes, request.precondition, request.deadline)
-        return token, digest
+        return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def _receive(self, request: PutRequest, file: Temporary) -> tuple[int, str]:
         """Write the body chunk by chunk with bounded memory; its size and SHA-256 in hex."""
@@ -198,7 +200,7 @@ class LocalDriver(Driver):
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
         start, end = read_range(opened.token.size, options)
         whole = end - start == opened.token.size
-        info = self._info(key, opened.token, opened.attributes)
+        info = self._info(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
         return ObjectReader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
@@ -209,7 +211,8 @@ class LocalDriver(Driver):
         try:
             start, end = read_range(opened.token.size, options)
             if end - start <= SMALL:
-                opened.content = read_all(opened.fd, start, end - start)
+                proved = opened.attributes.digest is not None and end - start == opened.token.size
+                opened.content = read_piece(opened, start, end - start, proved=proved)
         except BaseException:
             opened.close()
             raise
@@ -218,15 +221,17 @@ class LocalDriver(Driver):
         return opened
 
     def _open(self, key: str, options: ReadOptions) -> OpenObject:
-        opened = self._objects().open(key)
-        if options.if_match is not None and options.if_match != opened.token.etag:
+        opened = self._objects().lookup.open(key)
+        if options.if_match is not None and options.if_match != opened.etag:
             opened.close()
             raise StoragePreconditionFailedError("the object is another version than the one asked for")
         return opened
 
     async def _chunks(self, opened: OpenObject, start: int, end: int) -> AsyncIterator[bytes]:
+        proved = opened.attributes.digest is not None and end - start == opened.token.size
+        read = partial(read_piece, opened, proved=proved)
         while start < end:
-            chunk = await self._run(read_all, opened.fd, start, min(CHUNK, end - start))
+            chunk = await self._run(read, start, min(CHUNK, end - start))
             if not chunk:
                 return
             start += len(chunk)
@@ -236,9 +241,9 @@ class LocalDriver(Driver):
         """What `get` would serve; see `Driver.head`."""
         _refuse_read(options)
 
-        def look() -> tuple[Token, Attributes]:
+        def look() -> tuple[Token, str, Attributes]:
             with contextlib.closing(self._open(key, options)) as opened:
-                return opened.token, opened.attributes
+                return opened.token, opened.etag, opened.attributes
 
         return self._info(key, *await self._run(look, deadline=options.deadline))
 
@@ -277,7 +282,11 @@ class LocalDriver(Driver):
 
         def read() -> tuple[list[ObjectInfo], bool]:
             with contextlib.closing(walk(self._root(), prefix, cursor)) as found:
-                entries = [self._info(each.key, each.token) for each in islice(found, limit)]
+                etag = self._objects().lookup.etag
+                entries = [
+                    self._info(each.key, each.token, etag(each.key, each.token))
+                    for each in islice(found, limit)
+                ]
                 self._root().check_there()
                 return entries, next(found, None) is not None
 
@@ -287,9 +296,12 @@ class LocalDriver(Driver):
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
 
+        What the copy has is read back and compared with the source's recorded SHA-256 before it is shown.
+
         Raises:
             StorageNotFoundError: The source is gone.
             StoragePreconditionFailedError: The source, or the destination, is another version.
+            StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
             StorageError: As for `put`.
         """
         return await self._copy(request, None)
@@ -302,25 +314,31 @@ class LocalDriver(Driver):
         deadline = request.deadline
         source = await self._run(self._open, request.source.key, pinned, deadline=deadline)
         try:
-            file = await self._run(self._temporary, deadline=deadline)
+            file = await self._run(self._temporary, request.destination, deadline=deadline)
             try:
-                done = 0
+                done, digest = 0, hashlib.sha256()
                 while done < source.token.size:
-                    done += await self._run(copy_piece, source, file, done, deadline=deadline)
-                token = await self._run(self._publish_copy, request, source, file, tags, deadline=deadline)
+                    done += await self._run(copy_piece, source, file, done, digest, deadline=deadline)
+                seen = digest.hexdigest()
+                token = await self._run(
+                    self._publish_copy, request, source, file, seen, tags, deadline=deadline
+                )
             finally:
                 await self._workers.finish(file.discard)
         finally:
             source.close()
-        return self._result(request.destination, *token)
+        return self._result(request, token, seen)
 
     def _publish_copy(
-        self, request: CopyRequest, source: OpenObject, file: Temporary, tags: Mapping[str, str] | None
-    ) -> tuple[Token, str]:
-        if Token.of(os.fstat(source.fd)) != source.token:
-            raise StoragePreconditionFailedError("the source was changed while it was copied")
+        self,
+        request: CopyRequest,
+        source: OpenObject,
+        file: Temporary,
+        digest: str,
+        tags: Mapping[str, str] | None,
+    ) -> Token:
+        check_copy(source, digest)
         kept = source.attributes
-        digest = kept.digest or file_digest(file.fd)
         attributes = Attributes(
             key=request.destination,
             write_id=request.write_id,
@@ -330,7 +348,7 @@ class LocalDriver(Driver):
             system=kept.system if request.system is None else dict(request.system),
             tags=kept.tags if tags is None else dict(tags),
         )
-        return self._objects().publish(file, attributes, request.precondition, request.deadline), digest
+        return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags; see `TaggedDriver`."""
@@ -426,6 +444,8 @@ class LocalDriver(Driver):
         except StorageError:
             raise  # Some are an `OSError` themselves.
         except OSError as error:
+            if self._opened is not None:
+                self._opened[0].check_there()
             raise translate(error) from error
 
     def _store(self) -> tuple[Root, Objects]:
@@ -442,14 +462,15 @@ class LocalDriver(Driver):
     def _objects(self) -> Objects:
         return self._store()[1]
 
-    def _info(self, key: str, token: Token, attributes: Attributes | None = None) -> ObjectInfo:
+    def _info(
+        self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
+    ) -> ObjectInfo:
         modified = datetime.fromtimestamp(token.mtime / 1e9, UTC)
         told = ObjectInfo(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=etag,
             last_modified=modified,
-            location=self._public_url(key),
             served_by=self.name,
         )
         if attributes is None:
@@ -457,24 +478,23 @@ class LocalDriver(Driver):
         return ObjectInfo(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=etag,
             last_modified=modified,
             headers=attributes.headers,
             metadata=attributes.metadata,
             system=attributes.system,
             write_id=attributes.write_id,
             digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
-            location=told.location,
             served_by=self.name,
         )
 
-    def _result(self, key: str, token: Token, digest: str) -> PutResult:
+    def _result(self, request: PutRequest | CopyRequest, token: Token, digest: str) -> PutResult:
+        key = request.key if isinstance(request, PutRequest) else request.destination
         return PutResult(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=token.etag(request.write_id),
             digest=bytes.fromhex(digest),
-            location=self._public_url(key),
             served_by=self.name,
             replicas=(self.name,),
         )

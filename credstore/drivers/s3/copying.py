@@ -207,7 +207,6 @@ def _result(bucket: Bucket, request: CopyRequest, made: Made) -> PutResult:
         version_id=made.version_id,
         digest=request.source.digest,
         encryption=made.encryption,
-        location=bucket.locate(request.destination),
         served_by=bucket.label,
         replicas=(bucket.label,),
     )

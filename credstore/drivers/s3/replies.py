@@ -177,16 +177,13 @@ def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
         )
 
 
-def parse_info(
-    key: str, headers: Mapping[str, str], *, size: int, location: str, served_by: str
-) -> ObjectInfo:
+def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: str) -> ObjectInfo:
     """What the headers of a GET or HEAD tell of an object.
 
     Args:
         key: The object's key.
         headers: With lower-case names.
         size: Stored bytes of the whole object.
-        location: Public URL.
         served_by: The provider's label.
     """
     kept = split_metadata(read_metadata(headers))
@@ -207,7 +204,6 @@ def parse_info(
         kms_key_id=kms_key_id,
         tag_count=parse_size(headers.get("x-amz-tagging-count")),
         extras=read_extras(headers),
-        location=location,
         served_by=served_by,
     )
 

@@ -337,13 +337,18 @@ def get_tagging(key: str, version_id: str | None) -> S3Request:
 
 
 def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str], dialect: S3Dialect) -> S3Request:
-    """PutObjectTagging: these tags in place of all others.
+    """PutObjectTagging: these tags in place of all others; DeleteObjectTagging for none at all.
 
     Raises:
         StorageUnsupportedError: The cloud has no tags.
     """
     if not dialect.capabilities.tags:
         raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+    query = (("tagging", ""), *_version(version_id))
+    if not tags:  # Some servers fail on an empty set.
+        return S3Request(
+            operation="DeleteObjectTagging", method="DELETE", key=key, query=query, mutation=True
+        )
     root = ET.Element("Tagging", {"xmlns": XML_NAMESPACE})
     tag_set = ET.SubElement(root, "TagSet")
     for name, value in tags.items():
@@ -355,7 +360,7 @@ def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str], diale
         operation="PutObjectTagging",
         method="PUT",
         key=key,
-        query=(("tagging", ""), *_version(version_id)),
+        query=query,
         headers={"content-type": "application/xml", "content-md5": content_md5(body)},
         body=body,
         mutation=True,

@@ -198,7 +198,6 @@ def _result(
         version_id=version_id,
         digest=digest,
         encryption=encryption,
-        location=bucket.locate(key),
         served_by=bucket.label,
         replicas=(bucket.label,),
         request_id=request_id,
@@ -220,7 +219,6 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
         version_id=info.version_id,
         digest=digest,
         encryption=info.encryption,
-        location=info.location,
         served_by=bucket.label,
         replicas=(bucket.label,),
     )

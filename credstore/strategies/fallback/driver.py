@@ -35,16 +35,20 @@ from credstore.driver import (
     TaggedDriver,
 )
 from credstore.errors import (
+    ErrorCode,
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import CircuitState, Method
+from credstore.internal import FAILOVER, internal_key
+from credstore.model import CircuitState, Method, ServerEncryption
 from credstore.strategies.fallback import plan
-from credstore.strategies.fallback.detours import KEY, Detours
+from credstore.strategies.fallback.detours import Detours
 
 T = TypeVar("T")
+_NOTE = internal_key(FAILOVER)
+"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would pass the strategy by."""
 
@@ -71,6 +75,11 @@ class FallbackDriver(Driver):
     def name(self) -> str:
         """Always "fallback"."""
         return "fallback"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What the members are called in `served_by`: the primary, the fallback."""
+        return self._first, self._second
 
     @property
     def capabilities(self) -> Capabilities:
@@ -103,13 +112,18 @@ class FallbackDriver(Driver):
             repeatable = body.source.replayable or not body.opened
             if not plan.write_moves_on(error, repeatable=repeatable):
                 raise
-            return await self._divert(error, lambda: self._fallback.put(request))
+            return await self._divert(error, request.encryption, lambda: self._fallback.put(request))
         return await self._arrived(result, request.deadline)
 
-    async def _divert(self, error: StorageError, write: Callable[[], Awaitable[PutResult]]) -> PutResult:
+    async def _divert(
+        self,
+        error: StorageError,
+        encryption: ServerEncryption | None,
+        write: Callable[[], Awaitable[PutResult]],
+    ) -> PutResult:
         """Write to the fallback after the primary's `error`, having noted it there."""
         try:
-            await self._detours.note()
+            await self._detours.note(encryption)
             result = await write()
         except StorageError as second:
             raise plan.of_both(error, second, self._second) from second
@@ -281,7 +295,7 @@ class FallbackDriver(Driver):
         return replace(merged, entries=plan.marked(merged.entries), degraded=True)
 
     def _shown(self, page: Page, label: str) -> Page:
-        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != KEY]
+        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != _NOTE]
         return replace(page, entries=shown)
 
     async def copy(self, request: CopyRequest) -> PutResult:
@@ -301,7 +315,7 @@ class FallbackDriver(Driver):
                 raise StoragePreconditionFailedError("the source was replaced since it was looked at")
         if source.served_by != self._second:
             return await self._arrived(await self._primary.copy(request), request.deadline)
-        await self._detours.note()
+        await self._detours.note(request.encryption)
         copied = await self._fallback.copy(request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
 
@@ -396,8 +410,12 @@ class _Watched:
 
 
 def _check(key: str) -> None:
-    if key == KEY:
-        raise StorageInvalidKeyError(f"a fallback store keeps {KEY!r} for itself; choose another key")
+    if key == _NOTE:
+        raise StorageInvalidKeyError(
+            f"a fallback store keeps {key!r} for itself; choose another key",
+            code=ErrorCode.RESERVED_KEY,
+            key=key,
+        )
 
 
 def _no_conditions() -> StorageUnsupportedError:
