@@ -148,6 +148,21 @@ class ErrorCode(StrEnum):
         "The copy is not there after it was made; the source was kept.",
     )
     COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy is not what its source was; the source was kept."
+    COPY_INCOMPLETE = (
+        "COPY_INCOMPLETE",
+        "Integrity",
+        "The copy has the bytes of its source, but not all that is kept beside them.",
+    )
+    NOT_ENCRYPTED = (
+        "NOT_ENCRYPTED",
+        "Integrity",
+        "The provider did not confirm the encryption asked for; what it stored was removed if still there.",
+    )
+    NOT_HONOURED = (
+        "NOT_HONOURED",
+        "Integrity",
+        "The provider stored the object without an option that was asked for.",
+    )
     WRONG_RANGE = "WRONG_RANGE", "Integrity", "The answer is not the range that was asked for."
     NO_BODY = "NO_BODY", "Integrity", "The answer has no body where it needs one."
     NO_ETAG = "NO_ETAG", "Integrity", "The answer has no ETag where it needs one."

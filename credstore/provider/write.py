@@ -29,6 +29,7 @@ from credstore.driver import (
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import (
     NOTHING,
+    UNSET,
     ClientSide,
     Codec,
     Dictionary,
@@ -64,6 +65,7 @@ class _Terms(NamedTuple):
     metadata: Mapping[str, str]
     precondition: Precondition
     encryption: ServerEncryption | None
+    encryption_by_default: bool
     storage_class: str | None
     tags: Mapping[str, str]
 
@@ -168,6 +170,7 @@ async def plan_write(
         system=marked.system,
         precondition=terms.precondition,
         encryption=terms.encryption,
+        encryption_by_default=terms.encryption_by_default,
         storage_class=terms.storage_class,
         tags=terms.tags,
         driver_options=options.get("driver_options", NOTHING),
@@ -269,7 +272,7 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
 
 
 def precondition_of(
-    capabilities: Capabilities, *, if_absent: bool = False, if_match: str | None = None
+    capabilities: Capabilities, *, if_absent: bool = False, if_match: object = UNSET
 ) -> Precondition:
     """The condition of a write.
 
@@ -278,7 +281,7 @@ def precondition_of(
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
     check_flag("if_absent", if_absent)
-    etag = checked_etag(if_match)
+    etag = None if if_match is UNSET else checked_etag(if_match)
     if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
     if if_absent:
@@ -311,9 +314,10 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
     return _Terms(
         checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
         precondition_of(
-            capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match")
+            capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match", UNSET)
         ),
         chosen_encryption(_at_rest(options), config.encryption, capabilities),
+        _at_rest(options) is None and config.encryption is None,
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities),
     )

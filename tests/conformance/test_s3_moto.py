@@ -20,5 +20,4 @@ class TestS3OnMoto(DriverConformance):
             peek=raw.peek,
             poke=raw.poke,
             requests=lambda: len(sent),
-            pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
         )

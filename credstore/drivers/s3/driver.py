@@ -182,8 +182,12 @@ class S3Driver(Driver):
         return await copying.copy(self._bucket, request)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags, {} where the cloud has none; see `ReadsTags`."""
+        """The object's tags, {} where the cloud has none; see `TaggedDriver`."""
         return await copying.get_tags(self._bucket, key, None, deadline)
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; see `TaggedDriver`."""
+        await copying.put_tags(self._bucket, key, tags, version_id=None, deadline=deadline)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a presigned URL; see `Driver.sign`."""

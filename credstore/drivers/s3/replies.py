@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from credstore.driver import ObjectInfo, split_metadata
 from credstore.drivers.s3.codes import DENIED, REGION, Meaning, meaning_of
-from credstore.drivers.s3.documents import ErrorReply, parse_error_fields, parse_time
+from credstore.drivers.s3.documents import ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,
+    read_extras,
     read_metadata,
     strip_quotes,
 )
@@ -209,6 +210,8 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
         digest=kept.digest,
         encryption=encryption,
         kms_key_id=kms_key_id,
+        tag_count=parse_size(headers.get("x-amz-tagging-count")),
+        extras=read_extras(headers),
         served_by=served_by,
     )
 

@@ -46,4 +46,5 @@ CHECKS: tuple[Check, ...] = (
     managing.copies_the_version_it_was_shown,
     managing.copies_under_a_condition,
     managing.copies_onto_itself,
+    managing.keeps_tags,
 )
