@@ -11,7 +11,6 @@ from credstore.wire.hedge import SHARE, SHORTEST, Hedging
 from tests.wire.server import answer, stall
 from tests.wire.test_exchange import Rig, run
 
-
 NEVER = 3600.0
 """Seconds that no answer takes, on whatever machine."""
 
