@@ -357,11 +357,19 @@ def test_an_answer_before_the_body_has_ended_is_taken_and_the_source_closed():
     run(check, answer(413, b"no"))
 
 
-def test_a_header_http_cannot_carry_sends_nothing():
+@pytest.mark.parametrize(
+    "value", ["b\r\nx-injected: 1", "b\rx-injected: 1", "b\nx-injected: 1", "b\0x-injected: 1", "b\n\rc"]
+)
+@pytest.mark.parametrize("where", ["value", "name", "target"])
+def test_a_header_http_cannot_carry_sends_nothing(where, value):
     async def check(server, client):
+        name, content = ("x-amz-meta-a", value) if where == "value" else (value, "b")
+        headers = {} if where == "target" else {name: content}
+        url = f"{server.url}/{value}" if where == "target" else server.url
         with pytest.raises(StorageInvalidRequestError) as caught:
-            await send(client, server.url, headers={"x-amz-meta-a": "b\r\nx-injected: 1"})
+            await send(client, url, headers=headers)
         assert "injected" not in str(caught.value)
+        assert server.seen == []
         await (await send(client, server.url)).read(0)
         assert len(server.seen) == 1
 

@@ -77,6 +77,30 @@ def test_a_waiter_that_is_cancelled_once_it_was_served_gives_it_back():
     run(check, answer(200, b"x" * 600_000), answer(200, b"x" * 100), max_connections=1)
 
 
+def test_a_waiter_that_is_cancelled_once_it_had_leave_to_connect_passes_that_on():
+    async def check(server, client):
+        reply = await send(client, server.url)
+        waiting = [asyncio.ensure_future(get(client, server.url)) for _ in range(3)]
+        while len(client._pool._waiters) < 3:
+            await asyncio.sleep(0)
+        connection = reply._connection
+        lost = connection._lost
+
+        def lose_and_cancel(ended):
+            lost(ended)  # The first in line may connect now, and is cancelled before it does.
+            assert len(client._pool._waiters) == 2
+            waiting[0].cancel()
+
+        connection._lost = lose_and_cancel
+        await reply.aclose()
+        found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+        assert isinstance(found[0], asyncio.CancelledError)
+        assert found[1:] == [b"x", b"x"]
+        assert (server.connections, leases(client)) == (2, 1)
+
+    run(check, stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1"), answer(200, b"x"), max_connections=1)
+
+
 @pytest.mark.parametrize("end", [hang_up, None])
 def test_a_connection_that_ends_makes_room_for_the_next(end):
     async def check(server, client):
