@@ -235,7 +235,7 @@ class ErrorCode(StrEnum):
     ROOT_REMOVED = (
         "ROOT_REMOVED",
         "Configuration",
-        "The store's directory was removed while the store was open.",
+        "The directory of the store was removed, moved or replaced while it was open.",
     )
     UNSUPPORTED = "UNSUPPORTED", "Unsupported", "The provider cannot do this; nothing was sent."
     QUORUM_NOT_MET = "QUORUM_NOT_MET", "Quorum", "Fewer members than required hold the write."

@@ -401,7 +401,7 @@ def test_a_customer_key_goes_with_every_request_that_needs_it():
                 "single_copy_limit": 500,
                 "copy_part_size": 256,
             }
-            driver = make_driver(origin.url, http=http, **small)
+            driver = make_driver(origin.url, transport=http, **small)
             await check(driver, http)
             await driver.aclose()
 
