@@ -17,9 +17,9 @@ from credstore.errors import (
     ErrorCode,
     StorageInvalidKeyError,
     StorageInvalidRequestError,
-    StorageUnsupportedError,
 )
 from credstore.model import CustomerKey, KmsKey, ServerEncryption, StoreOptions
+from credstore.refusals import check_encryption, check_tags
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -77,14 +77,19 @@ def check_progress(progress: object) -> None:
         raise StorageInvalidRequestError("progress is a function of two numbers")
 
 
-def check_prefix(prefix: str, max_size: int = 1024) -> None:
+def check_prefix(prefix: str, max_size: int = 1024, *, what: str = "a prefix") -> None:
     """Refuse what no key can start with.
+
+    Args:
+        prefix: To check.
+        max_size: Most bytes of a key.
+        what: For the message, where it is something else than a prefix.
 
     Raises:
         StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
     """
     if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
+        raise StorageInvalidKeyError(f"{what} is text (str), not {type(prefix).__name__}")
     if not _is_plain(prefix) and (found := _FORBIDDEN.search(prefix)):
         raise StorageInvalidKeyError(
             f"a key has no control characters, surrogates or non-characters; this one has "
@@ -95,6 +100,22 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
         raise StorageInvalidKeyError(
             f"a key has at most {max_size} bytes of UTF-8; this one has {len(prefix.encode())}",
             key=prefix[:64] + "…",
+        )
+
+
+def check_delimiter(delimiter: object) -> None:
+    """Refuse what cannot divide keys.
+
+    Raises:
+        StorageInvalidRequestError: Not text, empty, or with characters that no key has.
+    """
+    if not isinstance(delimiter, str):
+        raise StorageInvalidRequestError(f"a delimiter is text (str), not {type(delimiter).__name__}")
+    if not delimiter:
+        raise StorageInvalidRequestError("a delimiter is not empty; leave it out to list all keys")
+    if _FORBIDDEN.search(delimiter):
+        raise StorageInvalidRequestError(
+            "a delimiter has no control characters, surrogates or non-characters"
         )
 
 
@@ -213,7 +234,7 @@ def check_header(what: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{what} has blanks at its ends, which HTTP does not keep")
 
 
-def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[str, str]:
+def checked_tags(tags: Mapping[str, str], capabilities: Capabilities, who: str) -> dict[str, str]:
     """The tags, if this provider has tags.
 
     Raises:
@@ -222,8 +243,7 @@ def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[st
     """
     if not tags:
         return {}
-    if not capabilities.tags:
-        raise StorageUnsupportedError("this provider has no object tags; put them into metadata instead")
+    check_tags(tags, capabilities, who)
     if len(tags) > MAX_TAGS:
         raise StorageInvalidRequestError(f"an object has at most {MAX_TAGS} tags, not {len(tags)}")
     for name, value in tags.items():
@@ -240,6 +260,7 @@ def chosen_encryption(
     asked: bool | ServerEncryption | None,  # noqa: FBT001 - the public option's own type
     default: bool | ServerEncryption | None,  # noqa: FBT001
     capabilities: Capabilities,
+    who: str,
 ) -> ServerEncryption | None:
     """What to ask the provider for.
 
@@ -247,6 +268,7 @@ def chosen_encryption(
         asked: The call's option, or None where it was not given.
         default: The configured one; None means AES256 where the provider has the header.
         capabilities: Of the provider.
+        who: Its label.
 
     Raises:
         StorageUnsupportedError: The provider has no encryption of this kind.
@@ -258,21 +280,12 @@ def chosen_encryption(
     if chosen is False:
         return None
     if chosen is True or chosen == "AES256":
-        if capabilities.sse_s3:
-            return "AES256"
-        if capabilities.sse_s3_implied:
-            return None  # The header would be refused, and everything is encrypted at rest anyway.
-        raise StorageUnsupportedError(
-            "this provider has no AES256 server-side encryption header; use encryption=False"
-        )
-    if isinstance(chosen, KmsKey):
-        if capabilities.sse_kms:
-            return chosen
-        raise StorageUnsupportedError("this provider has no key service for encryption (SSE-KMS)")
-    if isinstance(chosen, CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        if capabilities.sse_c:
-            return chosen
-        raise StorageUnsupportedError("this provider takes no customer-provided keys (SSE-C)")
+        check_encryption("AES256", capabilities, who)
+        # Where it is implied the header would be refused: everything is encrypted at rest anyway.
+        return "AES256" if capabilities.sse_s3 else None
+    if isinstance(chosen, KmsKey | CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        check_encryption(chosen, capabilities, who)
+        return chosen
     raise StorageInvalidRequestError(
         "encryption is True, False, 'AES256', a KmsKey or a CustomerKey, not "
         f"{type(cast('object', chosen)).__name__}"

@@ -69,7 +69,7 @@ class Foundation:
         self._dictionaries = Dictionaries(
             driver,
             reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
+            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities, driver.name),
         )
 
     @property
@@ -117,7 +117,9 @@ class Foundation:
             policy.keyring,
             self._driver,
             reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, self.config.encryption, self.capabilities),
+            encryption=lambda: chosen_encryption(
+                None, self.config.encryption, self.capabilities, self._driver.name
+            ),
             detach=policy.shreddable,
         )
         return replace(policy, keyring=keys)

@@ -155,7 +155,7 @@ def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
             name = entry.key.encode()
             if after is None or name > after:
                 told[name] = newer(told[name], entry) if name in told else entry
-        common |= {name for each in page.prefixes if after is None or (name := each.encode()) > after}
+        common.update(name for name in map(str.encode, page.prefixes) if after is None or name > after)
         if page.cursor is not None:
             last = _last_of(page) or after or b""
             horizon = last if horizon is None else min(horizon, last)
