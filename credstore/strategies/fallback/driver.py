@@ -41,7 +41,14 @@ from credstore.errors import (
 )
 from credstore.guard import Guard
 from credstore.model import CircuitState, Method
-from credstore.refusals import DELETE_IF_MATCH, VERSIONS, check_condition, check_put, check_sign
+from credstore.refusals import (
+    check_condition,
+    check_delete,
+    check_encryption,
+    check_put,
+    check_read,
+    check_sign,
+)
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import KEY, Detours
 
@@ -165,8 +172,7 @@ class FallbackDriver(Driver):
     def _begin_read(self, key: str, options: ReadOptions) -> None:
         self._guard.check(options.deadline)
         _check(key)
-        if options.version_id is not None:
-            raise VERSIONS.of(self.name)
+        check_read(options, self._capabilities, self.name)
 
     async def _try(self, read: Callable[[], Awaitable[T]]) -> tuple[T | None, StorageError | None]:
         """What the primary answers, or the error after which the fallback is asked."""
@@ -211,10 +217,7 @@ class FallbackDriver(Driver):
         """
         self._guard.check(deadline)
         _check(key)
-        if if_match is not None:
-            raise DELETE_IF_MATCH.of(self.name)
-        if version_id is not None:
-            raise VERSIONS.of(self.name)
+        check_delete(if_match, version_id, self._capabilities, self.name)
         (one, label), (two, other) = await self._older_first(key, deadline)
         first = await one.delete(key, deadline=deadline)
         try:
@@ -339,6 +342,8 @@ class FallbackDriver(Driver):
         self._guard.check(request.deadline)
         _check(request.destination)
         check_condition(request.precondition, self._capabilities, self.name)
+        check_encryption(request.encryption, self._capabilities, self.name)
+        check_encryption(request.source_customer_key, self._capabilities, self.name)
         source = request.source
         if await self._detours.happened():
             options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
