@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         StorageItem,
         StorageResult,
         StorageStats,
+        StoredDictionary,
         StoreOptions,
     )
     from credstore.observe import (
@@ -194,6 +195,7 @@ _HOMES = {
         "StorageItem",
         "StorageResult",
         "StorageStats",
+        "StoredDictionary",
         "StoreOptions",
     ),
     "observe": (
@@ -309,6 +311,7 @@ __all__ = [
     "StorageUnavailableError",
     "StorageUnsupportedError",
     "StoreOptions",
+    "StoredDictionary",
     "StructlogObserver",
     "WasabiConfig",
     "WasabiStorageProvider",

@@ -274,7 +274,6 @@ class PutResult:
         version_id: Where versions are kept.
         digest: SHA-256 of the stored bytes (32 bytes), or None.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as answered.
-        location: Public URL of the object, CDN included, as configured for the driver.
         served_by: Label of the member that holds it.
         degraded: True where members that should hold it do not.
         replicas: Labels of all that hold it.
@@ -287,7 +286,6 @@ class PutResult:
     version_id: str | None = None
     digest: bytes | None = None
     encryption: str | None = None
-    location: str = ""
     served_by: str = ""
     degraded: bool = False
     replicas: tuple[str, ...] = ()
@@ -312,7 +310,6 @@ class ObjectInfo:
         digest: * SHA-256 of the stored bytes (32 bytes); empty where what was recorded was damaged.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
         kms_key_id: * Key of the provider's key service, where told.
-        location: Public URL, as in `PutResult`.
         served_by: Label of the member that answered.
         degraded: True where a member that should have answered did not.
     """
@@ -330,7 +327,6 @@ class ObjectInfo:
     digest: bytes | None = None
     encryption: str | None = None
     kms_key_id: str | None = None
-    location: str = ""
     served_by: str = ""
     degraded: bool = False
 

@@ -265,7 +265,8 @@ class ClientSide:
         keyring: Wraps and unwraps the objects' keys; usually a `KeyRing`.
         store_id: Names the store for good. Every object is bound to it, so an object of another
             store does not decrypt here. Give the same one to everything that reads or writes the
-            store, on all replicas, and never change it: up to 255 printable ASCII characters.
+            store, on all replicas, and never change it: up to 255 printable ASCII characters. Each
+            prefix of a bucket is a store of its own.
         required: Refuse to read what is not encrypted so; with False such objects are read as they are.
         chunk_size: Bytes that are encrypted as one unit, which a range is read in: a power of two
             from 4 KiB to 4 MiB. Objects say theirs, so it may be changed at any time.
@@ -327,6 +328,21 @@ class Dictionary:
                 f"a dictionary has at most {_LARGEST_DICTIONARY} bytes, this one {len(data)}"
             )
         object.__setattr__(self, "name", hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDictionary:
+    """A dictionary that is in a store.
+
+    Attributes:
+        name: SHA-256 of its bytes, 64 hex digits.
+        size: Bytes.
+        last_modified: When it was stored: timezone-aware UTC, or None where the store does not tell.
+    """
+
+    name: str
+    size: int
+    last_modified: datetime | None
 
 
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"

@@ -151,7 +151,6 @@ class MemoryDriver(Driver):
         self,
         config: MemoryConfig,
         *,
-        public_url: Callable[[str], str],
         objects: MemoryObjects | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -159,12 +158,10 @@ class MemoryDriver(Driver):
 
         Args:
             config: The store's settings.
-            public_url: The public location of a key.
             objects: Shared with other drivers; a table of its own unless given.
             clock: Unix seconds, for links.
         """
         self.config = config
-        self._public_url = public_url
         self._objects = MemoryObjects() if objects is None else objects
         self._clock = clock
         self._guard = Guard("memory")
@@ -202,7 +199,6 @@ class MemoryDriver(Driver):
             system=_kept(request.system),
             write_id=request.write_id,
             digest=digest,
-            location=self._public_url(request.key),
             served_by=self.name,
         )
         return self._publish(MemoryObject(data, info, _kept(request.tags)), request.precondition)
@@ -221,7 +217,6 @@ class MemoryDriver(Driver):
             size=info.size,
             etag=info.etag,
             digest=info.digest,
-            location=info.location,
             served_by=self.name,
             replicas=(self.name,),
         )
@@ -306,17 +301,26 @@ class MemoryDriver(Driver):
         return Page(entries=entries, cursor=None, prefixes=prefixes)
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy one object; see `Driver.copy`."""
+        """Copy one object; see `Driver.copy`.
+
+        Raises:
+            StorageIntegrityError: The source's bytes are not those that its digest names; it stays.
+        """
         check_copy(request, _CAPABILITIES, self.name)
-        source = self._find(
-            request.source.key,
-            ReadOptions(
-                if_match=request.source.etag,
-                version_id=request.source.version_id,
-                customer_key=request.source_customer_key,
-                deadline=request.deadline,
-            ),
+        options = ReadOptions(
+            if_match=request.source.etag,
+            version_id=request.source.version_id,
+            customer_key=request.source_customer_key,
+            deadline=request.deadline,
         )
+        source = self._find(request.source.key, options)
+        digest = source.info.digest
+        if digest is not None and await sha256(source.data) != digest:
+            text = (
+                "the source's bytes do not match its recorded SHA-256; nothing was copied, the source is kept"
+            )
+            raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
+        source = self._find(request.source.key, options)  # It may have been replaced meanwhile.
         system = source.info.system if request.system is None else dict(request.system)
         info = replace(
             source.info,
@@ -325,7 +329,6 @@ class MemoryDriver(Driver):
             last_modified=datetime.now(UTC),
             write_id=request.write_id,
             system=system,
-            location=self._public_url(request.destination),
         )
         return self._publish(replace(source, info=info), request.precondition)
 
@@ -426,6 +429,5 @@ def _listed(info: ObjectInfo) -> ObjectInfo:
         size=info.size,
         etag=info.etag,
         last_modified=info.last_modified,
-        location=info.location,
         served_by=info.served_by,
     )

@@ -9,7 +9,6 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from credstore.config.clouds import LocalConfig, MemoryConfig
 from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
 
 if TYPE_CHECKING:
@@ -84,10 +83,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _at_link_url(provider: StorageProvider) -> socket.socket:
-    config = provider.config
-    if not isinstance(config, LocalConfig | MemoryConfig):
+    base = provider.config.answers_at
+    if base is None:
         raise StorageConfigurationError("this store has no link_url to listen at; give a listener")
-    address = urlsplit(config.link_url)
+    address = urlsplit(base)
     if address.scheme != "http" or not address.hostname:
         raise StorageConfigurationError(
             "link_url is not http://, so something else ends TLS for it; give the listener that it leads to"

@@ -2,7 +2,7 @@
 
 A listing is trusted with nothing (P11, L05): names must be under the prefix and strictly ascending,
 so nothing is given twice, a delimiter must have been honoured, and a page that brings nothing new ends
-in an error instead of an endless loop.
+in an error instead of an endless loop. Objects of credstore's own are passed over, and count for nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,14 @@ from operator import itemgetter
 from typing import TypeAlias
 
 from credstore.driver import Driver, ObjectInfo, Page
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidKeyError
+from credstore.errors import (
+    ErrorCode,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+)
+from credstore.internal import internal_key, is_internal
 from credstore.model import BatchDeleteResult, CommonPrefix
 from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
@@ -30,10 +37,15 @@ Found: TypeAlias = ObjectInfo | CommonPrefix
 
 
 async def scan_infos(
-    driver: Driver, prefix: str, max_keys: int | None, deadline: Callable[[], float | None]
+    driver: Driver,
+    prefix: str,
+    max_keys: int | None,
+    deadline: Callable[[], float | None],
+    *,
+    hidden: Callable[[str], bool] = is_internal,
 ) -> AsyncIterator[ObjectInfo]:
     """Every object under a prefix, once; see `scan_names`, without a delimiter."""
-    async for found in scan_names(driver, prefix, max_keys, deadline):
+    async for found in scan_names(driver, prefix, max_keys, deadline, hidden=hidden):
         if isinstance(found, ObjectInfo):
             yield found
 
@@ -46,6 +58,7 @@ async def scan_names(
     *,
     delimiter: str | None = None,
     start_after: str | None = None,
+    hidden: Callable[[str], bool] = is_internal,
 ) -> AsyncIterator[Found]:
     """Every name of a listing, once, ascending by the UTF-8 bytes.
 
@@ -56,6 +69,7 @@ async def scan_names(
         deadline: Makes the deadline of each page.
         delimiter: See `Driver.list`.
         start_after: Likewise.
+        hidden: Which names to pass over.
 
     Raises:
         StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix, has what
@@ -63,10 +77,11 @@ async def scan_names(
     """
     cursor: str | None = None
     last = None if start_after is None else start_after.encode()
-    given = 0
+    given = passed = 0
     seen: set[str] = set()
     while max_keys is None or given < max_keys:
-        limit = PAGE if max_keys is None else min(PAGE, max_keys - given)
+        # Small pages could all be full of what is passed over.
+        limit = PAGE if max_keys is None or passed else min(PAGE, max_keys - given)
         page = await driver.list(
             prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline()
         )
@@ -79,6 +94,9 @@ async def scan_names(
             if delimiter is not None or page.prefixes:
                 _check_folded(found, prefix, delimiter)
             last = name
+            if hidden(text):  # Their pages are read through.
+                passed += 1
+                continue
             given += 1
             yield found
             if given == max_keys:
@@ -113,6 +131,11 @@ def _check_folded(found: Found, prefix: str, delimiter: str | None) -> None:
         raise _broken(f"has the common prefix {found.prefix!r}, which does not end at a delimiter asked for")
 
 
+def scan_own(driver: Driver, folder: str, deadline: Callable[[], float | None]) -> AsyncIterator[ObjectInfo]:
+    """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.internal`."""
+    return scan_infos(driver, internal_key(folder), None, deadline, hidden=lambda _: False)
+
+
 def _broken(how: str) -> StorageIntegrityError:
     return StorageIntegrityError(
         f"the provider's listing {how}; totals or copies made from it would be wrong", code=ErrorCode.LISTING
@@ -131,8 +154,13 @@ async def delete_keys(
         label: The provider's, for the errors.
 
     Raises:
+        StorageInvalidRequestError: Something else in place of keys.
         StorageInvalidKeyError: A key that is no text at all.
     """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(
+            f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
+        )
     failed: dict[str, Exception] = {}
     wanted: list[str] = []
     for key in _distinct(keys):

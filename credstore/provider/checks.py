@@ -2,7 +2,7 @@
 
 Keys are checked by their UTF-8 bytes, as every provider counts them. A segment `.` or `..` is
 refused although some providers store it: browsers, CDNs and proxies rewrite such URLs, so a link to
-it leads elsewhere.
+it leads elsewhere. A key of credstore's own is refused here for all verbs: nothing else has to know.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
 )
+from credstore.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.model import CustomerKey, KmsKey, ServerEncryption, StoreOptions
 from credstore.refusals import check_encryption, check_tags
 
@@ -54,17 +55,21 @@ def check_key(key: str, max_size: int = 1024) -> None:
 
     Raises:
         StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters,
-            lone surrogates or non-characters, or with a segment `.` or `..`.
+            lone surrogates or non-characters, with a segment `.` or `..`, or one of credstore's own
+            (code "RESERVED_KEY").
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
     if not key:
         raise StorageInvalidKeyError("a key has at least one character; this one is empty", key=key)
-    check_prefix(key, max_size)
-    if "." in key and ("/./" in (segments := f"/{key}/") or "/../" in segments):
-        raise StorageInvalidKeyError(
-            "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
-        )
+    _check_text(key, max_size)
+    if "." in key:
+        if "/./" in (segments := f"/{key}/") or "/../" in segments:
+            raise StorageInvalidKeyError(
+                "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
+            )
+        if SEGMENT in key and is_internal(key):  # The first is cheaper than a call.
+            raise _reserved(key)
 
 
 def check_progress(progress: object) -> None:
@@ -77,29 +82,42 @@ def check_progress(progress: object) -> None:
         raise StorageInvalidRequestError("progress is a function of two numbers")
 
 
-def check_prefix(prefix: str, max_size: int = 1024, *, what: str = "a prefix") -> None:
+def check_prefix(prefix: str, max_size: int = 1024) -> None:
     """Refuse what no key can start with.
 
-    Args:
-        prefix: To check.
-        max_size: Most bytes of a key.
-        what: For the message, where it is something else than a prefix.
+    Raises:
+        StorageInvalidKeyError: Not text, too long in UTF-8, with forbidden characters, or all keys
+            that start so are credstore's own (code "RESERVED_KEY").
+    """
+    if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
+    _check_text(prefix, max_size)
+    if is_internal_prefix(prefix):
+        raise _reserved(prefix)
+
+
+def check_start_after(start_after: str, max_size: int = 1024) -> None:
+    """Refuse what no name can come after; it may lie among credstore's own.
 
     Raises:
         StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
     """
-    if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        raise StorageInvalidKeyError(f"{what} is text (str), not {type(prefix).__name__}")
-    if not _is_plain(prefix) and (found := _FORBIDDEN.search(prefix)):
+    if not isinstance(start_after, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidKeyError(f"start_after is text (str), not {type(start_after).__name__}")
+    _check_text(start_after, max_size)
+
+
+def _check_text(key: str, max_size: int) -> None:
+    if not _is_plain(key) and (found := _FORBIDDEN.search(key)):
         raise StorageInvalidKeyError(
             f"a key has no control characters, surrogates or non-characters; this one has "
             f"U+{ord(found[0]):04X} at position {found.start()}",
-            key=prefix.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
+            key=key.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
         )
-    if len(prefix) * 4 > max_size and len(prefix.encode()) > max_size:
+    if len(key) * 4 > max_size and len(key.encode()) > max_size:
         raise StorageInvalidKeyError(
-            f"a key has at most {max_size} bytes of UTF-8; this one has {len(prefix.encode())}",
-            key=prefix[:64] + "…",
+            f"a key has at most {max_size} bytes of UTF-8; this one has {len(key.encode())}",
+            key=key[:64] + "…",
         )
 
 
@@ -117,6 +135,15 @@ def check_delimiter(delimiter: object) -> None:
         raise StorageInvalidRequestError(
             "a delimiter has no control characters, surrogates or non-characters"
         )
+
+
+def _reserved(key: str) -> StorageInvalidKeyError:
+    return StorageInvalidKeyError(
+        f"the segment {SEGMENT!r} belongs to credstore: objects that others need, such as wrapped keys and "
+        "dictionaries, are kept below it; choose another name",
+        code=ErrorCode.RESERVED_KEY,
+        key=key,
+    )
 
 
 def check_count(name: str, value: object) -> None:
@@ -227,7 +254,7 @@ def check_header(what: str, value: object) -> None:
             at its ends, which HTTP would drop.
     """
     if not isinstance(value, str):
-        raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
+        raise StorageInvalidRequestError(f"a prefix is text (str), not {type(value).__name__}")
     if not _is_plain(value) and (_CONTROL.search(value) or _FORBIDDEN.search(value)):
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
     if value and (value[0] in " \t" or value[-1] in " \t"):

@@ -16,16 +16,17 @@ from typing import NamedTuple, TypedDict, cast, get_args
 from urllib.parse import quote
 
 from credstore.config.clouds import CommonConfig
-from credstore.driver import Driver, ReadOptions, SignedRequest, SignRequest
+from credstore.driver import Driver, ReadOptions, SignedRequest, SignRequest, VerifiesLinks
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageUnsupportedError,
 )
-from credstore.links.public import locatable
+from credstore.internal import is_internal
 from credstore.links.signer import LinkSigner
-from credstore.model import ClientSide, CustomerKey, Method, SignedUrl
+from credstore.model import ClientSide, CustomerKey, LinkGrant, Method, SignedUrl
+from credstore.own_links import invalid_link
 from credstore.provider.call import Call
 from credstore.provider.checks import check_flag, check_header, check_token, is_number
 from credstore.provider.read import recipe_of
@@ -111,6 +112,21 @@ def check_not_sealed(policy: ClientSide, method: str) -> None:
         )
 
 
+def granted(driver: Driver, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
+    """What a request's link grants; see `StorageProvider.verify_link`.
+
+    Raises:
+        StorageAccessDeniedError: Nothing; one text for all.
+        StorageUnsupportedError: Links of this store are checked by the provider itself.
+    """
+    if not isinstance(driver, VerifiesLinks):
+        raise StorageUnsupportedError(f"links of {driver.name} are checked by the provider, not here")
+    grant = driver.verify_link(method, path, query, time.time())
+    if is_internal(grant.key):  # Nothing here signs such a link, but whoever has the secret could.
+        raise invalid_link()
+    return grant
+
+
 async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedUrl:
     """Check that a link presigned by the store will work, and make it.
 
@@ -172,7 +188,7 @@ async def _check_public(
     driver: Driver, config: CommonConfig, request: LinkRequest, signer: LinkSigner
 ) -> None:
     """Refuse what a link to the object's public address cannot give."""
-    if not locatable(config):
+    if not config.has_public_address:
         raise StorageConfigurationError(
             f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
         )

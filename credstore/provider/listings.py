@@ -9,7 +9,7 @@ from credstore.driver import ObjectInfo
 from credstore.model import CommonPrefix, Listing, StorageItem
 from credstore.provider.bulk import scan_names
 from credstore.provider.call import Call
-from credstore.provider.checks import check_count, check_delimiter, check_prefix
+from credstore.provider.checks import check_count, check_delimiter, check_prefix, check_start_after
 from credstore.provider.foundation import Foundation
 from credstore.provider.read import item_of
 
@@ -28,7 +28,8 @@ class ListingVerbs(Foundation):
         """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
 
         With a delimiter only those up to it, as a directory is listed: the keys that go on beyond it are
-        not looked at one by one, what they have in common is in `prefixes` of the result.
+        not looked at one by one, what they have in common is in `prefixes` of the result. What credstore
+        keeps for itself beside them, below a segment `.credstore`, is not among them.
 
         Args:
             prefix: Leading part of the keys; "" for all.
@@ -42,6 +43,7 @@ class ListingVerbs(Foundation):
             A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter.
 
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
                 delimiter.
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
@@ -113,7 +115,7 @@ class ListingVerbs(Foundation):
         if delimiter is not None:
             check_delimiter(delimiter)
         if start_after is not None:
-            check_prefix(start_after, self.capabilities.max_key_size, what="start_after")
+            check_start_after(start_after, self.capabilities.max_key_size)
         return scan_names(
             self._driver, prefix, max_keys, self._deadline, delimiter=delimiter, start_after=start_after
         )

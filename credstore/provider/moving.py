@@ -33,6 +33,8 @@ from credstore.reader import ObjectReader
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes the copy: the driver, inside the store, or `sealed_copy`, through here."""
+Url = Callable[[PutResult], str]
+"""From a result to the public URL of its object."""
 _PIECE = 1024 * 1024
 """Least bytes of a copy to read at a time."""
 
@@ -61,7 +63,7 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
             else NOTHING
         )
         async with ObjectReader(
-            source, _pieces(driver, source, options, spool), length=source.size
+            source, _pieces(driver, source, options, spool), length=source.size, digest=source.digest
         ) as stored:
             opened, found = await open_stream(policy, stored, source.key)
             body = await settled(IterableBody(opened, opened.length), spool)
@@ -111,7 +113,7 @@ def _at_rest(request: CopyRequest, default: ServerEncryption | None) -> ServerEn
     return request.source_customer_key or default
 
 
-async def copied(driver: Driver, request: CopyRequest, copy: Copy) -> StorageResult:
+async def copied(driver: Driver, request: CopyRequest, copy: Copy, url: Url) -> StorageResult:
     """Copy and report; onto itself only another encryption at rest is a reason to do anything.
 
     Raises:
@@ -119,12 +121,12 @@ async def copied(driver: Driver, request: CopyRequest, copy: Copy) -> StorageRes
     """
     same = request.encryption in {None, request.source_customer_key}
     if same and request.destination == request.source.key:
-        return _result(driver, request.source, _as_it_is(request.source))
-    return _result(driver, request.source, await copy(request))
+        return _result(driver, request.source, _as_it_is(request.source), url)
+    return _result(driver, request.source, await copy(request), url)
 
 
 async def move_object(
-    driver: Driver, request: CopyRequest, copy: Copy, deadline: Callable[[], float | None]
+    driver: Driver, request: CopyRequest, copy: Copy, deadline: Callable[[], float | None], url: Url
 ) -> StorageResult:
     """Copy, look at the copy, and delete the version that was copied (P9).
 
@@ -135,7 +137,7 @@ async def move_object(
     """
     source = request.source
     if request.destination == source.key:
-        return _result(driver, source, _as_it_is(source))
+        return _result(driver, source, _as_it_is(source), url)
     result = await copy(request)
     try:
         await _check_copy(driver, request, result.size, deadline())
@@ -144,7 +146,7 @@ async def move_object(
         error.applied = "maybe"
         error.message += f" (the copy {request.destination!r} was made; the source may still be there)"
         raise
-    return _result(driver, source, result)
+    return _result(driver, source, result, url)
 
 
 async def _check_copy(driver: Driver, request: CopyRequest, size: int, deadline: float | None) -> None:
@@ -195,18 +197,17 @@ def _as_it_is(info: ObjectInfo) -> PutResult:
         version_id=info.version_id,
         digest=info.digest,
         encryption=info.encryption,
-        location=info.location,
         served_by=info.served_by,
         degraded=info.degraded,
     )
 
 
-def _result(driver: Driver, source: ObjectInfo, result: PutResult) -> StorageResult:
+def _result(driver: Driver, source: ObjectInfo, result: PutResult, url: Url) -> StorageResult:
     found = known_recipe(source)
     served_by = result.served_by or driver.name
     return StorageResult(
         key=result.key,
-        url=result.location,
+        url=url(result),
         etag=result.etag,
         version_id=result.version_id,
         size=result.size,

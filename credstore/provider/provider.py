@@ -10,13 +10,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.config.clouds import S3FamilyConfig
-from credstore.driver import (
-    BreaksCircuits,
-    BytesBody,
-    CopyRequest,
-    VerifiesLinks,
-)
+from credstore.driver import BreaksCircuits, BytesBody, CopyRequest
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
@@ -26,6 +20,7 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.internal import DICTIONARIES
 from credstore.model import (
     NOTHING,
     BatchDeleteResult,
@@ -43,10 +38,11 @@ from credstore.model import (
     StorageItem,
     StorageResult,
     StorageStats,
+    StoredDictionary,
     StoreOptions,
 )
 from credstore.provider.bodies import WatchedBody, body_of
-from credstore.provider.bulk import delete_keys, scan_infos
+from credstore.provider.bulk import delete_keys, scan_infos, scan_own
 from credstore.provider.call import Call
 from credstore.provider.checks import (
     check_count,
@@ -56,7 +52,15 @@ from credstore.provider.checks import (
     checked_etag,
     chosen_encryption,
 )
-from credstore.provider.linking import LinkOptions, LinkRequest, check_not_sealed, make_cdn_link, make_link
+from credstore.provider.dictionaries import stored_dictionaries
+from credstore.provider.linking import (
+    LinkOptions,
+    LinkRequest,
+    check_not_sealed,
+    granted,
+    make_cdn_link,
+    make_link,
+)
 from credstore.provider.listings import ListingVerbs
 from credstore.provider.moving import Copy, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
@@ -69,7 +73,6 @@ from credstore.provider.write import (
     finish_write,
     plan_write,
     precondition_of,
-    spool_size,
 )
 from credstore.refusals import check_delete
 
@@ -99,7 +102,8 @@ class StorageProvider(ListingVerbs):
             bytes (32 bytes), the provider's `etag`, and the public `url`.
 
         Raises:
-            StorageInvalidKeyError: The key cannot name an object; nothing was sent.
+            StorageInvalidKeyError: The key cannot name an object, or is credstore's own (code
+                "RESERVED_KEY"); nothing was sent.
             StorageInvalidRequestError: An option or the data is wrong; nothing was sent.
             StorageUnsupportedError: The provider cannot honour an option; nothing was sent.
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
@@ -141,7 +145,8 @@ class StorageProvider(ListingVerbs):
             dictionaries=self._dictionaries,
             policy=self._policy_of(options.get("encryption")),
         )
-        result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+        put = await self._driver.put(write.request)
+        result = finish_write(write, put, self._driver.name, self._url_of(put))
         call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
@@ -288,6 +293,18 @@ class StorageProvider(ListingVerbs):
         with self._call("get_dictionary", None):
             return await self._dictionaries.get(name)
 
+    async def list_dictionaries(self) -> list[StoredDictionary]:
+        """The dictionaries that are in the store, ascending by name.
+
+        Raises:
+            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageError: Anything else.
+
+        Cost: 1 request per 1,000 dictionaries.
+        """
+        with self._call("list_dictionaries", None):
+            return await stored_dictionaries(scan_own(self._driver, DICTIONARIES, self._deadline))
+
     async def get_metadata(
         self,
         key: str,
@@ -368,7 +385,8 @@ class StorageProvider(ListingVerbs):
         """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
 
         Args:
-            keys: Repeats count once; absent objects count as deleted.
+            keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
+                (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
 
         Returns:
             `deleted` and `failed`; nothing is raised for a single key.
@@ -381,10 +399,6 @@ class StorageProvider(ListingVerbs):
         Cost: 1 request per `capabilities.max_delete_batch` keys.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                raise StorageInvalidRequestError(
-                    f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
-                )
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
@@ -392,7 +406,11 @@ class StorageProvider(ListingVerbs):
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
+        Users' objects are counted, with their stored sizes; what credstore keeps for itself beside them
+        (wrapped keys, dictionaries) is not, though the provider's bill has it.
+
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageUnavailableError: A member of a composite store cannot be listed.
             StorageError: Anything else.
@@ -411,12 +429,11 @@ class StorageProvider(ListingVerbs):
                     )
                 objects += 1
                 size += info.size
-            region = self.config.resolved_region if isinstance(self.config, S3FamilyConfig) else None
             return StorageStats(
                 total_objects=objects,
                 total_size=size,
                 provider=self._driver.name,
-                region=region,
+                region=self.config.resolved_region,
                 last_updated=datetime.now(UTC),
             )
 
@@ -483,7 +500,9 @@ class StorageProvider(ListingVerbs):
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
-            return await copied(self._driver, request, self._copier(request, server_side=server_side))
+            return await copied(
+                self._driver, request, self._copier(request, server_side=server_side), url=self._url_of
+            )
 
     async def move(
         self,
@@ -517,7 +536,9 @@ class StorageProvider(ListingVerbs):
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
             copy = self._copier(request, server_side=server_side)
-            return await move_object(self._driver, request, copy, lambda: self._deadline(timeout))
+            return await move_object(
+                self._driver, request, copy, lambda: self._deadline(timeout), url=self._url_of
+            )
 
     async def rotate_keys(
         self,
@@ -665,11 +686,7 @@ class StorageProvider(ListingVerbs):
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
         try:
-            if not isinstance(self._driver, VerifiesLinks):
-                raise StorageUnsupportedError(
-                    f"links of {self._driver.name} are checked by the provider, not here"
-                )
-            return self._driver.verify_link(method, path, query, time.time())
+            return granted(self._driver, method, path, query)
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
@@ -687,7 +704,7 @@ class StorageProvider(ListingVerbs):
                 "cannot make it; leave server_side out"
             )
         default = chosen_encryption(None, self.config.encryption, self.capabilities, self._driver.name)
-        return sealed_copy(self._driver, self._policy, spool_size(self.config), default)
+        return sealed_copy(self._driver, self._policy, self.config.spool_size, default)
 
     async def _copy_request(
         self,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from credstore.config.clouds import CommonConfig, S3FamilyConfig
+from credstore.config.clouds import CommonConfig
 from credstore.driver import (
     CREATE,
     OVERWRITE,
@@ -55,8 +55,6 @@ from credstore.provider.sealing import sealed_body
 from credstore.reader import sha256
 from credstore.refusals import RESUME, check_condition, check_storage_class
 
-SPOOL = 8 * 1024 * 1024
-"""Bytes of a stream held in memory to learn its length, where the store has no threshold of its own."""
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size over this to the deadline of its write."""
 
@@ -132,7 +130,7 @@ async def plan_write(
             "a dictionary is kept unencrypted and holds pieces of what it was trained on; leave it out where "
             "objects are encrypted"
         )
-    plain = data if isinstance(data, BytesBody) else await settled(data, spool_size(config))
+    plain = data if isinstance(data, BytesBody) else await settled(data, config.spool_size)
     plain_size = plain.length
     write_id = os.urandom(16).hex()
     body = plain if codec is None else await _encoded(plain, codec, dictionary)
@@ -183,12 +181,19 @@ async def plan_write(
     return Write(request, codec, plain_size, sealed, content_type, data)
 
 
-def finish_write(write: Write, result: PutResult, provider: str) -> StorageResult:
-    """What `store` returns."""
+def finish_write(write: Write, result: PutResult, provider: str, url: str) -> StorageResult:
+    """What `store` returns.
+
+    Args:
+        write: What was to be done.
+        result: What the driver says of it.
+        provider: Label of the driver.
+        url: Public URL of the object.
+    """
     as_given = write.codec is None and not write.sealed
     return StorageResult(
         key=result.key,
-        url=result.location,
+        url=url,
         etag=result.etag,
         version_id=result.version_id,
         size=result.size,
@@ -247,13 +252,7 @@ async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictiona
 
 def _timed(size: int | None, config: CommonConfig) -> int | None:
     """The bytes that a deadline is made for; None where other transfers may take the time of this one."""
-    limited = isinstance(config, S3FamilyConfig) and config.bandwidth_limit is not None
-    return None if limited else size
-
-
-def spool_size(config: CommonConfig) -> int:
-    """Bytes up to which a body is kept in memory: what the store sends in one request."""
-    return config.multipart_threshold if isinstance(config, S3FamilyConfig) else SPOOL
+    return None if config.is_paced else size
 
 
 def deadline_for(timeout: float, size: int | None = 0) -> float | None:

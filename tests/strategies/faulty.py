@@ -15,7 +15,7 @@ class Faulty(MemoryDriver):
     """
 
     def __init__(self, label: str, objects: MemoryObjects | None = None) -> None:
-        super().__init__(MemoryConfig(), public_url=lambda key: f"{label}:{key}", objects=objects)
+        super().__init__(MemoryConfig(), objects=objects)
         self.label = label
         self.mode = "well"
         self.calls: list[str] = []

@@ -102,9 +102,9 @@ class IgnoresDeadlines(MemoryDriver):
 
 
 class HasAStoreOfItsOwn(MemoryDriver):
-    def __init__(self, config: MemoryConfig, *, public_url, objects) -> None:
+    def __init__(self, config: MemoryConfig, *, objects) -> None:
         del objects
-        super().__init__(config, public_url=public_url)
+        super().__init__(config)
 
 
 class SwapsObjects(MemoryDriver):
@@ -554,7 +554,7 @@ def test_a_broken_driver_is_caught_by_the_check_that_names_it(kind, name):
     check = next(each for each in CHECKS if each.__name__ == name)
     objects = MemoryObjects()
     harness = Harness(
-        open=lambda: kind(MemoryConfig(), public_url=str, objects=objects),
+        open=lambda: kind(MemoryConfig(), objects=objects),
         peek=peek_at(objects),
         poke=poke_at(objects),
         requests=(lambda: len(SENT)) if kind in COUNTED else None,

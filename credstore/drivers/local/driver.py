@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from typing import ParamSpec, TypeVar
 
+from credstore import refusals
 from credstore.config.clouds import LocalConfig
 from credstore.driver import (
     READ_ALL,
@@ -28,19 +29,22 @@ from credstore.driver import (
     SignRequest,
     StoredReader,
 )
-from credstore.drivers.local.atomic import Temporary, Token, read_all
-from credstore.drivers.local.attributes import Attributes, file_digest
+from credstore.drivers.local.atomic import Temporary, Token
+from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.failures import translate
-from credstore.drivers.local.listing import Listed, walk
-from credstore.drivers.local.objects import Objects, OpenObject
+from credstore.drivers.local.listing import walk
+from credstore.drivers.local.lookup import OpenObject
+from credstore.drivers.local.objects import Objects
 from credstore.drivers.local.root import Root
 from credstore.drivers.local.streams import (
     CHUNK,
     SMALL,
     batches,
     check_body,
+    check_copy,
     closer,
     copy_piece,
+    read_piece,
 )
 from credstore.drivers.local.workers import Workers
 from credstore.errors import StorageError, StoragePreconditionFailedError
@@ -48,7 +52,6 @@ from credstore.guard import Guard
 from credstore.model import LinkGrant
 from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader
-from credstore.refusals import OPTIONS, check_copy, check_delete, check_put, check_read, check_sign
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -64,7 +67,6 @@ class LocalDriver(Driver):
         self,
         config: LocalConfig,
         *,
-        public_url: Callable[[str], str],
         threads: int = 8,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -72,12 +74,10 @@ class LocalDriver(Driver):
 
         Args:
             config: The root and how to use it.
-            public_url: The public location of a key.
             threads: File operations at once.
             clock: Unix seconds, for links.
         """
         self._config = config
-        self._public_url = public_url
         self._clock = clock
         self._workers = Workers(threads)
         self._opening = threading.Lock()
@@ -106,35 +106,37 @@ class LocalDriver(Driver):
             StorageAccessDeniedError: The root cannot be written.
             StorageUnavailableError: Code "WRITES_DISABLED", after a failed fsync (P3).
         """
-        check_put(request, self._capabilities, self.name)
+        refusals.check_put(request, self._capabilities, self.name)
         if self.name in request.driver_options:
-            raise OPTIONS.of(self.name)
+            raise refusals.OPTIONS.of(self.name)
         data = request.body.data
         if data is not None:
-            token = await self._run(self._put_bytes, request, data, deadline=request.deadline)
+            token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
             if request.progress is not None:
                 request.progress(len(data), len(data))
-            return self._result(request.key, *token)
-        file = await self._run(self._temporary, deadline=request.deadline)
+            return self._result(request, token, digest)
+        file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:
             size, digest = await self._receive(request, file)
             check_body(request, size, digest)
             token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
         finally:
             await self._workers.finish(file.discard)
-        return self._result(request.key, *token)
+        return self._result(request, token, digest)
 
-    def _temporary(self) -> Temporary:
-        return self._objects().temporary()
+    def _temporary(self, key: str) -> Temporary:
+        """A file for what comes piece by piece, so long that it is worth to see first where it would go."""
+        self._root().check_there()
+        return self._objects().temporary(key)
 
     def _put_bytes(self, request: PutRequest, data: bytes) -> tuple[Token, str]:
         digest = hashlib.sha256(data).hexdigest()
         check_body(request, len(data), digest)
-        with contextlib.closing(self._temporary()) as file:
+        with contextlib.closing(self._objects().temporary(request.key)) as file:
             file.write(data)
-            return self._publish(request, file, digest)
+            return self._publish(request, file, digest), digest
 
-    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> tuple[Token, str]:
+    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> Token:
         attributes = Attributes(
             key=request.key,
             write_id=request.write_id,
@@ -144,8 +146,7 @@ class LocalDriver(Driver):
             system=dict(request.system),
             tags=dict(request.tags),
         )
-        token = self._objects().publish(file, attributes, request.precondition, request.deadline)
-        return token, digest
+        return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def _receive(self, request: PutRequest, file: Temporary) -> tuple[int, str]:
         """Write the body chunk by chunk with bounded memory; its size and SHA-256 in hex."""
@@ -168,11 +169,11 @@ class LocalDriver(Driver):
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader gives."""
-        check_read(options, self._capabilities, self.name)
+        refusals.check_read(options, self._capabilities, self.name)
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
         start, end = options.span(opened.token.size)
         whole = end - start == opened.token.size
-        info = self._info(key, opened.token, opened.attributes)
+        info = self._info(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
         return ObjectReader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
@@ -183,7 +184,8 @@ class LocalDriver(Driver):
         try:
             start, end = options.span(opened.token.size)
             if end - start <= SMALL:
-                opened.content = read_all(opened.fd, start, end - start)
+                proved = opened.attributes.digest is not None and end - start == opened.token.size
+                opened.content = read_piece(opened, start, end - start, proved=proved)
         except BaseException:
             opened.close()
             raise
@@ -192,15 +194,17 @@ class LocalDriver(Driver):
         return opened
 
     def _open(self, key: str, options: ReadOptions) -> OpenObject:
-        opened = self._objects().open(key)
-        if options.if_match is not None and options.if_match != opened.token.etag:
+        opened = self._objects().lookup.open(key)
+        if options.if_match is not None and options.if_match != opened.etag:
             opened.close()
             raise StoragePreconditionFailedError("the object is another version than the one asked for")
         return opened
 
     async def _chunks(self, opened: OpenObject, start: int, end: int) -> AsyncIterator[bytes]:
+        proved = opened.attributes.digest is not None and end - start == opened.token.size
+        read = partial(read_piece, opened, proved=proved)
         while start < end:
-            chunk = await self._run(read_all, opened.fd, start, min(CHUNK, end - start))
+            chunk = await self._run(read, start, min(CHUNK, end - start))
             if not chunk:
                 return
             start += len(chunk)
@@ -208,11 +212,11 @@ class LocalDriver(Driver):
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
-        check_read(options, self._capabilities, self.name)
+        refusals.check_read(options, self._capabilities, self.name)
 
-        def look() -> tuple[Token, Attributes]:
+        def look() -> tuple[Token, str, Attributes]:
             with contextlib.closing(self._open(key, options)) as opened:
-                return opened.token, opened.attributes
+                return opened.token, opened.etag, opened.attributes
 
         return self._info(key, *await self._run(look, deadline=options.deadline))
 
@@ -225,7 +229,7 @@ class LocalDriver(Driver):
         deadline: float | None = None,
     ) -> DeleteOutcome:
         """Remove one object, durable on return; see `Driver.delete`."""
-        check_delete(if_match, version_id, self._capabilities, self.name)
+        refusals.check_delete(if_match, version_id, self._capabilities, self.name)
 
         def remove() -> bool:
             return self._objects().delete(key, if_match=if_match, deadline=deadline)
@@ -262,49 +266,56 @@ class LocalDriver(Driver):
         """
         after = max(cursor or "", start_after or "", key=str.encode)
 
-        def read() -> tuple[list[Listed], bool]:
+        def read() -> Page:
+            entries: list[ObjectInfo] = []
+            prefixes: list[str] = []
+            last: str | None = None
             with contextlib.closing(walk(self._root(), prefix, after, delimiter)) as found:
-                names = list(islice(found, limit))
+                etag = self._objects().lookup.etag
+                for each in islice(found, limit):
+                    last = each.key
+                    if each.token is None:
+                        prefixes.append(each.key)
+                    else:
+                        entries.append(self._info(each.key, each.token, etag(each.key, each.token)))
                 self._root().check_there()
-                return names, next(found, None) is not None
+                more = last is not None and next(found, None) is not None
+            return Page(entries=entries, cursor=last if more else None, prefixes=prefixes)
 
-        names, more = await self._run(read, deadline=deadline)
-        return Page(
-            entries=[self._info(each.key, each.token) for each in names if each.token is not None],
-            cursor=names[-1].key if more else None,
-            prefixes=[each.key for each in names if each.token is None],
-        )
+        return await self._run(read, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
 
+        What the copy has is read back and compared with the source's recorded SHA-256 before it is shown.
+
         Raises:
             StorageNotFoundError: The source is gone.
             StoragePreconditionFailedError: The source, or the destination, is another version.
+            StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
             StorageError: As for `put`.
         """
-        check_copy(request, self._capabilities, self.name)
+        refusals.check_copy(request, self._capabilities, self.name)
         pinned = ReadOptions(if_match=request.source.etag)
         deadline = request.deadline
         source = await self._run(self._open, request.source.key, pinned, deadline=deadline)
         try:
-            file = await self._run(self._temporary, deadline=deadline)
+            file = await self._run(self._temporary, request.destination, deadline=deadline)
             try:
-                done = 0
+                done, digest = 0, hashlib.sha256()
                 while done < source.token.size:
-                    done += await self._run(copy_piece, source, file, done, deadline=deadline)
-                token = await self._run(self._publish_copy, request, source, file, deadline=deadline)
+                    done += await self._run(copy_piece, source, file, done, digest, deadline=deadline)
+                seen = digest.hexdigest()
+                token = await self._run(self._publish_copy, request, source, file, seen, deadline=deadline)
             finally:
                 await self._workers.finish(file.discard)
         finally:
             source.close()
-        return self._result(request.destination, *token)
+        return self._result(request, token, seen)
 
-    def _publish_copy(self, request: CopyRequest, source: OpenObject, file: Temporary) -> tuple[Token, str]:
-        if Token.of(os.fstat(source.fd)) != source.token:
-            raise StoragePreconditionFailedError("the source was changed while it was copied")
+    def _publish_copy(self, request: CopyRequest, source: OpenObject, file: Temporary, digest: str) -> Token:
+        check_copy(source, digest)
         kept = source.attributes
-        digest = kept.digest or file_digest(file.fd)
         attributes = Attributes(
             key=request.destination,
             write_id=request.write_id,
@@ -314,7 +325,7 @@ class LocalDriver(Driver):
             system=kept.system if request.system is None else dict(request.system),
             tags=kept.tags,
         )
-        return self._objects().publish(file, attributes, request.precondition, request.deadline), digest
+        return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags; see `ReadsTags`."""
@@ -324,7 +335,7 @@ class LocalDriver(Driver):
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
-        check_sign(request, self._capabilities, self.name)
+        refusals.check_sign(request, self._capabilities, self.name)
         secret = await self._run(self._link_secret, deadline=request.deadline)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
@@ -388,6 +399,8 @@ class LocalDriver(Driver):
         except StorageError:
             raise  # Some are an `OSError` themselves.
         except OSError as error:
+            if self._opened is not None:
+                self._opened[0].check_there()
             raise translate(error) from error
 
     def _store(self) -> tuple[Root, Objects]:
@@ -404,14 +417,15 @@ class LocalDriver(Driver):
     def _objects(self) -> Objects:
         return self._store()[1]
 
-    def _info(self, key: str, token: Token, attributes: Attributes | None = None) -> ObjectInfo:
+    def _info(
+        self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
+    ) -> ObjectInfo:
         modified = datetime.fromtimestamp(token.mtime / 1e9, UTC)
         told = ObjectInfo(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=etag,
             last_modified=modified,
-            location=self._public_url(key),
             served_by=self.name,
         )
         if attributes is None:
@@ -419,24 +433,23 @@ class LocalDriver(Driver):
         return ObjectInfo(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=etag,
             last_modified=modified,
             headers=attributes.headers,
             metadata=attributes.metadata,
             system=attributes.system,
             write_id=attributes.write_id,
             digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
-            location=told.location,
             served_by=self.name,
         )
 
-    def _result(self, key: str, token: Token, digest: str) -> PutResult:
+    def _result(self, request: PutRequest | CopyRequest, token: Token, digest: str) -> PutResult:
+        key = request.key if isinstance(request, PutRequest) else request.destination
         return PutResult(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=token.etag(request.write_id),
             digest=bytes.fromhex(digest),
-            location=self._public_url(key),
             served_by=self.name,
             replicas=(self.name,),
         )

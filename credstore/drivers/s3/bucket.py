@@ -44,7 +44,6 @@ class Bucket:
         dialect: Of the cloud.
         name: The bucket's name.
         label: The provider's label.
-        locate: From a key to its public URL.
         answered: Whether the bucket ever answered a request well, so that it is there.
     """
 
@@ -55,14 +54,12 @@ class Bucket:
         *,
         credentials: CredentialSource,
         http: HttpClient,
-        locate: Callable[[str], str],
     ) -> None:
         """Compute the place; nothing is sent."""
         self.config = config
         self.dialect = dialect
         self.name = config.bucket
         self.label = config.provider
-        self.locate = locate
         self._place = place_of(config)
         self._hint = (
             f"{config.provider} also answers so for a bucket that does not exist"

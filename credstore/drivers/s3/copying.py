@@ -95,7 +95,6 @@ def _result(
         version_id=version_id,
         digest=request.source.digest,
         encryption=encryption,
-        location=bucket.locate(request.destination),
         served_by=bucket.label,
         replicas=(bucket.label,),
     )
@@ -109,7 +108,6 @@ def _seen(bucket: Bucket, info: ObjectInfo) -> PutResult:
         version_id=info.version_id,
         digest=info.digest,
         encryption=info.encryption,
-        location=info.location,
         served_by=bucket.label,
         replicas=(bucket.label,),
     )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from credstore.config.clouds import GIB, MIB, S3CompatibleConfig, S3FamilyConfig
+from credstore.config.clouds import GIB, MIB, S3FamilyConfig
+from credstore.config.registry import cloud_named
 from credstore.driver import Capabilities
 from credstore.model import Method
 
@@ -187,6 +188,5 @@ DIALECTS = {row.name: row for row in (S3, R2, SPACES, WASABI, B2, MINIO, CEPH, G
 
 def dialect_for(config: S3FamilyConfig) -> S3Dialect:
     """The row of the cloud a configuration is for; a class nobody knows is trusted with the least."""
-    if isinstance(config, S3CompatibleConfig):
-        return DIALECTS[config.flavor]
-    return DIALECTS.get(config.provider, GENERIC)
+    row = cloud_named(config.cloud)
+    return GENERIC if row is None else DIALECTS[row.dialect]

@@ -59,7 +59,6 @@ class S3Driver(Driver):
         self,
         config: S3FamilyConfig,
         *,
-        public_url: Callable[[str], str],
         credentials: CredentialSource | None = None,
         http: HttpClient | None = None,
         clock: Callable[[], float] = time.time,
@@ -68,7 +67,6 @@ class S3Driver(Driver):
 
         Args:
             config: The cloud, bucket and credentials.
-            public_url: The public location of a key.
             credentials: In place of the configuration's; closed with the driver.
             http: In place of a client of its own; closed with the driver.
             clock: Unix seconds, for links.
@@ -89,7 +87,6 @@ class S3Driver(Driver):
                 ca_file=config.ca_file,
                 bandwidth=config.bandwidth_limit,
             ),
-            locate=public_url,
         )
 
     @property
@@ -186,7 +183,6 @@ class S3Driver(Driver):
                 etag=each.etag,
                 last_modified=each.last_modified,
                 storage_class=each.storage_class,
-                location=self._bucket.locate(each.key),
                 served_by=self.name,
             )
             for each in page.entries

@@ -70,7 +70,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
         raise _no_length()
-    return parse_info(key, reply.headers, size=size, location=bucket.locate(key), served_by=bucket.label)
+    return parse_info(key, reply.headers, size=size, served_by=bucket.label)
 
 
 def _no_length() -> StorageIntegrityError:
@@ -214,7 +214,7 @@ def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, respo
         size = length
         start, end = options.span(size)
         skip = start  # The range was ignored, so that all bytes come.
-    info = parse_info(key, reply.headers, size=size, location=bucket.locate(key), served_by=bucket.label)
+    info = parse_info(key, reply.headers, size=size, served_by=bucket.label)
     return Opened(info, response, skip, start, end)
 
 

@@ -176,16 +176,13 @@ def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
         )
 
 
-def parse_info(
-    key: str, headers: Mapping[str, str], *, size: int, location: str, served_by: str
-) -> ObjectInfo:
+def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: str) -> ObjectInfo:
     """What the headers of a GET or HEAD tell of an object.
 
     Args:
         key: The object's key.
         headers: With lower-case names.
         size: Stored bytes of the whole object.
-        location: Public URL.
         served_by: The provider's label.
     """
     kept = split_metadata(read_metadata(headers))
@@ -204,7 +201,6 @@ def parse_info(
         digest=kept.digest,
         encryption=encryption,
         kms_key_id=kms_key_id,
-        location=location,
         served_by=served_by,
     )
 

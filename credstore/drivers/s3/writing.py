@@ -174,7 +174,6 @@ def _result(
         version_id=version_of(headers),
         digest=digest,
         encryption=read_encryption(headers)[0],
-        location=bucket.locate(key),
         served_by=bucket.label,
         replicas=(bucket.label,),
         request_id=headers.get("x-amz-request-id"),
@@ -196,7 +195,6 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
         version_id=info.version_id,
         digest=digest,
         encryption=info.encryption,
-        location=info.location,
         served_by=bucket.label,
         replicas=(bucket.label,),
     )

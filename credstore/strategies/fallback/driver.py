@@ -35,12 +35,14 @@ from credstore.driver import (
     StoredReader,
 )
 from credstore.errors import (
+    ErrorCode,
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
 )
 from credstore.guard import Guard
-from credstore.model import CircuitState, Method
+from credstore.internal import FAILOVER, internal_key
+from credstore.model import CircuitState, Method, ServerEncryption
 from credstore.refusals import (
     check_condition,
     check_delete,
@@ -50,9 +52,11 @@ from credstore.refusals import (
     check_sign,
 )
 from credstore.strategies.fallback import plan
-from credstore.strategies.fallback.detours import KEY, Detours
+from credstore.strategies.fallback.detours import Detours
 
 T = TypeVar("T")
+_NOTE = internal_key(FAILOVER)
+"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would pass the strategy by."""
 
@@ -92,6 +96,11 @@ class FallbackDriver(Driver):
         return "fallback"
 
     @property
+    def labels(self) -> tuple[str, str]:
+        """What the members are called in `served_by`: the primary, the fallback."""
+        return self._first, self._second
+
+    @property
     def capabilities(self) -> Capabilities:
         """What both can do, without conditions, versions, resumption and links for writes."""
         return self._capabilities
@@ -113,13 +122,18 @@ class FallbackDriver(Driver):
             repeatable = body.source.replayable or not body.opened
             if not plan.write_moves_on(error, repeatable=repeatable):
                 raise
-            return await self._divert(error, lambda: self._fallback.put(request))
+            return await self._divert(error, request.encryption, lambda: self._fallback.put(request))
         return await self._arrived(result, request.deadline)
 
-    async def _divert(self, error: StorageError, write: Callable[[], Awaitable[PutResult]]) -> PutResult:
+    async def _divert(
+        self,
+        error: StorageError,
+        encryption: ServerEncryption | None,
+        write: Callable[[], Awaitable[PutResult]],
+    ) -> PutResult:
         """Write to the fallback after the primary's `error`, having noted it there."""
         try:
-            await self._detours.note()
+            await self._detours.note(encryption)
             result = await write()
         except StorageError as second:
             raise plan.of_both(error, second, self._second) from second
@@ -311,11 +325,11 @@ class FallbackDriver(Driver):
 
     async def _shown(self, page: Page, label: str, deadline: float | None) -> Page:
         """A member's page without the note, and without a prefix that stands for nothing else."""
-        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != KEY]
+        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != _NOTE]
         prefixes = [
             each
             for each in page.prefixes
-            if label != self._second or not KEY.startswith(each) or await self._has_more(each, deadline)
+            if label != self._second or not _NOTE.startswith(each) or await self._has_more(each, deadline)
         ]
         return replace(page, entries=shown, prefixes=prefixes)
 
@@ -327,7 +341,7 @@ class FallbackDriver(Driver):
                 page = await self._fallback.list(prefix, cursor, limit=2, deadline=deadline)
             except StorageError:
                 return True
-            if any(entry.key != KEY for entry in page.entries):
+            if any(entry.key != _NOTE for entry in page.entries):
                 return True
             if page.cursor is None or page.cursor == cursor:
                 return False
@@ -352,7 +366,7 @@ class FallbackDriver(Driver):
                 raise StoragePreconditionFailedError("the source was replaced since it was looked at")
         if source.served_by != self._second:
             return await self._arrived(await self._primary.copy(request), request.deadline)
-        await self._detours.note()
+        await self._detours.note(request.encryption)
         copied = await self._fallback.copy(request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
 
@@ -437,8 +451,12 @@ class _Watched:
 
 
 def _check(key: str) -> None:
-    if key == KEY:
-        raise StorageInvalidKeyError(f"a fallback store keeps {KEY!r} for itself; choose another key")
+    if key == _NOTE:
+        raise StorageInvalidKeyError(
+            f"a fallback store keeps {key!r} for itself; choose another key",
+            code=ErrorCode.RESERVED_KEY,
+            key=key,
+        )
 
 
 def _half(deadline: float | None) -> float | None:

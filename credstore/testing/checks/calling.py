@@ -56,7 +56,8 @@ def _calls(driver: Driver, source: ObjectInfo, deadline: float | None = None) ->
 def _method(driver: Driver) -> Method:
     """One that the driver makes links for, where there is any."""
     methods: tuple[Method, ...] = get_args(Method)
-    return next((each for each in methods if each in driver.capabilities.presign), methods[0])
+    able = driver.capabilities.presign
+    return methods[0] if not able or methods[0] in able else list(able)[0]
 
 
 async def _source(driver: Driver) -> ObjectInfo:
