@@ -23,8 +23,8 @@ from credstore.errors import (
     StorageConfigurationError,
     StorageError,
     StorageInvalidKeyError,
-    StorageInvalidRequestError,
 )
+from credstore.guard import Guard
 from credstore.model import CircuitState
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange, Reply
@@ -76,7 +76,7 @@ class Bucket:
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,
         )
-        self._closed = False
+        self._guard = Guard(self.label)
         self.answered = False
 
     @property
@@ -95,7 +95,7 @@ class Bucket:
     @property
     def signer(self) -> AwsSigner:
         """Signs links as it signs requests; the bucket must be open."""
-        self._check_open()
+        self.check_usable(None)
         return self._signer
 
     @property
@@ -137,7 +137,7 @@ class Bucket:
             StorageConfigurationError: The bucket is elsewhere and cannot be followed there.
             StorageError: Anything else; `applied` is about this request.
         """
-        self._check_open()
+        self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
         place = self._place
@@ -196,14 +196,14 @@ class Bucket:
         facts["code"] = ErrorCode.WRONG_REGION
         return StorageConfigurationError(message, **facts)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageInvalidRequestError("this driver is closed; open a new one", code=ErrorCode.CLOSED)
+    def check_usable(self, deadline: float | None) -> None:
+        """Refuse a call that must not begin; see `Guard.check`."""
+        self._guard.check(deadline)
 
     async def aclose(self) -> None:
         """Close connections and credentials; safe to call again."""
-        if not self._closed:
-            self._closed = True
+        if not self._guard.closed:
+            self._guard.closed = True
             await self._exchange.aclose()
 
 

@@ -157,13 +157,27 @@ class S3Driver(Driver):
         return await deleting.delete_many(self._bucket, keys, deadline=deadline)
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page; the cursor is S3's continuation token. See `Driver.list`."""
+        """One page; the cursor is S3's continuation token. See `Driver.list`.
+
+        What comes is compared with `start_after` here too: some servers ignore it, and they differ in
+        whether a prefix that it leads into comes again.
+        """
         self._bucket.check_key(prefix)
-        request = list_objects(prefix, cursor, limit, self._dialect)
+        request = list_objects(
+            prefix, cursor, limit, self._dialect, delimiter=delimiter, start_after=start_after
+        )
         reply = await self._bucket.call(request, deadline=deadline)
         page = await parsed(parse_list, reply.body)
+        after = (start_after or "").encode()
         entries = [
             ObjectInfo(
                 key=each.key,
@@ -174,8 +188,10 @@ class S3Driver(Driver):
                 served_by=self.name,
             )
             for each in page.entries
+            if not after or each.key.encode() > after
         ]
-        return Page(entries=entries, cursor=page.cursor)
+        prefixes = [each for each in page.prefixes if each.encode() > after]
+        return Page(entries=entries, cursor=page.cursor, prefixes=prefixes)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
