@@ -27,6 +27,7 @@ from credstore.errors import (
     StorageUnsupportedError,
     StorageVersionsRemainError,
 )
+from credstore.internal import is_internal
 from credstore.model import Retention, StorageVersion
 from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key, scan_infos
 
@@ -133,16 +134,13 @@ async def erase_key(driver: Driver, key: str, deadline: Deadline) -> None:
         raise error
 
 
-async def erase_below(
-    driver: Driver, prefix: str, deadline: Deadline, *, is_internal: Callable[[str], bool]
-) -> Erased:
-    """Remove every object under a prefix in every version, in bounded memory.
+async def erase_below(driver: Driver, prefix: str, deadline: Deadline) -> Erased:
+    """Remove every object under a prefix in every version, in bounded memory; none of credstore's own.
 
     Args:
         driver: Of the store.
         prefix: Of the keys.
         deadline: Makes the deadline of each request.
-        is_internal: Whether a key is credstore's own, which is left alone.
 
     Raises:
         StorageError: It ended early; the same call again goes on.
@@ -153,7 +151,7 @@ async def erase_below(
     versioned = await _versioned(driver, deadline)
     erased = Erased()
     if versioned is None:
-        erased, is_marked = await _delete_below(driver, prefix, deadline, is_internal)
+        erased, is_marked = await _delete_below(driver, prefix, deadline)
         if not is_marked:
             return erased
         if not isinstance(driver, VersionedDriver):
@@ -161,10 +159,10 @@ async def erase_below(
         versioned = driver
     removal = _Removal(driver, versioned, deadline)
     try:
-        await removal.pages(version_pages(versioned, prefix, deadline), is_internal)
+        await removal.pages(version_pages(versioned, prefix, deadline), hidden=is_internal)
     except StorageError as unclear:
         if _is_untellable(unclear):
-            for each in (await _delete_below(driver, prefix, deadline, is_internal))[0].remaining:
+            for each in (await _delete_below(driver, prefix, deadline))[0].remaining:
                 raise each.error from unclear
         raise _untold(unclear, None) from unclear
     for error in removal.unhidden.values():
@@ -174,16 +172,14 @@ async def erase_below(
     return told
 
 
-async def _delete_below(
-    driver: Driver, prefix: str, deadline: Deadline, is_internal: Callable[[str], bool]
-) -> tuple[Erased, bool]:
+async def _delete_below(driver: Driver, prefix: str, deadline: Deadline) -> tuple[Erased, bool]:
     """Delete the objects under a prefix as the store does, and whether it only hid some.
 
     Raises:
         StorageError: Of an object that no lock keeps.
     """
     total, is_marked = Erased(), False
-    async with aclosing(_batches(driver, prefix, deadline, is_internal)) as batches:
+    async with aclosing(_batches(driver, prefix, deadline)) as batches:
         async for keys in batches:
             erased, failed, marked = await _delete_all(driver, keys, deadline)
             total.deleted += erased.deleted
@@ -197,9 +193,7 @@ async def _delete_below(
     return total, is_marked
 
 
-async def erase_old(
-    driver: Driver, prefix: str, deadline: Deadline, *, exact: bool, is_internal: Callable[[str], bool]
-) -> Erased:
+async def erase_old(driver: Driver, prefix: str, deadline: Deadline, *, exact: bool) -> Erased:
     """Remove the versions and delete markers that are not the latest of their keys.
 
     Args:
@@ -207,7 +201,6 @@ async def erase_old(
         prefix: Of the keys.
         deadline: Makes the deadline of each request.
         exact: Only of this very key.
-        is_internal: Whether a key is credstore's own, which is left alone.
 
     Raises:
         StorageError: It ended early; the same call again goes on.
@@ -218,7 +211,7 @@ async def erase_old(
     if versioned is None:
         return Erased()
     removal = _Removal(driver, versioned, deadline, keep_latest=True)
-    await removal.pages(version_pages(versioned, prefix, deadline, exact=exact), is_internal)
+    await removal.pages(version_pages(versioned, prefix, deadline, exact=exact), hidden=is_internal)
     return await removal.told()
 
 
@@ -380,9 +373,7 @@ async def _versioned(driver: Driver, deadline: Deadline) -> VersionedDriver | No
     return None
 
 
-async def _batches(
-    driver: Driver, prefix: str, deadline: Deadline, is_internal: Callable[[str], bool]
-) -> AsyncGenerator[list[str], None]:
+async def _batches(driver: Driver, prefix: str, deadline: Deadline) -> AsyncGenerator[list[str], None]:
     """The keys under a prefix, in batches."""
     keys: list[str] = []
     async for info in scan_infos(driver, prefix, None, deadline):
@@ -392,8 +383,7 @@ async def _batches(
                 applied="maybe",
                 retryable=True,
             )
-        if not is_internal(info.key):
-            keys.append(info.key)
+        keys.append(info.key)
         if len(keys) == PAGE:
             yield keys
             keys = []
@@ -493,13 +483,14 @@ class _Removal:
     async def pages(
         self,
         pages: AsyncGenerator[tuple[list[StorageVersion], bool], None],
-        is_internal: Callable[[str], bool] = lambda _: False,
+        *,
+        hidden: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Remove what a listing gives."""
+        """Remove what a listing gives, but for the keys to pass over."""
         self._runs.clear()
         async with aclosing(pages):
             async for entries, last in pages:
-                await self._take([each for each in entries if not is_internal(each.key)], last=last)
+                await self._take([each for each in entries if not hidden(each.key)], last=last)
 
     async def _take(self, entries: Sequence[StorageVersion], *, last: bool) -> None:
         """Remove the older versions of a page, then the rest of each key that has no more of them.

@@ -7,6 +7,7 @@ from contextlib import aclosing
 
 from credstore.driver import VersionedDriver
 from credstore.errors import StorageError, StorageInvalidRequestError, StorageUnsupportedError
+from credstore.internal import is_internal
 from credstore.model import StorageVersion, VersionsDeletedResult
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key, check_prefix
@@ -44,7 +45,7 @@ class VersionVerbs(Foundation):
             found: list[StorageVersion] = []
             async with aclosing(version_pages(driver, prefix, self._deadline, exact=exact)) as pages:
                 async for entries, _ in pages:
-                    found += [each for each in entries if not _is_internal(each.key)]
+                    found += [each for each in entries if not is_internal(each.key)]
                     if max_versions is not None and len(found) >= max_versions:
                         return found[:max_versions]
                     self._lifetime.check("list_versions")
@@ -85,11 +86,11 @@ class VersionVerbs(Foundation):
                 )
             driver, deadline = self._driver, self._deadline
             if keep_latest:
-                erased = await erase_old(driver, prefix, deadline, exact=exact, is_internal=_is_internal)
+                erased = await erase_old(driver, prefix, deadline, exact=exact)
             elif exact:
                 erased = await self._erase_one(prefix)
             else:
-                erased = await erase_below(driver, prefix, deadline, is_internal=_is_internal)
+                erased = await erase_below(driver, prefix, deadline)
             call.attributes.update(deleted=erased.deleted, remaining=erased.remaining_count)
             for each in erased.remaining:
                 call.explain(each.error)
@@ -115,8 +116,3 @@ class VersionVerbs(Foundation):
             check_key(prefix, self.capabilities.max_key_size)
         else:
             check_prefix(prefix, self.capabilities.max_key_size)
-
-
-def _is_internal(key: str) -> bool:
-    """Whether a key is credstore's own."""
-    return ".credstore" in key.split("/")

@@ -39,6 +39,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention, StorageVersion
+from credstore.refusals import FOREIGN_VERSIONS, NO_VERSIONS, RETENTION
 
 _BUILD_ON_LOOP = 50
 """Versions whose request is built in well under a millisecond; more goes to a thread."""
@@ -58,6 +59,7 @@ async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
 
     Source: S3 API GetBucketVersioning, whose answer has no status until versions are first switched on.
     """
+    bucket.check_usable(deadline)
     if bucket.dialect.unversioned:
         return False
     request = S3Request(operation="GetBucketVersioning", method="GET", query=(("versioning", ""),))
@@ -74,6 +76,7 @@ async def list_versions(
     bucket: Bucket, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
 ) -> VersionPage:
     """One page; see `VersionedDriver.list_versions`."""
+    bucket.check_usable(deadline)
     _check_has_versions(bucket.dialect)
     bucket.check_key(prefix)
     request = list_object_versions(prefix, cursor, limit, bucket.dialect)
@@ -141,6 +144,7 @@ async def delete_versions(
     bucket: Bucket, versions: Sequence[tuple[str, str]], *, deadline: float | None
 ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
     """Remove versions in one request; see `VersionedDriver.delete_versions`."""
+    bucket.check_usable(deadline)
     _check_has_versions(bucket.dialect)
     most = bucket.dialect.capabilities.max_delete_batch
     if len(versions) > most:
@@ -237,8 +241,9 @@ async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: 
     Cost: 1 request for a version under retention or legal hold, 3 where nothing keeps it.
     Source: S3 API HeadObject (x-amz-object-lock-*), GetObjectRetention, GetObjectLegalHold.
     """
+    bucket.check_usable(deadline)
     if not bucket.dialect.object_lock:
-        raise StorageUnsupportedError(f"{bucket.label} has no retention that is known here; nothing was sent")
+        raise RETENTION.of(bucket.label)
     options = ReadOptions(version_id=version_id, deadline=deadline)
     headers: Mapping[str, str]
     try:
@@ -281,8 +286,4 @@ async def _ask(bucket: Bucket, request: S3Request, deadline: float | None) -> by
 
 def _check_has_versions(dialect: S3Dialect) -> None:
     if not dialect.capabilities.versions:
-        raise StorageUnsupportedError(
-            f"{dialect.name} keeps no versions"
-            if dialect.unversioned
-            else f"a store of the flavor {dialect.name!r} is not trusted with versions; set its own flavor"
-        )
+        raise (NO_VERSIONS if dialect.unversioned else FOREIGN_VERSIONS).of(dialect.name)
