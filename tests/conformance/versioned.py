@@ -98,7 +98,7 @@ class VersionedMemory(MemoryDriver):
     """A driver of such a store."""
 
     def __init__(self, versions: Versions) -> None:
-        super().__init__(MemoryConfig(), public_url=lambda key: f"memory:{key}", objects=versions.objects)
+        super().__init__(MemoryConfig(), objects=versions.objects)
         self.versions = versions
 
     @property
