@@ -170,19 +170,23 @@ async def _check_copy(driver: Driver, request: CopyRequest, size: int, deadline:
 async def _delete_source(
     driver: Driver, source: ObjectInfo, request: CopyRequest, deadline: Callable[[], float | None]
 ) -> None:
+    def looking() -> ReadOptions:
+        return ReadOptions(customer_key=request.source_customer_key, deadline=deadline())
+
     try:
         if driver.capabilities.conditional_delete and source.etag is not None:
-            await driver.delete(source.key, if_match=source.etag, deadline=deadline())
-            return
-        options = ReadOptions(customer_key=request.source_customer_key, deadline=deadline())
-        now = await driver.head(source.key, options)
+            try:
+                await driver.delete(source.key, if_match=source.etag, deadline=deadline())
+                return
+            except StoragePreconditionFailedError:
+                await driver.head(source.key, looking())  # Replaced, or gone?
+                raise _replaced() from None
+        now = await driver.head(source.key, looking())
         if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
             raise _replaced()
         await driver.delete(source.key, deadline=deadline())
     except StorageObjectNotFoundError:
         return  # Somebody removed it first: that is what a move wants.
-    except StoragePreconditionFailedError:
-        raise _replaced() from None
 
 
 def _replaced() -> StorageConflictError:

@@ -57,7 +57,7 @@ def _method(driver: Driver) -> Method:
     """One that the driver makes links for, where there is any."""
     methods: tuple[Method, ...] = get_args(Method)
     able = driver.capabilities.presign
-    return methods[0] if not able or methods[0] in able else list(able)[0]
+    return methods[0] if not able or methods[0] in able else next(iter(able))
 
 
 async def _source(driver: Driver) -> ObjectInfo:
