@@ -114,11 +114,22 @@ class Precondition:
 
     Attributes:
         mode: "overwrite", "create" (only where nothing is) or "replace" (only the version `etag`).
-        etag: For "replace", the entity tag without quotes.
+        etag: For "replace", the entity tag without quotes; None for the others.
+
+    Raises:
+        StorageInvalidRequestError: "replace" without an etag, which would replace anything, or an etag
+            with another mode.
     """
 
     mode: Mode = "overwrite"
     etag: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mode == "replace") != bool(self.etag):
+            raise StorageInvalidRequestError(
+                "a replacement needs the etag of the version to replace, and other writes have none; where "
+                "an etag is not known, look at the object first"
+            )
 
 
 OVERWRITE = Precondition()
@@ -153,9 +164,12 @@ class PutRequest:
         metadata: The user's metadata.
         system: credstore's own metadata, without write-id and digest.
         precondition: What may be replaced.
-        encryption: At rest, by the provider; None for its default.
+        encryption: At rest, by the provider; None for its default. A provider that does not confirm it has
+            not done it: code "NOT_ENCRYPTED", and what was made is removed if it is still there.
+        encryption_by_default: True where nobody asked for `encryption`, so that it need not be confirmed.
         storage_class: Or None for the bucket's default.
         tags: Object tags.
+        extras: As in `ObjectInfo`, where this is a copy of such an object.
         driver_options: Options for drivers by name, already checked to be for this one.
         deadline: Instant of `time.monotonic()`, or None.
         journal: Where the token of an upload in parts is kept, so that a later write with the same
@@ -173,8 +187,10 @@ class PutRequest:
     system: Mapping[str, str] = NOTHING
     precondition: Precondition = OVERWRITE
     encryption: ServerEncryption | None = None
+    encryption_by_default: bool = False
     storage_class: str | None = None
     tags: Mapping[str, str] = NOTHING
+    extras: Mapping[str, str] = NOTHING
     driver_options: Mapping[str, object] = NOTHING
     deadline: float | None = None
     progress: Progress | None = None
@@ -310,6 +326,8 @@ class ObjectInfo:
         digest: * SHA-256 of the stored bytes (32 bytes); empty where what was recorded was damaged.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
         kms_key_id: * Key of the provider's key service, where told.
+        tag_count: * Number of tags, where told.
+        extras: * What else a copy has to carry, by the driver's own names: nobody else reads them.
         served_by: Label of the member that answered.
         degraded: True where a member that should have answered did not.
     """
@@ -327,6 +345,8 @@ class ObjectInfo:
     digest: bytes | None = None
     encryption: str | None = None
     kms_key_id: str | None = None
+    tag_count: int | None = None
+    extras: Mapping[str, str] = NOTHING
     served_by: str = ""
     degraded: bool = False
 
@@ -432,6 +452,8 @@ class CopyRequest:
         encryption: For the copy; None keeps the source's.
         system: Metadata of credstore's own for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
+        provable: Copy in such a way, where there is one, that equal entity tags prove the copy
+            (`Capabilities.content_etags`), though that takes more requests.
         deadline: Instant of `time.monotonic()`, or None.
     """
 
@@ -442,6 +464,7 @@ class CopyRequest:
     encryption: ServerEncryption | None = None
     system: Mapping[str, str] | None = None
     source_customer_key: ServerEncryption | None = None
+    provable: bool = False
     deadline: float | None = None
 
 
@@ -525,6 +548,7 @@ class Capabilities:
         links_decode: Who answers a link decodes what is stored for whoever cannot, so there are GET links
             to objects that are stored opaque too.
         tags: Objects have tags.
+        content_etags: Objects with equal entity tags have equal bytes; unequal ones may all the same.
         versions: The store can keep versions.
         storage_classes: Accepted names; empty where there is no choice.
         sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
@@ -554,6 +578,7 @@ class Capabilities:
     sse_c: bool
     resumable: bool = False
     links_decode: bool = False
+    content_etags: bool = False
     max_key_size: int = 1024
     max_metadata_size: int | None = None
     max_object_size: int | None = None
@@ -693,14 +718,15 @@ class Driver(Protocol):
         ...
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy one object inside the store at any size.
+        """Copy one object inside the store at any size; a copy that is found to be of other bytes is removed.
 
         Raises:
             StorageObjectNotFoundError: The source is gone.
             StorageAlreadyExistsError: Mode "create", and there is an object at the destination.
             StoragePreconditionFailedError: The source is not the version `request.source` names any
                 more; or mode "replace", and the destination is not that version, or absent.
-            StorageUnsupportedError: Something asked cannot be honoured; nothing was sent.
+            StorageUnsupportedError: Something asked, or something of the source, cannot be honoured; nothing
+                was sent.
             StorageError: Anything else, as for `put`.
         """
         ...
@@ -740,14 +766,24 @@ class BreaksCircuits(Protocol):
 
 
 @runtime_checkable
-class ReadsTags(Protocol):
-    """A driver that tells the tags of an object, for copies that pass through the client."""
+class TaggedDriver(Protocol):
+    """A driver whose objects have tags, if `capabilities.tags`; for copies that it does not make itself."""
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags.
+        """The object's tags; none where there are no tags at all.
 
         Raises:
             StorageNotFoundError: There is no such object.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; nothing else of it changes but, for some stores, its etag.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageUnsupportedError: There are no tags here.
             StorageError: Anything else.
         """
         ...

@@ -11,8 +11,9 @@ import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
+from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
 
 from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
 
@@ -345,6 +346,19 @@ class StoredDictionary:
     last_modified: datetime | None
 
 
+class Unset(Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Stands for a condition that was left out, so that None, which names no version, can be refused."""
+
+
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
 Storable: TypeAlias = (
     "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
@@ -371,7 +385,7 @@ class StoreOptions(TypedDict, total=False):
         encryption: At rest, by the provider: True (AES256 where it has the header), False, a `KmsKey`
             or a `CustomerKey`. Before anything is sent: a `ClientSide`, in place of the provider's.
         if_absent: Refuse to replace an object.
-        if_match: Replace only the version with this etag.
+        if_match: Replace only the version with this etag; None, as of a result without one, is refused.
         resume: Path of a file for an upload that another process may go on with: made when the
             upload begins, removed when the object is there. If it is there already, its upload is
             continued. Needs bytes, a path or a file that can seek, without compression, and

@@ -333,8 +333,13 @@ class MemoryDriver(Driver):
         return self._publish(replace(source, info=info), request.precondition)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags; see `ReadsTags`."""
+        """The object's tags; see `TaggedDriver`."""
         return self._find(key, ReadOptions(deadline=deadline)).tags
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; see `TaggedDriver`."""
+        found = self._find(key, ReadOptions(deadline=deadline))
+        self._objects.put(replace(found, tags=dict(tags)))
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""

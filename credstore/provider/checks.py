@@ -168,19 +168,38 @@ def check_flag(name: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{name} is True or False, not {type(value).__name__}")
 
 
-def checked_etag(if_match: str | None) -> str | None:
-    """The etag without quotes, or None.
+def checked_etag(if_match: object) -> str:
+    """The etag without quotes.
 
     Raises:
-        StorageInvalidRequestError: Not text that can travel in a header, or none of it.
+        StorageInvalidRequestError: Not text that can travel in a header, or none of it; None too, which
+            is the etag of a version nobody knows, not the absence of a condition.
     """
     if if_match is None:
-        return None
-    check_header("if_match", if_match)
-    etag = if_match.strip('"')
+        raise StorageInvalidRequestError(
+            "if_match=None names no version, so anything would be replaced or removed; look the etag up with "
+            "get_metadata, or leave if_match out"
+        )
+    etag = check_header("if_match", if_match).strip('"')
     if not etag:
         raise StorageInvalidRequestError("if_match is the etag of a version; this one is empty")
     return etag
+
+
+def checked_version(version_id: object) -> str:
+    """The id of a version that a change is about.
+
+    Raises:
+        StorageInvalidRequestError: Not text that can travel, or none of it; None likewise.
+    """
+    if version_id is None:
+        raise StorageInvalidRequestError(
+            "version_id=None names no version, so the present one would be removed; leave it out if that is "
+            "meant"
+        )
+    if not check_header("version_id", version_id):
+        raise StorageInvalidRequestError("version_id is the id of a version; this one is empty")
+    return str(version_id)
 
 
 def check_options(options: Mapping[str, object]) -> None:
@@ -246,8 +265,8 @@ def check_token(what: str, name: object) -> None:
         raise StorageInvalidRequestError(f"{what} is not an HTTP token (RFC 9110 §5.6.2)")
 
 
-def check_header(what: str, value: object) -> None:
-    """Refuse text that could not travel in a header.
+def check_header(what: str, value: object) -> str:
+    """The text, refused if it could not travel in a header.
 
     Raises:
         StorageInvalidRequestError: Not text, or with control characters, lone surrogates or blanks
@@ -259,6 +278,7 @@ def check_header(what: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
     if value and (value[0] in " \t" or value[-1] in " \t"):
         raise StorageInvalidRequestError(f"{what} has blanks at its ends, which HTTP does not keep")
+    return value
 
 
 def checked_tags(tags: Mapping[str, str], capabilities: Capabilities, who: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ from credstore.links.signer import LinkSigner
 from credstore.model import ClientSide, CustomerKey, LinkGrant, Method, SignedUrl
 from credstore.own_links import invalid_link
 from credstore.provider.call import Call
-from credstore.provider.checks import check_flag, check_header, check_token, is_number
+from credstore.provider.checks import check_flag, check_header, check_token, checked_version, is_number
 from credstore.provider.read import recipe_of
 from credstore.provider.write import chosen_codec
 from credstore.refusals import OVERRIDES, no_link
@@ -262,7 +262,9 @@ def _check_options(method: str, options: LinkOptions) -> None:
     if without:
         raise StorageInvalidRequestError(f"{min(without)} changes nothing about a {method} link")
     check_flag("check", options.get("check", True))
-    if options.get("version_id") is not None:
+    if method == "DELETE" and "version_id" in options:
+        checked_version(options["version_id"])  # None would be a link that removes whatever is there.
+    elif options.get("version_id") is not None:
         check_header("version_id", options.get("version_id"))
 
 

@@ -23,6 +23,7 @@ from credstore.errors import (
 from credstore.internal import DICTIONARIES
 from credstore.model import (
     NOTHING,
+    UNSET,
     BatchDeleteResult,
     ClientSide,
     CustomerKey,
@@ -40,6 +41,7 @@ from credstore.model import (
     StorageStats,
     StoredDictionary,
     StoreOptions,
+    Unset,
 )
 from credstore.provider.bodies import WatchedBody, body_of
 from credstore.provider.bulk import delete_keys, scan_infos, scan_own
@@ -50,6 +52,7 @@ from credstore.provider.checks import (
     check_prefix,
     check_progress,
     checked_etag,
+    checked_version,
     chosen_encryption,
 )
 from credstore.provider.dictionaries import stored_dictionaries
@@ -62,7 +65,7 @@ from credstore.provider.linking import (
     make_link,
 )
 from credstore.provider.listings import ListingVerbs
-from credstore.provider.moving import Copy, copied, move_object, sealed_copy
+from credstore.provider.moving import Copier, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, Wanted, item_of, known_recipe, recipe_of
 from credstore.provider.rotating import Rotation
@@ -348,16 +351,17 @@ class StorageProvider(ListingVerbs):
         self,
         key: str,
         *,
-        if_match: str | None = None,
-        version_id: str | None = None,
+        if_match: str | Unset = UNSET,
+        version_id: str | Unset = UNSET,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> bool | None:
         """Remove an object; removing what is not there is no error, unless a version was named.
 
         Args:
             key: The object's key.
-            if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1).
-            version_id: A kept version, removed for good.
+            if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as of
+                a result without one, is refused: it would remove whatever is there.
+            version_id: A kept version, removed for good; None is refused likewise.
             timeout: Seconds, in place of the configured.
 
         Returns:
@@ -367,16 +371,18 @@ class StorageProvider(ListingVerbs):
         Raises:
             StoragePreconditionFailedError: `if_match`, and the object is another version, or absent.
             StorageUnsupportedError: `if_match` or `version_id`, and the provider cannot honour it.
+            StorageInvalidRequestError: A condition that names no version; nothing was sent.
             StorageError: Anything else; a composite store names the members not reached.
         """
         with self._call("delete", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
-            etag = checked_etag(if_match)
-            check_delete(etag, version_id, self.capabilities, self._driver.name)
+            etag = None if isinstance(if_match, Unset) else checked_etag(if_match)
+            version = None if isinstance(version_id, Unset) else checked_version(version_id)
+            check_delete(etag, version, self.capabilities, self._driver.name)
             outcome = await self._driver.delete(
                 key,
                 if_match=etag,
-                version_id=version_id,
+                version_id=version,
                 deadline=self._deadline(timeout),
             )
             return outcome.existed
@@ -535,9 +541,9 @@ class StorageProvider(ListingVerbs):
         """
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
-            copy = self._copier(request, server_side=server_side)
+            copier = self._copier(request, server_side=server_side)
             return await move_object(
-                self._driver, request, copy, lambda: self._deadline(timeout), url=self._url_of
+                self._driver, request, copier, lambda: self._deadline(timeout), url=self._url_of
             )
 
     async def rotate_keys(
@@ -690,21 +696,22 @@ class StorageProvider(ListingVerbs):
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
-    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copy:
+    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copier:
         """What makes this copy: the store, unless it has to pass through here."""
         found = known_recipe(request.source)
         same = request.destination == request.source.key
         required = self._policy is not None and self._policy.required
         sealed = required or (found is not None and is_meant(self._policy, found))
         if same or not sealed or self._policy is None:
-            return self._driver.copy
+            return Copier(self._driver.copy, anew=False)
         if server_side:
             raise StorageUnsupportedError(
                 "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
                 "cannot make it; leave server_side out"
             )
         default = chosen_encryption(None, self.config.encryption, self.capabilities, self._driver.name)
-        return sealed_copy(self._driver, self._policy, self.config.spool_size, default)
+        spool, asked = self.config.spool_size, self.config.encryption is not None
+        return sealed_copy(self._driver, self._policy, spool, default, asked=asked)
 
     async def _copy_request(
         self,

@@ -29,6 +29,7 @@ from credstore.driver import (
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import (
     NOTHING,
+    UNSET,
     ClientSide,
     Codec,
     Dictionary,
@@ -65,6 +66,7 @@ class _Terms(NamedTuple):
     metadata: Mapping[str, str]
     precondition: Precondition
     encryption: ServerEncryption | None
+    encryption_by_default: bool
     storage_class: str | None
     tags: Mapping[str, str]
 
@@ -171,6 +173,7 @@ async def plan_write(
         system=marked.system,
         precondition=terms.precondition,
         encryption=terms.encryption,
+        encryption_by_default=terms.encryption_by_default,
         storage_class=terms.storage_class,
         tags=terms.tags,
         driver_options=options.get("driver_options", NOTHING),
@@ -272,7 +275,7 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
 
 
 def precondition_of(
-    capabilities: Capabilities, who: str, *, if_absent: bool = False, if_match: str | None = None
+    capabilities: Capabilities, who: str, *, if_absent: bool = False, if_match: object = UNSET
 ) -> Precondition:
     """The condition of a write.
 
@@ -281,7 +284,7 @@ def precondition_of(
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
     check_flag("if_absent", if_absent)
-    etag = checked_etag(if_match)
+    etag = None if if_match is UNSET else checked_etag(if_match)
     if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
     if not if_absent and etag is None:
@@ -302,9 +305,13 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
     return _Terms(
         checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
         precondition_of(
-            capabilities, who, if_absent=options.get("if_absent", False), if_match=options.get("if_match")
+            capabilities,
+            who,
+            if_absent=options.get("if_absent", False),
+            if_match=options.get("if_match", UNSET),
         ),
         chosen_encryption(_at_rest(options), config.encryption, capabilities, who),
+        _at_rest(options) is None and config.encryption is None,
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities, who),
     )

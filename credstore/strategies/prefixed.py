@@ -28,11 +28,11 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
-    ReadsTags,
     ResumeToken,
     SignedRequest,
     SignRequest,
     StoredReader,
+    TaggedDriver,
     VerifiesLinks,
 )
 from credstore.errors import (
@@ -211,11 +211,17 @@ class PrefixedDriver(Driver):
         return name[len(self._prefix) :]
 
 
-class _ReadsTags(PrefixedDriver):
+class _Tagged(PrefixedDriver):
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """See `ReadsTags.get_tags`."""
+        """See `TaggedDriver.get_tags`."""
         with self._shown:
-            return await cast("ReadsTags", self._inner).get_tags(self._prefix + key, deadline=deadline)
+            return await cast("TaggedDriver", self._inner).get_tags(self._prefix + key, deadline=deadline)
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """See `TaggedDriver.put_tags`."""
+        with self._shown:
+            inner = cast("TaggedDriver", self._inner)
+            await inner.put_tags(self._prefix + key, tags, deadline=deadline)
 
 
 class _VerifiesLinks(PrefixedDriver):
@@ -239,7 +245,7 @@ class _BreaksCircuits(PrefixedDriver):
 
 
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
-    ReadsTags: _ReadsTags,
+    TaggedDriver: _Tagged,
     VerifiesLinks: _VerifiesLinks,
     BreaksCircuits: _BreaksCircuits,
 }

@@ -32,15 +32,12 @@ class Harness:
         poke: Replaces the raw stored bytes of a key past the driver, as damage would: what is stored
             beside them stays.
         requests: Wire requests so far, or None for a driver without a wire.
-        pins_copies: False for a test server that ignores the condition on a copy's source; the
-            check then demands only that what was copied by mistake never passes for the source.
     """
 
     open: Callable[[], Driver]
     peek: Callable[[str], Awaitable[bytes | None]]
     poke: Callable[[str, bytes], Awaitable[None]]
     requests: Callable[[], int] | None = None
-    pins_copies: bool = True
 
 
 class Stream:

@@ -311,9 +311,9 @@ def test_there_are_no_conditions(members):
         provider = StorageProvider(members.driver, MemoryConfig())
         with pytest.raises(StorageUnsupportedError):
             await provider.store("key", b"1", if_absent=True)
-        for mode in ("create", "replace"):
+        for condition in (Precondition("create"), Precondition("replace", "etag")):
             with pytest.raises(StorageUnsupportedError):
-                await members.driver.put(request("key", precondition=Precondition(mode)))
+                await members.driver.put(request("key", precondition=condition))
         assert members.primary.calls == []
 
     asyncio.run(main())

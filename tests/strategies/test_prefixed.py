@@ -16,9 +16,9 @@ from credstore.driver import (
     Driver,
     Page,
     PutRequest,
-    ReadsTags,
     ResumeToken,
     SignRequest,
+    TaggedDriver,
     VerifiesLinks,
 )
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
@@ -178,15 +178,18 @@ class Tags(Plain):
     async def get_tags(self, key, *, deadline=None):
         return {"key": key}
 
+    async def put_tags(self, key, tags, *, deadline=None):
+        self.put = key, tags
+
 
 @pytest.mark.parametrize(
     ("inner", "abilities"),
     [
         (Plain(MemoryDriver(MemoryConfig())), set()),
         (Circuits(MemoryDriver(MemoryConfig())), {BreaksCircuits}),
-        (Tags(MemoryDriver(MemoryConfig())), {ReadsTags}),
-        (MemoryDriver(MemoryConfig()), {ReadsTags, VerifiesLinks}),
-        (FallbackDriver(MemoryDriver(MemoryConfig()), MemoryDriver(MemoryConfig())), {ReadsTags, BreaksCircuits}),
+        (Tags(MemoryDriver(MemoryConfig())), {TaggedDriver}),
+        (MemoryDriver(MemoryConfig()), {TaggedDriver, VerifiesLinks}),
+        (FallbackDriver(MemoryDriver(MemoryConfig()), MemoryDriver(MemoryConfig())), {TaggedDriver, BreaksCircuits}),
     ],
     ids=lambda each: type(each).__name__,
 )  # fmt: skip
@@ -202,6 +205,8 @@ def test_what_is_forwarded_speaks_of_keys_without_the_prefix():
     async def main():
         part = prefixed(Tags(MemoryDriver(MemoryConfig())), "p/")
         assert await part.get_tags("x") == {"key": "p/x"}
+        await part.put_tags("x", {"a": "1"})
+        assert part._inner.put == ("p/x", {"a": "1"})
         assert prefixed(Circuits(MemoryDriver(MemoryConfig())), "p/").circuits == {"host": "open"}
 
     asyncio.run(main())

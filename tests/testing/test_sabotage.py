@@ -446,6 +446,19 @@ class CopiesMetadataAsItIs(MemoryDriver):
         return await super().copy(replace(request, system=None))
 
 
+class CopiesWithoutTags(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        result = await super().copy(request)
+        stored = self._objects.by_key[request.destination]
+        self._objects.put(replace(stored, tags={}))
+        return result
+
+
+class AddsTags(MemoryDriver):
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline=None) -> None:
+        await super().put_tags(key, {**await self.get_tags(key), **tags})
+
+
 class WritesInTwoSteps(MemoryDriver):
     async def put(self, request: PutRequest) -> PutResult:
         if request.body.data is not None and len(request.body.data) > 1000:
@@ -542,6 +555,8 @@ BROKEN = [
     (CopiesWhateverIsThere, "copies_the_version_it_was_shown"),
     (CopiesOverAnything, "copies_under_a_condition"),
     (CopiesMetadataAsItIs, "copies_onto_itself"),
+    (CopiesWithoutTags, "keeps_tags"),
+    (AddsTags, "keeps_tags"),
     (WritesInTwoSteps, "replaces_whole_versions"),
     (TakesOneChunk, "stores_streams"),
     (MakesLinksItDenies, "makes_links_or_refuses"),

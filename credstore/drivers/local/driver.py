@@ -10,11 +10,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
+from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
 from credstore import refusals
 from credstore.config.clouds import LocalConfig
 from credstore.driver import (
+    OVERWRITE,
     READ_ALL,
     Capabilities,
     CopyRequest,
@@ -22,6 +24,7 @@ from credstore.driver import (
     Driver,
     ObjectInfo,
     Page,
+    Precondition,
     PutRequest,
     PutResult,
     ReadOptions,
@@ -295,6 +298,10 @@ class LocalDriver(Driver):
             StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
             StorageError: As for `put`.
         """
+        return await self._copy(request, None)
+
+    async def _copy(self, request: CopyRequest, tags: Mapping[str, str] | None) -> PutResult:
+        """As `copy`, with other tags than the source's unless they are None."""
         refusals.check_copy(request, self._capabilities, self.name)
         pinned = ReadOptions(if_match=request.source.etag)
         deadline = request.deadline
@@ -306,14 +313,23 @@ class LocalDriver(Driver):
                 while done < source.token.size:
                     done += await self._run(copy_piece, source, file, done, digest, deadline=deadline)
                 seen = digest.hexdigest()
-                token = await self._run(self._publish_copy, request, source, file, seen, deadline=deadline)
+                token = await self._run(
+                    self._publish_copy, request, source, file, seen, tags, deadline=deadline
+                )
             finally:
                 await self._workers.finish(file.discard)
         finally:
             source.close()
         return self._result(request, token, seen)
 
-    def _publish_copy(self, request: CopyRequest, source: OpenObject, file: Temporary, digest: str) -> Token:
+    def _publish_copy(
+        self,
+        request: CopyRequest,
+        source: OpenObject,
+        file: Temporary,
+        digest: str,
+        tags: Mapping[str, str] | None,
+    ) -> Token:
         check_copy(source, digest)
         kept = source.attributes
         attributes = Attributes(
@@ -323,15 +339,27 @@ class LocalDriver(Driver):
             headers=kept.headers,
             metadata=kept.metadata,
             system=kept.system if request.system is None else dict(request.system),
-            tags=kept.tags,
+            tags=kept.tags if tags is None else dict(tags),
         )
         return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags; see `ReadsTags`."""
+        """The object's tags; see `TaggedDriver`."""
         opened = await self._run(self._open, key, READ_ALL, deadline=deadline)
         opened.close()
         return opened.attributes.tags
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object, by a new version of it; see `TaggedDriver`."""
+        info = await self.head(key, ReadOptions(deadline=deadline))
+        request = CopyRequest(
+            source=info,
+            destination=key,
+            write_id=token_hex(16),
+            precondition=OVERWRITE if info.etag is None else Precondition("replace", info.etag),
+            deadline=deadline,
+        )
+        await self._copy(request, tags)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""

@@ -16,7 +16,7 @@ from credstore.config.clouds import S3FamilyConfig
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.documents import MAX_XML
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
-from credstore.drivers.s3.replies import WrongRegionError, classify
+from credstore.drivers.s3.replies import WrongRegionError, classify, is_of_s3
 from credstore.drivers.s3.requests import S3Request
 from credstore.errors import (
     ErrorCode,
@@ -26,10 +26,11 @@ from credstore.errors import (
 )
 from credstore.guard import Guard
 from credstore.model import CircuitState
-from credstore.wire.aws.credentials import Credentials, CredentialSource
-from credstore.wire.exchange import Exchange, Reply, WireCall
-from credstore.wire.http import HttpClient
+from credstore.wire.aws.signer import AwsSigner
+from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
+from credstore.wire.signer import WireCall
+from credstore.wire.transport import Transport
 
 T = TypeVar("T")
 _PARSE_ON_LOOP = 8 * 1024
@@ -52,14 +53,15 @@ class Bucket:
         config: S3FamilyConfig,
         dialect: S3Dialect,
         *,
-        credentials: CredentialSource,
-        http: HttpClient,
+        signer: AwsSigner,
+        transport: Transport,
     ) -> None:
         """Compute the place; nothing is sent."""
         self.config = config
         self.dialect = dialect
         self.name = config.bucket
         self.label = config.provider
+        self._signer = signer
         self._place = place_of(config)
         self._hint = (
             f"{config.provider} also answers so for a bucket that does not exist"
@@ -67,9 +69,10 @@ class Bucket:
             else ""
         )
         self._exchange = Exchange(
-            http,
-            credentials,
+            transport,
+            signer,
             classify=self._classify,
+            recognize=is_of_s3,
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,
         )
@@ -89,10 +92,16 @@ class Bucket:
         """Whether calls go to each endpoint that was used."""
         return self._exchange.circuits()
 
-    async def credentials(self, deadline: float | None = None) -> tuple[Credentials, float]:
-        """The credentials to sign a link with, and the seconds the server's clock is ahead (P14)."""
-        self.check_usable(deadline)
-        return await self._exchange.credentials.get(), self._exchange.clock_offset(self._place.origin)
+    @property
+    def signer(self) -> AwsSigner:
+        """Signs links as it signs requests; the bucket must be open."""
+        self.check_usable(None)
+        return self._signer
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds the server's clock is ahead (P14)."""
+        return self._exchange.clock_offset(self._place.origin)
 
     def may_look(self) -> bool:
         """Whether the budget of retries allows one more request, to see what became of a write."""

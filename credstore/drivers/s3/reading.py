@@ -32,8 +32,8 @@ from credstore.errors import (
     StorageTimeoutError,
 )
 from credstore.reader import ObjectReader
-from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.exchange import Reply
+from credstore.wire.transport import HttpResponse, WireError
 
 MAX_RESUMES = 3
 """Times in a row one body is continued after little of it had come."""

@@ -27,18 +27,21 @@ from credstore.drivers.s3.headers import (
     content_md5,
     customer_headers,
     encryption_headers,
+    extra_headers,
     metadata_headers,
     option_headers,
     storage_headers,
 )
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
 from credstore.refusals import COPY_IF_ABSENT, COPY_IF_MATCH, check_delete, check_read
-from credstore.wire.aws.sigv4 import encode_path
-from credstore.wire.http import StreamBody
+from credstore.wire.transport import StreamBody
+from credstore.wire.urls import encode_path
 
 XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+USUAL_CLASS = "STANDARD"
+"""Storage class of objects for which none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
         **encryption_headers(request.encryption, dialect),
         **storage_headers(request.storage_class, request.tags, dialect),
         **option_headers(options),
+        **extra_headers(request.extras),
     }
 
 
@@ -164,6 +168,12 @@ def _range(options: ReadOptions) -> str:
 def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
     """HeadObject."""
     return _read("HeadObject", "HEAD", key, options, dialect)
+
+
+def head_part(key: str, number: int, options: ReadOptions, dialect: S3Dialect) -> S3Request:
+    """HeadObject of one part, as it was uploaded."""
+    request = _read("HeadObject", "HEAD", key, options, dialect)
+    return replace(request, query=(*request.query, ("partNumber", str(number))))
 
 
 def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version_id: str | None) -> S3Request:
@@ -248,8 +258,10 @@ def copy_source(
 def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str, str]:
     """All headers that describe the copy: everything of the source, with a new write-id.
 
+    A storage class goes along though it is not one to choose: the cloud has named it itself.
+
     Raises:
-        StorageUnsupportedError: The cloud cannot encrypt as asked.
+        StorageUnsupportedError: The cloud cannot encrypt as asked, or something would be lost.
     """
     source = request.source
     system = (source.system or {}) if request.system is None else request.system
@@ -257,13 +269,19 @@ def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str,
     headers = metadata_headers(joined)
     if source.headers is not None:
         headers.update(content_headers(source.headers))
-    if source.storage_class in dialect.capabilities.storage_classes:
-        headers.update(storage_headers(source.storage_class, {}, dialect))
+    headers.update(extra_headers(source.extras))
+    chosen = source.storage_class in dialect.capabilities.storage_classes
+    if source.storage_class is not None and (chosen or source.storage_class != USUAL_CLASS):
+        headers["x-amz-storage-class"] = source.storage_class
     return headers | encryption_headers(copied_encryption(request, dialect), dialect)
 
 
 def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncryption | None:
-    """Encryption of a copy: what was asked, else the source's own kind and key."""
+    """Encryption of a copy: what was asked, else the source's own kind and key.
+
+    Raises:
+        StorageUnsupportedError: The source's is of a kind that cannot be asked for here.
+    """
     if request.encryption is not None:
         return request.encryption
     source = request.source
@@ -271,13 +289,18 @@ def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncrypt
         return request.source_customer_key
     if source.encryption == "aws:kms":
         return KmsKey(source.kms_key_id)
-    if source.encryption == "AES256" and dialect.capabilities.sse_s3:
-        return "AES256"
+    if source.encryption == "AES256":
+        return "AES256" if dialect.capabilities.sse_s3 else None
+    if source.encryption is not None:
+        raise StorageUnsupportedError(
+            f"the source is encrypted with {source.encryption}, which cannot be asked for here; give the "
+            "encryption of the copy; nothing was sent"
+        )
     return None
 
 
 def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Request:
-    """CopyObject, pinned to the source; tags are kept by S3's own default.
+    """CopyObject, pinned to the source; tags are kept by S3's own default, if the cloud has it.
 
     Raises:
         StorageUnsupportedError: The cloud would ignore the destination's condition.
@@ -301,10 +324,10 @@ def _copy_condition(precondition: Precondition, dialect: S3Dialect) -> dict[str,
         if dialect.create_by_copy is None:
             raise COPY_IF_ABSENT.of(dialect.name)
         return {dialect.create_by_copy: "*"}
-    if precondition.mode == "replace":
+    if precondition.etag is not None:
         if not dialect.replace_by_copy:
             raise COPY_IF_MATCH.of(dialect.name)
-        return {"if-match": dialect.format_if_match(precondition.etag or "")}
+        return {"if-match": dialect.format_if_match(precondition.etag)}
     return {}
 
 
@@ -312,6 +335,37 @@ def get_tagging(key: str, version_id: str | None) -> S3Request:
     """GetObjectTagging."""
     return S3Request(
         operation="GetObjectTagging", method="GET", key=key, query=(("tagging", ""), *_version(version_id))
+    )
+
+
+def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str], dialect: S3Dialect) -> S3Request:
+    """PutObjectTagging: these tags in place of all others; DeleteObjectTagging for none at all.
+
+    Raises:
+        StorageUnsupportedError: The cloud has no tags.
+    """
+    if not dialect.capabilities.tags:
+        raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+    query = (("tagging", ""), *_version(version_id))
+    if not tags:  # Some servers fail on an empty set.
+        return S3Request(
+            operation="DeleteObjectTagging", method="DELETE", key=key, query=query, mutation=True
+        )
+    root = ET.Element("Tagging", {"xmlns": XML_NAMESPACE})
+    tag_set = ET.SubElement(root, "TagSet")
+    for name, value in tags.items():
+        tag = ET.SubElement(tag_set, "Tag")
+        ET.SubElement(tag, "Key").text = name
+        ET.SubElement(tag, "Value").text = value
+    body = format_xml(root)
+    return S3Request(
+        operation="PutObjectTagging",
+        method="PUT",
+        key=key,
+        query=query,
+        headers={"content-type": "application/xml", "content-md5": content_md5(body)},
+        body=body,
+        mutation=True,
     )
 
 

@@ -17,7 +17,6 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.refusals import check_sign
-from credstore.wire.aws.sigv4 import presign_query
 
 MAX_EXPIRES = 604_800
 """Seconds (7 days) that SigV4 allows; S3 API "Authenticating requests: query parameters"."""
@@ -70,13 +69,15 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
         StorageAuthenticationError: The credentials end within the second.
     """
     bucket.check_key(request.key)
+    bucket.check_usable(request.deadline)
     check_sign(request, bucket.dialect.capabilities, bucket.dialect.name)
     query = link_query(request)
-    credentials, offset = await bucket.credentials(request.deadline)
-    now = datetime.fromtimestamp(int(clock() + offset), UTC)
+    signer = bucket.signer
+    now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
     expires_in = int(request.expires_in)
-    if credentials.expires_at is not None:
-        expires_in = min(expires_in, int((credentials.expires_at - now).total_seconds()))
+    ends = await signer.expires_at()
+    if ends is not None:
+        expires_in = min(expires_in, int((ends - now).total_seconds()))
         if expires_in < 1:
             raise StorageAuthenticationError(
                 "the credentials have expired, so no link can be signed; renew the session",
@@ -84,16 +85,14 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
             )
     place = bucket.place
     path = place.path(request.key)
-    signed = presign_query(
+    signed = await signer.presign(
         method=request.method,
-        host=place.origin.partition("://")[2],
+        origin=place.origin,
         path=path,
         query=query,
         headers=request.headers,
         expires_in=expires_in,
-        credentials=credentials,
         region=place.region,
-        service="s3",
         now=now,
     )
     return SignedRequest(

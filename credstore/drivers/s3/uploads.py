@@ -17,7 +17,7 @@ from credstore.drivers.s3.requests import (
 )
 from credstore.model import ServerEncryption
 from credstore.refusals import IN_PARTS
-from credstore.wire.http import StreamBody
+from credstore.wire.transport import StreamBody
 
 
 def create_upload(key: str, headers: Mapping[str, str]) -> S3Request:

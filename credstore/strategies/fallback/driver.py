@@ -29,16 +29,17 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
-    ReadsTags,
     SignedRequest,
     SignRequest,
     StoredReader,
+    TaggedDriver,
 )
 from credstore.errors import (
     ErrorCode,
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 from credstore.guard import Guard
 from credstore.internal import FAILOVER, internal_key
@@ -371,10 +372,22 @@ class FallbackDriver(Driver):
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags at the member that has it; see `ReadsTags`."""
+        """The object's tags at the member that has it; see `TaggedDriver`."""
+        member = await self._tagged(key, deadline)
+        return {} if member is None else await member.get_tags(key, deadline=deadline)
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object at the member that has it; see `TaggedDriver`."""
+        member = await self._tagged(key, deadline)
+        if member is None:
+            raise StorageUnsupportedError("the member that has this object has no tags; nothing was done")
+        await member.put_tags(key, tags, deadline=deadline)
+
+    async def _tagged(self, key: str, deadline: float | None) -> TaggedDriver | None:
+        """The member that has an object, if that can tell tags."""
         info = await self.head(key, ReadOptions(deadline=deadline))
         member = self._fallback if info.served_by == self._second else self._primary
-        return await member.get_tags(key, deadline=deadline) if isinstance(member, ReadsTags) else {}
+        return member if isinstance(member, TaggedDriver) else None
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.

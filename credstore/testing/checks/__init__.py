@@ -49,6 +49,7 @@ CHECKS: tuple[Check, ...] = (
     managing.copies_the_version_it_was_shown,
     managing.copies_under_a_condition,
     managing.copies_onto_itself,
+    managing.keeps_tags,
     calling.a_closed_driver_refuses_every_call,
     calling.a_forked_child_refuses_every_call,
     calling.a_passed_deadline_sends_nothing,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
-from credstore.driver import ContentHeaders, CopyRequest, ObjectInfo, Precondition
+from credstore.driver import ContentHeaders, CopyRequest, ObjectInfo, Precondition, TaggedDriver
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
-    StorageIntegrityError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
@@ -23,7 +21,6 @@ from credstore.testing.harness import (
     put,
     refuses,
     request,
-    require,
     same,
     unsupported,
 )
@@ -115,15 +112,8 @@ async def copies_the_version_it_was_shown(harness: Harness) -> None:
     source = await driver.head("key")
     await put(driver, "key", b"replaced since")
     order = CopyRequest(source=source, destination="copy", write_id=token_hex(16))
-    if harness.pins_copies:
-        await refuses(driver.copy(order), StoragePreconditionFailedError, what="copying a replaced source")
-        same(await fetched(driver, "copy"), None, "bytes of a refused copy")
-    else:
-        # The digest of the version that was shown gives the mixture away.
-        with suppress(StoragePreconditionFailedError, StorageIntegrityError):
-            await driver.copy(order)
-            copied = await fetched(driver, "copy")
-            require(copied == b"replaced since", "a copy is no version of its source")
+    await refuses(driver.copy(order), StoragePreconditionFailedError, what="copying a replaced source")
+    same(await fetched(driver, "copy"), None, "bytes of a refused copy")
     await driver.delete("key")
     await driver.delete("copy")
     await refuses(driver.copy(order), StorageNotFoundError, what="copying a removed source")
@@ -149,6 +139,34 @@ async def copies_under_a_condition(harness: Harness) -> None:
     else:
         await unsupported(driver.copy(order), "copy with if_absent", harness)
     same(await fetched(driver, "taken"), b"other", "bytes after a refused copy")
+    await driver.aclose()
+
+
+async def keeps_tags(harness: Harness) -> None:
+    """A driver that has tags tells them, replaces them, and keeps them with every copy."""
+    driver = harness.open()
+    if not isinstance(driver, TaggedDriver) or not driver.capabilities.tags:
+        await driver.aclose()
+        return  # `refuses_what_it_has_not` asks those without tags.
+    tags = {"a": "1", "größe": "x = y+z", "empty": ""}
+    await driver.put(request("key", b"tagged", tags=tags))
+    await put(driver, "plain")
+    same(dict(await driver.get_tags("key")), tags, "tags of an object")
+    same(dict(await driver.get_tags("plain")), {}, "tags of an object without")
+    order = CopyRequest(source=await driver.head("key"), destination="copy", write_id=token_hex(16))
+    await driver.copy(order)
+    same(dict(await driver.get_tags("copy")), tags, "tags of a copy")
+    order = CopyRequest(source=await driver.head("key"), destination="key", write_id=token_hex(16), system={})
+    await driver.copy(order)
+    same(dict(await driver.get_tags("key")), tags, "tags after a copy onto itself")
+    await driver.put_tags("key", {"b": "2"})
+    same(dict(await driver.get_tags("key")), {"b": "2"}, "tags after they were replaced")
+    same(await fetched(driver, "key"), b"tagged", "bytes after the tags were replaced")
+    same(dict(await driver.get_tags("copy")), tags, "tags of a copy after its source's were replaced")
+    await driver.put_tags("key", {})
+    same(dict(await driver.get_tags("key")), {}, "tags after all were removed")
+    for call in (driver.get_tags("absent"), driver.put_tags("absent", {"a": "1"})):
+        await refuses(call, StorageNotFoundError, what="tags of an object that is not there")
     await driver.aclose()
 
 
