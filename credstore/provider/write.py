@@ -281,7 +281,7 @@ def precondition_of(
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
     check_flag("if_absent", if_absent)
-    etag = None if if_match is UNSET else checked_etag(if_match)
+    etag = checked_etag(if_match)
     if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
     if if_absent:
@@ -311,13 +311,14 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
         raise StorageUnsupportedError(
             f"this provider has no storage class {storage_class!r}; it has: {choices}"
         )
+    at_rest = _at_rest(options)
     return _Terms(
         checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
         precondition_of(
             capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match", UNSET)
         ),
-        chosen_encryption(_at_rest(options), config.encryption, capabilities),
-        _at_rest(options) is None and config.encryption is None,
+        chosen_encryption(at_rest, config.encryption, capabilities),
+        at_rest is None and config.encryption is None,
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities),
     )
