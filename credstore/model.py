@@ -505,6 +505,40 @@ class StorageItem:
     degraded: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CommonPrefix:
+    """What a listing with a delimiter shows in place of all keys that go on beyond it.
+
+    Attributes:
+        prefix: Their beginning up to the first delimiter after the listing's prefix, that included.
+        degraded: True where a member that should have been listed was not.
+    """
+
+    prefix: str
+    _: KW_ONLY
+    degraded: bool = False
+
+
+class Listing(list[StorageItem]):
+    """The objects of a listing, ascending by the UTF-8 bytes of their keys; a list with these beside it.
+
+    Attributes:
+        prefixes: With a delimiter: the common prefixes, ascending likewise; list each to see what is below.
+        degraded: True where a member that should have been listed was not.
+    """
+
+    def __init__(
+        self, items: Iterable[StorageItem] = (), *, prefixes: Iterable[str] = (), degraded: bool = False
+    ) -> None:
+        """Hold what was listed."""
+        super().__init__(items)
+        self.prefixes = tuple(prefixes)
+        self.degraded = degraded
+
+    def __repr__(self) -> str:
+        return f"Listing({super().__repr__()}, prefixes={self.prefixes!r}, degraded={self.degraded})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationReport:
     """What `rotate_keys` did and, by a second look at every object, what there is now.

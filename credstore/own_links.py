@@ -41,10 +41,8 @@ def sign_link(
     """The link's URL.
 
     Raises:
-        StorageUnsupportedError: The method, an override, or the key cannot be in a link.
+        StorageUnsupportedError: An override or the key cannot be in a link.
     """
-    if method not in METHODS:
-        raise StorageUnsupportedError(f"this store has links for GET and HEAD, not {method}")
     unknown = sorted(set(overrides) - OVERRIDES)
     if unknown:
         raise StorageUnsupportedError(f"a link cannot impose the header {unknown[0]!r}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 
 import pytest
 
@@ -103,6 +104,21 @@ def test_the_same_settings_give_the_same_provider_on_one_loop():
     first = asyncio.run(main())
     assert asyncio.run(main()) is not first
     assert factory.create("memory://shared") is not factory.create("memory://shared")
+
+
+def test_a_forked_child_is_given_a_provider_of_its_own():
+    factory = StorageFactory(environ={})
+
+    async def create():
+        return factory.create("memory://shared")
+
+    with asyncio.Runner() as runner:
+        one = runner.run(create())
+        child = os.fork()
+        if child == 0:
+            os._exit(runner.run(create()) is one)  # On the same loop, as for whoever forks between two runs.
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "it was given its parent's"
+        assert runner.run(create()) is one
 
 
 def test_the_key_of_the_cache_covers_credentials_and_endpoint():

@@ -21,6 +21,7 @@ from credstore.config import checks
 from credstore.config.holds import Role, describe, fits, held_by
 from credstore.config.names import spoken, variables_of
 from credstore.model import Codec, CustomerKey, KmsKey, Secret
+from credstore.wire.proxy import FROM_ENVIRONMENT, has_password, is_word, parse_proxy
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -198,6 +199,10 @@ class S3FamilyConfig(CommonConfig):
             read in twenty; the first good answer counts.
         bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
         ca_file: PEM file of further certificate authorities to trust.
+        proxy: "env" for what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say when the
+            store is made; "off" or None for none; or the URL of the proxy for all requests,
+            `http://[user:password@]host:port`. One with a password is kept as a `Secret`; given as one
+            it is in no traceback either.
         allow_http: Permit `http://` to a host that is not loopback.
     """
 
@@ -217,10 +222,12 @@ class S3FamilyConfig(CommonConfig):
     hedge_reads: bool = False
     bandwidth_limit: int | None = None
     ca_file: str | None = None
+    proxy: str | Secret | None = FROM_ENVIRONMENT
     allow_http: bool = False
 
     roles: ClassVar[Mapping[str, Role]] = {
         **CommonConfig.roles,
+        "proxy": "tuning",
         "access_key_id": "key",
         "secret_access_key": "key",
         "session_token": "key",
@@ -255,6 +262,8 @@ class S3FamilyConfig(CommonConfig):
         self._check_keys()
         self._check_sizes()
         checks.check_word(self.cloud, "ca_file", self.ca_file)
+        if self.proxy is not None:
+            self._check_proxy(self.proxy if isinstance(self.proxy, Secret) else Secret(self.proxy))
 
     def _check_endpoint(self) -> None:
         if self.endpoint is None:
@@ -265,6 +274,13 @@ class S3FamilyConfig(CommonConfig):
             self.cloud, "endpoint", self.endpoint, allow_http=self.allow_http, path=False
         )
         checks.check_own_cloud(self.cloud, self.provider, "endpoint", (parts.hostname or "").rstrip("."))
+
+    def _check_proxy(self, proxy: Secret) -> None:
+        """Keep a word or URL as text, so that equal proxies are equal configs; one with a password hidden."""
+        word = is_word(proxy)
+        if not word:
+            parse_proxy(proxy, f"`proxy` of {self.cloud} ({spoken(variables_of(self.cloud, 'proxy'))})")
+        object.__setattr__(self, "proxy", word or (proxy if has_password(proxy) else proxy.reveal()))
 
     def _check_keys(self) -> None:
         for name in ("access_key_id", "secret_access_key", "session_token"):

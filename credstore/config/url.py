@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from credstore.config.clouds import CommonConfig
 from credstore.config.filling import Environ, family_of, fill, parse_setting
 from credstore.config.holds import fields_with, held_by
-from credstore.config.names import URL, spoken, variables_of
+from credstore.config.names import PREFIX, URL, spoken, variables_of
 from credstore.config.registry import Cloud, Registry
 from credstore.errors import StorageConfigurationError
 
@@ -122,6 +122,10 @@ def _add(kind: Cloud, given: dict[str, object], name: str, text: str, source: st
         raise StorageConfigurationError(f"{source} gives `{name}` twice")
     if not text:
         raise StorageConfigurationError(f"{source} has an empty `{name}`")
+    if name == "proxy" and "@" in text:
+        raise StorageConfigurationError(
+            f"{source} must not have a proxy's password, URLs end up in logs; set {PREFIX}PROXY"
+        )
     field = "allow_http" if name == _HTTP else name
     given[name] = parse_setting(kind, field, text, f"`{name}` of {source}")
 

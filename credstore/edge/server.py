@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
+from credstore.extras import missing_extra
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -38,7 +39,8 @@ async def serve_links(
 
     Raises:
         StorageUnsupportedError: Links of this store are answered by its cloud.
-        StorageConfigurationError: The address is taken or none of this machine, or aiohttp is missing.
+        StorageConfigurationError: The address is taken or none of this machine, or the extra `cli` is
+            missing.
 
     Source: RFC 9110 (conditions, ranges, negotiation); Fetch standard, "CORS protocol".
     """
@@ -48,9 +50,7 @@ async def serve_links(
     except ImportError as error:
         if listener is not None:
             listener.close()
-        raise StorageConfigurationError(
-            "serving links needs aiohttp: pip install 'credstore[cli]'"
-        ) from error
+        raise missing_extra("cli", "serving links needs") from error
 
     with contextlib.ExitStack() as opened:
         if listener is not None:

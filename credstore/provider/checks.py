@@ -17,10 +17,10 @@ from credstore.errors import (
     ErrorCode,
     StorageInvalidKeyError,
     StorageInvalidRequestError,
-    StorageUnsupportedError,
 )
 from credstore.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.model import UNSET, CustomerKey, KmsKey, ServerEncryption, StoreOptions
+from credstore.refusals import check_encryption, check_tags
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -96,6 +96,17 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
         raise _reserved(prefix)
 
 
+def check_start_after(start_after: str, max_size: int = 1024) -> None:
+    """Refuse what no name can come after; it may lie among credstore's own.
+
+    Raises:
+        StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
+    """
+    if not isinstance(start_after, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidKeyError(f"start_after is text (str), not {type(start_after).__name__}")
+    _check_text(start_after, max_size)
+
+
 def _check_text(key: str, max_size: int) -> None:
     if not _is_plain(key) and (found := _FORBIDDEN.search(key)):
         raise StorageInvalidKeyError(
@@ -107,6 +118,22 @@ def _check_text(key: str, max_size: int) -> None:
         raise StorageInvalidKeyError(
             f"a key has at most {max_size} bytes of UTF-8; this one has {len(key.encode())}",
             key=key[:64] + "…",
+        )
+
+
+def check_delimiter(delimiter: object) -> None:
+    """Refuse what cannot divide keys.
+
+    Raises:
+        StorageInvalidRequestError: Not text, empty, or with characters that no key has.
+    """
+    if not isinstance(delimiter, str):
+        raise StorageInvalidRequestError(f"a delimiter is text (str), not {type(delimiter).__name__}")
+    if not delimiter:
+        raise StorageInvalidRequestError("a delimiter is not empty; leave it out to list all keys")
+    if _FORBIDDEN.search(delimiter):
+        raise StorageInvalidRequestError(
+            "a delimiter has no control characters, surrogates or non-characters"
         )
 
 
@@ -250,7 +277,7 @@ def check_header(what: str, value: object) -> str:
             at its ends, which HTTP would drop.
     """
     if not isinstance(value, str):
-        raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
+        raise StorageInvalidRequestError(f"a prefix is text (str), not {type(value).__name__}")
     if not _is_plain(value) and (_CONTROL.search(value) or _FORBIDDEN.search(value)):
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
     if value and (value[0] in " \t" or value[-1] in " \t"):
@@ -258,7 +285,7 @@ def check_header(what: str, value: object) -> str:
     return value
 
 
-def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[str, str]:
+def checked_tags(tags: Mapping[str, str], capabilities: Capabilities, who: str) -> dict[str, str]:
     """The tags, if this provider has tags.
 
     Raises:
@@ -267,8 +294,7 @@ def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[st
     """
     if not tags:
         return {}
-    if not capabilities.tags:
-        raise StorageUnsupportedError("this provider has no object tags; put them into metadata instead")
+    check_tags(tags, capabilities, who)
     if len(tags) > MAX_TAGS:
         raise StorageInvalidRequestError(f"an object has at most {MAX_TAGS} tags, not {len(tags)}")
     for name, value in tags.items():
@@ -285,6 +311,7 @@ def chosen_encryption(
     asked: bool | ServerEncryption | None,  # noqa: FBT001 - the public option's own type
     default: bool | ServerEncryption | None,  # noqa: FBT001
     capabilities: Capabilities,
+    who: str,
 ) -> ServerEncryption | None:
     """What to ask the provider for.
 
@@ -292,6 +319,7 @@ def chosen_encryption(
         asked: The call's option, or None where it was not given.
         default: The configured one; None means AES256 where the provider has the header.
         capabilities: Of the provider.
+        who: Its label.
 
     Raises:
         StorageUnsupportedError: The provider has no encryption of this kind.
@@ -303,21 +331,12 @@ def chosen_encryption(
     if chosen is False:
         return None
     if chosen is True or chosen == "AES256":
-        if capabilities.sse_s3:
-            return "AES256"
-        if capabilities.sse_s3_implied:
-            return None  # The header would be refused, and everything is encrypted at rest anyway.
-        raise StorageUnsupportedError(
-            "this provider has no AES256 server-side encryption header; use encryption=False"
-        )
-    if isinstance(chosen, KmsKey):
-        if capabilities.sse_kms:
-            return chosen
-        raise StorageUnsupportedError("this provider has no key service for encryption (SSE-KMS)")
-    if isinstance(chosen, CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        if capabilities.sse_c:
-            return chosen
-        raise StorageUnsupportedError("this provider takes no customer-provided keys (SSE-C)")
+        check_encryption("AES256", capabilities, who)
+        # Where it is implied the header would be refused: everything is encrypted at rest anyway.
+        return "AES256" if capabilities.sse_s3 else None
+    if isinstance(chosen, KmsKey | CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        check_encryption(chosen, capabilities, who)
+        return chosen
     raise StorageInvalidRequestError(
         "encryption is True, False, 'AES256', a KmsKey or a CustomerKey, not "
         f"{type(cast('object', chosen)).__name__}"

@@ -70,7 +70,7 @@ class Foundation:
             driver,
             reading=lambda: self._reading(None, None, None),
             deadline=lambda size: deadline_for(config.timeout, size),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
+            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities, driver.name),
         )
         self._link_signer = options.get("link_signer")
         given = options.get("encryption")

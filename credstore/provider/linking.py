@@ -31,6 +31,7 @@ from credstore.provider.call import Call
 from credstore.provider.checks import check_flag, check_header, check_token, checked_version, is_number
 from credstore.provider.read import recipe_of
 from credstore.provider.write import chosen_codec
+from credstore.refusals import OVERRIDES, no_link
 
 DAY = 24 * 3600
 LONGEST = 7 * DAY
@@ -219,12 +220,7 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
     _check_duration(request.expires_in, LONGEST, "expires_in is")
     _check_options(method, options)
     if method not in driver.capabilities.presign:
-        able = ", ".join(sorted(driver.capabilities.presign))
-        raise StorageUnsupportedError(
-            f"{driver.name} makes links for {able}, not for {method}"
-            if able
-            else f"{driver.name} makes no temporary links; local and memory stores and every cloud do"
-        )
+        raise no_link(method, driver.capabilities.presign).of(driver.name)
     overrides: dict[str, str] = {}
     if isinstance(config.encryption, CustomerKey):
         raise _needs_key()
@@ -235,7 +231,7 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
             needed = await _needed(driver, request.key, options, request.deadline, decoded=decoded)
             overrides = {**needed, **overrides}
         if overrides and not driver.capabilities.response_overrides:
-            raise StorageUnsupportedError(f"links of {driver.name} cannot impose response headers")
+            raise OVERRIDES.of(driver.name)
     elif method == "PUT" and chosen_codec(config.compress) is not None:
         raise StorageUnsupportedError(
             "a PUT link stores what its holder sends, past the compression configured for this provider; "

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.driver import BreaksCircuits, BytesBody, CopyRequest, ObjectInfo
+from credstore.driver import BreaksCircuits, BytesBody, CopyRequest
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
@@ -56,7 +56,6 @@ from credstore.provider.checks import (
     chosen_encryption,
 )
 from credstore.provider.dictionaries import stored_dictionaries
-from credstore.provider.foundation import Foundation
 from credstore.provider.linking import (
     LinkOptions,
     LinkRequest,
@@ -65,9 +64,10 @@ from credstore.provider.linking import (
     make_cdn_link,
     make_link,
 )
+from credstore.provider.listings import ListingVerbs
 from credstore.provider.moving import Copier, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
-from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
+from credstore.provider.read import Reading, Wanted, item_of, known_recipe, recipe_of
 from credstore.provider.rotating import Rotation
 from credstore.provider.sealing import header_of, is_meant, read_head
 from credstore.provider.shredding import DetachedKeys, place_of
@@ -77,9 +77,10 @@ from credstore.provider.write import (
     plan_write,
     precondition_of,
 )
+from credstore.refusals import check_delete
 
 
-class StorageProvider(Foundation):
+class StorageProvider(ListingVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -143,6 +144,7 @@ class StorageProvider(Foundation):
             options,
             self.config,
             self.capabilities,
+            who=self._driver.name,
             dictionaries=self._dictionaries,
             policy=self._policy_of(options.get("encryption")),
         )
@@ -208,6 +210,7 @@ class StorageProvider(Foundation):
         *,
         start: int = 0,
         end: int | None = None,
+        suffix: int | None = None,
         decode: bool = True,
         encryption: CustomerKey | ClientSide | None = None,
         version_id: str | None = None,
@@ -221,6 +224,8 @@ class StorageProvider(Foundation):
             start: First plain byte, 0-based.
             end: One past the last plain byte; None for all. A range of a compressed object is
                 decoded from the object's start.
+            suffix: The last so many plain bytes, 1 or more, in place of `start` and `end`; more than there
+                are is all of them.
             decode: False streams the stored bytes.
             encryption: The customer-provided key the object was stored with (SSE-C), or what
                 decrypts it here, in place of the provider's.
@@ -234,16 +239,20 @@ class StorageProvider(Foundation):
 
         Raises:
             StorageNotFoundError: On entering: no such object.
-            StorageInvalidRequestError: On entering: a range beyond the end (code "INVALID_RANGE").
+            StorageInvalidRequestError: On entering: a range beyond the end, or one that is none (code
+                "INVALID_RANGE"). While reading: the last bytes of a compressed object that does not tell
+                its plain size, where these are more than `max_retrieve_size` (code "TOO_LARGE").
             StorageDecryptionError: Then or while reading: not what was encrypted under this key.
             StorageIntegrityError: While reading: cut short or changed.
             StorageError: Anything else.
+
+        Cost: 1 request for all bytes, or for the last ones of an object stored as it is; else 2 for a range.
         """
         return Opening(
             self._driver,
             self._call("open", key),
             Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode),
-            span=(start, end),
+            wanted=Wanted(start, end, suffix, self.config.max_retrieve_size),
             options=lambda: self._reading(encryption, version_id, timeout),
             progress=progress,
         )
@@ -346,12 +355,12 @@ class StorageProvider(Foundation):
         version_id: str | Unset = UNSET,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> bool | None:
-        """Remove an object; removing what is not there is no error.
+        """Remove an object; removing what is not there is no error, unless a version was named.
 
         Args:
             key: The object's key.
-            if_match: Only the version with this etag. None, as of a result without one, is refused: it
-                would remove whatever is there.
+            if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as of
+                a result without one, is refused: it would remove whatever is there.
             version_id: A kept version, removed for good; None is refused likewise.
             timeout: Seconds, in place of the configured.
 
@@ -360,16 +369,15 @@ class StorageProvider(Foundation):
             (`capabilities.delete_tells_existence`).
 
         Raises:
-            StoragePreconditionFailedError: `if_match`, and the object is another version.
-            StorageUnsupportedError: `if_match`, and the provider cannot honour it.
+            StoragePreconditionFailedError: `if_match`, and the object is another version, or absent.
+            StorageUnsupportedError: `if_match` or `version_id`, and the provider cannot honour it.
             StorageInvalidRequestError: A condition that names no version; nothing was sent.
             StorageError: Anything else; a composite store names the members not reached.
         """
         with self._call("delete", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
             etag, version = checked_etag(if_match), checked_version(version_id)
-            if etag is not None and not self.capabilities.conditional_delete:
-                raise StorageUnsupportedError("this provider cannot delete only a given version (if_match)")
+            check_delete(etag, version, self.capabilities, self._driver.name)
             outcome = await self._driver.delete(
                 key,
                 if_match=etag,
@@ -399,47 +407,6 @@ class StorageProvider(Foundation):
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
-
-    async def list(self, prefix: str = "", max_keys: int | None = None) -> list[StorageItem]:
-        """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
-
-        What credstore keeps for itself beside them, below a segment `.credstore`, is not among them.
-
-        Args:
-            prefix: Leading part of the keys; "" for all.
-            max_keys: Return at most so many; None for all, however many there are.
-
-        Raises:
-            StorageInvalidKeyError: A prefix that no key of a user's can start with.
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
-            StorageError: Anything else.
-
-        Cost: 1 request per 1,000 objects.
-        """
-        with Call(self._lifetime, "list", None, awaited=False):
-            items: list[StorageItem] = []
-            async for info in self._infos(prefix, max_keys):
-                items.append(item_of(info, self._driver.name))
-                self._lifetime.check("list")
-            return items
-
-    async def scan(self, prefix: str = "", max_keys: int | None = None) -> AsyncIterator[StorageItem]:
-        """As `list`, one item at a time, in bounded memory.
-
-        Raises:
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
-            StorageError: Anything else.
-        """
-        with Call(self._lifetime, "list", None, awaited=False):
-            async for info in self._infos(prefix, max_keys):
-                yield item_of(info, self._driver.name)
-                self._lifetime.check("list")
-
-    def _infos(self, prefix: str, max_keys: int | None) -> AsyncIterator[ObjectInfo]:
-        check_prefix(prefix, self.capabilities.max_key_size)
-        if max_keys is not None:
-            check_count("max_keys", max_keys)
-        return scan_infos(self._driver, prefix, max_keys, self._deadline)
 
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
@@ -751,7 +718,7 @@ class StorageProvider(Foundation):
                 "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
                 "cannot make it; leave server_side out"
             )
-        default = chosen_encryption(None, self.config.encryption, self.capabilities)
+        default = chosen_encryption(None, self.config.encryption, self.capabilities, self._driver.name)
         spool, asked = self.config.spool_size, self.config.encryption is not None
         return sealed_copy(self._driver, self._policy, spool, default, asked=asked)
 
@@ -765,11 +732,11 @@ class StorageProvider(Foundation):
         *,
         if_absent: bool,
     ) -> CopyRequest:
-        capabilities = self.capabilities
+        capabilities, who = self.capabilities, self._driver.name
         check_key(source, capabilities.max_key_size)
         check_key(destination, capabilities.max_key_size)
-        condition = precondition_of(capabilities, if_absent=if_absent)
-        chosen = None if encryption is None else chosen_encryption(encryption, None, capabilities)
+        condition = precondition_of(capabilities, who, if_absent=if_absent)
+        chosen = None if encryption is None else chosen_encryption(encryption, None, capabilities, who)
         reading = self._reading(source_encryption, None, timeout)
         info = await self._driver.head(source, reading)
         if if_absent and source == destination:

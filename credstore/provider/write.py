@@ -54,6 +54,7 @@ from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.provider.journal import FileJournal
 from credstore.provider.sealing import sealed_body
 from credstore.reader import sha256
+from credstore.refusals import RESUME, check_condition, check_storage_class
 
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size over this to the deadline of its write."""
@@ -97,6 +98,7 @@ async def plan_write(
     config: CommonConfig,
     capabilities: Capabilities,
     *,
+    who: str,
     dictionaries: Dictionaries,
     policy: ClientSide | None,
 ) -> Write:
@@ -108,6 +110,7 @@ async def plan_write(
         options: Likewise.
         config: Of the store.
         capabilities: Of its driver.
+        who: The driver's name.
         dictionaries: Of the store.
         policy: How to encrypt, or None.
 
@@ -118,9 +121,9 @@ async def plan_write(
     check_options(options)
     resume = options.get("resume")
     if resume is not None and not capabilities.resumable:
-        raise StorageUnsupportedError("this provider cannot continue an upload (resume); nothing was sent")
+        raise RESUME.of(who)
     codec = chosen_codec(options.get("compress", "zstd" if "dictionary" in options else config.compress))
-    terms = _terms(options, config, capabilities)
+    terms = _terms(options, config, capabilities, who)
     dictionary: Dictionary | None = None
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
@@ -272,7 +275,7 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
 
 
 def precondition_of(
-    capabilities: Capabilities, *, if_absent: bool = False, if_match: object = UNSET
+    capabilities: Capabilities, who: str, *, if_absent: bool = False, if_match: object = UNSET
 ) -> Precondition:
     """The condition of a write.
 
@@ -284,43 +287,34 @@ def precondition_of(
     etag = checked_etag(if_match)
     if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
-    if if_absent:
-        if not capabilities.conditional_create:
-            raise StorageUnsupportedError(
-                "this provider cannot create an object only if it is absent (if_absent); nothing was sent"
-            )
-        return CREATE
-    if etag is not None:
-        if not capabilities.conditional_replace:
-            raise StorageUnsupportedError(
-                "this provider cannot replace only a given version (if_match); nothing was sent"
-            )
-        return Precondition("replace", etag)
-    return OVERWRITE
+    if not if_absent and etag is None:
+        return OVERWRITE
+    condition = CREATE if if_absent else Precondition("replace", etag)
+    check_condition(condition, capabilities, who)
+    return condition
 
 
-def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabilities) -> _Terms:
+def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabilities, who: str) -> _Terms:
     for name in ("content_type", "cache_control", "content_disposition", "content_language"):
         if name in options:
             check_header(name, options.get(name))
     storage_class = options.get("storage_class")
     if storage_class is not None:
         check_header("storage_class", storage_class)
-    if storage_class is not None and storage_class not in capabilities.storage_classes:
-        choices = ", ".join(sorted(capabilities.storage_classes)) or "none"
-        raise StorageUnsupportedError(
-            f"this provider has no storage class {storage_class!r}; it has: {choices}"
-        )
+        check_storage_class(storage_class, capabilities, who)
     at_rest = _at_rest(options)
     return _Terms(
         checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
         precondition_of(
-            capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match", UNSET)
+            capabilities,
+            who,
+            if_absent=options.get("if_absent", False),
+            if_match=options.get("if_match", UNSET),
         ),
-        chosen_encryption(at_rest, config.encryption, capabilities),
+        chosen_encryption(at_rest, config.encryption, capabilities, who),
         at_rest is None and config.encryption is None,
         storage_class,
-        checked_tags(options.get("tags", NOTHING), capabilities),
+        checked_tags(options.get("tags", NOTHING), capabilities, who),
     )
 
 

@@ -144,7 +144,14 @@ class PrefixedDriver(Driver):
         return {names[name]: outcome for name, outcome in outcomes.items() if name in names}
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
         """One page of what is below both prefixes; see `Driver.list`.
 
@@ -152,10 +159,18 @@ class PrefixedDriver(Driver):
             StorageIntegrityError: The store lists what is not below the prefix (code "LISTING").
         """
         with self._shown:
-            page = await self._inner.list(self._prefix + prefix, cursor, limit=limit, deadline=deadline)
+            page = await self._inner.list(
+                self._prefix + prefix,
+                cursor,
+                delimiter=delimiter,
+                start_after=None if start_after is None else self._prefix + start_after,
+                limit=limit,
+                deadline=deadline,
+            )
             # The object that clouds' consoles make for a folder has the prefix itself as its key.
             entries = [self._told(entry) for entry in page.entries if entry.key != self._prefix]
-            return replace(page, entries=entries)
+            prefixes = [self._bare(each) for each in page.prefixes]
+            return replace(page, entries=entries, prefixes=prefixes)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object; see `Driver.copy`."""
@@ -185,12 +200,15 @@ class PrefixedDriver(Driver):
 
     def _told(self, told: Told) -> Told:
         """The same facts under the key that users know."""
-        if not told.key.startswith(self._prefix):
+        return replace(told, key=self._bare(told.key))
+
+    def _bare(self, name: str) -> str:
+        if not name.startswith(self._prefix):
             raise StorageIntegrityError(
                 "the provider told of an object that is not under the prefix of this store",
                 code=ErrorCode.LISTING,
             )
-        return replace(told, key=told.key[len(self._prefix) :])
+        return name[len(self._prefix) :]
 
 
 class _Tagged(PrefixedDriver):

@@ -12,6 +12,8 @@ from collections import deque
 
 SHARE = 0.05
 """Hedges for each read."""
+SHORTEST = 0.005
+"""Seconds; below them a hedge costs more than it gains."""
 
 
 class Hedging:
@@ -20,16 +22,19 @@ class Hedging:
     KEPT = 128
     LEAST = 20
     """Reads to have seen before anything is called slow."""
-    SHORTEST = 0.005
-    """Seconds; below them a hedge costs more than it gains."""
     SAVED = 10.0
     """Most hedges that quiet times may save up."""
 
-    __slots__ = ("_delay", "_latencies", "_since", "tokens")
+    __slots__ = ("_delay", "_latencies", "_shortest", "_since", "tokens")
 
-    def __init__(self) -> None:
-        """Start without knowledge, and with one hedge."""
+    def __init__(self, *, shortest: float = SHORTEST) -> None:
+        """Start without knowledge, and with one hedge.
+
+        Args:
+            shortest: Seconds below which no read counts as slow.
+        """
         self.tokens = 1.0
+        self._shortest = shortest
         self._latencies: deque[float] = deque(maxlen=self.KEPT)
         self._delay: float | None = None
         self._since = 0
@@ -46,7 +51,7 @@ class Hedging:
         if len(self._latencies) >= self.LEAST and (self._delay is None or self._since >= self.LEAST):
             self._since = 0
             ordered = sorted(self._latencies)
-            self._delay = max(self.SHORTEST, ordered[len(ordered) * 95 // 100])
+            self._delay = max(self._shortest, ordered[len(ordered) * 95 // 100])
 
     def spend(self) -> bool:
         """Take one hedge, or say that there is none left."""

@@ -62,7 +62,7 @@ class TestPrefixedS3(DriverConformance):
         raw, sent = RawS3(s3_server), CountingClient.counter()
         return below(
             Harness(
-                open=lambda: S3Driver(config, http=CountingClient(sent)),
+                open=lambda: S3Driver(config, transport=CountingClient(sent)),
                 peek=raw.peek,
                 poke=raw.poke,
                 requests=lambda: len(sent),

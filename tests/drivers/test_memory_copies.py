@@ -13,7 +13,7 @@ from credstore.strategies.fallback.driver import FallbackDriver
 
 
 def make_driver(objects):
-    return MemoryDriver(MemoryConfig(), public_url=str, objects=objects)
+    return MemoryDriver(MemoryConfig(), objects=objects)
 
 
 @pytest.mark.parametrize("fallback", [False, True])

@@ -131,10 +131,10 @@ class Slow(Spy):
         super().__init__(objects)
         self.limits = []
 
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None):
+    async def list(self, prefix="", cursor=None, *, limit=1000, **options):
         self.calls.append("list")
         self.limits.append(limit)
-        return await super().list(prefix, cursor, limit=limit, deadline=deadline)
+        return await super().list(prefix, cursor, limit=limit, **options)
 
 
 def test_every_verb_that_takes_a_key_or_prefix_is_tried():
@@ -588,7 +588,12 @@ def test_they_are_encrypted_at_rest_as_the_store_is_and_no_event_of_a_users(s3_s
 
 
 def test_the_note_of_a_detour_is_encrypted_as_the_write_that_it_announces():
-    class Noting(Faulty):
+    class Able(Faulty):
+        @property
+        def capabilities(self):
+            return replace(super().capabilities, sse_s3=True, sse_c=True)
+
+    class Noting(Able):
         async def put(self, request):
             sent.append((request.key, request.encryption))
             return await super().put(replace(request, encryption=None))
@@ -598,7 +603,7 @@ def test_the_note_of_a_detour_is_encrypted_as_the_write_that_it_announces():
 
     async def main():
         for encryption, noted in (("AES256", "AES256"), (customer, None), (None, None)):
-            first, second = Faulty("first"), Noting("second")
+            first, second = Able("first"), Noting("second")
             first.mode = "down"
             await FallbackDriver(first, second).put(request("a", encryption=encryption))
             assert sent == [(".credstore/failover", noted), ("a", encryption)]

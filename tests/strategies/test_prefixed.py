@@ -109,8 +109,8 @@ def test_results_infos_and_errors_have_the_key_without_it(objects):
 
 def test_what_a_store_tells_of_others_is_an_error(objects):
     class ListsEverything(MemoryDriver):
-        async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
-            return await super().list("", cursor, limit=limit, deadline=deadline)
+        async def list(self, prefix="", cursor=None, **options) -> Page:
+            return await super().list("", cursor, **options)
 
     async def main():
         await put(whole(objects), "secret/of/others")
@@ -257,9 +257,9 @@ def test_credentials_for_the_prefix_alone_are_healthy(objects, status):
         async def ping(self, *, deadline=None):
             raise StorageAccessDeniedError("not the whole of it", status_code=status)
 
-        async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None):
+        async def list(self, prefix="", cursor=None, *, limit=1000, **options):
             self.asked.append((prefix, limit))
-            return await super().list(prefix, cursor, limit=limit, deadline=deadline)
+            return await super().list(prefix, cursor, limit=limit, **options)
 
     inner = Limited(MemoryConfig(), objects=objects)
     inner.asked = []

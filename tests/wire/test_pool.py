@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from credstore.wire import pool as pool_module
-from credstore.wire.connection import HttpResponse, WireError
+from credstore.wire.connection import Answer
 from credstore.wire.http import HttpClient
+from credstore.wire.transport import WireError
 from tests.wire.server import answer, hang_up, serving, stall
 from tests.wire.test_http import run, send
 
@@ -74,6 +75,30 @@ def test_a_waiter_that_is_cancelled_once_it_was_served_gives_it_back():
         assert (server.connections, leases(client)) == (1, 1)
 
     run(check, answer(200, b"x" * 600_000), answer(200, b"x" * 100), max_connections=1)
+
+
+def test_a_waiter_that_is_cancelled_once_it_had_leave_to_connect_passes_that_on():
+    async def check(server, client):
+        reply = await send(client, server.url)
+        waiting = [asyncio.ensure_future(get(client, server.url)) for _ in range(3)]
+        while len(client._pool._waiters) < 3:
+            await asyncio.sleep(0)
+        connection = reply._connection
+        lost = connection._lost
+
+        def lose_and_cancel(ended):
+            lost(ended)  # The first in line may connect now, and is cancelled before it does.
+            assert len(client._pool._waiters) == 2
+            waiting[0].cancel()
+
+        connection._lost = lose_and_cancel
+        await reply.aclose()
+        found = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+        assert isinstance(found[0], asyncio.CancelledError)
+        assert found[1:] == [b"x", b"x"]
+        assert (server.connections, leases(client)) == (2, 1)
+
+    run(check, stall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1"), answer(200, b"x"), max_connections=1)
 
 
 @pytest.mark.parametrize("end", [hang_up, None])
@@ -214,13 +239,13 @@ def test_a_cancel_once_the_answer_is_there_spares_the_next_request(monkeypatch):
     async def check(server, client):
         first = asyncio.ensure_future(get(client, server.url))
         second = asyncio.ensure_future(get(client, server.url))
-        ended = HttpResponse.ended
+        ended = Answer.ended
 
         def end(answer):
             ended(answer)
             first.cancel()
 
-        monkeypatch.setattr(HttpResponse, "ended", end)
+        monkeypatch.setattr(Answer, "ended", end)
         assert await second == b"x"
         assert first.cancelled()
         assert (server.connections, leases(client)) == (1, 1)

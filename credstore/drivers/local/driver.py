@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from itertools import islice
 from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
+from credstore import refusals
 from credstore.config.clouds import LocalConfig
 from credstore.driver import (
     READ_ALL,
@@ -47,17 +47,10 @@ from credstore.drivers.local.streams import (
     closer,
     copy_piece,
     read_piece,
-    read_range,
 )
 from credstore.drivers.local.workers import Workers
-from credstore.errors import (
-    ErrorCode,
-    StorageError,
-    StorageInvalidRequestError,
-    StoragePreconditionFailedError,
-    StorageTimeoutError,
-    StorageUnsupportedError,
-)
+from credstore.errors import StorageError, StoragePreconditionFailedError
+from credstore.guard import Guard
 from credstore.model import LinkGrant
 from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader
@@ -91,8 +84,8 @@ class LocalDriver(Driver):
         self._workers = Workers(threads)
         self._opening = threading.Lock()
         self._opened: tuple[Root, Objects] | None = None
-        self._process = os.getpid()
-        self._closed = False
+        self._guard = Guard("local")
+        self._capabilities = _capabilities(config)
         self._secret: bytes | None = None
 
     @property
@@ -103,24 +96,7 @@ class LocalDriver(Driver):
     @property
     def capabilities(self) -> Capabilities:
         """Everything conditional is atomic; there are no versions, classes or encryption."""
-        return Capabilities(
-            conditional_create=True,
-            conditional_replace=True,
-            conditional_delete=True,
-            delete_tells_existence=True,
-            durable=self._config.fsync,
-            multipart=False,
-            presign=METHODS,
-            response_overrides=True,
-            links_decode=True,
-            tags=True,
-            versions=False,
-            storage_classes=frozenset(),
-            sse_s3=False,
-            sse_s3_implied=False,
-            sse_kms=False,
-            sse_c=False,
-        )
+        return self._capabilities
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object, durable on return; see `Driver.put`.
@@ -132,9 +108,9 @@ class LocalDriver(Driver):
             StorageAccessDeniedError: The root cannot be written.
             StorageUnavailableError: Code "WRITES_DISABLED", after a failed fsync (P3).
         """
-        _refuse(request.encryption, "server-side encryption")
-        _refuse(request.storage_class, "storage classes")
-        _refuse(request.driver_options.get(self.name), "options of its own")
+        refusals.check_put(request, self._capabilities, self.name)
+        if self.name in request.driver_options:
+            raise refusals.OPTIONS.of(self.name)
         data = request.body.data
         if data is not None:
             token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
@@ -195,9 +171,9 @@ class LocalDriver(Driver):
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader gives."""
-        _refuse_read(options)
+        refusals.check_read(options, self._capabilities, self.name)
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
-        start, end = read_range(opened.token.size, options)
+        start, end = options.span(opened.token.size)
         whole = end - start == opened.token.size
         info = self._info(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
@@ -208,7 +184,7 @@ class LocalDriver(Driver):
     def _open_and_read(self, key: str, options: ReadOptions) -> OpenObject:
         opened = self._open(key, options)
         try:
-            start, end = read_range(opened.token.size, options)
+            start, end = options.span(opened.token.size)
             if end - start <= SMALL:
                 proved = opened.attributes.digest is not None and end - start == opened.token.size
                 opened.content = read_piece(opened, start, end - start, proved=proved)
@@ -238,7 +214,7 @@ class LocalDriver(Driver):
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
-        _refuse_read(options)
+        refusals.check_read(options, self._capabilities, self.name)
 
         def look() -> tuple[Token, str, Attributes]:
             with contextlib.closing(self._open(key, options)) as opened:
@@ -255,7 +231,7 @@ class LocalDriver(Driver):
         deadline: float | None = None,
     ) -> DeleteOutcome:
         """Remove one object, durable on return; see `Driver.delete`."""
-        _refuse(version_id, "versions")
+        refusals.check_delete(if_match, version_id, self._capabilities, self.name)
 
         def remove() -> bool:
             return self._objects().delete(key, if_match=if_match, deadline=deadline)
@@ -266,6 +242,7 @@ class LocalDriver(Driver):
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
         """Remove keys one after the other; see `Driver.delete_many`."""
+        self._guard.check(deadline)
         outcomes: dict[str, DeleteOutcome | StorageError] = {}
         for key in keys:
             try:
@@ -275,22 +252,39 @@ class LocalDriver(Driver):
         return outcomes
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page; the cursor is the last key. See `Driver.list`."""
+        """One page; the cursor is the last name. See `Driver.list`.
 
-        def read() -> tuple[list[ObjectInfo], bool]:
-            with contextlib.closing(walk(self._root(), prefix, cursor)) as found:
+        With the delimiter "/" only the directory that the prefix names is read; with another one, and
+        without, directories below it are too.
+        """
+        after = max(cursor or "", start_after or "", key=str.encode)
+
+        def read() -> Page:
+            entries: list[ObjectInfo] = []
+            prefixes: list[str] = []
+            last: str | None = None
+            with contextlib.closing(walk(self._root(), prefix, after, delimiter)) as found:
                 etag = self._objects().lookup.etag
-                entries = [
-                    self._info(each.key, each.token, etag(each.key, each.token))
-                    for each in islice(found, limit)
-                ]
+                for each in islice(found, limit):
+                    last = each.key
+                    if each.token is None:
+                        prefixes.append(each.key)
+                    else:
+                        entries.append(self._info(each.key, each.token, etag(each.key, each.token)))
                 self._root().check_there()
-                return entries, next(found, None) is not None
+                more = last is not None and next(found, None) is not None
+            return Page(entries=entries, cursor=last if more else None, prefixes=prefixes)
 
-        entries, more = await self._run(read, deadline=deadline)
-        return Page(entries=entries, cursor=entries[-1].key if more else None)
+        return await self._run(read, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
@@ -307,8 +301,7 @@ class LocalDriver(Driver):
 
     async def _copy(self, request: CopyRequest, tags: Mapping[str, str] | None) -> PutResult:
         """As `copy`, with other tags than the source's unless they are None."""
-        _refuse(request.encryption or request.source_customer_key, "server-side encryption")
-        _refuse(request.source.version_id, "versions")
+        refusals.check_copy(request, self._capabilities, self.name)
         pinned = ReadOptions(if_match=request.source.etag)
         deadline = request.deadline
         source = await self._run(self._open, request.source.key, pinned, deadline=deadline)
@@ -366,7 +359,7 @@ class LocalDriver(Driver):
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
-        _refuse(request.version_id, "versions")
+        refusals.check_sign(request, self._capabilities, self.name)
         secret = await self._run(self._link_secret, deadline=request.deadline)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
@@ -414,9 +407,9 @@ class LocalDriver(Driver):
 
     async def aclose(self) -> None:
         """Release the directories and threads; safe to call again."""
-        if self._closed:
+        if self._guard.closed:
             return
-        self._closed = True
+        self._guard.closed = True
         opened, self._opened = self._opened, None
         if opened is not None:
             await self._workers.finish(opened[0].close)
@@ -424,17 +417,7 @@ class LocalDriver(Driver):
 
     async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
         """Call `work` in a thread, with the operating system's refusals as ours."""
-        if self._closed:
-            raise StorageInvalidRequestError(
-                "this local store is closed; open a new one", code=ErrorCode.CLOSED
-            )
-        if os.getpid() != self._process:
-            raise StorageInvalidRequestError(
-                "this local store was opened by the process this one was forked from; open a new one",
-                code=ErrorCode.FORKED,
-            )
-        if deadline is not None and time.monotonic() >= deadline:
-            raise StorageTimeoutError("the deadline had passed before the disk was asked", applied="no")
+        self._guard.check(deadline)
         try:
             return await self._workers.run(work, *args)
         except StorageError:
@@ -496,11 +479,22 @@ class LocalDriver(Driver):
         )
 
 
-def _refuse(asked: object, what: str) -> None:
-    if asked is not None:
-        raise StorageUnsupportedError(f"a local store has no {what}; nothing was done")
-
-
-def _refuse_read(options: ReadOptions) -> None:
-    _refuse(options.version_id, "versions")
-    _refuse(options.customer_key, "server-side encryption")
+def _capabilities(config: LocalConfig) -> Capabilities:
+    return Capabilities(
+        conditional_create=True,
+        conditional_replace=True,
+        conditional_delete=True,
+        delete_tells_existence=True,
+        durable=config.fsync,
+        multipart=False,
+        presign=METHODS,
+        response_overrides=True,
+        links_decode=True,
+        tags=True,
+        versions=False,
+        storage_classes=frozenset(),
+        sse_s3=False,
+        sse_s3_implied=False,
+        sse_kms=False,
+        sse_c=False,
+    )

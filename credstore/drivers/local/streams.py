@@ -1,4 +1,4 @@
-"""Bytes on their way in and out: batches worth a thread hop, ranges, copies inside the disk."""
+"""Bytes on their way in and out: batches worth a thread hop, copies inside the disk."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from credstore.driver import PutRequest, ReadOptions
+from credstore.driver import PutRequest
 from credstore.drivers.local.atomic import Temporary, read_all
 from credstore.drivers.local.lookup import OpenObject
 from credstore.errors import (
@@ -34,15 +34,6 @@ def check_body(request: PutRequest, size: int, digest: str) -> None:
         raise StorageIntegrityError(
             "the body is not the one its SHA-256 names", code=ErrorCode.DIGEST_MISMATCH
         )
-
-
-def read_range(size: int, options: ReadOptions) -> tuple[int, int]:
-    """The first byte to read and the one past the last, within an object of `size` bytes."""
-    if options.start >= size and options.start > 0:
-        text = f"the range begins at {options.start}, the object has {size} bytes"
-        raise StorageInvalidRequestError(text, code=ErrorCode.INVALID_RANGE)
-    end = size if options.end is None else min(options.end, size)
-    return options.start, max(options.start, end)
 
 
 def copy_piece(source: OpenObject, file: Temporary, offset: int, digest: Hash) -> int:

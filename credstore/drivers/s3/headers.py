@@ -22,6 +22,7 @@ from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
+from credstore.refusals import check_condition, check_encryption, check_storage_class, check_tags
 
 META = "x-amz-meta-"
 SSE = "x-amz-server-side-encryption"
@@ -169,21 +170,15 @@ def encryption_headers(encryption: ServerEncryption | None, dialect: S3Dialect) 
     Raises:
         StorageUnsupportedError: The cloud has none of this kind.
     """
-    can = dialect.capabilities
     if encryption is None:
         return {}
+    check_encryption(encryption, dialect.capabilities, dialect.name)
     if isinstance(encryption, CustomerKey):
         return customer_headers(encryption, dialect)
     if isinstance(encryption, KmsKey):
-        if not can.sse_kms:
-            raise StorageUnsupportedError(f"{dialect.name} has no key service (SSE-KMS); nothing was sent")
         named = {SSE + "-aws-kms-key-id": encryption.key_id} if encryption.key_id is not None else {}
         return {SSE: "aws:kms", **named}
-    if can.sse_s3:
-        return {SSE: encryption}
-    if can.sse_s3_implied:
-        return {}
-    raise StorageUnsupportedError(f"{dialect.name} has no AES256 encryption header; nothing was sent")
+    return {SSE: encryption} if dialect.capabilities.sse_s3 else {}
 
 
 def to_confirm(encryption: ServerEncryption | None, dialect: S3Dialect) -> ServerEncryption | None:
@@ -207,8 +202,7 @@ def customer_headers(
     """
     if not isinstance(key, CustomerKey):
         return {}
-    if not dialect.capabilities.sse_c:
-        raise StorageUnsupportedError(f"{dialect.name} takes no customer-provided keys; nothing was sent")
+    check_encryption(key, dialect.capabilities, dialect.name)
     return {
         prefix + "algorithm": "AES256",
         prefix + "key": base64.b64encode(key.key).decode("ascii"),
@@ -293,17 +287,10 @@ def condition_headers(precondition: Precondition, dialect: S3Dialect) -> dict[st
     Raises:
         StorageUnsupportedError: The cloud would ignore it.
     """
+    check_condition(precondition, dialect.capabilities, dialect.name)
     if precondition.mode == "create":
-        if not dialect.capabilities.conditional_create:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot create an object only if it is absent; nothing was sent"
-            )
         return {"if-none-match": "*"}
     if precondition.etag is not None:
-        if not dialect.capabilities.conditional_replace:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot replace one version of an object only; nothing was sent"
-            )
         return {"if-match": dialect.format_if_match(precondition.etag)}
     return {}
 
@@ -330,16 +317,10 @@ def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect:
     """
     found: dict[str, str] = {}
     if storage_class is not None:
-        classes = dialect.capabilities.storage_classes
-        if storage_class not in classes:
-            known = ", ".join(sorted(classes)) or "none to choose from"
-            raise StorageUnsupportedError(
-                f"{dialect.name} has no storage class {storage_class!r}; it has {known}; nothing was sent"
-            )
+        check_storage_class(storage_class, dialect.capabilities, dialect.name)
         found["x-amz-storage-class"] = storage_class
     if tags:
-        if not dialect.capabilities.tags:
-            raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+        check_tags(tags, dialect.capabilities, dialect.name)
         found["x-amz-tagging"] = "&".join(
             f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items()
         )

@@ -59,6 +59,14 @@ def is_html(headers: Mapping[str, str], body: bytes) -> bool:
     return start.startswith((b"<!doctype html", b"<html")) or (declared and bool(start) and start[:1] != b"<")
 
 
+def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a failure that came by way of a proxy is S3's own: it has a header or an `<Error>` of S3's.
+
+    Any server may name a page as it likes, so a bare 404 of a proxy would pass for an absent object.
+    """
+    return _is_error(body) or any(name.startswith("x-amz-") for name in headers)
+
+
 def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:
     """The fields of an error answer; what is missing or malformed is None."""
     region = _matching(_REGION, headers.get("x-amz-bucket-region"))

@@ -35,8 +35,9 @@ from credstore.drivers.s3.headers import (
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
-from credstore.wire.aws.sigv4 import encode_path
-from credstore.wire.http import StreamBody
+from credstore.refusals import COPY_IF_ABSENT, COPY_IF_MATCH, check_delete, check_read
+from credstore.wire.transport import StreamBody
+from credstore.wire.urls import encode_path
 
 XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 USUAL_CLASS = "STANDARD"
@@ -129,8 +130,7 @@ def put_object(
 
 
 def _read(operation: str, method: str, key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
-    if options.version_id is not None and not dialect.capabilities.versions:
-        raise StorageUnsupportedError(f"{dialect.name} keeps no versions; nothing was sent")
+    check_read(options, dialect.capabilities, dialect.name)
     headers = {"accept-encoding": "identity", **customer_headers(options.customer_key, dialect)}
     if options.if_match is not None:
         headers["if-match"] = dialect.format_if_match(options.if_match)
@@ -143,29 +143,26 @@ def _version(version_id: str | None) -> tuple[tuple[str, str], ...]:
     return (("versionId", version_id),) if version_id is not None else ()
 
 
-def get_object(
-    key: str, options: ReadOptions, dialect: S3Dialect, *, span: tuple[int, int | None] | None
-) -> S3Request:
+def get_object(key: str, options: ReadOptions, dialect: S3Dialect, *, ranged: bool) -> S3Request:
     """GetObject.
 
     Args:
         key: The object's key.
-        options: Version, condition and customer key.
+        options: Range, version, condition and customer key.
         dialect: Of the cloud.
-        span: First byte and one past the last (None for the end), or None for the whole object.
+        ranged: Whether to ask for the range only; the whole object comes otherwise.
     """
     request = _read("GetObject", "GET", key, options, dialect)
-    if span is None:
+    if not ranged:
         return request
-    start, end = span
-    wanted = f"bytes={start}-{'' if end is None else end - 1}"
-    return S3Request(
-        operation=request.operation,
-        method=request.method,
-        key=key,
-        query=request.query,
-        headers={**request.headers, "range": wanted},
-    )
+    return replace(request, headers={**request.headers, "range": _range(options)})
+
+
+def _range(options: ReadOptions) -> str:
+    """The range of an object's bytes as RFC 9110 §14.1.2 writes it."""
+    if options.suffix is not None:
+        return f"bytes=-{options.suffix}"
+    return f"bytes={options.start}-{'' if options.end is None else options.end - 1}"
 
 
 def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
@@ -185,10 +182,7 @@ def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version
     Raises:
         StorageUnsupportedError: The cloud would ignore the condition, or keeps no versions.
     """
-    if if_match is not None and not dialect.capabilities.conditional_delete:
-        raise StorageUnsupportedError(f"{dialect.name} cannot bind a delete to one version; nothing was sent")
-    if version_id is not None and not dialect.capabilities.versions:
-        raise StorageUnsupportedError(f"{dialect.name} keeps no versions; nothing was sent")
+    check_delete(if_match, version_id, dialect.capabilities, dialect.name)
     headers = {"if-match": dialect.format_if_match(if_match)} if if_match is not None else {}
     return S3Request(
         operation="DeleteObject",
@@ -217,15 +211,27 @@ def delete_objects(keys: Sequence[str]) -> S3Request:
     )
 
 
-def list_objects(prefix: str, cursor: str | None, limit: int, dialect: S3Dialect) -> S3Request:
-    """ListObjectsV2."""
+def list_objects(
+    prefix: str,
+    cursor: str | None,
+    limit: int,
+    dialect: S3Dialect,
+    *,
+    delimiter: str | None = None,
+    start_after: str | None = None,
+) -> S3Request:
+    """ListObjectsV2. With a cursor S3 ignores `start-after`, so only the first page is asked with it."""
     query = [("list-type", "2"), ("max-keys", str(limit))]
     if dialect.url_encoded_list:
         query.append(("encoding-type", "url"))
     if prefix:
         query.append(("prefix", prefix))
+    if delimiter:
+        query.append(("delimiter", delimiter))
     if cursor is not None:
         query.append(("continuation-token", cursor))
+    elif start_after:
+        query.append(("start-after", start_after))
     return S3Request(operation="ListObjectsV2", method="GET", query=tuple(query))
 
 
@@ -316,15 +322,11 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
 def _copy_condition(precondition: Precondition, dialect: S3Dialect) -> dict[str, str]:
     if precondition.mode == "create":
         if dialect.create_by_copy is None:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot copy only if the destination is absent; nothing was sent"
-            )
+            raise COPY_IF_ABSENT.of(dialect.name)
         return {dialect.create_by_copy: "*"}
     if precondition.etag is not None:
         if not dialect.replace_by_copy:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot copy over one version only; nothing was sent"
-            )
+            raise COPY_IF_MATCH.of(dialect.name)
         return {"if-match": dialect.format_if_match(precondition.etag)}
     return {}
 

@@ -50,7 +50,7 @@ from credstore.errors import (
     StorageNotFoundError,
 )
 from credstore.reader import joined, sha256
-from credstore.wire.http import StreamBody
+from credstore.wire.transport import StreamBody
 
 MAX_RESTARTS = 2
 """Times a whole upload is begun anew after S3 asked for that (N27)."""

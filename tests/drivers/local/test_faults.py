@@ -234,14 +234,14 @@ def _as_nobody(root):
 
 def test_a_forked_child_is_refused(tmp_path):
     driver = make_driver(tmp_path)
-    driver._process = -1
+    driver._guard._process = -1
 
     async def run():
         with pytest.raises(StorageError, match="forked"):
             await driver.ping()
 
     asyncio.run(run())
-    driver._process = os.getpid()
+    driver._guard._process = os.getpid()
     asyncio.run(driver.aclose())
     assert driver_module.LocalDriver is type(driver)
 

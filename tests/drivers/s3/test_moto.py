@@ -24,7 +24,8 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.model import CustomerKey, KmsKey
-from credstore.wire.http import HttpClient, HttpRequest
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest
 from tests.drivers.s3.support import Stream, all_infos, make_driver, put_request
 from tests.faults.stores import serving
 
@@ -72,7 +73,7 @@ def run(s3_server):
     def runner(test, **settings):
         async def main():
             http = CountingClient()
-            driver = make_driver(s3_server.url, s3_server.bucket, http=http, **settings)
+            driver = make_driver(s3_server.url, s3_server.bucket, transport=http, **settings)
             try:
                 return await test(driver, http)
             finally:
@@ -400,7 +401,7 @@ def test_a_customer_key_goes_with_every_request_that_needs_it():
                 "single_copy_limit": 500,
                 "copy_part_size": 256,
             }
-            driver = make_driver(origin.url, http=http, **small)
+            driver = make_driver(origin.url, transport=http, **small)
             await check(driver, http)
             await driver.aclose()
 
@@ -490,7 +491,7 @@ def test_a_body_in_memory_is_not_copied_into_a_stream(run):
 def test_a_wrong_bucket_is_told_from_an_absent_object(s3_server):
     async def main():
         http = CountingClient()
-        driver = make_driver(s3_server.url, s3_server.bucket, http=http)
+        driver = make_driver(s3_server.url, s3_server.bucket, transport=http)
         for operations in (["HEAD", "GET"], ["HEAD"]):  # The bucket is asked for once.
             with pytest.raises(StorageNotFoundError) as caught:
                 await driver.head("absent")

@@ -9,7 +9,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from tests.drivers.s3.fake import Answer
+from tests.drivers.s3.fake import Answer, Fault
 from tests.drivers.s3.running import run
 from tests.drivers.s3.support import put_request
 
@@ -103,6 +103,50 @@ def test_l04_an_ignored_range_is_cut_and_a_wrong_one_refused():
         assert {seen.headers["accept-encoding"] for seen in fake.sent("GET")} == {"identity"}
 
     run(check)
+
+
+@pytest.mark.parametrize(
+    ("given", "declared"),
+    [
+        ((50, 59), "bytes 50-58/200"),
+        ((50, 61), "bytes 50-60/200"),
+        ((51, 60), "bytes 51-59/200"),
+        ((49, 60), "bytes 49-59/200"),
+        ((150, 160), "bytes 150-159/200"),
+        ((50, 50), "bytes 50-49/200"),
+    ],
+)
+def test_l04_a_range_that_is_sound_but_another_than_was_asked_for_is_refused(given, declared):
+    async def check(fake, driver):
+        data = bytes(range(200))
+        await driver.put(put_request("k", data))
+        kept = {**fake.objects["k"].headers, "ETag": fake.objects["k"].etag}
+        # Its length and its bytes fit: nothing is wrong with it but that nobody asked for it.
+        fake.plan("GET", Answer(206, data[slice(*given)], {**kept, "Content-Range": declared}))
+        with pytest.raises(StorageIntegrityError) as caught:
+            await (await driver.get("k", ReadOptions(start=50, end=60))).read()
+        assert (caught.value.code, caught.value.applied) == ("WRONG_RANGE", "no")
+        assert await (await driver.get("k", ReadOptions(start=50, end=60))).read() == data[50:60]
+
+    run(check)
+
+
+@pytest.mark.parametrize("end", [29, 28, 31, 40])
+def test_l04_a_part_must_end_where_it_was_asked_to(end):
+    async def check(fake, driver):
+        data = bytes(range(60))
+        await driver.put(put_request("k", data))
+        kept = {**fake.objects["k"].headers, "ETag": fake.objects["k"].etag}
+        answer = Answer(206, data[20:end], {**kept, "Content-Range": f"bytes 20-{end - 1}/60"})
+        fake.faults.append(
+            Fault(lambda seen: seen.headers.get("range") == "bytes=20-29", answer, applied=False, times=1)
+        )
+        with pytest.raises(StorageIntegrityError) as caught:
+            await (await driver.get("k", ReadOptions(start=10))).read()
+        assert (caught.value.code, caught.value.applied) == ("WRONG_RANGE", "no")
+        assert await (await driver.get("k", ReadOptions(start=10))).read() == data[10:]
+
+    run(check, part_size=10, multipart_threshold=100)
 
 
 def test_l03_missing_headers_are_none_or_a_typed_error():

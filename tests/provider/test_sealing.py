@@ -1,0 +1,99 @@
+"""Which wrapped key counts: the one that the object's body commits to, whatever stands beside it."""
+
+import asyncio
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from credstore import ClientSide, KeyRing, LocalKey
+from credstore.errors import StorageDecryptionError
+from credstore.pipeline.header import parse_header, wrapped_text
+from credstore.pipeline.pipeline import WRAPPED_KEY
+from tests.provider.support import Spy, over
+
+OLD, NEW = LocalKey(secrets.token_bytes(32)), LocalKey(secrets.token_bytes(32))
+RING = KeyRing(NEW, older=[OLD])
+POLICY = ClientSide(RING, store_id="s")
+DATA = b"what was stored under this key" * 9
+
+
+def run(test):
+    async def main():
+        driver = Spy()
+        async with over(driver, encryption=POLICY) as store:
+            await test(store, driver.objects)
+
+    asyncio.run(main())
+
+
+def mark(objects, key, text):
+    """Put a wrapped key beside an object, as whoever may write its metadata can."""
+    found = objects.by_key[key]
+    info = replace(found.info, system={**found.info.system, WRAPPED_KEY: text})
+    objects.by_key[key] = replace(found, info=info)
+
+
+async def wrapped_of(objects, key):
+    """The object's own data key, wrapped once more by the same ring: valid in every respect."""
+    header = parse_header(objects.by_key[key].data)
+    found = await RING.unwrap(
+        header.key_id, header.wrapped, store_id="s", suite=header.suite, salt=header.salt
+    )
+    return wrapped_text(await RING.wrap(found, store_id="s"))
+
+
+async def reads(store, key):
+    """What each way of reading gives."""
+    async with store.open(key) as reader:
+        streamed = await reader.read()
+    async with store.open(key, start=5, end=9) as reader:
+        part = await reader.read()
+    return await store.retrieve(key), streamed, part
+
+
+def test_a_valid_key_of_another_object_beside_an_object_changes_nothing():
+    async def test(store, objects):
+        await store.store("a", DATA)
+        await store.store("b", b"another" * 9)
+        mark(objects, "a", await wrapped_of(objects, "b"))
+        assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
+        await store.copy("a", "c")
+        assert await store.retrieve("c") == DATA
+
+    run(test)
+
+
+def test_a_fresh_key_of_the_same_ring_beside_an_object_changes_nothing():
+    async def test(store, objects):
+        await store.store("a", DATA)
+        mark(objects, "a", wrapped_text(await RING.generate(store_id="s")))
+        assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
+
+    run(test)
+
+
+def test_a_rotation_does_not_believe_the_key_beside_an_object():
+    async def test(store, objects):
+        older = ClientSide(KeyRing(OLD), store_id="s")
+        await store.store("a", DATA, encryption=older)
+        await store.store("b", b"another")
+        mark(objects, "a", await wrapped_of(objects, "b"))
+        report = await store.rotate_keys()
+        assert (report.rotated, dict(report.keys), report.failed) == (1, {NEW.key_id: 2}, {})
+        assert await store.retrieve("a", encryption=ClientSide(KeyRing(NEW), store_id="s")) == DATA
+
+    run(test)
+
+
+@pytest.mark.parametrize("compress", [False, "zstd"])
+def test_the_objects_own_key_beside_it_opens_it_when_the_one_inside_is_forgotten(compress):
+    async def test(store, objects):
+        await store.store("a", DATA, encryption=ClientSide(KeyRing(OLD), store_id="s"), compress=compress)
+        newer = ClientSide(KeyRing(NEW), store_id="s")
+        with pytest.raises(StorageDecryptionError):
+            await store.retrieve("a", encryption=newer)
+        mark(objects, "a", await wrapped_of(objects, "a"))
+        assert await store.retrieve("a", encryption=newer) == DATA
+
+    run(test)
