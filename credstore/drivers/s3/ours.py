@@ -27,6 +27,7 @@ from credstore.errors import (
     StorageError,
     StorageIntegrityError,
     StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
 )
 from credstore.model import ServerEncryption
 
@@ -192,6 +193,8 @@ async def take_back(bucket: Bucket, write: Write, version_id: str | None) -> Tak
     cancelled = await ended(task)
     if cancelled is not None:
         raise cancelled
+    if not task.cancelled() and isinstance(task.exception(), StoragePreconditionFailedError):
+        return TakenBack("it is not there any more", gone=True)
     if task.cancelled() or isinstance(task.exception(), StorageError):
         return TakenBack("what was stored could not be removed and may still be there", gone=False)
     return task.result()
