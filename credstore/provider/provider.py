@@ -71,6 +71,7 @@ from credstore.provider.read import Reading, Wanted, item_of, known_recipe, reci
 from credstore.provider.rotating import Rotation
 from credstore.provider.sealing import header_of, is_meant, read_head
 from credstore.provider.shredding import DetachedKeys, place_of
+from credstore.provider.versioning import VersionVerbs
 from credstore.provider.write import (
     deadline_for,
     finish_write,
@@ -80,7 +81,7 @@ from credstore.provider.write import (
 from credstore.refusals import check_delete
 
 
-class StorageProvider(ListingVerbs):
+class StorageProvider(ListingVerbs, VersionVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -357,6 +358,9 @@ class StorageProvider(ListingVerbs):
     ) -> bool | None:
         """Remove an object; removing what is not there is no error, unless a version was named.
 
+        Where the bucket keeps versions this hides the object, and its versions stay until they are removed:
+        with `version_id`, or all by `delete_versions`.
+
         Args:
             key: The object's key.
             if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as of
@@ -386,12 +390,16 @@ class StorageProvider(ListingVerbs):
             )
             return outcome.existed
 
-    async def batch_delete(self, keys: Iterable[str]) -> BatchDeleteResult:
+    async def batch_delete(self, keys: Iterable[str], *, all_versions: bool = False) -> BatchDeleteResult:
         """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
+
+        Where the bucket keeps versions this hides the objects, as `delete` does, but with `all_versions`.
 
         Args:
             keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
                 (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
+            all_versions: Leave nothing: no version and no delete marker. A key of which something stays, or
+                may, is in `failed` with a `StorageVersionsRemainError` that says which and until when.
 
         Returns:
             `deleted` and `failed`; nothing is raised for a single key.
@@ -401,10 +409,12 @@ class StorageProvider(ListingVerbs):
                 used on another loop.
             StorageInvalidKeyError: One of them is no text; nothing was sent.
 
-        Cost: 1 request per `capabilities.max_delete_batch` keys.
+        Cost: 1 request per `capabilities.max_delete_batch` keys. For all versions 1 more; where the store
+            keeps versions, 1 for each key and 2 per 1,000 versions too.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
+            erase = self._erase_keys if all_versions else None
+            result = await delete_keys(self._driver, keys, self._deadline, self._driver.name, erase=erase)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
 
@@ -607,7 +617,7 @@ class StorageProvider(ListingVerbs):
         """Make an encrypted object unreadable for good, also where it cannot be deleted.
 
         Only objects stored with `ClientSide(..., shreddable=True)` have a key that can be forgotten by
-        itself. Where the store keeps versions, old versions of the key's own object have to expire.
+        itself. Where the store keeps versions, every version of that key is removed.
 
         Args:
             key: The object's key.
@@ -616,12 +626,14 @@ class StorageProvider(ListingVerbs):
             False if its key was forgotten before.
 
         Raises:
+            StorageVersionsRemainError: The object cannot be read now, but versions of its key stay, or may:
+                under retention themselves, or not to be removed with these credentials.
             StorageNotFoundError: There is no such object.
             StorageUnsupportedError: Its key is in the object itself.
             StorageDecryptionError: It is not encrypted.
             StorageError: The key may still be there.
 
-        Cost: 3 requests.
+        Cost: 3 requests, 4 where the provider can keep versions, up to 3 more where it does.
         """
         with self._call("forget_key", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
