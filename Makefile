@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+EXTRAS = aws,c2pa,cli,opentelemetry,timestamp
 
 .PHONY: demo test test-system check format bench clean
 
@@ -36,15 +37,15 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,proofs,encryption]"
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,proofs,encryption,structlog,opentelemetry]" --group test
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[$(EXTRAS)]" --group test
 	touch $@
 
 $(VENV)/.check: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,aws,proofs,encryption,structlog,opentelemetry]" --group test --group check
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[$(EXTRAS)]" --group test --group check
 	touch $@
 
 $(VENV)/.bench: pyproject.toml | $(VENV)/.test

@@ -90,7 +90,7 @@ async def _many() -> dict[str, float]:
         for number in range(MANY)
     ]
     found: dict[str, float] = {}
-    async with _open(StorageProvider(SlowLink(config, public_url=str), config, public_url=str)) as store:
+    async with _open(StorageProvider(SlowLink(config), config)) as store:
         start = time.perf_counter()
         for request in requests[:ONE_BY_ONE]:
             await store.issue(request.asset, claims=request.claims, expires_in=request.expires_in)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
+
+from credstore.errors import StorageConfigurationError
+from credstore.extras import require_extra
 
 
 def main() -> int:
@@ -12,9 +14,13 @@ def main() -> int:
     Returns:
         The exit code.
     """
-    if any(find_spec(needed) is None for needed in ("click", "rich")):
-        sys.stderr.write("credstore: the command line needs its extra: pip install 'credstore[cli]'\n")
-        return 1
+    try:
+        require_extra("cli", "the command line needs")
+    except StorageConfigurationError as error:
+        from credstore.cli.exits import exit_of
+
+        sys.stderr.write(f"credstore: {error.message} [{error.code}]\n")
+        return exit_of(error)
     from credstore.cli.main import run
 
     return run()

@@ -9,14 +9,30 @@ The provider guarantees to a driver:
 
 A driver guarantees to the provider:
 - keys, metadata and system metadata come back exactly as given, never normalised;
-- what it cannot honour it refuses before sending anything (`StorageUnsupportedError`);
+- what it cannot honour it refuses before sending anything (`StorageUnsupportedError`, see `refusals.py`);
 - an unclear write is settled by its write-id before it is reported (`settle.py`);
 - deadlines are kept; cancelling leaves no task, connection, file or half object behind;
 - a body is opened again only if it is `replayable`; `aclose` can be called twice.
 
 Every failure is a `StorageError` with `applied` telling the truth; `provider`, `operation` and `key`
-are filled above. A strategy is a driver over drivers: it decides whether, where and when, never
-which bytes.
+are filled above. Each method says what it raises when; these hold for all but `aclose` (see `guard.py`
+for the first three), and nothing is sent:
+
+| When | Error | `code` |
+|---|---|---|
+| the driver is closed | `StorageInvalidRequestError` | CLOSED |
+| it was made by the process that this one was forked from | `StorageInvalidRequestError` | FORKED |
+| the deadline has passed before the call began | `StorageTimeoutError`, applied "no" | TIMEOUT |
+| `capabilities` do not have what is asked | `StorageUnsupportedError` | UNSUPPORTED |
+
+And these once the store was asked:
+
+| When | Error | `code` |
+|---|---|---|
+| there is no such bucket | `StorageBucketNotFoundError` | BUCKET_NOT_FOUND |
+| the deadline passes meanwhile | `StorageTimeoutError`, applied "no" or "maybe" | TIMEOUT |
+
+A strategy is a driver over drivers: it decides whether, where and when, never which bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +42,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-from credstore.errors import StorageError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import NOTHING, CircuitState, LinkGrant, Method, Progress, ServerEncryption
 from credstore.reader import ObjectReader
 from credstore.settle import Mode
@@ -98,11 +114,22 @@ class Precondition:
 
     Attributes:
         mode: "overwrite", "create" (only where nothing is) or "replace" (only the version `etag`).
-        etag: For "replace", the entity tag without quotes.
+        etag: For "replace", the entity tag without quotes; None for the others.
+
+    Raises:
+        StorageInvalidRequestError: "replace" without an etag, which would replace anything, or an etag
+            with another mode.
     """
 
     mode: Mode = "overwrite"
     etag: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.mode == "replace") != bool(self.etag):
+            raise StorageInvalidRequestError(
+                "a replacement needs the etag of the version to replace, and other writes have none; where "
+                "an etag is not known, look at the object first"
+            )
 
 
 OVERWRITE = Precondition()
@@ -137,9 +164,12 @@ class PutRequest:
         metadata: The user's metadata.
         system: credstore's own metadata, without write-id and digest.
         precondition: What may be replaced.
-        encryption: At rest, by the provider; None for its default.
+        encryption: At rest, by the provider; None for its default. A provider that does not confirm it has
+            not done it: code "NOT_ENCRYPTED", and what was made is removed if it is still there.
+        encryption_by_default: True where nobody asked for `encryption`, so that it need not be confirmed.
         storage_class: Or None for the bucket's default.
         tags: Object tags.
+        extras: As in `ObjectInfo`, where this is a copy of such an object.
         driver_options: Options for drivers by name, already checked to be for this one.
         deadline: Instant of `time.monotonic()`, or None.
         journal: Where the token of an upload in parts is kept, so that a later write with the same
@@ -157,8 +187,10 @@ class PutRequest:
     system: Mapping[str, str] = NOTHING
     precondition: Precondition = OVERWRITE
     encryption: ServerEncryption | None = None
+    encryption_by_default: bool = False
     storage_class: str | None = None
     tags: Mapping[str, str] = NOTHING
+    extras: Mapping[str, str] = NOTHING
     driver_options: Mapping[str, object] = NOTHING
     deadline: float | None = None
     progress: Progress | None = None
@@ -258,7 +290,6 @@ class PutResult:
         version_id: Where versions are kept.
         digest: SHA-256 of the stored bytes (32 bytes), or None.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as answered.
-        location: Public URL of the object, CDN included, as configured for the driver.
         served_by: Label of the member that holds it.
         degraded: True where members that should hold it do not.
         replicas: Labels of all that hold it.
@@ -271,7 +302,6 @@ class PutResult:
     version_id: str | None = None
     digest: bytes | None = None
     encryption: str | None = None
-    location: str = ""
     served_by: str = ""
     degraded: bool = False
     replicas: tuple[str, ...] = ()
@@ -296,7 +326,8 @@ class ObjectInfo:
         digest: * SHA-256 of the stored bytes (32 bytes); empty where what was recorded was damaged.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
         kms_key_id: * Key of the provider's key service, where told.
-        location: Public URL, as in `PutResult`.
+        tag_count: * Number of tags, where told.
+        extras: * What else a copy has to carry, by the driver's own names: nobody else reads them.
         served_by: Label of the member that answered.
         degraded: True where a member that should have answered did not.
     """
@@ -314,7 +345,8 @@ class ObjectInfo:
     digest: bytes | None = None
     encryption: str | None = None
     kms_key_id: str | None = None
-    location: str = ""
+    tag_count: int | None = None
+    extras: Mapping[str, str] = NOTHING
     served_by: str = ""
     degraded: bool = False
 
@@ -329,9 +361,9 @@ class ReadOptions:
 
     Attributes:
         start: First stored byte, 0-based.
-        end: One past the last stored byte, or None for the end; more than there is, is cut. A
-            `start` at or beyond the end of the object raises `StorageInvalidRequestError` with code
-            "INVALID_RANGE", except 0 on an empty object.
+        end: One past the last stored byte, or None for the end; more than there is, is cut.
+        suffix: The last so many stored bytes, 1 or more, in place of `start` and `end`; more than
+            there are is all of them.
         if_match: Only the version with this etag, else `StoragePreconditionFailedError`.
         version_id: A kept version.
         customer_key: Where the object needs one (SSE-C).
@@ -340,13 +372,56 @@ class ReadOptions:
 
     start: int = 0
     end: int | None = None
+    suffix: int | None = None
     if_match: str | None = None
     version_id: str | None = None
     customer_key: ServerEncryption | None = None
     deadline: float | None = None
 
+    @property
+    def whole(self) -> bool:
+        """Whether all bytes are asked for."""
+        return self.start == 0 and self.end is None and self.suffix is None
+
+    def check_range(self) -> None:
+        """Refuse a range that no object has.
+
+        Raises:
+            StorageInvalidRequestError: `suffix` is less than 1, or stands beside `start` or `end` (code
+                "INVALID_RANGE").
+        """
+        if self.suffix is None:
+            return
+        if self.suffix < 1:
+            raise invalid_range(f"the last {self.suffix} bytes is not a range; ask for 1 or more")
+        if self.start or self.end is not None:
+            raise invalid_range("suffix stands in place of start and end; give one or the other")
+
+    def span(self, size: int) -> tuple[int, int]:
+        """The first byte to read and the one past the last, within an object of `size` bytes.
+
+        An `end` before `start` gives no bytes. All there is of an empty object is its end, so a start of
+        0 and any suffix are right for it.
+
+        Raises:
+            StorageInvalidRequestError: `start` is at or beyond the end, or `check_range` refuses (code
+                "INVALID_RANGE").
+        """
+        self.check_range()
+        if self.suffix is not None:
+            return max(0, size - self.suffix), size
+        if self.start >= size and self.start > 0:
+            raise invalid_range(f"the range begins at byte {self.start}, the object has {size} bytes")
+        end = size if self.end is None else min(self.end, size)
+        return self.start, max(self.start, end)
+
 
 READ_ALL = ReadOptions()
+
+
+def invalid_range(message: str) -> StorageInvalidRequestError:
+    """The error for a range that an object does not have."""
+    return StorageInvalidRequestError(message, code=ErrorCode.INVALID_RANGE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -377,6 +452,8 @@ class CopyRequest:
         encryption: For the copy; None keeps the source's.
         system: Metadata of credstore's own for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
+        provable: Copy in such a way, where there is one, that equal entity tags prove the copy
+            (`Capabilities.content_etags`), though that takes more requests.
         deadline: Instant of `time.monotonic()`, or None.
     """
 
@@ -387,21 +464,24 @@ class CopyRequest:
     encryption: ServerEncryption | None = None
     system: Mapping[str, str] | None = None
     source_customer_key: ServerEncryption | None = None
+    provable: bool = False
     deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """One page of a listing, ascending by the UTF-8 bytes of the keys.
+    """One page of a listing; everything in it comes after everything in the page before.
 
     Attributes:
-        entries: The objects.
+        entries: The objects, ascending by the UTF-8 bytes of their keys.
         cursor: Give it to the next call; None where this page is the last.
+        prefixes: With a delimiter: what stands for the keys beyond it, each once, ascending likewise.
         degraded: True where a member that should have been listed was not.
     """
 
     entries: Sequence[ObjectInfo]
     cursor: str | None
+    prefixes: Sequence[str] = ()
     degraded: bool = False
 
 
@@ -468,6 +548,7 @@ class Capabilities:
         links_decode: Who answers a link decodes what is stored for whoever cannot, so there are GET links
             to objects that are stored opaque too.
         tags: Objects have tags.
+        content_etags: Objects with equal entity tags have equal bytes; unequal ones may all the same.
         versions: The store can keep versions.
         storage_classes: Accepted names; empty where there is no choice.
         sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
@@ -497,6 +578,7 @@ class Capabilities:
     sse_c: bool
     resumable: bool = False
     links_decode: bool = False
+    content_etags: bool = False
     max_key_size: int = 1024
     max_metadata_size: int | None = None
     max_object_size: int | None = None
@@ -537,8 +619,12 @@ class Driver(Protocol):
         Raises:
             StorageAlreadyExistsError: Mode "create", and another write's object is there.
             StoragePreconditionFailedError: Mode "replace", and the object is not that version, or absent.
+            StorageInvalidRequestError: The body ends before its announced length (code "BODY_LENGTH"),
+                or is larger than the store takes ("TOO_LARGE").
+            StorageIntegrityError: The body is not the one that `digest` names (code "DIGEST_MISMATCH").
             StorageUnsupportedError: Something asked cannot be honoured; nothing was sent.
             StorageError: Anything else; `applied` tells whether the object may be there.
+            Exception: What the body itself raised, as it is; no object became visible.
         """
         ...
 
@@ -546,15 +632,19 @@ class Driver(Protocol):
         """Open the stored bytes; for the whole object the reader checks the recorded digest.
 
         Raises:
-            StorageNotFoundError: No such object (code "NOT_FOUND") or bucket ("BUCKET_NOT_FOUND").
-            StorageInvalidRequestError: Code "INVALID_RANGE".
+            StorageObjectNotFoundError: There is no such object, with or without `if_match`.
+            StorageNotFoundError: `version_id`, and no such version is kept (code "VERSION_NOT_FOUND").
+            StorageInvalidRequestError: Code "INVALID_RANGE": `start` is at or beyond the end of the
+                object, except 0 on an empty one; or see `ReadOptions.check_range`.
             StoragePreconditionFailedError: `if_match`, and the object is another version.
-            StorageError: Anything else.
+            StorageUnsupportedError: `version_id` or `customer_key` where there is no such thing.
+            StorageError: Anything else. While reading, `StorageIntegrityError` unless all bytes came
+                and are the ones that were stored.
         """
         ...
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
-        """What `get` would serve, without the bytes; raises as `get` does. `start`/`end` are unused."""
+        """What `get` would serve, without the bytes; raises as `get` does. Ranges are not looked at."""
         ...
 
     async def delete(
@@ -565,11 +655,15 @@ class Driver(Protocol):
         version_id: str | None = None,
         deadline: float | None = None,
     ) -> DeleteOutcome:
-        """Remove one object; removing what is not there is no error.
+        """Remove one object; removing what is not there is no error, unless a version was named.
+
+        `if_match` on an absent object fails: no representation matches it (RFC 9110 §13.1.1). A store
+        that answers otherwise (S3 says 404) is translated; where an earlier attempt of this call may have
+        removed the object, it succeeds with `existed` None.
 
         Raises:
-            StoragePreconditionFailedError: `if_match`, and the object is another version.
-            StorageUnsupportedError: `if_match` where it cannot be honoured.
+            StoragePreconditionFailedError: `if_match`, and the object is another version, or absent.
+            StorageUnsupportedError: `if_match` or `version_id` where it cannot be honoured.
             StorageError: Anything else.
         """
         ...
@@ -579,24 +673,60 @@ class Driver(Protocol):
     ) -> Mapping[str, DeleteOutcome | StorageError]:
         """Remove at most `capabilities.max_delete_batch` distinct keys; each has one outcome.
 
-        A key the provider said nothing about has an error with `applied == "maybe"`. Failures of
-        the whole request raise.
+        An absent object has a `DeleteOutcome`. A key the provider said nothing about has an error with
+        `applied == "maybe"`.
+
+        Raises:
+            StorageIntegrityError: The provider answered about a key that was not asked for (code
+                "FOREIGN_KEY").
+            StorageError: The whole request failed; also where the driver is closed or too late.
         """
         ...
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page of at most `limit` (1 to 1,000) objects whose keys start with `prefix`."""
+        """One page of the objects whose keys start with `prefix`.
+
+        With a delimiter, keys that have it after `prefix` are not given; their beginning up to the
+        first one, that included, is given once among `Page.prefixes`. So everything given, key or
+        prefix, has a name; names are distinct and ascend by their UTF-8 bytes from page to page. Nothing
+        below a prefix is looked at where the delimiter is "/", so a prefix costs as much as an object.
+        A store of plain files shows each directory as a prefix, also one that somebody else left empty.
+
+        Args:
+            prefix: Leading part of the keys, possibly empty.
+            cursor: Of the page before; the other arguments but `limit` are then the same as for that page.
+            delimiter: Usually "/"; not empty. None gives all keys.
+            start_after: Only names after this one, by their UTF-8 bytes; need not be there. A prefix that
+                it equals or leads into is left out with all its keys.
+            limit: Most names on the page, 1 to 1,000; there can be fewer, or none, before the end.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            StorageInvalidRequestError: `cursor` is not one of this driver, where it can tell.
+            StorageIntegrityError: What came is not a listing.
+            StorageError: Anything else.
+        """
         ...
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy one object inside the store at any size.
+        """Copy one object inside the store at any size; a copy that is found to be of other bytes is removed.
 
         Raises:
-            StorageNotFoundError: The source is gone.
+            StorageObjectNotFoundError: The source is gone.
+            StorageAlreadyExistsError: Mode "create", and there is an object at the destination.
             StoragePreconditionFailedError: The source is not the version `request.source` names any
-                more, or the destination's condition failed.
+                more; or mode "replace", and the destination is not that version, or absent.
+            StorageUnsupportedError: Something asked, or something of the source, cannot be honoured; nothing
+                was sent.
             StorageError: Anything else, as for `put`.
         """
         ...
@@ -605,12 +735,19 @@ class Driver(Protocol):
         """Make a link; local computation only, apart from refreshing credentials.
 
         Raises:
-            StorageUnsupportedError: No link of this kind can be made here.
+            StorageUnsupportedError: No link of this kind can be made here: the method, the response
+                headers, or the version.
+            StorageInvalidRequestError: A header no link can impose, or a duration out of range.
+            StorageError: The credentials cannot be refreshed, or have expired.
         """
         ...
 
     async def ping(self, *, deadline: float | None = None) -> None:
-        """One cheap request that proves that the store can be reached and used; raises otherwise."""
+        """One cheap request that proves that the store can be reached and used.
+
+        Raises:
+            StorageError: It cannot; the class says why.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -629,14 +766,24 @@ class BreaksCircuits(Protocol):
 
 
 @runtime_checkable
-class ReadsTags(Protocol):
-    """A driver that tells the tags of an object, for copies that pass through the client."""
+class TaggedDriver(Protocol):
+    """A driver whose objects have tags, if `capabilities.tags`; for copies that it does not make itself."""
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags.
+        """The object's tags; none where there are no tags at all.
 
         Raises:
             StorageNotFoundError: There is no such object.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; nothing else of it changes but, for some stores, its etag.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageUnsupportedError: There are no tags here.
             StorageError: Anything else.
         """
         ...

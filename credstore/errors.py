@@ -105,6 +105,16 @@ class ErrorCode(StrEnum):
         "The connection broke before the answer was complete.",
     )
     NAME_NOT_FOUND = "NAME_NOT_FOUND", "Connection", "The host's name could not be resolved."
+    PROXY_UNREACHABLE = "PROXY_UNREACHABLE", "Connection", "The proxy cannot be reached."
+    PROXY_FAILED = "PROXY_FAILED", "Connection", "The proxy could not make the connection to the endpoint."
+    PROXY_TIMEOUT = (
+        "PROXY_TIMEOUT",
+        "Timeout",
+        "The proxy did not make the connection to the endpoint in time.",
+    )
+    PROXY_AUTHENTICATION = "PROXY_AUTHENTICATION", "Configuration", "The proxy wants a user and password."
+    PROXY_REFUSED = "PROXY_REFUSED", "Configuration", "The proxy lets nothing pass to the endpoint."
+    PROXY_UNUSABLE = "PROXY_UNUSABLE", "Configuration", "The proxy's address is not one that can be used."
     BAD_ANSWER = "BAD_ANSWER", "Connection", "The answer is not HTTP as it should be, or is too large."
     INTEGRITY = "INTEGRITY", "Integrity", "What came back is not what was stored."
     TRUNCATED = "TRUNCATED", "Integrity", "The bytes end before they should."
@@ -138,6 +148,21 @@ class ErrorCode(StrEnum):
         "The copy is not there after it was made; the source was kept.",
     )
     COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy is not what its source was; the source was kept."
+    COPY_INCOMPLETE = (
+        "COPY_INCOMPLETE",
+        "Integrity",
+        "The copy has the bytes of its source, but not all that is kept beside them.",
+    )
+    NOT_ENCRYPTED = (
+        "NOT_ENCRYPTED",
+        "Integrity",
+        "The provider did not confirm the encryption asked for; what it stored was removed if still there.",
+    )
+    NOT_HONOURED = (
+        "NOT_HONOURED",
+        "Integrity",
+        "The provider stored the object without an option that was asked for.",
+    )
     WRONG_RANGE = "WRONG_RANGE", "Integrity", "The answer is not the range that was asked for."
     NO_BODY = "NO_BODY", "Integrity", "The answer has no body where it needs one."
     NO_ETAG = "NO_ETAG", "Integrity", "The answer has no ETag where it needs one."
@@ -210,7 +235,7 @@ class ErrorCode(StrEnum):
     ROOT_REMOVED = (
         "ROOT_REMOVED",
         "Configuration",
-        "The store's directory was removed while the store was open.",
+        "The directory of the store was removed, moved or replaced while it was open.",
     )
     UNSUPPORTED = "UNSUPPORTED", "Unsupported", "The provider cannot do this; nothing was sent."
     QUORUM_NOT_MET = "QUORUM_NOT_MET", "Quorum", "Fewer members than required hold the write."

@@ -10,23 +10,22 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
-from credstore.config.clouds import CommonConfig, LocalConfig, S3FamilyConfig
+from credstore.config.clouds import CommonConfig
 from credstore.config.environ import from_env
-from credstore.config.kinds import Kinds
 from credstore.config.mapping import from_mapping
+from credstore.config.registry import Cloud, Registry
 from credstore.config.url import from_url
 from credstore.driver import Driver
 from credstore.errors import StorageConfigurationError, StorageError
-from credstore.links.public import public_url
 from credstore.provider.foundation import ProviderOptions
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.strategies.fallback.driver import FallbackDriver
+from credstore.strategies.prefixed import prefixed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,7 +75,7 @@ class StorageFactory:
         self._environ = environ
         self._options: ProviderOptions = {**options, "observers": tuple(options.get("observers", ()))}
         self._builders: dict[type[CommonConfig], Callable[[Any], Driver]] = {}
-        self._kinds = Kinds(self._load_plugin)
+        self._registry = Registry(self._load_plugin)
         self._loaded: set[str] = set()
         self._cache: WeakKeyDictionary[
             asyncio.AbstractEventLoop, dict[tuple[object, ...], StorageProvider]
@@ -94,7 +93,7 @@ class StorageFactory:
         """The provider of one store.
 
         Args:
-            store: A config, a URL such as `s3://bucket?region=eu-west-1` or `file:///path`, or a
+            store: A config, a URL such as `s3://bucket/prefix?region=eu-west-1` or `file:///path`, or a
                 mapping such as `{"provider": "r2", "bucket": "proofs"}`. What a URL or mapping
                 leaves open, keys above all, comes from the environment.
 
@@ -119,7 +118,21 @@ class StorageFactory:
                 names the variable.
         """
         variables = self._variables() if environ is None else environ
-        return self.create(from_env(variables, provider, kinds=self._kinds))
+        return self.create(from_env(variables, provider, registry=self._registry))
+
+    @_OnDefault
+    def configure(self, store: StoreSpec | None = None) -> CommonConfig:
+        """The settings of a store, as `create` would make it; nothing is opened.
+
+        Args:
+            store: As for `create`; the environment tells unless given.
+
+        Raises:
+            StorageConfigurationError: A setting is missing, unknown or contradictory.
+        """
+        if store is None:
+            return from_env(self._variables(), registry=self._registry)
+        return self._config(store)
 
     @_OnDefault
     def create_with_fallback(self, primary: StoreSpec, fallback: StoreSpec) -> StorageProvider:
@@ -131,15 +144,18 @@ class StorageFactory:
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory, or both are
-                the same store.
+                the same store, or one is inside the other.
         """
         first, second = self._config(primary), self._config(fallback)
-        if _place(first) == _place(second):
-            raise StorageConfigurationError("primary and fallback are the same store; name two")
+        if _overlap(first, second):
+            raise StorageConfigurationError(
+                "primary and fallback are the same store, or one is inside the other; name two"
+            )
 
         def make() -> StorageProvider:
             driver = FallbackDriver(self._build(first), self._build(second))
-            return StorageProvider(driver, first, public_url=public_url(first), **self._options)
+            members = dict(zip(driver.labels, (first, second), strict=True))
+            return StorageProvider(driver, first, members=members, **self._options)
 
         return self._cached(make, first, second)
 
@@ -152,19 +168,23 @@ class StorageFactory:
         Args:
             name: Lower-case word; the scheme of its URLs.
             config: Its config dataclass, with `provider = name`.
-            build: From a config to a driver; nothing is sent yet.
+            build: From a config to a driver of the whole store; nothing is sent yet. The config's
+                `prefix` is seen to here.
             aliases: Further words.
 
         Raises:
-            StorageConfigurationError: A word is taken, or is no lower-case word.
+            StorageConfigurationError: A word is taken, or is not a lower-case word.
         """
-        self._kinds.register(name, config, aliases)
+        self._registry.register(Cloud(name=name, config=config, aliases=tuple(aliases)))
         self._builders[config] = build
 
     @_OnDefault
     def get_registered_providers(self) -> list[str]:
-        """Canonical names of all providers, installed plug-ins included, sorted."""
-        return sorted({*self._kinds.names(), *(plugin.name for plugin in entry_points(group=PLUGINS))})
+        """Names and aliases of all providers, installed plug-ins included, sorted.
+
+        A plug-in that was not used yet is listed by its name; its aliases are known when it is loaded.
+        """
+        return sorted({*self._registry.words(), *(plugin.name for plugin in entry_points(group=PLUGINS))})
 
     @_OnDefault
     def clear_cache(self) -> None:
@@ -203,21 +223,21 @@ class StorageFactory:
         if isinstance(store, CommonConfig):
             return store
         if isinstance(store, str):
-            return from_url(store, self._variables(), kinds=self._kinds)
+            return from_url(store, self._variables(), registry=self._registry)
         if isinstance(store, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            return from_mapping(store, self._variables(), kinds=self._kinds)
+            return from_mapping(store, self._variables(), registry=self._registry)
         raise StorageConfigurationError(
             f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
         )
 
     def _build(self, config: CommonConfig) -> Driver:
         build = self._builders.get(type(config))
-        return build_driver(config) if build is None else build(config)
+        return build_driver(config) if build is None else prefixed(build(config), config.prefix)
 
     def _make(self, config: CommonConfig) -> StorageProvider:
         if type(config) in self._builders:
             driver = self._build(config)
-            return StorageProvider(driver, config, public_url=public_url(config), **self._options)
+            return StorageProvider(driver, config, **self._options)
         return provider_for(config, **self._options)
 
     def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
@@ -255,8 +275,7 @@ class StorageFactory:
             ) from error
 
 
-def _place(config: CommonConfig) -> object:
-    """What two configs of one store have in common, however differently they are tuned."""
-    if isinstance(config, S3FamilyConfig):
-        return config.resolved_endpoint.lower(), config.bucket
-    return Path(config.root).absolute() if isinstance(config, LocalConfig) else config
+def _overlap(first: CommonConfig, second: CommonConfig) -> bool:
+    """Whether an object could be of both stores."""
+    inside = first.prefix.startswith(second.prefix) or second.prefix.startswith(first.prefix)
+    return inside and first.place == second.place

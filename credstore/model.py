@@ -11,8 +11,9 @@ import hmac
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
+from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
 
 from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
 
@@ -265,7 +266,8 @@ class ClientSide:
         keyring: Wraps and unwraps the objects' keys; usually a `KeyRing`.
         store_id: Names the store for good. Every object is bound to it, so an object of another
             store does not decrypt here. Give the same one to everything that reads or writes the
-            store, on all replicas, and never change it: up to 255 printable ASCII characters.
+            store, on all replicas, and never change it: up to 255 printable ASCII characters. Each
+            prefix of a bucket is a store of its own.
         required: Refuse to read what is not encrypted so; with False such objects are read as they are.
         chunk_size: Bytes that are encrypted as one unit, which a range is read in: a power of two
             from 4 KiB to 4 MiB. Objects say theirs, so it may be changed at any time.
@@ -329,6 +331,34 @@ class Dictionary:
         object.__setattr__(self, "name", hashlib.sha256(data).hexdigest())
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDictionary:
+    """A dictionary that is in a store.
+
+    Attributes:
+        name: SHA-256 of its bytes, 64 hex digits.
+        size: Bytes.
+        last_modified: When it was stored: timezone-aware UTC, or None where the store does not tell.
+    """
+
+    name: str
+    size: int
+    last_modified: datetime | None
+
+
+class Unset(Enum):
+    """The type of `UNSET`."""
+
+    UNSET = "unset"
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+UNSET: Final = Unset.UNSET
+"""Stands for a condition that was left out, so that None, which names no version, can be refused."""
+
+
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
 Storable: TypeAlias = (
     "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
@@ -355,7 +385,7 @@ class StoreOptions(TypedDict, total=False):
         encryption: At rest, by the provider: True (AES256 where it has the header), False, a `KmsKey`
             or a `CustomerKey`. Before anything is sent: a `ClientSide`, in place of the provider's.
         if_absent: Refuse to replace an object.
-        if_match: Replace only the version with this etag.
+        if_match: Replace only the version with this etag; None, as of a result without one, is refused.
         resume: Path of a file for an upload that another process may go on with: made when the
             upload begins, removed when the object is there. If it is there already, its upload is
             continued. Needs bytes, a path or a file that can seek, without compression, and
@@ -473,6 +503,40 @@ class StorageItem:
     version_id: str | None = None
     served_by: str = ""
     degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommonPrefix:
+    """What a listing with a delimiter shows in place of all keys that go on beyond it.
+
+    Attributes:
+        prefix: Their beginning up to the first delimiter after the listing's prefix, that included.
+        degraded: True where a member that should have been listed was not.
+    """
+
+    prefix: str
+    _: KW_ONLY
+    degraded: bool = False
+
+
+class Listing(list[StorageItem]):
+    """The objects of a listing, ascending by the UTF-8 bytes of their keys; a list with these beside it.
+
+    Attributes:
+        prefixes: With a delimiter: the common prefixes, ascending likewise; list each to see what is below.
+        degraded: True where a member that should have been listed was not.
+    """
+
+    def __init__(
+        self, items: Iterable[StorageItem] = (), *, prefixes: Iterable[str] = (), degraded: bool = False
+    ) -> None:
+        """Hold what was listed."""
+        super().__init__(items)
+        self.prefixes = tuple(prefixes)
+        self.degraded = degraded
+
+    def __repr__(self) -> str:
+        return f"Listing({super().__repr__()}, prefixes={self.prefixes!r}, degraded={self.degraded})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

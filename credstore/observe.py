@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
-from credstore.errors import StorageConfigurationError
+from credstore.extras import missing_extra
 from credstore.model import NOTHING
 
 if TYPE_CHECKING:
@@ -128,15 +128,9 @@ class StructlogObserver:
     """Events through structlog, with the configuration of the application."""
 
     def __init__(self) -> None:
-        """Import structlog.
+        """Import structlog."""
+        import structlog
 
-        Raises:
-            StorageConfigurationError: It is not installed.
-        """
-        try:
-            import structlog
-        except ImportError:
-            raise _missing("structlog") from None
         self._log = structlog.get_logger("credstore")
 
     def __call__(self, event: Event) -> None:
@@ -158,12 +152,12 @@ class OpenTelemetryObserver:
         """Take the tracer and meter of the application's global providers.
 
         Raises:
-            StorageConfigurationError: opentelemetry-api is not installed.
+            StorageConfigurationError: The extra `opentelemetry` is missing.
         """
         try:
             from opentelemetry import metrics, trace
-        except ImportError:
-            raise _missing("opentelemetry") from None
+        except ImportError as error:
+            raise missing_extra("opentelemetry", "events as spans and metrics need") from error
         self._tracer: Tracer = trace.get_tracer("credstore")
         self._kind = trace.SpanKind.CLIENT
         self._failed = trace.Status(trace.StatusCode.ERROR)
@@ -199,7 +193,3 @@ def _facts(event: Event) -> dict[str, object]:
         "duration": event.duration,
         "error": event.error,
     }
-
-
-def _missing(extra: str) -> StorageConfigurationError:
-    return StorageConfigurationError(f"{extra} is not installed: pip install 'credstore[{extra}]'")

@@ -63,6 +63,14 @@ async def sha256(data: bytes) -> bytes:
     return digest.digest()
 
 
+async def sha256_of(chunks: AsyncIterator[bytes]) -> bytes:
+    """SHA-256 of a stream (32 bytes), in bounded memory."""
+    digest = hashlib.sha256()
+    async for chunk in chunks:
+        await hash_into(digest, chunk)
+    return digest.digest()
+
+
 class ObjectReader(Generic[I]):
     """An async iterator of `bytes` that checks what it gives.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
 from pathlib import Path
 
 from credstore import errors
@@ -36,8 +35,8 @@ def class_of(code: ErrorCode) -> type[StorageError]:
 def page() -> str:
     """The whole page."""
     text = HEAD + "| code | what happened |\n|---|---|\n"
-    for name, codes in groupby(ErrorCode, key=lambda code: code.raised_as):
-        rows = list(codes)
+    for name in dict.fromkeys(code.raised_as for code in ErrorCode):
+        rows = [code for code in ErrorCode if code.raised_as == name]
         kind = class_of(rows[0])
         bases = ", ".join(base.__name__ for base in kind.__bases__)
         again = "; retry may help, unless the error says otherwise" if kind.default_retryable else ""

@@ -21,7 +21,7 @@ from credstore import (
     StorageProvider,
 )
 from credstore.config.clouds import CommonConfig
-from credstore.drivers.memory import MemoryDriver
+from credstore.drivers.memory import MemoryDriver, MemoryObjects
 
 ENVIRON = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary-secret"}
 
@@ -31,7 +31,7 @@ class AcmeConfig(CommonConfig):
 
 
 def build_acme(config: CommonConfig) -> MemoryDriver:
-    return MemoryDriver(MemoryConfig(), public_url=str)
+    return MemoryDriver(MemoryConfig())
 
 
 def test_it_takes_configs_urls_and_mappings(tmp_path):
@@ -252,11 +252,61 @@ def test_a_registered_provider():
 class Plugin:
     """Stands for an installed entry point."""
 
-    name = "acme"
     value = "acme_storage:register"
 
-    def __init__(self, load):
+    def __init__(self, load, name="acme"):
         self.load = load
+        self.name = name
+
+
+def test_names_and_aliases_are_listed_as_the_original_lists_them(monkeypatch):
+    original = ["local", "s3", "aws", "digitalocean", "do", "spaces", "wasabi", "backblaze", "b2", "cloudflare",
+                "r2", "cloudflare_r2"]  # fmt: skip
+    factory = StorageFactory(environ={})
+    listed = factory.get_registered_providers()
+    assert len(listed) >= 12
+    assert set(original) | {"memory", "minio", "ceph", "custom", "file"} <= set(listed)
+    assert listed == sorted(set(listed))
+    factory.register("acme", AcmeConfig, build_acme, aliases=["apex"])
+    assert set(factory.get_registered_providers()) - set(listed) == {"acme", "apex"}
+    monkeypatch.setattr("credstore.factory.entry_points", lambda **_: [Plugin(lambda: None, "zeta")])
+    assert set(factory.get_registered_providers()) - set(listed) == {"acme", "apex", "zeta"}
+    assert StorageFactory.get_registered_providers() == sorted([*listed, "zeta"])
+
+
+def test_a_registered_provider_has_a_prefix_without_doing_anything_for_it():
+    objects = MemoryObjects()
+
+    async def main():
+        async with StorageFactory(environ={}) as factory:
+            factory.register("acme", AcmeConfig, lambda _: MemoryDriver(MemoryConfig(), objects=objects))
+            store = factory.create(
+                {"provider": "acme", "prefix": "team/a", "cdn_url": "https://cdn.example.com"}
+            )
+            result = await store.store("k", b"1")
+            assert (result.key, result.url) == ("k", "https://cdn.example.com/team/a/k")
+            assert list(objects.by_key) == ["team/a/k"]
+            assert factory.create("acme:?prefix=other") is not store
+            with pytest.raises(StorageConfigurationError, match="prefix"):
+                factory.create("acme:?prefix=/other")
+
+    asyncio.run(main())
+
+
+def test_the_settings_of_a_store_can_be_had_without_opening_it():
+    factory = StorageFactory(environ={"STORAGE_PROVIDER": "local", "STORAGE_PATH": "/srv"})
+    assert factory.configure() == LocalConfig(path="/srv")
+    assert factory.configure("memory://name/team") == MemoryConfig(name="name", prefix="team")
+    config = MemoryConfig()
+    assert factory.configure(config) is config
+
+
+@pytest.mark.parametrize("wrong", ["./data", 7, None])
+def test_a_named_provider_of_something_else_shows_the_right_call(wrong):
+    with pytest.raises(StorageConfigurationError, match=r"LocalStorageProvider\(LocalConfig\(path="):
+        LocalStorageProvider(wrong)
+    with pytest.raises(StorageConfigurationError, match="is made of its config"):
+        S3StorageProvider(wrong)
 
 
 def test_a_plug_in_is_loaded_when_its_name_is_first_used(monkeypatch):

@@ -1,6 +1,5 @@
 """Events and redaction: silent by default, never in the way, never with a secret."""
 
-import builtins
 import logging
 import subprocess
 import sys
@@ -14,7 +13,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from credstore.errors import StorageConfigurationError
 from credstore.observe import (
     SECRET_PARAMETERS,
     Event,
@@ -125,19 +123,3 @@ def test_opentelemetry_gets_spans_and_durations():
     (metric,) = durations.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
     assert metric.name == "credstore.operation.duration"
     assert sum(point.count for point in metric.data.data_points) == 2
-
-
-@pytest.mark.parametrize(
-    ("make", "module"), [(StructlogObserver, "structlog"), (OpenTelemetryObserver, "opentelemetry")]
-)
-def test_what_is_not_installed_is_named(make, module, monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name.split(".")[0] == module:
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(StorageConfigurationError, match=rf"credstore\[{module}\]"):
-        make()

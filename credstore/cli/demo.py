@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -244,18 +243,12 @@ class Demo:
 
     async def _encrypt(self, store: StorageProvider) -> None:
         self._step("Encrypt before it leaves")
-        if not _is_there("cryptography"):
-            self._tell("left out: it needs the extra, pip install 'credstore[encryption]'")
-            return
         from credstore.cli.demo_proof import show_encryption
 
         await show_encryption(store, self._root, self._records[0].content, self._tell, self._check)
 
     async def _prove(self, store: StorageProvider) -> None:
         self._step("Prove where a picture comes from")
-        if not _is_there("cryptography", "rfc8785"):
-            self._tell("left out: it needs the extra, pip install 'credstore[proofs]'")
-            return
         from credstore.cli.demo_proof import show_proof
 
         await show_proof(store, fetch, self._tell, self._check)
@@ -270,10 +263,6 @@ class Demo:
 
     def _check(self, what: str, passed: bool) -> None:
         self.checks.append((what, passed))
-
-
-def _is_there(*modules: str) -> bool:
-    return all(find_spec(module) is not None for module in modules)
 
 
 def fetch(url: str, accepted: str) -> tuple[int, str, bytes]:

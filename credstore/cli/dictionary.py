@@ -10,16 +10,15 @@ import click
 
 from credstore.cli import parameters
 from credstore.cli.invocation import Command, Invocation
-from credstore.cli.output import human_size, human_time, note, print_json, printable, say
+from credstore.cli.output import human_size, human_time, note, print_json, say
 from credstore.cli.progress import TransferBar
 from credstore.cli.running import with_store
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import StorageItem
+from credstore.model import StoredDictionary
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
-PREFIX = ".credstore/"
 LARGEST = 256 * 1024
 """Bytes of the objects to train on; larger ones gain little from a dictionary."""
 HELD_OUT = 10
@@ -97,7 +96,7 @@ async def _draw(provider: StorageProvider, prefix: str, count: int) -> list[str]
     drawn: list[str] = []
     seen = 0
     async for item in provider.scan(prefix):
-        if item.key.startswith(PREFIX) or not 0 < item.size <= LARGEST:
+        if not 0 < item.size <= LARGEST:
             continue
         seen += 1
         if len(drawn) < count:
@@ -156,14 +155,13 @@ async def _train(provider: StorageProvider, plains: list[bytes], size: int) -> T
 def list_command(invocation: Invocation) -> None:
     """List the dictionaries of the store, the newest last."""
 
-    async def action(provider: StorageProvider) -> list[StorageItem]:
-        return await provider.list(f"{PREFIX}dictionaries/")
+    async def action(provider: StorageProvider) -> list[StoredDictionary]:
+        return await provider.list_dictionaries()
 
-    items = sorted(with_store(invocation, action), key=lambda item: str(item.last_modified))
-    found = [(item.key.rpartition("/")[2], item) for item in items]
+    found = sorted(with_store(invocation, action), key=lambda each: str(each.last_modified))
     if invocation.json:
-        print_json([{"name": name, "size": each.size, "stored": each.last_modified} for name, each in found])
-    for name, each in found if not invocation.json else ():
-        say(f"{printable(name)}  {human_size(each.size):>8}  {human_time(each.last_modified)}")
+        print_json([{"name": each.name, "size": each.size, "stored": each.last_modified} for each in found])
+    for each in found if not invocation.json else ():
+        say(f"{each.name}  {human_size(each.size):>8}  {human_time(each.last_modified)}")
     if not found and not invocation.json and not invocation.quiet:
         note("credstore: there are no dictionaries; credstore dictionary train makes one")

@@ -25,20 +25,23 @@ if TYPE_CHECKING:
 @click.argument("key")
 @click.argument("target", metavar="[FILE|-]", required=False, type=click.Path(allow_dash=True))
 @click.option("-f", "--force", is_flag=True, help="Replace an existing file.")
+@click.option("--suffix", metavar="SIZE", callback=parameters.size, help="Only the last bytes: 64KiB.")
 @click.pass_obj
-def get_command(invocation: Invocation, key: str, target: str | None, force: bool) -> None:
+def get_command(
+    invocation: Invocation, key: str, target: str | None, force: bool, suffix: int | None
+) -> None:
     """Fetch the object KEY into FILE, or into a directory, or to standard output for -.
 
     The bytes are decompressed and verified; the file appears with all of them or not at all. Without
     FILE it gets the last part of KEY as its name, in the current directory.
     """
     if target == "-":
-        _cat(invocation, key, 0, None)
+        _cat(invocation, key, 0, None, suffix)
         return
     path = _place(key, target)
 
     async def action(provider: StorageProvider) -> tuple[StorageItem, int]:
-        async with NewFile(path, replace=force) as file, provider.open(key) as reader:
+        async with NewFile(path, replace=force) as file, provider.open(key, suffix=suffix) as reader:
             with TransferBar(invocation, printable(key)) as bar:
                 done = await _pour(reader, file, bar)
             await file.publish()
@@ -47,7 +50,8 @@ def get_command(invocation: Invocation, key: str, target: str | None, force: boo
     item, done = with_store(invocation, action)
     if invocation.json:
         document = {field.name: to_json(getattr(item, field.name)) for field in fields(item)}
-        print_json({**document, "plain_size": done, "file": str(path)})
+        told = {"plain_size": done} if suffix is None else {}
+        print_json({**document, **told, "file": str(path)})
     elif not invocation.quiet:
         say(f"{printable(str(path))}  {human_size(done)}")
 
@@ -56,18 +60,21 @@ def get_command(invocation: Invocation, key: str, target: str | None, force: boo
 @click.argument("key")
 @click.option("--start", metavar="SIZE", callback=parameters.size, help="First byte, from 0.")
 @click.option("--end", metavar="SIZE", callback=parameters.size, help="One past the last byte: 5MB.")
+@click.option("--suffix", metavar="SIZE", callback=parameters.size, help="Only the last bytes: 64KiB.")
 @click.pass_obj
-def cat_command(invocation: Invocation, key: str, start: int | None, end: int | None) -> None:
+def cat_command(
+    invocation: Invocation, key: str, start: int | None, end: int | None, suffix: int | None
+) -> None:
     """Write the object KEY to standard output, decompressed.
 
     A non-zero exit code means that what was written is incomplete or wrong.
     """
-    _cat(invocation, key, start or 0, end)
+    _cat(invocation, key, start or 0, end, suffix)
 
 
-def _cat(invocation: Invocation, key: str, start: int, end: int | None) -> None:
+def _cat(invocation: Invocation, key: str, start: int, end: int | None, suffix: int | None) -> None:
     async def action(provider: StorageProvider) -> None:
-        async with provider.open(key, start=start, end=end) as reader:
+        async with provider.open(key, start=start, end=end, suffix=suffix) as reader:
             await _pour(reader, StandardOutput(), None)
 
     with_store(invocation, action)

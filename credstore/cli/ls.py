@@ -9,7 +9,7 @@ import click
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import human_size, human_time, print_json, printable, say
 from credstore.cli.running import with_store
-from credstore.model import StorageItem
+from credstore.model import CommonPrefix, StorageItem
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -25,37 +25,40 @@ if TYPE_CHECKING:
     show_default=True,
     help="All objects, or only up to the next / after PREFIX.",
 )
-@click.option("--max-keys", type=click.IntRange(min=0), help="Stop after so many objects.")
+@click.option("-d", "--delimiter", metavar="TEXT", help="As -n, but up to the next TEXT after PREFIX.")
+@click.option("--start-after", metavar="NAME", help="Only what comes after NAME in the order of keys.")
+@click.option("--max-keys", type=click.IntRange(min=0), help="Stop after so many lines.")
 @click.pass_obj
 def ls_command(
-    invocation: Invocation, prefix: str, long: bool, recursive: bool, max_keys: int | None
+    invocation: Invocation,
+    prefix: str,
+    *,
+    long: bool,
+    recursive: bool,
+    delimiter: str | None,
+    start_after: str | None,
+    max_keys: int | None,
 ) -> None:
     """List the objects whose keys begin with PREFIX, one per line, ordered by key.
 
-    With --json, each line is the JSON of one object, or {"prefix": ...} with --no-recursive.
+    With --json, each line is the JSON of one object, or {"prefix": ...} with --no-recursive or --delimiter.
+    What is beyond the delimiter is not looked at, however much it is.
     """
+    if delimiter is None and not recursive:
+        delimiter = "/"
 
     async def action(provider: StorageProvider) -> None:
-        previous = ""
-        async for item in provider.scan(prefix, max_keys):
-            folder = "" if recursive else next_level(prefix, item.key)
-            if not folder:
+        if delimiter is None:
+            async for item in provider.scan(prefix, max_keys, start_after=start_after):
                 _show(invocation, item, long=long)
-            elif folder != previous:
-                _show_folder(invocation, folder, long=long)
-            previous = folder
+            return
+        async for found in provider.scan(prefix, max_keys, delimiter=delimiter, start_after=start_after):
+            if isinstance(found, CommonPrefix):
+                _show_prefix(invocation, found.prefix, long=long)
+            else:
+                _show(invocation, found, long=long)
 
     with_store(invocation, action)
-
-
-def next_level(prefix: str, key: str) -> str:
-    """The part of the key up to the first / after the prefix, that included; "" if there is none.
-
-    >>> next_level("a/", "a/b/c"), next_level("a/", "a/b")
-    ('a/b/', '')
-    """
-    head, slash, _ = key[len(prefix) :].partition("/")
-    return prefix + head + slash if slash else ""
 
 
 def _show(invocation: Invocation, item: StorageItem, *, long: bool) -> None:
@@ -68,8 +71,8 @@ def _show(invocation: Invocation, item: StorageItem, *, long: bool) -> None:
         say(printable(item.key))
 
 
-def _show_folder(invocation: Invocation, folder: str, *, long: bool) -> None:
+def _show_prefix(invocation: Invocation, prefix: str, *, long: bool) -> None:
     if invocation.json:
-        print_json({"prefix": folder})
+        print_json({"prefix": prefix})
     else:
-        say(f"{'-':>8}  {'-':20}  {printable(folder)}" if long else printable(folder))
+        say(f"{'-':>8}  {'-':20}  {printable(prefix)}" if long else printable(prefix))

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
 
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import note, print_json, print_table
-from credstore.config.kinds import FLAVORS, Kind, Kinds
 from credstore.config.names import variables_of
+from credstore.config.registry import Cloud, Registry
 from credstore.driver import Capabilities
-
-_URLS = {"local": "file:///path", "memory": "memory://name"}
-_NEEDED: Mapping[str, Mapping[str, object]] = {
-    "local": {"path": "example"},
-    "r2": {"account_id": "0" * 32},
-    "spaces": {"region": "ams3"},
-    "b2": {"region": "eu-central-003"},
-    "custom": {"endpoint": "https://s3.example.com"},
-}
-"""What a config cannot do without, so that its driver can be asked; nothing is sent anywhere."""
-_KEYS = ("access_key_id", "secret_access_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +29,7 @@ class _Store:
 @click.pass_obj
 def providers_command(invocation: Invocation) -> None:
     """Show the kinds of store: names, URL, the variables to set, and capabilities."""
-    kinds = Kinds()
-    stores = [_store(word, kinds) for word in (*kinds.names(), *FLAVORS)]
+    stores = [_store(row) for row in Registry().rows()]
     if invocation.json:
         print_json(stores)
         return
@@ -52,35 +40,19 @@ def providers_command(invocation: Invocation) -> None:
     note("URLs, variables and all capabilities: credstore providers --json")
 
 
-def _store(word: str, kinds: Kinds) -> _Store:
-    kind = kinds.find(word, where="the name")
-    bucket = "host/bucket" if kind.name == "custom" else "bucket"
-    return _Store(
-        name=word,
-        aliases=[
-            each for each in kinds.words() if each != word and kinds.find(each, where="the name") == kind
-        ],
-        url=_URLS.get(kind.name, f"{word}://{bucket}"),
-        variables=[variables_of(kind.owner({}), field)[0] for field in _fields(kind)],
-        capabilities=_capabilities(word, kind),
-    )
-
-
-def _fields(kind: Kind) -> Sequence[str]:
-    """What one has to set for it."""
-    if kind.name == "memory":
-        return ()
-    needed = tuple(_NEEDED.get(kind.name, ()))
-    return needed if kind.name == "local" else (*needed, "bucket", *_KEYS)
-
-
-def _capabilities(word: str, kind: Kind) -> Capabilities:
-    # Here, since they load every driver and the wire, which `--help` does without.
+def _store(row: Cloud) -> _Store:
+    # Here, since it loads every driver and the wire, which `--help` does without.
     from credstore.config.mapping import from_mapping
     from credstore.provider.presets import build_driver
 
-    example = dict.fromkeys(_fields(kind), "example") | dict(_NEEDED.get(kind.name, {}))
-    return build_driver(from_mapping({"provider": word, **example}, {})).capabilities
+    return _Store(
+        name=row.name,
+        aliases=row.aliases,
+        url=row.url,
+        variables=[variables_of(row.name, field)[0] for field in row.needed],
+        # Of an example, so that nothing is sent anywhere.
+        capabilities=build_driver(from_mapping({"provider": row.name, **row.needed}, {})).capabilities,
+    )
 
 
 def _row(store: _Store) -> Sequence[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -71,11 +70,10 @@ def open_store(invocation: Invocation) -> StorageProvider:
         StorageConfigurationError: No store is named, or its settings are wrong.
     """
     # Here, since these load every driver and the wire, which `--help` does without.
-    from credstore.config.environ import from_env
-    from credstore.config.url import from_url
     from credstore.factory import StorageFactory
 
-    config = from_env(os.environ) if invocation.store is None else from_url(invocation.store, os.environ)
+    factory = StorageFactory()
+    config = factory.configure(invocation.store)
     if invocation.timeout is not None:
         config = replace(config, timeout=invocation.timeout)
-    return StorageFactory().create(config)
+    return factory.create(config)

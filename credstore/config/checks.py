@@ -10,8 +10,10 @@ import math
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from credstore.config import registry
 from credstore.config.names import spoken, variables_of
 from credstore.errors import StorageConfigurationError
+from credstore.internal import SEGMENT, is_internal_prefix
 
 _DNS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # What MinIO, Ceph, B2 and AWS's buckets from before 2018 allow, in a path only.
@@ -21,21 +23,17 @@ _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?")
 _NUMBER_LABEL = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\.?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
-CLOUD_HOSTS = {
-    "s3": ("amazonaws.com", "amazonaws.com.cn"),
-    "r2": ("r2.cloudflarestorage.com",),
-    "spaces": ("digitaloceanspaces.com",),
-    "wasabi": ("wasabisys.com",),
-    "b2": ("backblazeb2.com",),
-}
-"""Domains of the clouds' endpoints: providers.md §1.1."""
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
+"""What no key has: control characters, non-characters and lone surrogates."""
+LONGEST_PREFIX = 512
+"""Bytes of UTF-8; the shortest limit of a key (1,024) leaves as many for the keys themselves."""
 
 
 def wrong(owner: str, field: str, why: str) -> StorageConfigurationError:
     """The error of one field.
 
     Args:
-        owner: Provider whose variables to name; "minio" for that flavor.
+        owner: Name of the cloud's row, whose variables to name.
         field: Of the config.
         why: End of the sentence that the field begins, without a value.
     """
@@ -86,7 +84,7 @@ def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path
     """A base URL leads nowhere surprising: https (http on this machine only), no user, query or fragment.
 
     Args:
-        owner: Provider whose variables to name.
+        owner: Name of the cloud's row.
         field: Of the config.
         url: Its value.
         allow_http: Also accept `http://` to another machine; None where that is no setting.
@@ -161,6 +159,40 @@ def _check_host(owner: str, field: str, host: str) -> bool:
 
 def check_own_cloud(owner: str, provider: str, field: str, host: str) -> None:
     """An endpoint is not another cloud's: the keys of this one would go there."""
-    for cloud, domains in CLOUD_HOSTS.items():
-        if cloud != provider and any(host == domain or host.endswith(f".{domain}") for domain in domains):
-            raise wrong(owner, field, f"belongs to {cloud}; use provider {cloud} with the keys of that cloud")
+    for cloud in registry.CLOUDS:
+        theirs = any(host == domain or host.endswith(f".{domain}") for domain in cloud.hosts)
+        if theirs and cloud.label != provider:
+            name = cloud.name
+            raise wrong(owner, field, f"belongs to {name}; use provider {name} with the keys of that cloud")
+
+
+def checked_prefix(owner: str, prefix: str) -> str:
+    """The prefix with one slash at its end, or "" where there is none.
+
+    Args:
+        owner: Name of the cloud's row.
+        prefix: As given.
+
+    Raises:
+        StorageConfigurationError: Keys below it could not be told from others, or would be
+            rewritten by browsers, or are credstore's own.
+    """
+    if not prefix:
+        return ""
+    if FORBIDDEN.search(prefix):
+        raise wrong(owner, "prefix", "has control characters, surrogates or non-characters")
+    if prefix != prefix.strip():
+        raise wrong(owner, "prefix", "has spaces around it; paste it again")
+    if prefix.startswith("/"):
+        raise wrong(owner, "prefix", "begins with a slash; leave it out, keys have none there either")
+    whole = prefix if prefix.endswith("/") else f"{prefix}/"
+    segments = whole[:-1].split("/")
+    if "" in segments:
+        raise wrong(owner, "prefix", "has two slashes after each other; keep one of them")
+    if not {".", ".."}.isdisjoint(segments):
+        raise wrong(owner, "prefix", "has a segment '.' or '..', which browsers and proxies would rewrite")
+    if is_internal_prefix(whole):
+        raise wrong(owner, "prefix", f"has the segment {SEGMENT}, which credstore keeps for itself")
+    if len(whole.encode()) > LONGEST_PREFIX:
+        raise wrong(owner, "prefix", f"has more than {LONGEST_PREFIX} bytes of UTF-8")
+    return whole

@@ -9,9 +9,9 @@ import difflib
 
 from credstore.config.clouds import CommonConfig
 from credstore.config.filling import Environ, family_of, fill, parse_setting
-from credstore.config.holds import held_by
-from credstore.config.kinds import Kind, Kinds
-from credstore.config.names import PREFIX, PROVIDER, URL, levels_of, spoken
+from credstore.config.holds import fields_with, held_by
+from credstore.config.names import PREFIX, PROVIDER, URL, spoken, variables_of
+from credstore.config.registry import Cloud, Registry
 from credstore.config.url import parse_url
 from credstore.errors import StorageConfigurationError
 
@@ -19,7 +19,9 @@ _TYPO = 0.8
 """Likeness (difflib's ratio) from which an unknown `CREDSTORE_` name is taken for a slip."""
 
 
-def from_env(environ: Environ, provider: str | None = None, *, kinds: Kinds | None = None) -> CommonConfig:
+def from_env(
+    environ: Environ, provider: str | None = None, *, registry: Registry | None = None
+) -> CommonConfig:
     """The config that the environment describes.
 
     `CREDSTORE_URL` says all at once; else `CREDSTORE_PROVIDER` or `STORAGE_PROVIDER` names the
@@ -28,65 +30,87 @@ def from_env(environ: Environ, provider: str | None = None, *, kinds: Kinds | No
     Args:
         environ: Variables by name, such as `os.environ`; empty ones count as unset.
         provider: Name or alias that decides in place of the environment.
-        kinds: Known kinds; the built-in ones unless given.
+        registry: The clouds that are known; the built-in ones unless given.
 
     Raises:
         StorageConfigurationError: No provider is named, or a setting is missing, unknown or
             contradictory; the message names the variables.
     """
-    kinds = kinds or Kinds()
-    _check_typos(environ, kinds)
-    from_url = parse_url(environ[URL], URL, kinds) if environ.get(URL) else None
-    family = family_of(environ, kinds, from_url[0].name if from_url else None)
+    registry = registry or Registry()
+    _check_typos(environ, registry)
+    from_url = parse_url(environ[URL], URL, registry) if environ.get(URL) else None
+    family = family_of(environ, registry, from_url[0].label if from_url else None)
     if provider is not None:
-        kind = kinds.find(provider, where="the given provider")
+        kind = registry.find(provider, where="the given provider")
     elif from_url is not None:
         kind = from_url[0]
     else:
-        kind = _named(environ, kinds)
+        kind = _named(environ, registry)
     given: dict[str, object] = {}
-    if from_url is not None and from_url[0].name == kind.name:
+    if from_url is not None and from_url[0].label == kind.label:
         kind, given = from_url
-    if family.ours in {None, kind.name}:
+    if family.ours in {None, kind.label}:
         _check_agreement(kind, given, environ)
+        if from_url is not None:
+            given = {**_beside(kind, environ), **given}
     return fill(kind, given, environ, family)
 
 
-def _named(environ: Environ, kinds: Kinds) -> Kind:
-    """The kind the environment names."""
+def _named(environ: Environ, registry: Registry) -> Cloud:
+    """The cloud the environment names."""
     for level in PROVIDER:
         for name in level:
             if environ.get(name):
-                return kinds.find(environ[name], where=name)
-    paths = [name for level in levels_of("local", "path") for name in level]
-    if any(environ.get(name) for name in paths):
-        return kinds.find("local", where=spoken(paths))
+                return registry.find(environ[name], where=name)
+    alone: list[str] = []
+    for row in registry.rows():
+        if row.named_by is not None:
+            names = variables_of(row.name, row.named_by)
+            if any(environ.get(name) for name in names):
+                return row
+            alone.append(f"{spoken(names)} for {row.name}")
     raise StorageConfigurationError(
         f"the environment names no store; set {URL}, or CREDSTORE_PROVIDER to one of"
-        f" {', '.join(kinds.words())}, or {spoken(paths)} for files of this machine"
+        f" {', '.join(registry.words())}, or {', or '.join(alone)}"
     )
 
 
-def _check_agreement(kind: Kind, given: dict[str, object], environ: Environ) -> None:
+def _beside(kind: Cloud, environ: Environ) -> dict[str, object]:
+    """What `CREDSTORE_<FIELD>` says of the place that `CREDSTORE_URL` names: both are of one store."""
+    names = {field: PREFIX + field.upper() for field in fields_with(kind.config_class, "place")}
+    return {
+        field: parse_setting(kind, field, environ[name], name)
+        for field, name in names.items()
+        if environ.get(name)
+    }
+
+
+def _check_agreement(kind: Cloud, given: dict[str, object], environ: Environ) -> None:
     """What the URL and the provider's name say, the `CREDSTORE_<FIELD>`s beside them do not deny."""
     for source, fields in (("the provider's name", kind.preset), (URL, given)):
         for field, value in fields.items():
             name = PREFIX + field.upper()
-            if environ.get(name) and parse_setting(kind, field, environ[name], name) != value:
+            if environ.get(name) and _bare(parse_setting(kind, field, environ[name], name)) != _bare(value):
                 raise StorageConfigurationError(f"{source} and {name} say different things; unset one")
 
 
-def _check_typos(environ: Environ, kinds: Kinds) -> None:
+def _bare(value: object) -> object:
+    """A value without the last slash, which makes no difference to a prefix or an address."""
+    return value.removesuffix("/") if isinstance(value, str) else value
+
+
+def _check_typos(environ: Environ, registry: Registry) -> None:
     """No `CREDSTORE_` name is almost a known one.
 
     Others are left alone: Kubernetes sets `CREDSTORE_PORT` and the like for a service named credstore.
     """
-    known = {field.upper() for config in kinds.configs() for field in held_by(config)} | {"URL", "PROVIDER"}
+    known = {field.upper() for row in registry.rows() for field in held_by(row.config_class)}
+    known |= {"URL", "PROVIDER"}
     for name in environ:
         word = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and word not in known:
             near = difflib.get_close_matches(word, known, n=1, cutoff=_TYPO)
             if near:
                 raise StorageConfigurationError(
-                    f"{name} is no variable of credstore; did you mean {PREFIX}{near[0]}?"
+                    f"{name} is not a variable of credstore; did you mean {PREFIX}{near[0]}?"
                 )

@@ -5,8 +5,10 @@ Rules of this file, each there so that no key and no address reaches a store it 
 - Keys come as one: from the strongest level that has any of them, never mixed from two.
 - Names that serve every provider (`CREDSTORE_*`, `STORAGE_*`) belong to the provider that the
   environment itself names. For another one only their tuning (timeouts, sizes) is read.
-- Whoever names the bucket or path names the place: its public addresses are not read then. Whoever
-  gives the endpoint or the account gives both.
+- Whoever names the bucket or path names the place: its prefix and public addresses are not read then.
+  Whoever gives the endpoint or the account gives both.
+
+Which field is what, its config class says (`holds.Role`).
 """
 
 from __future__ import annotations
@@ -17,32 +19,21 @@ from dataclasses import dataclass
 from typing import cast
 
 from credstore.config.clouds import CommonConfig
-from credstore.config.holds import held_by, parse_text
-from credstore.config.kinds import Kind, Kinds
+from credstore.config.holds import fields_with, held_by, parse_text
 from credstore.config.names import (
-    IGNORE_AWS_ENDPOINTS,
     MILLISECONDS,
     ORIGINAL,
     PREFIX,
     PROVIDER,
     URL,
-    Levels,
     levels_of,
     spoken,
 )
+from credstore.config.registry import Cloud, Levels, Registry
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 
 Environ = Mapping[str, str]
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-
-PLACE = frozenset({"bucket", "path", "name", "cdn_url", "public_url", "link_url"})
-ORIGIN = frozenset({"endpoint", "account_id", "jurisdiction", "download_url"})
-KEYS = frozenset({"access_key_id", "secret_access_key", "session_token", "profile"})
-# A region or a flavor goes with a place too, but may stand alone in the environment.
-_BOUND = (
-    PLACE | ORIGIN | KEYS | {"region", "flavor", "ca_file", "allow_http", "addressing", "encryption", "cdn"}
-)
-_NAMING = {"bucket", "path", "name"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +49,7 @@ class Family:
     original: str | None
 
 
-def fill(kind: Kind, given: Mapping[str, object], environ: Environ, family: Family) -> CommonConfig:
+def fill(kind: Cloud, given: Mapping[str, object], environ: Environ, family: Family) -> CommonConfig:
     """A config of `given` fields and, for the others, the environment and the defaults.
 
     Args:
@@ -72,38 +63,39 @@ def fill(kind: Kind, given: Mapping[str, object], environ: Environ, family: Fami
             refuses itself; the message names the variables.
     """
     values = {**kind.preset, **given}
-    skipped = _skipped(given)
-    owner = kind.owner(values)
-    if "flavor" not in values and (flavor := _read(kind, "flavor", owner, environ, family)) is not None:
-        values["flavor"] = flavor
-        owner = kind.owner(values)
-    for field in held_by(kind.config):
-        if field in values or field in skipped or field in KEYS:
+    keys = fields_with(kind.config_class, "key", "identity")
+    skipped = _skipped(kind, given)
+    for field in kind.refining() - values.keys():
+        if (value := _read(kind.refined(values), field, environ, family)) is not None:
+            values[field] = value
+    row = kind.refined(values)
+    for field in held_by(kind.config_class):
+        if field in values or field in skipped or field in keys:
             continue
-        value = _read(kind, field, owner, environ, family)
+        value = _read(row, field, environ, family)
         if value is not None:
             values[field] = value
-    if not KEYS & given.keys():
-        values |= _read_keys(kind, owner, environ, family)
+    if not keys & given.keys():
+        values |= _read_keys(row, environ, family)
     # Their types are checked by the config itself.
-    make = cast("Callable[..., CommonConfig]", kind.config)
+    make = cast("Callable[..., CommonConfig]", kind.config_class)
     return make(**values)
 
 
-def family_of(environ: Environ, kinds: Kinds, url_kind: str | None) -> Family:
+def family_of(environ: Environ, registry: Registry, url_kind: str | None) -> Family:
     """Who the names for all belong to.
 
     Args:
         environ: Variables by name.
-        kinds: Known kinds.
-        url_kind: Canonical provider of `CREDSTORE_URL`, if set.
+        registry: The clouds that are known.
+        url_kind: Label of the provider of `CREDSTORE_URL`, if set.
 
     Raises:
         StorageConfigurationError: A named provider is unknown, or two variables disagree.
     """
     (ours_name,), (original_name,) = PROVIDER
     named = [
-        kinds.find(environ[name], where=name).name if environ.get(name) else None
+        registry.find(environ[name], where=name).label if environ.get(name) else None
         for name in (ours_name, original_name)
     ]
     if url_kind is not None and named[0] is not None and named[0] != url_kind:
@@ -112,7 +104,7 @@ def family_of(environ: Environ, kinds: Kinds, url_kind: str | None) -> Family:
     return Family(ours or named[1], named[1] or ours)
 
 
-def parse_setting(kind: Kind, field: str, text: str, source: str) -> object:
+def parse_setting(kind: Cloud, field: str, text: str, source: str) -> object:
     """A field's value from text.
 
     Raises:
@@ -121,40 +113,42 @@ def parse_setting(kind: Kind, field: str, text: str, source: str) -> object:
     if source in MILLISECONDS and _NUMBER.fullmatch(text.strip()):
         text = f"{text.strip()}ms"
     try:
-        return parse_text(field, held_by(kind.config)[field], text)
+        return parse_text(field, held_by(kind.config_class)[field], text)
     except StorageInvalidRequestError as error:
         raise StorageConfigurationError(f"{source} is not a good `{field}`: {error.message}") from None
 
 
-def _skipped(given: Mapping[str, object]) -> frozenset[str]:
-    nothing = frozenset[str]()
-    place = PLACE if _NAMING & given.keys() else nothing
-    return place | (ORIGIN if ORIGIN & given.keys() else nothing)
+def _skipped(kind: Cloud, given: Mapping[str, object]) -> frozenset[str]:
+    """Fields that belong to another place than the one that is given."""
+    config, skipped = kind.config_class, frozenset[str]()
+    if fields_with(config, "name") & given.keys():
+        skipped |= fields_with(config, "name", "place")
+    origin = fields_with(config, "origin")
+    return skipped | origin if origin & given.keys() else skipped
 
 
-def _readable(kind: Kind, field: str, owner: str, environ: Environ, family: Family) -> Levels:
+def _readable(kind: Cloud, field: str, environ: Environ, family: Family) -> Levels:
     """The levels of a field that belong to this provider here."""
     others: set[str] = set()
-    if field in _BOUND:
-        if family.ours not in {None, kind.name}:
+    if field not in fields_with(kind.config_class, "tuning"):
+        if family.ours not in {None, kind.label}:
             others.add(PREFIX + field.upper())
-        if family.original not in {None, kind.name} and field in ORIGINAL:
+        if family.original not in {None, kind.label} and field in ORIGINAL:
             others.add(ORIGINAL[field])
-    if environ.get(IGNORE_AWS_ENDPOINTS, "").lower() == "true":
-        others |= {"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"}
-    return tuple(tuple(name for name in level if name not in others) for level in levels_of(owner, field))
+    for switch, names in kind.silencers.items():
+        if environ.get(switch, "").lower() == "true":
+            others |= names
+    return tuple(tuple(name for name in level if name not in others) for level in levels_of(kind.name, field))
 
 
-def _read(kind: Kind, field: str, owner: str, environ: Environ, family: Family) -> object | None:
-    if field not in held_by(kind.config):
-        return None
-    for level in _readable(kind, field, owner, environ, family):
+def _read(kind: Cloud, field: str, environ: Environ, family: Family) -> object | None:
+    for level in _readable(kind, field, environ, family):
         if found := _agreed(kind, field, level, environ):
             return found[1]
     return None
 
 
-def _agreed(kind: Kind, field: str, level: tuple[str, ...], environ: Environ) -> tuple[str, object] | None:
+def _agreed(kind: Cloud, field: str, level: tuple[str, ...], environ: Environ) -> tuple[str, object] | None:
     """The one value of a level and the variable it is from, or None."""
     found = [(name, parse_setting(kind, field, environ[name], name)) for name in level if environ.get(name)]
     if any(value != found[0][1] for _, value in found):
@@ -163,10 +157,10 @@ def _agreed(kind: Kind, field: str, level: tuple[str, ...], environ: Environ) ->
     return found[0] if found else None
 
 
-def _read_keys(kind: Kind, owner: str, environ: Environ, family: Family) -> Iterator[tuple[str, object]]:
+def _read_keys(kind: Cloud, environ: Environ, family: Family) -> Iterator[tuple[str, object]]:
     """The keys of the strongest level that has any."""
-    held = [field for field in sorted(KEYS) if field in held_by(kind.config)]
-    levels = {field: _readable(kind, field, owner, environ, family) for field in held}
+    held = sorted(fields_with(kind.config_class, "key", "identity"))
+    levels = {field: _readable(kind, field, environ, family) for field in held}
     for depth in range(max(map(len, levels.values()), default=0)):
         found = {
             field: agreed
@@ -175,16 +169,18 @@ def _read_keys(kind: Kind, owner: str, environ: Environ, family: Family) -> Iter
             and (agreed := _agreed(kind, field, levels[field][depth], environ)) is not None
         }
         if found:
-            _check_pair(found, levels, depth)
+            _check_beside(kind.config_class.needed_beside, found, levels, depth)
             return ((field, value) for field, (_, value) in found.items())
     return iter(())
 
 
-def _check_pair(found: Mapping[str, tuple[str, object]], levels: Mapping[str, Levels], depth: int) -> None:
-    for have, lack in (("access_key_id", "secret_access_key"), ("secret_access_key", "access_key_id")):
+def _check_beside(
+    needed: Mapping[str, str],
+    found: Mapping[str, tuple[str, object]],
+    levels: Mapping[str, Levels],
+    depth: int,
+) -> None:
+    for have, lack in needed.items():
         if have in found and lack not in found:
             missing = spoken(levels[lack][depth])
             raise StorageConfigurationError(f"{found[have][0]} is set without {missing}; set both or neither")
-    if "session_token" in found and "access_key_id" not in found:
-        missing = spoken(levels["access_key_id"][depth])
-        raise StorageConfigurationError(f"{found['session_token'][0]} is set without {missing}")

@@ -28,11 +28,35 @@ _WORDS = {
     "0": False,
 }
 _KMS = "kms"
+Role = Literal["name", "place", "origin", "key", "identity", "tuning"]
+"""What a field is to its store, when the environment fills what is left open (see `filling`).
+
+- "name": says which bucket or directory it is; whoever gives one has named the place.
+- "place": belongs to that place alone, such as its public address.
+- "origin": leads to the cloud or account; given as one.
+- "key": a key or its secret; they come as one, and never stand in a URL.
+- "identity": comes with the keys, but is no secret.
+- "tuning": the same for every store, whosever variable it is.
+
+A field without a role belongs to its cloud: the variables that serve all clouds set it only where
+they are meant for this one.
+"""
 
 
 def held_by(config: type) -> Mapping[str, tuple[object, ...]]:
     """Fields of a config class, each with the alternatives of its type: classes and literal values."""
     return _held_by(cast("Hashable", config))
+
+
+def fields_with(config: type, *roles: Role) -> frozenset[str]:
+    """Fields of a config class that have one of these roles; see `Role`."""
+    return _fields_with(cast("Hashable", config), frozenset(roles))
+
+
+@cache
+def _fields_with(config: type, roles: frozenset[Role]) -> frozenset[str]:
+    told: Mapping[str, Role] = getattr(config, "roles", {})
+    return frozenset(field for field in held_by(config) if told.get(field) in roles)
 
 
 @cache

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from credstore.config.clouds import CommonConfig
 from credstore.config.filling import Environ, family_of, fill, parse_setting
 from credstore.config.holds import held_by
-from credstore.config.kinds import Kind, Kinds
+from credstore.config.registry import Cloud, Registry
 from credstore.config.url import nearest, shown, url_kind
 from credstore.errors import StorageConfigurationError
 from credstore.model import Secret
@@ -17,7 +17,7 @@ SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": 
 
 
 def from_mapping(
-    settings: Mapping[str, object], environ: Environ, *, kinds: Kinds | None = None
+    settings: Mapping[str, object], environ: Environ, *, registry: Registry | None = None
 ) -> CommonConfig:
     """The config that words describe: `{"provider": "r2", "bucket": "proofs", ...}`.
 
@@ -26,22 +26,22 @@ def from_mapping(
             `bucket_name` and `local_path` stand for `bucket` and `path`. Values are the field's own,
             or text as in the environment; secrets may be plain text. None counts as unset.
         environ: Where keys and what is left open come from; see `filling`.
-        kinds: Known kinds; the built-in ones unless given.
+        registry: The clouds that are known; the built-in ones unless given.
 
     Raises:
         StorageConfigurationError: An unknown word, two spellings that disagree, or the config
             refuses itself.
     """
-    kinds = kinds or Kinds()
+    registry = registry or Registry()
     words = _merged(settings)
     named = words.pop("provider", None)
     if not isinstance(named, str) or not named:
         raise StorageConfigurationError(
-            f"the settings name no `provider`; choose one of {', '.join(kinds.words())}"
+            f"the settings name no `provider`; choose one of {', '.join(registry.words())}"
         )
-    kind = kinds.find(named, where="`provider` of the settings")
+    kind = registry.find(named, where="`provider` of the settings")
     given = {word: _value(kind, word, value) for word, value in words.items()}
-    return fill(kind, given, environ, family_of(environ, kinds, url_kind(environ, kinds)))
+    return fill(kind, given, environ, family_of(environ, registry, url_kind(environ, registry)))
 
 
 def _merged(settings: Mapping[str, object]) -> dict[str, object]:
@@ -58,11 +58,13 @@ def _merged(settings: Mapping[str, object]) -> dict[str, object]:
     return words
 
 
-def _value(kind: Kind, word: str, value: object) -> object:
-    held = held_by(kind.config)
+def _value(kind: Cloud, word: str, value: object) -> object:
+    held = held_by(kind.config_class)
     if word not in held:
         known = {*held, *(synonym for synonym, field in SYNONYMS.items() if field in held), "provider"}
-        raise StorageConfigurationError(f"{shown(word)} is no setting of {kind.name}{nearest(word, known)}")
+        raise StorageConfigurationError(
+            f"{shown(word)} is not a setting of {kind.name}{nearest(word, known)}"
+        )
     if word in kind.preset and kind.preset[word] != value:
         raise StorageConfigurationError(f"`{word}` contradicts the provider's name")
     if not isinstance(value, str) or (str in held[word] and Secret not in held[word]):

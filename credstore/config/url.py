@@ -1,4 +1,4 @@
-"""Stores as URLs: `s3://bucket?region=eu-west-1`, `minio://host:9000/bucket`, `file:///path`. Pure.
+"""Stores as URLs: `s3://bucket/prefix?region=eu-west-1`, `minio://host:9000/bucket`, `file:///path`. Pure.
 
 A message never repeats the URL: it may have a secret where none belongs.
 """
@@ -11,60 +11,57 @@ from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote
 
 from credstore.config.clouds import CommonConfig
-from credstore.config.filling import KEYS, Environ, family_of, fill, parse_setting
-from credstore.config.holds import held_by
-from credstore.config.kinds import Kind, Kinds
-from credstore.config.names import URL, spoken, variables_of
+from credstore.config.filling import Environ, family_of, fill, parse_setting
+from credstore.config.holds import fields_with, held_by
+from credstore.config.names import PREFIX, URL, spoken, variables_of
+from credstore.config.registry import Cloud, Registry
 from credstore.errors import StorageConfigurationError
 
 _SOURCE = "the store URL"
 _MAX_SHOWN = 40
+_HTTP = "http"
+"""The parameter by which a URL that names its server says that it has no TLS."""
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_FORMS = {
-    "local": "file:///path",
-    "memory": "memory://name",
-    "custom": "minio://host:9000/bucket",
-}
 
 
-def from_url(url: str, environ: Environ, *, kinds: Kinds | None = None) -> CommonConfig:
+def from_url(url: str, environ: Environ, *, registry: Registry | None = None) -> CommonConfig:
     """The config a URL describes.
 
-    `s3://bucket`, `r2://bucket`, `spaces://bucket`, `wasabi://bucket`, `b2://bucket`;
-    `minio://host:9000/bucket`, `ceph://…` and `custom://…` (with `?http=true` for a server without
-    TLS); `file:///path` or `local:relative/path`; `memory://name`. Further fields are parameters:
-    `?region=eu-west-1&part_size=16MiB&timeout=10s`.
+    `s3://bucket/prefix` and the like for every cloud; `minio://host:9000/bucket/prefix`, `ceph://…`
+    and `custom://…` (with `?http=true` for a server without TLS); `file:///path` or
+    `local:relative/path`, all of it the root; `memory://name/prefix`. The prefix may be left out.
+    Further fields are parameters: `?region=eu-west-1&part_size=16MiB&timeout=10s`, and `?prefix=` too.
 
     Args:
         url: Percent-encoded where it must be; `+` in a parameter is a space. It never has keys.
         environ: Where keys and what the URL leaves open come from; see `filling`.
-        kinds: Known kinds; the built-in ones unless given.
+        registry: The clouds that are known; the built-in ones unless given.
 
     Raises:
         StorageConfigurationError: Unknown scheme or parameter, a key in the URL, or the config
             refuses itself.
     """
-    kinds = kinds or Kinds()
-    kind, given = parse_url(url, _SOURCE, kinds)
-    return fill(kind, given, environ, family_of(environ, kinds, url_kind(environ, kinds)))
+    registry = registry or Registry()
+    kind, given = parse_url(url, _SOURCE, registry)
+    return fill(kind, given, environ, family_of(environ, registry, url_kind(environ, registry)))
 
 
-def url_kind(environ: Environ, kinds: Kinds) -> str | None:
-    """Canonical provider of `CREDSTORE_URL`, or None where it is not set.
+def url_kind(environ: Environ, registry: Registry) -> str | None:
+    """Label of the provider of `CREDSTORE_URL`, or None where it is not set.
 
     Raises:
         StorageConfigurationError: It is no store URL.
     """
-    return parse_url(environ[URL], URL, kinds)[0].name if environ.get(URL) else None
+    return parse_url(environ[URL], URL, registry)[0].label if environ.get(URL) else None
 
 
-def parse_url(url: str, source: str, kinds: Kinds) -> tuple[Kind, dict[str, object]]:
-    """Kind and fields of a URL.
+def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[str, object]]:
+    """The cloud and the fields of a URL.
 
     Args:
         url: As for `from_url`.
         source: What it was read from, for messages.
-        kinds: Known kinds.
+        registry: The clouds that are known.
 
     Raises:
         StorageConfigurationError: As for `from_url`.
@@ -72,7 +69,7 @@ def parse_url(url: str, source: str, kinds: Kinds) -> tuple[Kind, dict[str, obje
     word, colon, rest = url.partition(":")
     if not colon or not url.isprintable() or " " in url:
         raise StorageConfigurationError(f"{source} must be a URL such as s3://bucket or file:///path")
-    kind = kinds.find(word, where=f"the scheme of {source}")
+    kind = registry.find(word, where=f"the scheme of {source}")
     if "#" in url:
         raise StorageConfigurationError(f"{source} must not have a fragment; write # as %23")
     if _STRAY_PERCENT.search(rest):
@@ -84,16 +81,19 @@ def parse_url(url: str, source: str, kinds: Kinds) -> tuple[Kind, dict[str, obje
         raise StorageConfigurationError(f"{source} must have parameters of the form name=value") from None
     authority, slash, path = place[2:].partition("/") if place.startswith("//") else ("", "", place)
     if "@" in authority:
-        names = spoken(variables_of(kind.owner({}), "access_key_id"))
-        raise StorageConfigurationError(f"{source} must not have a user or password; set keys in {names}")
+        names = sorted(fields_with(kind.config_class, "key"))
+        hint = f"; set keys in {spoken(variables_of(kind.name, names[0]))}" if names else ""
+        raise StorageConfigurationError(f"{source} must not have a user or password{hint}")
     given: dict[str, object] = {}
     for name, text in pairs:
         _add(kind, given, name, text, source)
-    for field, value in _placed(kind, authority, _decoded(slash + path, source), given, source).items():
-        if field in given and field != "allow_http":
+    for field, value in _placed(kind, _decoded(authority, source), _decoded(slash + path, source), source):
+        if field in given:
             raise StorageConfigurationError(f"{source} gives `{field}` twice")
         given[field] = value
-    given.pop("http", None)
+    if given.pop(_HTTP, False):
+        given["allow_http"] = True
+        given["endpoint"] = f"http{str(given.get('endpoint', '')).removeprefix('https')}"
     return kind, given
 
 
@@ -105,14 +105,15 @@ def _decoded(text: str, source: str) -> str:
         raise StorageConfigurationError(f"{source} must be percent-encoded UTF-8") from None
 
 
-def _add(kind: Kind, given: dict[str, object], name: str, text: str, source: str) -> None:
-    held = held_by(kind.config)
-    if name in KEYS - {"profile"}:
-        names = spoken(variables_of(kind.owner({}), name))
+def _add(kind: Cloud, given: dict[str, object], name: str, text: str, source: str) -> None:
+    config = kind.config_class
+    keys = fields_with(config, "key")
+    if name in keys:
+        names = spoken(variables_of(kind.name, name))
         raise StorageConfigurationError(f"{source} must not have `{name}`, URLs end up in logs; set {names}")
-    allowed = set(held) - KEYS - kind.preset.keys() | ({"profile"} & held.keys())
-    if kind.name == "custom":
-        allowed.add("http")
+    allowed = held_by(config).keys() - keys - kind.preset.keys()
+    if config.server_in_url:
+        allowed.add(_HTTP)
     if name not in allowed:
         raise StorageConfigurationError(
             f"{source} has a parameter {shown(name)} that {kind.name} does not know{nearest(name, allowed)}"
@@ -121,36 +122,21 @@ def _add(kind: Kind, given: dict[str, object], name: str, text: str, source: str
         raise StorageConfigurationError(f"{source} gives `{name}` twice")
     if not text:
         raise StorageConfigurationError(f"{source} has an empty `{name}`")
-    field = "allow_http" if name == "http" else name
+    if name == "proxy" and "@" in text:
+        raise StorageConfigurationError(
+            f"{source} must not have a proxy's password, URLs end up in logs; set {PREFIX}PROXY"
+        )
+    field = "allow_http" if name == _HTTP else name
     given[name] = parse_setting(kind, field, text, f"`{name}` of {source}")
 
 
-def _placed(
-    kind: Kind, authority: str, path: str, given: dict[str, object], source: str
-) -> dict[str, object]:
+def _placed(kind: Cloud, authority: str, path: str, source: str) -> Iterable[tuple[str, object]]:
     """Fields that the URL has outside its parameters."""
-    form = StorageConfigurationError(
-        f"{source} must look like {_FORMS.get(kind.name, f'{kind.name}://bucket')}, with all else after a `?`"
-    )
-    if kind.name == "local":
-        if authority not in {"", "localhost"}:
-            raise form
-        return {"path": path} if path else {}
-    if kind.name == "memory":
-        name = _decoded(authority, source) or path
-        if authority and path:
-            raise form
-        return {"name": name} if name else {}
-    if kind.name == "custom":
-        bucket = path.strip("/")
-        if not authority or "/" in bucket:
-            raise form
-        http = given.get("http") is True
-        placed: dict[str, object] = {"endpoint": f"{'http' if http else 'https'}://{authority}"}
-        return placed | ({"allow_http": True} if http else {}) | ({"bucket": bucket} if bucket else {})
-    if path.strip("/") or ":" in authority or (authority and "bucket" not in held_by(kind.config)):
-        raise form
-    return {"bucket": authority} if authority else {}
+    placed: dict[str, object] | None = kind.config_class.placed(authority, path)
+    if placed is None:
+        form = kind.url or f"{kind.name}:?parameter=value"
+        raise StorageConfigurationError(f"{source} must look like {form}, with all else after a `?`")
+    return placed.items()
 
 
 def shown(name: str) -> str:

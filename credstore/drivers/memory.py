@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import time
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
-from itertools import islice, takewhile
 from secrets import token_bytes
 
 from credstore.config.clouds import MemoryConfig
@@ -41,16 +40,18 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
-    StorageTimeoutError,
-    StorageUnsupportedError,
 )
+from credstore.guard import Guard
 from credstore.model import NOTHING, LinkGrant
 from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader, hash_into, joined, sha256
+from credstore.refusals import OPTIONS, check_copy, check_delete, check_put, check_read, check_sign
 
 CHUNK = 512 * 1024
 MANY = 100
 """New keys that are sorted in together, not one by one."""
+BEYOND = b"\xff"
+"""Sorts after all that UTF-8 can go on with."""
 _CAPABILITIES = Capabilities(
     conditional_create=True,
     conditional_replace=True,
@@ -120,6 +121,28 @@ class MemoryObjects:
         self._new.clear()
         return self._order
 
+    def names(self, prefix: bytes, after: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bool]]:
+        """Names of a listing, ascending, each with whether it stands for keys beyond the delimiter.
+
+        Args:
+            prefix: Leading part of the names.
+            after: They come after this one; empty for all.
+            delimiter: Or empty for none.
+        """
+        order = self.ordered()
+        at = bisect_left(order, prefix) if after < prefix else bisect_right(order, after)
+        while at < len(order) and order[at].startswith(prefix):
+            name = order[at]
+            cut = name.find(delimiter, len(prefix)) if delimiter else -1
+            if cut < 0:
+                yield name, False
+                at += 1
+                continue
+            name = name[: cut + len(delimiter)]
+            if name > after:
+                yield name, True
+            at = bisect_left(order, name + BEYOND, at)
+
 
 class MemoryDriver(Driver):
     """Objects in this process's memory, gone with it."""
@@ -128,7 +151,6 @@ class MemoryDriver(Driver):
         self,
         config: MemoryConfig,
         *,
-        public_url: Callable[[str], str],
         objects: MemoryObjects | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -136,15 +158,13 @@ class MemoryDriver(Driver):
 
         Args:
             config: The store's settings.
-            public_url: The public location of a key.
             objects: Shared with other drivers; a table of its own unless given.
             clock: Unix seconds, for links.
         """
         self.config = config
-        self._public_url = public_url
         self._objects = MemoryObjects() if objects is None else objects
         self._clock = clock
-        self._closed = False
+        self._guard = Guard("memory")
 
     @property
     def name(self) -> str:
@@ -163,12 +183,12 @@ class MemoryDriver(Driver):
             StorageIntegrityError: The body is not what `request.digest` names; nothing was stored.
             StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
         """
-        self._begin(request.deadline)
-        _refuse(request.encryption, "server-side encryption")
-        _refuse(request.storage_class, "storage classes")
-        _refuse(request.driver_options.get(self.name), "options of its own")
+        self._guard.check(request.deadline)
+        check_put(request, _CAPABILITIES, self.name)
+        if self.name in request.driver_options:
+            raise OPTIONS.of(self.name)
         data, digest = await _received(request)
-        self._begin(request.deadline)
+        self._guard.check(request.deadline)
         info = ObjectInfo(
             key=request.key,
             size=len(data),
@@ -179,7 +199,6 @@ class MemoryDriver(Driver):
             system=_kept(request.system),
             write_id=request.write_id,
             digest=digest,
-            location=self._public_url(request.key),
             served_by=self.name,
         )
         return self._publish(MemoryObject(data, info, _kept(request.tags)), request.precondition)
@@ -198,7 +217,6 @@ class MemoryDriver(Driver):
             size=info.size,
             etag=info.etag,
             digest=info.digest,
-            location=info.location,
             served_by=self.name,
             replicas=(self.name,),
         )
@@ -207,17 +225,12 @@ class MemoryDriver(Driver):
         """Open the stored bytes as they are now; see `Driver.get`."""
         found = self._find(key, options)
         size = len(found.data)
-        if options.start >= size and options.start > 0:
-            raise StorageInvalidRequestError(
-                f"the range begins at {options.start}, the object has {size} bytes",
-                code=ErrorCode.INVALID_RANGE,
-            )
-        end = size if options.end is None else max(options.start, min(options.end, size))
-        whole = (options.start, end) == (0, size)
+        start, end = options.span(size)
+        whole = (start, end) == (0, size)
         return ObjectReader(
             found.info,
-            found.data if whole and size <= CHUNK else _pieces(found.data, options.start, end),
-            length=end - options.start,
+            found.data if whole and size <= CHUNK else _pieces(found.data, start, end),
+            length=end - start,
             digest=found.info.digest if whole else None,
         )
 
@@ -226,9 +239,8 @@ class MemoryDriver(Driver):
         return self._find(key, options).info
 
     def _find(self, key: str, options: ReadOptions) -> MemoryObject:
-        self._begin(options.deadline)
-        _refuse(options.version_id, "versions")
-        _refuse(options.customer_key, "server-side encryption")
+        self._guard.check(options.deadline)
+        check_read(options, _CAPABILITIES, self.name)
         found = self._objects.by_key.get(key)
         if found is None:
             raise StorageObjectNotFoundError("there is no such object")
@@ -245,44 +257,70 @@ class MemoryDriver(Driver):
         deadline: float | None = None,
     ) -> DeleteOutcome:
         """Remove one object; see `Driver.delete`."""
-        self._begin(deadline)
-        _refuse(version_id, "versions")
+        self._guard.check(deadline)
+        check_delete(if_match, version_id, _CAPABILITIES, self.name)
         found = self._objects.by_key.get(key)
-        if if_match is not None and found is not None and found.info.etag != if_match:
-            raise StoragePreconditionFailedError("the object is another version than the one to delete")
+        if if_match is not None and (found is None or found.info.etag != if_match):
+            raise StoragePreconditionFailedError(
+                "the object is gone, or another version than the one to delete"
+            )
         return DeleteOutcome(existed=self._objects.remove(key))
 
     async def delete_many(
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
         """Remove keys one after the other; see `Driver.delete_many`."""
-        self._begin(deadline)
+        self._guard.check(deadline)
         return {key: DeleteOutcome(existed=self._objects.remove(key)) for key in keys}
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page; the cursor is the last key. See `Driver.list`."""
-        self._begin(deadline)
-        order, start = self._objects.ordered(), prefix.encode()
-        first = bisect_left(order, start) if cursor is None else bisect_right(order, cursor.encode())
-        within = takewhile(lambda index: order[index].startswith(start), range(first, len(order)))
-        names = [order[index].decode() for index in islice(within, limit + 1)]
-        entries = [_listed(self._objects.by_key[name].info) for name in names[:limit]]
-        return Page(entries=entries, cursor=entries[-1].key if len(names) > limit else None)
+        """One page; the cursor is the last name. See `Driver.list`."""
+        self._guard.check(deadline)
+        begin = prefix.encode()
+        after = max((cursor or "").encode(), (start_after or "").encode())
+        entries: list[ObjectInfo] = []
+        prefixes: list[str] = []
+        last: str | None = None
+        for name, beyond in self._objects.names(begin, after, (delimiter or "").encode()):
+            if len(entries) + len(prefixes) == limit:
+                return Page(entries=entries, cursor=last, prefixes=prefixes)
+            last = name.decode()
+            if beyond:
+                prefixes.append(last)
+            else:
+                entries.append(_listed(self._objects.by_key[last].info))
+        return Page(entries=entries, cursor=None, prefixes=prefixes)
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy one object; see `Driver.copy`."""
-        _refuse(request.encryption, "server-side encryption")
-        source = self._find(
-            request.source.key,
-            ReadOptions(
-                if_match=request.source.etag,
-                version_id=request.source.version_id,
-                customer_key=request.source_customer_key,
-                deadline=request.deadline,
-            ),
+        """Copy one object; see `Driver.copy`.
+
+        Raises:
+            StorageIntegrityError: The source's bytes are not those that its digest names; it stays.
+        """
+        check_copy(request, _CAPABILITIES, self.name)
+        options = ReadOptions(
+            if_match=request.source.etag,
+            version_id=request.source.version_id,
+            customer_key=request.source_customer_key,
+            deadline=request.deadline,
         )
+        source = self._find(request.source.key, options)
+        digest = source.info.digest
+        if digest is not None and await sha256(source.data) != digest:
+            text = (
+                "the source's bytes do not match its recorded SHA-256; nothing was copied, the source is kept"
+            )
+            raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
+        source = self._find(request.source.key, options)  # It may have been replaced meanwhile.
         system = source.info.system if request.system is None else dict(request.system)
         info = replace(
             source.info,
@@ -291,18 +329,22 @@ class MemoryDriver(Driver):
             last_modified=datetime.now(UTC),
             write_id=request.write_id,
             system=system,
-            location=self._public_url(request.destination),
         )
         return self._publish(replace(source, info=info), request.precondition)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags; see `ReadsTags`."""
+        """The object's tags; see `TaggedDriver`."""
         return self._find(key, ReadOptions(deadline=deadline)).tags
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; see `TaggedDriver`."""
+        found = self._find(key, ReadOptions(deadline=deadline))
+        self._objects.put(replace(found, tags=dict(tags)))
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
-        self._begin(request.deadline)
-        _refuse(request.version_id, "versions")
+        self._guard.check(request.deadline)
+        check_sign(request, _CAPABILITIES, self.name)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
             self.config.link_url,
@@ -330,19 +372,11 @@ class MemoryDriver(Driver):
 
     async def ping(self, *, deadline: float | None = None) -> None:
         """Refuse only when closed or too late."""
-        self._begin(deadline)
+        self._guard.check(deadline)
 
     async def aclose(self) -> None:
         """Refuse calls from now on; safe to call again."""
-        self._closed = True
-
-    def _begin(self, deadline: float | None) -> None:
-        if self._closed:
-            raise StorageInvalidRequestError(
-                "this memory store is closed; open a new one", code=ErrorCode.CLOSED
-            )
-        if deadline is not None and time.monotonic() >= deadline:
-            raise StorageTimeoutError("the deadline had passed", applied="no")
+        self._guard.closed = True
 
 
 async def _received(request: PutRequest) -> tuple[bytes, bytes]:
@@ -400,11 +434,5 @@ def _listed(info: ObjectInfo) -> ObjectInfo:
         size=info.size,
         etag=info.etag,
         last_modified=info.last_modified,
-        location=info.location,
         served_by=info.served_by,
     )
-
-
-def _refuse(asked: object, what: str) -> None:
-    if asked is not None:
-        raise StorageUnsupportedError(f"a memory store has no {what}; nothing was done")

@@ -13,13 +13,13 @@ import struct
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from aiohttp import web
 
-from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition
+from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition, is_settled
 from credstore.edge.headers import (
     GUARDS,
     METHODS,
@@ -151,12 +151,17 @@ class Answers:
         if coding is None:
             return plain(406, Vary="Accept-Encoding")
         size = item.plain_size if coding == IDENTITY else item.size
+        now = time.time()
+        settled = is_settled(item.last_modified, now)
         version = item.etag or (item.digest.hex() if item.digest else None)
+        if item.digest is None and not settled:
+            version = None  # Of a file of another tool the etag is no more than its size and times.
         tag = None if version is None else entity_tag(version, coding)
         ranged = coding == IDENTITY and size is not None
-        left = int(grant.expires_at.timestamp() - time.time())
-        headers = object_headers(item, grant.overrides, coding=coding, tag=tag, left=left, ranged=ranged)
-        status = failed_condition(request.headers, tag, item.last_modified)
+        left = int(grant.expires_at.timestamp() - now)
+        dated = item if settled else replace(item, last_modified=None)
+        headers = object_headers(dated, grant.overrides, coding=coding, tag=tag, left=left, ranged=ranged)
+        status = failed_condition(request.headers, tag, item.last_modified, settled=settled)
         if status == 304:  # noqa: PLR2004 - not modified
             return web.Response(status=304, headers=unchanged_headers(headers))
         if status is not None:

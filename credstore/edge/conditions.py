@@ -1,6 +1,7 @@
 """Conditional and range requests. Pure.
 
-Source: RFC 9110 §8.8.3 (entity tags), §13 (conditions and their order), §14 (ranges).
+Source: RFC 9110 §8.8.2.2 (what a date can tell), §8.8.3 (entity tags), §13 (conditions and their order),
+§14 (ranges).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from email.utils import parsedate_to_datetime
 
 _TAG = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\uffff]*")[ \t]*')
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
+SETTLING = 2.0
+"""Seconds in which a version can be followed by another one of the same date: HTTP's dates have seconds, and
+no common file system's times are coarser than two."""
 _LONGEST = 20
 """Digits of a position that is looked at; far more than any object has."""
 
@@ -37,14 +41,29 @@ def entity_tag(version: str, coding: str) -> str:
     return f'"{told[:32]}"'
 
 
-def failed_condition(headers: Mapping[str, str], tag: str | None, modified: datetime | None) -> int | None:
+def is_settled(modified: datetime | None, now: float) -> bool:
+    """Whether a date tells the version from all others: no later one can have it.
+
+    Args:
+        modified: When the object was written, or None.
+        now: Unix time in seconds.
+    """
+    return modified is None or now >= int(modified.timestamp()) + SETTLING
+
+
+def failed_condition(
+    headers: Mapping[str, str], tag: str | None, modified: datetime | None, *, settled: bool = True
+) -> int | None:
     """The status that ends the request, 304 or 412, or None where its conditions hold.
 
     Args:
         headers: Of the request.
         tag: Of the representation it would get, or None where it has none.
         modified: When the object was written, or None.
+        settled: Whether that date is this version's alone; if not, it is later than any in a condition.
     """
+    if modified is not None and not settled:
+        modified = datetime.max.replace(tzinfo=UTC)
     match, none_match = headers.get("If-Match"), headers.get("If-None-Match")
     if match is not None:
         stale = not _names(match, tag, weak=False)

@@ -37,6 +37,23 @@ class _Request(web.BaseRequest):
 
 
 class _Connection(web.RequestHandler):
+    # aiohttp times what comes after a request, and before 3.14.5 not the first one's coming.
+    _unheard: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._unheard = asyncio.get_running_loop().call_later(IDLE, self.force_close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.heard()
+        super().connection_lost(exc)
+
+    def heard(self) -> None:
+        """A request's head has come."""
+        if self._unheard is not None:
+            self._unheard.cancel()
+            self._unheard = None
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -78,6 +95,8 @@ def _request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
+    if isinstance(protocol, _Connection):
+        protocol.heard()
     return _Request(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from credstore.config.clouds import LocalConfig, MemoryConfig
 from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
+from credstore.extras import missing_extra
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -39,7 +39,8 @@ async def serve_links(
 
     Raises:
         StorageUnsupportedError: Links of this store are answered by its cloud.
-        StorageConfigurationError: The address is taken or none of this machine, or aiohttp is missing.
+        StorageConfigurationError: The address is taken or none of this machine, or the extra `cli` is
+            missing.
 
     Source: RFC 9110 (conditions, ranges, negotiation); Fetch standard, "CORS protocol".
     """
@@ -49,9 +50,7 @@ async def serve_links(
     except ImportError as error:
         if listener is not None:
             listener.close()
-        raise StorageConfigurationError(
-            "serving links needs aiohttp: pip install 'credstore[cli]'"
-        ) from error
+        raise missing_extra("cli", "serving links needs") from error
 
     with contextlib.ExitStack() as opened:
         if listener is not None:
@@ -84,10 +83,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _at_link_url(provider: StorageProvider) -> socket.socket:
-    config = provider.config
-    if not isinstance(config, LocalConfig | MemoryConfig):
+    base = provider.config.answers_at
+    if base is None:
         raise StorageConfigurationError("this store has no link_url to listen at; give a listener")
-    address = urlsplit(config.link_url)
+    address = urlsplit(base)
     if address.scheme != "http" or not address.hostname:
         raise StorageConfigurationError(
             "link_url is not http://, so something else ends TLS for it; give the listener that it leads to"

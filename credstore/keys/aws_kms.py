@@ -28,6 +28,7 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from credstore.extras import missing_extra, require_extra
 from credstore.keys.wrapping import checked_id
 from credstore.model import DATA_KEY, Secret
 from credstore.pipeline.header import undecryptable
@@ -37,6 +38,7 @@ CONTEXT = "credstore:store"
 TIMEOUT = 10.0
 """Seconds to connect, and to answer; KMS usually takes some 10 ms."""
 ATTEMPTS = 3
+_NEEDING = "a key of AWS KMS needs"
 
 _FORGED = {"InvalidCiphertextException", "IncorrectKeyException", "ValidationException"}
 _UNUSABLE = {"NotFoundException", "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException"}
@@ -103,7 +105,7 @@ class AwsKmsKey:
             session_token: Of temporary credentials.
 
         Raises:
-            StorageConfigurationError: This is not the ARN of a key.
+            StorageConfigurationError: This is not the ARN of a key, or the extra `aws` is missing.
         """
         fields = [*key_arn.split(":"), "", "", "", "", ""]
         if fields[0] != "arn" or fields[2] != "kms" or not fields[5].startswith("key/"):
@@ -111,6 +113,7 @@ class AwsKmsKey:
                 f"{key_arn!r} is not the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>); "
                 "`aws kms describe-key --key-id alias/<name>` shows that of an alias"
             )
+        require_extra("aws", _NEEDING)
         self.key_id = checked_id(key_arn)
         self.remote = True
         self._region = region or fields[3]
@@ -211,10 +214,8 @@ def _exceptions() -> tuple[type[Exception], type[Exception], type[Exception]]:
     try:
         import aiobotocore.session  # noqa: F401 # pyright: ignore[reportUnusedImport] - is it there?
         from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
-    except ImportError:
-        raise StorageConfigurationError(
-            "a key of AWS KMS needs aiobotocore: pip install 'credstore[aws]'", code=ErrorCode.EXTRA_MISSING
-        ) from None
+    except ImportError as error:
+        raise missing_extra("aws", _NEEDING) from error
     return ProfileNotFound, ClientError, BotoCoreError
 
 

@@ -23,7 +23,6 @@ from typing import NoReturn, Self
 from credstore.errors import StorageConfigurationError
 from credstore.keys.wrapping import KeyWrap, checked_id
 from credstore.model import DATA_KEY, Secret
-from credstore.pipeline.envelope import encryption_missing
 
 SCRYPT_N = 2**17
 SCRYPT_R = 8
@@ -237,10 +236,8 @@ _SCRYPT_ID = "scrypt-"
 
 
 def _scrypt(passphrase: Secret, salt: bytes) -> bytes:
-    try:
-        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-    except ImportError:
-        raise encryption_missing() from None
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
     function = Scrypt(salt=salt, length=DATA_KEY, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
     return function.derive(passphrase.reveal().encode())
 

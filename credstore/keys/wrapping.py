@@ -16,7 +16,6 @@ from typing import NoReturn, Protocol
 
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
 from credstore.model import DATA_KEY
-from credstore.pipeline.envelope import encryption_missing
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
 
 Wrap = Callable[[bytes], bytes] | Callable[[bytes], Awaitable[bytes]]
@@ -111,10 +110,8 @@ class KeyWrap:
 def _key_wrap() -> tuple[
     Callable[[bytes, bytes], bytes], Callable[[bytes, bytes], bytes], tuple[type[Exception], ...]
 ]:
-    try:
-        from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
-    except ImportError:
-        raise encryption_missing() from None
+    from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
     return aes_key_wrap, aes_key_unwrap, (InvalidUnwrap, ValueError)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from credstore.errors import StorageConfigurationError, StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
 from credstore.links.settings import check_choice, check_count, check_word, reveal, wrong
 from credstore.links.signer import READING, Source, check_times
@@ -172,15 +172,11 @@ def _is_range(text: object) -> bool:
 
 
 def _load_key(pem: str, passphrase: str | None, hash_algorithm: HashAlgorithm) -> Callable[[bytes], bytes]:
-    try:
-        from cryptography.exceptions import UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError:
-        raise StorageConfigurationError(
-            "links of CloudFront need the package cryptography; install credstore[links]"
-        ) from None
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     try:
         key = load_pem_private_key(pem.encode(), None if passphrase is None else passphrase.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from credstore.errors import StorageConfigurationError, StorageUnsupportedError
+from credstore.errors import StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
 from credstore.links.settings import check_choice, check_count, check_word, check_words, decode_base64
 from credstore.links.signer import READING, Source, check_times
@@ -198,13 +198,9 @@ class MediaCdnTokenSigner:
 
 
 def _load_ed25519(cdn: str, secret: Secret) -> Callable[[bytes], bytes]:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     seed = decode_base64(cdn, "key", secret, url_safe=True, sizes=range(32, 33))
-    try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    except ImportError:
-        raise StorageConfigurationError(
-            f"links of {cdn} need the package cryptography; install credstore[links]"
-        ) from None
     return Ed25519PrivateKey.from_private_bytes(seed).sign
 
 

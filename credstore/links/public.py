@@ -1,6 +1,7 @@
 """Public URLs: where anyone may fetch an object that is public, on the CDN or at the provider.
 
-Pure. Forms from providers.md §1.3. A public URL grants nothing by itself.
+Rules of this file: it is the only owner of public URLs; nobody below the provider knows any. A public URL
+grants nothing by itself. Pure. Each provider's own form is its config's (`CommonConfig.public_base`).
 """
 
 from __future__ import annotations
@@ -9,17 +10,10 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from credstore.config.clouds import (
-    BackblazeConfig,
-    CommonConfig,
-    LocalConfig,
-    MemoryConfig,
-    R2Config,
-    S3FamilyConfig,
-    SpacesConfig,
-)
+from credstore.config.clouds import CommonConfig
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9/\-_.~]*")
+_SAFE = "/-_.~"
 PublicUrl = Callable[[str], str]
 """From a key to the object's public URL."""
 
@@ -29,48 +23,15 @@ def public_url(config: CommonConfig) -> PublicUrl:
 
     Args:
         config: `cdn_url` wins over the provider's own form. Its path is kept, a trailing slash
-            makes no difference.
+            makes no difference; the store's prefix follows it.
 
     Returns:
-        A function whose result is percent-encoded and puts exactly one slash before the key.
+        A function whose result is percent-encoded and puts exactly one slash before prefix and key.
     """
-    base = (config.cdn_url or origin_base(config)).rstrip("/")
+    start = f"{(config.cdn_url or config.public_base).rstrip('/')}/{quote(config.prefix, safe=_SAFE)}"
 
     def locate(key: str) -> str:
         # Most keys stand for themselves, and `quote` costs more than to see that.
-        return f"{base}/{key if _UNRESERVED.fullmatch(key) else quote(key, safe='/-_.~')}"
+        return f"{start}{key if _UNRESERVED.fullmatch(key) else quote(key, safe=_SAFE)}"
 
     return locate
-
-
-def origin_base(config: CommonConfig) -> str:
-    """Base of the provider's own public form, without a CDN."""
-    if isinstance(config, LocalConfig):
-        return "file://" + quote(config.root)
-    if isinstance(config, MemoryConfig):
-        return f"memory://{quote(config.name, safe='')}"
-    if isinstance(config, R2Config) and config.public_url:
-        return config.public_url
-    if isinstance(config, BackblazeConfig) and config.download_url:
-        return f"{config.download_url.rstrip('/')}/file/{quote(config.bucket, safe='')}"
-    if isinstance(config, SpacesConfig) and config.cdn:
-        return f"https://{config.bucket}.{config.resolved_region}.cdn.digitaloceanspaces.com"
-    if isinstance(config, S3FamilyConfig):
-        return bucket_base(config)
-    return ""
-
-
-def locatable(config: CommonConfig) -> bool:
-    """Whether public URLs lead to a CDN, and not to the provider's own API or a disk."""
-    if isinstance(config, R2Config) and config.public_url:
-        return True
-    return config.cdn_url is not None or (isinstance(config, SpacesConfig) and config.cdn)
-
-
-def bucket_base(config: S3FamilyConfig) -> str:
-    """The bucket at the S3 endpoint, in the host or in the path."""
-    endpoint = config.resolved_endpoint
-    if config.resolved_addressing == "path":
-        return f"{endpoint}/{quote(config.bucket, safe='')}"
-    scheme, _, host = endpoint.partition("://")
-    return f"{scheme}://{config.bucket}.{host}"

@@ -20,12 +20,7 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from credstore.errors import (
-    ErrorCode,
-    StorageConfigurationError,
-    StorageDecryptionError,
-    StorageInvalidRequestError,
-)
+from credstore.errors import ErrorCode, StorageDecryptionError, StorageInvalidRequestError
 from credstore.model import DataKey
 from credstore.pipeline.header import (
     MAX_CHUNKS,
@@ -54,23 +49,13 @@ _DERIVED = 96
 @cache
 def _cryptography() -> tuple[type[AESGCM], Callable[[bytes, bytes], bytes], type[Exception]]:
     """AES-GCM, the key derivation and what a wrong tag raises; imported when first used."""
-    try:
-        from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-        from cryptography.hazmat.primitives.hashes import SHA256
-        from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-    except ImportError:
-        raise encryption_missing() from None
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
     algorithm = SHA256()
     return AESGCM, lambda key, salt: HKDF(algorithm, _DERIVED, salt, _INFO).derive(key), InvalidTag
-
-
-def encryption_missing() -> StorageConfigurationError:
-    """The error where the package that encrypts is not installed."""
-    return StorageConfigurationError(
-        "client-side encryption needs the package cryptography: pip install 'credstore[encryption]'",
-        code=ErrorCode.EXTRA_MISSING,
-    )
 
 
 class _Derived:

@@ -307,6 +307,24 @@ class Span(NamedTuple):
     to_end: bool
 
 
+def sealed_plain_size(header: Header, stored_size: int) -> int:
+    """How many bytes were encrypted, as the size of the stored object tells.
+
+    Args:
+        header: Of the object.
+        stored_size: Bytes of the whole stored object, as its store says.
+
+    Raises:
+        StorageDecryptionError: No envelope has this size.
+    """
+    full = header.chunk_size + TAG
+    payload = stored_size - header.size
+    count = -(-payload // full)
+    if not 0 < count <= MAX_CHUNKS or payload - (count - 1) * full < TAG:
+        raise undecryptable()
+    return payload - count * TAG
+
+
 def span_of(header: Header, stored_size: int, start: int, end: int | None) -> Span:
     """The chunks that hold the plain bytes from `start` to `end` (not included; None is the end).
 
@@ -322,11 +340,8 @@ def span_of(header: Header, stored_size: int, start: int, end: int | None) -> Sp
         StorageDecryptionError: No envelope has this size.
     """
     size, full = header.chunk_size, header.chunk_size + TAG
-    payload = stored_size - header.size
-    count = -(-payload // full)
-    if not 0 < count <= MAX_CHUNKS or payload - (count - 1) * full < TAG:
-        raise undecryptable()
-    plain = payload - count * TAG
+    plain = sealed_plain_size(header, stored_size)
+    count = (stored_size - header.size - plain) // TAG
     stop = plain if end is None else min(end, plain)
     first = min(start // size, count - 1)
     after = count if stop >= plain or start >= plain else max(first + 1, -(-stop // size))

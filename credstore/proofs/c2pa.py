@@ -1,10 +1,12 @@
 """C2PA manifests: sign one over an asset, verify one with its asset. Needs extra `c2pa`; its only importer.
 
 Rules of this file: nothing here reaches a network, for an asset may name any URL and the library's defaults
-would fetch it; the settings say no on every call. A verdict is always about a manifest with its asset, and
-only `Trusted` counts: `Valid` may be signed by anybody. Most of a manifest is padding that no signature
-covers, so bytes of it can change and it still verifies: the digest in the proof is what fixes its bytes.
-The native code is called in threads. Source: C2PA 2.x, sections on validation and on hard bindings.
+would fetch it; the settings say no on every call. The library passes over names of settings that it does not
+know, so a test turns each and sees it matter (`tests/proofs/test_c2pa_settings.py`). A verdict is always
+about a manifest with its asset, and only `Trusted` counts: `Valid` may be signed by anybody. Most of a
+manifest is padding that no signature covers, so bytes of it can change and it still verifies: the digest in
+the proof is what fixes its bytes. The native code is called in threads. Source: C2PA 2.x, sections on
+validation and on hard bindings.
 """
 
 from __future__ import annotations
@@ -18,7 +20,13 @@ from dataclasses import dataclass, field, replace
 from io import BytesIO
 from typing import Any, Literal
 
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import utils
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.extras import missing_extra
 from credstore.model import Secret
 from credstore.proofs.errors import (
     ProofAssetMismatchError,
@@ -33,14 +41,6 @@ from credstore.proofs.hosting import LARGEST_MANIFEST, check_manifest_url, link_
 from credstore.proofs.record import AssetDigest, ManifestLink, ProofRecord
 from credstore.proofs.schemes import LocalSigner, Signer
 from credstore.proofs.verify import check_asset
-
-try:
-    from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric import utils
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-except ImportError as error:
-    raise StorageConfigurationError("C2PA manifests need the extra: pip install 'credstore[c2pa]'") from error
 
 # What a signing certificate must be for: emailProtection (RFC 5280), or C2PA's own claim signing.
 _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.4.1.62558.2.1"
@@ -223,11 +223,6 @@ async def sign_manifest(
     if remote_url is not None and set(check_manifest_url(remote_url)) & set("&'"):
         # c2pa-rs 0.91 escapes them for XMP and asks for the URL as escaped: no reader would find it.
         raise StorageInvalidRequestError("a URL that is written into an asset has no & and no apostrophe")
-    settings = {
-        "verify": _OFFLINE,
-        "trust": {"trust_config": _PURPOSES},
-        "builder": {"thumbnail": {"enabled": thumbnail}},
-    }
     try:
         text = json.dumps({"claim_generator_info": [_GENERATOR], **definition}, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -239,7 +234,7 @@ async def sign_manifest(
             asset,
             media_type,
             text,
-            settings=settings,
+            settings=_signing_settings(thumbnail=thumbnail),
             credential=credential,
             remote_url=remote_url,
             asking=asking,
@@ -400,14 +395,27 @@ class _Asking:
             self._pending.cancel()
 
 
+def _signing_settings(*, thumbnail: bool) -> dict[str, Any]:
+    return {
+        "verify": _OFFLINE,
+        "trust": {"trust_config": _PURPOSES},
+        "builder": {"thumbnail": {"enabled": thumbnail}},
+    }
+
+
+def _verifying_settings(anchors: bytes) -> dict[str, Any]:
+    return {
+        "verify": {**_OFFLINE, "verify_trust": True},
+        "trust": {"trust_anchors": anchors.decode(), "trust_config": _PURPOSES},
+    }
+
+
 def _require_library() -> None:
     try:
         importlib.import_module("c2pa")
     except (ImportError, OSError, RuntimeError) as error:
         # The last two: the package is there and its native library does not load.
-        raise StorageConfigurationError(
-            "C2PA manifests need the extra: pip install 'credstore[c2pa]'"
-        ) from error
+        raise missing_extra("c2pa", "C2PA manifests need") from error
 
 
 def _sign(
@@ -446,13 +454,9 @@ def _verify(asset: bytes, manifest: bytes, media_type: str, anchors: bytes) -> C
     _require_library()
     import c2pa
 
-    settings = {
-        "verify": {**_OFFLINE, "verify_trust": True},
-        "trust": {"trust_anchors": anchors.decode(), "trust_config": _PURPOSES},
-    }
     try:
         with (
-            c2pa.Context.from_dict(settings) as context,
+            c2pa.Context.from_dict(_verifying_settings(anchors)) as context,
             c2pa.Reader(media_type, BytesIO(asset), manifest, context) as reader,
         ):
             told = json.loads(reader.json())

@@ -11,7 +11,6 @@ import json
 from collections.abc import Mapping
 from typing import Any, NoReturn, TypeAlias, cast
 
-from credstore.errors import StorageConfigurationError
 from credstore.proofs.errors import ProofFormatError
 
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
@@ -127,7 +126,6 @@ def encode_json(value: Json | Mapping[str, Any], *, deepest: int = DEEPEST) -> b
     Raises:
         ProofFormatError: A value JSON lacks (another type, NaN, an integer beyond 2^53-1, a lone
             surrogate, a name that is no string), or nesting beyond `deepest`.
-        StorageConfigurationError: A float or a name outside of ASCII, and `rfc8785` is not installed.
     """
     if _walk(value, deepest):
         return _ENCODER.encode(value).encode()
@@ -135,12 +133,8 @@ def encode_json(value: Json | Mapping[str, Any], *, deepest: int = DEEPEST) -> b
 
 
 def _encode_elsewhere(value: object) -> bytes:
-    try:
-        import rfc8785
-    except ImportError:
-        raise StorageConfigurationError(
-            "floats and names outside of ASCII in claims need the extra: pip install 'credstore[proofs]'"
-        ) from None
+    import rfc8785
+
     try:
         return rfc8785.dumps(cast("Any", value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):

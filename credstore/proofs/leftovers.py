@@ -19,7 +19,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StorageTimeoutError,
 )
-from credstore.model import StoreOptions
+from credstore.model import UNSET, StoreOptions
 from credstore.proofs.envelope import Envelope, parse_envelope
 from credstore.proofs.index import CLAIMED, CLEANED, ERASED, Marker
 from credstore.proofs.objects import LEASE, SHORT, ProofObjects
@@ -86,9 +86,12 @@ class Leftovers:
         if parse_envelope(data).digest != envelope.digest:
             return False
         await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
-        bound = item.etag if objects.provider.capabilities.conditional_replace else None
+        bindable = objects.provider.capabilities.conditional_replace
+        if bindable and item.etag is None:
+            return False  # Nothing to bind to: whatever came meanwhile would be replaced.
+        condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
         try:
-            await self._put(proof_id, CLAIMED, {} if bound is None else {"if_match": bound})
+            await self._put(proof_id, CLAIMED, condition)
         except (StorageConflictError, StorageObjectNotFoundError):
             return False
         await self._empty(proof_id, sha256, began)
@@ -108,7 +111,10 @@ class Leftovers:
             return False
         if await self.objects.fetch(place) != CLEANED:
             return False
-        bound = item.etag if self.objects.provider.capabilities.conditional_delete else None
+        bindable = self.objects.provider.capabilities.conditional_delete
+        if bindable and item.etag is None:
+            return False
+        bound = item.etag if bindable and item.etag is not None else UNSET
         try:
             await self.objects.provider.delete(place, if_match=bound)
         except StorageConflictError:
@@ -126,9 +132,12 @@ class Leftovers:
                 return False
             if await self.objects.fetch(place) != CLAIMED:
                 return False
-            bound = item.etag if self.objects.provider.capabilities.conditional_replace else None
+            bindable = self.objects.provider.capabilities.conditional_replace
+            if bindable and item.etag is None:
+                return False
+            condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
             try:
-                await self._put(proof_id, CLAIMED, {} if bound is None else {"if_match": bound})
+                await self._put(proof_id, CLAIMED, condition)
             except StorageConflictError:
                 return False
         return True

@@ -13,18 +13,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.model import Secret
 from credstore.proofs.canonical import Json, parse_json
 from credstore.proofs.errors import ProofFormatError
 from credstore.proofs.fields import read_hex, read_object, read_size, read_text, refuse
 from credstore.proofs.record import ProofRecord, SoftBinding
-
-try:
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-except ImportError as error:
-    raise StorageConfigurationError("proofs need the extra: pip install 'credstore[proofs]'") from error
 
 LARGEST_LEGACY = 4 * 1024 * 1024
 _HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})(?::phash:([0-9a-fA-F]{1,256}))?")

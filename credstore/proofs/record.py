@@ -146,7 +146,6 @@ def encode_record(record: ProofRecord) -> bytes:
 
     Raises:
         StorageInvalidRequestError: A field breaks its rule; the message names it.
-        StorageConfigurationError: Claims with floats or names outside of ASCII, without extra `proofs`.
     """
     try:
         statement = _statement(record)

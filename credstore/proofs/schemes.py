@@ -11,17 +11,14 @@ from __future__ import annotations
 import hashlib
 from typing import Literal, NoReturn, Protocol, cast, get_args, runtime_checkable
 
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
 from credstore.errors import StorageConfigurationError
 from credstore.model import Secret
 from credstore.proofs.errors import ProofAlgorithmError
-
-try:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec, utils
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-except ImportError as error:
-    raise StorageConfigurationError("proofs need the extra: pip install 'credstore[proofs]'") from error
 
 Scheme = Literal["ed25519", "ecdsa-p256-sha256", "ecdsa-p256-sha256-p1363"]
 SIGNING_SCHEMES: tuple[Scheme, ...] = ("ed25519", "ecdsa-p256-sha256")

@@ -44,6 +44,7 @@ from credstore.proofs.status import ProofStatus, Reason
 from credstore.proofs.sweeping import ProofSweeper
 from credstore.proofs.verify import check_asset
 from credstore.proofs.window import map_in_order
+from credstore.provider.checks import check_prefix
 from credstore.provider.linking import LinkOptions
 from credstore.provider.provider import StorageProvider
 
@@ -113,6 +114,7 @@ class ProofStore:
         Raises:
             StorageConfigurationError: `threshold` under 1.
             StorageInvalidRequestError: A wrong prefix.
+            StorageInvalidKeyError: A prefix of credstore's own objects (code "RESERVED_KEY").
         """
         if threshold < 1:
             raise StorageConfigurationError("a threshold is 1 or more keys")
@@ -122,7 +124,10 @@ class ProofStore:
         self._clock = clock
         self._closed = False
         signers = _signers(signer)
-        self._objects = ProofObjects(provider, Layout(prefix), clock)
+        layout = Layout(prefix)
+        for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
+            check_prefix(each, provider.capabilities.max_key_size)
+        self._objects = ProofObjects(provider, layout, clock)
         self._reader = ProofReader(self._objects, trust, threshold, bool(signers) if heal is None else heal)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else _signers(revoker)

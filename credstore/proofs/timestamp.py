@@ -11,22 +11,13 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 
+from cryptography import x509
+
 from credstore.errors import StorageConfigurationError
+from credstore.extras import require_extra
 from credstore.proofs.errors import ProofTimestampError
 
-try:
-    from cryptography import x509
-    from rfc3161_client import (
-        HashAlgorithm,
-        TimestampRequestBuilder,
-        VerifierBuilder,
-        decode_timestamp_response,
-    )
-except ImportError as error:
-    raise StorageConfigurationError(
-        "timestamps need the extra: pip install 'credstore[timestamp]'"
-    ) from error
-
+_NEEDING = "timestamps need"
 REQUEST_TYPE = "application/timestamp-query"
 REPLY_TYPE = "application/timestamp-reply"
 LARGEST_RESPONSE = 64 * 1024
@@ -40,7 +31,11 @@ def make_timestamp_request(sig: bytes) -> tuple[bytes, int]:
 
     Raises:
         ProofTimestampError: The signature is empty.
+        StorageConfigurationError: The extra `timestamp` is missing.
     """
+    require_extra("timestamp", _NEEDING)
+    from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
+
     if not sig:
         raise ProofTimestampError("there is no signature to timestamp")
     request = TimestampRequestBuilder().data(sig).hash_algorithm(HashAlgorithm.SHA256).build()
@@ -59,8 +54,10 @@ class TimestampAuthorities:
         """Take certificates in PEM, one or more.
 
         Raises:
-            StorageConfigurationError: There is none, or one does not load.
+            StorageConfigurationError: There is none, one does not load, or the extra `timestamp` is
+                missing.
         """
+        require_extra("timestamp", _NEEDING)
         try:
             self._roots = x509.load_pem_x509_certificates(roots)
         except ValueError:
@@ -77,6 +74,8 @@ class TimestampAuthorities:
         Raises:
             ProofTimestampError: It does not verify; whatever is wrong with it.
         """
+        from rfc3161_client import VerifierBuilder, decode_timestamp_response
+
         if len(response) > LARGEST_RESPONSE:
             raise ProofTimestampError(f"a timestamp has at most {LARGEST_RESPONSE} bytes")
         builder = VerifierBuilder(roots=list(self._roots), nonce=nonce)

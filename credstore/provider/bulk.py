@@ -1,18 +1,28 @@
 """Verbs over many objects: scan, stats, batch delete; exact at any size or an error.
 
-A listing is trusted with nothing (P11, L05): keys must be under the prefix and strictly ascending,
-so an object is never given twice, and a page that brings nothing new ends in an error instead of an
-endless loop.
+A listing is trusted with nothing (P11, L05): names must be under the prefix and strictly ascending,
+so nothing is given twice, a delimiter must have been honoured, and a page that brings nothing new ends
+in an error instead of an endless loop. Objects of credstore's own are passed over, and count for nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from heapq import merge
+from operator import itemgetter
+from typing import TypeAlias
 
-from credstore.driver import Driver, ObjectInfo
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidKeyError
-from credstore.model import BatchDeleteResult
+from credstore.driver import Driver, ObjectInfo, Page
+from credstore.errors import (
+    ErrorCode,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+)
+from credstore.internal import internal_key, is_internal
+from credstore.model import BatchDeleteResult, CommonPrefix
 from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
 
@@ -23,47 +33,107 @@ BATCHES = 4
 """Batch-delete requests in flight."""
 
 
+Found: TypeAlias = ObjectInfo | CommonPrefix
+
+
 async def scan_infos(
-    driver: Driver, prefix: str, max_keys: int | None, deadline: Callable[[], float | None]
+    driver: Driver,
+    prefix: str,
+    max_keys: int | None,
+    deadline: Callable[[], float | None],
+    *,
+    hidden: Callable[[str], bool] = is_internal,
 ) -> AsyncIterator[ObjectInfo]:
-    """Every object under a prefix, once, ascending by the UTF-8 bytes of the keys.
+    """Every object under a prefix, once; see `scan_names`, without a delimiter."""
+    async for found in scan_names(driver, prefix, max_keys, deadline, hidden=hidden):
+        if isinstance(found, ObjectInfo):
+            yield found
+
+
+async def scan_names(
+    driver: Driver,
+    prefix: str,
+    max_keys: int | None,
+    deadline: Callable[[], float | None],
+    *,
+    delimiter: str | None = None,
+    start_after: str | None = None,
+    hidden: Callable[[str], bool] = is_internal,
+) -> AsyncIterator[Found]:
+    """Every name of a listing, once, ascending by the UTF-8 bytes.
 
     Args:
         driver: Of the store.
-        prefix: Leading part of the keys, possibly empty.
+        prefix: Leading part of the names, possibly empty.
         max_keys: Stop after so many, or None for all.
         deadline: Makes the deadline of each page.
+        delimiter: See `Driver.list`.
+        start_after: Likewise.
+        hidden: Which names to pass over.
 
     Raises:
-        StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix or
-            has no end.
+        StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix, has what
+            was not asked for, or has no end.
     """
     cursor: str | None = None
-    last: bytes | None = None
-    given = 0
+    last = None if start_after is None else start_after.encode()
+    given = passed = 0
     seen: set[str] = set()
     while max_keys is None or given < max_keys:
-        limit = PAGE if max_keys is None else min(PAGE, max_keys - given)
-        page = await driver.list(prefix, cursor, limit=limit, deadline=deadline())
-        for info in page.entries:
-            name = info.key.encode()
-            if not info.key.startswith(prefix):
-                raise _broken(f"has {info.key!r}, which is not under the prefix {prefix!r}")
+        # Small pages could all be full of what is passed over.
+        limit = PAGE if max_keys is None or passed else min(PAGE, max_keys - given)
+        page = await driver.list(
+            prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline()
+        )
+        for name, found in _in_order(page):
+            text = found.key if isinstance(found, ObjectInfo) else found.prefix
+            if not text.startswith(prefix):
+                raise _broken(f"has {text!r}, which is not under the prefix {prefix!r}")
             if last is not None and name <= last:
-                raise _broken(f"gives {info.key!r} again or out of order")
+                raise _broken(f"gives {text!r} again, out of order, or before its beginning")
+            if delimiter is not None or page.prefixes:
+                _check_folded(found, prefix, delimiter)
             last = name
+            if hidden(text):  # Their pages are read through.
+                passed += 1
+                continue
             given += 1
-            yield info
+            yield found
             if given == max_keys:
                 return
         if page.cursor is None:
             return
-        if page.entries:
+        if page.entries or page.prefixes:
             seen.clear()
         if page.cursor in seen or page.cursor == cursor or len(seen) >= EMPTY_PAGES:
             raise _broken("goes round in circles without an end")
         seen.add(page.cursor)
         cursor = page.cursor
+
+
+def _in_order(page: Page) -> Iterable[tuple[bytes, Found]]:
+    """What is on a page with its names; ascending if the page is as it should be."""
+    entries: Iterable[tuple[bytes, Found]] = ((each.key.encode(), each) for each in page.entries)
+    if not page.prefixes:
+        return entries
+    prefixes = ((each.encode(), CommonPrefix(each, degraded=page.degraded)) for each in page.prefixes)
+    return merge(entries, prefixes, key=itemgetter(0))
+
+
+def _check_folded(found: Found, prefix: str, delimiter: str | None) -> None:
+    """Refuse a key that goes on beyond the delimiter, and a common prefix that is none."""
+    if isinstance(found, ObjectInfo):
+        if delimiter is not None and delimiter in found.key[len(prefix) :]:
+            raise _broken(f"has {found.key!r}, as if it had not been asked to stop at {delimiter!r}")
+        return
+    below = found.prefix[len(prefix) :]
+    if delimiter is None or below.find(delimiter) != len(below) - len(delimiter) or not below:
+        raise _broken(f"has the common prefix {found.prefix!r}, which does not end at a delimiter asked for")
+
+
+def scan_own(driver: Driver, folder: str, deadline: Callable[[], float | None]) -> AsyncIterator[ObjectInfo]:
+    """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.internal`."""
+    return scan_infos(driver, internal_key(folder), None, deadline, hidden=lambda _: False)
 
 
 def _broken(how: str) -> StorageIntegrityError:
@@ -84,8 +154,13 @@ async def delete_keys(
         label: The provider's, for the errors.
 
     Raises:
+        StorageInvalidRequestError: Something else in place of keys.
         StorageInvalidKeyError: A key that is no text at all.
     """
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(
+            f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
+        )
     failed: dict[str, Exception] = {}
     wanted: list[str] = []
     for key in _distinct(keys):

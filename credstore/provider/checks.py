@@ -2,7 +2,7 @@
 
 Keys are checked by their UTF-8 bytes, as every provider counts them. A segment `.` or `..` is
 refused although some providers store it: browsers, CDNs and proxies rewrite such URLs, so a link to
-it leads elsewhere.
+it leads elsewhere. A key of credstore's own is refused here for all verbs: nothing else has to know.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from credstore.errors import (
     ErrorCode,
     StorageInvalidKeyError,
     StorageInvalidRequestError,
-    StorageUnsupportedError,
 )
+from credstore.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.model import CustomerKey, KmsKey, ServerEncryption, StoreOptions
+from credstore.refusals import check_encryption, check_tags
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
@@ -54,17 +55,21 @@ def check_key(key: str, max_size: int = 1024) -> None:
 
     Raises:
         StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters,
-            lone surrogates or non-characters, or with a segment `.` or `..`.
+            lone surrogates or non-characters, with a segment `.` or `..`, or one of credstore's own
+            (code "RESERVED_KEY").
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
     if not key:
         raise StorageInvalidKeyError("a key has at least one character; this one is empty", key=key)
-    check_prefix(key, max_size)
-    if "." in key and ("/./" in (segments := f"/{key}/") or "/../" in segments):
-        raise StorageInvalidKeyError(
-            "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
-        )
+    _check_text(key, max_size)
+    if "." in key:
+        if "/./" in (segments := f"/{key}/") or "/../" in segments:
+            raise StorageInvalidKeyError(
+                "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
+            )
+        if SEGMENT in key and is_internal(key):  # The first is cheaper than a call.
+            raise _reserved(key)
 
 
 def check_progress(progress: object) -> None:
@@ -81,21 +86,64 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
     """Refuse what no key can start with.
 
     Raises:
-        StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
+        StorageInvalidKeyError: Not text, too long in UTF-8, with forbidden characters, or all keys
+            that start so are credstore's own (code "RESERVED_KEY").
     """
     if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
-    if not _is_plain(prefix) and (found := _FORBIDDEN.search(prefix)):
+    _check_text(prefix, max_size)
+    if is_internal_prefix(prefix):
+        raise _reserved(prefix)
+
+
+def check_start_after(start_after: str, max_size: int = 1024) -> None:
+    """Refuse what no name can come after; it may lie among credstore's own.
+
+    Raises:
+        StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
+    """
+    if not isinstance(start_after, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidKeyError(f"start_after is text (str), not {type(start_after).__name__}")
+    _check_text(start_after, max_size)
+
+
+def _check_text(key: str, max_size: int) -> None:
+    if not _is_plain(key) and (found := _FORBIDDEN.search(key)):
         raise StorageInvalidKeyError(
             f"a key has no control characters, surrogates or non-characters; this one has "
             f"U+{ord(found[0]):04X} at position {found.start()}",
-            key=prefix.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
+            key=key.encode("utf-8", "backslashreplace").decode("ascii", "backslashreplace"),
         )
-    if len(prefix) * 4 > max_size and len(prefix.encode()) > max_size:
+    if len(key) * 4 > max_size and len(key.encode()) > max_size:
         raise StorageInvalidKeyError(
-            f"a key has at most {max_size} bytes of UTF-8; this one has {len(prefix.encode())}",
-            key=prefix[:64] + "…",
+            f"a key has at most {max_size} bytes of UTF-8; this one has {len(key.encode())}",
+            key=key[:64] + "…",
         )
+
+
+def check_delimiter(delimiter: object) -> None:
+    """Refuse what cannot divide keys.
+
+    Raises:
+        StorageInvalidRequestError: Not text, empty, or with characters that no key has.
+    """
+    if not isinstance(delimiter, str):
+        raise StorageInvalidRequestError(f"a delimiter is text (str), not {type(delimiter).__name__}")
+    if not delimiter:
+        raise StorageInvalidRequestError("a delimiter is not empty; leave it out to list all keys")
+    if _FORBIDDEN.search(delimiter):
+        raise StorageInvalidRequestError(
+            "a delimiter has no control characters, surrogates or non-characters"
+        )
+
+
+def _reserved(key: str) -> StorageInvalidKeyError:
+    return StorageInvalidKeyError(
+        f"the segment {SEGMENT!r} belongs to credstore: objects that others need, such as wrapped keys and "
+        "dictionaries, are kept below it; choose another name",
+        code=ErrorCode.RESERVED_KEY,
+        key=key,
+    )
 
 
 def check_count(name: str, value: object) -> None:
@@ -120,19 +168,38 @@ def check_flag(name: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{name} is True or False, not {type(value).__name__}")
 
 
-def checked_etag(if_match: str | None) -> str | None:
-    """The etag without quotes, or None.
+def checked_etag(if_match: object) -> str:
+    """The etag without quotes.
 
     Raises:
-        StorageInvalidRequestError: Not text that can travel in a header, or none of it.
+        StorageInvalidRequestError: Not text that can travel in a header, or none of it; None too, which
+            is the etag of a version nobody knows, not the absence of a condition.
     """
     if if_match is None:
-        return None
-    check_header("if_match", if_match)
-    etag = if_match.strip('"')
+        raise StorageInvalidRequestError(
+            "if_match=None names no version, so anything would be replaced or removed; look the etag up with "
+            "get_metadata, or leave if_match out"
+        )
+    etag = check_header("if_match", if_match).strip('"')
     if not etag:
         raise StorageInvalidRequestError("if_match is the etag of a version; this one is empty")
     return etag
+
+
+def checked_version(version_id: object) -> str:
+    """The id of a version that a change is about.
+
+    Raises:
+        StorageInvalidRequestError: Not text that can travel, or none of it; None likewise.
+    """
+    if version_id is None:
+        raise StorageInvalidRequestError(
+            "version_id=None names no version, so the present one would be removed; leave it out if that is "
+            "meant"
+        )
+    if not check_header("version_id", version_id):
+        raise StorageInvalidRequestError("version_id is the id of a version; this one is empty")
+    return str(version_id)
 
 
 def check_options(options: Mapping[str, object]) -> None:
@@ -198,22 +265,23 @@ def check_token(what: str, name: object) -> None:
         raise StorageInvalidRequestError(f"{what} is not an HTTP token (RFC 9110 §5.6.2)")
 
 
-def check_header(what: str, value: object) -> None:
-    """Refuse text that could not travel in a header.
+def check_header(what: str, value: object) -> str:
+    """The text, refused if it could not travel in a header.
 
     Raises:
         StorageInvalidRequestError: Not text, or with control characters, lone surrogates or blanks
             at its ends, which HTTP would drop.
     """
     if not isinstance(value, str):
-        raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
+        raise StorageInvalidRequestError(f"a prefix is text (str), not {type(value).__name__}")
     if not _is_plain(value) and (_CONTROL.search(value) or _FORBIDDEN.search(value)):
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
     if value and (value[0] in " \t" or value[-1] in " \t"):
         raise StorageInvalidRequestError(f"{what} has blanks at its ends, which HTTP does not keep")
+    return value
 
 
-def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[str, str]:
+def checked_tags(tags: Mapping[str, str], capabilities: Capabilities, who: str) -> dict[str, str]:
     """The tags, if this provider has tags.
 
     Raises:
@@ -222,8 +290,7 @@ def checked_tags(tags: Mapping[str, str], capabilities: Capabilities) -> dict[st
     """
     if not tags:
         return {}
-    if not capabilities.tags:
-        raise StorageUnsupportedError("this provider has no object tags; put them into metadata instead")
+    check_tags(tags, capabilities, who)
     if len(tags) > MAX_TAGS:
         raise StorageInvalidRequestError(f"an object has at most {MAX_TAGS} tags, not {len(tags)}")
     for name, value in tags.items():
@@ -240,6 +307,7 @@ def chosen_encryption(
     asked: bool | ServerEncryption | None,  # noqa: FBT001 - the public option's own type
     default: bool | ServerEncryption | None,  # noqa: FBT001
     capabilities: Capabilities,
+    who: str,
 ) -> ServerEncryption | None:
     """What to ask the provider for.
 
@@ -247,6 +315,7 @@ def chosen_encryption(
         asked: The call's option, or None where it was not given.
         default: The configured one; None means AES256 where the provider has the header.
         capabilities: Of the provider.
+        who: Its label.
 
     Raises:
         StorageUnsupportedError: The provider has no encryption of this kind.
@@ -258,21 +327,12 @@ def chosen_encryption(
     if chosen is False:
         return None
     if chosen is True or chosen == "AES256":
-        if capabilities.sse_s3:
-            return "AES256"
-        if capabilities.sse_s3_implied:
-            return None  # The header would be refused, and everything is encrypted at rest anyway.
-        raise StorageUnsupportedError(
-            "this provider has no AES256 server-side encryption header; use encryption=False"
-        )
-    if isinstance(chosen, KmsKey):
-        if capabilities.sse_kms:
-            return chosen
-        raise StorageUnsupportedError("this provider has no key service for encryption (SSE-KMS)")
-    if isinstance(chosen, CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        if capabilities.sse_c:
-            return chosen
-        raise StorageUnsupportedError("this provider takes no customer-provided keys (SSE-C)")
+        check_encryption("AES256", capabilities, who)
+        # Where it is implied the header would be refused: everything is encrypted at rest anyway.
+        return "AES256" if capabilities.sse_s3 else None
+    if isinstance(chosen, KmsKey | CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        check_encryption(chosen, capabilities, who)
+        return chosen
     raise StorageInvalidRequestError(
         "encryption is True, False, 'AES256', a KmsKey or a CustomerKey, not "
         f"{type(cast('object', chosen)).__name__}"

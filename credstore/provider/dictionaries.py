@@ -9,22 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
-from secrets import token_hex
+from collections.abc import AsyncIterator
 
-from credstore.driver import BytesBody, ContentHeaders, Driver, PutRequest, ReadOptions
+from credstore.driver import ObjectInfo
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
     StorageIntegrityError,
     StorageObjectNotFoundError,
 )
-from credstore.model import Dictionary, ServerEncryption
+from credstore.internal import DICTIONARIES, InternalObjects, internal_key
+from credstore.model import Dictionary, StoredDictionary
 
-PREFIX = ".credstore/dictionaries/"
 KEPT = 16
 """Dictionaries kept in memory."""
-_LARGEST = 8 * 1024 * 1024
 _NAME_LENGTH = 64
 
 
@@ -33,26 +31,26 @@ def is_name(name: object) -> bool:
     return isinstance(name, str) and len(name) == _NAME_LENGTH and set(name) <= set("0123456789abcdef")
 
 
+async def stored_dictionaries(infos: AsyncIterator[ObjectInfo]) -> list[StoredDictionary]:
+    """The dictionaries in a listing of their folder; what has another name is none."""
+    place = internal_key(DICTIONARIES)
+    return [
+        StoredDictionary(name=name, size=info.size, last_modified=info.last_modified)
+        async for info in infos
+        if is_name(name := info.key.removeprefix(place))
+    ]
+
+
 class Dictionaries:
     """Those that one provider has met."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        *,
-        reading: Callable[[], ReadOptions],
-        encryption: Callable[[], ServerEncryption | None],
-    ) -> None:
+    def __init__(self, objects: InternalObjects) -> None:
         """Fetch nothing yet.
 
         Args:
-            driver: Of the store they are in.
-            reading: Options for one small request that begins now.
-            encryption: At rest, as for all objects of the store.
+            objects: Of the store they are in.
         """
-        self._driver = driver
-        self._reading = reading
-        self._encryption = encryption
+        self._objects = objects
         self._known: OrderedDict[str, Dictionary] = OrderedDict()
         self._stored: set[str] = set()
         self._lock = asyncio.Lock()
@@ -79,18 +77,18 @@ class Dictionaries:
         return found
 
     async def _fetch(self, name: str) -> Dictionary:
+        place = internal_key(DICTIONARIES + name)
         try:
-            async with await self._driver.get(PREFIX + name, self._reading()) as reader:
-                data = await reader.read(_LARGEST)
+            data = await self._objects.get(DICTIONARIES + name)
         except StorageObjectNotFoundError:
             raise StorageCodecError(
-                f"the dictionary {name} is missing; it belongs at {PREFIX}{name}, and without it the object "
-                "cannot be decompressed (decode=False gives the stored bytes)",
+                f"the dictionary {name} is missing; it belongs at {place}, and without it the object cannot "
+                "be decompressed (decode=False gives the stored bytes)",
                 code=ErrorCode.DICTIONARY_MISSING,
             ) from None
         if hashlib.sha256(data).hexdigest() != name:
             raise StorageIntegrityError(
-                f"the dictionary at {PREFIX}{name} was changed: its SHA-256 is not its name",
+                f"the dictionary at {place} was changed: its SHA-256 is not its name",
                 code=ErrorCode.DICTIONARY_CHANGED,
             )
         return Dictionary(data)
@@ -105,29 +103,17 @@ class Dictionaries:
             return
         async with self._lock:
             if dictionary.name not in self._stored and not await self._is_there(dictionary):
-                await self._put(dictionary)
+                name, data = DICTIONARIES + dictionary.name, dictionary.data
+                await self._objects.put(name, data, content_type="application/octet-stream")
             self._stored.add(dictionary.name)
             self._keep(dictionary)
 
     async def _is_there(self, dictionary: Dictionary) -> bool:
         try:
-            info = await self._driver.head(PREFIX + dictionary.name, self._reading())
+            info = await self._objects.head(DICTIONARIES + dictionary.name)
         except StorageObjectNotFoundError:
             return False
         return info.size == len(dictionary.data)
-
-    async def _put(self, dictionary: Dictionary) -> None:
-        await self._driver.put(
-            PutRequest(
-                key=PREFIX + dictionary.name,
-                body=BytesBody(dictionary.data),
-                write_id=token_hex(16),
-                digest=bytes.fromhex(dictionary.name),
-                headers=ContentHeaders(content_type="application/octet-stream"),
-                encryption=self._encryption(),
-                deadline=self._reading().deadline,
-            )
-        )
 
     def _keep(self, dictionary: Dictionary) -> None:
         self._known[dictionary.name] = dictionary

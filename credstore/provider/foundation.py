@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 from credstore.config.clouds import CommonConfig
-from credstore.driver import Capabilities, Driver, ObjectInfo, ReadOptions
+from credstore.driver import Capabilities, Driver, ObjectInfo, PutResult, ReadOptions
 from credstore.errors import StorageObjectNotFoundError
+from credstore.internal import InternalObjects
+from credstore.links.public import public_url
 from credstore.links.signer import LinkSigner
-from credstore.model import ClientSide, CustomerKey
+from credstore.model import NOTHING, ClientSide, CustomerKey
 from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.checks import check_key, chosen_encryption, customer_key
@@ -48,7 +50,7 @@ class Foundation:
         driver: Driver,
         config: CommonConfig,
         *,
-        public_url: Callable[[str], str],
+        members: Mapping[str, CommonConfig] = NOTHING,
         **options: Unpack[ProviderOptions],
     ) -> None:
         """Put the verbs over a driver.
@@ -56,21 +58,25 @@ class Foundation:
         Args:
             driver: Owned from now on: closed with the provider.
             config: Settings; `config.provider` need not match the driver.
-            public_url: From a key to its public URL.
+            members: Settings of the members of a composite driver, by their label in `served_by`, for
+                the public URL of what each of them holds.
             options: See `ProviderOptions`.
         """
         self.config = config
         self._driver = driver
-        self._public_url = public_url
+        self._public_url = public_url(config)
+        self._members_urls = {label: public_url(member) for label, member in members.items()}
+        self._internal = InternalObjects(
+            driver,
+            reading=lambda: self._reading(None, None, None),
+            deadline=lambda size: deadline_for(config.timeout, size),
+            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities, driver.name),
+        )
         self._link_signer = options.get("link_signer")
         given = options.get("encryption")
         self._policy = None if given is None else self._with_detached_keys(given)
         self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
-        self._dictionaries = Dictionaries(
-            driver,
-            reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities),
-        )
+        self._dictionaries = Dictionaries(self._internal)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -102,6 +108,10 @@ class Foundation:
         state = "closed" if self.closed else "open"
         return f"<{type(self).__name__} {self._driver.name} ({state})>"
 
+    def _url_of(self, result: PutResult) -> str:
+        """Public URL of what was just written, at the member that holds it."""
+        return self._members_urls.get(result.served_by, self._public_url)(result.key)
+
     def _call(self, operation: str, key: str | None, *, mutation: bool = False) -> Call:
         return Call(self._lifetime, operation, key, mutation=mutation)
 
@@ -113,13 +123,7 @@ class Foundation:
 
     def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
         """The same policy, whose key ring also finds wrapped keys that are in the store."""
-        keys = DetachedKeys(
-            policy.keyring,
-            self._driver,
-            reading=lambda: self._reading(None, None, None),
-            encryption=lambda: chosen_encryption(None, self.config.encryption, self.capabilities),
-            detach=policy.shreddable,
-        )
+        keys = DetachedKeys(policy.keyring, self._internal, detach=policy.shreddable)
         return replace(policy, keyring=keys)
 
     def _reading(

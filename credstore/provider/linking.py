@@ -16,20 +16,22 @@ from typing import NamedTuple, TypedDict, cast, get_args
 from urllib.parse import quote
 
 from credstore.config.clouds import CommonConfig
-from credstore.driver import Driver, ReadOptions, SignedRequest, SignRequest
+from credstore.driver import Driver, ReadOptions, SignedRequest, SignRequest, VerifiesLinks
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageUnsupportedError,
 )
-from credstore.links.public import locatable
+from credstore.internal import is_internal
 from credstore.links.signer import LinkSigner
-from credstore.model import ClientSide, CustomerKey, Method, SignedUrl
+from credstore.model import ClientSide, CustomerKey, LinkGrant, Method, SignedUrl
+from credstore.own_links import invalid_link
 from credstore.provider.call import Call
-from credstore.provider.checks import check_flag, check_header, check_token, is_number
+from credstore.provider.checks import check_flag, check_header, check_token, checked_version, is_number
 from credstore.provider.read import recipe_of
 from credstore.provider.write import chosen_codec
+from credstore.refusals import OVERRIDES, no_link
 
 DAY = 24 * 3600
 LONGEST = 7 * DAY
@@ -110,6 +112,21 @@ def check_not_sealed(policy: ClientSide, method: str) -> None:
         )
 
 
+def granted(driver: Driver, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
+    """What a request's link grants; see `StorageProvider.verify_link`.
+
+    Raises:
+        StorageAccessDeniedError: Nothing; one text for all.
+        StorageUnsupportedError: Links of this store are checked by the provider itself.
+    """
+    if not isinstance(driver, VerifiesLinks):
+        raise StorageUnsupportedError(f"links of {driver.name} are checked by the provider, not here")
+    grant = driver.verify_link(method, path, query, time.time())
+    if is_internal(grant.key):  # Nothing here signs such a link, but whoever has the secret could.
+        raise invalid_link()
+    return grant
+
+
 async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedUrl:
     """Check that a link presigned by the store will work, and make it.
 
@@ -171,7 +188,7 @@ async def _check_public(
     driver: Driver, config: CommonConfig, request: LinkRequest, signer: LinkSigner
 ) -> None:
     """Refuse what a link to the object's public address cannot give."""
-    if not locatable(config):
+    if not config.has_public_address:
         raise StorageConfigurationError(
             f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
         )
@@ -203,12 +220,7 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
     _check_duration(request.expires_in, LONGEST, "expires_in is")
     _check_options(method, options)
     if method not in driver.capabilities.presign:
-        able = ", ".join(sorted(driver.capabilities.presign))
-        raise StorageUnsupportedError(
-            f"{driver.name} makes links for {able}, not for {method}"
-            if able
-            else f"{driver.name} makes no temporary links; local and memory stores and every cloud do"
-        )
+        raise no_link(method, driver.capabilities.presign).of(driver.name)
     overrides: dict[str, str] = {}
     if isinstance(config.encryption, CustomerKey):
         raise _needs_key()
@@ -219,7 +231,7 @@ async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest)
             needed = await _needed(driver, request.key, options, request.deadline, decoded=decoded)
             overrides = {**needed, **overrides}
         if overrides and not driver.capabilities.response_overrides:
-            raise StorageUnsupportedError(f"links of {driver.name} cannot impose response headers")
+            raise OVERRIDES.of(driver.name)
     elif method == "PUT" and chosen_codec(config.compress) is not None:
         raise StorageUnsupportedError(
             "a PUT link stores what its holder sends, past the compression configured for this provider; "
@@ -250,7 +262,9 @@ def _check_options(method: str, options: LinkOptions) -> None:
     if without:
         raise StorageInvalidRequestError(f"{min(without)} changes nothing about a {method} link")
     check_flag("check", options.get("check", True))
-    if options.get("version_id") is not None:
+    if method == "DELETE" and "version_id" in options:
+        checked_version(options["version_id"])  # None would be a link that removes whatever is there.
+    elif options.get("version_id") is not None:
         check_header("version_id", options.get("version_id"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from credstore.driver import (
@@ -14,30 +14,47 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
-    ReadsTags,
+    TaggedDriver,
 )
 from credstore.errors import (
-    ErrorCode,
     StorageConflictError,
     StorageError,
-    StorageIntegrityError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 from credstore.model import NOTHING, ClientSide, KmsKey, ServerEncryption, StorageResult
 from credstore.pipeline.pipeline import WRAPPED_KEY
 from credstore.provider.bodies import IterableBody, settled
+from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
 from credstore.provider.sealing import open_stream, sealed_body
 from credstore.reader import ObjectReader
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
-"""Makes the copy: the driver, inside the store, or `sealed_copy`, through here."""
+"""Makes a copy."""
+Url = Callable[[PutResult], str]
+"""From a result to the public URL of its object."""
 _PIECE = 1024 * 1024
 """Least bytes of a copy to read at a time."""
 
 
-def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None) -> Copy:
+@dataclass(frozen=True, slots=True)
+class Copier:
+    """What makes a copy, and of what bytes.
+
+    Attributes:
+        make: The driver, inside the store, or what `sealed_copy` gives, through here.
+        anew: The copy's bytes are not the source's: its result has the digest of those that were sent.
+    """
+
+    make: Copy
+    anew: bool
+
+
+def sealed_copy(
+    driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None, *, asked: bool
+) -> Copier:
     """What copies an encrypted object: through here, for it is bound to its key and so is the copy.
 
     Bytes are decrypted and encrypted anew as they come, in bounded memory; headers, metadata, tags,
@@ -48,6 +65,7 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
         policy: Its encryption.
         spool: Bytes up to which a body is kept in memory, so that it can be sent again.
         default: Encryption at rest where the source's is not told.
+        asked: Whether somebody has asked for that default, so that it has to be confirmed.
     """
 
     async def copy(request: CopyRequest) -> PutResult:
@@ -57,11 +75,12 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
         )
         tags = (
             await driver.get_tags(source.key, deadline=request.deadline)
-            if capabilities.tags and isinstance(driver, ReadsTags)
+            if capabilities.tags and isinstance(driver, TaggedDriver)
             else NOTHING
         )
+        at_rest, by_default = _at_rest(request, default, asked=asked)
         async with ObjectReader(
-            source, _pieces(driver, source, options, spool), length=source.size
+            source, _pieces(driver, source, options, spool), length=source.size, digest=source.digest
         ) as stored:
             opened, found = await open_stream(policy, stored, source.key)
             body = await settled(IterableBody(opened, opened.length), spool)
@@ -70,25 +89,30 @@ def sealed_copy(driver: Driver, policy: ClientSide, spool: int, default: ServerE
             system = {
                 name: value for name, value in (source.system or NOTHING).items() if name != WRAPPED_KEY
             }
-            kept = source.storage_class in capabilities.storage_classes
-            return await driver.put(
+            chosen = source.storage_class in capabilities.storage_classes
+            hashed = HashedBody(sealed)
+            result = await driver.put(
                 PutRequest(
                     key=request.destination,
-                    body=sealed,
+                    body=sealed if digest is not None else hashed,
                     write_id=request.write_id,
                     digest=digest,
                     headers=source.headers or NO_HEADERS,
                     metadata=source.metadata or NOTHING,
                     system=system,
                     precondition=request.precondition,
-                    encryption=_at_rest(request, default),
-                    storage_class=source.storage_class if kept else None,
+                    encryption=at_rest,
+                    encryption_by_default=by_default,
+                    # A class that only the provider itself has named is refused there, not left out.
+                    storage_class=source.storage_class if chosen or not is_usual(source) else None,
                     tags=tags,
+                    extras=source.extras,
                     deadline=request.deadline,
                 )
             )
+            return replace(result, digest=digest or hashed.digest)
 
-    return copy
+    return Copier(copy, anew=True)
 
 
 async def _pieces(
@@ -103,15 +127,30 @@ async def _pieces(
         yield piece
 
 
-def _at_rest(request: CopyRequest, default: ServerEncryption | None) -> ServerEncryption | None:
+def _at_rest(
+    request: CopyRequest, default: ServerEncryption | None, *, asked: bool
+) -> tuple[ServerEncryption | None, bool]:
+    """Encryption at rest of a copy, and whether nobody has asked for it.
+
+    Raises:
+        StorageUnsupportedError: The source's is of a kind that cannot be asked for.
+    """
+    kind = request.source.encryption
     if request.encryption is not None:
-        return request.encryption
-    if request.source.encryption == "aws:kms":
-        return KmsKey(request.source.kms_key_id)
-    return request.source_customer_key or default
+        return request.encryption, False
+    if request.source_customer_key is not None:
+        return request.source_customer_key, False
+    if kind == "aws:kms":
+        return KmsKey(request.source.kms_key_id), False
+    if kind not in {None, "AES256"}:
+        raise StorageUnsupportedError(
+            f"the source is encrypted with {kind}, which cannot be asked for; give the encryption of the "
+            "copy; nothing was sent"
+        )
+    return default, not asked
 
 
-async def copied(driver: Driver, request: CopyRequest, copy: Copy) -> StorageResult:
+async def copied(driver: Driver, request: CopyRequest, copier: Copier, url: Url) -> StorageResult:
     """Copy and report; onto itself only another encryption at rest is a reason to do anything.
 
     Raises:
@@ -119,50 +158,36 @@ async def copied(driver: Driver, request: CopyRequest, copy: Copy) -> StorageRes
     """
     same = request.encryption in {None, request.source_customer_key}
     if same and request.destination == request.source.key:
-        return _result(driver, request.source, _as_it_is(request.source))
-    return _result(driver, request.source, await copy(request))
+        return _result(driver, request.source, _as_it_is(request.source), url)
+    return _result(driver, request.source, await copier.make(request), url)
 
 
 async def move_object(
-    driver: Driver, request: CopyRequest, copy: Copy, deadline: Callable[[], float | None]
+    driver: Driver, request: CopyRequest, copier: Copier, deadline: Callable[[], float | None], url: Url
 ) -> StorageResult:
-    """Copy, look at the copy, and delete the version that was copied (P9).
+    """Copy, prove the copy, and delete the version that was copied (P9).
+
+    The copy is proved by its entity tag where that tells (`Capabilities.content_etags`), else it is read
+    back, in bounded memory, and with it the source where that has no digest.
 
     Raises:
-        StorageIntegrityError: The copy is not there or not of the right size; the source is kept.
+        StorageIntegrityError: The copy is not there or not what its source is; the source is kept, and a
+            copy of other bytes is removed if it is still ours.
         StorageConflictError: The source was replaced meanwhile; its new version is kept.
         StorageError: As `Driver.copy` and `Driver.delete`.
     """
     source = request.source
     if request.destination == source.key:
-        return _result(driver, source, _as_it_is(source))
-    result = await copy(request)
+        return _result(driver, source, _as_it_is(source), url)
+    result = await copier.make(replace(request, provable=True))
     try:
-        await _check_copy(driver, request, result.size, deadline())
+        await check_copy(driver, request, result, deadline, anew=copier.anew)
         await _delete_source(driver, source, request, deadline)
     except StorageError as error:
         error.applied = "maybe"
         error.message += f" (the copy {request.destination!r} was made; the source may still be there)"
         raise
-    return _result(driver, source, result)
-
-
-async def _check_copy(driver: Driver, request: CopyRequest, size: int, deadline: float | None) -> None:
-    key = request.encryption if request.encryption is not None else request.source_customer_key
-    options = ReadOptions(customer_key=key, deadline=deadline)
-    try:
-        seen = await driver.head(request.destination, options)
-    except StorageObjectNotFoundError:
-        raise StorageIntegrityError(
-            "the copy is not there although the provider acknowledged it", code=ErrorCode.COPY_MISSING
-        ) from None
-    if seen.write_id is not None and seen.write_id != request.write_id:
-        raise StorageConflictError("another writer replaced the copy; the source is kept")
-    if seen.size != size:
-        raise StorageIntegrityError(
-            f"the copy has {seen.size} bytes where {size} were copied; the source is kept",
-            code=ErrorCode.COPY_DIFFERS,
-        )
+    return _result(driver, source, result, url)
 
 
 async def _delete_source(
@@ -195,18 +220,17 @@ def _as_it_is(info: ObjectInfo) -> PutResult:
         version_id=info.version_id,
         digest=info.digest,
         encryption=info.encryption,
-        location=info.location,
         served_by=info.served_by,
         degraded=info.degraded,
     )
 
 
-def _result(driver: Driver, source: ObjectInfo, result: PutResult) -> StorageResult:
+def _result(driver: Driver, source: ObjectInfo, result: PutResult, url: Url) -> StorageResult:
     found = known_recipe(source)
     served_by = result.served_by or driver.name
     return StorageResult(
         key=result.key,
-        url=result.location,
+        url=url(result),
         etag=result.etag,
         version_id=result.version_id,
         size=result.size,

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 
-from credstore.driver import Driver, ReadOptions, StoredReader
-from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.driver import Driver, ReadOptions, StoredReader, invalid_range
 from credstore.model import ClientSide, Dictionary, Progress, StorageItem
-from credstore.pipeline.header import span_of
+from credstore.pipeline.header import sealed_plain_size, span_of
 from credstore.pipeline.pipeline import Recipe
 from credstore.provider.call import Call
-from credstore.provider.checks import check_count, check_key, check_progress
-from credstore.provider.read import Reading, decoded_reader, item_of
+from credstore.provider.checks import check_key, check_progress
+from credstore.provider.read import Reading, Wanted, decoded_reader, item_of
 from credstore.provider.sealing import (
     begins_sealed,
     header_of,
@@ -34,7 +33,7 @@ class Opening:
         call: Call,
         reading: Reading,
         *,
-        span: tuple[int, int | None],
+        wanted: Wanted,
         options: Callable[[], ReadOptions],
         progress: Progress | None,
     ) -> None:
@@ -43,7 +42,7 @@ class Opening:
         self._call = call
         self._reading = reading
         self._key = reading.key
-        self._start, self._end = span
+        self._wanted = wanted
         self._options = options
         self._progress = progress
         self._reader: ObjectReader[StorageItem] | None = None
@@ -59,45 +58,46 @@ class Opening:
         with self._call:
             check_progress(self._progress)
             check_key(self._key, self._driver.capabilities.max_key_size)
-            self._check_range()
+            self._wanted.check()
             self._reader = await self._open()
             return self._reader
 
-    def _check_range(self) -> None:
-        try:
-            check_count("start", self._start)
-            if self._end is not None:
-                check_count("end", self._end)
-        except StorageInvalidRequestError as error:
-            error.code = ErrorCode.INVALID_RANGE
-            raise
-        if self._end is not None and self._end < self._start:
-            raise StorageInvalidRequestError(
-                f"a range is 0 <= start <= end, not {self._start} to {self._end}",
-                code=ErrorCode.INVALID_RANGE,
-            )
-
     async def _open(self) -> ObjectReader[StorageItem]:
-        options = self._options()
-        if self._start == 0 and self._end is None:
+        options, wanted = self._options(), self._wanted
+        if wanted.whole:
             return await self._plain(await self._driver.get(self._key, options))
         if self._reading.decode and self._reading.policy is not None:
             return await self._sealed_range(options, self._reading.policy)
+        if wanted.suffix is not None:
+            return await self._last(options, wanted.suffix)
         info = await self._driver.head(self._key, options)
         found, _ = self._reading.recipe(info)
-        self._check_start(found)
         # The bytes must be of the version the recipe was read from.
-        pinned = replace(options, if_match=info.etag)
-        if found.codec is None:
-            pinned = replace(pinned, start=self._start, end=self._end)
-        return await self._plain(await self._driver.get(self._key, pinned))
+        return await self._of_plain(found, replace(options, if_match=info.etag))
 
-    def _check_start(self, found: Recipe) -> None:
-        if found.plain_size is not None and self._start >= found.plain_size > 0:
-            raise StorageInvalidRequestError(
-                f"the range starts at byte {self._start} of an object of {found.plain_size}",
-                code=ErrorCode.INVALID_RANGE,
-            )
+    async def _last(self, options: ReadOptions, suffix: int) -> ObjectReader[StorageItem]:
+        """The last bytes, on the guess that they are stored as they are; the answer tells if it was right."""
+        stored = await self._driver.get(self._key, replace(options, suffix=suffix))
+        try:
+            found, _ = self._reading.recipe(stored.info)
+        except BaseException:
+            await stored.aclose()
+            raise
+        if found.codec is None or stored.length == stored.info.size:
+            return await self._plain(stored)
+        await stored.aclose()
+        return await self._plain(
+            await self._driver.get(self._key, replace(options, if_match=stored.info.etag))
+        )
+
+    async def _of_plain(self, found: Recipe, pinned: ReadOptions) -> ObjectReader[StorageItem]:
+        """A range of an object that is not encrypted."""
+        wanted = self._wanted
+        if found.plain_size is not None and wanted.start >= found.plain_size > 0:
+            raise invalid_range(f"the range starts at byte {wanted.start} of an object of {found.plain_size}")
+        if found.codec is None:
+            pinned = replace(pinned, start=wanted.start, end=wanted.end, suffix=wanted.suffix)
+        return await self._plain(await self._driver.get(self._key, pinned))
 
     async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
         reading = self._reading
@@ -106,7 +106,7 @@ class Opening:
             stored.watch(self._progress)
             dictionary: Dictionary | None = None
             item = item_of(stored.info, self._driver.name, found)
-            if policy is None and reading.decode and (self._start, self._end) == (0, None):
+            if policy is None and reading.decode and self._wanted.whole:
                 stored, sealed = await looked_at(stored, reading.policy)
                 policy = reading.policy if sealed else None
             if policy is not None:
@@ -117,8 +117,7 @@ class Opening:
         except BaseException:
             await stored.aclose()
             raise
-        span = (self._start, self._end)
-        return decoded_reader(stored, found, item, span, self._call.explain, dictionary=dictionary)
+        return decoded_reader(stored, found, item, self._wanted, self._call.explain, dictionary=dictionary)
 
     async def _sealed_range(self, options: ReadOptions, policy: ClientSide) -> ObjectReader[StorageItem]:
         """A range of an encrypted object: its header first, then the chunks that hold it, of one version."""
@@ -128,13 +127,11 @@ class Opening:
         header = None if plain else await header_of(self._driver, self._key, options, info, head)
         pinned = replace(options, if_match=info.etag)
         if header is None:
-            self._check_start(found)
-            if found.codec is None:
-                pinned = replace(pinned, start=self._start, end=self._end)
-            return await self._plain(await self._driver.get(self._key, pinned))
+            return await self._of_plain(found, pinned)
         if header.codec is not None:
             return await self._plain(await self._driver.get(self._key, pinned))
-        span = span_of(header, info.size, self._start, self._end)
+        wanted = self._wanted.within(sealed_plain_size(header, info.size))
+        span = span_of(header, info.size, wanted.start, wanted.end)
         pinned = replace(pinned, start=span.stored_start, end=span.stored_end)
         stored = await self._driver.get(self._key, pinned)
         try:
@@ -143,12 +140,9 @@ class Opening:
         except BaseException:
             await stored.aclose()
             raise
-        if not span.length and self._start and self._end != self._start:
+        if not span.length and wanted.start and wanted.end != wanted.start:
             await opened.read()  # Proves where the end is.
-            raise StorageInvalidRequestError(
-                f"the range starts at byte {self._start}, beyond the end of the object",
-                code=ErrorCode.INVALID_RANGE,
-            )
+            raise invalid_range(f"the range starts at byte {wanted.start}, beyond the end of the object")
         item = item_of(info, self._driver.name, found)
         return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)
 

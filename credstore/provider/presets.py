@@ -1,11 +1,12 @@
 """The named providers: a configuration and a driver each, nothing else.
 
-Here and in `factory.py` drivers are chosen; a test holds the classes to overriding nothing.
+Here and in `factory.py` drivers are chosen: which class it is, the cloud's row says. A test holds the
+named classes to overriding nothing.
 """
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Generic, TypeVar, Unpack, cast
 
 from credstore.config.clouds import (
     BackblazeConfig,
@@ -15,96 +16,80 @@ from credstore.config.clouds import (
     R2Config,
     S3CompatibleConfig,
     S3Config,
-    S3FamilyConfig,
     SpacesConfig,
     WasabiConfig,
 )
+from credstore.config.registry import Cloud, cloud_named, loaded
 from credstore.driver import Driver
 from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
 from credstore.errors import StorageConfigurationError
-from credstore.links.public import public_url
 from credstore.provider.foundation import ProviderOptions
 from credstore.provider.provider import StorageProvider
+from credstore.strategies.prefixed import prefixed
+
+C = TypeVar("C", bound=CommonConfig)
 
 
-class S3StorageProvider(StorageProvider):
+class NamedProvider(StorageProvider, Generic[C]):
+    """A provider that is made of its configuration alone."""
+
+    def __init__(self, config: C, **options: Unpack[ProviderOptions]) -> None:
+        """Choose the driver; nothing is sent or touched yet.
+
+        Args:
+            config: The cloud's configuration.
+            options: See `ProviderOptions`.
+
+        Raises:
+            StorageConfigurationError: It is not a configuration, or none that credstore has a driver for.
+        """
+        super().__init__(build_driver(config), config, **options)
+
+
+class S3StorageProvider(NamedProvider[S3Config]):
     """AWS S3. Without keys in the configuration, AWS's own credential chain is used (extra `aws`)."""
 
-    def __init__(self, config: S3Config, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class R2StorageProvider(StorageProvider):
+class R2StorageProvider(NamedProvider[R2Config]):
     """Cloudflare R2, at the account's own endpoint."""
 
-    def __init__(self, config: R2Config, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class SpacesStorageProvider(StorageProvider):
+class SpacesStorageProvider(NamedProvider[SpacesConfig]):
     """DigitalOcean Spaces."""
 
-    def __init__(self, config: SpacesConfig, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class WasabiStorageProvider(StorageProvider):
+class WasabiStorageProvider(NamedProvider[WasabiConfig]):
     """Wasabi."""
 
-    def __init__(self, config: WasabiConfig, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class BackblazeStorageProvider(StorageProvider):
+class BackblazeStorageProvider(NamedProvider[BackblazeConfig]):
     """Backblaze B2, through its S3 interface."""
 
-    def __init__(self, config: BackblazeConfig, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class S3CompatibleStorageProvider(StorageProvider):
+class S3CompatibleStorageProvider(NamedProvider[S3CompatibleConfig]):
     """MinIO, Ceph, or another server that speaks S3, at a given endpoint."""
 
-    def __init__(self, config: S3CompatibleConfig, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class LocalStorageProvider(StorageProvider):
+class LocalStorageProvider(NamedProvider[LocalConfig]):
     """Files below a directory of this machine, durable and atomic with their attributes."""
 
-    def __init__(self, config: LocalConfig, **options: Unpack[ProviderOptions]) -> None:
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
 
-
-class MemoryStorageProvider(StorageProvider):
+class MemoryStorageProvider(NamedProvider[MemoryConfig]):
     """This process's memory: for tests."""
 
     def __init__(self, config: MemoryConfig | None = None, **options: Unpack[ProviderOptions]) -> None:
-        config = MemoryConfig() if config is None else config
-        super().__init__(build_driver(config), config, public_url=public_url(config), **options)
+        """As every named provider; without a configuration a store with the defaults."""
+        super().__init__(MemoryConfig() if config is None else config, **options)
 
 
 def build_driver(config: CommonConfig) -> Driver:
-    """The driver that a configuration names; nothing is sent or touched yet.
+    """The driver that a configuration names, below its prefix; nothing is sent or touched yet.
 
     Raises:
         StorageConfigurationError: No driver of credstore takes this configuration.
     """
     # A driver is imported when it is first used: a local store needs no HTTP client.
-    locate = public_url(config)
-    if isinstance(config, S3FamilyConfig):
-        from credstore.drivers.s3.driver import S3Driver
-
-        return S3Driver(config, public_url=locate)
-    if isinstance(config, LocalConfig):
-        from credstore.drivers.local.driver import LocalDriver
-
-        return LocalDriver(config, public_url=locate)
-    if isinstance(config, MemoryConfig):
-        from credstore.drivers.memory import MemoryDriver
-
-        return MemoryDriver(config, public_url=locate)
-    raise StorageConfigurationError(f"credstore has no driver for a {type(config).__name__}")
+    return prefixed(cast("Driver", loaded(_row_of(config).driver)(config)), config.prefix)
 
 
 def provider_for(config: CommonConfig, **options: Unpack[ProviderOptions]) -> StorageProvider:
@@ -117,20 +102,19 @@ def provider_for(config: CommonConfig, **options: Unpack[ProviderOptions]) -> St
     Raises:
         StorageConfigurationError: No driver of credstore takes this configuration.
     """
-    if isinstance(config, S3Config):
-        return S3StorageProvider(config, **options)
-    if isinstance(config, R2Config):
-        return R2StorageProvider(config, **options)
-    if isinstance(config, SpacesConfig):
-        return SpacesStorageProvider(config, **options)
-    if isinstance(config, WasabiConfig):
-        return WasabiStorageProvider(config, **options)
-    if isinstance(config, BackblazeConfig):
-        return BackblazeStorageProvider(config, **options)
-    if isinstance(config, S3CompatibleConfig):
-        return S3CompatibleStorageProvider(config, **options)
-    if isinstance(config, LocalConfig):
-        return LocalStorageProvider(config, **options)
-    if isinstance(config, MemoryConfig):
-        return MemoryStorageProvider(config, **options)
-    raise StorageConfigurationError(f"credstore has no driver for a {type(config).__name__}")
+    named = _row_of(config).provider
+    if named:
+        return cast("type[NamedProvider[CommonConfig]]", loaded(named))(config, **options)
+    return StorageProvider(build_driver(config), config, **options)
+
+
+def _row_of(config: CommonConfig) -> Cloud:
+    if not isinstance(config, CommonConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageConfigurationError(
+            f"a provider is made of its config, not of a {type(config).__name__}: "
+            'LocalStorageProvider(LocalConfig(path="proofs")), or StorageFactory().create("file:///path")'
+        )
+    row = cloud_named(config.cloud)
+    if row is None or not isinstance(config, row.config_class):
+        raise StorageConfigurationError(f"credstore has no driver for a {type(config).__name__}")
+    return row

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.config.clouds import S3FamilyConfig
-from credstore.driver import (
-    BreaksCircuits,
-    BytesBody,
-    CopyRequest,
-    ObjectInfo,
-    VerifiesLinks,
-)
+from credstore.driver import BreaksCircuits, BytesBody, CopyRequest
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
@@ -27,8 +20,10 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.internal import DICTIONARIES
 from credstore.model import (
     NOTHING,
+    UNSET,
     BatchDeleteResult,
     ClientSide,
     CustomerKey,
@@ -44,10 +39,12 @@ from credstore.model import (
     StorageItem,
     StorageResult,
     StorageStats,
+    StoredDictionary,
     StoreOptions,
+    Unset,
 )
 from credstore.provider.bodies import WatchedBody, body_of
-from credstore.provider.bulk import delete_keys, scan_infos
+from credstore.provider.bulk import delete_keys, scan_infos, scan_own
 from credstore.provider.call import Call
 from credstore.provider.checks import (
     check_count,
@@ -55,13 +52,22 @@ from credstore.provider.checks import (
     check_prefix,
     check_progress,
     checked_etag,
+    checked_version,
     chosen_encryption,
 )
-from credstore.provider.foundation import Foundation
-from credstore.provider.linking import LinkOptions, LinkRequest, check_not_sealed, make_cdn_link, make_link
-from credstore.provider.moving import Copy, copied, move_object, sealed_copy
+from credstore.provider.dictionaries import stored_dictionaries
+from credstore.provider.linking import (
+    LinkOptions,
+    LinkRequest,
+    check_not_sealed,
+    granted,
+    make_cdn_link,
+    make_link,
+)
+from credstore.provider.listings import ListingVerbs
+from credstore.provider.moving import Copier, copied, move_object, sealed_copy
 from credstore.provider.opening import Opening
-from credstore.provider.read import Reading, item_of, known_recipe, recipe_of
+from credstore.provider.read import Reading, Wanted, item_of, known_recipe, recipe_of
 from credstore.provider.rotating import Rotation
 from credstore.provider.sealing import header_of, is_meant, read_head
 from credstore.provider.shredding import DetachedKeys, place_of
@@ -70,11 +76,11 @@ from credstore.provider.write import (
     finish_write,
     plan_write,
     precondition_of,
-    spool_size,
 )
+from credstore.refusals import check_delete
 
 
-class StorageProvider(Foundation):
+class StorageProvider(ListingVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -99,7 +105,8 @@ class StorageProvider(Foundation):
             bytes (32 bytes), the provider's `etag`, and the public `url`.
 
         Raises:
-            StorageInvalidKeyError: The key cannot name an object; nothing was sent.
+            StorageInvalidKeyError: The key cannot name an object, or is credstore's own (code
+                "RESERVED_KEY"); nothing was sent.
             StorageInvalidRequestError: An option or the data is wrong; nothing was sent.
             StorageUnsupportedError: The provider cannot honour an option; nothing was sent.
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
@@ -137,10 +144,12 @@ class StorageProvider(Foundation):
             options,
             self.config,
             self.capabilities,
+            who=self._driver.name,
             dictionaries=self._dictionaries,
             policy=self._policy_of(options.get("encryption")),
         )
-        result = finish_write(write, await self._driver.put(write.request), self._driver.name)
+        put = await self._driver.put(write.request)
+        result = finish_write(write, put, self._driver.name, self._url_of(put))
         call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
@@ -201,6 +210,7 @@ class StorageProvider(Foundation):
         *,
         start: int = 0,
         end: int | None = None,
+        suffix: int | None = None,
         decode: bool = True,
         encryption: CustomerKey | ClientSide | None = None,
         version_id: str | None = None,
@@ -214,6 +224,8 @@ class StorageProvider(Foundation):
             start: First plain byte, 0-based.
             end: One past the last plain byte; None for all. A range of a compressed object is
                 decoded from the object's start.
+            suffix: The last so many plain bytes, 1 or more, in place of `start` and `end`; more than there
+                are is all of them.
             decode: False streams the stored bytes.
             encryption: The customer-provided key the object was stored with (SSE-C), or what
                 decrypts it here, in place of the provider's.
@@ -227,16 +239,20 @@ class StorageProvider(Foundation):
 
         Raises:
             StorageNotFoundError: On entering: no such object.
-            StorageInvalidRequestError: On entering: a range beyond the end (code "INVALID_RANGE").
+            StorageInvalidRequestError: On entering: a range beyond the end, or one that is none (code
+                "INVALID_RANGE"). While reading: the last bytes of a compressed object that does not tell
+                its plain size, where these are more than `max_retrieve_size` (code "TOO_LARGE").
             StorageDecryptionError: Then or while reading: not what was encrypted under this key.
             StorageIntegrityError: While reading: cut short or changed.
             StorageError: Anything else.
+
+        Cost: 1 request for all bytes, or for the last ones of an object stored as it is; else 2 for a range.
         """
         return Opening(
             self._driver,
             self._call("open", key),
             Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode),
-            span=(start, end),
+            wanted=Wanted(start, end, suffix, self.config.max_retrieve_size),
             options=lambda: self._reading(encryption, version_id, timeout),
             progress=progress,
         )
@@ -279,6 +295,18 @@ class StorageProvider(Foundation):
         """
         with self._call("get_dictionary", None):
             return await self._dictionaries.get(name)
+
+    async def list_dictionaries(self) -> list[StoredDictionary]:
+        """The dictionaries that are in the store, ascending by name.
+
+        Raises:
+            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageError: Anything else.
+
+        Cost: 1 request per 1,000 dictionaries.
+        """
+        with self._call("list_dictionaries", None):
+            return await stored_dictionaries(scan_own(self._driver, DICTIONARIES, self._deadline))
 
     async def get_metadata(
         self,
@@ -323,16 +351,17 @@ class StorageProvider(Foundation):
         self,
         key: str,
         *,
-        if_match: str | None = None,
-        version_id: str | None = None,
+        if_match: str | Unset = UNSET,
+        version_id: str | Unset = UNSET,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> bool | None:
-        """Remove an object; removing what is not there is no error.
+        """Remove an object; removing what is not there is no error, unless a version was named.
 
         Args:
             key: The object's key.
-            if_match: Only the version with this etag.
-            version_id: A kept version, removed for good.
+            if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as of
+                a result without one, is refused: it would remove whatever is there.
+            version_id: A kept version, removed for good; None is refused likewise.
             timeout: Seconds, in place of the configured.
 
         Returns:
@@ -340,19 +369,20 @@ class StorageProvider(Foundation):
             (`capabilities.delete_tells_existence`).
 
         Raises:
-            StoragePreconditionFailedError: `if_match`, and the object is another version.
-            StorageUnsupportedError: `if_match`, and the provider cannot honour it.
+            StoragePreconditionFailedError: `if_match`, and the object is another version, or absent.
+            StorageUnsupportedError: `if_match` or `version_id`, and the provider cannot honour it.
+            StorageInvalidRequestError: A condition that names no version; nothing was sent.
             StorageError: Anything else; a composite store names the members not reached.
         """
         with self._call("delete", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
-            etag = checked_etag(if_match)
-            if etag is not None and not self.capabilities.conditional_delete:
-                raise StorageUnsupportedError("this provider cannot delete only a given version (if_match)")
+            etag = None if isinstance(if_match, Unset) else checked_etag(if_match)
+            version = None if isinstance(version_id, Unset) else checked_version(version_id)
+            check_delete(etag, version, self.capabilities, self._driver.name)
             outcome = await self._driver.delete(
                 key,
                 if_match=etag,
-                version_id=version_id,
+                version_id=version,
                 deadline=self._deadline(timeout),
             )
             return outcome.existed
@@ -361,7 +391,8 @@ class StorageProvider(Foundation):
         """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
 
         Args:
-            keys: Repeats count once; absent objects count as deleted.
+            keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
+                (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
 
         Returns:
             `deleted` and `failed`; nothing is raised for a single key.
@@ -374,56 +405,18 @@ class StorageProvider(Foundation):
         Cost: 1 request per `capabilities.max_delete_batch` keys.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                raise StorageInvalidRequestError(
-                    f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
-                )
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
 
-    async def list(self, prefix: str = "", max_keys: int | None = None) -> list[StorageItem]:
-        """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
-
-        Args:
-            prefix: Leading part of the keys; "" for all.
-            max_keys: Return at most so many; None for all, however many there are.
-
-        Raises:
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
-            StorageError: Anything else.
-
-        Cost: 1 request per 1,000 objects.
-        """
-        with Call(self._lifetime, "list", None, awaited=False):
-            items: list[StorageItem] = []
-            async for info in self._infos(prefix, max_keys):
-                items.append(item_of(info, self._driver.name))
-                self._lifetime.check("list")
-            return items
-
-    async def scan(self, prefix: str = "", max_keys: int | None = None) -> AsyncIterator[StorageItem]:
-        """As `list`, one item at a time, in bounded memory.
-
-        Raises:
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
-            StorageError: Anything else.
-        """
-        with Call(self._lifetime, "list", None, awaited=False):
-            async for info in self._infos(prefix, max_keys):
-                yield item_of(info, self._driver.name)
-                self._lifetime.check("list")
-
-    def _infos(self, prefix: str, max_keys: int | None) -> AsyncIterator[ObjectInfo]:
-        check_prefix(prefix, self.capabilities.max_key_size)
-        if max_keys is not None:
-            check_count("max_keys", max_keys)
-        return scan_infos(self._driver, prefix, max_keys, self._deadline)
-
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
+        Users' objects are counted, with their stored sizes; what credstore keeps for itself beside them
+        (wrapped keys, dictionaries) is not, though the provider's bill has it.
+
         Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
             StorageIntegrityError: The provider's listing repeats itself or has no end.
             StorageUnavailableError: A member of a composite store cannot be listed.
             StorageError: Anything else.
@@ -442,12 +435,11 @@ class StorageProvider(Foundation):
                     )
                 objects += 1
                 size += info.size
-            region = self.config.resolved_region if isinstance(self.config, S3FamilyConfig) else None
             return StorageStats(
                 total_objects=objects,
                 total_size=size,
                 provider=self._driver.name,
-                region=region,
+                region=self.config.resolved_region,
                 last_updated=datetime.now(UTC),
             )
 
@@ -514,7 +506,9 @@ class StorageProvider(Foundation):
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
-            return await copied(self._driver, request, self._copier(request, server_side=server_side))
+            return await copied(
+                self._driver, request, self._copier(request, server_side=server_side), url=self._url_of
+            )
 
     async def move(
         self,
@@ -547,8 +541,10 @@ class StorageProvider(Foundation):
         """
         with self._call("move", source, mutation=True):
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
-            copy = self._copier(request, server_side=server_side)
-            return await move_object(self._driver, request, copy, lambda: self._deadline(timeout))
+            copier = self._copier(request, server_side=server_side)
+            return await move_object(
+                self._driver, request, copier, lambda: self._deadline(timeout), url=self._url_of
+            )
 
     async def rotate_keys(
         self,
@@ -696,29 +692,26 @@ class StorageProvider(Foundation):
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
         try:
-            if not isinstance(self._driver, VerifiesLinks):
-                raise StorageUnsupportedError(
-                    f"links of {self._driver.name} are checked by the provider, not here"
-                )
-            return self._driver.verify_link(method, path, query, time.time())
+            return granted(self._driver, method, path, query)
         except StorageError as error:
             raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
 
-    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copy:
+    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copier:
         """What makes this copy: the store, unless it has to pass through here."""
         found = known_recipe(request.source)
         same = request.destination == request.source.key
         required = self._policy is not None and self._policy.required
         sealed = required or (found is not None and is_meant(self._policy, found))
         if same or not sealed or self._policy is None:
-            return self._driver.copy
+            return Copier(self._driver.copy, anew=False)
         if server_side:
             raise StorageUnsupportedError(
                 "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
                 "cannot make it; leave server_side out"
             )
-        default = chosen_encryption(None, self.config.encryption, self.capabilities)
-        return sealed_copy(self._driver, self._policy, spool_size(self.config), default)
+        default = chosen_encryption(None, self.config.encryption, self.capabilities, self._driver.name)
+        spool, asked = self.config.spool_size, self.config.encryption is not None
+        return sealed_copy(self._driver, self._policy, spool, default, asked=asked)
 
     async def _copy_request(
         self,
@@ -730,11 +723,11 @@ class StorageProvider(Foundation):
         *,
         if_absent: bool,
     ) -> CopyRequest:
-        capabilities = self.capabilities
+        capabilities, who = self.capabilities, self._driver.name
         check_key(source, capabilities.max_key_size)
         check_key(destination, capabilities.max_key_size)
-        condition = precondition_of(capabilities, if_absent=if_absent)
-        chosen = None if encryption is None else chosen_encryption(encryption, None, capabilities)
+        condition = precondition_of(capabilities, who, if_absent=if_absent)
+        chosen = None if encryption is None else chosen_encryption(encryption, None, capabilities, who)
         reading = self._reading(source_encryption, None, timeout)
         info = await self._driver.head(source, reading)
         if if_absent and source == destination:

@@ -8,9 +8,11 @@ the start, because its stored form has no seams.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 
-from credstore.driver import NO_HEADERS, ObjectInfo, StoredReader
+from credstore.driver import NO_HEADERS, ObjectInfo, ReadOptions, StoredReader, invalid_range
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
@@ -21,6 +23,7 @@ from credstore.errors import (
 from credstore.model import NOTHING, ClientSide, Dictionary, StorageItem
 from credstore.pipeline.header import MAX_HEADER, undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
+from credstore.provider.checks import check_count
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.sealing import begins_sealed, is_meant, open_whole
 from credstore.reader import ObjectReader
@@ -217,28 +220,78 @@ def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which plain bytes of an object are wanted.
+
+    Attributes:
+        start: The first, 0-based.
+        end: One past the last, or None for the end.
+        suffix: The last so many, in place of both, or None.
+        limit: Most bytes to hold in memory, where that has to be.
+    """
+
+    start: int = 0
+    end: int | None = None
+    suffix: int | None = None
+    limit: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all are."""
+        return (self.start, self.end, self.suffix) == (0, None, None)
+
+    def within(self, plain_size: int | None) -> Wanted:
+        """The same of an object of this size, by its beginning and end where the size is known."""
+        if self.suffix is None or plain_size is None:
+            return self
+        return Wanted(max(0, plain_size - self.suffix), None)
+
+    def check(self) -> None:
+        """Refuse a range that no object has.
+
+        Raises:
+            StorageInvalidRequestError: So it is (code "INVALID_RANGE").
+        """
+        for name, value in (("start", self.start), ("end", self.end), ("suffix", self.suffix)):
+            if value is not None or name == "start":
+                try:
+                    check_count(name, value)
+                except StorageInvalidRequestError as error:
+                    error.code = ErrorCode.INVALID_RANGE
+                    raise
+        if self.end is not None and self.end < self.start:
+            raise invalid_range(f"a range is 0 <= start <= end, not {self.start} to {self.end}")
+        ReadOptions(start=self.start, end=self.end, suffix=self.suffix).check_range()
+
+
 def decoded_reader(
     stored: StoredReader,
     found: Recipe,
     item: StorageItem,
-    span: tuple[int, int | None],
+    wanted: Wanted,
     explain: Callable[[StorageError], object],
     *,
     dictionary: Dictionary | None = None,
 ) -> ObjectReader[StorageItem]:
-    """A reader of the plain bytes `span` (start, end) over a reader of the stored ones.
+    """A reader of the wanted plain bytes over a reader of the stored ones.
 
-    The stored reader must begin at the object's first byte where `found.codec` is not None, and at
-    `start` otherwise.
+    The stored reader must begin at the object's first byte where `found.codec` is not None, and give
+    exactly the wanted ones otherwise.
     """
     if found.codec is None:
         return ObjectReader(item, stored, length=stored.length, close=stored.aclose, explain=explain)
-    start, end = span
+    wanted = wanted.within(found.plain_size)
+    decoding = Decoding(found.codec, found.plain_size, None, dictionary)
+    if wanted.suffix is not None:
+        last = _last(stored, decoding, wanted.suffix, wanted.limit)
+        return ObjectReader(item, last, length=None, close=stored.aclose, explain=explain)
+    start, end = wanted.start, wanted.end
     length = None
     if found.plain_size is not None:
         stop = found.plain_size if end is None else min(end, found.plain_size)
         length = max(0, stop - start)
-    chunks = _decoded(stored, Decoding(found.codec, found.plain_size, None, dictionary), start, end)
+    chunks = _decoded(stored, decoding, start, end)
     return ObjectReader(item, chunks, length=length, close=stored.aclose, explain=explain)
 
 
@@ -260,6 +313,31 @@ async def _decoded(
         raise StorageInvalidRequestError(
             f"the range starts at byte {start} of an object of {position}", code=ErrorCode.INVALID_RANGE
         )
+
+
+async def _last(stored: StoredReader, decoding: Decoding, count: int, limit: int) -> AsyncIterator[bytes]:
+    """The last plain bytes of an object whose end only shows when it comes: they are held until then."""
+    held: deque[bytes] = deque()
+    size = 0
+    async for chunk in stored:
+        pieces = decoding.feed(chunk)
+        while plain := await asyncio.to_thread(_collect, pieces):
+            held.append(plain)
+            size += len(plain)
+            while size - len(held[0]) >= count:
+                size -= len(held.popleft())
+            if size > max(limit, PIECES) and count > limit:
+                raise StorageInvalidRequestError(
+                    f"the object does not tell its plain size, so its last {count} bytes have to be held in "
+                    f"memory until its end, and that is more than the {limit} of max_retrieve_size",
+                    code=ErrorCode.TOO_LARGE,
+                )
+    decoding.finish()
+    surplus = size - count
+    for plain in held:
+        if surplus < len(plain):
+            yield plain[max(0, surplus) :]
+        surplus -= len(plain)
 
 
 def _collect(pieces: Iterator[bytes]) -> bytes:

@@ -32,7 +32,6 @@ from credstore.provider.shredding import DetachedKeys, place_of
 
 _TRIES = 3
 """Looks at an object that others replace meanwhile."""
-_OUR_OWN = ".credstore/"
 _GONE = object()
 """What is found of an object that went away or could not be looked at."""
 
@@ -84,8 +83,6 @@ class Rotation:
         try:
             async with aclosing(self._infos(prefix)) as infos:
                 async for info in infos:
-                    if info.key.startswith(_OUR_OWN):
-                        continue
                     running.add(asyncio.ensure_future(self._one(info.key, work)))
                     if len(running) >= self._concurrency:
                         done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)

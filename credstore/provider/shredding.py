@@ -7,64 +7,45 @@ whether what is found there is the object's key, so replacing it gives nothing t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from secrets import token_hex
 
-from credstore.driver import (
-    OVERWRITE,
-    BytesBody,
-    ContentHeaders,
-    Driver,
-    Precondition,
-    PutRequest,
-    ReadOptions,
-)
 from credstore.errors import StorageObjectNotFoundError
+from credstore.internal import KEYS, InternalObjects
 from credstore.keys.ring import KeyRing
-from credstore.model import DataKey, KeySource, ServerEncryption
+from credstore.model import DataKey, KeySource
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, parse_wrapped, undecryptable, wrapped_text
-from credstore.reader import sha256
 
-PREFIX = ".credstore/keys/"
 _NAMED = "detached/"
 _NAME_SIZE = 32
 _NOTHING_WRAPPED = b"\x00"
 _LARGEST = MAX_KEY_ID + 2 * MAX_WRAPPED
+_TYPE, _CACHED = "text/plain", "no-store"
 
 
 def place_of(key_id: str) -> str | None:
-    """Where an object's wrapped key is kept, by the key id in its body; None if that is in the body."""
+    """The name among `InternalObjects` of a wrapped key, by the key id in the object's body.
+
+    None if the wrapped key is in the body too.
+    """
     name = key_id.removeprefix(_NAMED)
     if name == key_id or len(name) != _NAME_SIZE or not set(name) <= set("0123456789abcdef"):
         return None
-    return PREFIX + name
+    return KEYS + name
 
 
 class DetachedKeys:
     """A key ring whose wrapped keys are objects of their own."""
 
-    def __init__(
-        self,
-        ring: KeySource,
-        driver: Driver,
-        *,
-        reading: Callable[[], ReadOptions],
-        encryption: Callable[[], ServerEncryption | None],
-        detach: bool,
-    ) -> None:
+    def __init__(self, ring: KeySource, objects: InternalObjects, *, detach: bool) -> None:
         """Put it around a ring.
 
         Args:
             ring: Wraps and unwraps.
+            objects: Of the store.
             detach: Keep the wrapped keys of new objects apart; those of others are found either way.
-            driver: Of the store.
-            reading: Options of one small read that begins now.
-            encryption: At rest, as for all objects of the store.
         """
         self._ring = ring
-        self._driver = driver
-        self._reading = reading
-        self._encryption = encryption
+        self._objects = objects
         self._detach = detach
 
     @property
@@ -86,7 +67,9 @@ class DetachedKeys:
         if not self._detach:
             return found
         name = token_hex(_NAME_SIZE // 2)
-        await self.keep(PREFIX + name, found)
+        await self._objects.put(
+            KEYS + name, wrapped_text(found).encode(), content_type=_TYPE, cache_control=_CACHED
+        )
         return DataKey(found.reveal(), key_id=_NAMED + name, wrapped=_NOTHING_WRAPPED)
 
     async def replace(self, place: str, key: DataKey) -> None:
@@ -97,28 +80,8 @@ class DetachedKeys:
             StorageConflictError: It was replaced or forgotten meanwhile.
             StorageError: It could not be stored.
         """
-        info = await self._driver.head(place, self._reading())
-        able = self._driver.capabilities.conditional_replace and info.etag is not None
-        await self.keep(place, key, Precondition("replace", info.etag) if able else OVERWRITE)
-
-    async def keep(self, place: str, key: DataKey, precondition: Precondition = OVERWRITE) -> None:
-        """Write the wrapped key where an object looks for it.
-
-        Raises:
-            StorageError: It could not be stored.
-        """
-        text = wrapped_text(key).encode()
-        await self._driver.put(
-            PutRequest(
-                key=place,
-                body=BytesBody(text),
-                write_id=token_hex(16),
-                digest=await sha256(text),
-                headers=ContentHeaders(content_type="text/plain", cache_control="no-store"),
-                precondition=precondition,
-                encryption=self._encryption(),
-                deadline=self._reading().deadline,
-            )
+        await self._objects.replace(
+            place, wrapped_text(key).encode(), content_type=_TYPE, cache_control=_CACHED
         )
 
     async def unwrap(
@@ -133,8 +96,7 @@ class DetachedKeys:
         place = place_of(key_id)
         if place is not None:
             try:
-                async with await self._driver.get(place, self._reading()) as reader:
-                    text = await reader.read(_LARGEST)
+                text = await self._objects.get(place, max_size=_LARGEST)
             except StorageObjectNotFoundError:
                 raise undecryptable() from None
             key_id, wrapped = parse_wrapped(text.decode("ascii", "replace"))
@@ -152,10 +114,10 @@ class DetachedKeys:
         """
         existed = True
         try:
-            await self._driver.head(place, self._reading())
+            await self._objects.head(place)
         except StorageObjectNotFoundError:
             existed = False
-        await self._driver.delete(place, deadline=self._reading().deadline)
+        await self._objects.delete(place)
         if isinstance(self._ring, KeyRing):
             self._ring.forget()
         return existed

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from credstore.config.clouds import CommonConfig, S3FamilyConfig
+from credstore.config.clouds import CommonConfig
 from credstore.driver import (
     CREATE,
     OVERWRITE,
@@ -29,6 +29,7 @@ from credstore.driver import (
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import (
     NOTHING,
+    UNSET,
     ClientSide,
     Codec,
     Dictionary,
@@ -53,9 +54,8 @@ from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.provider.journal import FileJournal
 from credstore.provider.sealing import sealed_body
 from credstore.reader import sha256
+from credstore.refusals import RESUME, check_condition, check_storage_class
 
-SPOOL = 8 * 1024 * 1024
-"""Bytes of a stream held in memory to learn its length, where the store has no threshold of its own."""
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size over this to the deadline of its write."""
 
@@ -66,6 +66,7 @@ class _Terms(NamedTuple):
     metadata: Mapping[str, str]
     precondition: Precondition
     encryption: ServerEncryption | None
+    encryption_by_default: bool
     storage_class: str | None
     tags: Mapping[str, str]
 
@@ -97,6 +98,7 @@ async def plan_write(
     config: CommonConfig,
     capabilities: Capabilities,
     *,
+    who: str,
     dictionaries: Dictionaries,
     policy: ClientSide | None,
 ) -> Write:
@@ -108,6 +110,7 @@ async def plan_write(
         options: Likewise.
         config: Of the store.
         capabilities: Of its driver.
+        who: The driver's name.
         dictionaries: Of the store.
         policy: How to encrypt, or None.
 
@@ -118,9 +121,9 @@ async def plan_write(
     check_options(options)
     resume = options.get("resume")
     if resume is not None and not capabilities.resumable:
-        raise StorageUnsupportedError("this provider cannot continue an upload (resume); nothing was sent")
+        raise RESUME.of(who)
     codec = chosen_codec(options.get("compress", "zstd" if "dictionary" in options else config.compress))
-    terms = _terms(options, config, capabilities)
+    terms = _terms(options, config, capabilities, who)
     dictionary: Dictionary | None = None
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
@@ -129,7 +132,7 @@ async def plan_write(
             "a dictionary is kept unencrypted and holds pieces of what it was trained on; leave it out where "
             "objects are encrypted"
         )
-    plain = data if isinstance(data, BytesBody) else await settled(data, spool_size(config))
+    plain = data if isinstance(data, BytesBody) else await settled(data, config.spool_size)
     plain_size = plain.length
     write_id = os.urandom(16).hex()
     body = plain if codec is None else await _encoded(plain, codec, dictionary)
@@ -170,6 +173,7 @@ async def plan_write(
         system=marked.system,
         precondition=terms.precondition,
         encryption=terms.encryption,
+        encryption_by_default=terms.encryption_by_default,
         storage_class=terms.storage_class,
         tags=terms.tags,
         driver_options=options.get("driver_options", NOTHING),
@@ -180,12 +184,19 @@ async def plan_write(
     return Write(request, codec, plain_size, sealed, content_type, data)
 
 
-def finish_write(write: Write, result: PutResult, provider: str) -> StorageResult:
-    """What `store` returns."""
+def finish_write(write: Write, result: PutResult, provider: str, url: str) -> StorageResult:
+    """What `store` returns.
+
+    Args:
+        write: What was to be done.
+        result: What the driver says of it.
+        provider: Label of the driver.
+        url: Public URL of the object.
+    """
     as_given = write.codec is None and not write.sealed
     return StorageResult(
         key=result.key,
-        url=result.location,
+        url=url,
         etag=result.etag,
         version_id=result.version_id,
         size=result.size,
@@ -244,13 +255,7 @@ async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictiona
 
 def _timed(size: int | None, config: CommonConfig) -> int | None:
     """The bytes that a deadline is made for; None where other transfers may take the time of this one."""
-    limited = isinstance(config, S3FamilyConfig) and config.bandwidth_limit is not None
-    return None if limited else size
-
-
-def spool_size(config: CommonConfig) -> int:
-    """Bytes up to which a body is kept in memory: what the store sends in one request."""
-    return config.multipart_threshold if isinstance(config, S3FamilyConfig) else SPOOL
+    return None if config.is_paced else size
 
 
 def deadline_for(timeout: float, size: int | None = 0) -> float | None:
@@ -270,7 +275,7 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
 
 
 def precondition_of(
-    capabilities: Capabilities, *, if_absent: bool = False, if_match: str | None = None
+    capabilities: Capabilities, who: str, *, if_absent: bool = False, if_match: object = UNSET
 ) -> Precondition:
     """The condition of a write.
 
@@ -279,44 +284,36 @@ def precondition_of(
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
     check_flag("if_absent", if_absent)
-    etag = checked_etag(if_match)
+    etag = None if if_match is UNSET else checked_etag(if_match)
     if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
-    if if_absent:
-        if not capabilities.conditional_create:
-            raise StorageUnsupportedError(
-                "this provider cannot create an object only if it is absent (if_absent); nothing was sent"
-            )
-        return CREATE
-    if etag is not None:
-        if not capabilities.conditional_replace:
-            raise StorageUnsupportedError(
-                "this provider cannot replace only a given version (if_match); nothing was sent"
-            )
-        return Precondition("replace", etag)
-    return OVERWRITE
+    if not if_absent and etag is None:
+        return OVERWRITE
+    condition = CREATE if if_absent else Precondition("replace", etag)
+    check_condition(condition, capabilities, who)
+    return condition
 
 
-def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabilities) -> _Terms:
+def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabilities, who: str) -> _Terms:
     for name in ("content_type", "cache_control", "content_disposition", "content_language"):
         if name in options:
             check_header(name, options.get(name))
     storage_class = options.get("storage_class")
     if storage_class is not None:
         check_header("storage_class", storage_class)
-    if storage_class is not None and storage_class not in capabilities.storage_classes:
-        choices = ", ".join(sorted(capabilities.storage_classes)) or "none"
-        raise StorageUnsupportedError(
-            f"this provider has no storage class {storage_class!r}; it has: {choices}"
-        )
+        check_storage_class(storage_class, capabilities, who)
     return _Terms(
         checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
         precondition_of(
-            capabilities, if_absent=options.get("if_absent", False), if_match=options.get("if_match")
+            capabilities,
+            who,
+            if_absent=options.get("if_absent", False),
+            if_match=options.get("if_match", UNSET),
         ),
-        chosen_encryption(_at_rest(options), config.encryption, capabilities),
+        chosen_encryption(_at_rest(options), config.encryption, capabilities, who),
+        _at_rest(options) is None and config.encryption is None,
         storage_class,
-        checked_tags(options.get("tags", NOTHING), capabilities),
+        checked_tags(options.get("tags", NOTHING), capabilities, who),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_hex
@@ -31,15 +32,12 @@ class Harness:
         poke: Replaces the raw stored bytes of a key past the driver, as damage would: what is stored
             beside them stays.
         requests: Wire requests so far, or None for a driver without a wire.
-        pins_copies: False for a test server that ignores the condition on a copy's source; the
-            check then demands only that what was copied by mistake never passes for the source.
     """
 
     open: Callable[[], Driver]
     peek: Callable[[str], Awaitable[bytes | None]]
     poke: Callable[[str, bytes], Awaitable[None]]
     requests: Callable[[], int] | None = None
-    pins_copies: bool = True
 
 
 class Stream:
@@ -153,14 +151,41 @@ async def fetched(driver: Driver, key: str, options: ReadOptions | None = None) 
         return None
 
 
+async def fill(driver: Driver, names: Iterable[str]) -> None:
+    """Write a small object under each name."""
+    gate = asyncio.Semaphore(32)
+
+    async def one(name: str) -> None:
+        async with gate:
+            await put(driver, name, b"x")
+
+    await asyncio.gather(*map(one, names))
+
+
 async def keys(driver: Driver, prefix: str = "", limit: int = 1000) -> list[str]:
     """All keys of a listing, page by page."""
+    return await names(driver, prefix, limit=limit)
+
+
+async def names(
+    driver: Driver,
+    prefix: str = "",
+    *,
+    delimiter: str | None = None,
+    start_after: str | None = None,
+    limit: int = 1000,
+) -> list[str]:
+    """All keys and common prefixes of a listing, as they come: each page's in order, page by page."""
     found: list[str] = []
     cursor: str | None = None
     while True:
-        page = await driver.list(prefix, cursor, limit=limit)
-        require(len(page.entries) <= limit, f"a page has {len(page.entries)} entries, more than {limit}")
-        found += [entry.key for entry in page.entries]
+        page = await driver.list(prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit)
+        size = len(page.entries) + len(page.prefixes)
+        require(size <= limit, f"a page has {size} keys and prefixes, more than {limit}")
+        entries = [entry.key for entry in page.entries]
+        for each in (entries, list(page.prefixes)):
+            same(each, sorted(each, key=str.encode), "order of a page")
+        found += sorted([*entries, *page.prefixes], key=str.encode)
         if page.cursor is None:
             return found
         require(page.cursor != cursor, "a listing gives the same cursor twice")

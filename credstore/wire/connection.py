@@ -1,4 +1,4 @@
-"""One connection and the answers that come over it: bytes in, `HttpResponse` out.
+"""One connection and the answers that come over it: bytes in, `Answer` out.
 
 Rules of this file: a connection carries one request at a time and is used again only if its last
 answer ended exactly where HTTP says it does and its request had left in full; whatever comes unasked
@@ -13,13 +13,14 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Literal, cast
+from typing import cast
 
 import httptools
 
 from credstore.model import NOTHING
+from credstore.wire.proxy import Proxy
+from credstore.wire.transport import WireError
 
-WireKind = Literal["dns", "connect", "tls", "timeout", "broken", "protocol"]
 READ_AHEAD = 256 * 1024
 """Bytes of a body taken from a socket before its reader has asked for them."""
 _LONGEST_HEAD = 64 * 1024
@@ -34,22 +35,6 @@ Throttle = Callable[[int], Awaitable[None]]
 """Called with a number of bytes; returns when they may have moved."""
 
 
-class WireError(Exception):
-    """The exchange ended without a whole answer; never reaches users.
-
-    Attributes:
-        kind: Where it broke.
-        sent: False only if no byte of the request was handed to a connected socket.
-        detail: More about it, without URL, header or secret; may be empty.
-    """
-
-    def __init__(self, kind: WireKind, *, sent: bool, detail: str = "") -> None:
-        super().__init__(detail or kind)
-        self.kind: WireKind = kind
-        self.sent = sent
-        self.detail = detail
-
-
 def _lower(name: bytes) -> str:
     text = name.decode("latin-1").lower()
     if len(_names) < _MOST_NAMES:
@@ -57,8 +42,8 @@ def _lower(name: bytes) -> str:
     return text
 
 
-class HttpResponse:
-    """An answer, from before its first byte has come to after its last.
+class Answer:
+    """An `HttpResponse`, from before its first byte has come to after its last.
 
     Attributes:
         status: HTTP status; 0 until the head is here.
@@ -96,6 +81,12 @@ class HttpResponse:
         self._failure: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._throttle: Throttle | None = None
+
+    @property
+    def proxy(self) -> str | None:
+        """See `HttpResponse.proxy`."""
+        proxy = self._connection.proxy
+        return None if proxy is None else proxy.name
 
     def throttled(self, throttle: Throttle) -> None:
         """Let `throttle` delay whoever takes the body."""
@@ -293,15 +284,18 @@ class Connection(asyncio.BufferedProtocol):
         self.loop = loop
         self.now = loop.time
         self.idle_since = 0.0
+        self.proxy: Proxy | None = None
+        """That forwards its requests, and may answer them; None where only the origin can."""
         self._buffer = buffer
         self._free = free
         self._lost = lost
         self._transport: asyncio.Transport  # From `connection_made` on; until then it is broken.
         self._parser = httptools.HttpResponseParser(self)
-        self._answer: HttpResponse | None = None
+        self._answer: Answer | None = None
         self._bodyless = self._sending = self._headed = self._ended = False
         self._paused = self._choked = self._keep = False
         self._broken = True
+        self._spent = False
         self._headers: dict[str, str] = {}
         self._head_size = 0
         self._drained: asyncio.Future[None] | None = None
@@ -313,7 +307,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def start(
         self, method: str, data: bytes, *, end: float | None, idle: float, more: bool = False
-    ) -> HttpResponse:
+    ) -> Answer:
         """Send the head of a request with what is at hand of its body, and expect the answer.
 
         Args:
@@ -323,7 +317,7 @@ class Connection(asyncio.BufferedProtocol):
             idle: Seconds without progress.
             more: Whether `send` follows, and `sent_all` after it.
         """
-        self._answer = answer = HttpResponse(self, end, idle)
+        self._answer = answer = Answer(self, end, idle)
         self._bodyless = method == "HEAD"
         self._sending = more
         self._headed = self._ended = False
@@ -379,9 +373,11 @@ class Connection(asyncio.BufferedProtocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport; in a tunnel bytes or the end may have come before."""
         self._transport = cast("asyncio.Transport", transport)
         self._broken = False
+        if self._spent:
+            self.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         """Where the next bytes go."""
@@ -391,6 +387,7 @@ class Connection(asyncio.BufferedProtocol):
         """Parse what has come."""
         answer = self._answer
         if answer is None or self._broken:
+            self._spent = True
             self.abort()
             return
         if not self._headed:
@@ -407,11 +404,11 @@ class Connection(asyncio.BufferedProtocol):
         elif not self._headed and self._head_size > _LONGEST_HEAD:
             self._refuse(answer)
 
-    def _refuse(self, answer: HttpResponse) -> None:
+    def _refuse(self, answer: Answer) -> None:
         answer.fail(WireError("protocol", sent=True))
         self.abort()
 
-    def _finish(self, answer: HttpResponse) -> None:
+    def _finish(self, answer: Answer) -> None:
         """The answer is here in full: use the connection again if that is safe."""
         self._answer = None
         if self._sending or self._broken or not self._keep:
@@ -428,7 +425,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what was under way."""
-        self._broken = True
+        self._broken = self._spent = True
         answer, self._answer = self._answer, None
         if answer is not None:
             framed = "content-length" in self._headers or "transfer-encoding" in self._headers
@@ -474,6 +471,9 @@ class Connection(asyncio.BufferedProtocol):
         self._headed = True
         self._ended = self._bodyless
         self._keep = self._parser.should_keep_alive() or (self._bodyless and self._persists())
+        if self.proxy is not None and self._keep:
+            # Some close after each answer without a word, which would break the next request.
+            self._keep = "keep-alive" in self._headers.get("connection", "").lower()
         if self._head_size > _LONGEST_HEAD and sum(map(len, self._headers.values())) > _LONGEST_HEAD:
             raise ValueError
         if self._answer is not None:

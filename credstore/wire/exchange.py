@@ -8,31 +8,30 @@ its driver's knowledge and comes in as `classify`; how long to wait is `retry.py
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from credstore.errors import (
     ErrorCode,
-    StorageConfigurationError,
     StorageConnectionError,
     StorageError,
     StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from credstore.model import NOTHING, CircuitState
+from credstore.model import CircuitState
 from credstore.reader import sha256
-from credstore.wire.aws.credentials import Credentials, CredentialSource
-from credstore.wire.aws.sigv4 import EMPTY_SHA256, UNSIGNED_PAYLOAD, encode_query, sign_headers
 from credstore.wire.breaker import Breaker
-from credstore.wire.connection import HttpResponse, WireError, WireKind
+from credstore.wire.failures import PASSWORD_WANTED, connection_error, proxy_failure
 from credstore.wire.hedge import Hedging
-from credstore.wire.http import HttpClient, HttpRequest, StreamBody
 from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
+from credstore.wire.signer import Signed, Signer, WireCall
 from credstore.wire.tally import listeners
+from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Transport, WireError
+from credstore.wire.urls import encode_query, host_of
 
 _SUCCESSES = range(200, 300)
 _REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
@@ -44,48 +43,12 @@ _SMALLEST_SKEW = 4 * 60.0
 _LARGEST_SKEW = 24 * 3600.0
 _LONGEST_ERROR = 64 * 1024
 """Bytes of an error's body that are looked at (L18)."""
+_SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
 Classify = Callable[[int, Mapping[str, str], bytes], StorageError | None]
 """(status, headers by lower-case name, body) to the error they mean, or None for a success."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireCall:
-    """One operation of a driver, as one HTTP request that may take several attempts.
-
-    Attributes:
-        operation: The provider's name of it, such as "PutObject".
-        method: HTTP method.
-        origin: `https://host[:port]`; signature and Host are made for exactly this origin.
-        path: Percent-encoded, signed and sent as it is; starts with "/".
-        query: Decoded pairs, encoded once for signing and sending.
-        headers: By lower-case name.
-        body: What to send.
-        body_sha256: Its SHA-256 in hex; None to compute it, or for a stream to leave it unsigned.
-        region: To sign for.
-        mutation: Whether an attempt without a definite answer leaves the outcome open.
-        replayable: Whether the body may be opened again.
-        deadline: Instant of `time.monotonic()` for all attempts, or None.
-        stream: Leave the body of a success open in `Reply.response`; the caller closes it.
-        max_reply: Most bytes of a success that is not streamed.
-        probe: Go out even to an endpoint that is left alone for now, to see how it is.
-    """
-
-    operation: str
-    method: str
-    origin: str
-    path: str
-    query: Sequence[tuple[str, str]] = ()
-    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
-    body: bytes | StreamBody | None = field(default=None, repr=False)
-    body_sha256: str | None = None
-    region: str
-    mutation: bool
-    replayable: bool = True
-    deadline: float | None = None
-    stream: bool = False
-    max_reply: int = 16 * 1024 * 1024
-    probe: bool = False
+Recognize = Callable[[Mapping[str, str], bytes], bool]
+"""(headers by lower-case name, body) of a failure to whether the cloud itself has made it, and no proxy."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -113,7 +76,6 @@ class Reply:
 class _Progress:
     """What one call has been through."""
 
-    payload_hash: str
     attempts: int = 0
     retries: int = 0
     cost: int = 0
@@ -125,17 +87,18 @@ class _Progress:
 
 
 class Exchange:
-    """Makes calls to one cloud with one set of credentials.
+    """Makes calls to one cloud in one user's name.
 
     Cancellation: at once, leaving nothing open; what was sent may have been applied.
     """
 
     def __init__(
         self,
-        http: HttpClient,
-        credentials: CredentialSource,
+        transport: Transport,
+        signer: Signer,
         *,
         classify: Classify,
+        recognize: Recognize,
         policy: RetryPolicy,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -143,12 +106,14 @@ class Exchange:
         rng: Callable[[], float] = random.random,
         hedge_reads: bool = False,
     ) -> None:
-        """Own `http` and `credentials`, which are closed with the exchange.
+        """Own `transport` and `signer`, which are closed with the exchange.
 
         Args:
-            http: Sends.
-            credentials: Asked before each attempt.
-            classify: What an answer means.
+            transport: Sends.
+            signer: Asked before each attempt.
+            classify: What an answer of the cloud means.
+            recognize: Whether a failure that came by way of a proxy is the cloud's; only then it is
+                classified.
             policy: Of retries.
             clock: Unix seconds, for signatures.
             monotonic: Seconds, for deadlines.
@@ -156,9 +121,10 @@ class Exchange:
             rng: Uniform over [0, 1).
             hedge_reads: Ask a second time for reads that take longer than most.
         """
-        self.credentials = credentials
-        self._http = http
+        self._transport = transport
+        self._signer = signer
         self._classify = classify
+        self._recognize = recognize
         self._policy = policy
         self._clock = clock
         self._monotonic = monotonic
@@ -168,7 +134,6 @@ class Exchange:
         self._breakers: dict[str, Breaker] = {}
         self._hedging = Hedging() if hedge_reads else None
         self._offsets: dict[str, float] = {}
-        self._renewing = asyncio.Lock()
 
     def clock_offset(self, origin: str) -> float:
         """Seconds the origin's clock is ahead of this machine's, as far as it mattered (P14)."""
@@ -177,7 +142,7 @@ class Exchange:
     def circuits(self) -> dict[str, CircuitState]:
         """Whether calls go to each endpoint that was used."""
         now = self._monotonic()
-        return {_host(origin): breaker.state(now) for origin, breaker in self._breakers.items()}
+        return {host_of(origin): breaker.state(now) for origin, breaker in self._breakers.items()}
 
     def spend(self) -> bool:
         """Take what one retry costs for a request that only tells what became of another (P12)."""
@@ -205,11 +170,15 @@ class Exchange:
             breaker = self._breakers[call.origin] = Breaker()
         elif breaker.tripped and not call.probe:
             self._check_circuit(breaker)
-        progress = _Progress(await _payload_hash(call))
+        digest = call.body_sha256
+        if digest is None and self._signer.signs_body and not isinstance(call.body, StreamBody):
+            digest = (await sha256(call.body)).hex() if call.body else _SHA256_OF_NOTHING
+        progress = _Progress()
         while True:
             try:
-                credentials = await self.credentials.get()
-                outcome = await self._attempt(call, credentials, progress)
+                now = self._clock() + self._offsets.get(call.origin, 0.0)
+                signed = await self._signer.sign(call, digest, now)
+                outcome = await self._attempt(call, signed, progress)
             except StorageError as error:  # Of the credentials, the body's source or the client itself.
                 _judged(error, call, progress, definite=True)
                 raise
@@ -222,7 +191,7 @@ class Exchange:
                 breaker.failed(self._monotonic())
             else:
                 breaker.succeeded()
-            if not await self._corrected(call, outcome, credentials, progress):
+            if not await self._corrected(call, outcome, signed, progress):
                 await self._wait(call, outcome, progress)
 
     def _check_circuit(self, breaker: Breaker) -> None:
@@ -256,44 +225,20 @@ class Exchange:
         finally:
             await _dropped(running, won)
 
-    async def _attempt(
-        self, call: WireCall, credentials: Credentials, progress: _Progress
-    ) -> Reply | StorageError:
+    async def _attempt(self, call: WireCall, signed: Signed, progress: _Progress) -> Reply | StorageError:
         """One wire request."""
         progress.attempts += 1
         for listen in listeners.get():
             listen(call.operation)
-        request = self._signed(call, credentials, progress.payload_hash)
+        request = _request(call, signed)
         try:
-            answer = await self._http.send(request, deadline=call.deadline)
+            answer = await self._transport.send(request, deadline=call.deadline)
             progress.body_opened = True
             return await self._received(call, answer, progress)
         except WireError as error:
             failure = error
         progress.body_opened |= failure.sent
-        return _judged(_connection_error(failure), call, progress, definite=not failure.sent)
-
-    def _signed(self, call: WireCall, credentials: Credentials, payload_hash: str) -> HttpRequest:
-        now = datetime.fromtimestamp(self._clock() + self.clock_offset(call.origin), UTC)
-        host = _host(call.origin)
-        signed = sign_headers(
-            method=call.method,
-            host=host,
-            path=call.path,
-            query=call.query,
-            headers=call.headers,
-            payload_hash=payload_hash,
-            credentials=credentials,
-            region=call.region,
-            service="s3",
-            now=now,
-        )
-        url = call.origin + call.path
-        if call.query:
-            url += "?" + encode_query(call.query)
-        return HttpRequest(
-            method=call.method, url=url, headers={"host": host, **call.headers, **signed}, body=call.body
-        )
+        return _judged(connection_error(failure), call, progress, definite=not failure.sent)
 
     async def _received(
         self, call: WireCall, answer: HttpResponse, progress: _Progress
@@ -308,7 +253,13 @@ class Exchange:
                 body = await answer.read(call.max_reply)
             else:
                 body = await answer.read_start(_LONGEST_ERROR)
-            error = self._classify(answer.status, answer.headers, body)
+            if answer.proxy is None or success or self._recognize(answer.headers, body):
+                error = self._classify(answer.status, answer.headers, body)
+                definite = answer.status in _REFUSALS
+            else:
+                error = _of_proxy(answer.proxy, answer.status)
+                # What a proxy refuses may have been forwarded before, as where it looks at answers.
+                definite = answer.status == PASSWORD_WANTED
         except BaseException:
             await answer.aclose()
             raise
@@ -326,11 +277,11 @@ class Exchange:
         if error.retry_after is None:
             error.retry_after = parse_retry_after(answer.headers, self._clock())
         # A timeout of the provider or a proxy is no definite answer, whatever its status.
-        definite = answer.status in _REFUSALS and not isinstance(error, StorageTimeoutError)
+        definite = definite and not isinstance(error, StorageTimeoutError)
         return _judged(error, call, progress, definite=definite)
 
     async def _corrected(
-        self, call: WireCall, error: StorageError, used: Credentials, progress: _Progress
+        self, call: WireCall, error: StorageError, used: Signed, progress: _Progress
     ) -> bool:
         """Whether the cause of the failure has been put right, so that the request can go out anew."""
         if not _can_send_again(call, progress):
@@ -341,7 +292,7 @@ class Exchange:
         if error.code == ErrorCode.CREDENTIALS_EXPIRED and not progress.renewed:
             progress.renewed = True
             try:
-                await self._renew(used)
+                await self._signer.renew(used)
             except StorageError as failure:
                 _judged(failure, call, progress, definite=True)
                 raise
@@ -356,12 +307,6 @@ class Exchange:
             return False
         self._offsets[origin] = offset
         return True
-
-    async def _renew(self, used: Credentials) -> None:
-        """Renew the credentials unless that has happened since they were used; one at a time."""
-        async with self._renewing:
-            if await self.credentials.get() == used:
-                await self.credentials.refresh()
 
     async def _wait(self, call: WireCall, error: StorageError, progress: _Progress) -> None:
         """Wait for the next attempt, or raise if there should be none."""
@@ -386,25 +331,27 @@ class Exchange:
         await self._sleep(decision.seconds)
 
     async def aclose(self) -> None:
-        """Close connections and credentials; safe to call again."""
+        """Close transport and signer; safe to call again."""
         try:
-            await self._http.aclose()
+            await self._transport.aclose()
         finally:
-            await self.credentials.aclose()
+            await self._signer.aclose()
 
 
-async def _payload_hash(call: WireCall) -> str:
-    if call.body_sha256 is not None:
-        return call.body_sha256
-    if isinstance(call.body, StreamBody):
-        return UNSIGNED_PAYLOAD
-    return (await sha256(call.body)).hex() if call.body else EMPTY_SHA256
+def _request(call: WireCall, signed: Signed) -> HttpRequest:
+    """What goes over the wire for one attempt."""
+    url = call.origin + call.path
+    if call.query or signed.query:
+        url += "?" + "&".join([part for part in (encode_query(call.query), signed.query) if part])
+    headers = {"host": host_of(call.origin), **call.headers, **signed.headers}
+    return HttpRequest(method=call.method, url=url, headers=headers, body=call.body)
 
 
-def _host(origin: str) -> str:
-    """The Host header of an origin: clients leave out a scheme's own port."""
-    scheme, _, host = origin.partition("://")
-    return host.removesuffix(":443" if scheme == "https" else ":80")
+def _of_proxy(proxy: str, status: int) -> StorageError:
+    """An answer that a proxy gave in the cloud's place."""
+    error = connection_error(WireError(proxy_failure(status), sent=True, detail=f"{proxy} answered {status}"))
+    error.status_code = status
+    return error
 
 
 def _answered(task: asyncio.Task[Reply]) -> bool:
@@ -414,12 +361,23 @@ def _answered(task: asyncio.Task[Reply]) -> bool:
 
 
 async def _dropped(tasks: Sequence[asyncio.Task[Reply]], won: asyncio.Task[Reply] | None) -> None:
-    """End all but the one that won, and give back what they hold."""
+    """End all but the one that won, and give back what they hold; if cancelled meanwhile, that one too."""
     for task in tasks:
         task.cancel()
-    for outcome, task in zip(await asyncio.gather(*tasks, return_exceptions=True), tasks, strict=True):
-        if task is not won and isinstance(outcome, Reply) and outcome.response is not None:
-            await outcome.response.aclose()
+    cancelled: asyncio.CancelledError | None = None
+    while waiting := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(waiting)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    for task in tasks:
+        lost = task is not won or cancelled is not None
+        if not task.cancelled() and task.exception() is None and lost:
+            response = task.result().response
+            if response is not None:
+                await response.aclose()
+    if cancelled is not None:
+        raise cancelled
 
 
 def _can_send_again(call: WireCall, progress: _Progress) -> bool:
@@ -432,38 +390,3 @@ def _judged(error: StorageError, call: WireCall, progress: _Progress, *, definit
         progress.unclear = True
     error.applied = "maybe" if progress.unclear else "no"
     return error
-
-
-_MEANINGS: Mapping[WireKind, tuple[type[StorageError], ErrorCode, str]] = {
-    "dns": (
-        StorageConnectionError,
-        ErrorCode.NAME_NOT_FOUND,
-        "the host's name could not be resolved; check the endpoint",
-    ),
-    "connect": (
-        StorageConnectionError,
-        ErrorCode.CONNECTION_FAILED,
-        "no connection could be made; check the endpoint",
-    ),
-    "tls": (
-        StorageConfigurationError,
-        ErrorCode.TLS,
-        "no trusted TLS connection could be made; check `endpoint` and `ca_file`",
-    ),
-    "timeout": (StorageTimeoutError, ErrorCode.TIMEOUT, "there was no answer in time"),
-    "broken": (
-        StorageConnectionError,
-        ErrorCode.CONNECTION_BROKEN,
-        "the connection broke before the answer was complete",
-    ),
-    "protocol": (
-        StorageConnectionError,
-        ErrorCode.BAD_ANSWER,
-        "the answer is not HTTP as it should be, or is too large",
-    ),
-}
-
-
-def _connection_error(failure: WireError) -> StorageError:
-    kind, code, message = _MEANINGS[failure.kind]
-    return kind(f"{message} ({failure.detail})" if failure.detail else message, code=code)

@@ -8,21 +8,15 @@ that was idle for long, or whose peer has closed it, is not used again.
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import deque
-from socket import AF_UNSPEC, SOCK_STREAM, gaierror
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import aiohappyeyeballs
-
-from credstore.errors import StorageConfigurationError
-from credstore.wire.connection import READ_AHEAD, Connection, WireError
+from credstore.wire.connecting import Connector
+from credstore.wire.connection import READ_AHEAD, Connection
+from credstore.wire.transport import WireError
 
 _KEPT = 15.0
 """Seconds a connection is kept without use; servers and middleboxes drop them soon after."""
-_NEXT_ADDRESS = 0.25
-"""Seconds before the next of a host's addresses is tried beside the first (RFC 8305 section 5)."""
 
 
 class _Waiter(NamedTuple):
@@ -34,28 +28,23 @@ class _Waiter(NamedTuple):
 class Pool:
     """The connections of one client, on one event loop."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, *, limit: int, connect_timeout: float, ca_file: str | None
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, connector: Connector, *, limit: int) -> None:
         """Open nothing yet.
 
         Args:
             loop: That they run on.
+            connector: Makes them; an origin's way, by a proxy or not, is always the same with one.
             limit: Most connections at once.
-            connect_timeout: Seconds for a name, and again for a connection with its TLS.
-            ca_file: PEM file of certificate authorities to trust beside the system's.
         """
         self._loop = loop
+        self._connector = connector
         self._limit = limit
-        self._connect_timeout = connect_timeout
-        self._ca_file = ca_file
         self._buffer = memoryview(bytearray(READ_AHEAD))
         self._idle: dict[str, list[Connection]] = {}
         self._origins: dict[Connection, str] = {}
         self._leases = 0
         """Connections there are or are being made."""
         self._waiters: deque[_Waiter] = deque()
-        self._trust: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._closing = False
         self._gone = asyncio.Event()
@@ -70,19 +59,23 @@ class Pool:
             connection.abort()
         return None
 
-    async def get(self, origin: str) -> Connection:
-        """A connection to `origin`, a kept one or a new one; wait while there are too many.
+    async def get(self, origin: str, end: float | None) -> Connection:
+        """A connection for requests to `origin`, a kept one or a new one; wait while there are too many.
+
+        Args:
+            origin: `scheme://host[:port]`.
+            end: Instant of the loop's clock by which it must be there, or None.
 
         Raises:
-            WireError: It could not be made; nothing was sent.
-            StorageConfigurationError: `ca_file` cannot be used.
+            WireError: There is none; nothing was sent.
+            StorageConfigurationError: `ca_file` or a proxy's URL cannot be used.
         """
         while True:
             connection = self.take(origin)
             if connection is None and not self._leave():
-                connection = await self._turn(origin)
+                connection = await self._turn_in_time(origin, end)
             if connection is None:
-                return await self._connect(origin)
+                return await self._connect(origin, end)
             if connection.usable:
                 return connection
 
@@ -92,6 +85,14 @@ class Pool:
             return False
         self._leases += 1
         return True
+
+    async def _turn_in_time(self, origin: str, end: float | None) -> Connection | None:
+        try:
+            async with asyncio.timeout_at(end):
+                return await self._turn(origin)
+        except TimeoutError:
+            pass
+        raise WireError("timeout", sent=False)
 
     async def _turn(self, origin: str) -> Connection | None:
         for kept in self._idle.values():
@@ -111,44 +112,19 @@ class Pool:
                     self._free(given)
             raise
 
-    async def _connect(self, origin: str) -> Connection:
+    async def _connect(self, origin: str, end: float | None) -> Connection:
         """Make the connection that there is leave for."""
-        failure: WireError
         try:
-            return await self._connected(origin)
-        except BaseException as error:
-            self._give_leave()
-            if not isinstance(error, OSError):
-                raise
-            failure = _connect_error(error)
-        raise failure  # Outside the handler, so that the system's error with its address is not in the chain.
-
-    async def _connected(self, origin: str) -> Connection:
-        parts = urlsplit(origin)
-        secure = parts.scheme == "https"
-        host = parts.hostname or ""
-        port = parts.port or (443 if secure else 80)
-        if self._ca_file is not None or secure:
-            self._trust = self._trust or await asyncio.to_thread(_trust, self._ca_file)
-        async with asyncio.timeout(self._connect_timeout):
-            found = await self._loop.getaddrinfo(host, port, family=AF_UNSPEC, type=SOCK_STREAM)
-        async with asyncio.timeout(self._connect_timeout):
-            raw = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType] - a bare tuple
-                found, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
+            connection = await self._connector.connect(
+                origin, end, lambda: Connection(self._loop, self._buffer, free=self._free, lost=self._lost)
             )
-            try:
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self._loop, self._buffer, free=self._free, lost=self._lost),
-                    sock=raw,
-                    ssl=self._trust if secure else None,
-                    server_hostname=host if secure else None,
-                )
-            except BaseException:
-                raw.close()
-                raise
+        except BaseException:
+            self._give_leave()
+            raise
         if self._closing or not connection.usable:
             connection.abort()
-            raise ConnectionAbortedError
+            self._give_leave()
+            raise WireError("connect", sent=False)
         self._origins[connection] = origin
         return connection
 
@@ -214,31 +190,3 @@ class Pool:
             connection.abort()
         if self._origins:
             await self._gone.wait()
-
-
-def _trust(ca_file: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is None:
-        return context
-    try:
-        context.load_verify_locations(ca_file)
-    except OSError as error:  # ssl.SSLError is one too.
-        reason = error.strerror or type(error).__name__
-        raise StorageConfigurationError(
-            f"`ca_file` {ca_file!r} is not a readable PEM file of certificates ({reason})"
-        ) from error
-    return context
-
-
-def _connect_error(error: OSError) -> WireError:
-    """Why there is no connection, in words of ours only."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return WireError("tls", sent=False, detail=error.verify_message)
-    if isinstance(error, ssl.SSLError):
-        return WireError("tls", sent=False, detail="the server does not speak TLS as it should")
-    if isinstance(error, gaierror):
-        return WireError("dns", sent=False)
-    if isinstance(error, TimeoutError):
-        return WireError("timeout", sent=False)
-    return WireError("connect", sent=False)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from credstore.errors import ErrorCode, StorageInvalidRequestError
-from credstore.wire.connection import Connection, HttpResponse, Throttle
+from credstore.wire.connection import Answer, Connection, Throttle
 
 _PIECE = 128 * 1024
 """Bytes that must leave within the idle time; more than a socket's buffers hold, so that waiting for
@@ -20,7 +20,7 @@ them is waiting for the peer."""
 
 async def send_body(
     connection: Connection,
-    answer: HttpResponse,
+    answer: Answer,
     source: AsyncIterator[bytes | memoryview],
     *,
     length: int | None,

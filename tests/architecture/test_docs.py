@@ -10,7 +10,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from credstore.cli.providers import _store
-from credstore.config.kinds import Kinds
+from credstore.config.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -81,14 +81,14 @@ def test_the_guides_driver_keeps_the_contract(place):
 
 
 def test_the_capability_table_is_the_codes():
-    kinds = Kinds()
+    known = {row.name: row for row in Registry().rows()}
     table = README.partition("<!-- capabilities")[2].partition("\n")[2].partition("\n\n")[0]
     rows = {cells[0]: cells[1:] for cells in (
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]
     )}  # fmt: skip
-    assert set(rows) == {*kinds.names(), "minio", "ceph"}
+    assert set(rows) == known.keys()
     for word, row in rows.items():
-        can = _store(word, kinds).capabilities
+        can = _store(known[word]).capabilities
         facts = [
             can.conditional_create, can.conditional_replace, can.tags, bool(can.storage_classes), can.sse_s3,
             can.sse_kms, can.sse_c,
@@ -98,6 +98,13 @@ def test_the_capability_table_is_the_codes():
             wanted[4] = "always on"
         links = " ".join(method for method in ("GET", "HEAD", "PUT", "DELETE") if method in can.presign)
         assert row == [*wanted, links or "-"], word
+
+
+def test_the_table_of_clouds_is_the_registrys():
+    table = README.partition("<!-- clouds")[2].partition("\n")[2].partition("\n\n")[0]
+    told = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+    rows = [[row.name, ", ".join(row.aliases) or "-", f"`{row.url}`"] for row in Registry().rows()]
+    assert sorted(told) == sorted(rows)
 
 
 def test_links_between_documents_lead_somewhere():

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -39,3 +41,48 @@ def test_explicit_keys_need_no_aws_library():
         " secret_access_key=credstore.Secret('b')))"
     )
     assert not loaded(code) & {"botocore", "aiobotocore", "boto3"}
+
+
+LATE = {
+    "cryptography",
+    "rfc8785",
+    "structlog",
+    "opentelemetry",
+    "rfc3161_client",
+    "c2pa",
+    "aiohttp",
+    "click",
+    "rich",
+}
+"""Installed with credstore or with an extra, and imported only when used."""
+STORING = """
+import asyncio, credstore
+async def main():
+    observers = [credstore.LoggingObserver()]
+    async with credstore.MemoryStorageProvider(observers=observers) as store:
+        await store.store("a", b"plain", compress="zstd")
+        assert await store.retrieve("a") == b"plain"
+        await store.get_signed_url("a")
+asyncio.run(main())
+"""
+
+
+KEYS = "access_key_id='a', secret_access_key=credstore.Secret('b')"
+CODE = {
+    "storing": STORING,
+    "every public name": "from credstore import *\nimport credstore.factory, credstore.container",
+    "a cloud": f"import credstore\ncredstore.WasabiStorageProvider(credstore.WasabiConfig(bucket='proofs', {KEYS}))",
+    "a ring": "import credstore\nkeys = credstore.KeyRing(credstore.LocalKey(bytes(32)))\n"
+    "credstore.ClientSide(keys, store_id='proofs')",
+}
+
+
+@pytest.mark.parametrize("code", CODE.values(), ids=CODE)
+def test_what_is_not_used_is_not_imported(code):
+    assert not loaded(code) & LATE
+
+
+def test_canonical_json_of_plain_claims_needs_no_other_encoder():
+    code = "from credstore.proofs.canonical import encode_json\nencode_json({'a': [1, '\u00e9']})"
+    assert "rfc8785" not in loaded(code)
+    assert "rfc8785" in loaded(f"{code}\nencode_json(1.5)")

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from credstore.cli import demo
 from credstore.cli.records import sample_records
 from credstore.provider.provider import StorageProvider
 from tests.cli.conftest import CommandLine, Processes
@@ -96,18 +95,6 @@ def test_the_demo_fails_when_a_changed_picture_passes(
 ) -> None:
     monkeypatch.setattr("credstore.proofs.verify.check_asset", lambda record, asset: None)
     assert cli("demo", "--json", code=1).document["failed"] == ["a changed picture is refused"]
-
-
-@pytest.mark.parametrize(("missing", "extra"), [("rfc8785", "proofs"), ("cryptography", "encryption")])
-def test_the_demo_names_the_extra_of_what_it_leaves_out(
-    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, missing: str, extra: str
-) -> None:
-    real = demo.find_spec
-    monkeypatch.setattr(demo, "find_spec", lambda name: None if name == missing else real(name))
-    out = cli("demo").out
-    assert f"left out: it needs the extra, pip install 'credstore[{extra}]'" in out
-    assert "left out: it needs the extra, pip install 'credstore[proofs]'" in out
-    assert "checks passed" in out.splitlines()[-1]
 
 
 def test_the_demo_cleans_up_when_it_is_interrupted(

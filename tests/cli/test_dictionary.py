@@ -49,7 +49,9 @@ def test_train_use_list_and_train_again(stocked: CommandLine, monkeypatch: pytes
 def test_a_missing_one_is_told(stocked: CommandLine) -> None:
     name = stocked("dictionary", "train", "proofs/", "--quiet").out.strip()
     stocked.put("one", RECORDS[0], "--dictionary", name)
-    stocked("rm", f".credstore/dictionaries/{name}")
+    refused = stocked("rm", f".credstore/dictionaries/{name}", code=2)
+    assert "RESERVED_KEY" in refused.err
+    (stocked.root / f".credstore-.credstore/dictionaries/{name}").unlink()
     assert name in stocked("cat", "one", code=7).err
     other = "0" * 64
     Path("record.json").write_bytes(RECORDS[0])

@@ -7,12 +7,12 @@ from types import ModuleType
 
 import pytest
 
-from credstore.cli import ls, output, parameters, progress, put
+from credstore.cli import output, parameters, progress, put
 from credstore.cli.invocation import Invocation
 from credstore.model import HealthCheckResult, KmsKey
 
 
-@pytest.mark.parametrize("module", [ls, output, put])
+@pytest.mark.parametrize("module", [output, put])
 def test_the_examples_in_docstrings(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

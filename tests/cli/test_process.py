@@ -124,27 +124,6 @@ def test_help_loads_neither_drivers_nor_a_client() -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
-@pytest.mark.parametrize("missing", ["click", "rich"])
-def test_without_the_extra_one_line_names_it(missing: str) -> None:
-    program = (
-        "import sys, importlib.abc\n"
-        "class Absent(importlib.abc.MetaPathFinder):\n"
-        "    def find_spec(self, name, path, target=None):\n"
-        f"        if name.partition('.')[0] == {missing!r}: raise ModuleNotFoundError(name=name)\n"
-        "import importlib.util as util\n"
-        "real = util.find_spec\n"
-        f"util.find_spec = lambda name: None if name == {missing!r} else real(name)\n"
-        "sys.meta_path.insert(0, Absent())\n"
-        "from credstore.__main__ import main\n"
-        "sys.exit(main())\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
-    assert ended.returncode == 1
-    assert (
-        ended.stderr.decode() == "credstore: the command line needs its extra: pip install 'credstore[cli]'\n"
-    )
-
-
 def test_the_installed_program_is_this_one(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("credstore")
     ended = subprocess.run([program, "--version"], capture_output=True, check=True, timeout=60)

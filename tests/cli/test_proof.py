@@ -391,23 +391,6 @@ def test_the_independent_verifier_agrees(proof: CommandLine) -> None:
     assert refused.returncode == 1
 
 
-def test_without_the_extra_one_line_names_it(proof: CommandLine) -> None:
-    program = (
-        f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-        "sys.modules['cryptography'] = None\n"
-        "from credstore.cli.main import run\n"
-        "sys.exit(run(sys.argv[1:]))\n"
-    )
-    for arguments in (["keys", "list"], ["proof", "verify", "x", "--trust", "keys.json"]):
-        ended = subprocess.run(
-            [sys.executable, "-c", program, *arguments], env={}, capture_output=True, check=False, timeout=60
-        )
-        assert ended.returncode == 8
-        assert ended.stderr == (
-            b"credstore: proofs need the extra: pip install 'credstore[proofs]' [CONFIGURATION]\n"
-        )
-
-
 def test_every_exit_code_is_documented(proof: CommandLine) -> None:
     assert set(MEANINGS) == set(Exit)
     codes = {

@@ -11,8 +11,8 @@ from credstore.cli.proof_files import PASSPHRASE
 from credstore.config.environ import from_env
 from credstore.config.filling import parse_setting
 from credstore.config.holds import held_by
-from credstore.config.kinds import Kinds
-from credstore.config.names import IGNORE_AWS_ENDPOINTS, PROVIDER, URL, variables_of
+from credstore.config.names import PROVIDER, URL, variables_of
+from credstore.config.registry import Registry
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 FOUND = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
@@ -20,16 +20,16 @@ FOUND = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.M
 
 def fields():
     """Every (variable, kind, field) that the table has."""
-    kinds = Kinds()
-    for word in (*kinds.names(), "minio"):
-        kind = kinds.find(word, where="the test")
-        for field in held_by(kind.config):
-            for variable in variables_of(kind.owner({}), field):
-                yield variable, kind, field
+    registry = Registry()
+    for row in registry.rows():
+        for field in held_by(row.config_class):
+            for variable in variables_of(row.name, field):
+                yield variable, row, field
 
 
 def test_the_variables_are_those_that_are_read():
-    known = {variable for variable, _, _ in fields()} | {URL, IGNORE_AWS_ENDPOINTS}
+    known = {variable for variable, _, _ in fields()} | {URL}
+    known |= {switch for row in Registry().rows() for switch in row.silencers}
     known |= {name for level in PROVIDER for name in level}
     commands = [*keys_command.commands.values(), *proof_command.commands.values()]
     known |= {option.envvar for each in commands for option in each.params if option.envvar} | {PASSPHRASE}

@@ -5,8 +5,8 @@ from typing import Any
 
 import botocore.session
 
-from credstore.wire.connection import HttpResponse
-from credstore.wire.http import HttpClient, HttpRequest
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest, HttpResponse
 from tests.conftest import S3Server
 
 

@@ -45,7 +45,7 @@ class TestFallback(DriverConformance):
         stores = first, second = MemoryObjects(), MemoryObjects()
 
         def member(kind: type[MemoryDriver], objects: MemoryObjects) -> MemoryDriver:
-            return kind(MemoryConfig(), public_url=str, objects=objects)
+            return kind(MemoryConfig(), objects=objects)
 
         return Harness(
             open=lambda: FallbackDriver(member(kind, first), member(MemoryDriver, second), clock=Hurrying()),

@@ -25,4 +25,4 @@ class TestLocal(DriverConformance):
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
         config = LocalConfig(path=str(tmp_path), fsync=False)
-        return Harness(open=lambda: LocalDriver(config, public_url=str), peek=peek, poke=poke)
+        return Harness(open=lambda: LocalDriver(config), peek=peek, poke=poke)

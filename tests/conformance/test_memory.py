@@ -14,7 +14,7 @@ class TestMemory(DriverConformance):
     def harness(self) -> Harness:
         objects = MemoryObjects()
         return Harness(
-            open=lambda: MemoryDriver(MemoryConfig(), public_url=str, objects=objects),
+            open=lambda: MemoryDriver(MemoryConfig(), objects=objects),
             peek=peek_at(objects),
             poke=poke_at(objects),
         )

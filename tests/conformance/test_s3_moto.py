@@ -16,9 +16,8 @@ class TestS3OnMoto(DriverConformance):
         config = minio_config(s3_server.url, bucket=s3_server.bucket)
         raw, sent = RawS3(s3_server), CountingClient.counter()
         return Harness(
-            open=lambda: S3Driver(config, public_url=str, http=CountingClient(sent)),
+            open=lambda: S3Driver(config, transport=CountingClient(sent)),
             peek=raw.peek,
             poke=raw.poke,
             requests=lambda: len(sent),
-            pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
         )

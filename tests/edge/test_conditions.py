@@ -1,12 +1,14 @@
 """Conditional and range requests, in tables and over the wire."""
 
+import time
 from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition
+from credstore.edge import conditions
+from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition, is_settled
 from credstore.edge.headers import private_for
 from tests.edge.support import CONTENT, Edge, get
 
@@ -48,6 +50,35 @@ LATER = "Fri, 02 Jan 2026 03:04:06 GMT"
 )
 def test_the_conditions(headers, status) -> None:
     assert failed_condition(headers, TAG, MODIFIED) == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"If-Modified-Since": SAME}, None),
+        ({"If-Modified-Since": LATER}, None),
+        ({"If-Unmodified-Since": SAME}, 412),
+        ({"If-Unmodified-Since": LATER}, 412),
+        ({"If-Unmodified-Since": "never"}, None),
+        ({"If-None-Match": TAG, "If-Modified-Since": SAME}, 304),
+        ({"If-Match": TAG, "If-Unmodified-Since": SAME}, None),
+    ],
+)
+def test_a_date_that_another_version_can_have_proves_nothing(headers, status) -> None:
+    """RFC 9110 §8.8.2.2: a date is weak while its second is not over."""
+    assert failed_condition(headers, TAG, MODIFIED, settled=False) == status
+
+
+def test_a_version_is_told_by_its_date_when_no_later_one_can_have_it() -> None:
+    begin = MODIFIED.replace(microsecond=0).timestamp()
+    assert [is_settled(MODIFIED, begin + after) for after in (-10, 0, 1.999, 2, 100)] == [
+        False,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert is_settled(None, 0)
 
 
 def test_conditions_of_what_has_neither_tag_nor_date() -> None:
@@ -192,7 +223,9 @@ def test_a_range_of_many_chunks(edge: Edge) -> None:
     edge.play(scene)
 
 
-def test_conditions_over_the_wire(edge: Edge) -> None:
+def test_conditions_over_the_wire(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conditions, "SETTLING", -3600)  # As if the object had been there for long.
+
     async def scene(store, base) -> None:
         await store.store("k", CONTENT)
         link = await store.get_signed_url("k")
@@ -212,3 +245,63 @@ def test_conditions_over_the_wire(edge: Edge) -> None:
         assert (await get(str(link) + "x", If_None_Match="*")).status == 403
 
     edge.play(scene)
+
+
+def test_a_replaced_object_of_the_same_size_and_time_is_sent_anew(edge: Edge, monkeypatch) -> None:
+    """On a clock that stands still, nothing but the write tells the versions apart."""
+    monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_000_000_000)
+    monkeypatch.setattr(conditions, "SETTLING", 3600)  # However slow this machine is.
+
+    async def scene(store, base) -> None:
+        for _ in range(10):
+            await store.store("k", b"100", compress=False)
+            link = await store.get_signed_url("k")
+            tag = (await get(link)).headers["etag"]
+            assert (await get(link, If_None_Match=tag)).status == 304
+            for data in (b"200", b"300"):
+                await store.store("k", data, compress=False)
+                answer = await get(link, If_None_Match=tag)
+                assert (answer.status, answer.body) == (200, data)
+                assert (await get(link, If_Match=tag)).status == 412
+                part = await get(link, Range="bytes=0-1", If_Range=tag)
+                assert (part.status, part.body) == (200, data)
+
+    edge.play(scene)
+
+
+def test_an_object_tells_no_date_that_its_successor_can_have(memory_edge: Edge, monkeypatch) -> None:
+    monkeypatch.setattr(conditions, "SETTLING", 3600)
+
+    async def scene(store, base) -> None:
+        await store.store("k", b"100", compress=False)
+        link = await store.get_signed_url("k")
+        first = await get(link)
+        assert "last-modified" not in first.headers
+        await store.store("k", b"200", compress=False)
+        assert (await get(link, If_Modified_Since=first.headers["date"])).body == b"200"
+        assert (await get(link, If_Unmodified_Since=first.headers["date"])).status == 412
+
+    memory_edge.play(scene)
+
+
+def test_a_file_of_another_tool_has_a_tag_only_when_its_times_tell_versions_apart(
+    local_edge: Edge, monkeypatch
+) -> None:
+    async def scene(store, base) -> None:
+        assert local_edge.root is not None
+        (local_edge.root / "k").write_bytes(b"theirs")
+        link = await store.get_signed_url("k")
+        monkeypatch.setattr(conditions, "SETTLING", 3600)
+        young = await get(link)
+        assert (young.status, "etag" in young.headers, "last-modified" in young.headers) == (
+            200,
+            False,
+            False,
+        )
+        part = await get(link, Range="bytes=0-1", If_Range='"x"')
+        assert (part.status, part.body) == (200, b"theirs")
+        monkeypatch.setattr(conditions, "SETTLING", -3600)
+        old = await get(link)
+        assert (await get(link, If_None_Match=old.headers["etag"])).status == 304
+
+    local_edge.play(scene)

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from credstore.config import clouds
 from credstore.edge import answers, connection
 from credstore.model import StorageItem
-from credstore.provider import write
 from tests.edge.support import CONTENT, Edge, exchange, get, target_of
 
 
@@ -47,7 +47,7 @@ def test_a_changed_object_never_arrives_whole(local_edge: Edge, compress, accept
 def test_damage_in_an_answer_of_unknown_length(
     local_edge: Edge, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write, "SPOOL", 1024)
+    monkeypatch.setattr(clouds, "SPOOL", 1024)
 
     async def pieces():
         for _ in range(8):

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 import credstore
 from credstore import MemoryConfig, StorageConfigurationError, StorageUnsupportedError
+from credstore.config import clouds
+from credstore.driver import SignRequest
 from credstore.edge.server import listen, serve_links
-from credstore.provider import write
+from credstore.testing.harness import put
 from tests.edge.support import CONTENT, Edge, exchange, get, served, target_of
 
 GUARDS = {
@@ -70,7 +72,7 @@ def test_an_empty_and_a_large_object(edge: Edge) -> None:
 
 
 def test_a_stream_of_unknown_size(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(write, "SPOOL", 1024)
+    monkeypatch.setattr(clouds, "SPOOL", 1024)
 
     async def pieces():
         for _ in range(40):
@@ -445,3 +447,16 @@ def test_links_that_others_answer_are_refused() -> None:
         assert listener.fileno() == -1
 
     asyncio.run(main())
+
+
+def test_a_link_to_what_credstore_keeps_for_itself_is_as_any_wrong_one(edge: Edge) -> None:
+    async def scene(store, base) -> None:
+        for key in (".credstore/keys/x", "team/.credstore/keys/x"):
+            await put(store._driver, key, b"wrapped")
+            signed = await store._driver.sign(SignRequest(key=key))
+            wrong = await get(f"{base}/k?expires=9999999999&method=GET&signature=AAAA")
+            answer = await get(signed.url)
+            assert (answer.status, answer.body) == (wrong.status, wrong.body)
+            assert answer.status == 403
+
+    edge.play(scene)

@@ -179,9 +179,9 @@ def test_what_is_encrypted_is_not_given_out(marked: bool, required: bool, method
         listener = listen("127.0.0.1", 0)
         config = MemoryConfig(link_url=f"http://127.0.0.1:{listener.getsockname()[1]}")
         objects = MemoryObjects()
-        driver = MemoryDriver(config, public_url=str, objects=objects)
+        driver = MemoryDriver(config, objects=objects)
         async with (
-            StorageProvider(driver, config, public_url=str, encryption=policy) as store,
+            StorageProvider(driver, config, encryption=policy) as store,
             serve_links(store, listener=listener),
         ):
             await store.store("k", CONTENT)
@@ -191,7 +191,7 @@ def test_what_is_encrypted_is_not_given_out(marked: bool, required: bool, method
                 kept = objects.by_key["k"]
                 objects.put(replace(kept, info=replace(kept.info, system={})))
             # Somebody else, who knows nothing of the encryption, makes the link.
-            plain = StorageProvider(driver, config, public_url=str)
+            plain = StorageProvider(driver, config)
             answer = await get(await plain.get_signed_url("k", method=method, check=False), method)
             assert b"claim" not in answer.body
             # Unmarked, it passes for a file of somebody's, until its bytes are looked at.

@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import re
+import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ _KEPT = {
     "content-disposition",
     "content-language",
     "expires",
+    "x-amz-website-redirect-location",
 }
 _SSE_C = "x-amz-server-side-encryption-customer-"
 _COPY_SSE_C = "x-amz-copy-source-server-side-encryption-customer-"
@@ -38,6 +40,8 @@ class Stored:
     tags: Mapping[str, str] = field(default_factory=dict)
     customer_key: str | None = None
     checksums: Mapping[str, str] = field(default_factory=dict)
+    parts: tuple[int, ...] = ()
+    """Bytes of each part of an object that was uploaded in parts."""
 
     @property
     def quoted(self) -> str:
@@ -139,23 +143,29 @@ def put_object(objects: dict[str, Stored], request: Request, now: float) -> Answ
     key = customer_key(headers)
     check_write(objects.get(request.key), headers)
     tags = dict(parse_qsl(headers.get("x-amz-tagging", ""), keep_blank_values=True))
-    stored = Stored(request.body, _etag(request.body, key), now, attributes_of(headers), tags, key, checksums)
+    attributes = attributes_of(headers)
+    etag = _etag(request.body, attributes, key)
+    stored = Stored(request.body, etag, now, attributes, tags, key, checksums)
     objects[request.key] = stored
-    return Answer(headers={"etag": stored.quoted, **checksums, **_encryption(stored)})
+    told = encryption_told(stored.attributes, key)
+    return Answer(headers={"etag": stored.quoted, **checksums, **told})
 
 
-def _etag(body: bytes, key: str | None) -> str:
-    # With a customer's key S3's entity tag is no MD5 of the content.
-    return md5(body if key is None else body + key.encode()).hex()
+def is_plain(attributes: Mapping[str, str], key: str | None) -> bool:
+    """Whether an entity tag is the MD5 of the content: not under a key of a customer or of a key service."""
+    return key is None and attributes.get("x-amz-server-side-encryption", "AES256") == "AES256"
 
 
-def _encryption(stored: Stored) -> dict[str, str]:
-    if stored.customer_key is not None:
-        return {_SSE_C + "algorithm": "AES256", _SSE_C + "key-md5": stored.customer_key}
+def _etag(body: bytes, attributes: Mapping[str, str], key: str | None) -> str:
+    return md5(body if is_plain(attributes, key) else secrets.token_bytes(16)).hex()
+
+
+def encryption_told(attributes: Mapping[str, str], customer: str | None) -> dict[str, str]:
+    """What an answer about an object says of its encryption at rest."""
+    if customer is not None:
+        return {_SSE_C + "algorithm": "AES256", _SSE_C + "key-md5": customer}
     return {
-        name: value
-        for name, value in stored.attributes.items()
-        if name.startswith("x-amz-server-side-encryption")
+        name: value for name, value in attributes.items() if name.startswith("x-amz-server-side-encryption")
     }
 
 
@@ -170,7 +180,7 @@ def get_object(objects: dict[str, Stored], request: Request) -> Answer:
         raise S3Error(412, "PreconditionFailed", Condition="If-Match")
     shown = {
         **stored.attributes,
-        **_encryption(stored),
+        **encryption_told(stored.attributes, stored.customer_key),
         "etag": stored.quoted,
         "last-modified": formatdate(stored.modified, usegmt=True),
         "accept-ranges": "bytes",
@@ -183,6 +193,9 @@ def get_object(objects: dict[str, Stored], request: Request) -> Answer:
         if name.startswith("response-"):
             shown[name.removeprefix("response-")] = value
     span = _span(headers.get("range"), len(stored.body))
+    if "partNumber" in request.query:
+        span = _part(stored, int(request.query["partNumber"]))
+        shown |= {"x-amz-mp-parts-count": str(len(stored.parts))} if stored.parts else {}
     if span is None:
         if headers.get("x-amz-checksum-mode", "").upper() == "ENABLED":
             shown.update(stored.checksums)  # A range has no checksum.
@@ -190,6 +203,15 @@ def get_object(objects: dict[str, Stored], request: Request) -> Answer:
     start, end = span
     shown["content-range"] = f"bytes {start}-{end - 1}/{len(stored.body)}"
     return Answer(206, stored.body[start:end], shown)
+
+
+def _part(stored: Stored, number: int) -> tuple[int, int]:
+    """Where a part of an object is, that was uploaded in parts; an object that was not is one."""
+    sizes = stored.parts or (len(stored.body),)
+    if not 1 <= number <= len(sizes):
+        raise S3Error(416, "InvalidPartNumber")
+    start = sum(sizes[: number - 1])
+    return start, start + sizes[number - 1]
 
 
 def _span(header: str | None, size: int) -> tuple[int, int] | None:
@@ -261,15 +283,17 @@ def copy_object(buckets: Mapping[str, dict[str, Stored]], request: Request, now:
     attributes = attributes_of(headers) if replaced else source.attributes
     stored = replace(
         source,
-        etag=_etag(source.body, key),
+        etag=_etag(source.body, attributes, key),
         modified=now,
         attributes=attributes,
         tags=tags,
         customer_key=key,
+        parts=(),
     )
     objects[request.key] = stored
     answer = xml("CopyObjectResult", element("ETag", stored.quoted))
-    return replace(answer, headers={**answer.headers, **_encryption(stored)})
+    told = encryption_told(stored.attributes, key)
+    return replace(answer, headers={**answer.headers, **told})
 
 
 def tagging(objects: dict[str, Stored], request: Request) -> Answer:

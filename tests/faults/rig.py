@@ -15,6 +15,8 @@ from typing import Any
 from credstore import S3CompatibleConfig, S3CompatibleStorageProvider, S3Config, S3StorageProvider, Secret
 from credstore.errors import StorageError
 from credstore.provider.provider import StorageProvider
+from credstore.wire.aws.credentials import CredentialSource
+from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange
 from tests.faults.messages import Answer, Request, error
 from tests.faults.objects import Stored
@@ -31,6 +33,12 @@ def exchange_of(store: StorageProvider) -> Exchange:
     """The one retry loop of a store, where time and chance can be taken over."""
     exchange: Exchange = store._driver._bucket._exchange
     return exchange
+
+
+def sign_by(store: StorageProvider, source: CredentialSource) -> None:
+    """Let a store's credentials come from `source`, for requests and links."""
+    signer = AwsSigner(source)
+    store._driver._bucket._signer = exchange_of(store)._signer = signer
 
 
 @dataclass
@@ -75,8 +83,8 @@ class Rig:
         exchange = exchange_of(store)
         exchange._sleep = self._wait
         exchange._rng = random.Random(chance).random
-        exchange._http._idle_timeout = idle
-        exchange._http._connect_timeout = connect
+        exchange._transport._idle_timeout = idle
+        exchange._transport._connect_timeout = connect
         self.stores.append(store)
         return store
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tests.faults import listing, objects
+from tests.faults.lies import Lie, heard, said
 from tests.faults.messages import Answer, Request, S3Error, element, xml
 from tests.faults.objects import Stored
 from tests.faults.signatures import Account, verify
@@ -10,7 +11,7 @@ from tests.faults.uploads import Uploads
 
 
 class Store:
-    """Attributes: `buckets` and `uploads`, for tests to look at and to poke."""
+    """Attributes: `buckets` and `uploads`, for tests to look at and to poke; `lies`, see `lies.py`."""
 
     def __init__(self, *, region: str, clock: Callable[[], float], least_part: int) -> None:
         self.region = region
@@ -18,13 +19,14 @@ class Store:
         self.accounts: dict[str, Account] = {}
         self.buckets: dict[str, dict[str, Stored]] = {}
         self.uploads = Uploads(least_part)
+        self.lies: set[Lie] = set()
 
     def apply(self, request: Request) -> Answer:
         """What S3 answers; with accounts, only to requests they signed."""
         try:
             if self.accounts:
                 verify(request, self.accounts, self.region, self.clock())
-            return self._apply(request)
+            return said(self.lies, request, self._apply(heard(self.lies, request)))
         except S3Error as failed:
             return failed.answer
 

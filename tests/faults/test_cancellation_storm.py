@@ -11,7 +11,8 @@ import pytest
 from credstore import LocalConfig, LocalStorageProvider
 from credstore.drivers.local.workers import Workers
 from credstore.drivers.s3 import multipart
-from credstore.wire.connection import HttpResponse
+from credstore.wire.connecting import Connector
+from credstore.wire.connection import Answer
 from credstore.wire.pool import Pool
 from tests.faults.stores import PART, open_store, serving
 
@@ -109,7 +110,7 @@ async def over_s3(path, cancels):
         others = asyncio.all_tasks()
         ended = await storm(store, path, cancels)
         tasks = await settled(others)
-        pool = exchange._http._pool
+        pool = exchange._transport._pool
         left = {"uploads": origin.open_uploads, "tasks": tasks}
         left["connections"] = pool._leases - sum(map(len, pool._idle.values()))
         whole = {len(SMALL), len(LARGE), len(STREAMED), path.stat().st_size}
@@ -162,23 +163,28 @@ def no_abort(monkeypatch):
 
 def leave_lost(monkeypatch):
     """Once, a cancelled attempt to connect keeps its place among the connections."""
-    give, lost = Pool._give_leave, []
+    give, connect, lost = Pool._give_leave, Connector.connect, []
 
-    async def connect(pool, origin):
+    async def connecting(connector, *arguments):
         try:
-            return await pool._connected(origin)
+            return await connect(connector, *arguments)
         except asyncio.CancelledError:
-            if lost:
-                give(pool)
-            lost.append(origin)
+            lost.append(True)
             raise
 
-    monkeypatch.setattr(Pool, "_connect", connect)
+    def given(pool):
+        if lost == [True]:
+            lost.append(False)
+        else:
+            give(pool)
+
+    monkeypatch.setattr(Connector, "connect", connecting)
+    monkeypatch.setattr(Pool, "_give_leave", given)
 
 
 def tasks_left(monkeypatch):
     """What watches over an answer goes on when nobody waits for that any more."""
-    head, waiting = HttpResponse.head, set()
+    head, waiting = Answer.head, set()
 
     async def watched(answer, until):
         try:
@@ -187,7 +193,7 @@ def tasks_left(monkeypatch):
             waiting.add(asyncio.ensure_future(asyncio.Event().wait()))
             raise
 
-    monkeypatch.setattr(HttpResponse, "head", watched)
+    monkeypatch.setattr(Answer, "head", watched)
 
 
 def temporary_files_kept(monkeypatch):

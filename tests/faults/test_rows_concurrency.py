@@ -14,7 +14,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from tests.faults.renewal import Renewing
-from tests.faults.rig import BROKEN, SLOW_DOWN, Rows, exchange_of, ignoring, run
+from tests.faults.rig import BROKEN, SLOW_DOWN, Rows, ignoring, run, sign_by
 from tests.faults.script import Close, Reset
 
 rows = Rows()
@@ -167,7 +167,7 @@ async def a_read_while_objects_come_and_go_is_whole_or_nothing(rig):
 @rows("C11", aws=True)
 async def many_renewals_are_one(rig):
     source = Renewing(rig.origin)
-    exchange_of(rig.store).credentials = source
+    sign_by(rig.store, source)
     await rig.store.store("k", b"x")
     for number in range(1, 4):
         source.expire()

@@ -16,7 +16,8 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from credstore.wire.http import HttpClient, HttpRequest
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest
 from tests.faults.certificates import make_server
 from tests.faults.messages import Answer, error
 from tests.faults.origin import Origin

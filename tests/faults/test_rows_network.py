@@ -12,7 +12,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from tests.faults.messages import Answer, error
-from tests.faults.rig import BROKEN, Rows, exchange_of, raised
+from tests.faults.rig import BROKEN, Rows, raised, sign_by
 from tests.faults.script import (
     Close,
     Hold,
@@ -360,7 +360,7 @@ async def renew_within_an_upload(rig):
     from tests.faults.renewal import Renewing
 
     source = Renewing(rig.origin)
-    exchange_of(rig.store).credentials = source
+    sign_by(rig.store, source)
     gate = asyncio.Event()
     parts = [rig.origin.plan("after-apply", Hold(gate), operation="UploadPart", nth=n) for n in (1, 2, 3, 4)]
     storing = asyncio.ensure_future(rig.store.store("k", DATA))

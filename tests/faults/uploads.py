@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl
 
 from tests.faults.documents import parse_parts
@@ -16,6 +16,8 @@ from tests.faults.objects import (
     copy_source,
     customer_key,
     element_of,
+    encryption_told,
+    is_plain,
     md5,
 )
 
@@ -34,6 +36,16 @@ class Upload:
     tags: Mapping[str, str]
     customer_key: str | None
     parts: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What the answers say of its encryption at rest."""
+        return encryption_told(self.attributes, self.customer_key)
+
+    def tag(self, data: bytes) -> str:
+        """Entity tag of a part; see `is_plain`."""
+        plain = is_plain(self.attributes, self.customer_key)
+        return md5(data if plain else data + self.upload_id.encode()).hex()
 
 
 class Uploads:
@@ -58,7 +70,8 @@ class Uploads:
         )
         self.open[upload.upload_id] = upload
         inner = element("Bucket", request.bucket) + element("Key", request.key)
-        return xml("InitiateMultipartUploadResult", inner + element("UploadId", upload.upload_id))
+        answer = xml("InitiateMultipartUploadResult", inner + element("UploadId", upload.upload_id))
+        return replace(answer, headers={**answer.headers, **upload.told})
 
     def _of(self, request: Request) -> Upload:
         upload = self.open.get(request.query["uploadId"])
@@ -78,7 +91,8 @@ class Uploads:
         if customer_key(request.headers) != upload.customer_key:
             raise S3Error(400, "InvalidRequest")
         upload.parts[number] = request.body
-        return Answer(headers={"etag": f'"{md5(request.body).hex()}"', **checksums})
+        tag = upload.tag(request.body)
+        return Answer(headers={"etag": f'"{tag}"', **checksums, **upload.told})
 
     def part_copy(self, buckets: Mapping[str, dict[str, Stored]], request: Request) -> Answer:
         upload, number = self._of(request), self._number(request)
@@ -90,7 +104,8 @@ class Uploads:
                 raise S3Error(416, "InvalidRange")
             data = data[int(found[1]) : int(found[2]) + 1]
         upload.parts[number] = data
-        return xml("CopyPartResult", element("ETag", f'"{md5(data).hex()}"'))
+        answer = xml("CopyPartResult", element("ETag", f'"{upload.tag(data)}"'))
+        return replace(answer, headers={**answer.headers, **upload.told})
 
     def complete(self, objects: dict[str, Stored], request: Request, now: float) -> Answer:
         upload = self._of(request)
@@ -100,7 +115,7 @@ class Uploads:
         if numbers != sorted(set(numbers)):
             raise S3Error(400, "InvalidPartOrder")
         for number, etag in named:
-            if number not in upload.parts or md5(upload.parts[number]).hex() != etag:
+            if number not in upload.parts or upload.tag(upload.parts[number]) != etag:
                 raise S3Error(400, "InvalidPart")
         if any(len(upload.parts[number]) < self._least for number in numbers[:-1]):
             raise S3Error(400, "EntityTooSmall")
@@ -113,11 +128,14 @@ class Uploads:
             upload.attributes,
             upload.tags,
             upload.customer_key,
+            parts=tuple(len(upload.parts[number]) for number in numbers),
         )
         objects[upload.key] = stored
         del self.open[upload.upload_id]
         inner = element("Bucket", upload.bucket) + element("Key", upload.key)
-        return xml("CompleteMultipartUploadResult", inner + element("ETag", stored.quoted))
+        answer = xml("CompleteMultipartUploadResult", inner + element("ETag", stored.quoted))
+        told = {} if upload.customer_key is not None else upload.told  # S3 has no word for SSE-C here.
+        return replace(answer, headers={**answer.headers, **told})
 
     def abort(self, request: Request) -> Answer:
         del self.open[self._of(request).upload_id]
@@ -126,7 +144,7 @@ class Uploads:
     def list_parts(self, request: Request) -> Answer:
         upload = self._of(request)
         parts = "".join(
-            element_of("Part", PartNumber=number, ETag=f'"{md5(data).hex()}"', Size=len(data))
+            element_of("Part", PartNumber=number, ETag=f'"{upload.tag(data)}"', Size=len(data))
             for number, data in sorted(upload.parts.items())
         )
         inner = element("Key", upload.key) + element("UploadId", upload.upload_id)

@@ -6,10 +6,7 @@ import gc
 import json
 import logging
 import pickle
-import subprocess
-import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from threading import Thread
 
 import pytest
@@ -281,18 +278,3 @@ def test_a_profile_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(StorageConfigurationError, match="ProfileNotFound"):
         asyncio.run(_generate(AwsKmsKey(ARN, profile="none")))
-
-
-def test_without_aiobotocore_it_says_what_to_install():
-    code = (
-        "import sys, asyncio; sys.modules['aiobotocore'] = None\n"
-        "from credstore.keys.aws_kms import AwsKmsKey\n"
-        "from credstore.errors import StorageConfigurationError\n"
-        f"key = AwsKmsKey({ARN!r})\n"
-        "try: asyncio.run(key.unwrap(b'x', 'store'))\n"
-        "except StorageConfigurationError as error: print(error.code, error.message)\n"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert "EXTRA_MISSING" in done.stdout
-    assert "credstore[aws]" in done.stdout

@@ -5,9 +5,6 @@ import base64
 import os
 import pickle
 import stat
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
@@ -178,17 +175,3 @@ def test_nothing_shows_a_key():
         assert "canary" not in f"{key!r}{key}"
         with pytest.raises(TypeError, match="never pickled"):
             pickle.dumps(key)
-
-
-def test_without_cryptography_it_says_what_to_install():
-    code = (
-        "import sys, asyncio; sys.modules['cryptography'] = None\n"
-        "from credstore.keys.local import LocalKey, PassphraseKey\n"
-        "from credstore.errors import StorageConfigurationError\n"
-        "for key in (LocalKey(bytes(32)), PassphraseKey('a', salt=bytes(16))):\n"
-        "    try: asyncio.run(key.wrap(bytes(32), 'store'))\n"
-        "    except StorageConfigurationError as error: print(error.code)\n"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
-    assert done.stdout.split() == ["EXTRA_MISSING"] * 2

@@ -5,7 +5,6 @@ import datetime as dt
 import functools
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -169,13 +168,6 @@ def test_a_public_key_is_no_private_key():
             CloudFrontSigner(key_pair_id="K1TESTKEY", private_key=Secret(text))
         assert "secret" not in str(caught.value)
         assert "c2Vj" not in str(caught.value)
-
-
-def test_without_the_package_the_message_names_the_extra(monkeypatch):
-    text = Secret(pem(rsa_key()))
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.serialization", None)
-    with pytest.raises(StorageConfigurationError, match=r"credstore\[links\]"):
-        CloudFrontSigner(key_pair_id="K1TESTKEY", private_key=text)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import sys
 from urllib.parse import quote
 
 import pytest
@@ -11,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credstore.errors import StorageConfigurationError, StorageUnsupportedError
+from credstore.errors import StorageUnsupportedError
 from credstore.links.google import CloudCdnSigner, MediaCdnSigner, MediaCdnTokenSigner
 from credstore.model import Secret
 from tests.links.signers import LATER, NOW, URL
@@ -156,12 +155,3 @@ def test_a_path_cannot_add_fields_to_a_token():
         MediaCdnTokenSigner(key=Secret(MEDIA_KEY)).sign(
             f"{URL}~Expires=9999999999", now=NOW, expires_at=LATER
         )
-
-
-def test_without_the_package_the_message_names_the_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.ed25519", None)
-    for make in (media, lambda: MediaCdnTokenSigner(key=Secret(MEDIA_KEY))):
-        with pytest.raises(StorageConfigurationError, match=r"credstore\[links\]"):
-            make()
-    MediaCdnTokenSigner(key=Secret(SHARED), algorithm="sha256")
-    cloud()

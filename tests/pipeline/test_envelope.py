@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.errors import StorageConfigurationError, StorageDecryptionError, StorageInvalidRequestError
+from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
 from credstore.model import DataKey
 from credstore.pipeline import envelope, header
 from credstore.pipeline.envelope import Opener, Sealer, check_key, open_sealed, seal
@@ -616,19 +616,3 @@ def test_nothing_shows_a_key():
     with pytest.raises(StorageInvalidRequestError) as caught:
         DataKey(b"canary", key_id="a", wrapped=b"b")
     assert "canary" not in str(caught.value)
-
-
-def test_without_cryptography_it_says_what_to_install():
-    code = (
-        "import sys; sys.modules['cryptography'] = None\n"
-        "from credstore.model import DataKey\n"
-        "from credstore.pipeline import envelope, header\n"
-        "from credstore.errors import StorageConfigurationError\n"
-        "try: envelope.seal(b'', DataKey(bytes(32), key_id='a', wrapped=b'b'), header.Binding('s', 'k', 'ab' * 16),"
-        " salt=bytes(32), chunk_size=4096, plain_size=0)\n"
-        "except StorageConfigurationError as error: print(error.code, error.message)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert "EXTRA_MISSING" in done.stdout
-    assert "credstore[encryption]" in done.stdout
-    assert issubclass(StorageConfigurationError, ValueError)

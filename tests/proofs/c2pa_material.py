@@ -1,7 +1,10 @@
 """A certificate authority, credentials and two small images for the tests of C2PA."""
 
+import http.server
 import struct
+import threading
 import zlib
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -12,6 +15,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from credstore.model import Secret
 from credstore.proofs.c2pa import ManifestCredential
+from credstore.proofs.hosting import manifest_headers
 
 CREATION = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCreation"
 DEFINITION = {
@@ -158,3 +162,33 @@ AUTHORITY = Authority()
 KEYS = {"ES256": ec.generate_private_key(ec.SECP256R1()), "Ed25519": Ed25519PrivateKey.generate()}
 CREDENTIALS = {name: AUTHORITY.credential(key) for name, key in KEYS.items()}
 IMAGES = {"image/png": make_png(), "image/jpeg": make_jpeg()}
+
+
+@contextmanager
+def host(content: bytes | bytearray):
+    """A server on loopback that gives `content` for every path, and the paths it was asked for."""
+    asked: list[str] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            for name, value in manifest_headers().items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_GET
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()

@@ -161,9 +161,9 @@ class Shelf:
         self.driver = None
 
     def open(self, *, conditional=True, delay=0.0, trust=RING, signer=SIGNER, **options):
-        memory = MemoryDriver(MemoryConfig(), public_url=lambda key: f"memory:{key}", objects=self.objects)
+        memory = MemoryDriver(MemoryConfig(), objects=self.objects)
         self.driver = Scripted(self, memory, conditional=conditional, delay=delay)
-        provider = StorageProvider(self.driver, MemoryConfig(), public_url=lambda key: f"memory:{key}")
+        provider = StorageProvider(self.driver, MemoryConfig())
         options = {"clock": self.clock, "randomness": os.urandom, **options}
         store = ProofStore(provider, trust=trust, signer=signer, **options)
         store.driver = self.driver

@@ -11,11 +11,7 @@ import http.server
 import io
 import json
 import pickle
-import subprocess
-import sys
-import threading
 import zlib
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -43,7 +39,7 @@ from credstore.proofs.c2pa import (
     verify_manifest,
 )
 from credstore.proofs.envelope import encode_envelope, parse_envelope
-from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_headers, manifest_options
+from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_options
 from credstore.proofs.record import AssetDigest, ManifestLink, parse_record
 from credstore.proofs.schemes import LocalSigner
 from tests.proofs.c2pa_material import (
@@ -55,6 +51,7 @@ from tests.proofs.c2pa_material import (
     IMAGES,
     KEYS,
     Authority,
+    host,
     private_pem,
 )
 from tests.proofs.material import ID, RECORD, issue
@@ -318,36 +315,6 @@ def test_credentials_are_checked_when_made():
             verify(PNG, SIDECAR.manifest, anchors=anchors)
 
 
-@contextmanager
-def host(content: bytes | bytearray):
-    """A server on loopback that gives `content` for every path, and the paths it was asked for."""
-    asked: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            for name, value in manifest_headers().items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_POST = do_GET
-
-        def log_message(self, *words: object) -> None:
-            """Say nothing."""
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", asked
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def read_alone(asset: bytes, media_type: str = "image/png", manifest: bytes | None = None) -> dict:
     """With c2pa-python alone; without a manifest it asks for the one at the URL in the asset."""
     context = library.Context.from_dict({"trust": {"trust_anchors": AUTHORITY.root.decode()}})
@@ -487,24 +454,3 @@ def fetch(url: str) -> tuple[int, dict[str, str], bytes]:
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
     finally:
         connection.close()
-
-
-def test_the_library_is_loaded_when_needed_and_missed_by_name():
-    code = (
-        "import sys, asyncio\n"
-        "from credstore.errors import StorageConfigurationError\n"
-        "from credstore.proofs.c2pa import verify_manifest\n"
-        "print('c2pa' in sys.modules)\n"
-        "sys.modules['c2pa'] = None\n"
-        "try:\n"
-        "    asyncio.run(verify_manifest(b'a', b'm', media_type='', trust_anchors=sys.stdin.buffer.read()))\n"
-        "except StorageConfigurationError as error:\n"
-        "    print(error.message)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], input=AUTHORITY.root, capture_output=True, check=False
-    )
-    assert done.stdout.decode().splitlines() == [
-        "False",
-        "C2PA manifests need the extra: pip install 'credstore[c2pa]'",
-    ], done.stderr

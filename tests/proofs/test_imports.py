@@ -1,9 +1,7 @@
-"""Verifying needs no store, and a missing extra is said."""
+"""Verifying needs no store."""
 
 import subprocess
 import sys
-
-import pytest
 
 MODULES = [
     "ids",
@@ -35,15 +33,3 @@ def test_verifying_loads_no_store():
     loaded = set(run(f"{imports}\nimport sys\nprint(*sys.modules)"))
     assert "credstore.proofs.bundle" in loaded
     assert not loaded & STORE
-
-
-@pytest.mark.parametrize(
-    ("module", "missing", "extra"),
-    [("keys", "cryptography", "proofs"), ("timestamp", "rfc3161_client", "timestamp")],
-)
-def test_a_missing_extra_is_named(module, missing, extra):
-    code = (
-        f"import sys\nsys.modules[{missing!r}] = None\nfrom credstore.errors import StorageConfigurationError\n"
-        f"try:\n    import credstore.proofs.{module}\nexcept StorageConfigurationError as error:\n    print(error.message)"
-    )
-    assert f"'credstore[{extra}]'" in run(code)

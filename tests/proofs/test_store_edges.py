@@ -140,9 +140,9 @@ def test_retries_and_sweepers_of_an_expired_proof_in_any_order(seed):
 
 
 def sealed(shelf):
-    driver = Scripted(shelf, MemoryDriver(MemoryConfig(), public_url=lambda key: key, objects=shelf.objects))
+    driver = Scripted(shelf, MemoryDriver(MemoryConfig(), objects=shelf.objects))
     policy = ClientSide(WrappingRing(OLD), store_id="tests")
-    provider = StorageProvider(driver, MemoryConfig(), public_url=lambda key: key, encryption=policy)
+    provider = StorageProvider(driver, MemoryConfig(), encryption=policy)
     store = ProofStore(provider, trust=RING, signer=SIGNER, clock=shelf.clock)
     store.driver = driver
     return store

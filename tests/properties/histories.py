@@ -20,6 +20,7 @@ from credstore.wire.aws.credentials import Credentials
 from tests.faults.messages import Answer, Request
 from tests.faults.origin import Origin
 from tests.faults.plans import INSIDE, NAMES, Fault
+from tests.faults.rig import sign_by
 from tests.faults.stores import PART, objects_of, open_store
 from tests.properties.linearizability import ANY, Operation
 
@@ -98,7 +99,7 @@ class Clients:
     async def _client(self, seed: int, operations: int, keys: list[str], *, last: bool = False) -> None:
         ids = _Ids()
         async with open_store(self.origin, seed=seed) as store:
-            store._driver._bucket._exchange.credentials = ids
+            sign_by(store, ids)
             client = _Client(self, store, ids)
             for number in range(operations):
                 if last:

@@ -23,7 +23,7 @@ METADATA = st.dictionaries(st.sampled_from(["one", "two"]), st.sampled_from(["",
 
 
 def memory():
-    return MemoryDriver(MemoryConfig(), public_url=str)
+    return MemoryDriver(MemoryConfig())
 
 
 class Comparison(RuleBasedStateMachine):
@@ -144,7 +144,7 @@ class Comparison(RuleBasedStateMachine):
 
 class Local(Comparison):
     def make(self):
-        return LocalDriver(LocalConfig(path=self.directory.name, fsync=False), public_url=str)
+        return LocalDriver(LocalConfig(path=self.directory.name, fsync=False))
 
 
 class Fallback(Comparison):

@@ -14,7 +14,7 @@ class Spy(MemoryDriver):
     """Notes the operations it is asked for."""
 
     def __init__(self, objects: MemoryObjects | None = None) -> None:
-        super().__init__(MemoryConfig(), public_url="https://example.com/{}".format, objects=objects)
+        super().__init__(MemoryConfig(), objects=objects)
         self.calls: list[str] = []
         self.requests = []
 
@@ -52,7 +52,7 @@ class Spy(MemoryDriver):
 def over(driver, config: MemoryConfig | None = None, **options) -> StorageProvider:
     """A provider over one driver."""
     config = config or MemoryConfig()
-    return StorageProvider(driver, config, public_url="https://example.com/{}".format, **options)
+    return StorageProvider(driver, config, **options)
 
 
 def run(action: Callable[[StorageProvider], Awaitable[T]], driver=None, config=None, **options) -> T:

@@ -24,6 +24,7 @@ from credstore import (
 from credstore.driver import READ_ALL
 from credstore.drivers.memory import MemoryDriver
 from credstore.provider.provider import StorageProvider
+from credstore.testing.harness import put
 from tests.provider.support import over
 from tests.servers.records import records
 
@@ -39,7 +40,7 @@ class Counting(MemoryDriver):
 
     def __init__(self, other=None):
         objects = None if other is None else other._objects
-        super().__init__(MemoryConfig(), public_url="https://example.com/{}".format, objects=objects)
+        super().__init__(MemoryConfig(), objects=objects)
         self.calls = []
 
     async def put(self, request):
@@ -145,7 +146,7 @@ def test_a_missing_one_is_told_by_its_name(way):
     async def main():
         async with MemoryStorageProvider(MemoryConfig()) as store:
             await store.store("k", RECORD, dictionary=DICTIONARY)
-            await store.delete(HOME + DICTIONARY.name)
+            await store._driver.delete(HOME + DICTIONARY.name)
             driver = store._driver
             other = provider_over(Counting(driver))
             calls = {
@@ -169,7 +170,7 @@ def test_one_that_was_changed_is_refused():
     async def main():
         async with MemoryStorageProvider(MemoryConfig()) as store:
             await store.store("k", RECORD, dictionary=DICTIONARY)
-            await store.store(HOME + DICTIONARY.name, NEWER.data)
+            await put(store._driver, HOME + DICTIONARY.name, NEWER.data)
             with pytest.raises(StorageIntegrityError, match="SHA-256") as caught:
                 await provider_over(Counting(store._driver)).retrieve("k")
             assert (caught.value.code, caught.value.key) == ("DICTIONARY_CHANGED", "k")

@@ -108,7 +108,7 @@ def test_legal_but_unusual_keys_are_kept():
         ({"content_type": "text/plain\r\nx: y"}, StorageInvalidRequestError, "control character"),
         ({"tags": {"": "x"}}, StorageInvalidRequestError, "tag"),
         ({"tags": {str(number): "x" for number in range(11)}}, StorageInvalidRequestError, "at most 10"),
-        ({"storage_class": "COLD"}, StorageUnsupportedError, "no storage class"),
+        ({"storage_class": "COLD"}, StorageUnsupportedError, "cannot store as 'COLD'"),
         ({"encryption": True}, StorageUnsupportedError, "AES256"),
         ({"encryption": KmsKey()}, StorageUnsupportedError, "SSE-KMS"),
         ({"encryption": CustomerKey(bytes(32))}, StorageUnsupportedError, "SSE-C"),
@@ -207,6 +207,6 @@ def test_the_encryption_asked_for_is_the_one_given_or_refused(asked, default, ab
     capabilities = replace(Spy().capabilities, **{**none, **dict.fromkeys(able, True)})
     if isinstance(chosen, type) and issubclass(chosen, StorageError):
         with pytest.raises(chosen):
-            chosen_encryption(asked, default, capabilities)
+            chosen_encryption(asked, default, capabilities, "store")
     else:
-        assert chosen_encryption(asked, default, capabilities) == chosen
+        assert chosen_encryption(asked, default, capabilities, "store") == chosen

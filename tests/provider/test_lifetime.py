@@ -238,7 +238,7 @@ def test_a_release_that_fails_is_tried_again():
         with pytest.raises(StorageUnavailableError):
             await provider.aclose()
         await provider.aclose()
-        assert driver._closed
+        assert driver._guard.closed
 
     asyncio.run(main())
 

@@ -24,6 +24,7 @@ from credstore import (
     SpacesConfig,
     SpacesStorageProvider,
     StorageAlreadyExistsError,
+    StorageInvalidRequestError,
     StorageNotFoundError,
     StorageUnsupportedError,
     WasabiConfig,
@@ -32,6 +33,7 @@ from credstore import (
 from credstore.config.clouds import CommonConfig
 from credstore.errors import StorageConfigurationError
 from credstore.provider.presets import build_driver, provider_for
+from tests.faults.stores import serving
 
 KEYS = {"access_key_id": "AKIDEXAMPLE", "secret_access_key": Secret("canary-secret")}
 PROOF = b'{"claim": "the original"}' * 50
@@ -128,13 +130,25 @@ def test_local_and_memory(tmp_path):
 
 def test_server_side_encryption_on_s3(s3_server):
     config = S3Config(bucket=s3_server.bucket, endpoint=s3_server.url, addressing="path", **KEYS)
-    own = CustomerKey(bytes(range(32)))
 
     async def main():
         async with S3StorageProvider(config) as provider:
             assert (await provider.store("default", PROOF)).encryption == "AES256"
             assert (await provider.store("kms", PROOF, encryption=KmsKey("key-id"))).encryption == "aws:kms"
-            await provider.store("own", PROOF, encryption=own)
+
+    asyncio.run(main())
+
+
+def test_a_customers_own_key_on_s3():
+    """On the fault origin: moto 5.2 knows nothing of such keys."""
+    own = CustomerKey(bytes(range(32)))
+
+    async def main(origin):
+        config = S3Config(bucket="bucket", endpoint=origin.url, addressing="path", **KEYS)
+        async with S3StorageProvider(config) as provider:
+            assert (await provider.store("own", PROOF, encryption=own)).encryption == "SSE-C"
+            with pytest.raises(StorageInvalidRequestError):
+                await provider.retrieve("own")
             assert await provider.retrieve("own", encryption=own) == PROOF
             assert (await provider.get_metadata("own", encryption=own)).size == len(PROOF)
         async with S3StorageProvider(replace(config, encryption=own)) as provider:
@@ -145,7 +159,11 @@ def test_server_side_encryption_on_s3(s3_server):
                 with pytest.raises(StorageUnsupportedError, match="customer-provided key"):
                     await provider.get_signed_url("moved", **options)
 
-    asyncio.run(main())
+    async def served():
+        async with serving() as origin:
+            await main(origin)
+
+    asyncio.run(served())
 
 
 @pytest.mark.parametrize(

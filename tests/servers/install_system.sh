@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs the programs that the tests marked `system` run: strace, nginx, curl, Chromium, and Node with
-# the AWS SDK for JavaScript. Does nothing where they are there. Needs root, or sudo, only to install packages.
+# Installs the programs that the tests marked `system` run: strace, nginx, tinyproxy, curl, Chromium, and Node
+# with the AWS SDK for JavaScript. Does nothing where they are there. Needs root, or sudo, only to install packages.
 set -eu
 cd "$(dirname "$0")"
 
 missing=""
 PATH="$PATH:/usr/sbin:/sbin"
-for program in strace node npm nginx curl; do
+for program in strace node npm nginx tinyproxy curl; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 for program in chromium chromium-browser google-chrome none; do
@@ -18,7 +18,7 @@ if [ -n "$missing" ]; then
         echo "the system tests need:$missing; install them with your package manager" >&2
         exit 1
     }
-    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/; s/\bnginx\b/nginx-light/')
+    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/; s/\bnginx\b/nginx-light/; s/\btinyproxy\b/tinyproxy-bin/')
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     export DEBIAN_FRONTEND=noninteractive

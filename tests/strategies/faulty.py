@@ -15,7 +15,7 @@ class Faulty(MemoryDriver):
     """
 
     def __init__(self, label: str, objects: MemoryObjects | None = None) -> None:
-        super().__init__(MemoryConfig(), public_url=lambda key: f"{label}:{key}", objects=objects)
+        super().__init__(MemoryConfig(), objects=objects)
         self.label = label
         self.mode = "well"
         self.calls: list[str] = []
@@ -66,9 +66,9 @@ class Faulty(MemoryDriver):
         self._lose()
         return outcomes
 
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
+    async def list(self, prefix="", cursor=None, **options) -> Page:
         self._fail("list")
-        return await super().list(prefix, cursor, limit=limit, deadline=deadline)
+        return await super().list(prefix, cursor, **options)
 
     async def ping(self, *, deadline=None) -> None:
         self._fail("ping")

@@ -1,6 +1,7 @@
 """The checks are checked: each of these broken drivers is caught by the check that names its fault."""
 
 import asyncio
+import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +24,14 @@ from credstore.driver import (
     StoredReader,
 )
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
-from credstore.errors import StorageError, StorageNotFoundError
+from credstore.errors import (
+    StorageError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
+    StorageUnsupportedError,
+)
 from credstore.reader import ObjectReader
 from credstore.testing.checks import CHECKS
 from credstore.testing.harness import ConformanceError, Harness
@@ -94,9 +102,9 @@ class IgnoresDeadlines(MemoryDriver):
 
 
 class HasAStoreOfItsOwn(MemoryDriver):
-    def __init__(self, config: MemoryConfig, *, public_url, objects) -> None:
+    def __init__(self, config: MemoryConfig, *, objects) -> None:
         del objects
-        super().__init__(config, public_url=public_url)
+        super().__init__(config)
 
 
 class SwapsObjects(MemoryDriver):
@@ -132,34 +140,260 @@ class TrustsItsDisk(MemoryDriver):
 
 
 class StopsAtAThousand(MemoryDriver):
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
-        page = await super().list(prefix, cursor, limit=limit, deadline=deadline)
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
         return replace(page, cursor=None) if len(page.entries) >= 1000 else page
 
 
 class ListsByText(MemoryDriver):
     """Ascending by UTF-16, as other languages compare."""
 
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
-        page = await super().list(prefix, cursor, limit=limit, deadline=deadline)
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
         return replace(page, entries=sorted(page.entries, key=lambda each: each.key.encode("utf-16-be")))
 
 
 class CountsOnPositions(MemoryDriver):
     """Pages by number, so that deleting shifts what comes next."""
 
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
+    async def list(self, prefix="", cursor=None, **options) -> Page:
         keys = [key.decode() for key in self._objects.ordered() if key.startswith(prefix.encode())]
-        start = int(cursor or 0)
+        start, limit = int(cursor or 0), options["limit"]
         entries = [self._objects.by_key[key].info for key in keys[start : start + limit]]
         more = start + limit < len(keys)
         return Page(entries=entries, cursor=str(start + limit) if more else None)
 
 
 class HidesTheTime(MemoryDriver):
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None) -> Page:
-        page = await super().list(prefix, cursor, limit=limit, deadline=deadline)
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
         return replace(page, entries=[replace(each, last_modified=None) for each in page.entries])
+
+
+class IgnoresTheDelimiter(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        return await super().list(prefix, cursor, **{**options, "delimiter": None})
+
+
+class LooksForTheFirstDelimiter(MemoryDriver):
+    """In the whole key, where it is the first one after the prefix that counts."""
+
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
+        heads = {each.partition("/")[0] + "/" for each in page.prefixes}
+        return replace(page, prefixes=sorted(heads, key=str.encode))
+
+
+class ShowsPrefixesOnEachPage(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
+        everything = await super().list(prefix, **{**options, "limit": 1000})
+        return replace(page, prefixes=everything.prefixes)
+
+
+class ShowsPrefixesAtTheEnd(MemoryDriver):
+    """All keys first, and the prefixes on the last page."""
+
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
+        everything = await super().list(prefix, **{**options, "limit": 1000})
+        return replace(page, prefixes=everything.prefixes if page.cursor is None else ())
+
+
+class CountsKeysOnly(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        if options.get("delimiter"):
+            options["limit"] = 1000
+        return await super().list(prefix, cursor, **options)
+
+
+class DividesBySlashOnly(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        if options.get("delimiter"):
+            options["delimiter"] = "/"
+        return await super().list(prefix, cursor, **options)
+
+
+class RefusesAfterAsking(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        if options.get("delimiter") not in {None, "/"}:
+            SENT.append("GET")
+            raise StorageUnsupportedError("no such delimiter")
+        return await super().list(prefix, cursor, **options)
+
+
+class IgnoresStartAfter(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        return await super().list(prefix, cursor, **{**options, "start_after": None})
+
+
+class StartsWithStartAfter(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
+        found = self._objects.by_key.get(options.get("start_after"))
+        if cursor is None and found is not None and found.info.key.startswith(prefix):
+            return replace(page, entries=[found.info, *page.entries][: options["limit"]])
+        return page
+
+
+class ShowsWhereItStartsAgain(MemoryDriver):
+    """A prefix that `start_after` leads into, as some servers show it."""
+
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
+        after = options.get("start_after") or ""
+        head, slash, _ = after.removeprefix(prefix).partition("/")
+        begun = prefix + head + slash
+        keys = (key.startswith(begun) and key > after for key in self._objects.by_key)
+        if options.get("delimiter") and slash and after.startswith(prefix) and any(keys):
+            return replace(page, prefixes=[begun, *page.prefixes])
+        return page
+
+
+class LooksBelowPrefixes(MemoryDriver):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        page = await super().list(prefix, cursor, **options)
+        SENT.append("GET")
+        SENT.extend(page.prefixes)
+        return page
+
+
+class TakesTheFirstBytes(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        if options.suffix:
+            options = replace(options, suffix=None, end=options.suffix)
+        return await super().get(key, options)
+
+
+class RefusesLongSuffixes(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        size = len(self._objects.by_key[key].data) if key in self._objects.by_key else 0
+        if options.suffix and options.suffix > size:
+            raise StorageInvalidRequestError("too long", code="INVALID_RANGE")
+        return await super().get(key, options)
+
+
+class GivesNothingForZero(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        if options.suffix == 0:
+            options = replace(options, suffix=None, start=0, end=0)
+        return await super().get(key, options)
+
+
+class PrefersTheSuffix(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        if options.suffix:
+            options = replace(options, start=0, end=None)
+        return await super().get(key, options)
+
+
+class NeverChecksARange(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        reader = await super().get(key, options)
+        if options == READ_ALL:
+            return reader
+        return ObjectReader(
+            reader.info,
+            await reader.read() if reader._digest is None else reader._content,
+            length=reader.length,
+        )
+
+
+class SaysFailedForAbsent(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        if options.if_match is not None and key not in self._objects.by_key:
+            raise StoragePreconditionFailedError("not that version")
+        return await super().get(key, options)
+
+
+class SaysNotFoundToReplace(MemoryDriver):
+    async def put(self, request: PutRequest) -> PutResult:
+        if request.precondition.mode == "replace" and request.key not in self._objects.by_key:
+            raise StorageObjectNotFoundError("nothing to replace")
+        return await super().put(request)
+
+
+class DeletesNothingGladly(MemoryDriver):
+    async def delete(self, key, *, if_match=None, version_id=None, deadline=None) -> DeleteOutcome:
+        condition = if_match if key in self._objects.by_key else None
+        return await super().delete(key, if_match=condition, version_id=version_id, deadline=deadline)
+
+
+class NeverCloses(MemoryDriver):
+    async def aclose(self) -> None:
+        return None
+
+
+class _Shown(MemoryDriver):
+    """Some operations skip the guard: `skipped` names what they are."""
+
+    def _unguarded(self) -> MemoryDriver:
+        return MemoryDriver(MemoryConfig(), public_url=str, objects=self._objects)
+
+
+class ListsWhenClosed(_Shown):
+    async def list(self, prefix="", cursor=None, **options) -> Page:
+        return await self._unguarded().list(prefix, cursor, **options)
+
+
+class SignsWhenClosed(_Shown):
+    async def sign(self, request):
+        return await self._unguarded().sign(request)
+
+
+class HasOutcomesWhenClosed(MemoryDriver):
+    async def delete_many(self, keys, *, deadline=None):
+        try:
+            return await super().delete_many(keys, deadline=deadline)
+        except StorageError as error:
+            return dict.fromkeys(keys, error)
+
+
+class ForgetsItsProcess(MemoryDriver):
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        self._guard._process = os.getpid()
+        return await super().head(key, options)
+
+
+class ReadsLate(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        return await super().get(key, replace(options, deadline=None))
+
+
+class CopiesLate(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        return await super().copy(replace(request, deadline=None))
+
+
+class IgnoresVersions(MemoryDriver):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        return await super().get(key, replace(options, version_id=None))
+
+
+class DeletesAnyKeptVersion(MemoryDriver):
+    async def delete(self, key, *, if_match=None, version_id=None, deadline=None) -> DeleteOutcome:
+        return await super().delete(key, if_match=if_match, deadline=deadline)
+
+
+class ClaimsVersions(MemoryDriver):
+    """Says that it keeps versions, and gives the present one whatever is asked for."""
+
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, versions=True)
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        return await super().head(key, replace(options, version_id=None))
+
+
+class IgnoresCustomerKeys(MemoryDriver):
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        return await super().head(key, replace(options, customer_key=None))
+
+
+class CopiesUnencrypted(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        return await super().copy(replace(request, encryption=None, source_customer_key=None))
 
 
 class OnlyMarksDeleted(MemoryDriver):
@@ -212,6 +446,19 @@ class CopiesMetadataAsItIs(MemoryDriver):
         return await super().copy(replace(request, system=None))
 
 
+class CopiesWithoutTags(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        result = await super().copy(request)
+        stored = self._objects.by_key[request.destination]
+        self._objects.put(replace(stored, tags={}))
+        return result
+
+
+class AddsTags(MemoryDriver):
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline=None) -> None:
+        await super().put_tags(key, {**await self.get_tags(key), **tags})
+
+
 class WritesInTwoSteps(MemoryDriver):
     async def put(self, request: PutRequest) -> PutResult:
         if request.body.data is not None and len(request.body.data) > 1000:
@@ -243,6 +490,7 @@ class AsksTwice(MemoryDriver):
 
 
 SENT: list[str] = []
+COUNTED = {AsksTwice, RefusesAfterAsking, LooksBelowPrefixes}
 
 BROKEN = [
     (DropsThePrecondition, "creates_once"),
@@ -255,26 +503,60 @@ BROKEN = [
     (StoresHalfABody, "a_failing_source_changes_nothing"),
     (StoresHalfABody, "a_short_body_is_refused"),
     (SwallowsCancellation, "a_cancelled_write_leaves_nothing"),
-    (IgnoresDeadlines, "a_passed_deadline_writes_nothing"),
+    (IgnoresDeadlines, "a_passed_deadline_sends_nothing"),
+    (ReadsLate, "a_passed_deadline_sends_nothing"),
+    (CopiesLate, "a_passed_deadline_sends_nothing"),
+    (NeverCloses, "a_closed_driver_refuses_every_call"),
+    (ListsWhenClosed, "a_closed_driver_refuses_every_call"),
+    (SignsWhenClosed, "a_closed_driver_refuses_every_call"),
+    (HasOutcomesWhenClosed, "a_closed_driver_refuses_every_call"),
+    (ForgetsItsProcess, "a_forked_child_refuses_every_call"),
+    (ListsWhenClosed, "a_forked_child_refuses_every_call"),
+    (IgnoresVersions, "refuses_versions_it_has_not"),
+    (DeletesAnyKeptVersion, "refuses_versions_it_has_not"),
+    (ClaimsVersions, "refuses_versions_it_has_not"),
+    (IgnoresCustomerKeys, "refuses_versions_it_has_not"),
+    (CopiesUnencrypted, "refuses_to_copy_what_it_has_not"),
     (HasAStoreOfItsOwn, "two_drivers_see_one_store"),
     (HasAStoreOfItsOwn, "stores_bytes_exactly"),
     (SwapsObjects, "keeps_odd_keys"),
     (ReturnsNothingForAbsent, "what_is_absent_is_not_found"),
+    (SaysFailedForAbsent, "what_is_absent_is_not_found"),
     (IgnoresRanges, "reads_ranges"),
+    (TakesTheFirstBytes, "reads_the_last_bytes"),
+    (RefusesLongSuffixes, "reads_the_last_bytes"),
+    (GivesNothingForZero, "reads_the_last_bytes"),
+    (PrefersTheSuffix, "reads_the_last_bytes"),
+    (NeverChecksARange, "reads_the_last_bytes"),
     (IgnoresIfMatch, "reads_only_the_named_version"),
     (TrustsItsDisk, "notices_changed_bytes"),
     (StopsAtAThousand, "lists_all_objects_once"),
     (ListsByText, "lists_all_objects_once"),
     (CountsOnPositions, "lists_on_while_objects_go"),
     (HidesTheTime, "lists_sizes_and_versions"),
+    (IgnoresTheDelimiter, "lists_up_to_a_delimiter"),
+    (LooksForTheFirstDelimiter, "lists_up_to_a_delimiter"),
+    (ShowsPrefixesOnEachPage, "lists_up_to_a_delimiter"),
+    (ShowsPrefixesAtTheEnd, "lists_up_to_a_delimiter"),
+    (CountsKeysOnly, "lists_up_to_a_delimiter"),
+    (DividesBySlashOnly, "lists_up_to_any_delimiter"),
+    (RefusesAfterAsking, "lists_up_to_any_delimiter"),
+    (IgnoresStartAfter, "lists_from_a_name_on"),
+    (StartsWithStartAfter, "lists_from_a_name_on"),
+    (ShowsWhereItStartsAgain, "lists_from_a_name_on"),
+    (LooksBelowPrefixes, "lists_prefixes_without_what_is_below"),
     (OnlyMarksDeleted, "deletes_and_tells"),
     (DeletesAnyVersion, "deletes_only_the_named_version"),
+    (DeletesNothingGladly, "deletes_only_the_named_version"),
+    (SaysNotFoundToReplace, "replaces_only_the_named_version"),
     (HidesAFailedDelete, "deletes_many_with_an_outcome_each"),
     (ForgetsAnOutcome, "deletes_many_with_an_outcome_each"),
     (CopiesWithoutMetadata, "copies_everything"),
     (CopiesWhateverIsThere, "copies_the_version_it_was_shown"),
     (CopiesOverAnything, "copies_under_a_condition"),
     (CopiesMetadataAsItIs, "copies_onto_itself"),
+    (CopiesWithoutTags, "keeps_tags"),
+    (AddsTags, "keeps_tags"),
     (WritesInTwoSteps, "replaces_whole_versions"),
     (TakesOneChunk, "stores_streams"),
     (MakesLinksItDenies, "makes_links_or_refuses"),
@@ -287,10 +569,10 @@ def test_a_broken_driver_is_caught_by_the_check_that_names_it(kind, name):
     check = next(each for each in CHECKS if each.__name__ == name)
     objects = MemoryObjects()
     harness = Harness(
-        open=lambda: kind(MemoryConfig(), public_url=str, objects=objects),
+        open=lambda: kind(MemoryConfig(), objects=objects),
         peek=peek_at(objects),
         poke=poke_at(objects),
-        requests=(lambda: len(SENT)) if kind is AsksTwice else None,
+        requests=(lambda: len(SENT)) if kind in COUNTED else None,
     )
     with pytest.raises((ConformanceError, StorageError)):
         asyncio.run(check(harness))

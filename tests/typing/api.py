@@ -9,10 +9,12 @@ from typing import assert_type
 from credstore import (
     BatchDeleteResult,
     Capabilities,
+    CommonPrefix,
     Container,
     CustomerKey,
     HealthCheckResult,
     KmsKey,
+    Listing,
     LocalConfig,
     LocalStorageProvider,
     ObjectReader,
@@ -44,9 +46,16 @@ async def verbs(provider: StorageProvider) -> None:
     assert_type(await provider.exists("key"), bool)
     assert_type(await provider.delete("key"), bool | None)
     assert_type(await provider.batch_delete(["a", "b"]), BatchDeleteResult)
-    assert_type(await provider.list("prefix/", max_keys=5), list[StorageItem])
+    assert_type(await provider.list("prefix/", max_keys=5), Listing)
+    items: list[StorageItem] = await provider.list("prefix/", delimiter="/", start_after="prefix/a")
+    assert_type(items[0], StorageItem)
+    assert_type((await provider.list(delimiter="/")).prefixes, tuple[str, ...])
     async for item in provider.scan("prefix/"):
         assert_type(item, StorageItem)
+    async for found in provider.scan("prefix/", delimiter="/"):
+        assert_type(found, StorageItem | CommonPrefix)
+    async with provider.open("key", suffix=65536) as tail:
+        assert_type(await tail.read(), bytes)
     assert_type(await provider.get_stats(), StorageStats)
     assert_type(await provider.health_check(), HealthCheckResult)
     assert_type(await provider.copy("a", "b"), StorageResult)

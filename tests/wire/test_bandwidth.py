@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from credstore.wire import http as http_module
 from credstore.wire.bandwidth import Bandwidth
-from credstore.wire.http import HttpClient, HttpRequest, StreamBody
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest, StreamBody
 from tests.wire.server import answer, serving
 from tests.wire.test_http import Source
 

@@ -16,8 +16,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.wire.breaker import Breaker
-from tests.wire.server import answer, hang_up, stall
-from tests.wire.test_exchange import Rig, run
+from tests.wire.test_exchange import OK, ORIGIN, RESET, Rig, answer, run
 
 NOW = Breaker.FAILURES - 1.0
 
@@ -89,23 +88,23 @@ def watched(rig):
     return clock
 
 
-@pytest.mark.parametrize("act", [answer(503), hang_up])
+@pytest.mark.parametrize("act", [answer(503), RESET])
 def test_an_open_circuit_sends_nothing_until_its_time(act):
     async def check(rig: Rig):
         clock = watched(rig)
-        host = rig.server.url.partition("://")[2]
+        host = ORIGIN.partition("://")[2]
         assert rig.exchange.circuits() == {}
         for _ in range(Breaker.FAILURES):
             clock[0] += 1.0
             await rig.fails((StorageUnavailableError, StorageConnectionError))
         assert rig.exchange.circuits() == {host: "open"}
-        seen = len(rig.server.seen)
+        seen = len(rig.wire.requests)
         for method in ("GET", "PUT"):
             error = await rig.fails(StorageUnavailableError, method)
             assert (error.code, error.applied, error.retryable) == (ErrorCode.CIRCUIT_OPEN, "no", True)
             assert error.retry_after == pytest.approx(1.0)
-        assert len(rig.server.seen) == seen
-        rig.server.then(answer(200, b"ok"))
+        assert len(rig.wire.requests) == seen
+        rig.wire.then(OK)
         await rig.call("GET", probe=True)
         assert rig.exchange.circuits() == {host: "closed"}
         await rig.call("GET")
@@ -120,7 +119,7 @@ def test_a_trial_after_the_pause_closes_it():
             clock[0] += 1.0
             await rig.fails(StorageUnavailableError)
         clock[0] += 1.0
-        rig.server.then(answer(200, b"ok"))
+        rig.wire.then(OK)
         await rig.call("GET")
         assert set(rig.exchange.circuits().values()) == {"closed"}
 
@@ -142,19 +141,22 @@ def test_refusals_are_answers(status, kind):
 
 
 def test_calls_cut_off_by_cancels_do_not_hold_a_circuit_open():
+    async def stall(_sent):
+        await asyncio.Event().wait()
+
     async def check(rig: Rig):
         clock = watched(rig)
         for _ in range(Breaker.FAILURES):
             clock[0] += 1.0
             await rig.fails(StorageUnavailableError)
         clock[0] += 1.0
-        rig.server.then(stall())
+        rig.wire.then(stall)
         trial = asyncio.ensure_future(rig.call("GET"))
-        while len(rig.server.seen) == Breaker.FAILURES:
+        while len(rig.wire.requests) == Breaker.FAILURES:
             await asyncio.sleep(0)
         trial.cancel()
         await asyncio.gather(trial, return_exceptions=True)
-        rig.server.then(answer(200, b"ok"))
+        rig.wire.then(OK)
         assert (await rig.fails(StorageUnavailableError)).code == ErrorCode.CIRCUIT_OPEN
         clock[0] += 1.0
         await rig.call("GET")

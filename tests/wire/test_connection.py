@@ -7,8 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from credstore.wire.connection import Connection, HttpResponse, WireError
+from credstore.wire.connection import Answer, Connection
 from credstore.wire.http import HttpClient
+from credstore.wire.transport import WireError
 from tests.servers.certificates import make_certificate
 from tests.wire.server import answer, raw, serving
 from tests.wire.test_http import OK, run, send
@@ -54,7 +55,7 @@ class Wire:
     def _lost(self, _connection):
         self.lost += 1
 
-    def ask(self, method="GET") -> HttpResponse:
+    def ask(self, method="GET") -> Answer:
         return self.connection.start(method, b"request", end=None, idle=30)
 
     def give(self, data, size=None):

@@ -1,7 +1,6 @@
 """AWS's chain through aiobotocore: found, renewed once for all, and never shown."""
 
 import asyncio
-import builtins
 import json
 import logging
 import sys
@@ -91,19 +90,6 @@ def test_a_failing_process_does_not_tell_its_output(tmp_path, caplog):
         assert CANARY not in str(shown)
         shown = shown.__cause__
     assert CANARY not in caplog.text
-
-
-def test_without_the_extra_it_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def without(name, *rest):
-        if name.split(".")[0] == "aiobotocore":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(StorageConfigurationError, match=r"credstore\[aws\]"):
-        get()
 
 
 def test_explicit_keys_never_ask_the_chain():

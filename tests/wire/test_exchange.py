@@ -1,8 +1,6 @@
 """The only loop: what is tried again, what is said of it, and what is put right on the way."""
 
 import asyncio
-import gc
-import ssl
 import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -22,12 +20,13 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.model import Secret
+from credstore.testing import ScriptedAnswer, ScriptedTransport, WireError
 from credstore.wire.aws.credentials import Credentials, StaticCredentials
-from credstore.wire.exchange import Exchange, WireCall
-from credstore.wire.http import HttpClient, StreamBody
+from credstore.wire.aws.signer import AwsSigner
+from credstore.wire.exchange import Exchange
 from credstore.wire.retry import RetryPolicy
-from tests.servers.certificates import make_certificate
-from tests.wire.server import answer, fresh_tasks, hang_up, raw, reset, serving, stall
+from credstore.wire.signer import WireCall
+from credstore.wire.transport import StreamBody
 
 CANARY = "canary-secret"
 KEYS = Credentials("AKIDEXAMPLE", Secret(CANARY), Secret("canary-token"))
@@ -52,17 +51,27 @@ def classify(status, headers, body):
     return StorageUnavailableError("down", status_code=status)
 
 
-class Rig:
-    """An exchange with a clock, sleep and chance of the test's own."""
+def answer(status=200, body=b"", **headers):
+    return ScriptedAnswer(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
 
-    def __init__(self, server, credentials=None, **policy) -> None:
-        self.server = server
+
+RESET = WireError("broken", sent=True)
+OK = answer(200, b"ok")
+ORIGIN = "https://bucket.example.com"
+
+
+class Rig:
+    """An exchange over a script, with a clock, sleep and chance of the test's own."""
+
+    def __init__(self, *steps, signer=None, **policy) -> None:
+        self.wire = ScriptedTransport(*steps)
         self.slept: list[float] = []
         self.now = time.time()
         self.exchange = Exchange(
-            HttpClient(connect_timeout=5, idle_timeout=5),
-            credentials or StaticCredentials(KEYS),
+            self.wire,
+            signer or AwsSigner(StaticCredentials(KEYS)),
             classify=classify,
+            recognize=lambda headers, _: "x-cloud" in headers,
             policy=RetryPolicy(**policy),
             clock=lambda: self.now,
             sleep=self.sleep,
@@ -76,7 +85,7 @@ class Rig:
         call = {
             "operation": "Test",
             "method": method,
-            "origin": self.server.url,
+            "origin": ORIGIN,
             "path": "/bucket/key",
             "region": "us-east-1",
             "mutation": method not in {"GET", "HEAD"},
@@ -90,36 +99,37 @@ class Rig:
         return caught.value
 
 
-def run(check, *acts, credentials=None, **policy):
+def run(check, *steps, signer=None, **policy):
+    """Run `check(rig)`; afterwards no task and no answer may be left."""
+
     async def main():
-        async with serving(*acts) as server:
-            before = asyncio.all_tasks()
-            rig = Rig(server, credentials, **policy)
-            try:
-                await check(rig)
-            finally:
-                await rig.exchange.aclose()
-            assert fresh_tasks(before) == set()
+        rig = Rig(*steps, signer=signer, **policy)
+        before = asyncio.all_tasks()
+        try:
+            await check(rig)
+        finally:
+            await rig.exchange.aclose()
+        assert (asyncio.all_tasks() - before, rig.wire.unread, rig.wire.closed) == (set(), 0, True)
 
     asyncio.run(main())
-    gc.collect()
 
 
 def test_one_call_is_one_request():
     async def check(rig):
         reply = await rig.call("PUT", body=b"data", query=[("b", "2"), ("a", "1 +")])
         assert (reply.status, reply.body, reply.attempts, reply.unclear) == (200, b"ok", 1, False)
-        (seen,) = rig.server.seen
-        assert seen.line == "PUT /bucket/key?a=1%20%2B&b=2 HTTP/1.1"
+        (seen,) = rig.wire.requests
+        assert (seen.method, seen.url) == ("PUT", f"{ORIGIN}/bucket/key?a=1%20%2B&b=2")
+        assert (seen.headers["host"], seen.body) == ("bucket.example.com", b"data")
         assert seen.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")
         assert seen.headers["x-amz-security-token"] == "canary-token"
-        assert CANARY not in seen.head.decode()
+        assert CANARY not in f"{seen.url}{seen.headers}"
 
-    run(check, answer(200, b"ok"))
+    run(check, OK)
 
 
 @pytest.mark.parametrize(
-    "first", [answer(503), reset, hang_up, raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nab", keep=False)]
+    "first", [answer(503), RESET, WireError("connect", sent=False), ScriptedAnswer(200, b"ab", cut=RESET)]
 )
 def test_a_read_is_tried_again_until_it_succeeds(first):
     async def check(rig):
@@ -127,7 +137,7 @@ def test_a_read_is_tried_again_until_it_succeeds(first):
         assert (reply.body, reply.attempts, reply.unclear) == (b"ok", 3, False)
         assert rig.slept == [0.05, 0.1]
 
-    run(check, first, first, answer(200, b"ok"))
+    run(check, first, first, OK)
 
 
 @pytest.mark.parametrize(
@@ -139,25 +149,26 @@ def test_a_read_is_tried_again_until_it_succeeds(first):
         ([answer(503)], "PUT", StorageUnavailableError, "maybe", 4),
         ([answer(429)], "PUT", StorageRateLimitedError, "no", 4),
         ([answer(408)], "PUT", StorageTimeoutError, "maybe", 4),
-        ([reset], "PUT", StorageConnectionError, "maybe", 4),
-        ([hang_up], "DELETE", StorageConnectionError, "maybe", 4),
-        ([reset, answer(403)], "PUT", StorageAccessDeniedError, "maybe", 2),
+        ([RESET], "PUT", StorageConnectionError, "maybe", 4),
+        ([WireError("timeout", sent=True)], "DELETE", StorageTimeoutError, "maybe", 4),
+        ([WireError("timeout", sent=False)], "DELETE", StorageTimeoutError, "no", 0),
+        ([RESET, answer(403)], "PUT", StorageAccessDeniedError, "maybe", 2),
         ([answer(429), answer(403)], "PUT", StorageAccessDeniedError, "no", 2),
         (
-            [answer(302, headers=[("Location", "http://elsewhere")])],
+            [answer(302, location="http://elsewhere")],
             "PUT",
             StorageConfigurationError,
             "maybe",
             1,
         ),
-        ([raw(b"nonsense\r\n\r\n", keep=False)], "PUT", StorageConnectionError, "maybe", 4),
+        ([WireError("protocol", sent=True)], "PUT", StorageConnectionError, "maybe", 4),
     ],
 )
 def test_what_is_said_of_a_write_is_what_is_known(acts, method, kind, applied, requests):
     async def check(rig):
         error = await rig.fails(kind, method, body=b"x" if method == "PUT" else None)
         assert error.applied == applied
-        assert len(rig.server.seen) == requests
+        assert len(rig.wire.requests) == requests
 
     run(check, *acts)
 
@@ -166,16 +177,16 @@ def test_a_success_after_an_unclear_attempt_says_so():
     async def check(rig):
         assert (await rig.call("PUT", body=b"x")).unclear
 
-    run(check, reset, answer(200))
+    run(check, RESET, OK)
 
 
 def test_nothing_was_sent_where_nobody_listens():
     async def check(rig):
-        error = await rig.fails(StorageConnectionError, "PUT", origin="http://127.0.0.1:1", body=b"x")
+        error = await rig.fails(StorageConnectionError, "PUT", body=b"x")
         assert error.applied == "no"
         assert error.code == "CONNECTION_FAILED"
 
-    run(check)
+    run(check, WireError("connect", sent=False))
 
 
 def test_a_body_that_can_be_read_once_is_sent_once():
@@ -188,9 +199,9 @@ def test_a_body_that_can_be_read_once_is_sent_once():
 
         body = StreamBody(4, chunks)
         error = await rig.fails(StorageUnavailableError, "PUT", body=body, replayable=False)
-        assert (len(rig.server.seen), len(opened), error.applied) == (1, 1, "maybe")
+        assert (len(rig.wire.requests), len(opened), error.applied) == (1, 1, "maybe")
         await rig.fails(StorageUnavailableError, "PUT", body=body, replayable=True)
-        assert len(rig.server.seen) == 5
+        assert len(rig.wire.requests) == 5
 
     run(check, answer(503))
 
@@ -199,12 +210,12 @@ def test_retry_after_is_waited_for_and_no_longer_than_the_deadline():
     async def check(rig):
         await rig.call()
         assert rig.slept == [3.0]
-        rig.server.then(answer(503, headers=[("Retry-After", "15")]))
+        rig.wire.then(answer(503, retry_after="15"))
         error = await rig.fails(StorageUnavailableError, deadline=time.monotonic() + 10)
         assert error.retry_after == 15.0
         assert rig.slept == [3.0]
 
-    run(check, answer(503, headers=[("Retry-After", "3")]), answer(200))
+    run(check, answer(503, retry_after="3"), answer(200))
 
 
 def test_a_clock_that_is_wrong_is_put_right_once():
@@ -212,14 +223,14 @@ def test_a_clock_that_is_wrong_is_put_right_once():
 
     async def check(rig):
         await rig.call()
-        assert 3595 < rig.exchange.clock_offset(rig.server.url) < 3605
-        stamps = [seen.headers["x-amz-date"] for seen in rig.server.seen]
+        assert 3595 < rig.exchange.clock_offset(ORIGIN) < 3605
+        stamps = [seen.headers["x-amz-date"] for seen in rig.wire.requests]
         assert stamps[1][:11] == ahead.strftime("%Y%m%dT%H")
         assert rig.slept == []
-        rig.server.then(answer(401, headers=[("Date", format_datetime(ahead, usegmt=True))]))
+        rig.wire.then(answer(401, date=format_datetime(ahead, usegmt=True)))
         await rig.fails(StorageAuthenticationError)
 
-    run(check, answer(401, headers=[("Date", format_datetime(ahead, usegmt=True))]), answer(200))
+    run(check, answer(401, date=format_datetime(ahead, usegmt=True)), answer(200))
 
 
 @pytest.mark.parametrize("seconds", [100, 90_000])
@@ -228,9 +239,9 @@ def test_a_clock_that_is_hardly_or_absurdly_wrong_is_left_alone(seconds):
 
     async def check(rig):
         await rig.fails(StorageAuthenticationError)
-        assert len(rig.server.seen) == 1
+        assert len(rig.wire.requests) == 1
 
-    run(check, answer(401, headers=[("Date", date)]))
+    run(check, answer(401, date=date))
 
 
 class Renewable:
@@ -256,19 +267,19 @@ class Renewable:
 def test_expired_credentials_are_renewed_once_for_all_who_wait():
     source = Renewable()
 
-    async def by_key(seen, peer):
-        act = answer(400) if "Credential=KEY0/" in seen.headers["authorization"] else answer(200)
-        return await act(seen, peer)
+    async def by_key(sent):
+        await asyncio.sleep(0)
+        return answer(400) if "Credential=KEY0/" in sent.headers["authorization"] else OK
 
     async def check(rig):
         replies = await asyncio.gather(*(rig.call() for _ in range(20)))
         assert {reply.status for reply in replies} == {200}
         assert source.renewed == 1
-        rig.server.then(answer(400))
+        rig.wire.then(answer(400))
         await rig.fails(StorageAuthenticationError)
         assert source.renewed == 2
 
-    run(check, by_key, credentials=source)
+    run(check, by_key, signer=AwsSigner(source))
 
 
 def test_an_error_is_looked_at_only_so_far():
@@ -309,42 +320,36 @@ def test_a_failing_classifier_leaves_nothing_open():
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-def test_a_cancel_ends_at_once_and_leaves_no_connection(method):
-    async def main():
-        gone = asyncio.Event()
-        async with serving(stall(gone=gone)) as server:
-            rig = Rig(server)
-            task = asyncio.create_task(rig.call(method, body=b"x" if method == "PUT" else None))
-            while not server.seen:
-                await asyncio.sleep(0)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            await asyncio.wait_for(gone.wait(), 10)
-            await rig.exchange.aclose()
+def test_a_cancel_ends_at_once_and_leaves_nothing(method):
+    cancelled = []
 
-    asyncio.run(main())
+    async def stall(_sent):
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(method)
+            raise
+
+    async def check(rig):
+        task = asyncio.create_task(rig.call(method, body=b"x" if method == "PUT" else None))
+        while not rig.wire.requests:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (cancelled, len(rig.wire.requests)) == ([method], 1)
+
+    run(check, stall)
 
 
-def test_an_untrusted_certificate_is_not_retried_and_sends_nothing(tmp_path):
-    certificate, key = make_certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+def test_an_untrusted_certificate_is_not_retried():
+    async def check(rig):
+        error = await rig.fails(StorageConfigurationError, "PUT", body=b"x")
+        assert (error.code, error.applied, error.retryable) == ("TLS", "no", False)
+        assert "self-signed" in error.message
+        assert (rig.slept, rig.wire.requests) == ([], [])
 
-    async def main():
-        async with serving(answer(200, b"ok"), tls=context) as server:
-            rig = Rig(server)
-            error = await rig.fails(StorageConfigurationError, "PUT", body=b"x")
-            assert (error.code, error.applied, error.retryable) == ("TLS", "no", False)
-            assert rig.slept == []
-            assert server.seen == []
-            await rig.exchange.aclose()
-            trusting = Rig(server)
-            trusting.exchange._http = HttpClient(ca_file=str(certificate))
-            assert (await trusting.call()).body == b"ok"
-            await trusting.exchange.aclose()
-
-    asyncio.run(main())
+    run(check, WireError("tls", sent=False, detail="self-signed certificate"))
 
 
 def test_errors_of_the_credentials_say_that_nothing_was_sent():
@@ -355,6 +360,6 @@ def test_errors_of_the_credentials_say_that_nothing_was_sent():
     async def check(rig):
         error = await rig.fails(StorageError, "PUT")
         assert error.applied == "no"
-        assert rig.server.seen == []
+        assert rig.wire.requests == []
 
-    run(check, credentials=Broken(KEYS))
+    run(check, signer=AwsSigner(Broken(KEYS)))

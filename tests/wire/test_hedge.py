@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from credstore.errors import StorageAccessDeniedError, StorageUnavailableError
 from credstore.wire.hedge import SHARE, SHORTEST, Hedging
-from tests.wire.server import answer, stall
-from tests.wire.test_exchange import Rig, run
+from tests.wire.test_exchange import OK, Rig, answer, run
 
 NEVER = 3600.0
 """Seconds that no answer takes, on whatever machine."""
@@ -22,6 +21,26 @@ def taught(rig: Rig, *, tokens=5.0, slow_after=SHORTEST):
         hedging.seen(0.0)
     hedging.tokens = tokens
     return hedging
+
+
+def stalling(gone=None):
+    """A step that never ends; `gone` is set when it is cancelled."""
+
+    async def stall(_sent):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if gone is not None:
+                gone.set()
+
+    return stall
+
+
+async def slowly():
+    """An answer some turns of the loop later."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+    return OK
 
 
 def test_slow_is_what_95_of_100_are_not():
@@ -48,11 +67,11 @@ def test_the_second_request_serves_a_read_whose_first_hangs():
     async def check(rig: Rig):
         taught(rig)
         gone = asyncio.Event()
-        rig.server.then(stall(gone=gone), answer(200, b"second"))
+        rig.wire.then(stalling(gone), answer(200, b"second"))
         reply = await rig.call("GET")
         assert reply.body == b"second"
-        await gone.wait()  # The first one's connection was dropped.
-        assert len(rig.server.seen) == 2
+        await gone.wait()  # The first one was dropped.
+        assert len(rig.wire.requests) == 2
 
     run(check)
 
@@ -60,19 +79,16 @@ def test_the_second_request_serves_a_read_whose_first_hangs():
 def test_a_stream_that_lost_is_closed():
     async def check(rig: Rig):
         taught(rig)
-        both, gone = asyncio.Barrier(2), asyncio.Barrier(3)
+        both = asyncio.Barrier(2)
 
-        async def act(_seen, peer):
+        async def together(_sent):
             await both.wait()
-            await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
-            await peer.gone()
-            await gone.wait()
-            return False
+            return OK
 
-        rig.server.then(act)
+        rig.wire.then(together)
         reply = await rig.call("GET", stream=True)
+        assert (len(rig.wire.requests), rig.wire.unread) == (2, 1)
         await reply.response.aclose()
-        await gone.wait()
 
     run(check)
 
@@ -82,17 +98,17 @@ def test_without_a_hedge_left_there_is_one_request():
         taught(rig, tokens=0.0)
         go = asyncio.Event()
 
-        async def slow(_seen, peer):
+        async def slow(_sent):
             await go.wait()
-            return await answer(200, b"first")(_seen, peer)
+            return answer(200, b"first")
 
-        rig.server.then(slow)
+        rig.wire.then(slow)
         reading = asyncio.ensure_future(rig.call("GET"))
         done, _ = await asyncio.wait([reading], timeout=4 * SHORTEST)
         assert not done
         go.set()
         assert (await reading).body == b"first"
-        assert len(rig.server.seen) == 1
+        assert len(rig.wire.requests) == 1
 
     run(check)
 
@@ -102,17 +118,17 @@ def test_a_write_is_never_hedged():
         hedging = taught(rig)
         go = asyncio.Event()
 
-        async def slow(_seen, peer):
+        async def slow(_sent):
             await go.wait()
-            return await answer(200, b"ok")(_seen, peer)
+            return OK
 
-        rig.server.then(slow)
+        rig.wire.then(slow)
         writing = asyncio.ensure_future(rig.call("PUT", body=b"x"))
         done, _ = await asyncio.wait([writing], timeout=4 * SHORTEST)
         assert not done
         go.set()
         await writing
-        assert (len(rig.server.seen), hedging.tokens) == (1, 5.0)
+        assert (len(rig.wire.requests), hedging.tokens) == (1, 5.0)
 
     run(check)
 
@@ -122,25 +138,25 @@ def test_a_write_is_never_hedged():
     [
         ([answer(403)], StorageAccessDeniedError, 1),
         ([answer(503)], StorageUnavailableError, 1),
-        ([stall(), answer(503)], None, 2),
+        ([stalling(), answer(503)], None, 2),
     ],
 )
 def test_a_definite_answer_counts_and_a_failure_waits_for_the_other(acts, outcome, requests):
     async def check(rig: Rig):
         taught(rig, slow_after=SHORTEST if outcome is None else NEVER)
-        rig.server.then(*acts)
+        rig.wire.then(*acts)
         if outcome is not None:
             await rig.fails(outcome)
         else:
             reading = asyncio.ensure_future(rig.call("GET"))
-            while len(rig.server.seen) < 2:
+            while len(rig.wire.requests) < 2:
                 await asyncio.sleep(0)
             for _ in range(50):
                 await asyncio.sleep(0)
             assert not reading.done()
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
-        assert len(rig.server.seen) == requests
+        assert len(rig.wire.requests) == requests
 
     run(check, max_attempts=1)
 
@@ -157,10 +173,10 @@ def test_a_cancelled_read_leaves_nothing(turns):
         (outcome,) = await asyncio.gather(reading, return_exceptions=True)
         if not isinstance(outcome, BaseException):
             await outcome.response.aclose()
-        rig.server.then(answer(200, b"ok"))
+        rig.wire.then(OK)
         assert (await rig.call("GET")).body == b"ok"
 
-    run(check)
+    run(check, lambda _: slowly())
 
 
 def test_it_is_off_unless_asked_for():

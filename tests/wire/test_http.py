@@ -10,8 +10,8 @@ import pytest
 
 from credstore.errors import StorageInvalidRequestError
 from credstore.wire import http as http_module
-from credstore.wire.connection import WireError
-from credstore.wire.http import USER_AGENT, HttpClient, HttpRequest, StreamBody
+from credstore.wire.http import USER_AGENT, HttpClient
+from credstore.wire.transport import HttpRequest, StreamBody, WireError
 from tests.wire.server import answer, fresh_tasks, hang_up, raw, reset, serving, stall
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -249,8 +249,12 @@ def test_silence_ends_after_the_idle_time_or_at_the_deadline():
         error = await failure(client, server.url)
         assert (error.kind, error.sent) == ("timeout", True)
         patient = HttpClient()
-        error = await failure(patient, server.url, deadline=time.monotonic() + 0.05)
-        assert (error.kind, error.sent) == ("timeout", True)
+        for seconds in (0.05, 1.0, 60.0):  # A busy machine may need longer to connect.
+            error = await failure(patient, server.url, deadline=time.monotonic() + seconds)
+            assert error.kind == "timeout"
+            if error.sent:
+                break
+        assert error.sent
         seen = len(server.seen)
         error = await failure(patient, server.url, deadline=time.monotonic())
         assert (error.kind, error.sent, len(server.seen)) == ("timeout", False, seen)

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from credstore.wire import pool as pool_module
-from credstore.wire.connection import HttpResponse, WireError
+from credstore.wire.connection import Answer
 from credstore.wire.http import HttpClient
+from credstore.wire.transport import WireError
 from tests.wire.server import answer, hang_up, serving, stall
 from tests.wire.test_http import run, send
 
@@ -238,13 +239,13 @@ def test_a_cancel_once_the_answer_is_there_spares_the_next_request(monkeypatch):
     async def check(server, client):
         first = asyncio.ensure_future(get(client, server.url))
         second = asyncio.ensure_future(get(client, server.url))
-        ended = HttpResponse.ended
+        ended = Answer.ended
 
         def end(answer):
             ended(answer)
             first.cancel()
 
-        monkeypatch.setattr(HttpResponse, "ended", end)
+        monkeypatch.setattr(Answer, "ended", end)
         assert await second == b"x"
         assert first.cancelled()
         assert (server.connections, leases(client)) == (1, 1)

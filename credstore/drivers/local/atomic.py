@@ -19,6 +19,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Self
 
+from credstore.drivers.local.failures import translate
 from credstore.errors import ErrorCode, StorageUnavailableError
 
 CLOEXEC = os.O_CLOEXEC
@@ -35,21 +36,39 @@ _CLOCK_STEPS = (0, 1, 1_000, 1_000_000, 2_000_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What tells one version of a file from another without reading it."""
+    """What a file's status tells of its version without reading it.
+
+    Attributes:
+        size: In bytes.
+        mtime: Modification time in nanoseconds; programs can set it, and file systems round it.
+        inode: Its number, which a later file may be given once this one is gone.
+        changed: Change time in nanoseconds, which programs cannot set; a rename changes it too.
+    """
 
     size: int
     mtime: int
     inode: int
+    changed: int
 
     @classmethod
     def of(cls, status: os.stat_result) -> Token:
         """The token of a file's status."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ino)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+
+    def etag(self, write_id: str | None) -> str:
+        """The entity tag; the same from a listing as from the open file.
+
+        Args:
+            write_id: Of the write that made the file: no two versions share one. Without it, for a file
+                of another tool, all that the status tells must do: a change that keeps the size within
+                one step of the file system's clock goes unseen.
+        """
+        return self.identity if write_id is None else f"{self.mtime:x}-{self.size:x}-{write_id}"
 
     @property
-    def etag(self) -> str:
-        """The entity tag; the same from a listing as from the open file."""
-        return f"{self.mtime:x}-{self.size:x}-{self.inode:x}"
+    def identity(self) -> str:
+        """All that the status tells, as text."""
+        return f"{self.mtime:x}-{self.size:x}-{self.inode:x}-{self.changed:x}"
 
     @property
     def label(self) -> str:
@@ -70,6 +89,14 @@ class Syncer:
             return
         try:
             os.fsync(fd)
+        except OSError:
+            self.failed = True
+            raise
+
+    def close(self, fd: int) -> None:
+        """Close a file that was written; as with `sync`, a failure can be all that tells of a lost write."""
+        try:
+            os.close(fd)
         except OSError:
             self.failed = True
             raise
@@ -145,7 +172,7 @@ class Directories:
     def close(self) -> None:
         """Let go of all of them."""
         while self.fds:
-            os.close(self.fds.pop())
+            release(self.fds.pop())
 
     def __enter__(self) -> Self:
         return self
@@ -154,10 +181,16 @@ class Directories:
         self.close()
 
 
-def create_locked(directory: int, prefix: str = "") -> tuple[str, int]:
-    """Make a temporary file that `reap` leaves alone while it is open; its name and descriptor."""
+def create_locked(directory: int, prefix: str = "", chance: int = 16) -> tuple[str, int]:
+    """Make a temporary file that is left alone while it is open; its name and descriptor.
+
+    Args:
+        directory: Where.
+        prefix: Of its name.
+        chance: Random bytes that follow in hex.
+    """
     while True:
-        name = prefix + secrets.token_hex(16)
+        name = prefix + secrets.token_hex(chance)
         fd = os.open(name, CREATE, 0o666, dir_fd=directory)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,14 +207,28 @@ def create_locked(directory: int, prefix: str = "") -> tuple[str, int]:
 
 
 class Temporary:
-    """A file being written where no reader looks; a lock on it shows that its writer lives."""
+    """A file being written where no reader looks; a lock on it shows that its writer lives.
 
-    __slots__ = ("_directory", "_syncer", "fd", "name")
+    Attributes:
+        fd: The file, or -1 once it was let go.
+        name: Its temporary name.
+        published: Whether it has the name that readers look at: from then on nothing is "not applied".
+    """
 
-    def __init__(self, directory: int, syncer: Syncer) -> None:
+    __slots__ = ("_directory", "_syncer", "fd", "name", "published")
+
+    def __init__(self, directory: int, syncer: Syncer, owner: str = "") -> None:
+        """Make the file.
+
+        Args:
+            directory: Where no reader looks.
+            syncer: How writes are made durable.
+            owner: 16 hex digits that its name begins with, or none.
+        """
         self._directory = directory
         self._syncer = syncer
-        self.name, self.fd = create_locked(directory)
+        self.published = False
+        self.name, self.fd = create_locked(directory, owner, 8 if owner else 16)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`."""
@@ -198,6 +245,7 @@ class Temporary:
     def rename(self, directory: int, name: str) -> None:
         """Publish the file as `name`, replacing what is there."""
         os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
+        self.published = True
 
     def link(self, directory: int, name: str) -> None:
         """Publish the file as `name` only if nothing is there (FileExistsError)."""
@@ -210,9 +258,23 @@ class Temporary:
             if exists(directory, name):
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
             self.rename(directory, name)
+        self.published = True
+
+    def is_at(self, directory: int, name: str) -> bool:
+        """Whether `name` is this file: a remote file system can refuse what it did before."""
+        try:
+            there = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        self.published = os.path.samestat(there, os.fstat(self.fd))
+        return self.published
 
     def discard(self) -> None:
-        """Remove the temporary name, if it is there still, and let go of the file."""
+        """Remove the temporary name, if it is there still, and let go of the file.
+
+        Raises:
+            StorageError: Closing a published file failed; `applied` is "maybe".
+        """
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
@@ -220,31 +282,31 @@ class Temporary:
         with contextlib.suppress(OSError):
             os.unlink(self.name, dir_fd=self._directory)
         try:
-            os.close(fd)
-        except OSError:
-            # As with fsync, this is how a lost write may be told, and it is told once.
-            self._syncer.failed = True
+            self._syncer.close(fd)
+        except OSError as error:
+            if self.published:
+                raise translate(error, applied="maybe") from error
 
     def close(self) -> None:
         """As `discard`."""
         self.discard()
 
 
-def reap(directory: int) -> None:
-    """Remove the temporary files whose writers are dead; a living writer holds the file's lock."""
-    for name in os.listdir(directory):
-        with contextlib.suppress(OSError), opened(os.open(name, READ, dir_fd=directory)) as fd:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.unlink(name, dir_fd=directory)
+def release(fd: int) -> None:
+    """Close a directory, or a file whose content needs no keeping: a failure to tells nothing."""
+    try:
+        os.close(fd)
+    except OSError:
+        return  # Its number is free all the same.
 
 
 @contextlib.contextmanager
 def opened(fd: int) -> Generator[int, None, None]:
-    """Close `fd` at the end."""
+    """Release `fd` at the end."""
     try:
         yield fd
     finally:
-        os.close(fd)
+        release(fd)
 
 
 def exists(directory: int, name: str) -> bool:

@@ -1,16 +1,18 @@
 """What a store keeps of an object beside its bytes, and where.
 
 An attributes file is named for the key *and* the version of the data file it belongs to (size and
-modification time). It is written and flushed before that version is published, so the one rename
-or link that publishes the bytes publishes the attributes too. A data file of whose key no attributes
-are kept was written by another tool. One whose time was changed (`touch`, a restore) but whose bytes
-are those of the recorded SHA-256 keeps its attributes. One whose bytes are others than those that were
-stored is damaged, and never passes for an object.
+modification time), and records that file's inode and which file it was to replace. It is written and
+flushed before that version is published, so the one rename or link that publishes the bytes publishes
+the attributes too. A data file of whose key no attributes are kept was written by another tool. One whose
+time was changed (`touch`, a restore) but whose bytes are those of the recorded SHA-256 keeps its
+attributes. One whose bytes are others than those that were stored is damaged, and never passes for an
+object. `belonging.py` decides which is which.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import mimetypes
@@ -21,17 +23,20 @@ from typing import Any, cast
 from credstore.driver import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     CREATE,
+    DIRECTORY,
+    READ,
     Directories,
     Syncer,
     Token,
     open_regular,
     opened,
     read_all,
+    release,
     write_all,
 )
 from credstore.errors import ErrorCode, StorageIntegrityError
 
-FORMAT = 1
+FORMAT = 2
 _PIECE = 1024 * 1024
 _TYPES = mimetypes.MimeTypes(filenames=())
 """Python's own table: the machine's would make the answer differ from host to host."""
@@ -59,12 +64,33 @@ class Attributes:
     system: dict[str, str]
     tags: dict[str, str]
 
+
+_FIELDS = frozenset(each.name for each in fields(Attributes)) - {"headers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The attributes of one version, and what tells its file from others.
+
+    Attributes:
+        attributes: Of the object.
+        size: Of the file, in bytes.
+        inode: Of the file, as it was published.
+        replaced: Identity of the file that was there when this was written, or None.
+    """
+
+    attributes: Attributes
+    size: int
+    inode: int
+    replaced: str | None
+
     def encode(self) -> bytes:
         """As one JSON object."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, sort_keys=True).encode()
+        about = {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
+        return json.dumps({**about, **asdict(self.attributes)}, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
-    def decode(cls, data: bytes) -> Attributes:
+    def decode(cls, data: bytes) -> Record:
         """The inverse of `encode`.
 
         Raises:
@@ -74,10 +100,11 @@ class Attributes:
             found = cast("dict[str, Any]", json.loads(data))
             if found.pop("format") != FORMAT:
                 raise ValueError
+            size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            if set(found) != {each.name for each in fields(cls)} - {"headers"}:
+            if found.keys() != _FIELDS:
                 raise ValueError
-            return cls(headers=headers, **found)
+            return cls(Attributes(headers=headers, **found), size, inode, replaced)
         except (ValueError, TypeError, KeyError, AttributeError):
             text = "the attributes of the object are damaged, or of a newer credstore"
             raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
@@ -93,23 +120,39 @@ def foreign(key: str) -> Attributes:
 class Shelf:
     """The attributes of one key: files `<SHA-256 of the key>.<version>` in one of 4,096 directories."""
 
-    __slots__ = ("_control", "_key", "_names", "_stem")
+    __slots__ = ("_directory", "_key", "_names", "_stem")
 
-    def __init__(self, control: int, key: str) -> None:
-        self._control = control
+    def __init__(self, directory: int, key: str) -> None:
+        """Begin with what is there.
+
+        Args:
+            directory: The store's directory of attributes, whose own entry is durable.
+            key: The object's key.
+        """
+        self._directory = directory
         self._key = key
         self._stem = hashlib.sha256(key.encode()).hexdigest()
-        self._names = ("attributes", self._stem[:3])
+        self._names = (self._stem[:3],)
 
-    def write(self, attributes: Attributes, token: Token, syncer: Syncer) -> None:
-        """Keep `attributes` for the version `token`, durable on return; FileExistsError if taken."""
-        with Directories.open(self._control, self._names, make=True) as where:
+    def write(self, attributes: Attributes, token: Token, replaced: str | None, syncer: Syncer) -> None:
+        """Keep `attributes` for the version `token`, durable on return; FileExistsError if taken.
+
+        Args:
+            attributes: Of the object.
+            token: Of the file that is to be published.
+            replaced: Identity of the file that is there now, or None.
+            syncer: How writes are made durable.
+        """
+        record = Record(attributes, token.size, token.inode, replaced)
+        with Directories.open(self._directory, self._names, make=True) as where:
             name = f"{self._stem}.{token.label}"
             fd = os.open(name, CREATE, 0o666, dir_fd=where.last)
             try:
-                with opened(fd):
-                    write_all(fd, attributes.encode())
+                try:
+                    write_all(fd, record.encode())
                     syncer.sync(fd)
+                finally:
+                    syncer.close(fd)
                 where.sync(syncer)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -118,68 +161,97 @@ class Shelf:
 
     def forget(self, token: Token) -> None:
         """Take back what `write` kept for a version that was not published."""
-        with contextlib.suppress(OSError), Directories.open(self._control, self._names) as where:
+        with contextlib.suppress(OSError), Directories.open(self._directory, self._names) as where:
             os.unlink(f"{self._stem}.{token.label}", dir_fd=where.last)
 
-    def read(self, token: Token) -> Attributes | None:
-        """The attributes of exactly this version, or None."""
+    def read(self, token: Token) -> Record | None:
+        """What is kept under the size and time of `token`, or None.
+
+        Raises:
+            StorageIntegrityError: It is damaged.
+        """
         try:
-            with Directories.open(self._control, self._names) as where:
-                return self._read(where.last, f"{self._stem}.{token.label}")
+            where = os.open(self._names[0], DIRECTORY, dir_fd=self._directory)
         except FileNotFoundError:
             return None
+        try:
+            return self._read(where, f"{self._stem}.{token.label}")
+        finally:
+            release(where)
 
-    def _read(self, directory: int, name: str) -> Attributes | None:
+    def _read(self, directory: int, name: str) -> Record | None:
         found = open_regular(directory, name)
         if found is None:
             return None
-        with opened(found[0]) as fd:
-            attributes = Attributes.decode(read_all(fd, 0, found[1].st_size))
-        return attributes if attributes.key == self._key else None
-
-    def adopt(self, fd: int, token: Token) -> Attributes | None:
-        """Attributes of another time whose size and SHA-256 are those of the open file, or None."""
+        fd, status = found
         try:
-            where = Directories.open(self._control, self._names)
-        except FileNotFoundError:
-            return None
-        with where:
-            digest = None
-            for name in sorted(self._listed(where.last), reverse=True):
-                if name.split(".")[1].partition("-")[0] != f"{token.size:x}":
-                    continue
-                attributes = self._read(where.last, name)
-                if attributes is not None and attributes.digest is not None:
-                    digest = digest or file_digest(fd)
-                    if attributes.digest == digest:
-                        return attributes
-        return None
+            data = read_all(fd, 0, status.st_size)
+        finally:
+            release(fd)
+        if not data:
+            return None  # Its writer died at it, before the version was published.
+        record = Record.decode(data)
+        return record if record.attributes.key == self._key else None
 
-    def has_any(self) -> bool:
-        """Whether attributes of any version are kept."""
-        try:
-            with Directories.open(self._control, self._names) as where:
-                return bool(self._listed(where.last))
-        except FileNotFoundError:
-            return False
+    def records(self) -> dict[str, Record | None]:
+        """All that is kept for the key, by label; None for what is damaged."""
+        found: dict[str, Record | None] = {}
+        with contextlib.suppress(FileNotFoundError), Directories.open(self._directory, self._names) as where:
+            for name in sorted(_beginning(where.last, self._stem), reverse=True):
+                label = name.partition(".")[2]
+                try:
+                    record = self._read(where.last, name)
+                except StorageIntegrityError:
+                    found[label] = None
+                else:
+                    if record is not None:
+                        found[label] = record
+        return found
 
-    def sweep(self, keep: Token | None) -> None:
-        """Remove all but the attributes of the version `keep`.
-
-        Where those are not there, the attributes of its size stay: a changed time may explain it.
-        """
-        with contextlib.suppress(FileNotFoundError), Directories.open(self._control, self._names) as where:
-            names = self._listed(where.last)
-            spared: set[str] = set()
-            if keep is not None:
-                exact = f"{self._stem}.{keep.label}"
-                same_size = f"{self._stem}.{keep.size:x}-"
-                spared = {exact} if exact in names else {n for n in names if n.startswith(same_size)}
-            for name in names - spared:
+    def sweep(self, keep: str | None) -> None:
+        """Remove all but the attributes of the label `keep`."""
+        with contextlib.suppress(FileNotFoundError), Directories.open(self._directory, self._names) as where:
+            for name in _beginning(where.last, self._stem) - {f"{self._stem}.{keep}"}:
                 os.unlink(name, dir_fd=where.last)
 
-    def _listed(self, directory: int) -> set[str]:
-        return {name for name in os.listdir(directory) if name.startswith(self._stem + ".")}
+
+def owner_of(key: str) -> str:
+    """What the names of a key's temporary files begin with, so that `reap` finds what their writers left."""
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def reap(temporary: int, attributes: int | None) -> None:
+    """Remove the temporary files whose writers are dead, and the attributes written for them.
+
+    A living writer holds its file's lock. One that is dead, or was cut off by a power failure, and whose
+    file has no other name, did not publish it; its mark may be lost, but not this.
+
+    Args:
+        temporary: The directory of temporary files.
+        attributes: That of attributes, or None where there is none yet.
+    """
+    for name in os.listdir(temporary):
+        with contextlib.suppress(OSError), opened(os.open(name, READ, dir_fd=temporary)) as fd:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            status = os.fstat(fd)
+            if attributes is not None and status.st_nlink == 1:
+                _disown(attributes, name, status.st_ino)
+            os.unlink(name, dir_fd=temporary)
+
+
+def _beginning(directory: int, start: str) -> set[str]:
+    return {name for name in os.listdir(directory) if name.startswith(start)}
+
+
+def _disown(attributes: int, temporary: str, inode: int) -> None:
+    with contextlib.suppress(FileNotFoundError), Directories.open(attributes, (temporary[:3],)) as where:
+        for name in _beginning(where.last, temporary[:16]):
+            found = open_regular(where.last, name)
+            if found is None:
+                continue
+            with opened(found[0]) as fd, contextlib.suppress(StorageIntegrityError):
+                if Record.decode(read_all(fd, 0, found[1].st_size)).inode == inode:
+                    os.unlink(name, dir_fd=where.last)
 
 
 def file_digest(fd: int) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
+from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
+from credstore import refusals
 from credstore.config.clouds import LocalConfig
 from credstore.driver import (
+    OVERWRITE,
     READ_ALL,
     Capabilities,
     CopyRequest,
@@ -21,6 +24,7 @@ from credstore.driver import (
     Driver,
     ObjectInfo,
     Page,
+    Precondition,
     PutRequest,
     PutResult,
     ReadOptions,
@@ -28,30 +32,26 @@ from credstore.driver import (
     SignRequest,
     StoredReader,
 )
-from credstore.drivers.local.atomic import Temporary, Token, read_all
-from credstore.drivers.local.attributes import Attributes, file_digest
+from credstore.drivers.local.atomic import Temporary, Token
+from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.failures import translate
 from credstore.drivers.local.listing import walk
-from credstore.drivers.local.objects import Objects, OpenObject
+from credstore.drivers.local.lookup import OpenObject
+from credstore.drivers.local.objects import Objects
 from credstore.drivers.local.root import Root
 from credstore.drivers.local.streams import (
     CHUNK,
     SMALL,
     batches,
     check_body,
+    check_copy,
     closer,
     copy_piece,
-    read_range,
+    read_piece,
 )
 from credstore.drivers.local.workers import Workers
-from credstore.errors import (
-    ErrorCode,
-    StorageError,
-    StorageInvalidRequestError,
-    StoragePreconditionFailedError,
-    StorageTimeoutError,
-    StorageUnsupportedError,
-)
+from credstore.errors import StorageError, StoragePreconditionFailedError
+from credstore.guard import Guard
 from credstore.model import LinkGrant
 from credstore.own_links import METHODS, check_link, sign_link
 from credstore.reader import ObjectReader
@@ -70,7 +70,6 @@ class LocalDriver(Driver):
         self,
         config: LocalConfig,
         *,
-        public_url: Callable[[str], str],
         threads: int = 8,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -78,18 +77,16 @@ class LocalDriver(Driver):
 
         Args:
             config: The root and how to use it.
-            public_url: The public location of a key.
             threads: File operations at once.
             clock: Unix seconds, for links.
         """
         self._config = config
-        self._public_url = public_url
         self._clock = clock
         self._workers = Workers(threads)
         self._opening = threading.Lock()
         self._opened: tuple[Root, Objects] | None = None
-        self._process = os.getpid()
-        self._closed = False
+        self._guard = Guard("local")
+        self._capabilities = _capabilities(config)
         self._secret: bytes | None = None
 
     @property
@@ -100,24 +97,7 @@ class LocalDriver(Driver):
     @property
     def capabilities(self) -> Capabilities:
         """Everything conditional is atomic; there are no versions, classes or encryption."""
-        return Capabilities(
-            conditional_create=True,
-            conditional_replace=True,
-            conditional_delete=True,
-            delete_tells_existence=True,
-            durable=self._config.fsync,
-            multipart=False,
-            presign=METHODS,
-            response_overrides=True,
-            links_decode=True,
-            tags=True,
-            versions=False,
-            storage_classes=frozenset(),
-            sse_s3=False,
-            sse_s3_implied=False,
-            sse_kms=False,
-            sse_c=False,
-        )
+        return self._capabilities
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object, durable on return; see `Driver.put`.
@@ -129,35 +109,37 @@ class LocalDriver(Driver):
             StorageAccessDeniedError: The root cannot be written.
             StorageUnavailableError: Code "WRITES_DISABLED", after a failed fsync (P3).
         """
-        _refuse(request.encryption, "server-side encryption")
-        _refuse(request.storage_class, "storage classes")
-        _refuse(request.driver_options.get(self.name), "options of its own")
+        refusals.check_put(request, self._capabilities, self.name)
+        if self.name in request.driver_options:
+            raise refusals.OPTIONS.of(self.name)
         data = request.body.data
         if data is not None:
-            token = await self._run(self._put_bytes, request, data, deadline=request.deadline)
+            token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
             if request.progress is not None:
                 request.progress(len(data), len(data))
-            return self._result(request.key, *token)
-        file = await self._run(self._temporary, deadline=request.deadline)
+            return self._result(request, token, digest)
+        file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:
             size, digest = await self._receive(request, file)
             check_body(request, size, digest)
             token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
         finally:
             await self._workers.finish(file.discard)
-        return self._result(request.key, *token)
+        return self._result(request, token, digest)
 
-    def _temporary(self) -> Temporary:
-        return self._objects().temporary()
+    def _temporary(self, key: str) -> Temporary:
+        """A file for what comes piece by piece, so long that it is worth to see first where it would go."""
+        self._root().check_there()
+        return self._objects().temporary(key)
 
     def _put_bytes(self, request: PutRequest, data: bytes) -> tuple[Token, str]:
         digest = hashlib.sha256(data).hexdigest()
         check_body(request, len(data), digest)
-        with contextlib.closing(self._temporary()) as file:
+        with contextlib.closing(self._objects().temporary(request.key)) as file:
             file.write(data)
-            return self._publish(request, file, digest)
+            return self._publish(request, file, digest), digest
 
-    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> tuple[Token, str]:
+    def _publish(self, request: PutRequest, file: Temporary, digest: str) -> Token:
         attributes = Attributes(
             key=request.key,
             write_id=request.write_id,
@@ -167,8 +149,7 @@ class LocalDriver(Driver):
             system=dict(request.system),
             tags=dict(request.tags),
         )
-        token = self._objects().publish(file, attributes, request.precondition, request.deadline)
-        return token, digest
+        return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def _receive(self, request: PutRequest, file: Temporary) -> tuple[int, str]:
         """Write the body chunk by chunk with bounded memory; its size and SHA-256 in hex."""
@@ -191,11 +172,11 @@ class LocalDriver(Driver):
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader gives."""
-        _refuse_read(options)
+        refusals.check_read(options, self._capabilities, self.name)
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
-        start, end = read_range(opened.token.size, options)
+        start, end = options.span(opened.token.size)
         whole = end - start == opened.token.size
-        info = self._info(key, opened.token, opened.attributes)
+        info = self._info(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
         return ObjectReader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
@@ -204,9 +185,10 @@ class LocalDriver(Driver):
     def _open_and_read(self, key: str, options: ReadOptions) -> OpenObject:
         opened = self._open(key, options)
         try:
-            start, end = read_range(opened.token.size, options)
+            start, end = options.span(opened.token.size)
             if end - start <= SMALL:
-                opened.content = read_all(opened.fd, start, end - start)
+                proved = opened.attributes.digest is not None and end - start == opened.token.size
+                opened.content = read_piece(opened, start, end - start, proved=proved)
         except BaseException:
             opened.close()
             raise
@@ -215,15 +197,17 @@ class LocalDriver(Driver):
         return opened
 
     def _open(self, key: str, options: ReadOptions) -> OpenObject:
-        opened = self._objects().open(key)
-        if options.if_match is not None and options.if_match != opened.token.etag:
+        opened = self._objects().lookup.open(key)
+        if options.if_match is not None and options.if_match != opened.etag:
             opened.close()
             raise StoragePreconditionFailedError("the object is another version than the one asked for")
         return opened
 
     async def _chunks(self, opened: OpenObject, start: int, end: int) -> AsyncIterator[bytes]:
+        proved = opened.attributes.digest is not None and end - start == opened.token.size
+        read = partial(read_piece, opened, proved=proved)
         while start < end:
-            chunk = await self._run(read_all, opened.fd, start, min(CHUNK, end - start))
+            chunk = await self._run(read, start, min(CHUNK, end - start))
             if not chunk:
                 return
             start += len(chunk)
@@ -231,11 +215,11 @@ class LocalDriver(Driver):
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
-        _refuse_read(options)
+        refusals.check_read(options, self._capabilities, self.name)
 
-        def look() -> tuple[Token, Attributes]:
+        def look() -> tuple[Token, str, Attributes]:
             with contextlib.closing(self._open(key, options)) as opened:
-                return opened.token, opened.attributes
+                return opened.token, opened.etag, opened.attributes
 
         return self._info(key, *await self._run(look, deadline=options.deadline))
 
@@ -248,7 +232,7 @@ class LocalDriver(Driver):
         deadline: float | None = None,
     ) -> DeleteOutcome:
         """Remove one object, durable on return; see `Driver.delete`."""
-        _refuse(version_id, "versions")
+        refusals.check_delete(if_match, version_id, self._capabilities, self.name)
 
         def remove() -> bool:
             return self._objects().delete(key, if_match=if_match, deadline=deadline)
@@ -259,6 +243,7 @@ class LocalDriver(Driver):
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
         """Remove keys one after the other; see `Driver.delete_many`."""
+        self._guard.check(deadline)
         outcomes: dict[str, DeleteOutcome | StorageError] = {}
         for key in keys:
             try:
@@ -268,50 +253,85 @@ class LocalDriver(Driver):
         return outcomes
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page; the cursor is the last key. See `Driver.list`."""
+        """One page; the cursor is the last name. See `Driver.list`.
 
-        def read() -> tuple[list[ObjectInfo], bool]:
-            with contextlib.closing(walk(self._root(), prefix, cursor)) as found:
-                entries = [self._info(each.key, each.token) for each in islice(found, limit)]
+        With the delimiter "/" only the directory that the prefix names is read; with another one, and
+        without, directories below it are too.
+        """
+        after = max(cursor or "", start_after or "", key=str.encode)
+
+        def read() -> Page:
+            entries: list[ObjectInfo] = []
+            prefixes: list[str] = []
+            last: str | None = None
+            with contextlib.closing(walk(self._root(), prefix, after, delimiter)) as found:
+                etag = self._objects().lookup.etag
+                for each in islice(found, limit):
+                    last = each.key
+                    if each.token is None:
+                        prefixes.append(each.key)
+                    else:
+                        entries.append(self._info(each.key, each.token, etag(each.key, each.token)))
                 self._root().check_there()
-                return entries, next(found, None) is not None
+                more = last is not None and next(found, None) is not None
+            return Page(entries=entries, cursor=last if more else None, prefixes=prefixes)
 
-        entries, more = await self._run(read, deadline=deadline)
-        return Page(entries=entries, cursor=entries[-1].key if more else None)
+        return await self._run(read, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
 
+        What the copy has is read back and compared with the source's recorded SHA-256 before it is shown.
+
         Raises:
             StorageNotFoundError: The source is gone.
             StoragePreconditionFailedError: The source, or the destination, is another version.
+            StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
             StorageError: As for `put`.
         """
-        _refuse(request.encryption or request.source_customer_key, "server-side encryption")
-        _refuse(request.source.version_id, "versions")
+        return await self._copy(request, None)
+
+    async def _copy(self, request: CopyRequest, tags: Mapping[str, str] | None) -> PutResult:
+        """As `copy`, with other tags than the source's unless they are None."""
+        refusals.check_copy(request, self._capabilities, self.name)
         pinned = ReadOptions(if_match=request.source.etag)
         deadline = request.deadline
         source = await self._run(self._open, request.source.key, pinned, deadline=deadline)
         try:
-            file = await self._run(self._temporary, deadline=deadline)
+            file = await self._run(self._temporary, request.destination, deadline=deadline)
             try:
-                done = 0
+                done, digest = 0, hashlib.sha256()
                 while done < source.token.size:
-                    done += await self._run(copy_piece, source, file, done, deadline=deadline)
-                token = await self._run(self._publish_copy, request, source, file, deadline=deadline)
+                    done += await self._run(copy_piece, source, file, done, digest, deadline=deadline)
+                seen = digest.hexdigest()
+                token = await self._run(
+                    self._publish_copy, request, source, file, seen, tags, deadline=deadline
+                )
             finally:
                 await self._workers.finish(file.discard)
         finally:
             source.close()
-        return self._result(request.destination, *token)
+        return self._result(request, token, seen)
 
-    def _publish_copy(self, request: CopyRequest, source: OpenObject, file: Temporary) -> tuple[Token, str]:
-        if Token.of(os.fstat(source.fd)) != source.token:
-            raise StoragePreconditionFailedError("the source was changed while it was copied")
+    def _publish_copy(
+        self,
+        request: CopyRequest,
+        source: OpenObject,
+        file: Temporary,
+        digest: str,
+        tags: Mapping[str, str] | None,
+    ) -> Token:
+        check_copy(source, digest)
         kept = source.attributes
-        digest = kept.digest or file_digest(file.fd)
         attributes = Attributes(
             key=request.destination,
             write_id=request.write_id,
@@ -319,19 +339,31 @@ class LocalDriver(Driver):
             headers=kept.headers,
             metadata=kept.metadata,
             system=kept.system if request.system is None else dict(request.system),
-            tags=kept.tags,
+            tags=kept.tags if tags is None else dict(tags),
         )
-        return self._objects().publish(file, attributes, request.precondition, request.deadline), digest
+        return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags; see `ReadsTags`."""
+        """The object's tags; see `TaggedDriver`."""
         opened = await self._run(self._open, key, READ_ALL, deadline=deadline)
         opened.close()
         return opened.attributes.tags
 
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object, by a new version of it; see `TaggedDriver`."""
+        info = await self.head(key, ReadOptions(deadline=deadline))
+        request = CopyRequest(
+            source=info,
+            destination=key,
+            write_id=token_hex(16),
+            precondition=OVERWRITE if info.etag is None else Precondition("replace", info.etag),
+            deadline=deadline,
+        )
+        await self._copy(request, tags)
+
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
-        _refuse(request.version_id, "versions")
+        refusals.check_sign(request, self._capabilities, self.name)
         secret = await self._run(self._link_secret, deadline=request.deadline)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
@@ -379,9 +411,9 @@ class LocalDriver(Driver):
 
     async def aclose(self) -> None:
         """Release the directories and threads; safe to call again."""
-        if self._closed:
+        if self._guard.closed:
             return
-        self._closed = True
+        self._guard.closed = True
         opened, self._opened = self._opened, None
         if opened is not None:
             await self._workers.finish(opened[0].close)
@@ -389,22 +421,14 @@ class LocalDriver(Driver):
 
     async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
         """Call `work` in a thread, with the operating system's refusals as ours."""
-        if self._closed:
-            raise StorageInvalidRequestError(
-                "this local store is closed; open a new one", code=ErrorCode.CLOSED
-            )
-        if os.getpid() != self._process:
-            raise StorageInvalidRequestError(
-                "this local store was opened by the process this one was forked from; open a new one",
-                code=ErrorCode.FORKED,
-            )
-        if deadline is not None and time.monotonic() >= deadline:
-            raise StorageTimeoutError("the deadline had passed before the disk was asked", applied="no")
+        self._guard.check(deadline)
         try:
             return await self._workers.run(work, *args)
         except StorageError:
             raise  # Some are an `OSError` themselves.
         except OSError as error:
+            if self._opened is not None:
+                self._opened[0].check_there()
             raise translate(error) from error
 
     def _store(self) -> tuple[Root, Objects]:
@@ -421,14 +445,15 @@ class LocalDriver(Driver):
     def _objects(self) -> Objects:
         return self._store()[1]
 
-    def _info(self, key: str, token: Token, attributes: Attributes | None = None) -> ObjectInfo:
+    def _info(
+        self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
+    ) -> ObjectInfo:
         modified = datetime.fromtimestamp(token.mtime / 1e9, UTC)
         told = ObjectInfo(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=etag,
             last_modified=modified,
-            location=self._public_url(key),
             served_by=self.name,
         )
         if attributes is None:
@@ -436,34 +461,44 @@ class LocalDriver(Driver):
         return ObjectInfo(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=etag,
             last_modified=modified,
             headers=attributes.headers,
             metadata=attributes.metadata,
             system=attributes.system,
             write_id=attributes.write_id,
             digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
-            location=told.location,
             served_by=self.name,
         )
 
-    def _result(self, key: str, token: Token, digest: str) -> PutResult:
+    def _result(self, request: PutRequest | CopyRequest, token: Token, digest: str) -> PutResult:
+        key = request.key if isinstance(request, PutRequest) else request.destination
         return PutResult(
             key=key,
             size=token.size,
-            etag=token.etag,
+            etag=token.etag(request.write_id),
             digest=bytes.fromhex(digest),
-            location=self._public_url(key),
             served_by=self.name,
             replicas=(self.name,),
         )
 
 
-def _refuse(asked: object, what: str) -> None:
-    if asked is not None:
-        raise StorageUnsupportedError(f"a local store has no {what}; nothing was done")
-
-
-def _refuse_read(options: ReadOptions) -> None:
-    _refuse(options.version_id, "versions")
-    _refuse(options.customer_key, "server-side encryption")
+def _capabilities(config: LocalConfig) -> Capabilities:
+    return Capabilities(
+        conditional_create=True,
+        conditional_replace=True,
+        conditional_delete=True,
+        delete_tells_existence=True,
+        durable=config.fsync,
+        multipart=False,
+        presign=METHODS,
+        response_overrides=True,
+        links_decode=True,
+        tags=True,
+        versions=False,
+        storage_classes=frozenset(),
+        sse_s3=False,
+        sse_s3_implied=False,
+        sse_kms=False,
+        sse_c=False,
+    )

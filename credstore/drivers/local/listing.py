@@ -1,8 +1,9 @@
-"""One page of keys in the order of their UTF-8 bytes, walked lazily.
+"""One page of names in the order of their UTF-8 bytes, walked lazily.
 
 A directory's entries sort as they would in the list of keys: an object as its segment, a directory
 as its segment and "/". So the walk gives keys in order without knowing the whole tree, skips what
-lies before the cursor or beside the prefix, and looks only at the files of the page.
+lies before the page or beside the prefix, and looks only at the files of the page. A directory whose
+own name has the delimiter, as each has with "/", stands for all that is in it, and is not opened.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from credstore.drivers.local.root import Root
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A key and the version of its file."""
+    """A key and the version of its file, or a common prefix and None."""
 
     key: str
-    token: Token
+    token: Token | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +40,39 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """Which keys are wanted: those that begin with `prefix` and come after `cursor`."""
+    """Which names are wanted: those that begin with `prefix` and come after `after`.
+
+    A name is a key, or with a delimiter what stands for all keys that have it after the prefix.
+    """
 
     prefix: bytes
-    cursor: bytes | None
+    after: bytes
+    delimiter: bytes
 
     def wants(self, order: bytes, *, branch: bool) -> bool:
         """Whether a key, or anything below a branch, can be wanted."""
         if not branch:
-            return order.startswith(self.prefix) and (self.cursor is None or order > self.cursor)
+            return order.startswith(self.prefix) and order > self.after
         if not (order.startswith(self.prefix) or self.prefix.startswith(order)):
             return False
-        return self.cursor is None or order > self.cursor or self.cursor.startswith(order)
+        return order > self.after or self.after.startswith(order)
+
+    def common(self, order: bytes) -> bytes | None:
+        """The prefix that stands for a key, or for all below a branch, or None."""
+        cut = order.find(self.delimiter, len(self.prefix)) if self.delimiter else -1
+        return order[: cut + len(self.delimiter)] if cut >= 0 else None
 
 
-def walk(root: Root, prefix: str, cursor: str | None) -> Generator[Listed, None, None]:
-    """The objects of the range, ascending; close the iterator."""
-    wanted = _Range(prefix.encode(), None if cursor is None else cursor.encode())
+def walk(root: Root, prefix: str, after: str, delimiter: str | None) -> Generator[Listed, None, None]:
+    """The names of a listing, ascending; close the iterator.
+
+    Args:
+        root: Of the store.
+        prefix: Leading part of the names.
+        after: They come after this one; empty for all.
+        delimiter: See `Driver.list`.
+    """
+    wanted = _Range(prefix.encode(), after.encode(), (delimiter or "").encode())
     segments = prefix.split("/")[:-1]
     try:
         start = Directories.open(root.fd, directory(segments, fold=root.fold))
@@ -71,7 +88,7 @@ def _walk(root: Root, fd: int, base: str, wanted: _Range) -> Generator[Listed, N
     """Depth first with a stack of its own: a key can have a thousand segments."""
     stack: list[tuple[contextlib.ExitStack, int, str, Iterator[_Entry]]] = []
     held = contextlib.ExitStack()
-    last = None
+    last, common = None, b""
     try:
         stack.append((held, fd, base, _entries(root, fd, base, wanted)))
         while stack:
@@ -80,15 +97,19 @@ def _walk(root: Root, fd: int, base: str, wanted: _Range) -> Generator[Listed, N
             if entry is None:
                 held.close()
                 stack.pop()
+            elif (found := wanted.common(base.encode() + entry.order)) is not None:
+                if found > max(common, wanted.after):
+                    common = found
+                    yield Listed(found.decode(), None)
             elif entry.branch:
                 below = _descend(root, fd, base + entry.text + "/", entry, wanted)
                 if below is not None:
                     stack.append(below)
             elif base + entry.text != last:
-                found = _look(fd, base + entry.text, entry)
-                if found is not None:
-                    last = found.key
-                    yield found
+                listed = _look(fd, base + entry.text, entry)
+                if listed is not None:
+                    last = listed.key
+                    yield listed
     finally:
         for held, *_ in stack:
             held.close()

@@ -1,8 +1,8 @@
 """One writer per key, among threads and processes, and the trace a killed writer leaves.
 
-Readers take no lock. A writer locks one of 256 files by the hash of its key and writes the key into
-it until it is done; whoever finds a key there cleans up after a writer that was killed. The kernel
-drops the lock of a dead process by itself.
+Readers take no lock. A writer locks one of 256 files by the hash of its key and writes what it is about
+to do into it until it is done; whoever finds such a mark there cleans up after a writer that was killed.
+The kernel drops the lock of a dead process by itself.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from credstore.drivers.local.atomic import ABSENT, Directories, opened, read_all
+from credstore.drivers.local.belonging import Mark
 from credstore.errors import StorageTimeoutError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAX_KEY = 1024
+_MAX_MARK = 4096
+"""Bytes of the longest mark, and some."""
 _PAUSE = 0.002
 """Seconds between two looks at a lock that another process holds."""
 
@@ -32,20 +34,37 @@ class Hold:
     """A lock that is held.
 
     Attributes:
+        fd: The lock file.
         clean: Whether nothing superseded is left behind.
     """
 
+    fd: int
     clean: bool = True
+    _marked: bool = False
+
+    def mark(self, mark: Mark) -> None:
+        """Say what is about to be changed, for readers and for whoever cleans up."""
+        self._marked = True
+        os.pwrite(self.fd, mark.encode(), 0)
+
+    def done(self) -> None:
+        """Take the mark away, if nothing is left to clean up.
+
+        Not being able to changes nothing: the operation itself is done.
+        """
+        if self._marked and self.clean:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self.fd, 0)
 
 
 class KeyLocks:
     """The lock files of one store.
 
     Attributes:
-        recover: Called with the lock held and the key a killed writer left.
+        recover: Called with the lock held and the mark a killed writer left.
     """
 
-    def __init__(self, directory: int, recover: Callable[[str], None]) -> None:
+    def __init__(self, directory: int, recover: Callable[[Mark], None]) -> None:
         self._directory = directory
         self._recover = recover
         self._threads = [threading.Lock() for _ in range(256)]
@@ -65,14 +84,9 @@ class KeyLocks:
             with opened(os.open(_name(stripe), _FLAGS, 0o666, dir_fd=self._directory)) as fd:
                 _lock(fd, deadline)
                 self._clean(fd)
-                os.pwrite(fd, key.encode(), 0)
-                hold = Hold()
+                hold = Hold(fd)
                 yield hold
-                # Not after an error: what it left behind is cleaned up by the next writer. And not
-                # being able to say so changes nothing: the operation itself is done.
-                if hold.clean:
-                    with contextlib.suppress(OSError):
-                        os.ftruncate(fd, 0)
+                hold.done()  # Not after an error: what it left behind is cleaned up by the next writer.
         finally:
             self._threads[stripe].release()
 
@@ -95,15 +109,16 @@ class KeyLocks:
                     self._clean(fd)
 
     def _clean(self, fd: int) -> None:
-        left = read_all(fd, 0, _MAX_KEY)
+        left = read_all(fd, 0, _MAX_MARK)
         if left:
-            with contextlib.suppress(UnicodeDecodeError):
-                self._recover(left.decode())
+            mark = Mark.decode(left)
+            if mark is not None:
+                self._recover(mark)
             os.ftruncate(fd, 0)
 
 
-def is_marked(control: int, key: str) -> bool:
-    """Whether a writer of `key` is at work, or was killed at it; takes no lock.
+def read_mark(control: int, key: str) -> Mark | None:
+    """What a writer of `key` is at, or was killed at; takes no lock.
 
     Args:
         control: The store's control directory.
@@ -114,10 +129,11 @@ def is_marked(control: int, key: str) -> bool:
             fd = os.open(_name(_stripe(key)), _READ_FLAGS, dir_fd=where.last)
     except OSError as error:
         if error.errno in ABSENT:
-            return False
+            return None
         raise
     with opened(fd):
-        return read_all(fd, 0, _MAX_KEY) == key.encode()
+        mark = Mark.decode(read_all(fd, 0, _MAX_MARK))
+    return mark if mark is not None and mark.key == key else None
 
 
 def _stripe(key: str) -> int:

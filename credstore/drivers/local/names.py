@@ -28,7 +28,9 @@ MAX_KEY = 1024
 _PIECE = 240 // 3 * 3
 _PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_.-")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-_FOLDABLE = re.compile(r"[^\x20-\x40\x5b-\x7e]")
+_FOLDABLE = re.compile(r"[^\x20-\x40\x5b-\x7d]")
+"""What is not the same in every case and form; with a `~`, which is in the second, short name that file
+systems of this kind may give a file: `credst~1` is the control directory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Objects as pairs of a data file and its attributes: found, published and removed as one.
 
-Rules of this file: everything blocks and runs in a thread. Readers take no lock: the data file they
-open decides which attributes belong to it. Writers hold the key's lock, and what is seen changes
-with one system call, the rename or link in `_publish` and the unlink in `delete`. An object is at its
-primary name, or aside where that is taken by a directory; it never moves back, so a reader that looks
-at the primary name first and aside then cannot miss it.
+Rules of this file: everything blocks and runs in a thread. Readers take no lock (`lookup.py`). Writers
+hold the key's lock, and what is seen changes with one system call, the rename or link in `_publish` and
+the unlink in `delete`; after it no error says that nothing was done. An object is at its primary name, or
+aside where that is taken by a directory; it never moves back, so a reader that looks at the primary name
+first and aside then cannot miss it.
 """
 
 from __future__ import annotations
@@ -13,151 +13,40 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import TypeVar
 
 from credstore.driver import Precondition
-from credstore.drivers.local.atomic import (
-    ABSENT,
-    Directories,
-    Temporary,
-    Token,
-    open_regular,
-)
-from credstore.drivers.local.attributes import Attributes, Shelf, foreign
+from credstore.drivers.local.atomic import ABSENT, Directories, Temporary, Token
+from credstore.drivers.local.attributes import Attributes, Shelf, owner_of
+from credstore.drivers.local.belonging import Mark, Verdict, belonging
 from credstore.drivers.local.failures import MovedError, translate
-from credstore.drivers.local.locks import Hold, KeyLocks, is_marked
-from credstore.drivers.local.names import Place, aside, primary
+from credstore.drivers.local.locks import Hold, KeyLocks
+from credstore.drivers.local.lookup import ATTEMPTS, Lookup
+from credstore.drivers.local.names import Place
 from credstore.drivers.local.root import Root
 from credstore.errors import (
     Applied,
-    ErrorCode,
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
-    StorageIntegrityError,
-    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 
 T = TypeVar("T")
-_ATTEMPTS = 64
-"""How often an operation starts again when others keep changing the directories under it."""
-
-
-@dataclass(slots=True)
-class OpenObject:
-    """A data file held open with the attributes of just this version; close it.
-
-    Attributes:
-        fd: The file, or -1 when closed.
-        token: Which version it is.
-        attributes: What is kept beside it.
-        content: The wanted bytes where they were read at once, else None.
-    """
-
-    fd: int
-    token: Token
-    attributes: Attributes
-    content: bytes | None = None
-
-    def close(self) -> None:
-        """Let go of the file; safe to call again."""
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
-            os.close(fd)
 
 
 class Objects:
-    """The objects below one root."""
+    """The objects below one root.
+
+    Attributes:
+        lookup: Finds and opens them.
+    """
 
     def __init__(self, root: Root) -> None:
+        self.lookup = Lookup(root)
         self._root = root
         self._locks: KeyLocks | None = None
-
-    # Reading
-
-    def open(self, key: str) -> OpenObject:
-        """Open the present version of an object.
-
-        Raises:
-            StorageNotFoundError: There is none.
-        """
-        seen: Token | None = None
-        for _ in range(_ATTEMPTS):
-            found = self._open_file(key)
-            if found is None:
-                self._root.check_there()
-                raise StorageObjectNotFoundError("there is no such object")
-            fd, token = found
-            try:
-                attributes = self._attributes(key, fd, token, again=token == seen)
-            except BaseException:
-                os.close(fd)
-                raise
-            if attributes is not None:
-                return OpenObject(fd, token, attributes)
-            os.close(fd)
-            seen = token
-        raise StorageConflictError("the object kept changing while it was opened", retryable=True)
-
-    def _attributes(self, key: str, fd: int, token: Token, *, again: bool) -> Attributes | None:
-        """None where the object must be looked at once more: it may have been replaced just now."""
-        control = self._root.control()
-        if control is None:
-            return foreign(key)
-        shelf = Shelf(control, key)
-        attributes = shelf.read(token) or (shelf.adopt(fd, token) if again else None)
-        if attributes is not None or not again:
-            return attributes
-        # Attributes may be those of a version that is not published yet, or never will be.
-        if is_marked(control, key) or not shelf.has_any():
-            return foreign(key)
-        current = self._current(key)
-        if is_marked(control, key) or current is None or current[1] != token:
-            return None
-        raise StorageIntegrityError(
-            "the file was changed by another program, or damaged, since it was stored; store it again, or "
-            "delete it through credstore and put the file back",
-            code=ErrorCode.CHANGED_OUTSIDE,
-        )
-
-    def _places(self, key: str) -> tuple[Place, Place]:
-        return primary(key, fold=self._root.fold), aside(key, fold=self._root.fold)
-
-    def _open_file(self, key: str) -> tuple[int, Token] | None:
-        for place in self._places(key):
-            try:
-                with Directories.open(self._root.fd, place.directories) as where:
-                    found = open_regular(where.last, place.name)
-            except OSError as error:
-                if error.errno in ABSENT:
-                    continue
-                raise
-            if found is not None:
-                return found[0], Token.of(found[1])
-        return None
-
-    def _current(self, key: str) -> tuple[Place, Token] | None:
-        """Where the object is now, without opening it."""
-        for place in self._places(key):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                status = self._status(place)
-                if status is not None and stat.S_ISREG(status.st_mode):
-                    return place, Token.of(status)
-        return None
-
-    def _status(self, place: Place) -> os.stat_result | None:
-        try:
-            with Directories.open(self._root.fd, place.directories) as where:
-                return os.stat(place.name, dir_fd=where.last, follow_symlinks=False)
-        except OSError as error:
-            if error.errno in ABSENT:
-                return None
-            raise
-
-    # Writing
 
     def prepare(self) -> None:
         """Be ready to write: nothing failed before, and what killed writers left is removed."""
@@ -168,10 +57,10 @@ class Objects:
             locks.recover_all()
             self._locks = locks
 
-    def temporary(self) -> Temporary:
-        """A new file to write an object's bytes to; discard it in the end."""
+    def temporary(self, key: str) -> Temporary:
+        """A new file to write the bytes of the object `key` to; discard it in the end."""
         self.prepare()
-        return Temporary(self._root.part("tmp"), self._root.syncer)
+        return Temporary(self._root.part("tmp"), self._root.syncer, owner_of(key))
 
     @contextlib.contextmanager
     def _writing(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
@@ -181,15 +70,24 @@ class Objects:
         with self._locks.hold(key, deadline) as hold:
             yield hold
 
-    def _recover(self, key: str) -> None:
-        current = self._current(key)
-        self._shelf(key).sweep(None if current is None else current[1])
+    def _recover(self, mark: Mark) -> None:
+        """Bring the attributes of a key in agreement with its file; its lock is held."""
+        shelf = self._shelf(mark.key)
+        current = self.lookup.current(mark.key)
+        if current is None:
+            shelf.sweep(None)
+            return
+        found = belonging(shelf.records(), current[1], lambda: self.lookup.digest(mark.key), mark)
+        if isinstance(found, tuple):
+            shelf.sweep(found[0])
+        elif found is Verdict.FOREIGN:
+            shelf.sweep(None)
 
     def _shelf(self, key: str) -> Shelf:
-        control = self._root.control()
-        if control is None:
+        directory = self._root.attributes()
+        if directory is None:
             raise MovedError
-        return Shelf(control, key)
+        return Shelf(directory, key)
 
     def publish(
         self, file: Temporary, attributes: Attributes, precondition: Precondition, deadline: float | None
@@ -204,31 +102,31 @@ class Objects:
         key = attributes.key
 
         def attempt() -> Token:
+            self._root.check_there()
             self._make_way(key, deadline)
             with self._writing(key, deadline) as hold:
-                current = self._current(key)
-                _check(precondition, None if current is None else current[1])
-                place = self._target(key) if current is None else current[0]
-                create = precondition.mode == "create"
-                published = self._publish(file, token, attributes, place, create=create)
+                current = self.lookup.current(key)
+                self._check(precondition, key, current)
+                hold.mark(Mark(key, write_id=attributes.write_id))
+                published = self._publish(file, token, attributes, current, precondition)
                 if current is not None:
                     self._sweep(key, published, hold)
-                return published
+            return published
 
         return _again(attempt)
 
     def _target(self, key: str) -> Place:
         """Where a new object goes: aside if anything, even a link, has its name."""
-        first, second = self._places(key)
-        return first if self._status(first) is None else second
+        first, second = self.lookup.places(key)
+        return first if self.lookup.status(first) is None else second
 
     def _make_way(self, key: str, deadline: float | None) -> None:
         """Move objects aside whose names are needed as directories: `a` for `a/b`."""
         segments = key.split("/")
         for count in range(1, len(segments)):
             ancestor = "/".join(segments[:count])
-            first, second = self._places(ancestor)
-            status = self._status(first)
+            first, second = self.lookup.places(ancestor)
+            status = self.lookup.status(first)
             if status is None or stat.S_ISDIR(status.st_mode):
                 continue
             if not stat.S_ISREG(status.st_mode):
@@ -239,7 +137,7 @@ class Objects:
                 self._move_aside(first, second)
 
     def _move_aside(self, first: Place, second: Place) -> None:
-        status = self._status(first)
+        status = self.lookup.status(first)
         if status is None or not stat.S_ISREG(status.st_mode):
             raise MovedError
         with self._opened(second, make=True) as where, self._opened(first) as source:
@@ -260,38 +158,62 @@ class Objects:
         file: Temporary,
         token: Token,
         attributes: Attributes,
-        place: Place,
-        *,
-        create: bool,
+        current: tuple[Place, Token] | None,
+        precondition: Precondition,
     ) -> Token:
         shelf = self._shelf(attributes.key)
+        place = self._target(attributes.key) if current is None else current[0]
+        replaced = None if current is None else current[1].identity
         with self._opened(place, make=True) as where:
-            token = self._keep(shelf, file, token, attributes)
+            token = self._keep(shelf, file, token, attributes, replaced)
             try:
-                if create:
+                if precondition.mode == "create":
                     file.link(where.last, place.name)
                 else:
                     file.rename(where.last, place.name)
             except OSError as error:
-                shelf.forget(token)
-                if isinstance(error, FileExistsError | IsADirectoryError | FileNotFoundError):
-                    raise MovedError from error
-                raise translate(error) from error
+                if not _is_published(file, where, place, error):
+                    shelf.forget(token)
+                    if isinstance(error, FileExistsError | IsADirectoryError | FileNotFoundError):
+                        raise MovedError from error
+                    raise translate(error) from error
             self._flush(where)
+            self._check_place(where, place, token)
         return token
+
+    def _check_place(self, where: Directories, place: Place, token: Token) -> None:
+        """Notice that the root, or the key's directory, was moved away with the object just published."""
+        if self._root.leads_to(place, token):
+            return
+        self._root.check_there(applied="maybe")
+        try:
+            with Directories.open(self._root.fd, place.directories) as now:
+                same = os.path.samestat(os.fstat(now.last), os.fstat(where.last))
+        except OSError as error:
+            if error.errno not in ABSENT:
+                raise translate(error, applied="maybe") from error
+            same = False
+        if not same:  # Else another program replaced or removed the file, and the write came before that.
+            raise StorageConflictError(
+                "the directory of the key was moved or removed while the object was stored; the object is "
+                "in it, not at its key",
+                applied="maybe",
+            )
 
     def _sweep(self, key: str, keep: Token | None, hold: Hold) -> None:
         """Remove superseded attributes; what cannot be removed now is left to the next writer."""
         try:
-            self._shelf(key).sweep(keep)
+            self._shelf(key).sweep(None if keep is None else keep.label)
         except OSError:
             hold.clean = False
 
-    def _keep(self, shelf: Shelf, file: Temporary, token: Token, attributes: Attributes) -> Token:
-        """Write the attributes first, under a version no other file of this key ever had."""
-        for step in range(1, _ATTEMPTS):
+    def _keep(
+        self, shelf: Shelf, file: Temporary, token: Token, attributes: Attributes, replaced: str | None
+    ) -> Token:
+        """Write the attributes first, under a size and time that no others of this key have now."""
+        for step in range(1, ATTEMPTS):
             try:
-                shelf.write(attributes, token, self._root.syncer)
+                shelf.write(attributes, token, replaced, self._root.syncer)
                 return token
             except FileExistsError:
                 token = file.settle(step)
@@ -311,20 +233,21 @@ class Objects:
             StoragePreconditionFailedError: `if_match`, and there is not that version.
         """
         self._root.syncer.check()
-        if self._current(key) is None:
+        condition = Precondition() if if_match is None else Precondition("replace", if_match)
+        if self.lookup.current(key) is None:
             self._root.check_there()
-            if if_match is not None:
-                _check(Precondition("replace", if_match), None)
+            self._check(condition, key, None)
             return False
         with self._writing(key, deadline) as hold:
-            current = self._current(key)
-            if if_match is not None:
-                _check(Precondition("replace", if_match), None if current is None else current[1])
+            current = self.lookup.current(key)
+            self._root.check_there()
+            self._check(condition, key, current)
             if current is None:
                 return False
+            hold.mark(Mark(key, removed=current[1].identity))
             # Aside first: seen from outside, an older object there must not come back in between.
             applied: Applied = "no"
-            for place in reversed(self._places(key)):
+            for place in reversed(self.lookup.places(key)):
                 try:
                     removed = self._unlink(place)
                 except StorageError:
@@ -333,7 +256,20 @@ class Objects:
                     raise translate(error, applied=applied) from error
                 applied = "maybe" if removed else applied
             self._sweep(key, None, hold)
+        self._root.check_there(applied="maybe")
         return True
+
+    def _check(self, precondition: Precondition, key: str, current: tuple[Place, Token] | None) -> None:
+        """Refuse where the condition does not hold; the key's lock is held."""
+        if precondition.mode == "create" and current is not None:
+            raise StorageAlreadyExistsError("there is an object of this key already")
+        if precondition.mode == "replace" and (
+            current is None or self.lookup.etag(key, current[1]) != precondition.etag
+        ):
+            found = "absent" if current is None else "another version"
+            raise StoragePreconditionFailedError(
+                f"the object is {found}, not the version that was to be replaced"
+            )
 
     def _unlink(self, place: Place) -> bool:
         try:
@@ -343,7 +279,7 @@ class Objects:
                 return False
             raise
         with where:
-            status = self._status(place)
+            status = self.lookup.status(place)
             if status is None or not stat.S_ISREG(status.st_mode):
                 return False
             os.unlink(place.name, dir_fd=where.last)
@@ -352,19 +288,17 @@ class Objects:
         return True
 
 
-def _check(precondition: Precondition, current: Token | None) -> None:
-    if precondition.mode == "create" and current is not None:
-        raise StorageAlreadyExistsError("there is an object of this key already")
-    if precondition.mode == "replace" and (current is None or current.etag != precondition.etag):
-        found = "absent" if current is None else "another version"
-        raise StoragePreconditionFailedError(
-            f"the object is {found}, not the version that was to be replaced"
-        )
+def _is_published(file: Temporary, where: Directories, place: Place, refusal: OSError) -> bool:
+    """Whether the file has its place in spite of what renaming or linking answered."""
+    try:
+        return file.is_at(where.last, place.name)
+    except OSError:
+        raise translate(refusal, applied="maybe") from refusal
 
 
 def _again(attempt: Callable[[], T]) -> T:
     """Start again while others change the directories in between."""
-    for _ in range(_ATTEMPTS):
+    for _ in range(ATTEMPTS):
         with contextlib.suppress(MovedError):
             return attempt()
     raise StorageConflictError("others kept changing the same directories", retryable=True)

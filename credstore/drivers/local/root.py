@@ -12,6 +12,7 @@ A root can be read without any of these; they are made by the first write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -23,19 +24,24 @@ from credstore.drivers.local.atomic import (
     Directories,
     Syncer,
     Temporary,
+    Token,
     create_locked,
     open_regular,
     opened,
     read_all,
-    reap,
+    release,
 )
+from credstore.drivers.local.attributes import reap
 from credstore.drivers.local.failures import unusable_root
-from credstore.drivers.local.names import CONTROL
-from credstore.errors import ErrorCode, StorageAccessDeniedError, StorageConfigurationError
+from credstore.drivers.local.names import CONTROL, Place
+from credstore.errors import Applied, ErrorCode, StorageAccessDeniedError, StorageConfigurationError
 
 _FORMAT = 1
+_PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
+"""What walking a path says where it does not lead to a directory any more."""
 _SECRET_SIZE = 32
-_UPPER, _LOWER = "probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
+_UPPER, _LOWER = "Probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
 
 
 class Root:
@@ -52,32 +58,67 @@ class Root:
         self.syncer = Syncer(enabled=fsync)
         self._lock = threading.Lock()
         self._control: int | None = None
+        self._attributes: int | None = None
         self._parts: dict[str, int] = {}
+        self._from: int | None = None
         try:
             if create:
                 _make(Path(path), self.syncer)
+            if not Path(path).is_absolute():
+                self._from = os.open(
+                    ".", _PLACE
+                )  # So that it stays the same path if the process goes elsewhere.
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
+            self._let_go()
             raise unusable_root(path, error) from None
         try:
             self.fold = self._known_fold()
+            self._here = os.fstat(self.fd)
         except BaseException:
-            os.close(self.fd)
+            release(self.fd)
+            self._let_go()
             raise
 
-    def check_there(self) -> None:
-        """Refuse to take a root that was removed for an empty one; one system call.
+    def check_there(self, *, applied: Applied = "no") -> None:
+        """Refuse to work on a directory that is not at the store's path any more; one system call.
+
+        Args:
+            applied: Whether what was asked for was done by now, in the directory that was moved.
 
         Raises:
-            StorageConfigurationError: It was removed while it was open (code "ROOT_REMOVED").
+            StorageConfigurationError: It was removed, moved or replaced while it was open, or another file
+                system was mounted over it (code "ROOT_REMOVED").
         """
-        if not os.fstat(self.fd).st_nlink:
-            raise StorageConfigurationError(
-                f"the directory {self.path!r} was removed while the store was open; put it back and open the "
-                "store anew",
-                code=ErrorCode.ROOT_REMOVED,
-                applied="no",
-            )
+        try:
+            there = os.stat(self.path, dir_fd=self._from)
+        except OSError as error:
+            if error.errno not in _GONE:
+                # The path cannot be walked now, as by a process that gave its rights up after opening.
+                if not os.fstat(self.fd).st_nlink:
+                    raise self._gone("was removed", applied) from None
+                return
+            raise self._gone("is missing: it was removed or moved", applied) from None
+        if not os.path.samestat(there, self._here) and not os.path.samestat(there, os.fstat(self.fd)):
+            raise self._gone("was replaced by another one", applied)
+
+    def leads_to(self, place: Place, token: Token) -> bool:
+        """Whether the root's path and a place below it lead to just this file now; one system call."""
+        path = os.path.join(self.path, *place.directories, place.name)  # noqa: PTH118 - a path object is slow
+        try:
+            there = os.stat(path, dir_fd=self._from)
+        except OSError:
+            return False
+        return (there.st_ino, there.st_dev) == (token.inode, self._here.st_dev)
+
+    def _gone(self, what: str, applied: Applied) -> StorageConfigurationError:
+        outcome = "; the write was done in the directory that was there before" if applied == "maybe" else ""
+        return StorageConfigurationError(
+            f"the directory {self.path!r} {what} while the store was open{outcome}; put it back, or open the "
+            "store again",
+            code=ErrorCode.ROOT_REMOVED,
+            applied=applied,
+        )
 
     def _known_fold(self) -> bool:
         control = self.control()
@@ -107,6 +148,17 @@ class Root:
                 raise StorageConfigurationError(text) from None
         return self._control
 
+    def attributes(self) -> int | None:
+        """The control directory's part for attributes, or None where there is none yet."""
+        if self._attributes is None:
+            control = self.control()
+            if control is None:
+                return None
+            with self._lock, contextlib.suppress(FileNotFoundError):
+                if self._attributes is None:
+                    self._attributes = os.open("attributes", DIRECTORY, dir_fd=control)
+        return self._attributes
+
     def part(self, name: str) -> int:
         """The control directory's part `name`; `prepare` came first."""
         return self._parts[name]
@@ -125,7 +177,7 @@ class Root:
                 with Directories.open(control.last, (name,), make=True) as part:
                     part.sync(self.syncer)
                     if name == "tmp":
-                        reap(part.last)
+                        reap(part.last, self.attributes())
                         self._remember_format(control.last, part.last)
             control.sync(self.syncer)
         control_fd = self.control()
@@ -134,9 +186,7 @@ class Root:
         with self._lock:
             if self._parts:
                 return False
-            self._parts = {
-                name: os.open(name, DIRECTORY, dir_fd=control_fd) for name in ("tmp", "locks", "attributes")
-            }
+            self._parts = {name: os.open(name, DIRECTORY, dir_fd=control_fd) for name in ("tmp", "locks")}
         return True
 
     def _remember_format(self, control: int, temporary: int) -> None:
@@ -151,6 +201,7 @@ class Root:
         control = self.control()
         secret = None if control is None else _read_file(control, "link-secret")
         if secret is None:
+            self.check_there()
             self.prepare()
             control_fd = self.control()
             if control_fd is None:
@@ -183,16 +234,7 @@ class Root:
             StorageConfigurationError: The directory was removed or replaced.
             StorageAccessDeniedError: It cannot be written.
         """
-        try:
-            there = Path(self.path).stat()
-        except OSError as error:
-            raise unusable_root(self.path, error) from None
-        here = os.fstat(self.fd)
-        if (there.st_dev, there.st_ino) != (here.st_dev, here.st_ino):
-            text = (
-                f"the directory {self.path!r} was replaced since the store was opened; open the store again"
-            )
-            raise StorageConfigurationError(text)
+        self.check_there()
         if os.statvfs(self.fd).f_flag & os.ST_RDONLY or not os.access(
             ".", os.W_OK | os.X_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids
         ):
@@ -202,9 +244,16 @@ class Root:
     def close(self) -> None:
         """Let go of all directories."""
         with self._lock:
-            for fd in (*self._parts.values(), *([] if self._control is None else [self._control]), self.fd):
-                os.close(fd)
-            self._parts, self._control = {}, None
+            for fd in (*self._parts.values(), self._attributes, self._control, self.fd):
+                if fd is not None:
+                    release(fd)
+            self._parts, self._attributes, self._control = {}, None, None
+            self._let_go()
+
+    def _let_go(self) -> None:
+        if self._from is not None:
+            release(self._from)
+            self._from = None
 
 
 def _make(path: Path, syncer: Syncer) -> None:
@@ -233,6 +282,7 @@ def _probe_fold(directory: int) -> bool:
         try:
             variants = (
                 upper.replace(_UPPER, _LOWER),
+                upper.replace("P", "p"),  # FAT may ignore the case of ASCII alone.
                 upper.replace("\u00c4", "\u00e4"),
                 upper.replace("\u00e9", "e\u0301"),
             )

@@ -1,4 +1,4 @@
-"""Bytes on their way in and out: batches worth a thread hop, ranges, copies inside the disk."""
+"""Bytes on their way in and out: batches worth a thread hop, copies inside the disk."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from credstore.driver import PutRequest, ReadOptions
+from credstore.driver import PutRequest
 from credstore.drivers.local.atomic import Temporary, read_all
-from credstore.drivers.local.objects import OpenObject
+from credstore.drivers.local.lookup import OpenObject
 from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StoragePreconditionFailedError,
 )
+from credstore.reader import Hash
 
 CHUNK = 512 * 1024
 """Bytes read or written in one thread hop; the reader hashes as many on the event loop."""
@@ -35,28 +36,69 @@ def check_body(request: PutRequest, size: int, digest: str) -> None:
         )
 
 
-def read_range(size: int, options: ReadOptions) -> tuple[int, int]:
-    """The first byte to read and the one past the last, within an object of `size` bytes."""
-    if options.start >= size and options.start > 0:
-        text = f"the range begins at {options.start}, the object has {size} bytes"
-        raise StorageInvalidRequestError(text, code=ErrorCode.INVALID_RANGE)
-    end = size if options.end is None else min(options.end, size)
-    return options.start, max(options.start, end)
+def copy_piece(source: OpenObject, file: Temporary, offset: int, digest: Hash) -> int:
+    """Copy one piece; how many bytes. Falls back to reading where the kernel cannot copy.
 
-
-def copy_piece(source: OpenObject, file: Temporary, offset: int) -> int:
-    """Copy one piece; how many bytes. Falls back to reading where the kernel cannot copy."""
+    Args:
+        source: What is copied.
+        file: What it is copied to.
+        offset: Bytes that were copied before.
+        digest: Takes in what the copy has: what nobody read is not known to be what was stored.
+    """
     wanted = min(COPY_PIECE, source.token.size - offset)
+    copied = 0
     with contextlib.suppress(OSError, AttributeError):
         copied = os.copy_file_range(source.fd, file.fd, wanted, offset, offset)
-        if copied:
-            os.lseek(file.fd, offset + copied, os.SEEK_SET)
-            return copied
+    if copied:
+        os.lseek(file.fd, offset + copied, os.SEEK_SET)
+        for start in range(offset, offset + copied, CHUNK):
+            digest.update(read_all(file.fd, start, min(CHUNK, offset + copied - start)))
+        return copied
     piece = read_all(source.fd, offset, min(wanted, CHUNK))
     if not piece:
         raise StoragePreconditionFailedError("the source became shorter while it was copied")
+    digest.update(piece)
     file.write(piece)
     return len(piece)
+
+
+def check_copy(source: OpenObject, digest: str) -> None:
+    """Refuse a copy that is not what was stored as its source.
+
+    Raises:
+        StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
+        StoragePreconditionFailedError: Another program wrote to it while it was copied.
+    """
+    recorded = source.attributes.digest
+    if recorded is None:
+        if source.changed():
+            raise StoragePreconditionFailedError("another program wrote to the source while it was copied")
+    elif recorded != digest:
+        text = (
+            "the source's bytes do not match the SHA-256 recorded when it was stored; nothing was copied, "
+            "and the source is kept as it is"
+        )
+        raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
+
+
+def read_piece(opened: OpenObject, start: int, length: int, *, proved: bool) -> bytes:
+    """Up to `length` bytes from `start` on, of the version that was opened.
+
+    Args:
+        opened: The object.
+        start: First byte.
+        length: Most bytes to read.
+        proved: Whether a digest of all that is read is compared in the end.
+
+    Raises:
+        StorageIntegrityError: Another program wrote to the file since, and no digest would tell (code
+            "CHANGED_OUTSIDE").
+    """
+    piece = read_all(opened.fd, start, length)
+    if not proved and opened.changed():
+        text = "another program wrote to the file while it was read; read it again"
+        raise StorageIntegrityError(text, code=ErrorCode.CHANGED_OUTSIDE, retryable=True)
+    return piece
 
 
 def closer(opened: OpenObject) -> Callable[[], Awaitable[None]]:

@@ -16,20 +16,21 @@ from credstore.config.clouds import S3FamilyConfig
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.documents import MAX_XML
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
-from credstore.drivers.s3.replies import WrongRegionError, classify
+from credstore.drivers.s3.replies import WrongRegionError, classify, is_of_s3
 from credstore.drivers.s3.requests import S3Request
 from credstore.errors import (
     ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageInvalidKeyError,
-    StorageInvalidRequestError,
 )
+from credstore.guard import Guard
 from credstore.model import CircuitState
-from credstore.wire.aws.credentials import Credentials, CredentialSource
-from credstore.wire.exchange import Exchange, Reply, WireCall
-from credstore.wire.http import HttpClient
+from credstore.wire.aws.signer import AwsSigner
+from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
+from credstore.wire.signer import WireCall
+from credstore.wire.transport import Transport
 
 T = TypeVar("T")
 _PARSE_ON_LOOP = 8 * 1024
@@ -44,7 +45,6 @@ class Bucket:
         dialect: Of the cloud.
         name: The bucket's name.
         label: The provider's label.
-        locate: From a key to its public URL.
         answered: Whether the bucket ever answered a request well, so that it is there.
     """
 
@@ -53,16 +53,15 @@ class Bucket:
         config: S3FamilyConfig,
         dialect: S3Dialect,
         *,
-        credentials: CredentialSource,
-        http: HttpClient,
-        locate: Callable[[str], str],
+        signer: AwsSigner,
+        transport: Transport,
     ) -> None:
         """Compute the place; nothing is sent."""
         self.config = config
         self.dialect = dialect
         self.name = config.bucket
         self.label = config.provider
-        self.locate = locate
+        self._signer = signer
         self._place = place_of(config)
         self._hint = (
             f"{config.provider} also answers so for a bucket that does not exist"
@@ -70,13 +69,14 @@ class Bucket:
             else ""
         )
         self._exchange = Exchange(
-            http,
-            credentials,
+            transport,
+            signer,
             classify=self._classify,
+            recognize=is_of_s3,
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,
         )
-        self._closed = False
+        self._guard = Guard(self.label)
         self.answered = False
 
     @property
@@ -92,10 +92,16 @@ class Bucket:
         """Whether calls go to each endpoint that was used."""
         return self._exchange.circuits()
 
-    async def credentials(self) -> tuple[Credentials, float]:
-        """The credentials to sign a link with, and the seconds the server's clock is ahead (P14)."""
-        self._check_open()
-        return await self._exchange.credentials.get(), self._exchange.clock_offset(self._place.origin)
+    @property
+    def signer(self) -> AwsSigner:
+        """Signs links as it signs requests; the bucket must be open."""
+        self.check_usable(None)
+        return self._signer
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds the server's clock is ahead (P14)."""
+        return self._exchange.clock_offset(self._place.origin)
 
     def may_look(self) -> bool:
         """Whether the budget of retries allows one more request, to see what became of a write."""
@@ -131,7 +137,7 @@ class Bucket:
             StorageConfigurationError: The bucket is elsewhere and cannot be followed there.
             StorageError: Anything else; `applied` is about this request.
         """
-        self._check_open()
+        self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
         place = self._place
@@ -190,14 +196,14 @@ class Bucket:
         facts["code"] = ErrorCode.WRONG_REGION
         return StorageConfigurationError(message, **facts)
 
-    def _check_open(self) -> None:
-        if self._closed:
-            raise StorageInvalidRequestError("this driver is closed; open a new one", code=ErrorCode.CLOSED)
+    def check_usable(self, deadline: float | None) -> None:
+        """Refuse a call that must not begin; see `Guard.check`."""
+        self._guard.check(deadline)
 
     async def aclose(self) -> None:
         """Close connections and credentials; safe to call again."""
-        if not self._closed:
-            self._closed = True
+        if not self._guard.closed:
+            self._guard.closed = True
             await self._exchange.aclose()
 
 

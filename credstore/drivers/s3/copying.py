@@ -1,18 +1,33 @@
 """Copy inside the store: one request, or ranges of the source where it is too large for that.
 
-Rules of this file: a copy is of exactly the version `request.source` names, or an error (P8); what
-S3 would not copy by itself (metadata under REPLACE, tags of a copy in parts, encryption) is sent.
+Rules of this file: a copy is of exactly the version `request.source` names, or an error and gone again
+(P8): what the provider answers of it is compared, see `proving.py`; what S3 would not copy by itself
+(metadata under REPLACE, tags of a copy in parts, encryption) is sent, and what a cloud drops all the same
+is written afterwards. In place nothing is rewritten before it is proved, unless the cloud pins copies.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
 
 from credstore.driver import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.documents import parse_copied, parse_tags
-from credstore.drivers.s3.headers import read_encryption, storage_headers
+from credstore.drivers.s3.headers import read_encryption, storage_headers, to_confirm
 from credstore.drivers.s3.multipart import Upload, part_etag, plan_part_size, upload_parts
+from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
+from credstore.drivers.s3.proving import (
+    Verdict,
+    compare,
+    compare_parts,
+    is_changed,
+    may_be_another,
+    pinned_version,
+    provable_part_size,
+    reads_the_same,
+)
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.replies import version_of
 from credstore.drivers.s3.requests import (
@@ -20,59 +35,115 @@ from credstore.drivers.s3.requests import (
     copied_object_headers,
     copy_object,
     get_tagging,
+    put_tagging,
 )
-from credstore.drivers.s3.settling import Write, explain, settle_write
+from credstore.drivers.s3.settling import explain, settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part_copy
 from credstore.errors import (
+    ErrorCode,
     StorageError,
     StorageIntegrityError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
+from credstore.model import NOTHING
+
+_OTHER = (
+    "what was copied is not the version that was looked at: the source was replaced meanwhile, or the "
+    "provider copied another object"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A copy that was made, as far as answers tell."""
+
+    etag: str | None
+    version_id: str | None
+    encryption: str | None
 
 
 async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     """Copy one object; see `Driver.copy`.
 
-    Cost: 1 request up to `single_copy_limit`, else 3 (tags, begin, complete) and one per part;
-    1 HEAD if unclear.
+    Cost: 1 request up to `single_copy_limit`, 2 where entity tags cannot be compared (one of both is in
+    parts or under a key of a customer or key service) and no version pins the source; 1 or 2 more for tags
+    where the cloud does not keep them. Else, and in place where the cloud does not pin copies, 3 and one per
+    part, and up to 2 more to find comparable parts and to look at the source again. 1 HEAD if unclear.
     """
     bucket.check_key(request.source.key)
-    if request.source.size > bucket.config.single_copy_limit:
-        return await _copy_in_parts(bucket, request)
-    try:
-        reply = await bucket.call(
-            copy_object(bucket.name, request, bucket.dialect), deadline=request.deadline
-        )
-    except StorageError as error:
-        return _seen(bucket, await _settle(bucket, request, error))
-    try:
-        etag = await parsed(parse_copied, reply.body)
-    except StorageIntegrityError as error:
-        error.applied = "maybe"
-        return _seen(bucket, await _settle(bucket, request, error))
-    return _result(
-        bucket,
-        request,
-        etag=etag,
-        version_id=version_of(reply.headers),
-        encryption=read_encryption(reply.headers)[0],
-    )
+    dialect, source = bucket.dialect, request.source
+    unpinned = request.destination == source.key and not dialect.pinned_copy and source.size > 0
+    write = _write(bucket, request)
+    size = None
+    if unpinned or may_be_another(dialect, source.key) or _wants_proof(bucket, request):
+        size = await provable_part_size(bucket, request, write.encryption)
+    whole = source.size <= bucket.config.single_copy_limit
+    if unpinned or not whole or (size is not None and size < source.size):
+        return await _copy_in_parts(bucket, request, write, size)
+    return await _copy_at_once(bucket, request, write)
+
+
+def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
+    """Whether it is worth a request to find out in which parts the copy could be proved."""
+    if not request.provable or not bucket.dialect.capabilities.content_etags:
+        return False
+    return request.source.etag is not None and "-" in request.source.etag
 
 
 def _write(bucket: Bucket, request: CopyRequest) -> Write:
+    encryption = copied_encryption(request, bucket.dialect)
+    confirmed = to_confirm(encryption, bucket.dialect)
     return Write(
         key=request.destination,
         write_id=request.write_id,
         precondition=request.precondition,
-        customer_key=copied_encryption(request, bucket.dialect),
+        customer_key=encryption,
+        # AES256 that is only kept nobody has asked for; under a key of its own the copy has to be too.
+        encryption=None if encryption == "AES256" and request.encryption is None else confirmed,
+        in_place=request.destination == request.source.key,
         deadline=request.deadline,
     )
 
 
-async def _settle(bucket: Bucket, request: CopyRequest, error: StorageError) -> ObjectInfo:
+async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> PutResult:
+    dialect = bucket.dialect
+    wire = copy_object(bucket.name, request, dialect)
+    tags: Mapping[str, str] = NOTHING
+    if not dialect.copy_keeps_tags:
+        tags = await get_tags(
+            bucket, request.source.key, pinned_version(bucket, request.source), request.deadline
+        )
+    try:
+        reply = await bucket.call(wire, deadline=request.deadline)
+    except StorageError as error:
+        made = _seen(await _settle(bucket, request, write, error))
+    else:
+        try:
+            etag = await parsed(parse_copied, reply.body)
+        except StorageIntegrityError as error:
+            error.applied = "maybe"
+            made = _seen(await _settle(bucket, request, write, error))
+        else:
+            await check_answer(bucket, write, reply.headers)
+            made = Made(etag, version_of(reply.headers), read_encryption(reply.headers)[0])
+            if etag is None and (found := await look_up(bucket, write)) is not None:
+                made = Made(found.etag, made.version_id or found.version_id, made.encryption)
+    verdict = compare(request.source, made.etag, made.encryption or write.encryption)
+    if verdict != "same":
+        await _prove(bucket, request, write, made, verdict)
+    if tags:
+        await _restore_tags(bucket, write, made, tags)
+    return _result(bucket, request, made)
+
+
+def _seen(info: ObjectInfo) -> Made:
+    return Made(info.etag, info.version_id, info.encryption)
+
+
+async def _settle(bucket: Bucket, request: CopyRequest, write: Write, error: StorageError) -> ObjectInfo:
     """As `settle_write`, but 412 may be about the source as well as about the destination."""
-    write = _write(bucket, request)
     if error.applied != "no":
         return await settle_write(bucket, write, error)
     if isinstance(error, StoragePreconditionFailedError) and request.precondition.mode == "create":
@@ -85,31 +156,57 @@ async def _settle(bucket: Bucket, request: CopyRequest, error: StorageError) -> 
     raise error
 
 
-def _result(
-    bucket: Bucket, request: CopyRequest, *, etag: str | None, version_id: str | None, encryption: str | None
-) -> PutResult:
+async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made, verdict: Verdict) -> None:
+    """Find out by other ways what entity tags do not say of a copy that is there.
+
+    Raises:
+        StoragePreconditionFailedError: It is not of the version that was looked at, and gone if it could be.
+        StorageError: It could not be found out; `applied` is "yes".
+    """
+    source = request.source
+    wrong = verdict == "other" and bucket.dialect.capabilities.content_etags
+    try:
+        if not wrong:
+            doubtful = verdict == "other" or may_be_another(bucket.dialect, source.key)
+            if not write.in_place and pinned_version(bucket, source) is None:
+                changed = await is_changed(bucket, request)
+                wrong = changed is True
+                doubtful = doubtful or (changed is None and not bucket.dialect.pinned_copy)
+            wrong = wrong or (doubtful and not await reads_the_same(bucket, request, write))
+    except StorageError as error:
+        error.applied = "yes"
+        error.message += " (the copy was made, but could not be compared with its source)"
+        raise
+    if wrong:
+        await _refuse(bucket, write, made.version_id)
+
+
+async def _refuse(bucket: Bucket, write: Write, version_id: str | None) -> NoReturn:
+    clause, gone = await take_back(bucket, write, version_id)
+    restored = gone and (version_id is not None or write.precondition.mode == "create")
+    raise StoragePreconditionFailedError(f"{_OTHER}; {clause}", applied="no" if restored else "yes")
+
+
+async def _restore_tags(bucket: Bucket, write: Write, made: Made, tags: Mapping[str, str]) -> None:
+    try:
+        await put_tags(bucket, write.key, tags, version_id=made.version_id, deadline=write.deadline)
+    except StorageError as error:
+        clause, _ = await take_back(bucket, write, made.version_id)
+        facts = error.facts()
+        facts["code"], facts["applied"] = ErrorCode.COPY_INCOMPLETE, "yes"
+        raise StorageIntegrityError(
+            f"the source's tags could not be given to the copy ({error.message}); {clause}", **facts
+        ) from error
+
+
+def _result(bucket: Bucket, request: CopyRequest, made: Made) -> PutResult:
     return PutResult(
         key=request.destination,
         size=request.source.size,
-        etag=etag,
-        version_id=version_id,
+        etag=made.etag,
+        version_id=made.version_id,
         digest=request.source.digest,
-        encryption=encryption,
-        location=bucket.locate(request.destination),
-        served_by=bucket.label,
-        replicas=(bucket.label,),
-    )
-
-
-def _seen(bucket: Bucket, info: ObjectInfo) -> PutResult:
-    return PutResult(
-        key=info.key,
-        size=info.size,
-        etag=info.etag,
-        version_id=info.version_id,
-        digest=info.digest,
-        encryption=info.encryption,
-        location=info.location,
+        encryption=made.encryption,
         served_by=bucket.label,
         replicas=(bucket.label,),
     )
@@ -125,44 +222,69 @@ async def get_tags(
     return await parsed(parse_tags, reply.body)
 
 
-async def _copy_in_parts(bucket: Bucket, request: CopyRequest) -> PutResult:
+async def put_tags(
+    bucket: Bucket, key: str, tags: Mapping[str, str], *, version_id: str | None, deadline: float | None
+) -> None:
+    """Replace the tags of an object.
+
+    Raises:
+        StorageUnsupportedError: The cloud has none.
+    """
+    await bucket.call(put_tagging(key, version_id, tags, bucket.dialect), deadline=deadline)
+
+
+async def _copy_in_parts(
+    bucket: Bucket, request: CopyRequest, write: Write, provable: int | None
+) -> PutResult:
+    """Copy ranges: of the size whose entity tags can be compared, if there is one."""
     dialect, config, source = bucket.dialect, bucket.config, request.source
-    completion = completion_headers(request.precondition, copied_encryption(request, dialect), dialect)
+    completion = completion_headers(request.precondition, write.encryption, dialect)
     headers = copied_object_headers(request, dialect)
-    tags = await get_tags(bucket, source.key, source.version_id, request.deadline)
+    tags = await get_tags(bucket, source.key, pinned_version(bucket, source), request.deadline)
     headers |= storage_headers(None, tags, dialect)
-    size = plan_part_size(source.size, config.copy_part_size, dialect.max_single_put)
+    size = provable or plan_part_size(source.size, config.copy_part_size, dialect.max_single_put)
+    proved = False
+    told: str | None = None  # What nobody asked for, a bucket may have by default.
 
     async def spans() -> AsyncGenerator[tuple[int, int], None]:
         for start in range(0, source.size, size):
             yield start, min(start + size, source.size)
 
     async def send(upload_id: str, number: int, span: tuple[int, int]) -> str:
+        nonlocal told
         wire = upload_part_copy(bucket.name, request, dialect, upload_id=upload_id, number=number, span=span)
         reply = await bucket.call(wire, deadline=request.deadline)
+        upload.confirmation.part(reply.headers)
+        told = told or read_encryption(reply.headers)[0]
         return part_etag(reply, await parsed(parse_copied, reply.body))
 
-    async def look_again() -> None:
-        options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
-        now = await head(bucket, source.key, options)
-        if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
-            raise StoragePreconditionFailedError("the source was changed while it was copied")
+    async def verify(etags: list[str]) -> None:
+        nonlocal proved
+        verdict = compare_parts(source, etags, told or write.encryption)
+        if verdict == "same":
+            proved = True
+            return
+        pinned = pinned_version(bucket, source) is not None
+        changed = False if pinned else await is_changed(bucket, request)
+        if changed is None:
+            raise StorageObjectNotFoundError("the source was deleted while it was copied")
+        if changed or (verdict == "other" and dialect.capabilities.content_etags):
+            raise StoragePreconditionFailedError(f"{_OTHER}; nothing was stored")
+        if write.in_place and not dialect.pinned_copy:
+            raise StorageUnsupportedError(
+                f"{dialect.name} does not pin a copy to its source, and nothing proves here that the object "
+                "would stay what it is, so it is not rewritten in place; nothing was stored"
+            )
 
     upload = Upload(
-        write=_write(bucket, request),
+        write=write,
         headers=headers,
         completion=completion,
         concurrency=config.max_concurrency,
+        confirmation=Confirmation(write.encryption),
     )
-    done = await upload_parts(
-        bucket, upload, spans(), send, verify=None if dialect.pinned_part_copy else look_again
-    )
-    if isinstance(done, ObjectInfo):
-        return _seen(bucket, done)
-    return _result(
-        bucket,
-        request,
-        etag=done.etag,
-        version_id=done.version_id,
-        encryption=read_encryption(done.headers)[0],
-    )
+    done = await upload_parts(bucket, upload, spans(), send, verify=verify)
+    made = Made(done.etag, done.version_id, done.encryption)
+    if not proved and may_be_another(dialect, source.key):
+        await _prove(bucket, request, write, made, "unknown")
+    return _result(bucket, request, made)

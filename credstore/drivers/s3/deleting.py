@@ -40,12 +40,21 @@ async def delete(
     try:
         reply = await bucket.call(request, deadline=deadline)
     except StorageObjectNotFoundError as error:
+        if if_match is not None and error.applied == "no":
+            raise _absent(error) from None
         return DeleteOutcome(existed=None if error.applied == "maybe" else False)
     except StoragePreconditionFailedError as error:
         if error.applied == "no" or not await _is_gone(bucket, key, deadline):
             raise
         return DeleteOutcome(existed=None)
     return DeleteOutcome(existed=None, version_id=version_of(reply.headers))
+
+
+def _absent(error: StorageError) -> StoragePreconditionFailedError:
+    """S3 answers NoSuchKey, not 412, to If-Match on a key that is absent."""
+    facts = error.facts()
+    facts["code"] = StoragePreconditionFailedError.default_code
+    return StoragePreconditionFailedError("there is no object to delete", **facts)
 
 
 async def _is_gone(bucket: Bucket, key: str, deadline: float | None) -> bool:
@@ -66,6 +75,7 @@ async def delete_many(
     most = bucket.dialect.capabilities.max_delete_batch
     if len(keys) > most:
         raise StorageInvalidRequestError(f"at most {most} keys are deleted at once, not {len(keys)}")
+    bucket.check_usable(deadline)
     outcomes: dict[str, DeleteOutcome | StorageError] = {}
     wanted: list[str] = []
     for key in keys:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from credstore.config.clouds import GIB, MIB, S3CompatibleConfig, S3FamilyConfig
+from credstore.config.clouds import GIB, MIB, S3FamilyConfig
+from credstore.config.registry import cloud_named
 from credstore.driver import Capabilities
 from credstore.model import Method
 
@@ -34,8 +35,11 @@ class S3Dialect:
         replace_by_multipart: Completing an upload honours `If-Match`.
         create_by_copy: Name of the header that makes CopyObject create only, or None.
         replace_by_copy: CopyObject honours `If-Match` on the destination.
-        pinned_part_copy: UploadPartCopy honours `x-amz-copy-source-if-match`; where it does not, the
-            source is looked at again before the copy becomes visible.
+        pinned_copy: CopyObject and UploadPartCopy honour `x-amz-copy-source-if-match`. Where they do not,
+            nothing is rewritten in place before what was copied is proved, and a copy from a key with
+            percent signs in it, which some servers decode twice, is read back.
+        copy_keeps_tags: CopyObject keeps the source's tags though the metadata are replaced; where it does
+            not, they are read before and written afterwards.
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
@@ -52,7 +56,8 @@ class S3Dialect:
     replace_by_multipart: bool = False
     create_by_copy: str | None = None
     replace_by_copy: bool = False
-    pinned_part_copy: bool = False
+    pinned_copy: bool = False
+    copy_keeps_tags: bool = False
     acl: bool = False
     object_lock: bool = False
     url_encoded_list: bool = True
@@ -87,11 +92,13 @@ LEAST = Capabilities(
     max_object_size=5 * TIB,
 )
 """What every store that speaks S3 is trusted with."""
+KNOWN = replace(LEAST, content_etags=True)
+"""The same for those whose entity tags are known: the MD5 of the bytes, or made of those of the parts."""
 
 S3 = S3Dialect(
     name="s3",
     capabilities=replace(
-        LEAST,
+        KNOWN,
         conditional_create=True,
         conditional_replace=True,
         conditional_delete=True,
@@ -118,7 +125,8 @@ S3 = S3Dialect(
     replace_by_multipart=True,
     create_by_copy="if-none-match",
     replace_by_copy=True,
-    pinned_part_copy=True,
+    pinned_copy=True,
+    copy_keeps_tags=True,
     acl=True,
     object_lock=True,
     corrects_region=True,
@@ -127,7 +135,7 @@ S3 = S3Dialect(
 R2 = S3Dialect(
     name="r2",
     capabilities=replace(
-        LEAST,
+        KNOWN,
         conditional_create=True,
         conditional_replace=True,
         storage_classes=frozenset({"STANDARD", "STANDARD_IA"}),
@@ -138,7 +146,7 @@ R2 = S3Dialect(
     ),
     create_by_multipart=True,
     create_by_copy="cf-copy-destination-if-none-match",
-    pinned_part_copy=True,
+    pinned_copy=True,
     forbidden_may_be_missing=True,
     nfc_keys=True,
     max_single_put=int(4.995 * GIB),
@@ -146,18 +154,18 @@ R2 = S3Dialect(
 
 SPACES = S3Dialect(
     name="spaces",
-    capabilities=replace(LEAST, conditional_create=True, conditional_replace=True, versions=True, sse_c=True),
+    capabilities=replace(KNOWN, conditional_create=True, conditional_replace=True, versions=True, sse_c=True),
     quoted_if_match=False,
     acl=True,
     url_encoded_list=False,
 )
 
-WASABI = S3Dialect(name="wasabi", capabilities=replace(LEAST, versions=True), acl=True)
+WASABI = S3Dialect(name="wasabi", capabilities=replace(KNOWN, versions=True), acl=True)
 
 B2 = S3Dialect(
     name="b2",
-    capabilities=replace(LEAST, versions=True, sse_s3=True, sse_c=True, max_object_size=10 * 1000**4),
-    pinned_part_copy=True,
+    capabilities=replace(KNOWN, versions=True, sse_s3=True, sse_c=True, max_object_size=10 * 1000**4),
+    pinned_copy=True,
     object_lock=True,
     max_single_put=5 * 1000**3,
 )
@@ -165,7 +173,7 @@ B2 = S3Dialect(
 MINIO = S3Dialect(
     name="minio",
     capabilities=replace(
-        LEAST, conditional_create=True, conditional_replace=True, tags=True, versions=True, sse_c=True
+        KNOWN, conditional_create=True, conditional_replace=True, tags=True, versions=True, sse_c=True
     ),
     create_by_multipart=True,
     acl=True,
@@ -174,7 +182,7 @@ MINIO = S3Dialect(
 
 CEPH = S3Dialect(
     name="ceph",
-    capabilities=replace(LEAST, tags=True, versions=True, sse_c=True),
+    capabilities=replace(KNOWN, tags=True, versions=True, sse_c=True),
     acl=True,
     object_lock=True,
     url_encoded_list=False,
@@ -187,6 +195,5 @@ DIALECTS = {row.name: row for row in (S3, R2, SPACES, WASABI, B2, MINIO, CEPH, G
 
 def dialect_for(config: S3FamilyConfig) -> S3Dialect:
     """The row of the cloud a configuration is for; a class nobody knows is trusted with the least."""
-    if isinstance(config, S3CompatibleConfig):
-        return DIALECTS[config.flavor]
-    return DIALECTS.get(config.provider, GENERIC)
+    row = cloud_named(config.cloud)
+    return GENERIC if row is None else DIALECTS[row.dialect]

@@ -50,9 +50,10 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True)
 class ListReply:
-    """One page of ListObjectsV2 and the token of the next, or None."""
+    """One page of ListObjectsV2, its common prefixes, and the token of the next, or None."""
 
     entries: Sequence[ListEntry]
+    prefixes: Sequence[str]
     cursor: str | None
 
 
@@ -200,7 +201,10 @@ def _error_of(element: ET.Element) -> ErrorReply:
 
 
 def _key(element: ET.Element, *, encoded: bool) -> str:
-    found = _needed(element, "Key")
+    return _decoded(_needed(element, "Key"), encoded=encoded)
+
+
+def _decoded(found: str, *, encoded: bool) -> str:
     if not encoded:
         return found
     try:
@@ -234,7 +238,13 @@ def parse_list(body: bytes) -> ListReply:
     truncated = _text(root, "IsTruncated")
     if truncated not in {"true", "false"}:
         raise _unreadable("does not say whether there is more")
-    return ListReply(entries, _needed(root, "NextContinuationToken") if truncated == "true" else None)
+    prefixes = [
+        _decoded(each.text or "", encoded=encoded)
+        for group in _children(root, "CommonPrefixes")
+        for each in _children(group, "Prefix")
+    ]
+    cursor = _needed(root, "NextContinuationToken") if truncated == "true" else None
+    return ListReply(entries, prefixes, cursor)
 
 
 def parse_deleted(body: bytes) -> DeleteReply:

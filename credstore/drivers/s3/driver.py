@@ -5,6 +5,7 @@ Rules of this file: no protocol here; each operation is one call into the module
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from credstore.drivers.s3 import copying, deleting, reading, signing, writing
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import dialect_for
 from credstore.drivers.s3.documents import UploadInfo, parse_list, parse_uploads
+from credstore.drivers.s3.origin import place_of
 from credstore.drivers.s3.requests import list_objects
 from credstore.drivers.s3.uploads import abort_upload, list_uploads
 from credstore.errors import (
@@ -46,7 +48,10 @@ from credstore.wire.aws.credentials import (
     CredentialSource,
     StaticCredentials,
 )
+from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.http import HttpClient
+from credstore.wire.proxy import OFF, ProxyRules
+from credstore.wire.transport import Transport
 
 
 class S3Driver(Driver):
@@ -59,18 +64,16 @@ class S3Driver(Driver):
         self,
         config: S3FamilyConfig,
         *,
-        public_url: Callable[[str], str],
         credentials: CredentialSource | None = None,
-        http: HttpClient | None = None,
+        transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Compute where the bucket is; nothing is sent.
 
         Args:
             config: The cloud, bucket and credentials.
-            public_url: The public location of a key.
             credentials: In place of the configuration's; closed with the driver.
-            http: In place of a client of its own; closed with the driver.
+            transport: In place of an HTTP client of its own; closed with the driver.
             clock: Unix seconds, for links.
 
         Raises:
@@ -79,17 +82,13 @@ class S3Driver(Driver):
         self._clock = clock
         self._dialect = dialect_for(config)
         source = credentials or credentials_of(config)
+        if transport is None:
+            transport = _client(config, place_of(config).origin)
         self._bucket = Bucket(
             config,
             self._dialect,
-            credentials=source,
-            http=http
-            or HttpClient(
-                max_connections=config.max_connections,
-                ca_file=config.ca_file,
-                bandwidth=config.bandwidth_limit,
-            ),
-            locate=public_url,
+            signer=AwsSigner(source),
+            transport=transport,
         )
 
     @property
@@ -158,13 +157,27 @@ class S3Driver(Driver):
         return await deleting.delete_many(self._bucket, keys, deadline=deadline)
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page; the cursor is S3's continuation token. See `Driver.list`."""
+        """One page; the cursor is S3's continuation token. See `Driver.list`.
+
+        What comes is compared with `start_after` here too: some servers ignore it, and they differ in
+        whether a prefix that it leads into comes again.
+        """
         self._bucket.check_key(prefix)
-        request = list_objects(prefix, cursor, limit, self._dialect)
+        request = list_objects(
+            prefix, cursor, limit, self._dialect, delimiter=delimiter, start_after=start_after
+        )
         reply = await self._bucket.call(request, deadline=deadline)
         page = await parsed(parse_list, reply.body)
+        after = (start_after or "").encode()
         entries = [
             ObjectInfo(
                 key=each.key,
@@ -172,20 +185,25 @@ class S3Driver(Driver):
                 etag=each.etag,
                 last_modified=each.last_modified,
                 storage_class=each.storage_class,
-                location=self._bucket.locate(each.key),
                 served_by=self.name,
             )
             for each in page.entries
+            if not after or each.key.encode() > after
         ]
-        return Page(entries=entries, cursor=page.cursor)
+        prefixes = [each for each in page.prefixes if each.encode() > after]
+        return Page(entries=entries, cursor=page.cursor, prefixes=prefixes)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
         return await copying.copy(self._bucket, request)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags, {} where the cloud has none; see `ReadsTags`."""
+        """The object's tags, {} where the cloud has none; see `TaggedDriver`."""
         return await copying.get_tags(self._bucket, key, None, deadline)
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; see `TaggedDriver`."""
+        await copying.put_tags(self._bucket, key, tags, version_id=None, deadline=deadline)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a presigned URL; see `Driver.sign`."""
@@ -234,6 +252,33 @@ class S3Driver(Driver):
     async def aclose(self) -> None:
         """Close connections and credentials; safe to call again."""
         await self._bucket.aclose()
+
+
+def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
+    """The HTTP client of a store.
+
+    Args:
+        config: Of the store.
+        origin: Where most of its requests go.
+
+    Raises:
+        StorageConfigurationError: The proxy for them cannot be used.
+    """
+    rules = ProxyRules.of(config.proxy, os.environ)
+    proxy = rules.proxy_for(origin)
+    # That http stays on this machine is why it needs no `allow_http`, and a proxy would take it elsewhere.
+    if proxy is not None and not (proxy.stays_here or origin.startswith("https:") or config.allow_http):
+        raise StorageConfigurationError(
+            f"the endpoint is http on this machine, but the proxy {proxy.name} is on another; name the "
+            f"endpoint's host in NO_PROXY, or set `proxy` to {OFF}",
+            code=ErrorCode.PROXY_UNUSABLE,
+        )
+    return HttpClient(
+        max_connections=config.max_connections,
+        ca_file=config.ca_file,
+        bandwidth=config.bandwidth_limit,
+        proxies=rules,
+    )
 
 
 def credentials_of(config: S3FamilyConfig) -> CredentialSource:

@@ -13,6 +13,7 @@ import hashlib
 import quopri
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC
 from urllib.parse import quote
 
@@ -20,7 +21,8 @@ from credstore.driver import ContentHeaders, Precondition
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import CustomerKey, KmsKey, ServerEncryption
+from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
+from credstore.refusals import check_condition, check_encryption, check_storage_class, check_tags
 
 META = "x-amz-meta-"
 SSE = "x-amz-server-side-encryption"
@@ -34,6 +36,9 @@ CONTENT_NAMES = {
     "content_language": "content-language",
 }
 """Field of `ContentHeaders` to header."""
+MISSING_META = "x-amz-missing-meta"
+"""How many names of an object's metadata an answer leaves out."""
+_EXTRAS = ("expires", "x-amz-website-redirect-location", MISSING_META)
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
 _WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
@@ -136,27 +141,50 @@ def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
     )
 
 
+def read_extras(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """What else of an answer's headers a copy with metadata of its own has to carry (`ObjectInfo.extras`).
+
+    Source: S3 API CopyObject: under the directive REPLACE nothing of the source's is taken over, and the
+    redirect of a website never is.
+    """
+    found = {name: headers[name] for name in _EXTRAS if name in headers}
+    return found or NOTHING
+
+
+def extra_headers(extras: Mapping[str, str]) -> dict[str, str]:
+    """The same for the copy.
+
+    Raises:
+        StorageUnsupportedError: The source has metadata that S3 does not show, so that they would be lost.
+    """
+    if extras.get(MISSING_META, "0") != "0":
+        raise StorageUnsupportedError(
+            "the source has metadata that cannot be read as headers and would be lost; nothing was sent"
+        )
+    return {name: value for name, value in extras.items() if name in _EXTRAS and name != MISSING_META}
+
+
 def encryption_headers(encryption: ServerEncryption | None, dialect: S3Dialect) -> dict[str, str]:
     """What asks for encryption at rest.
 
     Raises:
         StorageUnsupportedError: The cloud has none of this kind.
     """
-    can = dialect.capabilities
     if encryption is None:
         return {}
+    check_encryption(encryption, dialect.capabilities, dialect.name)
     if isinstance(encryption, CustomerKey):
         return customer_headers(encryption, dialect)
     if isinstance(encryption, KmsKey):
-        if not can.sse_kms:
-            raise StorageUnsupportedError(f"{dialect.name} has no key service (SSE-KMS); nothing was sent")
         named = {SSE + "-aws-kms-key-id": encryption.key_id} if encryption.key_id is not None else {}
         return {SSE: "aws:kms", **named}
-    if can.sse_s3:
-        return {SSE: encryption}
-    if can.sse_s3_implied:
-        return {}
-    raise StorageUnsupportedError(f"{dialect.name} has no AES256 encryption header; nothing was sent")
+    return {SSE: encryption} if dialect.capabilities.sse_s3 else {}
+
+
+def to_confirm(encryption: ServerEncryption | None, dialect: S3Dialect) -> ServerEncryption | None:
+    """What of an encryption that is asked for has to be confirmed: all, unless it is not sent at all."""
+    implied = encryption == "AES256" and not dialect.capabilities.sse_s3
+    return None if implied else encryption
 
 
 def customer_headers(
@@ -174,8 +202,7 @@ def customer_headers(
     """
     if not isinstance(key, CustomerKey):
         return {}
-    if not dialect.capabilities.sse_c:
-        raise StorageUnsupportedError(f"{dialect.name} takes no customer-provided keys; nothing was sent")
+    check_encryption(key, dialect.capabilities, dialect.name)
     return {
         prefix + "algorithm": "AES256",
         prefix + "key": base64.b64encode(key.key).decode("ascii"),
@@ -183,12 +210,75 @@ def customer_headers(
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What an answer says of encryption at rest.
+
+    Attributes:
+        kind: "AES256", "aws:kms", "SSE-C", another word of the provider's, or None.
+        kms_key_id: Key of the key service, where told.
+        key_md5: Of the customer's key, in base64, where told.
+    """
+
+    kind: str | None
+    kms_key_id: str | None = None
+    key_md5: str | None = None
+
+
+def told_by(headers: Mapping[str, str]) -> Told:
+    """What an answer's headers (lower-case names) say of encryption at rest."""
+    if SSE_C + "algorithm" in headers:
+        return Told("SSE-C", None, headers.get(SSE_C + "key-md5"))
+    return Told(*read_encryption(headers))
+
+
 def read_encryption(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
     """Kind of encryption at rest an answer tells, and the id of the key service's key."""
     if SSE_C + "algorithm" in headers:
         return "SSE-C", None
     kind = headers.get(SSE)
-    return kind, headers.get(SSE + "-aws-kms-key-id") if kind == "aws:kms" else None
+    return kind, headers.get(SSE + "-aws-kms-key-id") if kind is not None and kind != "AES256" else None
+
+
+def unconfirmed(asked: ServerEncryption | None, told: Told) -> str | None:
+    """Why an answer does not confirm the encryption that was asked for; None where it does.
+
+    Source: S3 API PutObject, CopyObject, CreateMultipartUpload: each answer repeats the encryption used.
+    """
+    if asked is None:
+        return None
+    if isinstance(asked, CustomerKey):
+        if told.kind != "SSE-C":
+            return "the provider did not confirm the customer-provided key (SSE-C)"
+        if told.key_md5 is not None and told.key_md5.strip() != content_md5(asked.key):
+            return "the provider confirmed another customer-provided key (SSE-C) than the one that was sent"
+        return None
+    if isinstance(asked, KmsKey):
+        if told.kind != "aws:kms":
+            return "the provider did not confirm the encryption with its key service (SSE-KMS)"
+        if not _is_key(asked.key_id, told.kms_key_id):
+            return "the provider did not confirm the key of its key service (SSE-KMS) that was asked for"
+        return None
+    return None if told.kind == asked else f"the provider did not confirm the encryption at rest ({asked})"
+
+
+def kind_of(encryption: ServerEncryption) -> str:
+    """The word for an encryption that answers and results have."""
+    if isinstance(encryption, CustomerKey):
+        return "SSE-C"
+    return "aws:kms" if isinstance(encryption, KmsKey) else encryption
+
+
+def _is_key(asked: str | None, told: str | None) -> bool:
+    """Whether a key that is told can be the one asked for by id, by ARN, or by alias, which is resolved."""
+    if asked is None:
+        return True
+    if told is None:
+        return False
+    if "alias/" in asked and "alias/" not in told:
+        return True
+    short, long = sorted((asked, told), key=len)
+    return short == long or long.endswith(("/" + short, ":" + short))
 
 
 def condition_headers(precondition: Precondition, dialect: S3Dialect) -> dict[str, str]:
@@ -197,18 +287,11 @@ def condition_headers(precondition: Precondition, dialect: S3Dialect) -> dict[st
     Raises:
         StorageUnsupportedError: The cloud would ignore it.
     """
+    check_condition(precondition, dialect.capabilities, dialect.name)
     if precondition.mode == "create":
-        if not dialect.capabilities.conditional_create:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot create an object only if it is absent; nothing was sent"
-            )
         return {"if-none-match": "*"}
-    if precondition.mode == "replace":
-        if not dialect.capabilities.conditional_replace:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot replace one version of an object only; nothing was sent"
-            )
-        return {"if-match": dialect.format_if_match(precondition.etag or "")}
+    if precondition.etag is not None:
+        return {"if-match": dialect.format_if_match(precondition.etag)}
     return {}
 
 
@@ -234,16 +317,10 @@ def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect:
     """
     found: dict[str, str] = {}
     if storage_class is not None:
-        classes = dialect.capabilities.storage_classes
-        if storage_class not in classes:
-            known = ", ".join(sorted(classes)) or "none to choose from"
-            raise StorageUnsupportedError(
-                f"{dialect.name} has no storage class {storage_class!r}; it has {known}; nothing was sent"
-            )
+        check_storage_class(storage_class, dialect.capabilities, dialect.name)
         found["x-amz-storage-class"] = storage_class
     if tags:
-        if not dialect.capabilities.tags:
-            raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+        check_tags(tags, dialect.capabilities, dialect.name)
         found["x-amz-tagging"] = "&".join(
             f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items()
         )

@@ -15,21 +15,36 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from credstore.config.clouds import MIB
-from credstore.driver import ObjectInfo
+from credstore.driver import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.documents import parse_completed, parse_upload_id
+from credstore.drivers.s3.headers import kind_of, read_encryption
+from credstore.drivers.s3.ours import (
+    ABORT_TIME,
+    Confirmation,
+    Write,
+    check_answer,
+    check_seen,
+    ended,
+    look_up,
+    not_encrypted,
+)
+from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.replies import version_of
-from credstore.drivers.s3.settling import Write, settle_write
+from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import (
+    ErrorCode,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageObjectNotFoundError,
+)
 from credstore.reader import LOOP_BUDGET, Hash
 from credstore.wire.exchange import Reply
 
 P = TypeVar("P")
-T = TypeVar("T")
-ABORT_TIME = 5.0
-"""Seconds an abort may take after the upload has failed or was cancelled."""
 FEW = 64 * 1024
 """Bytes of a chunk that are copied to others rather than sent by themselves."""
 
@@ -43,12 +58,14 @@ class Upload:
         headers: Describe the object; sent when the upload begins.
         completion: Headers of its completion.
         concurrency: Parts in flight.
+        confirmation: What its answers say of its encryption; whoever sends a part gives it the part's.
     """
 
     write: Write
     headers: Mapping[str, str] = field(repr=False)
     completion: Mapping[str, str] = field(repr=False)
     concurrency: int
+    confirmation: Confirmation
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +83,19 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """An upload that became an object."""
+    """An upload that became an object.
+
+    Attributes:
+        etag: Without quotes, or None where not even HEAD tells.
+        version_id: Where versions are kept.
+        encryption: "AES256", "aws:kms", "SSE-C" or None, as confirmed.
+        request_id: The provider's id of the completion.
+    """
 
     etag: str | None
     version_id: str | None
-    headers: Mapping[str, str]
+    encryption: str | None
+    request_id: str | None
 
 
 def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
@@ -157,7 +182,7 @@ async def upload_parts(
     parts: AsyncGenerator[P, None],
     send: Callable[[str, int, P], Awaitable[str]],
     *,
-    verify: Callable[[], Awaitable[None]] | None = None,
+    verify: Callable[[list[str]], Awaitable[None]] | None = None,
     resume: Resume | None = None,
 ) -> Completed | ObjectInfo:
     """Make one object of parts.
@@ -167,36 +192,41 @@ async def upload_parts(
         upload: What object.
         parts: Taken one by one, never more than `concurrency` ahead.
         send: Sends one part by (upload id, number from 1, part) and returns its etag.
-        verify: Called after the last part; raises to give the upload up.
+        verify: Called with the etags of all parts; raises to give the upload up.
         resume: Of an upload that can be continued.
 
     Returns:
         The completed upload, or what HEAD saw where only that told that it was completed.
 
     Raises:
-        StorageError: `applied` is "no" for anything before the completion.
+        StorageIntegrityError: Encryption that was asked for was not confirmed (code "NOT_ENCRYPTED").
+        StorageError: Anything else; `applied` is "no" for anything before the completion.
     """
     write = upload.write
     upload_id = None if resume is None else resume.upload_id
+    told: Mapping[str, str] | None = None
     try:
         if upload_id is None:
-            upload_id = await _begin(bucket, upload)
+            upload_id, told = await _begin(bucket, upload)
     except StorageError as error:
         error.applied = "no"  # An upload that was begun shows nothing under the key.
         raise
     try:
         try:
+            if told is not None:
+                upload.confirmation.begin(told)
             if resume is not None and resume.upload_id is None:
                 await resume.begun(upload_id)
             etags = await _send_all(parts, send, upload_id, upload.concurrency)
             if verify is not None:
-                await verify()
+                await verify(etags)
         except StorageError as error:
             error.applied = "no"
             raise
         return await _complete(bucket, upload, upload_id, etags)
     except BaseException as error:
-        if resume is None or not can_go_on(error):
+        ended_well = isinstance(error, StorageError) and error.applied == "yes"
+        if not ended_well and (resume is None or not can_go_on(error)):
             await _abort(bucket, write.key, upload_id, error)
         raise
 
@@ -208,21 +238,24 @@ def can_go_on(error: BaseException) -> bool:
     return error.retryable and error.code not in {ErrorCode.CONCURRENT_WRITE, ErrorCode.UPLOAD_NOT_FOUND}
 
 
-async def _begin(bucket: Bucket, upload: Upload) -> str:
-    """The id of a new upload; a cancel meanwhile waits for it, so that the upload is aborted (P16)."""
+async def _begin(bucket: Bucket, upload: Upload) -> tuple[str, Mapping[str, str]]:
+    """The id of a new upload and the headers of the answer.
+
+    A cancel meanwhile waits for it, so that the upload is aborted (P16).
+    """
     write = upload.write
 
-    async def begin() -> str:
+    async def begin() -> tuple[str, Mapping[str, str]]:
         reply = await bucket.call(create_upload(write.key, upload.headers), deadline=write.deadline)
-        return await parsed(parse_upload_id, reply.body)
+        return await parsed(parse_upload_id, reply.body), reply.headers
 
     task = asyncio.ensure_future(begin())
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError as cancelled:
-        await _ended(task)
+        await ended(task)
         if not task.cancelled() and task.exception() is None:
-            await _abort(bucket, write.key, task.result(), cancelled)
+            await _abort(bucket, write.key, task.result()[0], cancelled)
         raise
 
 
@@ -276,7 +309,40 @@ async def _complete(
     except StorageIntegrityError as error:
         error.applied = "maybe"
         return await settle_write(bucket, write, error)
-    return Completed(etag, version_of(reply.headers), reply.headers)
+    version_id, told = version_of(reply.headers), read_encryption(reply.headers)[0]
+    asked = write.encryption
+    seen: ObjectInfo | None = None
+    if told is not None or asked is None:
+        await check_answer(bucket, write, reply.headers)
+    elif upload.confirmation.parts == len(etags):
+        told = kind_of(asked)  # S3's own completion is silent of SSE-C.
+    else:
+        seen = await _confirmed(bucket, write)
+    if etag is None and seen is None:
+        seen = await look_up(bucket, write)
+    if seen is not None:
+        etag, version_id, told = etag or seen.etag, version_id or seen.version_id, told or seen.encryption
+    return Completed(etag, version_id, told, reply.headers.get("x-amz-request-id"))
+
+
+async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:
+    """What HEAD tells of an object whose encryption no answer has confirmed to the end; None if replaced.
+
+    Raises:
+        StorageIntegrityError: It does not confirm it either, or cannot be asked (code "NOT_ENCRYPTED").
+    """
+    options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
+    try:
+        found = await head(bucket, write.key, options)
+    except StorageObjectNotFoundError:
+        return None
+    except StorageError as error:
+        why = "the provider did not confirm the encryption to the end and could not be asked"
+        raise not_encrypted(why, "yes", "the object is there") from error
+    if found.write_id != write.write_id:
+        return None
+    await check_seen(bucket, write, found)
+    return found
 
 
 def part_etag(reply: Reply, etag: str | None) -> str:
@@ -298,7 +364,7 @@ async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException)
     """Abort the upload even if this task is being cancelled; note on `error` if that failed."""
     deadline = time.monotonic() + ABORT_TIME
     task = asyncio.ensure_future(bucket.call(abort_upload(key, upload_id), deadline=deadline))
-    cancelled = await _ended(task)
+    cancelled = await ended(task)
     failure = asyncio.CancelledError() if task.cancelled() else task.exception()
     if failure is not None and getattr(failure, "code", None) != ErrorCode.UPLOAD_NOT_FOUND:
         (cancelled or error).add_note(
@@ -306,18 +372,3 @@ async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException)
         )
     if cancelled is not None:
         raise cancelled
-
-
-async def _ended(task: asyncio.Future[T]) -> asyncio.CancelledError | None:
-    """Wait for a task, at most `ABORT_TIME` and whatever cancels come meanwhile; the last of them."""
-    cancelled: asyncio.CancelledError | None = None
-    end = time.monotonic() + ABORT_TIME
-    while not task.done():
-        left = end - time.monotonic()
-        if left <= 0:
-            task.cancel()
-        try:
-            await asyncio.wait([task], timeout=left if left > 0 else None)
-        except asyncio.CancelledError as again:
-            cancelled = again
-    return cancelled

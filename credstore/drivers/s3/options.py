@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Literal
 
 from credstore.drivers.s3.dialect import S3Dialect
-from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import StorageInvalidRequestError
+from credstore.refusals import ACLS, OBJECT_LOCK
 
 OPTIONS_NAME = "s3"
 """Name of these options in `driver_options`, for every cloud of the S3 family."""
@@ -76,7 +77,7 @@ def checked_options(given: object, dialect: S3Dialect) -> S3PutOptions:
             f'driver_options["{OPTIONS_NAME}"] is an S3PutOptions, not {type(given).__name__}'
         )
     if given.acl is not None and not dialect.acl:
-        raise StorageUnsupportedError(f"{dialect.name} has no object ACLs; nothing was sent")
+        raise ACLS.of(dialect.name)
     if given.locks and not dialect.object_lock:
-        raise StorageUnsupportedError(f"{dialect.name} has no object lock; nothing was sent")
+        raise OBJECT_LOCK.of(dialect.name)
     return given

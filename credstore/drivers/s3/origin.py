@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from credstore.config.clouds import S3FamilyConfig
-from credstore.wire.aws.sigv4 import encode_path
+from credstore.wire.urls import encode_path
 
 _AWS_HOST = re.compile(r"s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
 _AWS_REGION = re.compile(r"[a-z]{2}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")

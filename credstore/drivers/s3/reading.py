@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from credstore.driver import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.codes import RANGE
 from credstore.drivers.s3.documents import parse_size
 from credstore.drivers.s3.parallel import cut_spans, in_order
 from credstore.drivers.s3.replies import (
@@ -33,8 +32,8 @@ from credstore.errors import (
     StorageTimeoutError,
 )
 from credstore.reader import ObjectReader
-from credstore.wire.connection import HttpResponse, WireError
 from credstore.wire.exchange import Reply
+from credstore.wire.transport import HttpResponse, WireError
 
 MAX_RESUMES = 3
 """Times in a row one body is continued after little of it had come."""
@@ -71,7 +70,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
         raise _no_length()
-    return parse_info(key, reply.headers, size=size, location=bucket.locate(key), served_by=bucket.label)
+    return parse_info(key, reply.headers, size=size, served_by=bucket.label)
 
 
 def _no_length() -> StorageIntegrityError:
@@ -81,25 +80,24 @@ def _no_length() -> StorageIntegrityError:
     )
 
 
-def _beyond(start: int) -> StorageInvalidRequestError:
-    return StorageInvalidRequestError(f"{RANGE.message}: byte {start}", code=ErrorCode.INVALID_RANGE)
-
-
 async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
     """The stored bytes; see `Driver.get`.
 
     Cost: 1 request; one for each part of an object of `PARALLEL_PARTS` parts or more; one for each
     resumption.
     """
+    options.check_range()
     if options.end is not None and options.end <= options.start:
         return await _nothing(bucket, key, options)
     try:
-        opened = await _open(bucket, key, options)
+        opened = await _open(bucket, key, options, ranged=not options.whole)
     except StorageInvalidRequestError as error:
         if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
             raise
         # No byte of an empty object can be asked for; without a range the server gives all of it.
-        opened = await _open(bucket, key, replace(options, end=None))
+        opened = await _open(bucket, key, options, ranged=False)
+    if options.suffix is not None:  # Whatever else is asked of this object has its place by now.
+        options = replace(options, start=opened.start, end=opened.end, suffix=None)
     whole = opened.start == 0 and opened.end == opened.info.size
     content = opened.response.take_whole() if whole else None
     if content is not None and len(content) == opened.end:
@@ -157,7 +155,7 @@ async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: Objec
         StorageIntegrityError: It was replaced meanwhile (code "REPLACED").
     """
     try:
-        opened = await _open(bucket, key, options)
+        opened = await _open(bucket, key, options, ranged=True)
     except StoragePreconditionFailedError as error:
         raise _replaced() from error
     if (opened.info.etag, opened.info.size) != (info.etag, info.size) or opened.end != options.end:
@@ -176,8 +174,7 @@ def _replaced() -> StorageIntegrityError:
 
 async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
     info = await head(bucket, key, options)
-    if options.start >= info.size and options.start > 0:
-        raise _beyond(options.start)
+    options.span(info.size)
 
     async def none() -> AsyncIterator[bytes]:
         return
@@ -186,10 +183,9 @@ async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredRead
     return ObjectReader(info, none(), length=0)
 
 
-async def _open(bucket: Bucket, key: str, options: ReadOptions) -> Opened:
-    whole = options.start == 0 and options.end is None
-    span = None if whole else (options.start, options.end)
-    request = get_object(key, options, bucket.dialect, span=span)
+async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool) -> Opened:
+    """An answer that gives what `options` ask for; `ranged` asks the server for no more than that."""
+    request = get_object(key, options, bucket.dialect, ranged=ranged)
     reply = await bucket.call(request, deadline=options.deadline, stream=True)
     if reply.response is None:
         raise StorageIntegrityError("the answer has no body to read", code=ErrorCode.NO_BODY)
@@ -203,24 +199,22 @@ async def _open(bucket: Bucket, key: str, options: ReadOptions) -> Opened:
 def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, response: HttpResponse) -> Opened:
     check_is_s3(reply.status, reply.headers)
     length = parse_size(reply.headers.get("content-length"))
-    if reply.status == PARTIAL:
-        found = parse_content_range(reply.headers.get("content-range"))
+    found = parse_content_range(reply.headers.get("content-range"))
+    if reply.status == PARTIAL or (found is not None and length not in {None, found[2]}):
+        # Some servers send the range and its place, but with the status of the whole (rclone does).
         if found is None:
             raise _wrong_range()
         start, end, size = found
-        wanted = size if options.end is None else min(options.end, size)
-        if (start, end) != (options.start, wanted) or length not in {None, end - start}:
+        if (start, end) != options.span(size) or length not in {None, end - start}:
             raise _wrong_range()
         skip = 0
     else:
         if length is None:
             raise _no_length()
-        start, size = options.start, length
-        if start >= size and start > 0:
-            raise _beyond(start)
-        end = size if options.end is None else min(options.end, size)
+        size = length
+        start, end = options.span(size)
         skip = start  # The range was ignored, so that all bytes come.
-    info = parse_info(key, reply.headers, size=size, location=bucket.locate(key), served_by=bucket.label)
+    info = parse_info(key, reply.headers, size=size, served_by=bucket.label)
     return Opened(info, response, skip, start, end)
 
 

@@ -14,10 +14,11 @@ from dataclasses import replace
 
 from credstore.driver import ObjectInfo, split_metadata
 from credstore.drivers.s3.codes import DENIED, REGION, Meaning, meaning_of
-from credstore.drivers.s3.documents import ErrorReply, parse_error_fields, parse_time
+from credstore.drivers.s3.documents import ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,
+    read_extras,
     read_metadata,
     strip_quotes,
 )
@@ -56,6 +57,14 @@ def is_html(headers: Mapping[str, str], body: bytes) -> bool:
     start = body[:256].lstrip().lower()
     declared = headers.get("content-type", "").lower().startswith("text/html")
     return start.startswith((b"<!doctype html", b"<html")) or (declared and bool(start) and start[:1] != b"<")
+
+
+def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a failure that came by way of a proxy is S3's own: it has a header or an `<Error>` of S3's.
+
+    Any server may name a page as it likes, so a bare 404 of a proxy would pass for an absent object.
+    """
+    return _is_error(body) or any(name.startswith("x-amz-") for name in headers)
 
 
 def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:
@@ -176,16 +185,13 @@ def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
         )
 
 
-def parse_info(
-    key: str, headers: Mapping[str, str], *, size: int, location: str, served_by: str
-) -> ObjectInfo:
+def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: str) -> ObjectInfo:
     """What the headers of a GET or HEAD tell of an object.
 
     Args:
         key: The object's key.
         headers: With lower-case names.
         size: Stored bytes of the whole object.
-        location: Public URL.
         served_by: The provider's label.
     """
     kept = split_metadata(read_metadata(headers))
@@ -204,7 +210,8 @@ def parse_info(
         digest=kept.digest,
         encryption=encryption,
         kms_key_id=kms_key_id,
-        location=location,
+        tag_count=parse_size(headers.get("x-amz-tagging-count")),
+        extras=read_extras(headers),
         served_by=served_by,
     )
 

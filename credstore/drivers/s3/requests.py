@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from credstore.driver import (
     CopyRequest,
@@ -27,6 +27,7 @@ from credstore.drivers.s3.headers import (
     content_md5,
     customer_headers,
     encryption_headers,
+    extra_headers,
     metadata_headers,
     option_headers,
     storage_headers,
@@ -34,10 +35,13 @@ from credstore.drivers.s3.headers import (
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
-from credstore.wire.aws.sigv4 import encode_path
-from credstore.wire.http import StreamBody
+from credstore.refusals import COPY_IF_ABSENT, COPY_IF_MATCH, check_delete, check_read
+from credstore.wire.transport import StreamBody
+from credstore.wire.urls import encode_path
 
 XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+USUAL_CLASS = "STANDARD"
+"""Storage class of objects for which none is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +93,7 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
         **encryption_headers(request.encryption, dialect),
         **storage_headers(request.storage_class, request.tags, dialect),
         **option_headers(options),
+        **extra_headers(request.extras),
     }
 
 
@@ -125,8 +130,7 @@ def put_object(
 
 
 def _read(operation: str, method: str, key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
-    if options.version_id is not None and not dialect.capabilities.versions:
-        raise StorageUnsupportedError(f"{dialect.name} keeps no versions; nothing was sent")
+    check_read(options, dialect.capabilities, dialect.name)
     headers = {"accept-encoding": "identity", **customer_headers(options.customer_key, dialect)}
     if options.if_match is not None:
         headers["if-match"] = dialect.format_if_match(options.if_match)
@@ -139,34 +143,37 @@ def _version(version_id: str | None) -> tuple[tuple[str, str], ...]:
     return (("versionId", version_id),) if version_id is not None else ()
 
 
-def get_object(
-    key: str, options: ReadOptions, dialect: S3Dialect, *, span: tuple[int, int | None] | None
-) -> S3Request:
+def get_object(key: str, options: ReadOptions, dialect: S3Dialect, *, ranged: bool) -> S3Request:
     """GetObject.
 
     Args:
         key: The object's key.
-        options: Version, condition and customer key.
+        options: Range, version, condition and customer key.
         dialect: Of the cloud.
-        span: First byte and one past the last (None for the end), or None for the whole object.
+        ranged: Whether to ask for the range only; the whole object comes otherwise.
     """
     request = _read("GetObject", "GET", key, options, dialect)
-    if span is None:
+    if not ranged:
         return request
-    start, end = span
-    wanted = f"bytes={start}-{'' if end is None else end - 1}"
-    return S3Request(
-        operation=request.operation,
-        method=request.method,
-        key=key,
-        query=request.query,
-        headers={**request.headers, "range": wanted},
-    )
+    return replace(request, headers={**request.headers, "range": _range(options)})
+
+
+def _range(options: ReadOptions) -> str:
+    """The range of an object's bytes as RFC 9110 §14.1.2 writes it."""
+    if options.suffix is not None:
+        return f"bytes=-{options.suffix}"
+    return f"bytes={options.start}-{'' if options.end is None else options.end - 1}"
 
 
 def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
     """HeadObject."""
     return _read("HeadObject", "HEAD", key, options, dialect)
+
+
+def head_part(key: str, number: int, options: ReadOptions, dialect: S3Dialect) -> S3Request:
+    """HeadObject of one part, as it was uploaded."""
+    request = _read("HeadObject", "HEAD", key, options, dialect)
+    return replace(request, query=(*request.query, ("partNumber", str(number))))
 
 
 def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version_id: str | None) -> S3Request:
@@ -175,10 +182,7 @@ def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version
     Raises:
         StorageUnsupportedError: The cloud would ignore the condition, or keeps no versions.
     """
-    if if_match is not None and not dialect.capabilities.conditional_delete:
-        raise StorageUnsupportedError(f"{dialect.name} cannot bind a delete to one version; nothing was sent")
-    if version_id is not None and not dialect.capabilities.versions:
-        raise StorageUnsupportedError(f"{dialect.name} keeps no versions; nothing was sent")
+    check_delete(if_match, version_id, dialect.capabilities, dialect.name)
     headers = {"if-match": dialect.format_if_match(if_match)} if if_match is not None else {}
     return S3Request(
         operation="DeleteObject",
@@ -207,15 +211,27 @@ def delete_objects(keys: Sequence[str]) -> S3Request:
     )
 
 
-def list_objects(prefix: str, cursor: str | None, limit: int, dialect: S3Dialect) -> S3Request:
-    """ListObjectsV2."""
+def list_objects(
+    prefix: str,
+    cursor: str | None,
+    limit: int,
+    dialect: S3Dialect,
+    *,
+    delimiter: str | None = None,
+    start_after: str | None = None,
+) -> S3Request:
+    """ListObjectsV2. With a cursor S3 ignores `start-after`, so only the first page is asked with it."""
     query = [("list-type", "2"), ("max-keys", str(limit))]
     if dialect.url_encoded_list:
         query.append(("encoding-type", "url"))
     if prefix:
         query.append(("prefix", prefix))
+    if delimiter:
+        query.append(("delimiter", delimiter))
     if cursor is not None:
         query.append(("continuation-token", cursor))
+    elif start_after:
+        query.append(("start-after", start_after))
     return S3Request(operation="ListObjectsV2", method="GET", query=tuple(query))
 
 
@@ -242,8 +258,10 @@ def copy_source(
 def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str, str]:
     """All headers that describe the copy: everything of the source, with a new write-id.
 
+    A storage class goes along though it is not one to choose: the cloud has named it itself.
+
     Raises:
-        StorageUnsupportedError: The cloud cannot encrypt as asked.
+        StorageUnsupportedError: The cloud cannot encrypt as asked, or something would be lost.
     """
     source = request.source
     system = (source.system or {}) if request.system is None else request.system
@@ -251,13 +269,19 @@ def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str,
     headers = metadata_headers(joined)
     if source.headers is not None:
         headers.update(content_headers(source.headers))
-    if source.storage_class in dialect.capabilities.storage_classes:
-        headers.update(storage_headers(source.storage_class, {}, dialect))
+    headers.update(extra_headers(source.extras))
+    chosen = source.storage_class in dialect.capabilities.storage_classes
+    if source.storage_class is not None and (chosen or source.storage_class != USUAL_CLASS):
+        headers["x-amz-storage-class"] = source.storage_class
     return headers | encryption_headers(copied_encryption(request, dialect), dialect)
 
 
 def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncryption | None:
-    """Encryption of a copy: what was asked, else the source's own kind and key."""
+    """Encryption of a copy: what was asked, else the source's own kind and key.
+
+    Raises:
+        StorageUnsupportedError: The source's is of a kind that cannot be asked for here.
+    """
     if request.encryption is not None:
         return request.encryption
     source = request.source
@@ -265,13 +289,18 @@ def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncrypt
         return request.source_customer_key
     if source.encryption == "aws:kms":
         return KmsKey(source.kms_key_id)
-    if source.encryption == "AES256" and dialect.capabilities.sse_s3:
-        return "AES256"
+    if source.encryption == "AES256":
+        return "AES256" if dialect.capabilities.sse_s3 else None
+    if source.encryption is not None:
+        raise StorageUnsupportedError(
+            f"the source is encrypted with {source.encryption}, which cannot be asked for here; give the "
+            "encryption of the copy; nothing was sent"
+        )
     return None
 
 
 def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Request:
-    """CopyObject, pinned to the source; tags are kept by S3's own default.
+    """CopyObject, pinned to the source; tags are kept by S3's own default, if the cloud has it.
 
     Raises:
         StorageUnsupportedError: The cloud would ignore the destination's condition.
@@ -293,16 +322,12 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
 def _copy_condition(precondition: Precondition, dialect: S3Dialect) -> dict[str, str]:
     if precondition.mode == "create":
         if dialect.create_by_copy is None:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot copy only if the destination is absent; nothing was sent"
-            )
+            raise COPY_IF_ABSENT.of(dialect.name)
         return {dialect.create_by_copy: "*"}
-    if precondition.mode == "replace":
+    if precondition.etag is not None:
         if not dialect.replace_by_copy:
-            raise StorageUnsupportedError(
-                f"{dialect.name} cannot copy over one version only; nothing was sent"
-            )
-        return {"if-match": dialect.format_if_match(precondition.etag or "")}
+            raise COPY_IF_MATCH.of(dialect.name)
+        return {"if-match": dialect.format_if_match(precondition.etag)}
     return {}
 
 
@@ -310,6 +335,37 @@ def get_tagging(key: str, version_id: str | None) -> S3Request:
     """GetObjectTagging."""
     return S3Request(
         operation="GetObjectTagging", method="GET", key=key, query=(("tagging", ""), *_version(version_id))
+    )
+
+
+def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str], dialect: S3Dialect) -> S3Request:
+    """PutObjectTagging: these tags in place of all others; DeleteObjectTagging for none at all.
+
+    Raises:
+        StorageUnsupportedError: The cloud has no tags.
+    """
+    if not dialect.capabilities.tags:
+        raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+    query = (("tagging", ""), *_version(version_id))
+    if not tags:  # Some servers fail on an empty set.
+        return S3Request(
+            operation="DeleteObjectTagging", method="DELETE", key=key, query=query, mutation=True
+        )
+    root = ET.Element("Tagging", {"xmlns": XML_NAMESPACE})
+    tag_set = ET.SubElement(root, "TagSet")
+    for name, value in tags.items():
+        tag = ET.SubElement(tag_set, "Tag")
+        ET.SubElement(tag, "Key").text = name
+        ET.SubElement(tag, "Value").text = value
+    body = format_xml(root)
+    return S3Request(
+        operation="PutObjectTagging",
+        method="PUT",
+        key=key,
+        query=query,
+        headers={"content-type": "application/xml", "content-md5": content_md5(body)},
+        body=body,
+        mutation=True,
     )
 
 

@@ -7,10 +7,9 @@ conflict with itself (N02, N11, N12, N17).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from credstore.driver import OVERWRITE, ObjectInfo, Precondition, ReadOptions
+from credstore.driver import ObjectInfo, Precondition, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.ours import Write, check_seen
 from credstore.drivers.s3.reading import head
 from credstore.errors import (
     StorageAlreadyExistsError,
@@ -20,27 +19,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.model import ServerEncryption
 from credstore.settle import settle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """What identifies one write at its key.
-
-    Attributes:
-        key: Where it goes.
-        write_id: What it carries.
-        precondition: What it may replace.
-        customer_key: To look at it with, where it is encrypted with one.
-        deadline: Instant of `time.monotonic()`, or None.
-    """
-
-    key: str
-    write_id: str
-    precondition: Precondition = OVERWRITE
-    customer_key: ServerEncryption | None = None
-    deadline: float | None = None
 
 
 def explain(error: StorageError, precondition: Precondition) -> StorageError:
@@ -76,6 +55,7 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     Raises:
         StorageAlreadyExistsError: Another write's object is there; `applied` is "maybe" after an unclear
             attempt, since ours may have been there before and been deleted or replaced.
+        StorageIntegrityError: It happened, but not as asked; see `check_seen`.
         StorageError: The failure; `applied` is "maybe" where even a HEAD cannot tell.
     """
     if error.applied == "no":
@@ -96,6 +76,7 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     seen_id = seen.write_id if seen is not None else None
     outcome = settle(write.precondition.mode, write.write_id, seen_id, exists=seen is not None)
     if outcome == "yes" and seen is not None:
+        await check_seen(bucket, write, seen)
         return seen
     if outcome == "no":
         # Only who knows that nobody deletes or replaces this key knows that it was never ours (P0, P6).

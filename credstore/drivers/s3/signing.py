@@ -15,9 +15,8 @@ from credstore.errors import (
     ErrorCode,
     StorageAuthenticationError,
     StorageInvalidRequestError,
-    StorageUnsupportedError,
 )
-from credstore.wire.aws.sigv4 import presign_query
+from credstore.refusals import check_sign
 
 MAX_EXPIRES = 604_800
 """Seconds (7 days) that SigV4 allows; S3 API "Authenticating requests: query parameters"."""
@@ -33,31 +32,24 @@ OVERRIDES = frozenset(
 )
 
 
-def link_query(request: SignRequest, *, versions: bool) -> list[tuple[str, str]]:
+def link_query(request: SignRequest) -> list[tuple[str, str]]:
     """The parameters of a link beside its signature.
 
     Args:
-        request: The link.
-        versions: Whether the cloud keeps versions.
+        request: The link, which the cloud can make.
 
     Raises:
         StorageInvalidRequestError: A header no link can impose, or a time outside 1 s to 7 days.
-        StorageUnsupportedError: Response headers for another method than GET, or a version where
-            there are none.
     """
     if not 1 <= request.expires_in <= MAX_EXPIRES:
         raise StorageInvalidRequestError(
             f"expires_in is 1 to {MAX_EXPIRES} seconds (7 days), not {request.expires_in:g}"
         )
-    if request.overrides and request.method not in {"GET", "HEAD"}:
-        raise StorageUnsupportedError(f"a {request.method} link cannot impose response headers")
     unknown = request.overrides.keys() - OVERRIDES
     if unknown:
         raise StorageInvalidRequestError(
             f"a link cannot impose {', '.join(sorted(unknown))}; it can {', '.join(sorted(OVERRIDES))}"
         )
-    if request.version_id is not None and not versions:
-        raise StorageUnsupportedError("this provider keeps no versions to link to")
     query = [(f"response-{name}", value) for name, value in request.overrides.items()]
     if request.version_id is not None:
         query.append(("versionId", request.version_id))
@@ -73,15 +65,19 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
         clock: Unix seconds.
 
     Raises:
+        StorageUnsupportedError: The cloud makes no such link.
         StorageAuthenticationError: The credentials end within the second.
     """
     bucket.check_key(request.key)
-    query = link_query(request, versions=bucket.dialect.capabilities.versions)
-    credentials, offset = await bucket.credentials()
-    now = datetime.fromtimestamp(int(clock() + offset), UTC)
+    bucket.check_usable(request.deadline)
+    check_sign(request, bucket.dialect.capabilities, bucket.dialect.name)
+    query = link_query(request)
+    signer = bucket.signer
+    now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
     expires_in = int(request.expires_in)
-    if credentials.expires_at is not None:
-        expires_in = min(expires_in, int((credentials.expires_at - now).total_seconds()))
+    ends = await signer.expires_at()
+    if ends is not None:
+        expires_in = min(expires_in, int((ends - now).total_seconds()))
         if expires_in < 1:
             raise StorageAuthenticationError(
                 "the credentials have expired, so no link can be signed; renew the session",
@@ -89,16 +85,14 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
             )
     place = bucket.place
     path = place.path(request.key)
-    signed = presign_query(
+    signed = await signer.presign(
         method=request.method,
-        host=place.origin.partition("://")[2],
+        origin=place.origin,
         path=path,
         query=query,
         headers=request.headers,
         expires_in=expires_in,
-        credentials=credentials,
         region=place.region,
-        service="s3",
         now=now,
     )
     return SignedRequest(

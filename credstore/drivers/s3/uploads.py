@@ -15,9 +15,9 @@ from credstore.drivers.s3.requests import (
     copy_source,
     format_xml,
 )
-from credstore.errors import StorageUnsupportedError
 from credstore.model import ServerEncryption
-from credstore.wire.http import StreamBody
+from credstore.refusals import IN_PARTS
+from credstore.wire.transport import StreamBody
 
 
 def create_upload(key: str, headers: Mapping[str, str]) -> S3Request:
@@ -94,10 +94,7 @@ def completion_headers(
     if (precondition.mode == "create" and not dialect.create_by_multipart) or (
         precondition.mode == "replace" and not dialect.replace_by_multipart
     ):
-        raise StorageUnsupportedError(
-            f"{dialect.name} honours this condition only for objects sent in one request; nothing was "
-            "sent. Give the length and raise multipart_threshold (up to 5 GiB), or drop the condition"
-        )
+        raise IN_PARTS.of(dialect.name)
     return headers
 
 

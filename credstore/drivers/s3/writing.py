@@ -13,6 +13,7 @@ from contextlib import aclosing
 
 from credstore.driver import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
     condition_headers,
     content_md5,
@@ -20,6 +21,7 @@ from credstore.drivers.s3.headers import (
     format_md5,
     read_encryption,
     strip_quotes,
+    to_confirm,
 )
 from credstore.drivers.s3.multipart import (
     Completed,
@@ -33,10 +35,11 @@ from credstore.drivers.s3.multipart import (
     upload_parts,
 )
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
+from credstore.drivers.s3.ours import Confirmation, Write, check_answer, check_seen, look_up
 from credstore.drivers.s3.replies import check_checksum, check_is_s3, version_of
 from credstore.drivers.s3.requests import object_headers, put_object
 from credstore.drivers.s3.resuming import begun_before, token_of
-from credstore.drivers.s3.settling import Write, settle_write
+from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
 from credstore.errors import (
     ErrorCode,
@@ -47,7 +50,7 @@ from credstore.errors import (
     StorageNotFoundError,
 )
 from credstore.reader import joined, sha256
-from credstore.wire.http import StreamBody
+from credstore.wire.transport import StreamBody
 
 MAX_RESTARTS = 2
 """Times a whole upload is begun anew after S3 asked for that (N27)."""
@@ -57,7 +60,7 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     """Write one object; see `Driver.put`.
 
     Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), else
-    2 and one per part; 1 HEAD if unclear.
+    2 and one per part; 1 HEAD if unclear, or where the answer has no etag.
     Source: promises P0, P4, P6, P16.
     """
     dialect, config = bucket.dialect, bucket.config
@@ -112,12 +115,14 @@ def _wrong_length(given: str, length: int) -> StorageInvalidRequestError:
     )
 
 
-def _write(request: PutRequest) -> Write:
+def _write(request: PutRequest, dialect: S3Dialect) -> Write:
     return Write(
         key=request.key,
         write_id=request.write_id,
         precondition=request.precondition,
         customer_key=request.encryption,
+        encryption=None if request.encryption_by_default else to_confirm(request.encryption, dialect),
+        storage_class=request.storage_class,
         deadline=request.deadline,
     )
 
@@ -147,17 +152,28 @@ async def _send(
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
-        result = _seen(bucket, await settle_write(bucket, _write(request), error), size, digest)
+        write = _write(request, bucket.dialect)
+        result = _seen(bucket, await settle_write(bucket, write, error), size, digest)
     else:
         check_is_s3(reply.status, reply.headers, "maybe")
-        check_checksum(reply.headers, digest)
+        headers = reply.headers
+        if request.storage_class is not None or not (
+            request.encryption is None or request.encryption_by_default
+        ):
+            await check_answer(bucket, _write(request, bucket.dialect), headers)
+        check_checksum(headers, digest)
+        etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)
+        if etag is None and (found := await look_up(bucket, _write(request, bucket.dialect))) is not None:
+            etag, version_id = found.etag, found.version_id
         result = _result(
             bucket,
             request.key,
             size=size,
             digest=digest,
-            etag=strip_quotes(reply.headers.get("etag")),
-            headers=reply.headers,
+            etag=etag,
+            version_id=version_id,
+            encryption=read_encryption(headers)[0],
+            request_id=headers.get("x-amz-request-id"),
         )
     if request.progress is not None:
         request.progress(size, size)
@@ -165,19 +181,26 @@ async def _send(
 
 
 def _result(
-    bucket: Bucket, key: str, *, size: int, digest: bytes | None, etag: str | None, headers: Mapping[str, str]
+    bucket: Bucket,
+    key: str,
+    *,
+    size: int,
+    digest: bytes | None,
+    etag: str | None,
+    version_id: str | None,
+    encryption: str | None,
+    request_id: str | None,
 ) -> PutResult:
     return PutResult(
         key=key,
         size=size,
         etag=etag,
-        version_id=version_of(headers),
+        version_id=version_id,
         digest=digest,
-        encryption=read_encryption(headers)[0],
-        location=bucket.locate(key),
+        encryption=encryption,
         served_by=bucket.label,
         replicas=(bucket.label,),
-        request_id=headers.get("x-amz-request-id"),
+        request_id=request_id,
     )
 
 
@@ -196,7 +219,6 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
         version_id=info.version_id,
         digest=digest,
         encryption=info.encryption,
-        location=info.location,
         served_by=bucket.label,
         replicas=(bucket.label,),
     )
@@ -256,6 +278,7 @@ async def _put_resumably(
     headers = object_headers(request, bucket.dialect, request.digest)
     request, found = await begun_before(bucket, request, headers, journal)
     if isinstance(found, ObjectInfo):
+        await check_seen(bucket, _write(request, bucket.dialect), found)
         result = _seen(bucket, found, length, request.digest)
     else:
         known: Mapping[int, str] = {} if found is None else found.etags
@@ -287,11 +310,13 @@ async def _put_parts(
 ) -> PutResult:
     """Send the parts, but for the `known` ones, which the upload has: their entity tags by number."""
     dialect = bucket.dialect
+    write = _write(request, dialect)
     upload = Upload(
-        write=_write(request),
+        write=write,
         headers=object_headers(request, dialect, request.digest),
         completion=completion_headers(request.precondition, request.encryption, dialect),
         concurrency=bucket.config.max_concurrency,
+        confirmation=Confirmation(write.encryption),
     )
     locks = checked_options(request.driver_options.get(OPTIONS_NAME), dialect).locks
     sent = 0
@@ -316,6 +341,7 @@ async def _put_parts(
             | ({} if md5 is None else {"content-md5": format_md5(md5)}),
         )
         reply = await bucket.call(wire, deadline=request.deadline)
+        upload.confirmation.part(reply.headers)
         sent += part.size
         if request.progress is not None:
             request.progress(sent, request.body.length)
@@ -324,6 +350,13 @@ async def _put_parts(
     done = await upload_parts(bucket, upload, parts, send, resume=resume)
     if isinstance(done, Completed):
         return _result(
-            bucket, request.key, size=sent, digest=request.digest, etag=done.etag, headers=done.headers
+            bucket,
+            request.key,
+            size=sent,
+            digest=request.digest,
+            etag=done.etag,
+            version_id=done.version_id,
+            encryption=done.encryption,
+            request_id=done.request_id,
         )
     return _seen(bucket, done, sent, request.digest)

@@ -14,14 +14,13 @@ import math
 import time
 from collections.abc import Callable
 from datetime import datetime
-from secrets import token_hex
 
-from credstore.driver import BytesBody, ContentHeaders, Driver, PutRequest, ReadOptions
-from credstore.errors import StorageError
+from credstore.driver import Driver, ReadOptions
+from credstore.errors import StorageError, StorageIntegrityError
+from credstore.internal import FAILOVER, InternalObjects
+from credstore.model import CustomerKey, ServerEncryption
 from credstore.strategies.fallback.plan import is_absence
 
-KEY = ".credstore/failover"
-"""Of the note at the fallback: Unix seconds as text. Not visible to users."""
 SPAN = 60.0
 """Seconds one note covers, so that diverting many writes notes once a minute."""
 SKEW = 15 * 60.0
@@ -30,6 +29,8 @@ FRESH = 10.0
 """Seconds after which the note is read again: how long another process may not know of a detour."""
 PATIENCE = 2.0
 """Seconds to wait for the note."""
+_LARGEST = 64
+"""Bytes of the note: Unix seconds as text."""
 
 
 class Detours:
@@ -50,8 +51,11 @@ class Detours:
         self._read_at = -math.inf
         self.unknown = False
 
-    async def note(self) -> None:
+    async def note(self, encryption: ServerEncryption | None) -> None:
         """Before a write goes to the fallback: let it be known there.
+
+        Args:
+            encryption: At rest, of that write.
 
         Raises:
             StorageError: It could not be noted; the write must not go there.
@@ -60,14 +64,9 @@ class Detours:
         if self._until >= now:
             return
         until = now + SPAN
-        request = PutRequest(
-            key=KEY,
-            body=BytesBody(f"{until:.3f}".encode()),
-            write_id=token_hex(16),
-            headers=ContentHeaders(content_type="text/plain"),
-            deadline=time.monotonic() + PATIENCE,
-        )
-        await self._fallback.put(request)
+        # Whoever reads the note may not have the key of a customer.
+        at_rest = None if isinstance(encryption, CustomerKey) else encryption
+        await self._objects(at_rest).put(FAILOVER, f"{until:.3f}".encode(), content_type="text/plain")
         self._until = until
 
     async def happened(self) -> bool:
@@ -86,11 +85,19 @@ class Detours:
 
     async def _read(self) -> None:
         try:
-            reader = await self._fallback.get(KEY, ReadOptions(deadline=time.monotonic() + PATIENCE))
-            self._until = max(self._until, float(await reader.read(64)))
+            noted = await self._objects(None).get(FAILOVER, max_size=_LARGEST)
+            self._until = max(self._until, float(noted))
+        except (StorageIntegrityError, ValueError):  # Not a note of ours: assume the worst.
+            self._until = self._clock()
         except StorageError as error:
             self.unknown = not is_absence(error)
-        except ValueError:  # Not a note of ours: assume the worst.
-            self._until = self._clock()
         else:
             self.unknown = False
+
+    def _objects(self, encryption: ServerEncryption | None) -> InternalObjects:
+        return InternalObjects(
+            self._fallback,
+            reading=lambda: ReadOptions(deadline=time.monotonic() + PATIENCE),
+            deadline=lambda _: time.monotonic() + PATIENCE,
+            encryption=lambda: encryption,
+        )

@@ -29,22 +29,35 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
-    ReadsTags,
     SignedRequest,
     SignRequest,
     StoredReader,
+    TaggedDriver,
 )
 from credstore.errors import (
+    ErrorCode,
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import CircuitState, Method
+from credstore.guard import Guard
+from credstore.internal import FAILOVER, internal_key
+from credstore.model import CircuitState, Method, ServerEncryption
+from credstore.refusals import (
+    check_condition,
+    check_delete,
+    check_encryption,
+    check_put,
+    check_read,
+    check_sign,
+)
 from credstore.strategies.fallback import plan
-from credstore.strategies.fallback.detours import KEY, Detours
+from credstore.strategies.fallback.detours import Detours
 
 T = TypeVar("T")
+_NOTE = internal_key(FAILOVER)
+"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would pass the strategy by."""
 
@@ -66,17 +79,8 @@ class FallbackDriver(Driver):
         self._first = f"{primary.name} (primary)" if same else primary.name
         self._second = f"{fallback.name} (fallback)" if same else fallback.name
         self._detours = Detours(fallback, clock=clock)
-
-    @property
-    def name(self) -> str:
-        """Always "fallback"."""
-        return "fallback"
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What both can do, without conditions, versions, resumption and links for writes."""
-        both = self._primary.capabilities.meet(self._fallback.capabilities)
-        return replace(
+        both = primary.capabilities.meet(fallback.capabilities)
+        self._capabilities = replace(
             both,
             conditional_create=False,
             conditional_replace=False,
@@ -85,6 +89,22 @@ class FallbackDriver(Driver):
             resumable=False,
             presign=both.presign & _LINKS,
         )
+        self._guard = Guard("fallback")
+
+    @property
+    def name(self) -> str:
+        """Always "fallback"."""
+        return "fallback"
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """What the members are called in `served_by`: the primary, the fallback."""
+        return self._first, self._second
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What both can do, without conditions, versions, resumption and links for writes."""
+        return self._capabilities
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write to the primary, or to the fallback if the primary provably did not apply it.
@@ -92,9 +112,9 @@ class FallbackDriver(Driver):
         Raises:
             StorageError: The primary's, where the fallback may not take over or failed too.
         """
+        self._guard.check(request.deadline)
         _check(request.key)
-        if request.precondition.mode != "overwrite":
-            raise _no_conditions()
+        check_put(request, self._capabilities, self.name)
         body = _Watched(request.body)
         attempt = replace(request, body=body, deadline=_half(request.deadline))
         try:
@@ -103,13 +123,18 @@ class FallbackDriver(Driver):
             repeatable = body.source.replayable or not body.opened
             if not plan.write_moves_on(error, repeatable=repeatable):
                 raise
-            return await self._divert(error, lambda: self._fallback.put(request))
+            return await self._divert(error, request.encryption, lambda: self._fallback.put(request))
         return await self._arrived(result, request.deadline)
 
-    async def _divert(self, error: StorageError, write: Callable[[], Awaitable[PutResult]]) -> PutResult:
+    async def _divert(
+        self,
+        error: StorageError,
+        encryption: ServerEncryption | None,
+        write: Callable[[], Awaitable[PutResult]],
+    ) -> PutResult:
         """Write to the fallback after the primary's `error`, having noted it there."""
         try:
-            await self._detours.note()
+            await self._detours.note(encryption)
             result = await write()
         except StorageError as second:
             raise plan.of_both(error, second, self._second) from second
@@ -127,7 +152,7 @@ class FallbackDriver(Driver):
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the newer of what the members have; see `Driver.get`."""
-        _check(key)
+        self._begin_read(key, options)
         reader, failure = await self._try(lambda: self._primary.get(key, _hurried(options)))
         if reader is not None:
             try:
@@ -148,7 +173,7 @@ class FallbackDriver(Driver):
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
-        _check(key)
+        self._begin_read(key, options)
         found, failure = await self._try(lambda: self._primary.head(key, _hurried(options)))
         if found is not None:
             found = await self._newest(found, options)
@@ -158,6 +183,11 @@ class FallbackDriver(Driver):
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
             raise self._of_both(failure, error) from error
+
+    def _begin_read(self, key: str, options: ReadOptions) -> None:
+        self._guard.check(options.deadline)
+        _check(key)
+        check_read(options, self._capabilities, self.name)
 
     async def _try(self, read: Callable[[], Awaitable[T]]) -> tuple[T | None, StorageError | None]:
         """What the primary answers, or the error after which the fallback is asked."""
@@ -200,11 +230,9 @@ class FallbackDriver(Driver):
         Raises:
             StorageError: Of the member that was not reached, named; the message says what was done.
         """
+        self._guard.check(deadline)
         _check(key)
-        if if_match is not None:
-            raise _no_conditions()
-        if version_id is not None:
-            raise StorageUnsupportedError("a fallback store has no versions; nothing was done")
+        check_delete(if_match, version_id, self._capabilities, self.name)
         (one, label), (two, other) = await self._older_first(key, deadline)
         first = await one.delete(key, deadline=deadline)
         try:
@@ -232,6 +260,7 @@ class FallbackDriver(Driver):
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
         """As `delete`, for each key."""
+        self._guard.check(deadline)
         for key in keys:
             _check(key)
         if await self._detours.happened() or self._detours.unknown:
@@ -250,39 +279,74 @@ class FallbackDriver(Driver):
         return outcomes
 
     async def list(
-        self, prefix: str = "", cursor: str | None = None, *, limit: int = 1000, deadline: float | None = None
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
     ) -> Page:
-        """One page of the union, each object once.
+        """One page of the union, each name once.
 
         Raises:
             StorageError: A member failed, and without it there is nothing to list.
         """
+        self._guard.check(deadline)
         position = plan.position_of(cursor)
         members = (self._primary, self._fallback)
 
         async def read(member: int) -> Page | StorageError | None:
             if position.ended[member]:
                 return None
-            page = members[member].list(prefix, position.cursors[member], limit=limit, deadline=deadline)
+            page = members[member].list(
+                prefix,
+                position.cursors[member],
+                delimiter=delimiter,
+                start_after=start_after,
+                limit=limit,
+                deadline=deadline,
+            )
             return await _outcome(page)
 
         read_pages = await asyncio.gather(read(0), read(1))
         failures = [page for page in read_pages if isinstance(page, StorageError)]
         pages = [
-            self._shown(page, label) if isinstance(page, Page) else None
+            await self._shown(page, label, deadline) if isinstance(page, Page) else None
             for page, label in zip(read_pages, (self._first, self._second), strict=True)
         ]
         merged = plan.merge(position, pages, limit)
         if not failures:
             return merged
         wrong = [error for error in failures if not plan.read_moves_on(error)]
-        if wrong or not merged.entries:
+        if wrong or not (merged.entries or merged.prefixes):
             raise (wrong or failures)[0]
         return replace(merged, entries=plan.marked(merged.entries), degraded=True)
 
-    def _shown(self, page: Page, label: str) -> Page:
-        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != KEY]
-        return replace(page, entries=shown)
+    async def _shown(self, page: Page, label: str, deadline: float | None) -> Page:
+        """A member's page without the note, and without a prefix that stands for nothing else."""
+        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != _NOTE]
+        prefixes = [
+            each
+            for each in page.prefixes
+            if label != self._second or not _NOTE.startswith(each) or await self._has_more(each, deadline)
+        ]
+        return replace(page, entries=shown, prefixes=prefixes)
+
+    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
+        """Whether the fallback has anything under this prefix of the note's key beside the note."""
+        cursor: str | None = None
+        while True:
+            try:
+                page = await self._fallback.list(prefix, cursor, limit=2, deadline=deadline)
+            except StorageError:
+                return True
+            if any(entry.key != _NOTE for entry in page.entries):
+                return True
+            if page.cursor is None or page.cursor == cursor:
+                return False
+            cursor = page.cursor
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy at the member that has the source; the other one has no such version of it.
@@ -290,9 +354,11 @@ class FallbackDriver(Driver):
         Raises:
             StorageError: As `Driver.copy`; a source at the primary is not copied elsewhere.
         """
+        self._guard.check(request.deadline)
         _check(request.destination)
-        if request.precondition.mode != "overwrite":
-            raise _no_conditions()
+        check_condition(request.precondition, self._capabilities, self.name)
+        check_encryption(request.encryption, self._capabilities, self.name)
+        check_encryption(request.source_customer_key, self._capabilities, self.name)
         source = request.source
         if await self._detours.happened():
             options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
@@ -301,15 +367,27 @@ class FallbackDriver(Driver):
                 raise StoragePreconditionFailedError("the source was replaced since it was looked at")
         if source.served_by != self._second:
             return await self._arrived(await self._primary.copy(request), request.deadline)
-        await self._detours.note()
+        await self._detours.note(request.encryption)
         copied = await self._fallback.copy(request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags at the member that has it; see `ReadsTags`."""
+        """The object's tags at the member that has it; see `TaggedDriver`."""
+        member = await self._tagged(key, deadline)
+        return {} if member is None else await member.get_tags(key, deadline=deadline)
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object at the member that has it; see `TaggedDriver`."""
+        member = await self._tagged(key, deadline)
+        if member is None:
+            raise StorageUnsupportedError("the member that has this object has no tags; nothing was done")
+        await member.put_tags(key, tags, deadline=deadline)
+
+    async def _tagged(self, key: str, deadline: float | None) -> TaggedDriver | None:
+        """The member that has an object, if that can tell tags."""
         info = await self.head(key, ReadOptions(deadline=deadline))
         member = self._fallback if info.served_by == self._second else self._primary
-        return await member.get_tags(key, deadline=deadline) if isinstance(member, ReadsTags) else {}
+        return member if isinstance(member, TaggedDriver) else None
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.
@@ -318,8 +396,8 @@ class FallbackDriver(Driver):
             StorageUnsupportedError: A link for a write, which would pass the strategy by.
             StorageNotFoundError: Neither member has it.
         """
-        if request.method not in _LINKS:
-            raise StorageUnsupportedError(f"a fallback store makes no link for {request.method}")
+        self._guard.check(request.deadline)
+        check_sign(request, self._capabilities, self.name)
         options = ReadOptions(version_id=request.version_id, deadline=request.deadline)
         found = await self.head(request.key, options)
         at_first = found.served_by == self._first
@@ -332,6 +410,7 @@ class FallbackDriver(Driver):
         Raises:
             StorageError: Of one that cannot; the message says whether the other can.
         """
+        self._guard.check(deadline)
         first, second = await asyncio.gather(
             _outcome(self._primary.ping(deadline=deadline)), _outcome(self._fallback.ping(deadline=deadline))
         )
@@ -353,6 +432,7 @@ class FallbackDriver(Driver):
 
     async def aclose(self) -> None:
         """Close both members, also if the first fails to; safe to call again."""
+        self._guard.closed = True
         try:
             await self._primary.aclose()
         finally:
@@ -384,14 +464,12 @@ class _Watched:
 
 
 def _check(key: str) -> None:
-    if key == KEY:
-        raise StorageInvalidKeyError(f"a fallback store keeps {KEY!r} for itself; choose another key")
-
-
-def _no_conditions() -> StorageUnsupportedError:
-    return StorageUnsupportedError(
-        "two stores cannot check one condition (if_absent, if_match) at once; use a single store for it"
-    )
+    if key == _NOTE:
+        raise StorageInvalidKeyError(
+            f"a fallback store keeps {key!r} for itself; choose another key",
+            code=ErrorCode.RESERVED_KEY,
+            key=key,
+        )
 
 
 def _half(deadline: float | None) -> float | None:

@@ -136,16 +136,17 @@ def position_of(cursor: str | None) -> Position:
 def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
     """One page of the union.
 
-    Keys are given only as far as every member has told: beyond the last key of a page that is not
-    its member's last, a smaller key could still come.
+    Names are given only as far as every member has told: beyond the last name of a page that is not
+    its member's last, a smaller one could still come. A key and a common prefix never have one name.
 
     Args:
         position: Where the pages were read.
         pages: Of the members, primary first; None for one that ended before or could not be read.
-        limit: Most entries to give.
+        limit: Most names to give.
     """
     after = None if position.after is None else position.after.encode()
     told: dict[bytes, ObjectInfo] = {}
+    common: set[bytes] = set()
     horizon: bytes | None = None
     for page in pages:
         if page is None:
@@ -154,13 +155,22 @@ def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
             name = entry.key.encode()
             if after is None or name > after:
                 told[name] = newer(told[name], entry) if name in told else entry
+        common.update(name for name in map(str.encode, page.prefixes) if after is None or name > after)
         if page.cursor is not None:
-            last = page.entries[-1].key.encode() if page.entries else after or b""
+            last = _last_of(page) or after or b""
             horizon = last if horizon is None else min(horizon, last)
-    names = sorted(name for name in told if horizon is None or name <= horizon)
-    given = [told[name] for name in names[:limit]]
-    last_given = names[len(given) - 1] if given else after
-    return Page(entries=given, cursor=_next(position, pages, last_given))
+    names = sorted(name for name in told.keys() | common if horizon is None or name <= horizon)[:limit]
+    return Page(
+        entries=[told[name] for name in names if name in told],
+        prefixes=[name.decode() for name in names if name in common],
+        cursor=_next(position, pages, names[-1] if names else after),
+    )
+
+
+def _last_of(page: Page) -> bytes:
+    """The last name of a page, or nothing."""
+    last_key = page.entries[-1].key.encode() if page.entries else b""
+    return max(last_key, page.prefixes[-1].encode() if page.prefixes else b"")
 
 
 def _next(position: Position, pages: Sequence[Page | None], last: bytes | None) -> str | None:
@@ -168,7 +178,7 @@ def _next(position: Position, pages: Sequence[Page | None], last: bytes | None) 
     for member, page in enumerate(pages):
         if page is None:
             continue
-        used_up = not page.entries or (last is not None and page.entries[-1].key.encode() <= last)
+        used_up = _last_of(page) <= (last or b"")
         if used_up:
             cursors[member] = page.cursor
             ended[member] = page.cursor is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from credstore.testing.checks import managing, reading, writing
+from credstore.testing.checks import calling, listing, managing, reading, writing
 from credstore.testing.harness import Harness
 
 Check: TypeAlias = Callable[[Harness], Awaitable[None]]
@@ -24,21 +24,24 @@ CHECKS: tuple[Check, ...] = (
     writing.replaces_whole_versions,
     writing.creates_once,
     writing.replaces_only_the_named_version,
-    writing.refuses_what_it_has_not,
     writing.a_failing_source_changes_nothing,
     writing.a_short_body_is_refused,
     writing.a_cancelled_write_leaves_nothing,
-    writing.a_passed_deadline_writes_nothing,
     writing.two_drivers_see_one_store,
     reading.what_is_absent_is_not_found,
     reading.reads_ranges,
+    reading.reads_the_last_bytes,
     reading.reads_only_the_named_version,
     reading.notices_changed_bytes,
     reading.makes_links_or_refuses,
     reading.costs_one_request_each,
-    managing.lists_all_objects_once,
-    managing.lists_sizes_and_versions,
-    managing.lists_on_while_objects_go,
+    listing.lists_all_objects_once,
+    listing.lists_sizes_and_versions,
+    listing.lists_on_while_objects_go,
+    listing.lists_up_to_a_delimiter,
+    listing.lists_up_to_any_delimiter,
+    listing.lists_from_a_name_on,
+    listing.lists_prefixes_without_what_is_below,
     managing.deletes_and_tells,
     managing.deletes_only_the_named_version,
     managing.deletes_many_with_an_outcome_each,
@@ -46,4 +49,11 @@ CHECKS: tuple[Check, ...] = (
     managing.copies_the_version_it_was_shown,
     managing.copies_under_a_condition,
     managing.copies_onto_itself,
+    managing.keeps_tags,
+    calling.a_closed_driver_refuses_every_call,
+    calling.a_forked_child_refuses_every_call,
+    calling.a_passed_deadline_sends_nothing,
+    calling.refuses_what_it_has_not,
+    calling.refuses_to_copy_what_it_has_not,
+    calling.refuses_versions_it_has_not,
 )

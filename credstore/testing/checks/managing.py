@@ -1,17 +1,14 @@
-"""Checks of `list`, `delete`, `delete_many` and `copy`."""
+"""Checks of `delete`, `delete_many` and `copy`."""
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import suppress
 from dataclasses import replace
 from secrets import token_hex
 
-from credstore.driver import ContentHeaders, CopyRequest, Driver, ObjectInfo, Precondition
+from credstore.driver import ContentHeaders, CopyRequest, ObjectInfo, Precondition, TaggedDriver
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
-    StorageIntegrityError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
@@ -19,88 +16,14 @@ from credstore.errors import (
 from credstore.testing.harness import (
     Harness,
     fetched,
+    fill,
     keys,
     put,
     refuses,
     request,
-    require,
     same,
     unsupported,
 )
-
-MANY = 1005
-
-
-async def lists_all_objects_once(harness: Harness) -> None:
-    """Beyond 1,000 objects a listing is complete, without repeats, ascending by UTF-8 bytes."""
-    driver = harness.open()
-    names = [f"many/{number:05d}" for number in range(MANY)] + [
-        "many",
-        "manz",
-        "z/é",
-        "z/ü",
-        "z/\uffee",
-        "z/😀",
-    ]
-    await _fill(driver, names)
-    names.sort(key=str.encode)
-    same(await keys(driver), names, "all keys")
-    same(await keys(driver, limit=100), names, "all keys in pages of 100")
-    same(
-        await keys(driver, "many/"), [name for name in names if name.startswith("many/")], "keys of a prefix"
-    )
-    same(
-        await keys(driver, "many/0050"),
-        [f"many/0050{digit}" for digit in range(10)],
-        "keys of a part of a name",
-    )
-    same(await keys(driver, "nothing"), [], "keys of a prefix nobody has")
-    await driver.aclose()
-
-
-async def _fill(driver: Driver, names: list[str]) -> None:
-    gate = asyncio.Semaphore(32)
-
-    async def one(name: str) -> None:
-        async with gate:
-            await put(driver, name, b"x")
-
-    await asyncio.gather(*map(one, names))
-
-
-async def lists_sizes_and_versions(harness: Harness) -> None:
-    """An entry tells size, etag and time; its etag is the one of `head`."""
-    driver = harness.open()
-    await put(driver, "key", b"12345")
-    page = await driver.list()
-    same(len(page.entries), 1, "entries")
-    entry, info = page.entries[0], await driver.head("key")
-    same((entry.key, entry.size, entry.etag), ("key", 5, info.etag), "key, size and etag listed")
-    require(entry.last_modified is not None, "no time is listed")
-    require(
-        entry.last_modified is None or entry.last_modified.utcoffset() is not None, "a time is without a zone"
-    )
-    await driver.aclose()
-
-
-async def lists_on_while_objects_go(harness: Harness) -> None:
-    """Deleting what was listed does not hide what comes after it."""
-    driver = harness.open()
-    names = [f"{number:02d}" for number in range(30)]
-    await _fill(driver, names)
-    seen: list[str] = []
-    cursor: str | None = None
-    while True:
-        page = await driver.list("", cursor, limit=7)
-        seen += [entry.key for entry in page.entries]
-        for entry in page.entries:
-            await driver.delete(entry.key)
-        cursor = page.cursor
-        if cursor is None:
-            break
-    same(seen, names, "keys seen by a listing that deletes as it goes")
-    same(await keys(driver), [], "keys left")
-    await driver.aclose()
 
 
 async def deletes_and_tells(harness: Harness) -> None:
@@ -134,6 +57,10 @@ async def deletes_only_the_named_version(harness: Harness) -> None:
     same(await fetched(driver, "key"), b"two", "bytes after a refused delete")
     await driver.delete("key", if_match=second.etag)
     same(await fetched(driver, "key"), None, "bytes after a delete")
+    for key, etag in (("key", second.etag), ("never-there", first.etag)):
+        call = driver.delete(key, if_match=etag)
+        error = await refuses(call, StoragePreconditionFailedError, what="deleting a version of nothing")
+        same(error.applied, "no", "`applied` of deleting a version of nothing")
     await driver.aclose()
 
 
@@ -141,7 +68,7 @@ async def deletes_many_with_an_outcome_each(harness: Harness) -> None:
     """Every key of a batch has one outcome, and is gone if that is no error."""
     driver = harness.open()
     names = [f"batch/{number:03d}" for number in range(60)]
-    await _fill(driver, names[:40])
+    await fill(driver, names[:40])
     outcomes = await driver.delete_many(names)
     same(sorted(outcomes), names, "keys with an outcome")
     failed = [key for key, outcome in outcomes.items() if isinstance(outcome, StorageError)]
@@ -185,15 +112,8 @@ async def copies_the_version_it_was_shown(harness: Harness) -> None:
     source = await driver.head("key")
     await put(driver, "key", b"replaced since")
     order = CopyRequest(source=source, destination="copy", write_id=token_hex(16))
-    if harness.pins_copies:
-        await refuses(driver.copy(order), StoragePreconditionFailedError, what="copying a replaced source")
-        same(await fetched(driver, "copy"), None, "bytes of a refused copy")
-    else:
-        # The digest of the version that was shown gives the mixture away.
-        with suppress(StoragePreconditionFailedError, StorageIntegrityError):
-            await driver.copy(order)
-            copied = await fetched(driver, "copy")
-            require(copied == b"replaced since", "a copy is no version of its source")
+    await refuses(driver.copy(order), StoragePreconditionFailedError, what="copying a replaced source")
+    same(await fetched(driver, "copy"), None, "bytes of a refused copy")
     await driver.delete("key")
     await driver.delete("copy")
     await refuses(driver.copy(order), StorageNotFoundError, what="copying a removed source")
@@ -219,6 +139,34 @@ async def copies_under_a_condition(harness: Harness) -> None:
     else:
         await unsupported(driver.copy(order), "copy with if_absent", harness)
     same(await fetched(driver, "taken"), b"other", "bytes after a refused copy")
+    await driver.aclose()
+
+
+async def keeps_tags(harness: Harness) -> None:
+    """A driver that has tags tells them, replaces them, and keeps them with every copy."""
+    driver = harness.open()
+    if not isinstance(driver, TaggedDriver) or not driver.capabilities.tags:
+        await driver.aclose()
+        return  # `refuses_what_it_has_not` asks those without tags.
+    tags = {"a": "1", "größe": "x = y+z", "empty": ""}
+    await driver.put(request("key", b"tagged", tags=tags))
+    await put(driver, "plain")
+    same(dict(await driver.get_tags("key")), tags, "tags of an object")
+    same(dict(await driver.get_tags("plain")), {}, "tags of an object without")
+    order = CopyRequest(source=await driver.head("key"), destination="copy", write_id=token_hex(16))
+    await driver.copy(order)
+    same(dict(await driver.get_tags("copy")), tags, "tags of a copy")
+    order = CopyRequest(source=await driver.head("key"), destination="key", write_id=token_hex(16), system={})
+    await driver.copy(order)
+    same(dict(await driver.get_tags("key")), tags, "tags after a copy onto itself")
+    await driver.put_tags("key", {"b": "2"})
+    same(dict(await driver.get_tags("key")), {"b": "2"}, "tags after they were replaced")
+    same(await fetched(driver, "key"), b"tagged", "bytes after the tags were replaced")
+    same(dict(await driver.get_tags("copy")), tags, "tags of a copy after its source's were replaced")
+    await driver.put_tags("key", {})
+    same(dict(await driver.get_tags("key")), {}, "tags after all were removed")
+    for call in (driver.get_tags("absent"), driver.put_tags("absent", {"a": "1"})):
+        await refuses(call, StorageNotFoundError, what="tags of an object that is not there")
     await driver.aclose()
 
 

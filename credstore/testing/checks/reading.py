@@ -21,10 +21,12 @@ DATA = bytes(range(200))
 
 
 async def what_is_absent_is_not_found(harness: Harness) -> None:
-    """`get` and `head` of nothing raise, with the code of an absent object."""
+    """`get` and `head` of nothing raise, with the code of an absent object; also if a version was named."""
     driver = harness.open()
-    for call in (driver.get("absent"), driver.head("absent")):
-        await refuses(call, StorageObjectNotFoundError, what="reading what is not there")
+    for options in (ReadOptions(), ReadOptions(if_match="etag"), ReadOptions(suffix=5)):
+        for read in (driver.get, driver.head):
+            call = read("absent", options)
+            await refuses(call, StorageObjectNotFoundError, what="reading what is not there")
     await driver.aclose()
 
 
@@ -43,6 +45,39 @@ async def reads_ranges(harness: Harness) -> None:
     same(await fetched(driver, "empty"), b"", "all of an empty object")
     async with await driver.get("key", ReadOptions(start=10, end=20)) as reader:
         same(reader.info.size, 200, "size of the whole object, told with a range")
+    await driver.aclose()
+
+
+async def reads_the_last_bytes(harness: Harness) -> None:
+    """A suffix gives the last bytes, or all there are; of the whole object the digest is checked."""
+    driver = harness.open()
+    await put(driver, "key", DATA)
+    await put(driver, "empty", b"")
+    etag = (await driver.head("key")).etag
+    for count in (1, 64, 199, 200, 201, 1 << 40):
+        before = harness.requests() if harness.requests is not None else 0
+        async with await driver.get("key", ReadOptions(suffix=count, if_match=etag)) as reader:
+            same(
+                (reader.length, reader.info.size),
+                (min(count, 200), 200),
+                f"length of {count} last bytes, size",
+            )
+            same(await reader.read(), DATA[-count:], f"the last {count} bytes of 200")
+        if harness.requests is not None:
+            same(harness.requests() - before, 1, f"wire requests of the last {count} bytes")
+    same(await fetched(driver, "empty", ReadOptions(suffix=10)), b"", "the last bytes of an empty object")
+    for wrong in (
+        ReadOptions(suffix=0),
+        ReadOptions(suffix=-1),
+        ReadOptions(suffix=5, start=1),
+        ReadOptions(suffix=5, end=9),
+    ):
+        call = fetched(driver, "key", wrong)
+        error = await refuses(call, StorageInvalidRequestError, what=f"{wrong}", harness=harness)
+        same(error.code, ErrorCode.INVALID_RANGE, "code of a range that is none")
+    await harness.poke("key", bytes(200))
+    call = fetched(driver, "key", ReadOptions(suffix=200))
+    await refuses(call, StorageIntegrityError, what="reading all of a changed object by a suffix")
     await driver.aclose()
 
 

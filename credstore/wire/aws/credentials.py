@@ -18,8 +18,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
+from credstore.extras import missing_extra, require_extra
 from credstore.model import Secret
 
+_NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is asked, which needs"
 EARLY = timedelta(minutes=10)
 """Renewed so long before they end; botocore's mandatory window."""
 PAUSE = timedelta(minutes=1)
@@ -101,7 +103,11 @@ class AwsChainCredentials(CredentialSource):
         Args:
             profile: Named profile of the AWS configuration files; None for the chain's own choice.
             now: The present, timezone-aware; None for the machine's clock.
+
+        Raises:
+            StorageConfigurationError: The extra `aws` is missing.
         """
+        require_extra("aws", _NEEDING)
         self._profile = profile
         self._now = now or (lambda: datetime.now(UTC))
         self._current: Credentials | None = None
@@ -112,7 +118,7 @@ class AwsChainCredentials(CredentialSource):
         """Credentials with ten minutes left, or the best there are.
 
         Raises:
-            StorageConfigurationError: No credentials, no such profile, or the extra is missing.
+            StorageConfigurationError: No credentials, or no such profile.
             StorageAuthenticationError: The chain failed, as with an SSO session that ended.
         """
         current = self._current
@@ -136,7 +142,7 @@ class AwsChainCredentials(CredentialSource):
         """Go through the chain again; those who ask at the same time share one answer.
 
         Raises:
-            StorageConfigurationError: No credentials, no such profile, or the extra is missing.
+            StorageConfigurationError: No credentials, or no such profile.
             StorageAuthenticationError: The chain failed, as with an SSO session that ended.
         """
         before = self._current
@@ -168,11 +174,7 @@ def _resolve(profile: str | None) -> Credentials:
         from aiobotocore.session import AioSession
         from botocore.exceptions import HTTPClientError, ProfileNotFound
     except ImportError as error:
-        raise StorageConfigurationError(
-            "without `access_key_id` and `secret_access_key` credstore asks AWS's own chain, which needs "
-            "aiobotocore: pip install 'credstore[aws]'",
-            code=ErrorCode.EXTRA_MISSING,
-        ) from error
+        raise missing_extra("aws", _NEEDING) from error
 
     async def ask() -> Credentials | None:
         # Always a new session: it reads files and services anew, where a used one may keep its answer.

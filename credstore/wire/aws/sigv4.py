@@ -16,7 +16,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+
+from credstore.wire.urls import encode, encode_query, join_query
 
 if TYPE_CHECKING:
     from credstore.wire.aws.credentials import Credentials
@@ -24,39 +25,7 @@ if TYPE_CHECKING:
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 """In place of a body's hash where it is not signed; the only form links know."""
-EMPTY_SHA256 = sha256(b"").hexdigest()
 _BLANKS = re.compile(r"[ \t]+")
-_PLAIN_PATH = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII).fullmatch
-
-
-def encode_path(key: str) -> str:
-    """A path with all but the unreserved characters of RFC 3986 and "/" percent-encoded.
-
-    Args:
-        key: Valid Unicode; dots and repeated slashes stay as they are.
-    """
-    return key if _PLAIN_PATH(key) else quote(key, safe="/")
-
-
-def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
-    """The canonical query string of decoded pairs, which is also the one to send."""
-    if not pairs:
-        return ""
-    return _joined(_encode_pairs(pairs))
-
-
-def _encode_pairs(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    return [(_encoded(name), _encoded(value)) for name, value in pairs]
-
-
-def _joined(encoded: list[tuple[str, str]]) -> str:
-    return "&".join([f"{name}={value}" for name, value in sorted(encoded)])
-
-
-def _encoded(text: str) -> str:
-    if _PLAIN_PATH(text):
-        return text.replace("/", "%2F")
-    return quote(text, safe="")
 
 
 def sign_headers(
@@ -139,16 +108,16 @@ def presign_query(
     names, lines = _canonical_headers({**headers, "host": host})
     scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
     pairs = [
-        *_encode_pairs(query),
+        *((encode(name), encode(value)) for name, value in query),
         ("X-Amz-Algorithm", ALGORITHM),
-        ("X-Amz-Credential", _encoded(f"{credentials.access_key_id}/{scope}")),
+        ("X-Amz-Credential", encode(f"{credentials.access_key_id}/{scope}")),
         ("X-Amz-Date", stamp),
         ("X-Amz-Expires", str(expires_in)),
-        ("X-Amz-SignedHeaders", _encoded(names)),
+        ("X-Amz-SignedHeaders", encode(names)),
     ]
     if credentials.session_token is not None:
-        pairs.append(("X-Amz-Security-Token", _encoded(credentials.session_token.reveal())))
-    encoded = _joined(pairs)
+        pairs.append(("X-Amz-Security-Token", encode(credentials.session_token.reveal())))
+    encoded = join_query(pairs)
     request = f"{method}\n{path}\n{encoded}\n{lines}\n{names}\n{UNSIGNED_PAYLOAD}"
     return f"{encoded}&X-Amz-Signature={_signature(request, stamp, scope, credentials)}"
 

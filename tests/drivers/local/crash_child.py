@@ -6,6 +6,7 @@ argv: root, operation, sabotage. Writes "done" once the operation is acknowledge
 import asyncio
 import os
 import sys
+import time
 
 from credstore.config.clouds import LocalConfig
 from credstore.driver import CREATE, OVERWRITE, BytesBody, CopyRequest, PutRequest
@@ -54,6 +55,9 @@ def sabotage(name):
             os.close(fd)
 
         atomic.Temporary.rename = write_in_place
+    elif name.startswith("clock="):  # No fault: a clock that stands still.
+        moment = int(name.partition("=")[2])
+        time.time_ns = lambda: moment
     else:
         assert name == "none", name
     assert objects
@@ -61,7 +65,7 @@ def sabotage(name):
 
 async def main(root, operation):
     config = LocalConfig(path=root)
-    driver = LocalDriver(config, public_url=str, threads=1)
+    driver = LocalDriver(config, threads=1)
     if operation in {"put", "create"}:
         mode = CREATE if operation == "create" else OVERWRITE
         request = PutRequest(
@@ -72,6 +76,9 @@ async def main(root, operation):
             precondition=mode,
         )
         await driver.put(request)
+    elif operation == "copy":
+        source = await driver.head("s")
+        await driver.copy(CopyRequest(source=source, destination="d/k", write_id="3" * 32))
     elif operation == "move":
         source = await driver.head("d/k")
         await driver.copy(CopyRequest(source=source, destination="e/k", write_id="2" * 32))

@@ -13,7 +13,7 @@ from credstore.drivers.local.driver import LocalDriver
 def make_driver(root, **settings) -> LocalDriver:
     threads = settings.pop("threads", 2)
     config = LocalConfig(path=str(root), **settings)
-    return LocalDriver(config, public_url="https://cdn.example.com/{}".format, threads=threads)
+    return LocalDriver(config, threads=threads)
 
 
 def put_request(key: str, data: bytes, precondition: Precondition = OVERWRITE, **fields) -> PutRequest:

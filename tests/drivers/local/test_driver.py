@@ -168,9 +168,9 @@ def test_a_file_of_another_tool_is_readable_while_it_is_replaced(tmp_path):
         real = objects._keep
         seen = []
 
-        def keep(shelf, file, token, attributes):
-            kept = real(shelf, file, token, attributes)
-            opened = objects.open("k")
+        def keep(shelf, file, token, attributes, replaced):
+            kept = real(shelf, file, token, attributes, replaced)
+            opened = objects.lookup.open("k")
             seen.append((os.read(opened.fd, 100), opened.attributes.write_id))
             opened.close()
             return kept

@@ -234,14 +234,14 @@ def _as_nobody(root):
 
 def test_a_forked_child_is_refused(tmp_path):
     driver = make_driver(tmp_path)
-    driver._process = -1
+    driver._guard._process = -1
 
     async def run():
         with pytest.raises(StorageError, match="forked"):
             await driver.ping()
 
     asyncio.run(run())
-    driver._process = os.getpid()
+    driver._guard._process = os.getpid()
     asyncio.run(driver.aclose())
     assert driver_module.LocalDriver is type(driver)
 
@@ -263,3 +263,23 @@ def test_where_case_is_ignored_names_are_escaped(tmp_path, monkeypatch):
     asyncio.run(run())
     assert (tmp_path / primary("A", fold=True).name).exists()
     assert primary("A", fold=True) != aside("A", fold=True)
+
+
+def test_a_disk_that_ignores_the_case_of_ascii_alone_is_seen_as_one(tmp_path, monkeypatch):
+    def ascii_lower(name):
+        return "".join(each.lower() if each.isascii() else each for each in name)
+
+    def opens(directory, name):
+        return ascii_lower(name) in [ascii_lower(each.name) for each in os.scandir(directory)]
+
+    monkeypatch.setattr("credstore.drivers.local.root._opens", opens)
+
+    async def run():
+        driver = make_driver(tmp_path)
+        for key in ("a", "A"):
+            await driver.put(put_request(key, key.encode()))
+        assert sorted(await list_keys(driver)) == ["A", "a"]
+        await driver.aclose()
+
+    asyncio.run(run())
+    assert (tmp_path / primary("A", fold=True).name).exists()

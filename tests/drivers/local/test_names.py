@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,6 +21,7 @@ segments = st.one_of(
             "é",
             "e\u0301",
             "%41",
+            "credst~1",
         ]
     ),
     st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\x7f"), max_size=12),
@@ -57,14 +60,14 @@ def test_names_are_safe_file_names(key, fold):
             assert len(name.encode()) <= 255
 
 
+def seen(place):
+    """What a file system that ignores case and form makes of it."""
+    return tuple(unicodedata.normalize("NFD", n).casefold() for n in (*place.directories, place.name))
+
+
 @settings(max_examples=150, deadline=None)
 @given(keys, keys)
 def test_different_keys_have_different_names_even_where_case_and_form_are_ignored(one, other):
-    import unicodedata
-
-    def seen(place):
-        return tuple(unicodedata.normalize("NFD", n).casefold() for n in (*place.directories, place.name))
-
     if one != other:
         places = {seen(find(key, fold=True)) for key in (one, other) for find in (primary, aside)}
         assert len(places) == 4
@@ -91,3 +94,36 @@ def test_ordinary_keys_are_their_own_path():
 )
 def test_names_that_no_key_has_are_not_objects(name):
     assert parse(name) is None
+
+
+SHORT = ["credst~1", "CREDST~1", "cre0f5~2", "credst~1.x"]
+"""Second names that FAT and NTFS may give `.credstore`, the control directory."""
+
+
+@pytest.mark.parametrize("segment", SHORT)
+def test_a_short_name_of_the_control_directory_leads_elsewhere(segment):
+    for key in (segment, f"{segment}/format", f"a/{segment}/link-secret"):
+        for place in (primary(key, fold=True), aside(key, fold=True)):
+            assert segment not in (*place.directories, place.name)
+            assert spelled(place, fold=True) == key
+
+
+folded = st.sampled_from(["s", "S", "\u017f"])
+spellings = st.tuples(
+    *(st.sampled_from([c, c.upper()]) for c in ".cred"),
+    folded,
+    *(st.sampled_from([c, c.upper()]) for c in "tore"),
+).map("".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(spellings, st.sampled_from(["", " ", ".", "\u200b"]), st.booleans())
+def test_no_spelling_of_the_reserved_word_is_the_reserved_word_where_case_is_ignored(word, more, fold):
+    """An ASCII one also where nothing is known of the file system."""
+    segment = word + more
+    if segment == ".credstore" or (not fold and not segment.isascii()):
+        return
+    ours = {seen(find(".credstore/keys/x", fold=fold)) for find in (primary, aside)}
+    theirs = {seen(find(f"{segment}/keys/x", fold=fold)) for find in (primary, aside)}
+    assert not ours & theirs
+    assert all(CONTROL not in place for place in ours | theirs)

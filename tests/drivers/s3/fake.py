@@ -1,26 +1,23 @@
-"""A small S3 of one bucket in the test's own event loop, which misbehaves on request.
+"""A small S3 of one bucket behind a scripted transport, without a socket, which misbehaves on request.
 
 It keeps objects, honours `If-None-Match: *`, `If-Match` and `Range`, and logs every request. A
 planned fault replaces the answer to the next request that matches, before or after it was applied.
 """
 
-import asyncio
 import hashlib
 import re
-import socket
-import struct
 from collections.abc import Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
+
+from credstore.testing import ScriptedAnswer, ScriptedTransport, SentRequest, WireError
 
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came over the wire; header names in lower case."""
+    """One request as it was sent; header names in lower case."""
 
     method: str
     path: str
@@ -44,7 +41,7 @@ class Answer:
 
 
 RESET = Answer(status=0)
-"""Break the connection with a RST instead of answering."""
+"""Break the connection instead of answering."""
 
 
 @dataclass
@@ -66,8 +63,11 @@ class Stored:
 
 
 class FakeS3:
+    """The bucket `bucket`, path-style at `url`; `transport` is a way to it."""
+
+    url = "http://127.0.0.1:9"
+
     def __init__(self) -> None:
-        self.url = ""
         self.objects: dict[str, Stored] = {}
         self.log: list[Seen] = []
         self.faults: list[Fault] = []
@@ -79,6 +79,24 @@ class FakeS3:
             return seen.method == method and (query is None or query in seen.query)
 
         self.faults.append(Fault(matches, answer, applied, times))
+
+    def transport(self) -> ScriptedTransport:
+        return ScriptedTransport(self.respond)
+
+    def respond(self, sent: SentRequest) -> ScriptedAnswer | WireError:
+        path, _, query = sent.target.partition("?")
+        seen = Seen(
+            sent.method, path, dict(parse_qsl(query, keep_blank_values=True)), sent.headers, sent.body
+        )
+        answer = self.answer(seen)
+        broken = WireError("broken", sent=True)
+        if answer is RESET:
+            return broken
+        declared = len(answer.body) if answer.declared is None else answer.declared
+        headers = {**answer.headers, "Content-Length": str(declared)}
+        return ScriptedAnswer(
+            answer.status, answer.body, headers, None if answer.declared is None else broken
+        )
 
     def sent(self, method: str) -> list[Seen]:
         return [seen for seen in self.log if seen.method == method]
@@ -153,66 +171,3 @@ def error(status: int, code: str, **fields: str) -> Answer:
 
 def xml(text: str, status: int = 200) -> Answer:
     return Answer(status, text.encode(), {"Content-Type": "application/xml"})
-
-
-@asynccontextmanager
-async def fake_s3():
-    """A server on an ephemeral port; path-style bucket `bucket`."""
-    fake = FakeS3()
-    open_writers: set[asyncio.StreamWriter] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        open_writers.add(writer)
-        try:
-            while (seen := await _receive(reader)) is not None:
-                if not await _reply(writer, seen, fake.answer(seen)):
-                    return
-        except (ConnectionError, asyncio.IncompleteReadError):
-            return  # The client went away, as a cancelled one does.
-        finally:
-            open_writers.discard(writer)
-            writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    fake.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield fake
-    finally:
-        server.close()
-        for writer in list(open_writers):
-            writer.transport.abort()
-        await server.wait_closed()
-
-
-async def _receive(reader: asyncio.StreamReader) -> Seen | None:
-    head = await reader.readuntil(b"\r\n\r\n") if not reader.at_eof() else b""
-    if not head:
-        return None
-    first, *lines = head.decode("utf-8").split("\r\n")[:-2]
-    method, target, _ = first.split(" ")
-    headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in lines}
-    body = await reader.readexactly(int(headers.get("content-length", 0)))
-    path, _, query = target.partition("?")
-    return Seen(method, path, dict(parse_qsl(query, keep_blank_values=True)), headers, body)
-
-
-async def _reply(writer: asyncio.StreamWriter, seen: Seen, answer: Answer) -> bool:
-    """Send the answer; False where the connection ends with it."""
-    if answer is RESET:
-        _reset(writer)
-        return False
-    declared = len(answer.body) if answer.declared is None else answer.declared
-    lines = [f"HTTP/1.1 {answer.status} {HTTPStatus(answer.status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-    lines += [f"Content-Length: {declared}"]
-    writer.write("\r\n".join([*lines, "", ""]).encode())
-    if seen.method != "HEAD":
-        writer.write(answer.body)
-    await writer.drain()
-    return answer.declared is None
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    raw = writer.get_extra_info("socket")
-    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()

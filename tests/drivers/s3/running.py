@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.drivers.s3.fake import fake_s3
+from tests.drivers.s3.fake import FakeS3
 from tests.drivers.s3.support import make_driver
 
 
@@ -10,11 +10,13 @@ def run(test, kind=None, **settings):
     """Run `test(fake, driver)` against a fresh fake."""
 
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, **({"kind": kind} if kind else {}), **settings)
-            try:
-                return await test(fake, driver)
-            finally:
-                await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(
+            fake.url, **({"kind": kind} if kind else {}), transport=fake.transport(), **settings
+        )
+        try:
+            return await test(fake, driver)
+        finally:
+            await driver.aclose()
 
     return asyncio.run(main())

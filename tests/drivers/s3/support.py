@@ -21,10 +21,10 @@ def s3_config(url: str | None, bucket: str = "bucket", kind: type[S3FamilyConfig
 
 
 def make_driver(url: str | None, bucket: str = "bucket", kind: type[S3FamilyConfig] = S3Config, **settings):
-    """A driver; `http`, `credentials` and `clock` go to the driver, all else to its configuration."""
-    own = {name: settings.pop(name) for name in ("http", "credentials", "clock") if name in settings}
+    """A driver; `transport`, `credentials` and `clock` go to the driver, all else to its configuration."""
+    own = {name: settings.pop(name) for name in ("transport", "credentials", "clock") if name in settings}
     config = s3_config(url, bucket, kind, **settings)
-    return S3Driver(config, public_url="https://cdn.example.com/{}".format, **own)
+    return S3Driver(config, **own)
 
 
 def minio_config(url: str, **settings) -> S3CompatibleConfig:

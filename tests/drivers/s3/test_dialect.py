@@ -18,7 +18,7 @@ from credstore.drivers.s3.dialect import DIALECTS, GENERIC, dialect_for
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import StorageInvalidKeyError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import CustomerKey, KmsKey
-from tests.drivers.s3.fake import Answer, fake_s3
+from tests.drivers.s3.fake import Answer, FakeS3
 from tests.drivers.s3.support import Stream, make_driver, put_request, s3_config
 
 OWN = "https://s3.example.com"
@@ -130,14 +130,14 @@ REFUSED = {
 
 def test_a_refused_stream_is_not_even_opened():
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, kind=WasabiConfig)
-            for fields in ({"precondition": CREATE}, {"tags": {"a": "b"}}, {"encryption": KmsKey()}):
-                stream = Stream(b"x")
-                with pytest.raises(StorageUnsupportedError):
-                    await driver.put(put_request("k", body=stream, **fields))
-                assert (stream.opened, fake.log) == (0, [])
-            await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport(), kind=WasabiConfig)
+        for fields in ({"precondition": CREATE}, {"tags": {"a": "b"}}, {"encryption": KmsKey()}):
+            stream = Stream(b"x")
+            with pytest.raises(StorageUnsupportedError):
+                await driver.put(put_request("k", body=stream, **fields))
+            assert (stream.opened, fake.log) == (0, [])
+        await driver.aclose()
 
     asyncio.run(main())
 
@@ -149,37 +149,43 @@ def test_what_a_cloud_would_ignore_is_refused_before_anything_is_sent(name, aske
     kind, settings = KINDS[name]
 
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(
-                fake.url, kind=kind, multipart_threshold=50, part_size=50, max_retries=0, **settings
-            )
-            for method in ("PUT", "POST", "GET", "HEAD", "DELETE"):
-                fake.plan(method, Answer(400), times=9)
-            try:
-                if name in refusing:
-                    with pytest.raises(StorageUnsupportedError) as caught:
-                        await call(driver)
-                    assert caught.value.applied == "no"
-                    assert fake.log == []
-                elif asked != "version of a link":
-                    with pytest.raises(StorageInvalidRequestError):
-                        await call(driver)
-                    assert fake.log != []
-            finally:
-                await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(
+            fake.url,
+            transport=fake.transport(),
+            kind=kind,
+            multipart_threshold=50,
+            part_size=50,
+            max_retries=0,
+            **settings,
+        )
+        for method in ("PUT", "POST", "GET", "HEAD", "DELETE"):
+            fake.plan(method, Answer(400), times=9)
+        try:
+            if name in refusing:
+                with pytest.raises(StorageUnsupportedError) as caught:
+                    await call(driver)
+                assert caught.value.applied == "no"
+                assert fake.log == []
+            elif asked != "version of a link":
+                with pytest.raises(StorageInvalidRequestError):
+                    await call(driver)
+                assert fake.log != []
+        finally:
+            await driver.aclose()
 
     asyncio.run(main())
 
 
 def headers_sent(kind, settings, call) -> dict:
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, kind=kind, max_retries=0, **settings)
-            try:
-                await call(driver)
-            finally:
-                await driver.aclose()
-            return fake.log[0]
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport(), kind=kind, max_retries=0, **settings)
+        try:
+            await call(driver)
+        finally:
+            await driver.aclose()
+        return fake.log[0]
 
     return asyncio.run(main())
 
@@ -190,18 +196,20 @@ def test_spaces_gets_its_etag_without_quotes_and_lists_unencoded():
         await driver.put(put_request("k", b"2", precondition=Precondition("replace", stored.etag)))
 
     async def main():
-        async with fake_s3() as fake:
-            for kind, quoted in ((SpacesConfig, False), (S3Config, True)):
-                driver = make_driver(fake.url, kind=kind, region="ams3", addressing="path")
-                await replace(driver)
-                assert fake.sent("PUT")[-1].headers["if-match"].startswith('"') is quoted
-                fake.plan(
-                    "GET",
-                    Answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"),
-                )
-                await driver.list("p")
-                assert ("encoding-type" in fake.log[-1].query) is quoted
-                await driver.aclose()
+        fake = FakeS3()
+        for kind, quoted in ((SpacesConfig, False), (S3Config, True)):
+            driver = make_driver(
+                fake.url, transport=fake.transport(), kind=kind, region="ams3", addressing="path"
+            )
+            await replace(driver)
+            assert fake.sent("PUT")[-1].headers["if-match"].startswith('"') is quoted
+            fake.plan(
+                "GET",
+                Answer(200, b"<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"),
+            )
+            await driver.list("p")
+            assert ("encoding-type" in fake.log[-1].query) is quoted
+            await driver.aclose()
 
     asyncio.run(main())
 
@@ -219,11 +227,11 @@ def test_r2_gets_no_encryption_header_and_its_own_copy_condition():
         )
 
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, kind=R2Config)
-            await copy(driver)
-            await driver.aclose()
-            return fake.sent("PUT")[-1].headers
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport(), kind=R2Config)
+        await copy(driver)
+        await driver.aclose()
+        return fake.sent("PUT")[-1].headers
 
     headers = asyncio.run(main())
     assert headers["cf-copy-destination-if-none-match"] == "*"
@@ -232,47 +240,47 @@ def test_r2_gets_no_encryption_header_and_its_own_copy_condition():
 
 def test_r2_would_rename_a_key_that_is_not_nfc_so_it_is_refused():
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, kind=R2Config)
-            key = "e\u0301"
-            for call in (
-                lambda: driver.put(put_request(key, b"x")),
-                lambda: driver.get(key),
-                lambda: driver.list(key),
-                lambda: driver.sign(SignRequest(key=key)),
-                lambda: driver.copy(CopyRequest(source=SOURCE, destination=key, write_id="1" * 32)),
-            ):
-                with pytest.raises(StorageInvalidKeyError, match="NFC"):
-                    await call()
-            outcomes = await driver.delete_many([key])
-            assert isinstance(outcomes[key], StorageInvalidKeyError)
-            assert fake.log == []
-            await driver.put(put_request("\u00e9", b"x"))
-            await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport(), kind=R2Config)
+        key = "e\u0301"
+        for call in (
+            lambda: driver.put(put_request(key, b"x")),
+            lambda: driver.get(key),
+            lambda: driver.list(key),
+            lambda: driver.sign(SignRequest(key=key)),
+            lambda: driver.copy(CopyRequest(source=SOURCE, destination=key, write_id="1" * 32)),
+        ):
+            with pytest.raises(StorageInvalidKeyError, match="NFC"):
+                await call()
+        outcomes = await driver.delete_many([key])
+        assert isinstance(outcomes[key], StorageInvalidKeyError)
+        assert fake.log == []
+        await driver.put(put_request("\u00e9", b"x"))
+        await driver.aclose()
 
     asyncio.run(main())
 
 
 def test_a_body_larger_than_the_cloud_keeps_is_refused_before_it_is_opened():
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, kind=WasabiConfig)
-            stream = Stream(length=6 * 1024**4)
-            with pytest.raises(StorageInvalidRequestError) as caught:
-                await driver.put(put_request("k", body=stream))
-            assert (caught.value.code, stream.opened, fake.log) == ("TOO_LARGE", 0, [])
-            await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport(), kind=WasabiConfig)
+        stream = Stream(length=6 * 1024**4)
+        with pytest.raises(StorageInvalidRequestError) as caught:
+            await driver.put(put_request("k", body=stream))
+        assert (caught.value.code, stream.opened, fake.log) == ("TOO_LARGE", 0, [])
+        await driver.aclose()
 
     asyncio.run(main())
 
 
 def test_driver_options_of_another_kind_are_refused():
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url)
-            with pytest.raises(StorageInvalidRequestError, match="S3PutOptions"):
-                await driver.put(put_request("k", b"x", driver_options={"s3": {"acl": "private"}}))
-            await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport())
+        with pytest.raises(StorageInvalidRequestError, match="S3PutOptions"):
+            await driver.put(put_request("k", b"x", driver_options={"s3": {"acl": "private"}}))
+        await driver.aclose()
 
     asyncio.run(main())
     with pytest.raises(StorageInvalidRequestError, match="together"):

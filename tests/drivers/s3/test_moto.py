@@ -18,13 +18,16 @@ from credstore.driver import (
 )
 from credstore.errors import (
     StorageAlreadyExistsError,
+    StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
 )
 from credstore.model import CustomerKey, KmsKey
-from credstore.wire.http import HttpClient, HttpRequest
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest
 from tests.drivers.s3.support import Stream, all_infos, make_driver, put_request
+from tests.faults.stores import serving
 
 KEYS = [
     "plain",
@@ -70,7 +73,7 @@ def run(s3_server):
     def runner(test, **settings):
         async def main():
             http = CountingClient()
-            driver = make_driver(s3_server.url, s3_server.bucket, http=http, **settings)
+            driver = make_driver(s3_server.url, s3_server.bucket, transport=http, **settings)
             try:
                 return await test(driver, http)
             finally:
@@ -112,7 +115,7 @@ def test_a_small_round_trip_is_two_requests_and_keeps_everything(run):
         assert info.digest == result.digest == hashlib.sha256(b"stored bytes").digest()
         assert (info.etag, info.size, result.size) == (result.etag, 12, 12)
         assert info.last_modified.tzinfo is UTC
-        assert (result.location, result.served_by) == ("https://cdn.example.com/k", "s3")
+        assert result.served_by == "s3"
 
     run(check)
 
@@ -317,7 +320,8 @@ def test_a_copy_keeps_everything(run, in_parts):
         source = await driver.head("källa/a+b c")
         http.operations()
         result = await driver.copy(CopyRequest(source=source, destination="ziel/ü+ %", write_id="f" * 32))
-        assert len(http.operations()) == (3 + 4 if in_parts else 1)
+        # In parts the entity tags tell nothing of a source that was in one, so it is looked at again.
+        assert len(http.operations()) == (3 + 4 + 1 if in_parts else 1)
         copied = await driver.get("ziel/ü+ %")
         assert await copied.read() == data
         info = copied.info
@@ -368,7 +372,9 @@ def test_encryption_at_rest_is_told(run):
     run(check)
 
 
-def test_a_customer_key_goes_with_every_request_that_needs_it(run):
+def test_a_customer_key_goes_with_every_request_that_needs_it():
+    """On the fault origin: moto 5.2 takes such keys and says and does nothing about them."""
+
     async def check(driver, http):
         key = CustomerKey(bytes(range(32)))
         await driver.put(put_request("k", b"1" * 600, encryption=key))
@@ -386,7 +392,33 @@ def test_a_customer_key_goes_with_every_request_that_needs_it(run):
         assert len(copies) == 3
         assert all(copy_name in request.headers for request in copies)
 
-    run(check, multipart_threshold=500, part_size=256, single_copy_limit=500, copy_part_size=256)
+    async def main():
+        async with serving() as origin:
+            http = CountingClient()
+            small = {
+                "multipart_threshold": 500,
+                "part_size": 256,
+                "single_copy_limit": 500,
+                "copy_part_size": 256,
+            }
+            driver = make_driver(origin.url, transport=http, **small)
+            await check(driver, http)
+            await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_customer_key_that_the_server_knows_nothing_of_is_an_error_and_nothing_stays(run):
+    """moto 5.2 answers 200 and keeps the object readable without the key."""
+
+    async def check(driver, http):
+        with pytest.raises(StorageIntegrityError) as caught:
+            await driver.put(put_request("k", b"1", encryption=CustomerKey(bytes(range(32)))))
+        assert (caught.value.code, caught.value.applied) == ("NOT_ENCRYPTED", "yes")
+        with pytest.raises(StorageNotFoundError):
+            await driver.head("k")
+
+    run(check)
 
 
 def test_links(run):
@@ -459,7 +491,7 @@ def test_a_body_in_memory_is_not_copied_into_a_stream(run):
 def test_a_wrong_bucket_is_told_from_an_absent_object(s3_server):
     async def main():
         http = CountingClient()
-        driver = make_driver(s3_server.url, s3_server.bucket, http=http)
+        driver = make_driver(s3_server.url, s3_server.bucket, transport=http)
         for operations in (["HEAD", "GET"], ["HEAD"]):  # The bucket is asked for once.
             with pytest.raises(StorageNotFoundError) as caught:
                 await driver.head("absent")

@@ -11,8 +11,9 @@ from credstore.drivers.s3.driver import credentials_of
 from credstore.drivers.s3.origin import Place, corrected_place, place_of
 from credstore.errors import StorageConfigurationError
 from credstore.model import Secret
-from credstore.wire.http import HttpClient, HttpRequest
-from tests.drivers.s3.fake import Answer, error, fake_s3
+from credstore.testing import ScriptedTransport
+from credstore.wire.transport import HttpRequest
+from tests.drivers.s3.fake import Answer, FakeS3, error
 from tests.drivers.s3.support import Stream, make_driver, put_request
 
 ACCOUNT = "0123456789abcdef" * 2
@@ -140,12 +141,12 @@ def test_a_hint_only_ever_chooses_among_aws_hosts(config, hint, origin):
     assert better == (None if origin is None else Place(origin, base, hint))
 
 
-class Rerouted(HttpClient):
+class Rerouted(ScriptedTransport):
     """Sends what is for AWS to the fake, and remembers where it was for."""
 
-    def __init__(self, url):
-        super().__init__()
-        self.url = url
+    def __init__(self, fake):
+        super().__init__(fake.respond)
+        self.url = fake.url
         self.hosts = []
 
     async def send(self, request: HttpRequest, *, deadline):
@@ -158,13 +159,13 @@ class Rerouted(HttpClient):
 
 def on_aws(test):
     async def main():
-        async with fake_s3() as fake:
-            http = Rerouted(fake.url)
-            driver = make_driver(None, "bucket", http=http)
-            try:
-                await test(fake, driver, http)
-            finally:
-                await driver.aclose()
+        fake = FakeS3()
+        http = Rerouted(fake)
+        driver = make_driver(None, "bucket", transport=http)
+        try:
+            await test(fake, driver, http)
+        finally:
+            await driver.aclose()
 
     asyncio.run(main())
 
@@ -259,25 +260,25 @@ def test_n21_a_body_that_is_gone_is_not_sent_again():
         assert http.hosts == [FIRST, SECOND]
 
     async def main():
-        async with fake_s3() as fake:
-            http = Rerouted(fake.url)
-            driver = make_driver(None, "bucket", http=http, part_size=5 * MIB, multipart_threshold=8 * MIB)
-            try:
-                await check(fake, driver, http)
-            finally:
-                await driver.aclose()
+        fake = FakeS3()
+        http = Rerouted(fake)
+        driver = make_driver(None, "bucket", transport=http, part_size=5 * MIB, multipart_threshold=8 * MIB)
+        try:
+            await check(fake, driver, http)
+        finally:
+            await driver.aclose()
 
     asyncio.run(main())
 
 
 def test_another_clouds_wrong_region_says_what_to_set():
     async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, kind=WasabiConfig)
-            fake.plan("GET", Answer(301, b"", {"x-amz-bucket-region": "evil"}))
-            with pytest.raises(StorageConfigurationError, match="'evil'"):
-                await driver.ping()
-            await driver.aclose()
+        fake = FakeS3()
+        driver = make_driver(fake.url, transport=fake.transport(), kind=WasabiConfig)
+        fake.plan("GET", Answer(301, b"", {"x-amz-bucket-region": "evil"}))
+        with pytest.raises(StorageConfigurationError, match="'evil'"):
+            await driver.ping()
+        await driver.aclose()
 
     asyncio.run(main())
 

@@ -300,7 +300,7 @@ def test_versions_and_encryption_of_headers():
         "x-amz-server-side-encryption-aws-kms-key-id": "arn",
         "x-amz-storage-class": "GLACIER",
     }
-    info = parse_info("k", headers, size=1, location="", served_by="s3")
+    info = parse_info("k", headers, size=1, served_by="s3")
     assert (info.version_id, info.encryption, info.kms_key_id, info.storage_class) == (
         None,
         "aws:kms",
@@ -308,7 +308,7 @@ def test_versions_and_encryption_of_headers():
         "GLACIER",
     )
     customer = {"x-amz-server-side-encryption-customer-algorithm": "AES256", "x-amz-version-id": "v1"}
-    again = parse_info("k", customer, size=1, location="", served_by="s3")
+    again = parse_info("k", customer, size=1, served_by="s3")
     assert (again.version_id, again.encryption, again.storage_class) == ("v1", "SSE-C", "STANDARD")
 
 

@@ -1,0 +1,321 @@
+"""A cloud is one row: everything that is known of it besides its config class and its driver.
+
+Rules of this file: a row is data, and whoever needs a fact of a cloud reads it here. Classes stand as
+"module:Class" and are loaded when they are first used, so that a config can ask for its own row, and
+no setting costs the import of a driver. Which clouds there are, nobody else may know.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from credstore.errors import StorageConfigurationError
+from credstore.model import NOTHING
+
+Levels = tuple[tuple[str, ...], ...]
+"""Environment variables of one field, strongest level first; see `names.levels_of`."""
+
+_CONFIGS = "credstore.config.clouds"
+_PROVIDERS = "credstore.provider.presets"
+_S3 = "credstore.drivers.s3.driver:S3Driver"
+_KEYS = {"access_key_id": "example", "secret_access_key": "example"}
+_BUCKET = {"bucket": "example", **_KEYS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cloud:
+    """One cloud, or a server with a name of its own.
+
+    Attributes:
+        name: The word users name it by, and the scheme of its URLs.
+        config: Its config class: "module:Class", or the class itself.
+        driver: Its driver class, "module:Class", which takes the config alone; empty for a plug-in's,
+            which is built by what registered it.
+        provider: The provider class named for it, "module:Class"; empty where users have
+            `StorageProvider`.
+        label: The config class's `provider`; the name unless given.
+        aliases: Further words.
+        hosts: Domains of its endpoints, so that no other cloud's keys are sent there.
+        url: How its store URLs look.
+        needed: What a config cannot do without, with values that pass its checks; keys too, where
+            users usually have some.
+        variables: Environment variables of its own, by field: the levels below `CREDSTORE_<FIELD>`,
+            the first beside the original design's names.
+        silencers: Variables that, set to "true", make others unread.
+        named_by: A field whose variable alone names this store.
+        preset: Fields that the name itself sets; such a row refines the one named `label`.
+        dialect: Row of `drivers/s3/dialect.py`, for what speaks S3.
+    """
+
+    name: str
+    config: str | type[Any]
+    driver: str = ""
+    provider: str = ""
+    label: str = ""
+    aliases: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    url: str = ""
+    needed: Mapping[str, object] = NOTHING
+    variables: Mapping[str, Levels] = NOTHING
+    silencers: Mapping[str, frozenset[str]] = NOTHING
+    named_by: str | None = None
+    preset: Mapping[str, object] = NOTHING
+    dialect: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.name)
+
+    @property
+    def config_class(self) -> type[Any]:
+        """Its config class."""
+        return loaded(self.config) if isinstance(self.config, str) else self.config
+
+    def refined(self, values: Mapping[str, object]) -> Cloud:
+        """The row that these settings come to: `flavor="minio"` of "custom" is "minio"."""
+        told = {**self.preset, **values}
+        for row in CLOUDS:
+            agrees = all(told.get(field) == value for field, value in row.preset.items())
+            if row.preset and agrees and row.label == self.label:
+                return row
+        return self
+
+    def refining(self) -> frozenset[str]:
+        """Fields that decide which row it comes to."""
+        return frozenset(field for row in CLOUDS if row.label == self.label for field in row.preset)
+
+
+CLOUDS: tuple[Cloud, ...] = (
+    Cloud(
+        name="local",
+        aliases=("file",),
+        config=f"{_CONFIGS}:LocalConfig",
+        driver="credstore.drivers.local.driver:LocalDriver",
+        provider=f"{_PROVIDERS}:LocalStorageProvider",
+        url="file:///path",
+        needed={"path": "example"},
+        named_by="path",
+    ),
+    Cloud(
+        name="memory",
+        config=f"{_CONFIGS}:MemoryConfig",
+        driver="credstore.drivers.memory:MemoryDriver",
+        provider=f"{_PROVIDERS}:MemoryStorageProvider",
+        url="memory://name",
+    ),
+    Cloud(
+        name="s3",
+        aliases=("aws",),
+        config=f"{_CONFIGS}:S3Config",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:S3StorageProvider",
+        hosts=("amazonaws.com", "amazonaws.com.cn"),
+        url="s3://bucket",
+        needed=_BUCKET,
+        dialect="s3",
+        variables={
+            "bucket": (("AWS_BUCKET_NAME",),),
+            # AWS_REGION is set by Lambda and cannot be unset there, so it never contradicts STORAGE_REGION.
+            "region": ((), ("AWS_REGION",), ("AWS_DEFAULT_REGION",)),
+            "endpoint": ((), ("AWS_ENDPOINT_URL_S3",), ("AWS_ENDPOINT_URL",)),
+            "access_key_id": (("AWS_ACCESS_KEY_ID",),),
+            "secret_access_key": (("AWS_SECRET_ACCESS_KEY",),),
+            "session_token": (("AWS_SESSION_TOKEN",),),
+            "profile": ((), ("AWS_PROFILE",)),
+            "ca_file": ((), ("AWS_CA_BUNDLE",)),
+        },
+        silencers={
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
+        },
+    ),
+    Cloud(
+        name="r2",
+        aliases=("cloudflare", "cloudflare_r2"),
+        config=f"{_CONFIGS}:R2Config",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:R2StorageProvider",
+        hosts=("r2.cloudflarestorage.com",),
+        url="r2://bucket",
+        needed={"account_id": "0" * 32, **_BUCKET},
+        dialect="r2",
+        variables={
+            "account_id": (("R2_ACCOUNT_ID",), ("CLOUDFLARE_ACCOUNT_ID",)),
+            "access_key_id": (("R2_ACCESS_KEY_ID",),),
+            "secret_access_key": (("R2_SECRET_ACCESS_KEY",),),
+            "bucket": (("R2_BUCKET",),),
+            "endpoint": (("R2_ENDPOINT", "R2_ENDPOINT_URL"),),
+            "jurisdiction": (("R2_JURISDICTION",),),
+            "cdn_url": (("R2_CDN_URL",),),
+            "public_url": (("R2_PUBLIC_URL",),),
+        },
+    ),
+    Cloud(
+        name="spaces",
+        aliases=("do", "digitalocean"),
+        config=f"{_CONFIGS}:SpacesConfig",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:SpacesStorageProvider",
+        hosts=("digitaloceanspaces.com",),
+        url="spaces://bucket",
+        needed={"region": "ams3", **_BUCKET},
+        dialect="spaces",
+        variables={
+            "bucket": (("DO_SPACES_NAME", "DO_SPACES_BUCKET"),),
+            "access_key_id": (("DO_SPACES_KEY", "SPACES_KEY", "SPACES_ACCESS_KEY_ID"),),
+            "secret_access_key": (("DO_SPACES_SECRET", "SPACES_SECRET", "SPACES_SECRET_ACCESS_KEY"),),
+            "region": (("DO_SPACES_REGION",),),
+            "endpoint": (("DO_SPACES_ENDPOINT",),),
+            "cdn_url": (("DO_SPACES_CDN_URL",),),
+        },
+    ),
+    Cloud(
+        name="wasabi",
+        config=f"{_CONFIGS}:WasabiConfig",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:WasabiStorageProvider",
+        hosts=("wasabisys.com",),
+        url="wasabi://bucket",
+        needed=_BUCKET,
+        dialect="wasabi",
+        variables={
+            "bucket": (("WASABI_BUCKET",),),
+            "access_key_id": (("WASABI_ACCESS_KEY_ID", "WASABI_ACCESS_KEY"),),
+            "secret_access_key": (("WASABI_SECRET_ACCESS_KEY", "WASABI_SECRET_KEY"),),
+            "region": (("WASABI_REGION",),),
+            "endpoint": (("WASABI_ENDPOINT",),),
+            "cdn_url": (("WASABI_CDN_URL",),),
+        },
+    ),
+    Cloud(
+        name="b2",
+        aliases=("backblaze",),
+        config=f"{_CONFIGS}:BackblazeConfig",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:BackblazeStorageProvider",
+        hosts=("backblazeb2.com",),
+        url="b2://bucket",
+        needed={"region": "eu-central-003", **_BUCKET},
+        dialect="b2",
+        variables={
+            "bucket": (("B2_BUCKET",),),
+            "access_key_id": (("B2_APPLICATION_KEY_ID", "B2_ACCOUNT_ID"),),
+            "secret_access_key": (("B2_APPLICATION_KEY", "B2_ACCOUNT_KEY"),),
+            "region": (("B2_REGION",),),
+            "endpoint": (("B2_ENDPOINT",),),
+            "cdn_url": (("B2_CDN_URL",),),
+            "download_url": (("B2_DOWNLOAD_URL",),),
+        },
+    ),
+    Cloud(
+        name="custom",
+        config=f"{_CONFIGS}:S3CompatibleConfig",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
+        url="custom://host/bucket",
+        needed={"endpoint": "https://s3.example.com", **_BUCKET},
+        dialect="generic",
+    ),
+    Cloud(
+        name="minio",
+        label="custom",
+        preset={"flavor": "minio"},
+        config=f"{_CONFIGS}:S3CompatibleConfig",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
+        url="minio://host/bucket",
+        needed={"endpoint": "https://s3.example.com", **_BUCKET},
+        dialect="minio",
+        variables={
+            "bucket": (("MINIO_BUCKET",),),
+            "endpoint": (("MINIO_ENDPOINT",),),
+            "region": (("MINIO_REGION",),),
+            "access_key_id": (("MINIO_ACCESS_KEY",), ("MINIO_ROOT_USER",)),
+            "secret_access_key": (("MINIO_SECRET_KEY",), ("MINIO_ROOT_PASSWORD",)),
+        },
+    ),
+    Cloud(
+        name="ceph",
+        label="custom",
+        preset={"flavor": "ceph"},
+        config=f"{_CONFIGS}:S3CompatibleConfig",
+        driver=_S3,
+        provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
+        url="ceph://host/bucket",
+        needed={"endpoint": "https://s3.example.com", **_BUCKET},
+        dialect="ceph",
+    ),
+)
+"""Every cloud that is built in. Hosts: providers.md §1.1."""
+
+
+def cloud_named(name: str) -> Cloud | None:
+    """The built-in row of a name; None for a plug-in's."""
+    return next((row for row in CLOUDS if row.name == name), None)
+
+
+def loaded(reference: str) -> Any:
+    """The class that "module:Class" names."""
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
+
+
+class Registry:
+    """Words to rows: the built-in ones, and what is registered."""
+
+    def __init__(self, load: Callable[[str], None] | None = None) -> None:
+        """Start with the built-in rows.
+
+        Args:
+            load: Called with a word that is unknown; it may register it.
+        """
+        self._load = load
+        self._rows = {word: row for row in CLOUDS for word in (row.name, *row.aliases)}
+
+    def register(self, row: Cloud) -> None:
+        """Add a row.
+
+        Raises:
+            StorageConfigurationError: A word is taken, or is not a plain lower-case word.
+        """
+        words = (row.name, *row.aliases)
+        for word in words:
+            if not word.isidentifier() or word != word.lower():
+                raise StorageConfigurationError(
+                    f"{word!r} is not a lower-case word, so it cannot name a provider"
+                )
+            if word in self._rows:
+                raise StorageConfigurationError(f"the provider name {word!r} is taken; choose another")
+        self._rows |= dict.fromkeys(words, row)
+
+    def find(self, word: str, *, where: str) -> Cloud:
+        """The row a word stands for, in either case; `-` counts as `_`.
+
+        Args:
+            word: A name or alias.
+            where: What the word was read from; the message begins with it and never has the word.
+
+        Raises:
+            StorageConfigurationError: Unknown; the message tells the choices.
+        """
+        word = word.strip().lower().replace("-", "_")
+        if word not in self._rows and self._load is not None:
+            self._load(word)
+        row = self._rows.get(word)
+        if row is None:
+            choices = f"choose one of {', '.join(sorted(self._rows))}"
+            near = difflib.get_close_matches(word, self._rows, n=1)
+            hint = f"did you mean {near[0]!r}? Else {choices}" if near else choices
+            raise StorageConfigurationError(f"{where} names no provider known here; {hint}")
+        return row
+
+    def rows(self) -> list[Cloud]:
+        """All rows, each once, by name."""
+        return [row for word, row in sorted(self._rows.items()) if word == row.name]
+
+    def words(self) -> list[str]:
+        """All names and aliases, sorted."""
+        return sorted(self._rows)

@@ -1,0 +1,91 @@
+"""Which of the attributes kept for a key belong to the file that is there. Pure.
+
+Rules of this file: it knows or it says that it does not; nobody's bytes are told by size or time alone.
+What can be known: a version's attributes name the inode that its file has, the SHA-256 of its bytes, and
+the file that was there when they were written, which that version was to replace. The mark of a writer
+that is at work, or was killed at it, names the version that may not be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from credstore.drivers.local.atomic import Token
+from credstore.drivers.local.attributes import Record
+
+Records = Mapping[str, Record | None]
+"""By label; None for one that cannot be read."""
+
+
+class Verdict(Enum):
+    """What a file is that none of the attributes belong to."""
+
+    FOREIGN = "written by another tool"
+    CHANGED = "an object of ours whose bytes are not those that were stored"
+    DAMAGED = "an object of ours whose attributes cannot be read"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What a writer is about to do to a key.
+
+    Attributes:
+        key: The object's key.
+        write_id: Of the version that it publishes, or None if it removes one.
+        removed: Identity of the file that it removes, or None.
+    """
+
+    key: str
+    write_id: str | None = None
+    removed: str | None = None
+
+    def encode(self) -> bytes:
+        """As the bytes of a lock file; a key has no NUL."""
+        return "\0".join((self.key, self.write_id or "", self.removed or "", "")).encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Mark | None:
+        """The inverse of `encode`; None where nothing, or only a part, was written."""
+        try:
+            key, write_id, removed, _ = data.decode().split("\0")
+        except ValueError:
+            return None
+        return cls(key, write_id or None, removed or None)
+
+    def doubts(self, record: Record, token: Token) -> bool:
+        """Whether the version of `record` may not be there, the file there being `token`."""
+        if self.write_id is not None:
+            return record.attributes.write_id == self.write_id
+        return self.removed is not None and self.removed != token.identity
+
+
+def belonging(
+    records: Records, token: Token, digest: Callable[[], str], mark: Mark | None
+) -> tuple[str, Record] | Verdict:
+    """The attributes of the file `token`, with their label, or what the file is without any.
+
+    Args:
+        records: All that is kept for the key.
+        token: Of the file.
+        digest: Gives the SHA-256 of its bytes in hex; called only where nothing cheaper tells.
+        mark: Of a writer at work, or killed, at this key.
+    """
+    known = {label: record for label, record in records.items() if record is not None}
+    # A version that was to replace the very file that is there was not published, or not here.
+    known = {label: record for label, record in known.items() if record.replaced != token.identity}
+    sure = {
+        label: record for label, record in known.items() if mark is None or not mark.doubts(record, token)
+    }
+    exact = sure.get(token.label)
+    if exact is not None:  # The inode may be another: stores are restored, and not all systems keep numbers.
+        return token.label, exact
+    for label, record in [*sure.items(), *known.items()]:
+        if record.size == token.size and record.attributes.digest == digest():
+            return label, record
+    if token.label in records and records[token.label] is None:
+        return Verdict.DAMAGED
+    if mark is not None and mark.write_id is not None:
+        sure = {**sure, **{label: record for label, record in known.items() if record.inode == token.inode}}
+    return Verdict.CHANGED if sure else Verdict.FOREIGN

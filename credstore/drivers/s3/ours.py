@@ -1,0 +1,243 @@
+"""One write of ours: what identifies it, what its answers have to confirm, and how it is taken back.
+
+Rules of this file: an option that was asked for and is not confirmed is an error, never a success
+(servers that know nothing of it answer 200 all the same); what such a write made is removed, but only
+while its write-id or version shows that it is ours. What only stands in for a missing choice, as AES256
+does by default, is asked for politely and need not be confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, NoReturn, TypeVar
+
+from credstore.driver import OVERWRITE, ObjectInfo, Precondition, ReadOptions
+from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.headers import Told, told_by, unconfirmed
+from credstore.drivers.s3.reading import head
+from credstore.drivers.s3.replies import version_of
+from credstore.drivers.s3.requests import delete_object
+from credstore.errors import (
+    Applied,
+    ErrorCode,
+    StorageError,
+    StorageIntegrityError,
+    StorageObjectNotFoundError,
+)
+from credstore.model import ServerEncryption
+
+T = TypeVar("T")
+ABORT_TIME = 5.0
+"""Seconds that cleaning up may take after a write has failed or was cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Write:
+    """What identifies one write at its key, and what was asked of it.
+
+    Attributes:
+        key: Where it goes.
+        write_id: What it carries.
+        precondition: What it may replace.
+        customer_key: To look at it with, where it is encrypted with one.
+        encryption: What has to be confirmed, or None.
+        storage_class: That was asked for, or None.
+        in_place: It rewrites the object it is made of, so that only its own version can be taken back.
+        deadline: Instant of `time.monotonic()`, or None.
+    """
+
+    key: str
+    write_id: str
+    precondition: Precondition = OVERWRITE
+    customer_key: ServerEncryption | None = None
+    encryption: ServerEncryption | None = None
+    storage_class: str | None = None
+    in_place: bool = False
+    deadline: float | None = None
+
+
+class TakenBack(NamedTuple):
+    """What became of a write that should not have been: a clause for a message, and whether it is gone."""
+
+    clause: str
+    gone: bool
+
+
+@dataclass(slots=True)
+class Confirmation:
+    """What the answers of one upload in parts have said of its encryption so far.
+
+    The first of them may say nothing, since some stores confirm the parts alone; nothing more is sent
+    once neither has.
+
+    Attributes:
+        encryption: That has to be confirmed, or None.
+        begun: Whether the answer to its beginning confirmed it.
+        parts: How many of the answers to parts did.
+    """
+
+    encryption: ServerEncryption | None
+    begun: bool = False
+    parts: int = 0
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        """Take note of the answer to the upload's beginning.
+
+        Raises:
+            StorageIntegrityError: It says that something else will be done (code "NOT_ENCRYPTED").
+        """
+        told = told_by(headers)
+        why = unconfirmed(self.encryption, told)
+        if why is not None and told.kind is not None:
+            raise not_encrypted(why, "no")
+        self.begun = why is None
+
+    def part(self, headers: Mapping[str, str]) -> None:
+        """Take note of the answer to a part.
+
+        Raises:
+            StorageIntegrityError: Neither this nor the beginning was confirmed (code "NOT_ENCRYPTED").
+        """
+        if self.encryption is None:
+            return
+        told = told_by(headers)
+        why = unconfirmed(self.encryption, told)
+        if why is None:
+            self.parts += 1
+        elif told.kind is not None or not self.begun:
+            raise not_encrypted(why, "no")
+
+
+def not_encrypted(why: str, applied: Applied, done: str = "nothing was stored") -> StorageIntegrityError:
+    """The error of a write whose encryption was not confirmed.
+
+    Args:
+        why: What is amiss.
+        applied: Whether there was an object.
+        done: What became of it.
+    """
+    return StorageIntegrityError(f"{why}; {done}", code=ErrorCode.NOT_ENCRYPTED, applied=applied)
+
+
+async def check_answer(bucket: Bucket, write: Write, headers: Mapping[str, str]) -> None:
+    """Hold the answer to a finished write to what was asked.
+
+    Raises:
+        StorageIntegrityError: Something was not done (code "NOT_ENCRYPTED" or "NOT_HONOURED", `applied`
+            "yes"); what was made is gone if it was still ours.
+    """
+    if write.encryption is not None:
+        why = unconfirmed(write.encryption, told_by(headers))
+        if why is not None:
+            await _refuse(bucket, write, ErrorCode.NOT_ENCRYPTED, why, version_of(headers))
+    told = headers.get("x-amz-storage-class")
+    if write.storage_class is not None and told not in {None, write.storage_class}:
+        why = _other_class(write.storage_class)
+        await _refuse(bucket, write, ErrorCode.NOT_HONOURED, why, version_of(headers))
+
+
+async def check_seen(bucket: Bucket, write: Write, info: ObjectInfo) -> None:
+    """The same for what HEAD tells of it.
+
+    Raises:
+        StorageIntegrityError: As `check_answer`.
+    """
+    why = unconfirmed(write.encryption, Told(info.encryption, info.kms_key_id))
+    if why is not None:
+        await _refuse(bucket, write, ErrorCode.NOT_ENCRYPTED, why, info.version_id)
+    if write.storage_class is not None and info.storage_class not in {None, write.storage_class}:
+        why = _other_class(write.storage_class)
+        await _refuse(bucket, write, ErrorCode.NOT_HONOURED, why, info.version_id)
+
+
+def _other_class(asked: str) -> str:
+    return f"the provider did not store the object with the storage class {asked}"
+
+
+async def _refuse(
+    bucket: Bucket, write: Write, code: ErrorCode, why: str, version_id: str | None
+) -> NoReturn:
+    done, _ = await take_back(bucket, write, version_id)
+    raise StorageIntegrityError(f"{why}; {done}", code=code, applied="yes")
+
+
+async def look_up(bucket: Bucket, write: Write) -> ObjectInfo | None:
+    """What HEAD tells of a finished write; None where it cannot tell, or another write's object is there."""
+    options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
+    try:
+        found = await head(bucket, write.key, options)
+    except StorageError:
+        return None
+    return found if found.write_id == write.write_id else None
+
+
+async def take_back(bucket: Bucket, write: Write, version_id: str | None) -> TakenBack:
+    """Remove what a write made, unless another writer has replaced it; also while this task is cancelled.
+
+    Args:
+        bucket: Where it is.
+        write: What was written.
+        version_id: Of what it made, where told.
+    """
+    task = asyncio.ensure_future(_remove(bucket, write, version_id))
+    cancelled = await ended(task)
+    if cancelled is not None:
+        raise cancelled
+    if task.cancelled() or isinstance(task.exception(), StorageError):
+        return TakenBack("what was stored could not be removed and may still be there", gone=False)
+    return task.result()
+
+
+async def _remove(bucket: Bucket, write: Write, version_id: str | None) -> TakenBack:
+    deadline = time.monotonic() + ABORT_TIME
+    can = bucket.dialect.capabilities
+    if write.in_place and (version_id is None or not can.versions):
+        return TakenBack("the object was rewritten in place and was left as it is", gone=False)
+    if version_id is None or not can.versions:
+        found = await _find(bucket, write, deadline)
+        if found is None or (found.write_id is not None and found.write_id != write.write_id):
+            return TakenBack("it is not there any more", gone=True)
+        if found.write_id is None:
+            return TakenBack("what is there was left alone, since nothing shows who wrote it", gone=False)
+        version_id = found.version_id if can.versions else None
+        etag = found.etag if can.conditional_delete and version_id is None else None
+    else:
+        etag = None
+    request = delete_object(write.key, bucket.dialect, if_match=etag, version_id=version_id)
+    await bucket.call(request, deadline=deadline)
+    return TakenBack("what was stored was removed again", gone=True)
+
+
+async def _find(bucket: Bucket, write: Write, deadline: float) -> ObjectInfo | None:
+    """What is at the key, which may or may not be encrypted with the customer's key."""
+    plain = ReadOptions(deadline=deadline)
+    try:
+        try:
+            return await head(bucket, write.key, plain)
+        except StorageObjectNotFoundError:
+            raise
+        except StorageError:
+            if write.customer_key is None:
+                raise
+        keyed = ReadOptions(customer_key=write.customer_key, deadline=deadline)
+        return await head(bucket, write.key, keyed)
+    except StorageObjectNotFoundError:
+        return None
+
+
+async def ended(task: asyncio.Future[T]) -> asyncio.CancelledError | None:
+    """Wait for a task, at most `ABORT_TIME` and whatever cancels come meanwhile; the last of them."""
+    cancelled: asyncio.CancelledError | None = None
+    end = time.monotonic() + ABORT_TIME
+    while not task.done():
+        left = end - time.monotonic()
+        if left <= 0:
+            task.cancel()
+        try:
+            await asyncio.wait([task], timeout=left if left > 0 else None)
+        except asyncio.CancelledError as again:
+            cancelled = again
+    return cancelled

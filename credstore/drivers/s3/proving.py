@@ -1,0 +1,162 @@
+"""Whether what was copied is what was to be copied: by entity tags where they tell, else by the bytes.
+
+Rules of this file: a condition on the copy's source is not believed, since servers ignore it, and some
+decode the source's name twice and copy another object. Equal tags prove a copy; unequal ones disprove it
+only where both are known to be the MD5 of the bytes.
+
+Source: S3 API "Object" (ETag); a tag of an object in parts is the MD5 of its parts' MD5s, and their number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from typing import Literal
+from urllib.parse import unquote
+
+from credstore.driver import CopyRequest, ObjectInfo, ReadOptions
+from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.dialect import MAX_PARTS, S3Dialect
+from credstore.drivers.s3.documents import parse_size
+from credstore.drivers.s3.ours import Write
+from credstore.drivers.s3.reading import head, open_object
+from credstore.drivers.s3.requests import head_part
+from credstore.errors import (
+    ErrorCode,
+    StorageConflictError,
+    StorageError,
+    StorageIntegrityError,
+    StorageObjectNotFoundError,
+)
+from credstore.model import ServerEncryption
+from credstore.reader import sha256_of
+
+Verdict = Literal["same", "other", "unknown"]
+"""What entity tags say of a copy."""
+_MD5 = re.compile(r"[0-9a-fA-F]{32}")
+_OF_PARTS = re.compile(r"[0-9a-fA-F]{32}-([0-9]{1,5})")
+_PLAIN = frozenset({None, "AES256"})
+"""Encryption at rest that leaves entity tags what they are; under other keys they are no MD5."""
+
+
+def compare(source: ObjectInfo, etag: str | None, encryption: str | ServerEncryption | None) -> Verdict:
+    """What the entity tag of a whole copy says.
+
+    Args:
+        source: Of the copy.
+        etag: Of the copy.
+        encryption: Of the copy.
+    """
+    if etag is None or source.etag is None:
+        return "unknown"
+    if etag.lower() == source.etag.lower():
+        return "same"
+    both_md5 = _MD5.fullmatch(etag) and _MD5.fullmatch(source.etag)
+    return "other" if both_md5 and _is_plain(source, encryption) else "unknown"
+
+
+def compare_parts(
+    source: ObjectInfo, etags: Sequence[str], encryption: str | ServerEncryption | None
+) -> Verdict:
+    """What the entity tags of all parts of a copy say, before it is completed."""
+    if len(etags) == 1 and source.etag is not None and _MD5.fullmatch(source.etag):
+        return compare(source, etags[0], encryption)
+    if not all(_MD5.fullmatch(each) for each in etags):
+        return "unknown"
+    return "same" if compare(source, composite_etag(etags), encryption) == "same" else "unknown"
+
+
+def composite_etag(etags: Sequence[str]) -> str:
+    """The entity tag of an object of these parts, whose own are MD5s."""
+    joined = b"".join(bytes.fromhex(each) for each in etags)
+    return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(etags)}"
+
+
+def _is_plain(source: ObjectInfo, encryption: str | ServerEncryption | None) -> bool:
+    return source.encryption in _PLAIN and (encryption is None or encryption == "AES256")
+
+
+def may_be_another(dialect: S3Dialect, key: str) -> bool:
+    """Whether a server that decodes the name of a copy's source twice would copy another object."""
+    return not dialect.pinned_copy and unquote(key) != key
+
+
+async def provable_part_size(
+    bucket: Bucket, request: CopyRequest, encryption: ServerEncryption | None
+) -> int | None:
+    """Bytes of the parts in which a copy's entity tags can be compared with its source's; None for none.
+
+    Cost: 1 request for a source that is in parts itself, else none.
+    """
+    source, largest = request.source, bucket.dialect.max_single_put
+    if source.etag is None or not _is_plain(source, encryption) or not source.size:
+        return None
+    if _MD5.fullmatch(source.etag):
+        return source.size if source.size <= largest else None
+    found = _OF_PARTS.fullmatch(source.etag)
+    if found is None or not 1 <= int(found[1]) <= MAX_PARTS:
+        return None
+    options = ReadOptions(
+        if_match=source.etag, version_id=pinned_version(bucket, source), deadline=request.deadline
+    )
+    told: int | None = None
+    try:
+        reply = await bucket.call(
+            head_part(source.key, 1, options, bucket.dialect), deadline=request.deadline
+        )
+        told = parse_size(reply.headers.get("content-length"))
+    except StorageError:
+        told = None  # Not every server knows of parts; the likeliest size is tried.
+    for size in (told, bucket.config.part_size):
+        if size and size <= largest and -(-source.size // size) == int(found[1]):
+            return size
+    return None
+
+
+def pinned_version(bucket: Bucket, source: ObjectInfo) -> str | None:
+    """The version that names the source's bytes for good, where the cloud keeps versions."""
+    return source.version_id if bucket.dialect.capabilities.versions else None
+
+
+async def is_changed(bucket: Bucket, request: CopyRequest) -> bool | None:
+    """Whether a copy's source is another version now; None where it is gone."""
+    source = request.source
+    options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
+    try:
+        now = await head(bucket, source.key, options)
+    except StorageObjectNotFoundError:
+        return None
+    return (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size)
+
+
+async def reads_the_same(bucket: Bucket, request: CopyRequest, write: Write) -> bool:
+    """Whether a copy has the bytes of its source, by reading it, and the source where it has no digest.
+
+    Raises:
+        StorageConflictError: Another writer has replaced the copy.
+        StorageError: One of them could not be read.
+    """
+    source = request.source
+    options = ReadOptions(customer_key=write.customer_key, deadline=request.deadline)
+    try:
+        async with await open_object(bucket, write.key, options) as copy:
+            if copy.info.write_id != write.write_id:
+                raise StorageConflictError("another writer replaced the copy before it was compared")
+            if copy.info.size != source.size:
+                return False
+            found = await sha256_of(copy)
+    except StorageIntegrityError as error:
+        if error.code != ErrorCode.DIGEST_MISMATCH:
+            raise
+        return False
+    if source.digest:
+        return found == source.digest
+    options = ReadOptions(
+        if_match=source.etag,
+        version_id=pinned_version(bucket, source),
+        customer_key=request.source_customer_key,
+        deadline=request.deadline,
+    )
+    async with await open_object(bucket, source.key, options) as original:
+        return found == await sha256_of(original)

@@ -1,0 +1,67 @@
+"""Extras: the packages of each, and the one error where an extra is not installed.
+
+Rules of this file: it imports errors only, and looking for a package never imports it. A test keeps
+the table, `pyproject.toml` and the README in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from types import MappingProxyType
+from typing import Literal
+
+from credstore.errors import ErrorCode, StorageConfigurationError
+
+Extra = Literal["aws", "c2pa", "cli", "opentelemetry", "timestamp"]
+
+MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
+    {
+        "aws": ("aiobotocore", "botocore"),
+        "c2pa": ("c2pa",),
+        "cli": ("aiohttp", "click", "rich"),
+        "opentelemetry": ("opentelemetry.trace",),
+        "timestamp": ("rfc3161_client",),
+    }
+)
+"""What has to be importable for each extra to work."""
+
+
+def missing_extra(extra: Extra, needing: str) -> StorageConfigurationError:
+    """The error where an extra is needed and not installed.
+
+    Args:
+        extra: Its name in `pyproject.toml`.
+        needing: Who needs it, with the verb: "C2PA manifests need".
+
+    Returns:
+        An error with the code `EXTRA_MISSING` and the line that installs the extra.
+    """
+    return StorageConfigurationError(
+        f"{needing} the extra `{extra}`: pip install 'credstore[{extra}]'", code=ErrorCode.EXTRA_MISSING
+    )
+
+
+def require_extra(extra: Extra, needing: str) -> None:
+    """Refuse to go on without an extra, for what is made now and will import it only when it is used.
+
+    Args:
+        extra: See `missing_extra`.
+        needing: See `missing_extra`.
+
+    Raises:
+        StorageConfigurationError: A package of the extra is not installed (`EXTRA_MISSING`).
+
+    Cost: a look at the import path for each package, some 0.1 ms; nothing is imported.
+    """
+    if not all(_is_there(module) for module in MODULES[extra]):
+        raise missing_extra(extra, needing)
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # It was put among the loaded modules by hand, without a spec.
+        return True
+    except ImportError:  # A finder that refuses, or the package above is not there.
+        return False

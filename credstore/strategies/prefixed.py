@@ -1,0 +1,335 @@
+"""`PrefixedDriver`: what is below a prefix of one store, as a store of its own. Only keys change.
+
+Rules of this file: every key that goes down gets the prefix, every key that comes up loses it, in
+results, listings, errors and links alike; nothing else is touched and nothing is remembered. What the
+store below can do beyond `Driver` (its optional protocols) it can do here too, and no more: `prefixed`
+gives the driver exactly those abilities. A new optional protocol is one class and one line of
+`FORWARDED`; a test finds one that was forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from types import TracebackType, new_class
+from typing import TypeVar, cast
+
+from credstore.driver import (
+    READ_ALL,
+    BreaksCircuits,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    Driver,
+    Journal,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    ResumeToken,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+    TaggedDriver,
+    VerifiesLinks,
+)
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageConfigurationError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
+from credstore.model import CircuitState, LinkGrant
+from credstore.own_links import invalid_link
+
+_LEAST_KEY = 128
+"""Bytes that a prefix has to leave for keys: credstore's own have up to 100."""
+Told = TypeVar("Told", ObjectInfo, PutResult)
+
+
+class PrefixedDriver(Driver):
+    """The objects of a store whose keys begin with a prefix, named by the rest."""
+
+    def __init__(self, inner: Driver, prefix: str) -> None:
+        """Own the driver below: it is closed with this one.
+
+        Args:
+            inner: Of the whole store.
+            prefix: Not empty, with one slash at its end; see `checks.checked_prefix`.
+
+        Raises:
+            StorageConfigurationError: It leaves too little of the store's keys.
+        """
+        self._inner = inner
+        self._prefix = prefix
+        self._size = len(prefix.encode())
+        self._shown = _Shown(prefix)
+        self._able = inner.capabilities
+        self._left = self._shortened(self._able)
+        if self._left.max_key_size < _LEAST_KEY:
+            raise StorageConfigurationError(
+                f"`prefix` is too long: keys of {inner.name} have {self._able.max_key_size} bytes, and it"
+                f" leaves {self._left.max_key_size} of them"
+            )
+
+    @property
+    def name(self) -> str:
+        """That of the store."""
+        return self._inner.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the store, with shorter keys."""
+        able = self._inner.capabilities
+        if able is not self._able and able != self._able:  # A strategy may make them at each look.
+            self._able, self._left = able, self._shortened(able)
+        return self._left
+
+    def _shortened(self, able: Capabilities) -> Capabilities:
+        return replace(able, max_key_size=able.max_key_size - self._size)
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object; see `Driver.put`."""
+        journal = request.journal
+        if journal is not None:
+            journal = _PrefixedJournal(journal, self._prefix, request.key)
+        with self._shown:
+            below = replace(request, key=self._prefix + request.key, journal=journal)
+            return self._told(await self._inner.put(below))
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes; see `Driver.get`."""
+        with self._shown:
+            reader = await self._inner.get(self._prefix + key, options)
+            try:
+                reader.info = self._told(reader.info)
+            except StorageError:
+                await reader.aclose()
+                raise
+            return reader
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        with self._shown:
+            return self._told(await self._inner.head(self._prefix + key, options))
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object; see `Driver.delete`."""
+        with self._shown:
+            return await self._inner.delete(
+                self._prefix + key, if_match=if_match, version_id=version_id, deadline=deadline
+            )
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove several objects; see `Driver.delete_many`."""
+        names = {self._prefix + key: key for key in keys}
+        with self._shown:
+            outcomes = await self._inner.delete_many(list(names), deadline=deadline)
+        for outcome in outcomes.values():
+            if isinstance(outcome, StorageError):
+                self._shown.name(outcome)
+        return {names[name]: outcome for name, outcome in outcomes.items() if name in names}
+
+    async def list(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> Page:
+        """One page of what is below both prefixes; see `Driver.list`.
+
+        Raises:
+            StorageIntegrityError: The store lists what is not below the prefix (code "LISTING").
+        """
+        with self._shown:
+            page = await self._inner.list(
+                self._prefix + prefix,
+                cursor,
+                delimiter=delimiter,
+                start_after=None if start_after is None else self._prefix + start_after,
+                limit=limit,
+                deadline=deadline,
+            )
+            # The object that clouds' consoles make for a folder has the prefix itself as its key.
+            entries = [self._told(entry) for entry in page.entries if entry.key != self._prefix]
+            prefixes = [self._bare(each) for each in page.prefixes]
+            return replace(page, entries=entries, prefixes=prefixes)
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object; see `Driver.copy`."""
+        source = replace(request.source, key=self._prefix + request.source.key)
+        below = replace(request, source=source, destination=self._prefix + request.destination)
+        with self._shown:
+            return self._told(await self._inner.copy(below))
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link; see `Driver.sign`."""
+        with self._shown:
+            return await self._inner.sign(replace(request, key=self._prefix + request.key))
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """Prove that the store can be used, below the prefix where credentials may not do more."""
+        with self._shown:
+            try:
+                await self._inner.ping(deadline=deadline)
+            except StorageAccessDeniedError as error:
+                if error.status_code is None:  # No policy of a cloud, but a disk's.
+                    raise
+                await self._inner.list(self._prefix, limit=1, deadline=deadline)
+
+    async def aclose(self) -> None:
+        """Close the store; safe to call again."""
+        await self._inner.aclose()
+
+    def _told(self, told: Told) -> Told:
+        """The same facts under the key that users know."""
+        return replace(told, key=self._bare(told.key))
+
+    def _bare(self, name: str) -> str:
+        if not name.startswith(self._prefix):
+            raise StorageIntegrityError(
+                "the provider told of an object that is not under the prefix of this store",
+                code=ErrorCode.LISTING,
+            )
+        return name[len(self._prefix) :]
+
+
+class _Tagged(PrefixedDriver):
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """See `TaggedDriver.get_tags`."""
+        with self._shown:
+            return await cast("TaggedDriver", self._inner).get_tags(self._prefix + key, deadline=deadline)
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """See `TaggedDriver.put_tags`."""
+        with self._shown:
+            inner = cast("TaggedDriver", self._inner)
+            await inner.put_tags(self._prefix + key, tags, deadline=deadline)
+
+
+class _VerifiesLinks(PrefixedDriver):
+    def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
+        """See `VerifiesLinks.verify_link`; a link to what is not below the prefix is not one of this store.
+
+        Raises:
+            StorageAccessDeniedError: Code "LINK_EXPIRED" or "LINK_INVALID".
+        """
+        grant = cast("VerifiesLinks", self._inner).verify_link(method, path, query, now)
+        if len(grant.key) <= len(self._prefix) or not grant.key.startswith(self._prefix):
+            raise invalid_link()
+        return replace(grant, key=grant.key[len(self._prefix) :])
+
+
+class _BreaksCircuits(PrefixedDriver):
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """See `BreaksCircuits.circuits`."""
+        return cast("BreaksCircuits", self._inner).circuits
+
+
+FORWARDED: Mapping[type, type[PrefixedDriver]] = {
+    TaggedDriver: _Tagged,
+    VerifiesLinks: _VerifiesLinks,
+    BreaksCircuits: _BreaksCircuits,
+}
+"""What has an optional protocol of the contract over a driver that has it."""
+
+
+def prefixed(driver: Driver, prefix: str) -> Driver:
+    """The part of a store that is below a prefix, able to do what the store is.
+
+    Args:
+        driver: Of the whole store; owned by the result.
+        prefix: With one slash at its end; "" gives the driver itself.
+
+    Raises:
+        StorageConfigurationError: It leaves too little of the store's keys.
+    """
+    if not prefix:
+        return driver
+    # `isinstance` looks for the members of a protocol on the class, so each mixture is a class.
+    return _kind(tuple(FORWARDED[each] for each in FORWARDED if isinstance(driver, each)))(driver, prefix)
+
+
+@cache
+def _kind(abilities: tuple[type[PrefixedDriver], ...]) -> type[PrefixedDriver]:
+    if not abilities:
+        return PrefixedDriver
+    return cast("type[PrefixedDriver]", new_class("PrefixedDriver", abilities))
+
+
+class _Shown:
+    """A context in which errors lose the prefix."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, StorageError):
+            self.name(error)
+
+    def name(self, error: StorageError) -> None:
+        """Let the error name the key that users know."""
+        if error.key is not None:
+            error.key = error.key.removeprefix(self._prefix)
+
+
+class _PrefixedJournal:
+    """A journal of keys without the prefix; the prefix is a part of the place."""
+
+    def __init__(self, journal: Journal, prefix: str, key: str) -> None:
+        """Keep the token of this key's upload."""
+        self._journal = journal
+        self._prefix = prefix
+        self._key = key
+
+    async def load(self) -> ResumeToken | None:
+        """What was saved last, or None.
+
+        Raises:
+            StorageInvalidRequestError: It is of another object or another store (code "RESUME_MISMATCH").
+        """
+        token = await self._journal.load()
+        if token is None:
+            return None
+        place = token.place.removesuffix(f"/{self._prefix}")
+        if token.key != self._key or place == token.place:
+            raise StorageInvalidRequestError(
+                f"the resume file is of the upload of {token.key!r} to {token.place}; give each upload its "
+                "own",
+                code=ErrorCode.RESUME_MISMATCH,
+            )
+        return replace(token, place=place, key=self._prefix + token.key)
+
+    async def save(self, token: ResumeToken) -> None:
+        """Keep it, durably."""
+        key = token.key.removeprefix(self._prefix)
+        await self._journal.save(replace(token, place=f"{token.place}/{self._prefix}", key=key))
+
+    async def clear(self) -> None:
+        """Forget it."""
+        await self._journal.clear()

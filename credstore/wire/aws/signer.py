@@ -1,0 +1,93 @@
+"""AWS Signature Version 4 as a signer of the exchange, with credentials from wherever they come.
+
+Rules of this file: credentials are asked for each attempt and never kept here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from credstore.wire.aws.credentials import CredentialSource
+from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, presign_query, sign_headers
+from credstore.wire.signer import Signed, Signer, WireCall
+from credstore.wire.urls import host_of
+
+
+class AwsSigner(Signer):
+    """Signs for one of AWS's services, or for a server that checks the same signature."""
+
+    signs_body = True
+
+    def __init__(self, source: CredentialSource, *, service: str = "s3") -> None:
+        """Own `source`, which is closed with the signer.
+
+        Args:
+            source: Where the credentials of each signature come from.
+            service: AWS's name of it, as it stands in the signature's scope.
+        """
+        self._source = source
+        self._service = service
+        self._renewing = asyncio.Lock()
+
+    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
+        """Sign by headers; see `Signer.sign`."""
+        credentials = await self._source.get()
+        headers = sign_headers(
+            method=call.method,
+            host=host_of(call.origin),
+            path=call.path,
+            query=call.query,
+            headers=call.headers,
+            payload_hash=UNSIGNED_PAYLOAD if body_sha256 is None else body_sha256,
+            credentials=credentials,
+            region=call.region,
+            service=self._service,
+            now=datetime.fromtimestamp(now, UTC),
+        )
+        return Signed(headers, "", credentials)
+
+    async def presign(
+        self,
+        *,
+        method: str,
+        origin: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        headers: Mapping[str, str],
+        expires_in: int,
+        region: str,
+        now: datetime,
+    ) -> str:
+        """The query string of a URL that alone grants access; arguments as for `presign_query`.
+
+        Raises:
+            StorageError: There are no credentials that work.
+        """
+        return presign_query(
+            method=method,
+            host=host_of(origin),
+            path=path,
+            query=query,
+            headers=headers,
+            expires_in=expires_in,
+            credentials=await self._source.get(),
+            region=region,
+            service=self._service,
+            now=now,
+        )
+
+    async def renew(self, used: Signed) -> None:
+        """Ask the source for newer ones, unless it has some; see `Signer.renew`."""
+        async with self._renewing:
+            if await self._source.get() == used.credentials:
+                await self._source.refresh()
+
+    async def expires_at(self) -> datetime | None:
+        """When the credentials end; see `Signer.expires_at`."""
+        return (await self._source.get()).expires_at
+
+    async def aclose(self) -> None:
+        """Close the source; safe to call again."""
+        await self._source.aclose()

@@ -1,0 +1,128 @@
+"""Who signs: the seam between the exchange and a cloud's way to prove who asks.
+
+It fits three kinds of proof: a signature over parts of the request in a header (AWS, Azure's Shared
+Key), a token in a header that has to be fetched and ends (Google, Azure's Entra ID), and a signature
+in the query string (Azure's SAS). The exchange asks before each attempt, hands over the present as the
+origin's clock has it, and asks for newer credentials once per call where the cloud calls those used
+expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from credstore.model import NOTHING
+from credstore.wire.transport import StreamBody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireCall:
+    """One operation of a driver, as one HTTP request that may take several attempts.
+
+    Attributes:
+        operation: The provider's name of it, such as "PutObject".
+        method: HTTP method.
+        origin: `https://host[:port]`; signature and Host are made for exactly this origin.
+        path: Percent-encoded, signed and sent as it is; starts with "/".
+        query: Decoded pairs, encoded once for signing and sending.
+        headers: By lower-case name.
+        body: What to send.
+        body_sha256: Its SHA-256 in hex; None to compute it, or for a stream to leave it unsigned.
+        region: To sign for, where the signature names one.
+        mutation: Whether an attempt without a definite answer leaves the outcome open.
+        replayable: Whether the body may be opened again.
+        deadline: Instant of `time.monotonic()` for all attempts, or None.
+        stream: Leave the body of a success open in `Reply.response`; the caller closes it.
+        max_reply: Most bytes of a success that is not streamed.
+        probe: Go out even to an endpoint that is left alone for now, to see how it is.
+    """
+
+    operation: str
+    method: str
+    origin: str
+    path: str
+    query: Sequence[tuple[str, str]] = ()
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
+    body_sha256: str | None = None
+    region: str = ""
+    mutation: bool
+    replayable: bool = True
+    deadline: float | None = None
+    stream: bool = False
+    max_reply: int = 16 * 1024 * 1024
+    probe: bool = False
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, as Content-Length says; None for a stream of unknown length."""
+        return self.body.length if isinstance(self.body, StreamBody) else len(self.body or b"")
+
+
+@dataclass(slots=True)
+class Signed:
+    """What one attempt sends beside its call.
+
+    Attributes:
+        headers: To add, by lower-case name.
+        query: To add behind the call's own query, percent-encoded, without "?" or "&" before it.
+        credentials: What was signed with, for `Signer.renew`; nobody else looks at it.
+    """
+
+    headers: Mapping[str, str] = field(repr=False)
+    query: str = field(default="", repr=False)
+    credentials: object = field(default=None, repr=False)
+
+
+class Signer(Protocol):
+    """Proves who asks, for every attempt of an exchange; used by many calls at the same time.
+
+    Attributes:
+        signs_body: Whether the SHA-256 of a body that is in memory is needed; it is computed once for
+            all attempts of a call.
+    """
+
+    signs_body: bool
+
+    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
+        """Sign one attempt. Cost: nothing waits while credentials are at hand.
+
+        Args:
+            call: What is sent: beside what is returned, exactly its headers and a Host header, its
+                path, and `encode_query` of its query.
+            body_sha256: In hex, that of no bytes for no body; None where the call tells none and it
+                was not computed: for a stream, and where `signs_body` is False.
+            now: Unix seconds of the origin's clock, as far as it is known (P14).
+
+        Raises:
+            StorageError: There are no credentials that work; nothing was sent.
+        """
+        ...
+
+    async def renew(self, used: Signed) -> None:
+        """Get newer credentials, after the cloud called those of `used` expired.
+
+        Of calls that ask at the same time one does it; nothing is done where those at hand are newer
+        than `used`, or cannot be renewed.
+
+        Raises:
+            StorageError: They could not be renewed.
+        """
+        ...
+
+    async def expires_at(self) -> datetime | None:
+        """When the credentials at hand end, UTC; None if they do not, or nobody knows.
+
+        A link must not claim to outlive them.
+
+        Raises:
+            StorageError: There are no credentials that work.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; safe to call again."""
+        ...
