@@ -380,8 +380,7 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         """
         with self._call("delete", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
-            etag = None if isinstance(if_match, Unset) else checked_etag(if_match)
-            version = None if isinstance(version_id, Unset) else checked_version(version_id)
+            etag, version = checked_etag(if_match), checked_version(version_id)
             check_delete(etag, version, self.capabilities, self._driver.name)
             outcome = await self._driver.delete(
                 key,
@@ -492,7 +491,8 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         decrypted and encrypted anew as they come.
 
         Content headers, metadata, tags, storage class and encryption are kept, and the copy is of
-        the version that is there now. A copy onto itself changes nothing but the encryption, if asked.
+        the version that is there now; one that turns out to be of another is removed.
+        A copy onto itself changes nothing but the encryption, if asked.
 
         Args:
             source: Key of the object.
@@ -506,11 +506,16 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         Raises:
             StorageNotFoundError: There is no such source.
             StorageAlreadyExistsError: `if_absent`, and the destination is there.
-            StoragePreconditionFailedError: The source was replaced meanwhile.
-            StorageUnsupportedError: The provider cannot honour an option.
+            StoragePreconditionFailedError: The source was replaced meanwhile, or the provider copied
+                another object.
+            StorageUnsupportedError: The provider cannot honour an option, or keep what the source has.
+            StorageIntegrityError: The encryption was not confirmed (code "NOT_ENCRYPTED"), or tags could
+                not be kept ("COPY_INCOMPLETE").
             StorageError: Anything else.
 
-        Cost: 2 requests; more above the provider's limit for a single copy.
+        Cost: 2 requests; 3 where entity tags cannot be compared (one of both is in parts, or under a KMS
+            or customer's key) and no version pins the source; 1 or 2 more for tags where the provider
+            drops them; more above its limit for a single copy.
         """
         with self._call("copy", source, mutation=True):
             request = await self._copy_request(
@@ -529,7 +534,7 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
-        """Copy, verify the copy, then delete exactly the version that was copied.
+        """Copy, prove the copy, then delete exactly the version that was copied.
 
         At every moment at least one complete copy exists; after a failure there may be two. A move
         onto itself changes nothing.
@@ -544,9 +549,13 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         Raises:
             StorageNotFoundError: There is no such source.
             StorageConflictError: The source was replaced meanwhile; the new version is kept.
+            StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks
+                what is kept beside them ("COPY_INCOMPLETE"); the source is kept.
             StorageError: As `copy` and `delete`; "maybe" once the copy was made.
 
-        Cost: 4 requests, 5 where the provider cannot bind a delete to a version.
+        Cost: 2 requests more than `copy`, 3 where the provider cannot bind a delete to a version. The
+            copy is proved by its entity tag, for which a source in parts is copied in the same parts where
+            it can be (4 requests more, and one a part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
         with self._call("move", source, mutation=True):

@@ -138,6 +138,29 @@ def test_ls_for_people(cli: CommandLine) -> None:
     assert long[0].split()[:2] == ["1.5", "kB"]
 
 
+def test_ls_stops_at_a_delimiter_and_begins_after_a_name(cli: CommandLine) -> None:
+    for key in ("a-1", "b/1", "b/2", "c-2", "c-3", "d"):
+        cli.put(key, b"x")
+    assert cli("ls", "-n", "--start-after", "b").out.splitlines() == ["b/", "c-2", "c-3", "d"]
+    assert cli("ls", "--start-after", "c-2").out.splitlines() == ["c-3", "d"]
+    assert cli("ls", "-d", "-").out.splitlines() == ["a-", "b/1", "b/2", "c-", "d"]
+    assert cli("ls", "c-", "--delimiter", "-").out.splitlines() == ["c-2", "c-3"]
+    assert cli("ls", "-n", "--max-keys", "2").out.splitlines() == ["a-1", "b/"]
+    assert "leave it out" in cli("ls", "--delimiter", "", code=2).err
+
+
+def test_the_last_bytes_of_an_object(cli: CommandLine) -> None:
+    content = bytes(range(65, 91)) * 100
+    cli.put("a", content, "--compress", "zstd")
+    assert cli("cat", "a", "--suffix", "10").out.encode() == content[-10:]
+    assert cli("get", "a", "-", "--suffix", "1KB").out.encode() == content[-1000:]
+    cli("get", "a", "end", "--suffix", "5")
+    assert Path("end").read_bytes() == content[-5:]
+    assert cli("get", "a", "end", "--force", "--suffix", "5", "--json").document["plain_size"] == len(content)
+    assert "1 or more" in cli("cat", "a", "--suffix", "0", code=2).err
+    assert "one or the other" in cli("cat", "a", "--suffix", "5", "--start", "3", code=2).err
+
+
 def test_ls_json_is_one_item_a_line(cli: CommandLine) -> None:
     cli.put("a", b"x")
     cli.put("b/ü", b"xy")

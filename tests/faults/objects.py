@@ -230,9 +230,8 @@ def _span(header: str | None, size: int) -> tuple[int, int] | None:
 
 
 def delete_object(objects: dict[str, Stored], request: Request) -> Answer:
-    there = objects.get(request.key)
-    if "if-match" in request.headers and there is not None:
-        check_write(there, {"if-match": request.headers["if-match"]})
+    if "if-match" in request.headers:
+        check_write(objects.get(request.key), {"if-match": request.headers["if-match"]})
     objects.pop(request.key, None)
     return Answer(204)
 

@@ -94,6 +94,14 @@ class Comparison(RuleBasedStateMachine):
 
         self.both(action)
 
+    @rule(key=KEYS, suffix=st.integers(-1, 45))
+    def get_suffix(self, key, suffix):
+        async def action(driver, _):
+            async with await driver.get(key, ReadOptions(suffix=suffix)) as reader:
+                return await reader.read(), reader.info.size
+
+        self.both(action)
+
     @rule(key=KEYS)
     def head(self, key):
         async def action(driver, etags):
@@ -128,16 +136,33 @@ class Comparison(RuleBasedStateMachine):
 
         self.both(action)
 
-    @rule(prefix=st.sampled_from(["", "a", "a/", "é", "zz"]), limit=st.integers(1, 5))
-    def list(self, prefix, limit):
+    @rule(key=KEYS, known=st.booleans())
+    def delete_version(self, key, known):
+        async def action(driver, etags):
+            if not driver.capabilities.conditional_delete:
+                return None
+            return (await driver.delete(key, if_match=etags.get(key, "none") if known else "none")).existed
+
+        if all(driver.capabilities.conditional_delete for driver in self.drivers):
+            self.both(action)
+
+    @rule(
+        prefix=st.sampled_from(["", "a", "a/", "é", "zz"]),
+        delimiter=st.sampled_from([None, "/", "/b", "\u0301"]),
+        start_after=st.none() | KEYS | st.sampled_from(["a/", "a/b/", "a/zz", "z/"]),
+        limit=st.integers(1, 5),
+    )
+    def list(self, prefix, delimiter, start_after, limit):
         async def action(driver, _):
             found, cursor = [], None
+            options = {"delimiter": delimiter, "start_after": start_after, "limit": limit}
             while True:
-                page = await driver.list(prefix, cursor, limit=limit)
+                page = await driver.list(prefix, cursor, **options)
                 found += [(entry.key, entry.size) for entry in page.entries]
+                found += [(each, "prefix") for each in page.prefixes]
                 cursor = page.cursor
                 if cursor is None:
-                    return found
+                    return sorted(found)
 
         self.both(action)
 

@@ -7,7 +7,7 @@ import pytest
 
 from credstore import StorageProvider
 from credstore.config.clouds import LocalConfig, MemoryConfig
-from credstore.driver import Precondition, SignRequest
+from credstore.driver import Precondition, ReadOptions, SignRequest
 from credstore.drivers.local.driver import LocalDriver
 from credstore.errors import (
     StorageAccessDeniedError,
@@ -29,7 +29,7 @@ from credstore.internal import FAILOVER, internal_key
 from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.plan import write_moves_on
-from credstore.testing.harness import Stream, fetched, keys, put, request
+from credstore.testing.harness import Stream, fetched, keys, names, put, request
 from tests.strategies.faulty import Faulty
 
 NOTE = internal_key(FAILOVER)
@@ -359,5 +359,84 @@ def test_health_names_the_member_that_fails(members):
         members.primary.mode = "down"
         with pytest.raises(StorageUnavailableError, match="second failed too"):
             await members.driver.ping()
+
+    asyncio.run(main())
+
+
+def test_prefixes_of_both_members_are_merged_page_by_page():
+    async def main():
+        first, second = Faulty("first"), Faulty("second")
+        driver = FallbackDriver(first, second)
+        for member, keys_there in ((first, ("a/1", "b", "c/1", "e/1")), (second, ("a/2", "b", "d/1", "f"))):
+            for key in keys_there:
+                await put(member, key)
+        for limit in (1, 2, 3, 1000):
+            found = await names(driver, delimiter="/", limit=limit)
+            assert found == ["a/", "b", "c/", "d/", "e/", "f"]
+            found = await names(driver, delimiter="/", start_after="b", limit=limit)
+            assert found == ["c/", "d/", "e/", "f"]
+        await driver.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("others", [(), (".credstore/keys/x",), (".credstore/a", ".credstore/z")])
+def test_the_note_makes_no_prefix_by_itself(others):
+    async def main():
+        first, second = Faulty("first"), Faulty("second")
+        driver = FallbackDriver(first, second)
+        first.mode = "down"
+        await put(driver, "k/1")
+        first.mode = "well"
+        assert NOTE in second._objects.by_key
+        for key in others:
+            await put(second, key)
+        assert await names(driver, delimiter="/") == [*([".credstore/"] if others else []), "k/"]
+        assert await names(driver, ".credstore/", delimiter="f") == [
+            key for key in others if key != NOTE and "f" not in key
+        ]
+        await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_prefixes_without_one_member_are_marked_and_none_at_all_are_an_error():
+    async def main():
+        first, second = Faulty("first"), Faulty("second")
+        driver = FallbackDriver(first, second)
+        await put(first, "a/1")
+        second.mode = "down"
+        page = await driver.list(delimiter="/")
+        assert (list(page.entries), list(page.prefixes), page.degraded) == ([], ["a/"], True)
+        with pytest.raises(StorageUnavailableError):
+            await driver.list("b", delimiter="/")
+        await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_the_last_bytes_come_from_the_member_that_has_the_newest():
+    async def main():
+        members = Members()
+        await put(members.driver, "k", b"older, at the primary")
+        members.primary.mode = "down"
+        await put(members.driver, "k", b"newer, at the fallback")
+        assert await fetched(members.driver, "k", ReadOptions(suffix=8)) == b"fallback"
+        members.primary.mode = "well"
+        members.now += 2 * FRESH
+        assert await fetched(members.driver, "k", ReadOptions(suffix=8)) == b"fallback"
+
+    asyncio.run(main())
+
+
+def test_a_passed_deadline_notes_nothing_at_the_fallback():
+    async def main():
+        first, second = Faulty("first"), Faulty("second")
+        driver = FallbackDriver(first, second)
+        with pytest.raises(StorageTimeoutError) as caught:
+            await driver.put(request("k", deadline=time.monotonic() - 1))
+        assert caught.value.applied == "no"
+        assert first.calls == second.calls == []
+        await driver.aclose()
 
     asyncio.run(main())

@@ -36,8 +36,8 @@ class S3Dialect:
         create_by_copy: Name of the header that makes CopyObject create only, or None.
         replace_by_copy: CopyObject honours `If-Match` on the destination.
         pinned_copy: CopyObject and UploadPartCopy honour `x-amz-copy-source-if-match`. Where they do not,
-            nothing is rewritten in place before what was copied is proved, and a copy from a key with
-            percent signs in it, which some servers decode twice, is read back.
+            nothing is rewritten in place before what was copied is proved, and a copy from a key that
+            decodes to another, as some servers do twice, is read back where its entity tag proves nothing.
         copy_keeps_tags: CopyObject keeps the source's tags though the metadata are replaced; where it does
             not, they are read before and written afterwards.
         unversioned: The cloud has no versions at all, so that a delete leaves nothing.

@@ -192,7 +192,7 @@ class S3Driver(Driver):
             for each in page.entries
             if not after or each.key.encode() > after
         ]
-        prefixes = [each for each in page.prefixes if each.encode() > after]
+        prefixes = [each for each in page.prefixes if not after or each.encode() > after]
         return Page(entries=entries, cursor=page.cursor, prefixes=prefixes)
 
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:

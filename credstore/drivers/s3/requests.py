@@ -87,14 +87,14 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
     """
     options = checked_options(request.driver_options.get(OPTIONS_NAME), dialect)
     joined = join_metadata(request.metadata, request.system, request.write_id, digest)
-    return {
+    found = {
         **content_headers(request.headers),
         **metadata_headers(joined),
         **encryption_headers(request.encryption, dialect),
         **storage_headers(request.storage_class, request.tags, dialect),
         **option_headers(options),
-        **extra_headers(request.extras),
     }
+    return found | extra_headers(request.extras) if request.extras else found
 
 
 def put_object(
