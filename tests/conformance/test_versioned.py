@@ -53,9 +53,8 @@ class TestS3OnMotoWithVersions(DriverConformance):
         raw.switch_versions("Enabled")
         config = minio_config(server.url, bucket=server.bucket)
         return Harness(
-            open=lambda: S3Driver(config, http=CountingClient(sent)),
+            open=lambda: S3Driver(config, transport=CountingClient(sent)),
             peek=raw.peek,
             poke=raw.poke,
             requests=lambda: len(sent),
-            pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
         )
