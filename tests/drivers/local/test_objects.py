@@ -1,13 +1,19 @@
 """An object and what is kept beside it, while other tools and other keys come in between."""
 
 import asyncio
+import errno
 import os
 import threading
 
 import pytest
 
-from credstore.driver import CREATE
-from credstore.errors import StorageAlreadyExistsError, StorageIntegrityError, StorageNotFoundError
+from credstore.driver import CREATE, OVERWRITE
+from credstore.errors import (
+    StorageAccessDeniedError,
+    StorageAlreadyExistsError,
+    StorageIntegrityError,
+    StorageNotFoundError,
+)
 
 from .support import make_driver, put_request, read_pair
 
@@ -53,6 +59,11 @@ def test_a_deletion_never_brings_an_older_object_of_its_name_back(tmp_path, monk
     asyncio.run(run())
 
 
+def kept(root):
+    """Names of the files of attributes."""
+    return {path.name for path in (root / ".credstore/attributes").glob("*/*")}
+
+
 @pytest.mark.parametrize("theirs", [b"theirs", b"longer than ours", b""])
 def test_an_object_that_was_not_published_leaves_nothing_to_the_file_that_came_first(
     tmp_path, monkeypatch, theirs
@@ -64,7 +75,7 @@ def test_an_object_that_was_not_published_leaves_nothing_to_the_file_that_came_f
         def link(source, name, **options):
             if name == "k":
                 (tmp_path / "k").write_bytes(theirs)  # Another tool takes the name at the last moment.
-                planted.append(len(list((tmp_path / ".credstore/attributes").glob("*/*"))))
+                planted.append(len(kept(tmp_path)))
             real(source, name, **options)
 
         monkeypatch.setattr(os, "link", link)
@@ -73,13 +84,38 @@ def test_an_object_that_was_not_published_leaves_nothing_to_the_file_that_came_f
         assert caught.value.applied == "no"
         monkeypatch.undo()
         assert planted == [1]
-        assert list((tmp_path / ".credstore/attributes").glob("*/*")) == []
+        assert kept(tmp_path) == set()
         await driver.aclose()
         again = make_driver(tmp_path)
         await again.put(put_request("other", b"x"))  # Whoever writes first cleans up.
         reader = await again.get("k")
         assert (await reader.read(), reader.info.write_id) == (theirs, None)
         await again.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("call", ["link", "rename"])
+def test_a_write_that_the_system_refused_leaves_no_attributes(tmp_path, monkeypatch, call):
+    async def run():
+        driver = make_driver(tmp_path)
+        if call == "rename":
+            await driver.put(put_request("k", b"older"))
+        before = kept(tmp_path)
+        real, seen = getattr(os, call), []
+
+        def refuse(source, name, **options):
+            if name != "k":
+                return real(source, name, **options)
+            seen.append(len(kept(tmp_path) - before))
+            raise OSError(errno.EACCES, "refused")
+
+        monkeypatch.setattr(os, call, refuse)
+        with pytest.raises(StorageAccessDeniedError) as caught:
+            await driver.put(put_request("k", b"newer", CREATE if call == "link" else OVERWRITE))
+        assert (caught.value.applied, seen) == ("no", [1])
+        assert kept(tmp_path) == before, "what was kept for it is still there"
+        await driver.aclose()
 
     asyncio.run(run())
 
