@@ -43,7 +43,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
-from credstore.model import NOTHING, CircuitState, LinkGrant, Method, Progress, ServerEncryption
+from credstore.model import (
+    NOTHING,
+    CircuitState,
+    LinkGrant,
+    Method,
+    Progress,
+    Retention,
+    ServerEncryption,
+    StorageVersion,
+)
 from credstore.reader import ObjectReader
 from credstore.settle import Mode
 
@@ -430,7 +439,8 @@ class DeleteOutcome:
 
     Attributes:
         existed: Whether there was an object; None where the provider cannot tell.
-        version_id: Of the delete marker, where versions are kept.
+        version_id: Of the delete marker, where versions are kept; not None says that only a marker was put
+            above what is there ("null" where versions are suspended).
         degraded: True where not all members could be asked.
     """
 
@@ -784,6 +794,90 @@ class TaggedDriver(Protocol):
         Raises:
             StorageNotFoundError: There is no such object.
             StorageUnsupportedError: There are no tags here.
+            StorageError: Anything else.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionPage:
+    """One page of a listing of versions.
+
+    Keys ascend by their UTF-8 bytes, for each member of a strategy by itself; the versions of one key follow
+    each other, the newest first.
+
+    Attributes:
+        entries: Versions and delete markers.
+        cursor: Give it to the next call; None where this page is the last.
+    """
+
+    entries: Sequence[StorageVersion]
+    cursor: str | None
+
+
+@runtime_checkable
+class VersionedDriver(Protocol):
+    """A driver of a store that may keep versions, where `Driver.delete` only hides an object.
+
+    `get`, `head`, `delete`, `copy` and `sign` take the `version_id` of what it lists where
+    `capabilities.versions` says so. A driver without versions leaves this protocol alone, or, if it has
+    stores of both kinds, answers False to `keeps_versions` and refuses the rest.
+    """
+
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """Whether there may be versions beside those that `list` shows.
+
+        False says for sure that `Driver.delete` leaves nothing behind now; True where nobody can tell.
+
+        Raises:
+            StorageError: The store did not answer.
+        """
+        ...
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """One page of at most `limit` (1 to 1,000) versions and delete markers under a prefix.
+
+        With `exact` only those of the very key `prefix`, and no request more than these need. Deleting what
+        the last page but one gave does not disturb it.
+
+        Raises:
+            StorageAccessDeniedError: The credentials may not list versions.
+            StorageUnsupportedError: The store keeps none; nothing was sent.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def delete_versions(
+        self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """Remove at most `capabilities.max_delete_batch` distinct (key, version id) for good.
+
+        Each has one outcome. One that is not there is removed already. One under retention or legal hold has
+        an error with code "LOCKED" or "ACCESS_DENIED"; one the provider said nothing about has an error with
+        `applied == "maybe"`. Failures of the whole request raise.
+        """
+        ...
+
+
+@runtime_checkable
+class RetainingDriver(Protocol):
+    """A driver of a store that can keep versions from being removed."""
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What keeps a version; a `Retention` of nothing where nothing does.
+
+        Raises:
+            StorageNotFoundError: There is no such version.
+            StorageAccessDeniedError: The credentials may not read it.
+            StorageUnsupportedError: The store has no retention; nothing was sent.
             StorageError: Anything else.
         """
         ...

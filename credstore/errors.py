@@ -9,6 +9,8 @@ provider fills `provider`, `operation` and `key` in one place (`StorageError.at`
 from __future__ import annotations
 
 import errno
+from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Literal, Self, TypedDict, Unpack
 
@@ -48,6 +50,11 @@ class ErrorCode(StrEnum):
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND", "NotFound", "There is no such multipart upload, or it has ended."
     ACCESS_DENIED = "ACCESS_DENIED", "AccessDenied", "The credentials are valid but may not do this."
     LOCKED = "LOCKED", "AccessDenied", "A retention, lock or legal hold forbids this."
+    VERSIONS_REMAIN = (
+        "VERSIONS_REMAIN",
+        "VersionsRemain",
+        "Deleted for readers, but older versions stay in the store, or nobody can tell whether they do.",
+    )
     LINK_EXPIRED = "LINK_EXPIRED", "AccessDenied", "The temporary link has expired."
     LINK_INVALID = (
         "LINK_INVALID",
@@ -308,7 +315,10 @@ class ErrorCode(StrEnum):
 
 
 class ErrorFacts(TypedDict, total=False):
-    """The keyword arguments of every `StorageError`; each is the field of the same name."""
+    """The keyword arguments of every `StorageError`; each is the field of the same name.
+
+    `remaining` is a field of `StorageVersionsRemainError` alone.
+    """
 
     code: ErrorCode | str
     provider_code: str | None
@@ -321,6 +331,7 @@ class ErrorFacts(TypedDict, total=False):
     retryable: bool
     applied: Applied
     retry_after: float | None
+    remaining: tuple[RemainingVersion, ...]
 
 
 class StorageError(Exception):
@@ -433,6 +444,48 @@ class StorageAccessDeniedError(StorageError, PermissionError):
 
     default_code = ErrorCode.ACCESS_DENIED
     errno = errno.EACCES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemainingVersion:
+    """A version that could not be removed, and what keeps it, as far as the store tells.
+
+    Attributes:
+        key: The object's key.
+        version_id: Its version; None for an object that could not be deleted at all.
+        retain_until: Until when a retention keeps it, UTC; None where no date is known.
+        mode: "GOVERNANCE" or "COMPLIANCE", where a retention keeps it, else None.
+        legal_hold: Whether a legal hold keeps it, without an end of its own.
+        error: Why it could not be removed.
+    """
+
+    key: str
+    version_id: str | None
+    error: StorageError
+    retain_until: datetime | None = None
+    mode: str | None = None
+    legal_hold: bool = False
+
+
+class StorageVersionsRemainError(StorageAccessDeniedError):
+    """Readers do not find it any more, but versions stay in the store, or may; `remaining` says which.
+
+    Attributes:
+        remaining: The versions that stay, at most 1,000 of them; empty where the store did not let them be
+            listed, so that nobody can tell.
+    """
+
+    default_code = ErrorCode.VERSIONS_REMAIN
+
+    def __init__(self, message: str, **facts: Unpack[ErrorFacts]) -> None:
+        super().__init__(message, **facts)
+        self.remaining: tuple[RemainingVersion, ...] = facts.get("remaining", ())
+
+    def facts(self) -> ErrorFacts:
+        """As `StorageError.facts`, with `remaining`."""
+        found = super().facts()
+        found["remaining"] = self.remaining
+        return found
 
 
 class StorageAuthenticationError(StorageError):

@@ -15,7 +15,12 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Protocol, Self, TypeAlias, TypedDict, cast
 
-from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
+from credstore.errors import (
+    RemainingVersion,
+    StorageConfigurationError,
+    StorageError,
+    StorageInvalidRequestError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
@@ -537,6 +542,76 @@ class Listing(list[StorageItem]):
 
     def __repr__(self) -> str:
         return f"Listing({super().__repr__()}, prefixes={self.prefixes!r}, degraded={self.degraded})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StorageVersion:
+    """One version of an object in a store that keeps versions.
+
+    Attributes:
+        key: The object's key.
+        version_id: Names it for `retrieve`, `get_metadata` and `delete`; opaque. "null" names what was stored
+            while versions were off.
+        is_latest: Whether it is what the key stands for now.
+        is_delete_marker: It is no content, but says that the object was deleted.
+        size: Stored bytes; 0 for a delete marker.
+        last_modified: UTC, or None where the provider did not say.
+        etag: The provider's entity tag without quotes, or None.
+        storage_class: As the provider names it, or None.
+        served_by: Label of the member that has it.
+    """
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool = False
+    size: int = 0
+    last_modified: datetime | None = None
+    etag: str | None = None
+    storage_class: str | None = None
+    served_by: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What keeps a version from being removed.
+
+    Attributes:
+        mode: "GOVERNANCE" or "COMPLIANCE", or None without a retention.
+        retain_until: When the retention ends, UTC; it may have passed.
+        legal_hold: Kept until somebody lifts the hold.
+    """
+
+    mode: str | None = None
+    retain_until: datetime | None = None
+    legal_hold: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionsDeletedResult:
+    """What `delete_versions` removed, and what it could not.
+
+    Attributes:
+        deleted: Versions with content that were removed for good; delete markers are not counted. Where the
+            store keeps no versions, the objects it was asked to remove.
+        remaining: Versions that stay, with what keeps each and until when; the first 1,000. Above those of a
+            key stays a delete marker, so that readers do not find it.
+        remaining_count: Number of all that stay.
+    """
+
+    deleted: int
+    remaining: tuple[RemainingVersion, ...] = ()
+    remaining_count: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing stays."""
+        return self.remaining_count == 0
+
+    @property
+    def retain_until(self) -> datetime | None:
+        """The latest end of a retention among `remaining`, or None where none is known."""
+        return max((each.retain_until for each in self.remaining if each.retain_until), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,6 +63,11 @@ DELETE_IF_MATCH: Final = Lack(
     "look at the object first and delete it without the condition",
 )
 VERSIONS: Final = Lack("keep versions of an object (version_id)", "leave version_id out")
+NO_VERSIONS: Final = Lack("list or remove versions, it has none", "delete the object")
+FOREIGN_VERSIONS: Final = Lack(
+    "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
+)
+RETENTION: Final = Lack("tell what keeps a version (retention, legal hold)", "ask it with its own tools")
 TAGS: Final = Lack("keep object tags (tags)", "put them into metadata")
 AES256: Final = Lack(
     "be asked to encrypt at rest (AES256)",

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -52,6 +52,8 @@ def test_a_link_grants_exactly_what_was_signed(key, method, value):
         {"query": {"expires": "x"}},
         {"query": {"expires": "0100"}},
         {"query": {"expires": "+100"}},
+        {"query": {"expires": "100\n"}},
+        {"query": {"expires": " 100"}},
         {"query": {"expires": "1_00"}},
         {"query": {"expires": "9" * 5000}},
         {"query": {"method": "HEAD"}},
@@ -72,6 +74,41 @@ def test_a_changed_link_is_refused(change):
     assert caught.value.code == "LINK_INVALID"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"query": {"response-content-type": "text/html"}},
+        {"query": {"response-content-type": ""}},
+        {"query": {"response-content-type": None}},
+        {"query": {"response-content-type": None, "content-type": "text/plain"}},
+        {"query": {"response-content-type": None, "response-expires": "text/plain"}},
+        {"query": {"response-content-language": "en"}},
+        {"method": "HEAD", "query": {"method": "HEAD"}},
+        {"query": {"signature": None}},
+        {"query": {"expires": None}},
+        {"query": {"method": None}},
+    ],
+)
+def test_everything_a_link_says_is_signed(change):
+    overrides = {"content-type": "text/plain"}
+    url = sign_link(BASE, SECRET, method="GET", key="k", expires=100, overrides=overrides)
+    request = {"method": "GET", **taken_apart(url)}
+    assert check_link(BASE, SECRET, now=1, **request).overrides == overrides
+    query = request["query"] | change["query"]
+    changed = {**request, **change, "query": {name: text for name, text in query.items() if text is not None}}
+    with pytest.raises(StorageAccessDeniedError) as caught:
+        check_link(BASE, SECRET, now=1, **changed)
+    assert caught.value.code == "LINK_INVALID"
+
+
+@pytest.mark.parametrize("key", ["a/../b", "../b", "a/.", "./a", "a/b/.."])
+def test_no_client_resolves_the_path_of_a_link(key):
+    url = sign_link(BASE, SECRET, method="GET", key=key, expires=100, overrides={})
+    assert urlsplit(urljoin(url, urlsplit(url).path)).path == urlsplit(url).path
+    assert {".", ".."}.isdisjoint(urlsplit(url).path.split("/"))
+    assert check_link(BASE, SECRET, method="GET", now=1, **taken_apart(url)).key == key
+
+
 def test_an_expired_link_and_another_secret_are_refused():
     url = sign_link(BASE, SECRET, method="GET", key="k", expires=100, overrides={})
     with pytest.raises(StorageAccessDeniedError) as caught:
@@ -79,6 +116,18 @@ def test_an_expired_link_and_another_secret_are_refused():
     assert caught.value.code == "LINK_EXPIRED"
     with pytest.raises(StorageAccessDeniedError):
         check_link(BASE, b"t" * 32, method="GET", now=1, **taken_apart(url))
+
+
+def test_a_time_with_more_digits_than_a_link_has_is_refused_though_it_was_signed():
+    last = 10**11 - 1
+    for expires, code in ((last, None), (last + 1, "LINK_INVALID"), (10**15, "LINK_INVALID")):
+        url = sign_link(BASE, SECRET, method="GET", key="k", expires=expires, overrides={})
+        if code is None:
+            assert check_link(BASE, SECRET, method="GET", now=1, **taken_apart(url)).key == "k"
+            continue
+        with pytest.raises(StorageAccessDeniedError) as caught:
+            check_link(BASE, SECRET, method="GET", now=1, **taken_apart(url))
+        assert caught.value.code == code
 
 
 def test_links_of_a_driver(tmp_path):

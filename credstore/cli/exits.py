@@ -17,6 +17,7 @@ from credstore.errors import (
     StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
+    StorageVersionsRemainError,
 )
 from credstore.proofs import (
     ProofAlgorithmError,
@@ -76,7 +77,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.UNAVAILABLE: "unavailable, timeout, connection or rate limit; a retry may help",
     Exit.INTEGRITY: "the bytes are not those that were stored",
     Exit.CONFIGURATION: "the store's settings are missing or wrong",
-    Exit.PARTIAL: "only a part was done (rm, proof issue, proof sweep)",
+    Exit.PARTIAL: "only a part was done (rm, proof issue, proof delete, proof sweep)",
     Exit.PROOF_FORMAT: "what should be a proof is none",
     Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or nobody signed it",
     Exit.PROOF_MISMATCH: "a proof of another asset, id or manifest",
@@ -106,6 +107,7 @@ _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
     (ProofErasedError, Exit.PROOF_REVOKED),
     (ProofTimestampError, Exit.PROOF_OTHER),
     (StorageNotFoundError, Exit.NOT_FOUND),
+    (StorageVersionsRemainError, Exit.PARTIAL),
     (StorageAccessDeniedError, Exit.DENIED),
     (StorageAuthenticationError, Exit.DENIED),
     (StorageConflictError, Exit.CONFLICT),

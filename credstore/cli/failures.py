@@ -11,7 +11,7 @@ import click
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.invocation import Invocation
 from credstore.cli.output import note, printable, to_json
-from credstore.errors import StorageError
+from credstore.errors import StorageError, StorageVersionsRemainError
 
 
 def report(error: Exception, invocation: Invocation) -> int:
@@ -37,7 +37,8 @@ def _line(error: Exception, invocation: Invocation) -> str:
 def _short(error: StorageError) -> str:
     """Which object, what, and the code; `--verbose` tells the other facts."""
     about = f"{error.key!r}: " if error.key is not None and repr(error.key) not in error.message else ""
-    maybe = "; it may have happened nevertheless" if error.applied == "maybe" else ""
+    unclear = error.applied == "maybe" and not isinstance(error, StorageVersionsRemainError)
+    maybe = "; it may have happened nevertheless" if unclear else ""
     again = "; a retry may help" if error.retryable else ""
     return f"{about}{error.message}{maybe}{again} [{error.code}]"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from credstore.cli.proof_change import link_command, revoke_command, sweep_command
+from credstore.cli.proof_change import delete_command, link_command, revoke_command, sweep_command
 from credstore.cli.proof_issue import issue_command
 from credstore.cli.proof_look import export_command, find_command, get_command, list_command, stats_command
 from credstore.cli.proof_verify import verify_command
@@ -28,6 +28,7 @@ for each in (
     export_command,
     link_command,
     revoke_command,
+    delete_command,
     sweep_command,
     stats_command,
 ):

@@ -13,6 +13,7 @@ from credstore.cli.invocation import Invocation
 from credstore.cli.output import human_size, human_time
 from credstore.cli.proof_files import read_ring, read_signer
 from credstore.cli.running import open_store, run_loop
+from credstore.errors import StorageVersionsRemainError
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
@@ -94,6 +95,21 @@ def status_document(status: ProofStatus) -> dict[str, Any]:
         "revoked_at": None if status.notice is None else status.notice.at,
         "superseded_by": status.superseded_by,
     }
+
+
+def remaining_document(error: StorageVersionsRemainError) -> list[dict[str, Any]]:
+    """The versions that stay, for programs."""
+    return [
+        {
+            "key": each.key,
+            "version_id": each.version_id,
+            "retain_until": each.retain_until,
+            "mode": each.mode,
+            "legal_hold": each.legal_hold,
+            "code": each.error.code,
+        }
+        for each in error.remaining
+    ]
 
 
 def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:

@@ -1,18 +1,21 @@
 """Revoking and erasing: signed notices about a proof, and the removal of what an erased one leaves.
 
-Erase order: tombstone, bundle, record, manifest, index name, marker. From the tombstone on, readers refuse
-the proof; the marker stays until all else is gone, so that a sweep goes on where a deletion stopped. A proof
-that never expires gets a marker of the day for that.
+Erase order: tombstone; bundle, manifest and index name; record; marker. From the tombstone on, readers refuse
+the proof. The record tells where the index name is, so it goes after that, and a repeated call can go on; the
+marker stays until all else is gone, so that a sweep can too. A proof that never expires gets a marker of the
+day for that. Each is gone in every version before the next goes; a record that only versions have any more is
+looked up there. What a retention keeps does not stop the rest, but for the marker.
 """
 
 from __future__ import annotations
 
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from credstore.errors import StorageConfigurationError
+from credstore.errors import StorageConfigurationError, StorageVersionsRemainError
 from credstore.proofs.envelope import encode_envelope, seal_payload
-from credstore.proofs.errors import ProofErasedError, ProofNotFoundError
-from credstore.proofs.index import Marker
+from credstore.proofs.errors import ProofErasedError, ProofError, ProofNotFoundError
+from credstore.proofs.index import LARGEST_MARKER, Marker, parse_marker_body
 from credstore.proofs.objects import ProofObjects
 from credstore.proofs.reading import ProofReader
 from credstore.proofs.record import ProofRecord
@@ -20,6 +23,7 @@ from credstore.proofs.results import Proof
 from credstore.proofs.schemes import Signer
 from credstore.proofs.status import Kind, ProofStatus, Reason, encode_notice, make_notice, verify_notice
 from credstore.proofs.verify import VerifiedProof, verify_proof
+from credstore.provider.erasing import merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,48 +70,83 @@ class ProofEraser:
         except ProofNotFoundError:
             return False
         except ProofErasedError:
-            await self.finish(proof_id, await self.remains(proof_id))
+            await self._go_on(proof_id)
             return False
         record = proof.record
-        today = objects.clock()
         if record.expires_at is None:
             marker = Marker(record.asset.sha256, record.manifest is not None)
+            today = objects.clock()
             await objects.put_marker(today, proof_id, marker)
+        else:
+            today = record.expires_at
         await self._notify("erasure", proof.verified, reason)
-        await self.finish(proof_id, record)
-        if record.expires_at is None:
-            await objects.remove_all([objects.layout.marker(today, proof_id)])
+        await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
         return True
 
+    async def _go_on(self, proof_id: str) -> None:
+        """Finish what an earlier call began."""
+        objects, layout = self.objects, self.objects.layout
+        record = await self.remains(proof_id)
+        if record is not None and record.expires_at is not None:
+            marker = layout.marker(record.expires_at, proof_id)
+            await self.finish(proof_id, record.asset.sha256, marker)
+            return
+        tombstone = await objects.fetch(layout.erasure(proof_id))
+        if tombstone is None:
+            return  # Gone since it was read.
+        erased_at = verify_notice(tombstone, self.reader.ring, now=objects.clock(), proof_id=proof_id).at
+        marker = layout.marker(erased_at, proof_id)
+        sha256 = record.asset.sha256 if record is not None else None
+        if sha256 is None:
+            data = await objects.fetch(marker, LARGEST_MARKER)
+            sha256 = None if data is None else parse_marker_body(data).sha256
+        await self.finish(proof_id, sha256, None if sha256 is None else marker)
+
     async def remains(self, proof_id: str) -> ProofRecord | None:
-        """The record of an erased proof where it is still there and verifies."""
+        """The record of an erased proof where it, or a version of it, is still there and verifies."""
         data = await self.objects.record(proof_id)
-        if data is None:
-            return None
-        now = self.objects.clock()
+        if data is not None:
+            return self._verified(proof_id, data)
+        async with aclosing(self.objects.old_records(proof_id)) as records:
+            async for old in records:
+                with suppress(ProofError):
+                    return self._verified(proof_id, old)
+        return None
+
+    def _verified(self, proof_id: str, data: bytes) -> ProofRecord:
         return verify_proof(
             data,
             self.reader.ring,
-            now=now,
+            now=self.objects.clock(),
             proof_id=proof_id,
             allow_expired=True,
             threshold=self.reader.threshold,
         ).record
 
-    async def finish(self, proof_id: str, record: ProofRecord | None) -> None:
-        """Remove what an erased proof left, in order; going on after a crash is the same.
+    async def finish(self, proof_id: str, sha256: bytes | None, marker: str | None) -> None:
+        """Remove what an erased proof left, in order and in every version; going on is the same.
 
         Args:
             proof_id: The proof, whose tombstone is there.
-            record: What it said, where that is still known; else a look-up by its asset or the marker's sweep
-                removes the index name.
+            sha256: Digest of its asset, where that is still known; else a look-up by its asset or the
+                marker's sweep removes the index name.
+            marker: Key of the marker to remove at the end, or None to leave it.
+
+        Raises:
+            StorageVersionsRemainError: Versions stay, or may; all else but the marker is gone.
+            StorageError: A later call or sweep goes on.
         """
-        layout, remove = self.objects.layout, self.objects.remove_all
-        await remove([layout.bundle(proof_id)])
-        await remove([layout.record(proof_id)])
-        await remove([layout.manifest(proof_id)])
-        if record is None:
-            return
-        await remove([layout.index(record.asset.sha256, proof_id)])
-        if record.expires_at is not None:
-            await remove([layout.marker(record.expires_at, proof_id)])
+        layout = self.objects.layout
+        names = [layout.bundle(proof_id), layout.manifest(proof_id)]
+        if sha256 is not None:
+            names.append(layout.index(sha256, proof_id))
+        remain: list[StorageVersionsRemainError] = []
+        for keys in (names, [layout.record(proof_id)]):
+            try:
+                await self.objects.remove_all(keys)
+            except StorageVersionsRemainError as error:
+                remain.append(error)
+        if remain:
+            raise merged(remain)
+        if marker is not None:
+            await self.objects.remove_all([marker])

@@ -23,6 +23,7 @@ from credstore.model import UNSET, StoreOptions
 from credstore.proofs.envelope import Envelope, parse_envelope
 from credstore.proofs.index import CLAIMED, CLEANED, ERASED, Marker
 from credstore.proofs.objects import LEASE, SHORT, ProofObjects
+from credstore.provider.erasing import remain
 
 SETTLED = 2 * LEASE
 """After so long no issue or cleaner that began before goes on."""
@@ -55,6 +56,8 @@ class Leftovers:
             if await objects.record(proof_id) is not None:
                 return "kept"
             await self._remove(proof_id, sha256)
+            # A record that a sweep has hidden, whose versions could not be removed then.
+            await objects.remove_all([objects.layout.record(proof_id)])
             return "free"
         began = objects.clock()
         if await self.release(proof_id):
@@ -106,17 +109,26 @@ class Leftovers:
     async def release(self, proof_id: str) -> bool:
         """Free an id whose leftovers were removed long enough ago; whether it was so."""
         place = self.objects.layout.record(proof_id)
-        item = await self.objects.provider.get_metadata(place)
+        provider = self.objects.provider
+        item = await provider.get_metadata(place)
         if item is None or not self.objects.is_old(item.last_modified, SETTLED):
             return False
         if await self.objects.fetch(place) != CLEANED:
             return False
-        bindable = self.objects.provider.capabilities.conditional_delete
+        # While the place is taken no newer record can be among them; afterwards it could.
+        old = await provider.delete_versions(place, exact=True, keep_latest=True)
+        if not old.complete:
+            raise remain(old.remaining, old.remaining_count, place)
+        bindable = provider.capabilities.conditional_delete
         if bindable and item.etag is None:
             return False
         bound = item.etag if bindable and item.etag is not None else UNSET
         try:
-            await self.objects.provider.delete(place, if_match=bound)
+            if item.version_id is not None and provider.capabilities.versions:
+                # That very version, so nothing newer is touched and no delete marker is left.
+                await provider.delete(place, version_id=item.version_id)
+            else:
+                await provider.delete(place, if_match=bound)
         except StorageConflictError:
             return False
         return True

@@ -6,7 +6,7 @@ readers see the very bytes; whatever is read has a limit; "absent" is said only 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,8 @@ from credstore.errors import (
     StorageCodecError,
     StorageError,
     StorageInvalidRequestError,
+    StorageUnsupportedError,
+    StorageVersionsRemainError,
 )
 from credstore.model import StorageItem
 from credstore.proofs.envelope import ENVELOPE_TYPE, LARGEST_ENVELOPE
@@ -28,6 +30,7 @@ from credstore.proofs.index import (
     Marker,
     encode_marker,
 )
+from credstore.provider.erasing import merged
 from credstore.provider.provider import StorageProvider
 
 IMMUTABLE = "public, max-age=31536000, immutable"
@@ -155,18 +158,45 @@ class ProofObjects:
         return self.provider.scan(prefix)
 
     async def remove(self, keys: Iterable[str]) -> dict[str, StorageError]:
-        """Delete objects; the error of each that may still be there."""
-        result = await self.provider.batch_delete(keys)
+        """Delete objects in every version; the error of each of which something stays, or may."""
+        result = await self.provider.batch_delete(keys, all_versions=True)
         return {key: _as_storage_error(error) for key, error in result.failed.items()}
 
     async def remove_all(self, keys: Iterable[str]) -> None:
-        """Delete objects, or raise the first error."""
-        names = list(keys)
-        if len(names) == 1:
-            await self.provider.delete(names[0])
+        """Delete objects in every version, or raise.
+
+        Raises:
+            StorageVersionsRemainError: Readers find none of them any more, but versions stay, or may.
+            StorageError: Some may still be there.
+        """
+        remain: list[StorageVersionsRemainError] = []
+        for error in (await self.remove(keys)).values():
+            if not isinstance(error, StorageVersionsRemainError):
+                raise error
+            remain.append(error)
+        if remain:
+            raise merged(remain)
+
+    async def old_records(self, proof_id: str) -> AsyncGenerator[bytes, None]:
+        """Records of an id that only versions have any more, the newest first; none where there are none.
+
+        Raises:
+            StorageAccessDeniedError: The credentials may not list or read versions.
+            StorageError: The store failed.
+        """
+        place = self.layout.record(proof_id)
+        try:
+            versions = await self.provider.list_versions(place, exact=True, max_versions=PAGE)
+        except StorageUnsupportedError:
             return
-        for error in (await self.remove(names)).values():
-            raise error
+        for version in versions:
+            if version.is_delete_marker or version.size > LARGEST_ENVELOPE:
+                continue
+            data = await self.provider.retrieve(
+                place, version_id=version.version_id, max_size=LARGEST_ENVELOPE
+            )
+            if data is not None and data not in (CLAIMED, CLEANED):
+                yield data
 
     def is_old(self, written: datetime | None, age: timedelta = LEFTOVER_AGE) -> bool:
         """Whether something was written longer ago than `age`; not if nobody knows when."""

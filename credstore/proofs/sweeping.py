@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from credstore.errors import StorageAccessDeniedError, StorageError
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageVersionsRemainError,
+)
 from credstore.model import StorageItem
 from credstore.proofs.erasing import ProofEraser
 from credstore.proofs.errors import ProofErasedError, ProofNotFoundError
@@ -43,8 +48,15 @@ class _Due:
 
     def fail(self, error: StorageError) -> None:
         """Leave it as it is, for a later sweep."""
-        self.fate = "later" if isinstance(error, StorageAccessDeniedError) else "failed"
+        self.fate = "later" if _is_kept(error) else "failed"
         self.error = error
+
+
+def _is_kept(error: StorageError) -> bool:
+    """Whether a lock keeps it: time will tell, and nothing is wrong."""
+    if isinstance(error, StorageVersionsRemainError):
+        return any(each.error.code == ErrorCode.LOCKED for each in error.remaining)
+    return isinstance(error, StorageAccessDeniedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +166,19 @@ class ProofSweeper:
 
     async def _finish(self, due: _Due) -> None:
         """Go on with a deletion: what the record or else the marker names."""
+        objects, layout = self.objects, self.objects.layout
         record = await self.eraser.remains(due.proof_id)
-        await self.eraser.finish(due.proof_id, record)
+        own = due.marker
         if record is None:
-            data = await self.objects.fetch(due.marker, LARGEST_MARKER)
-            if data is not None:
-                asset = parse_marker_body(data).sha256
-                await self.objects.remove_all([self.objects.layout.index(asset, due.proof_id)])
-        await self.objects.remove_all([due.marker])
+            data = await objects.fetch(due.marker, LARGEST_MARKER)
+            sha256 = None if data is None else parse_marker_body(data).sha256
+        else:
+            sha256 = record.asset.sha256
+            if record.expires_at is not None:
+                own = layout.marker(record.expires_at, due.proof_id)
+        await self.eraser.finish(due.proof_id, sha256, own)
+        if own != due.marker:
+            await objects.remove_all([due.marker])
         due.fate = "cleaned"
 
     async def _clean(self, due: _Due, item: StorageItem) -> None:

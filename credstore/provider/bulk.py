@@ -8,12 +8,12 @@ in an error instead of an endless loop. Objects of credstore's own are passed ov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import TypeAlias
 
-from credstore.driver import Driver, ObjectInfo, Page
+from credstore.driver import DeleteOutcome, Driver, ObjectInfo, Page
 from credstore.errors import (
     ErrorCode,
     StorageError,
@@ -26,6 +26,7 @@ from credstore.model import BatchDeleteResult, CommonPrefix
 from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
 
+Erase = Callable[[Sequence[str]], Awaitable[Mapping[str, StorageError]]]
 PAGE = 1000
 EMPTY_PAGES = 10_000
 """Pages without an entry in a row before a listing counts as broken; B2 and Ceph do send some."""
@@ -143,7 +144,12 @@ def _broken(how: str) -> StorageIntegrityError:
 
 
 async def delete_keys(
-    driver: Driver, keys: Iterable[str], deadline: Callable[[], float | None], label: str
+    driver: Driver,
+    keys: Iterable[str],
+    deadline: Callable[[], float | None],
+    label: str,
+    *,
+    erase: Erase | None = None,
 ) -> BatchDeleteResult:
     """Delete any number of keys; each distinct input key has exactly one outcome (P10).
 
@@ -152,6 +158,7 @@ async def delete_keys(
         keys: In any number; repeats count once.
         deadline: Makes the deadline of each request.
         label: The provider's, for the errors.
+        erase: What removes every version of keys and gives the errors; None to delete as the store does.
 
     Raises:
         StorageInvalidRequestError: Something else in place of keys.
@@ -170,29 +177,46 @@ async def delete_keys(
             failed[key] = error.at(provider=label, operation="batch_delete", key=error.key)
         else:
             wanted.append(key)
+    if erase is not None:
+        errors = await erase(wanted)
+    else:
+        outcomes = await delete_outcomes(driver, wanted, deadline)
+        errors = {key: each for key, each in outcomes.items() if isinstance(each, StorageError)}
+    for key in wanted:
+        if key in errors:
+            failed[key] = errors[key].at(provider=label, operation="batch_delete", key=key)
+    return BatchDeleteResult(deleted=tuple(key for key in wanted if key not in failed), failed=failed)
+
+
+async def delete_outcomes(
+    driver: Driver, keys: Sequence[str], deadline: Callable[[], float | None]
+) -> dict[str, DeleteOutcome | StorageError]:
+    """What became of each key; nothing is raised.
+
+    Args:
+        driver: Of the store.
+        keys: Checked and distinct, in any number.
+        deadline: Makes the deadline of each request.
+    """
     size = driver.capabilities.max_delete_batch
-    batches = [wanted[start : start + size] for start in range(0, len(wanted), size)]
+    batches = [keys[start : start + size] for start in range(0, len(keys), size)]
     gate = asyncio.Semaphore(BATCHES)
 
-    async def run(batch: Sequence[str]) -> Mapping[str, object]:
+    async def run(batch: Sequence[str]) -> Mapping[str, DeleteOutcome | StorageError]:
         async with gate:
             try:
                 return await driver.delete_many(batch, deadline=deadline())
             except StorageError as error:
-                return {key: _for_key(error, key) for key in batch}
+                return {key: for_key(error, key) for key in batch}
             except Exception as error:  # noqa: BLE001 - the outcomes of the other requests count
                 failure = unforeseen(error, mutation=True)
                 failure.__cause__ = error
-                return {key: _for_key(failure, key) for key in batch}
+                return {key: for_key(failure, key) for key in batch}
 
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(run(batch)) for batch in batches]
     outcomes = {key: outcome for task in tasks for key, outcome in task.result().items()}
-    for key in wanted:
-        outcome = outcomes.get(key, _unknown(key))
-        if isinstance(outcome, StorageError):
-            failed[key] = outcome.at(provider=label, operation="batch_delete", key=key)
-    return BatchDeleteResult(deleted=tuple(key for key in wanted if key not in failed), failed=failed)
+    return {key: outcomes.get(key) or _unknown(key) for key in keys}
 
 
 def _distinct(keys: Iterable[str]) -> list[str]:
@@ -204,7 +228,8 @@ def _distinct(keys: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def _for_key(error: StorageError, key: str) -> StorageError:
+def for_key(error: StorageError, key: str) -> StorageError:
+    """The same error about one of the keys it is about."""
     facts = error.facts()
     facts["key"] = key
     own = type(error)(error.message, **facts)

@@ -19,7 +19,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.internal import SEGMENT, is_internal, is_internal_prefix
-from credstore.model import CustomerKey, KmsKey, ServerEncryption, StoreOptions
+from credstore.model import UNSET, CustomerKey, KmsKey, ServerEncryption, StoreOptions
 from credstore.refusals import check_encryption, check_tags
 
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
@@ -168,13 +168,15 @@ def check_flag(name: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{name} is True or False, not {type(value).__name__}")
 
 
-def checked_etag(if_match: object) -> str:
-    """The etag without quotes.
+def checked_etag(if_match: object) -> str | None:
+    """The etag without quotes, or None for `UNSET`.
 
     Raises:
         StorageInvalidRequestError: Not text that can travel in a header, or none of it; None too, which
             is the etag of a version nobody knows, not the absence of a condition.
     """
+    if if_match is UNSET:
+        return None
     if if_match is None:
         raise StorageInvalidRequestError(
             "if_match=None names no version, so anything would be replaced or removed; look the etag up with "
@@ -186,12 +188,14 @@ def checked_etag(if_match: object) -> str:
     return etag
 
 
-def checked_version(version_id: object) -> str:
-    """The id of a version that a change is about.
+def checked_version(version_id: object) -> str | None:
+    """The id of a version that a change is about, or None for `UNSET`.
 
     Raises:
         StorageInvalidRequestError: Not text that can travel, or none of it; None likewise.
     """
+    if version_id is UNSET:
+        return None
     if version_id is None:
         raise StorageInvalidRequestError(
             "version_id=None names no version, so the present one would be removed; leave it out if that is "

@@ -18,6 +18,7 @@ from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.checks import check_key, chosen_encryption, customer_key
 from credstore.provider.dictionaries import Dictionaries
+from credstore.provider.erasing import erase_key
 from credstore.provider.shredding import DetachedKeys
 from credstore.provider.write import deadline_for
 
@@ -123,7 +124,12 @@ class Foundation:
 
     def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
         """The same policy, whose key ring also finds wrapped keys that are in the store."""
-        keys = DetachedKeys(policy.keyring, self._internal, detach=policy.shreddable)
+        keys = DetachedKeys(
+            policy.keyring,
+            self._internal,
+            detach=policy.shreddable,
+            erase=lambda key: erase_key(self._driver, key, self._deadline),
+        )
         return replace(policy, keyring=keys)
 
     def _reading(

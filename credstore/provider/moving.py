@@ -193,23 +193,34 @@ async def move_object(
 async def _delete_source(
     driver: Driver, source: ObjectInfo, request: CopyRequest, deadline: Callable[[], float | None]
 ) -> None:
-    def looking() -> ReadOptions:
-        return ReadOptions(customer_key=request.source_customer_key, deadline=deadline())
-
     try:
         if driver.capabilities.conditional_delete and source.etag is not None:
             try:
                 await driver.delete(source.key, if_match=source.etag, deadline=deadline())
-                return
-            except StoragePreconditionFailedError:
-                await driver.head(source.key, looking())  # Replaced, or gone?
-                raise _replaced() from None
-        now = await driver.head(source.key, looking())
+            except StoragePreconditionFailedError:  # It is another version, or gone.
+                if not await _is_gone(driver, request, deadline()):
+                    raise _replaced() from None
+            return
+        now = await driver.head(source.key, _looking(request, deadline()))
         if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
             raise _replaced()
         await driver.delete(source.key, deadline=deadline())
     except StorageObjectNotFoundError:
         return  # Somebody removed it first: that is what a move wants.
+
+
+async def _is_gone(driver: Driver, request: CopyRequest, deadline: float | None) -> bool:
+    try:
+        await driver.head(request.source.key, _looking(request, deadline))
+    except StorageObjectNotFoundError:
+        return True
+    except StorageError:
+        return False  # Another version may need another key.
+    return False
+
+
+def _looking(request: CopyRequest, deadline: float | None) -> ReadOptions:
+    return ReadOptions(customer_key=request.source_customer_key, deadline=deadline)
 
 
 def _replaced() -> StorageConflictError:

@@ -71,6 +71,7 @@ from credstore.provider.read import Reading, Wanted, item_of, known_recipe, reci
 from credstore.provider.rotating import Rotation
 from credstore.provider.sealing import header_of, is_meant, read_head
 from credstore.provider.shredding import DetachedKeys, place_of
+from credstore.provider.versioning import VersionVerbs
 from credstore.provider.write import (
     deadline_for,
     finish_write,
@@ -80,7 +81,7 @@ from credstore.provider.write import (
 from credstore.refusals import check_delete
 
 
-class StorageProvider(ListingVerbs):
+class StorageProvider(ListingVerbs, VersionVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -357,6 +358,9 @@ class StorageProvider(ListingVerbs):
     ) -> bool | None:
         """Remove an object; removing what is not there is no error, unless a version was named.
 
+        Where the bucket keeps versions this hides the object, and its versions stay until they are removed:
+        with `version_id`, or all by `delete_versions`.
+
         Args:
             key: The object's key.
             if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as of
@@ -376,8 +380,7 @@ class StorageProvider(ListingVerbs):
         """
         with self._call("delete", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)
-            etag = None if isinstance(if_match, Unset) else checked_etag(if_match)
-            version = None if isinstance(version_id, Unset) else checked_version(version_id)
+            etag, version = checked_etag(if_match), checked_version(version_id)
             check_delete(etag, version, self.capabilities, self._driver.name)
             outcome = await self._driver.delete(
                 key,
@@ -387,12 +390,16 @@ class StorageProvider(ListingVerbs):
             )
             return outcome.existed
 
-    async def batch_delete(self, keys: Iterable[str]) -> BatchDeleteResult:
+    async def batch_delete(self, keys: Iterable[str], *, all_versions: bool = False) -> BatchDeleteResult:
         """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
+
+        Where the bucket keeps versions this hides the objects, as `delete` does, but with `all_versions`.
 
         Args:
             keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
                 (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
+            all_versions: Leave nothing: no version and no delete marker. A key of which something stays, or
+                may, is in `failed` with a `StorageVersionsRemainError` that says which and until when.
 
         Returns:
             `deleted` and `failed`; nothing is raised for a single key.
@@ -402,10 +409,12 @@ class StorageProvider(ListingVerbs):
                 used on another loop.
             StorageInvalidKeyError: One of them is no text; nothing was sent.
 
-        Cost: 1 request per `capabilities.max_delete_batch` keys.
+        Cost: 1 request per `capabilities.max_delete_batch` keys. For all versions 1 more; where the store
+            keeps versions, 1 for each key and 2 per 1,000 versions too.
         """
         with self._call("batch_delete", None, mutation=True) as call:
-            result = await delete_keys(self._driver, keys, self._deadline, self._driver.name)
+            erase = self._erase_keys if all_versions else None
+            result = await delete_keys(self._driver, keys, self._deadline, self._driver.name, erase=erase)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
 
@@ -482,7 +491,8 @@ class StorageProvider(ListingVerbs):
         decrypted and encrypted anew as they come.
 
         Content headers, metadata, tags, storage class and encryption are kept, and the copy is of
-        the version that is there now. A copy onto itself changes nothing but the encryption, if asked.
+        the version that is there now; one that turns out to be of another is removed.
+        A copy onto itself changes nothing but the encryption, if asked.
 
         Args:
             source: Key of the object.
@@ -496,11 +506,16 @@ class StorageProvider(ListingVerbs):
         Raises:
             StorageNotFoundError: There is no such source.
             StorageAlreadyExistsError: `if_absent`, and the destination is there.
-            StoragePreconditionFailedError: The source was replaced meanwhile.
-            StorageUnsupportedError: The provider cannot honour an option.
+            StoragePreconditionFailedError: The source was replaced meanwhile, or the provider copied
+                another object.
+            StorageUnsupportedError: The provider cannot honour an option, or keep what the source has.
+            StorageIntegrityError: The encryption was not confirmed (code "NOT_ENCRYPTED"), or tags could
+                not be kept ("COPY_INCOMPLETE").
             StorageError: Anything else.
 
-        Cost: 2 requests; more above the provider's limit for a single copy.
+        Cost: 2 requests; 3 where entity tags cannot be compared (one of both is in parts, or under a KMS
+            or customer's key) and no version pins the source; 1 or 2 more for tags where the provider
+            drops them; more above its limit for a single copy.
         """
         with self._call("copy", source, mutation=True):
             request = await self._copy_request(
@@ -519,7 +534,7 @@ class StorageProvider(ListingVerbs):
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
-        """Copy, verify the copy, then delete exactly the version that was copied.
+        """Copy, prove the copy, then delete exactly the version that was copied.
 
         At every moment at least one complete copy exists; after a failure there may be two. A move
         onto itself changes nothing.
@@ -534,9 +549,13 @@ class StorageProvider(ListingVerbs):
         Raises:
             StorageNotFoundError: There is no such source.
             StorageConflictError: The source was replaced meanwhile; the new version is kept.
+            StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks
+                what is kept beside them ("COPY_INCOMPLETE"); the source is kept.
             StorageError: As `copy` and `delete`; "maybe" once the copy was made.
 
-        Cost: 4 requests, 5 where the provider cannot bind a delete to a version.
+        Cost: 2 requests more than `copy`, 3 where the provider cannot bind a delete to a version. The
+            copy is proved by its entity tag, for which a source in parts is copied in the same parts where
+            it can be (4 requests more, and one a part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
         with self._call("move", source, mutation=True):
@@ -598,7 +617,7 @@ class StorageProvider(ListingVerbs):
         """Make an encrypted object unreadable for good, also where it cannot be deleted.
 
         Only objects stored with `ClientSide(..., shreddable=True)` have a key that can be forgotten by
-        itself. Where the store keeps versions, old versions of the key's own object have to expire.
+        itself. Where the store keeps versions, every version of that key is removed.
 
         Args:
             key: The object's key.
@@ -607,12 +626,14 @@ class StorageProvider(ListingVerbs):
             False if its key was forgotten before.
 
         Raises:
+            StorageVersionsRemainError: The object cannot be read now, but versions of its key stay, or may:
+                under retention themselves, or not to be removed with these credentials.
             StorageNotFoundError: There is no such object.
             StorageUnsupportedError: Its key is in the object itself.
             StorageDecryptionError: It is not encrypted.
             StorageError: The key may still be there.
 
-        Cost: 3 requests.
+        Cost: 3 requests, 4 where the provider can keep versions, up to 3 more where it does.
         """
         with self._call("forget_key", key, mutation=True):
             check_key(key, self.capabilities.max_key_size)

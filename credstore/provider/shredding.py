@@ -7,10 +7,11 @@ whether what is found there is the object's key, so replacing it gives nothing t
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 from credstore.errors import StorageObjectNotFoundError
-from credstore.internal import KEYS, InternalObjects
+from credstore.internal import KEYS, InternalObjects, internal_key
 from credstore.keys.ring import KeyRing
 from credstore.model import DataKey, KeySource
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, parse_wrapped, undecryptable, wrapped_text
@@ -36,14 +37,23 @@ def place_of(key_id: str) -> str | None:
 class DetachedKeys:
     """A key ring whose wrapped keys are objects of their own."""
 
-    def __init__(self, ring: KeySource, objects: InternalObjects, *, detach: bool) -> None:
+    def __init__(
+        self,
+        ring: KeySource,
+        objects: InternalObjects,
+        *,
+        detach: bool,
+        erase: Callable[[str], Awaitable[None]],
+    ) -> None:
         """Put it around a ring.
 
         Args:
             ring: Wraps and unwraps.
             objects: Of the store.
             detach: Keep the wrapped keys of new objects apart; those of others are found either way.
+            erase: Removes one of the store's objects in every version, by its whole key.
         """
+        self._erase = erase
         self._ring = ring
         self._objects = objects
         self._detach = detach
@@ -107,9 +117,10 @@ class DetachedKeys:
         return await self._ring.wrap(key, store_id=store_id)
 
     async def forget(self, place: str) -> bool:
-        """Delete a wrapped key; False if there was none.
+        """Delete a wrapped key in every version; False if there was none.
 
         Raises:
+            StorageVersionsRemainError: Versions of it stay, or may.
             StorageError: It may still be there.
         """
         existed = True
@@ -117,7 +128,7 @@ class DetachedKeys:
             await self._objects.head(place)
         except StorageObjectNotFoundError:
             existed = False
-        await self._objects.delete(place)
+        await self._erase(internal_key(place))
         if isinstance(self._ring, KeyRing):
             self._ring.forget()
         return existed

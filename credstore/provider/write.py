@@ -284,7 +284,7 @@ def precondition_of(
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
     check_flag("if_absent", if_absent)
-    etag = None if if_match is UNSET else checked_etag(if_match)
+    etag = checked_etag(if_match)
     if if_absent and etag is not None:
         raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
     if not if_absent and etag is None:
@@ -302,6 +302,7 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
     if storage_class is not None:
         check_header("storage_class", storage_class)
         check_storage_class(storage_class, capabilities, who)
+    at_rest = _at_rest(options)
     return _Terms(
         checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
         precondition_of(
@@ -310,8 +311,8 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
             if_absent=options.get("if_absent", False),
             if_match=options.get("if_match", UNSET),
         ),
-        chosen_encryption(_at_rest(options), config.encryption, capabilities, who),
-        _at_rest(options) is None and config.encryption is None,
+        chosen_encryption(at_rest, config.encryption, capabilities, who),
+        at_rest is None and config.encryption is None,
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities, who),
     )

@@ -62,6 +62,8 @@ NAMES = [
     "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
+    "RemainingVersion",
+    "Retention",
     "RotationReport",
     "S3CompatibleConfig",
     "S3CompatibleStorageProvider",
@@ -101,9 +103,12 @@ NAMES = [
     "StorageTimeoutError",
     "StorageUnavailableError",
     "StorageUnsupportedError",
+    "StorageVersion",
+    "StorageVersionsRemainError",
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
     "parse_duration",
@@ -131,6 +136,8 @@ VERBS = [
     "aclose",
     "verify_link",
     "rotate_keys",
+    "list_versions",
+    "delete_versions",
 ]
 
 

@@ -19,6 +19,7 @@ EXPECTED = {
     "StorageObjectNotFoundError": 3,
     "StorageBucketNotFoundError": 3,
     "StorageAccessDeniedError": 4,
+    "StorageVersionsRemainError": 9,
     "StorageAuthenticationError": 4,
     "StorageQuotaExceededError": 1,
     "StorageConflictError": 5,

@@ -1,6 +1,7 @@
 """Past the S3 driver to a server's bytes, with botocore; and a client that counts."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 
 import botocore.session
@@ -22,6 +23,47 @@ class RawS3:
             aws_secret_access_key="raw",
             region_name="us-east-1",
         )
+
+    def switch_versions(self, status: str) -> None:
+        """ "Enabled" or "Suspended"."""
+        self._client.put_bucket_versioning(Bucket=self._bucket, VersioningConfiguration={"Status": status})
+
+    def names(self) -> set[str]:
+        """Every key of which a version or a delete marker is left."""
+        return {key for key, _ in self.versions()} | {key for key, _ in self.markers()}
+
+    def versions(self) -> list[tuple[str, str]]:
+        """Key and id of every version with content."""
+        return [(each["Key"], each["VersionId"]) for each in self._listed("Versions")]
+
+    def markers(self) -> list[tuple[str, str]]:
+        """Key and id of every delete marker."""
+        return [(each["Key"], each["VersionId"]) for each in self._listed("DeleteMarkers")]
+
+    def _listed(self, what: str) -> list[dict[str, Any]]:
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket)
+        return [each for page in pages for each in page.get(what, [])]
+
+    def retain(self, key: str, version_id: str, until: datetime, mode: str = "COMPLIANCE") -> None:
+        """Put a version under retention."""
+        self._client.put_object_retention(
+            Bucket=self._bucket,
+            Key=key,
+            VersionId=version_id,
+            Retention={"Mode": mode, "RetainUntilDate": until},
+        )
+
+    def hold(self, key: str, version_id: str, status: str = "ON") -> None:
+        """Put a version under legal hold, or lift it."""
+        self._client.put_object_legal_hold(
+            Bucket=self._bucket, Key=key, VersionId=version_id, LegalHold={"Status": status}
+        )
+
+    def read(self, key: str, version_id: str) -> bytes:
+        """The bytes of a version."""
+        answer = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id)
+        found: bytes = answer["Body"].read()
+        return found
 
     async def peek(self, key: str) -> bytes | None:
         """The object's bytes, or None."""

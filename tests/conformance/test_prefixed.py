@@ -66,7 +66,6 @@ class TestPrefixedS3(DriverConformance):
                 peek=raw.peek,
                 poke=raw.poke,
                 requests=lambda: len(sent),
-                pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
             )
         )
 

@@ -4,9 +4,14 @@ import re
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ROWS = re.compile(r"^\| ([NLCK]\d\d) \|.*\| (.*) \|$", re.MULTILINE)
+ROWS = re.compile(r"^\| ([ANLCK]\d\d) \|.*\| (.*) \|$", re.MULTILINE)
 TESTS = re.compile(r"\(?([./\w]+\.py) `(\w+)`\)?")
 EXPECTED = [
+    "A02",
+    "A03",
+    "A04",
+    "A05",
+    "A09",
     "N01",
     "N02",
     "N04",

@@ -322,3 +322,21 @@ def test_a09_another_kind_or_key_is_no_confirmation(asked, told):
     why = unconfirmed(asked, told)
     assert why is not None
     assert "AAEC" not in why
+
+
+@pytest.mark.parametrize("how", ["put", "seen"])
+def test_a09_fewer_tags_than_were_asked_for_are_an_error_where_an_answer_tells_them(how):
+    async def test(rig):
+        told = set_headers(x_amz_tagging_count="1")
+        if how == "put":
+            rig.origin.plan("response-head", told, operation="PutObject")
+        else:
+            rig.origin.plan(
+                "after-apply", Respond(error(500, "InternalError")), operation="PutObject", times=None
+            )
+            rig.origin.plan("response-head", told, operation="HeadObject")
+        failed = await raised(rig.store.store("k", DATA, tags={"a": "1", "b": "2"}))
+        assert (failed.code, failed.applied) == ("NOT_HONOURED", "yes")
+        assert rig.objects == {}
+
+    run(test, aws=True)

@@ -8,7 +8,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credstore.proofs.canonical import encode_json, parse_json
+from credstore.proofs.canonical import encode_json, parse_canonical, parse_json
 from credstore.proofs.errors import ProofFormatError
 from tests.proofs.material import INDEPENDENT
 
@@ -82,6 +82,49 @@ def test_what_could_be_read_in_two_ways_is_refused(case):
         INDEPENDENT.strict(BROKEN[case], LIMIT)
 
 
+@pytest.mark.parametrize("case", BROKEN)
+def test_what_could_be_read_in_two_ways_is_not_canonical_either(case):
+    with pytest.raises(ProofFormatError):
+        parse_canonical(BROKEN[case], limit=LIMIT)
+
+
+@given(VALUES)
+def test_the_canonical_form_is_read_and_no_other(value):
+    data = encode_json(value)
+    assert parse_canonical(data, limit=len(data)) == value
+    for other in (data + b"\n", b" " + data, json.dumps(value, indent=1).encode()):
+        if other != data:
+            with pytest.raises(ProofFormatError):
+                parse_canonical(other, limit=LIMIT)
+
+
+@pytest.mark.parametrize("data", [b'{"a":1}', b'{"a":1.5}', '{"a":"é"}'.encode()])
+@pytest.mark.parametrize("read", [parse_json, parse_canonical])
+def test_as_many_bytes_as_allowed_are_read_and_no_more(read, data):
+    assert read(data, limit=len(data))
+    with pytest.raises(ProofFormatError, match="at most"):
+        read(data, limit=len(data) - 1)
+
+
+@pytest.mark.parametrize("read", [parse_json, parse_canonical])
+def test_the_deepest_value_and_the_largest_integers_are_read_and_no_others(read):
+    for good in (b"[" * 32 + b"]" * 32, b"[9007199254740991]", b"[-9007199254740991]"):
+        assert read(good, limit=LIMIT)
+    for bad in (b"[" * 33 + b"]" * 33, b"[9007199254740992]", b"[-9007199254740992]"):
+        with pytest.raises(ProofFormatError):
+            read(bad, limit=LIMIT)
+
+
+def test_a_text_of_brackets_is_not_deep():
+    for data in (b'["' + b"[" * 50 + b'"]', b"[" + b",".join([b"{}"] * 50) + b"]"):
+        assert parse_canonical(data, limit=LIMIT) == json.loads(data)
+
+
+@pytest.mark.parametrize("number", [float(2**53 - 1), -float(2**53 - 1), 1e21, -1e21])
+def test_integral_floats_are_written_up_to_what_every_reader_holds(number):
+    assert encode_json([number]) == rfc8785.dumps([number])
+
+
 def test_a_number_longer_than_any_double_is_refused():
     with pytest.raises(ProofFormatError, match="more digits"):
         parse_json(b"[0." + b"1" * 30 + b"]", limit=LIMIT)
@@ -103,7 +146,7 @@ def test_the_deepest_value_is_read():
 @pytest.mark.parametrize(
     "value",
     [
-        math.nan, math.inf, 2**53, -(2**53), 2.0**53, 1e20, "\ud800", {"\ud800": 1}, {1: 1}, {None: 1}, b"bytes",
+        math.nan, math.inf, 2**53, -(2**53), 2.0**53, 1e20, -(2.0**53), -1e20, "\ud800", {"\ud800": 1}, {1: 1}, {None: 1}, b"bytes",
         (1, 2), {"a": {1, 2}}, object(), [[]] * 3 + [object()], {"é": b""}, [1.5, "\udfff"],
     ],
 )  # fmt: skip

@@ -74,6 +74,13 @@ def test_erased_wins_over_revoked_and_one_notice_is_enough():
     check_status([])
 
 
+def test_of_several_revocations_the_first_is_told():
+    earlier = replace(NOTICE, at=NOW - MINUTE, reason="legal")
+    for notices in ([NOTICE, earlier], [earlier, NOTICE]):
+        with pytest.raises(ProofRevokedError, match="reason: legal"):
+            check_status(notices)
+
+
 def test_others_may_not_revoke():
     payload = encode_notice(NOTICE)
     issuing = trust_key(SIGNER.public_key, issuers=[ISSUER], usages=["proof", "log"], valid_from=START)

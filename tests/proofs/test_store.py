@@ -183,7 +183,7 @@ def test_requests_of_each_verb():
         _, made = await cost(store.revoke(proof.proof_id))
         assert made == {"get": 1, "list": 1, "put": 1}
         _, made = await cost(store.delete(proof.proof_id))
-        assert made == {"get": 2, "list": 1, "put": 1, "delete": 5}
+        assert made == {"get": 2, "list": 1, "put": 1, "delete_many": 1, "delete": 2}
 
     run(test)
 

@@ -19,7 +19,7 @@ from credstore.proofs.store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import INDEPENDENT, NOW, RECORD, SIGNER, bundle  # noqa: F401
 from tests.proofs.material import RING as BUNDLE_RING
-from tests.proofs.shelves import DAY, HOUR, RING, Killed, Scripted, Shelf, dying, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Killed, Scripted, Shelf, dying, invariant
 from tests.provider.test_encryption import OLD
 
 
@@ -292,3 +292,35 @@ def test_a_proof_says_what_was_signed_whatever_becomes_of_the_callers_claims():
         assert proof.record.claims == (await store.get(proof.proof_id)).record.claims
 
     asyncio.run(run())
+
+
+def test_a_sweep_takes_no_place_whose_version_it_cannot_name():
+    """Without an etag to bind to, whatever another writer has put there meanwhile would be replaced."""
+
+    async def main():
+        shelf = Shelf()
+        store = shelf.open()
+        proof = await store.issue(b"asset", expires_in=3600.0, idempotency_key="again")
+        place = LAYOUT.record(proof.proof_id)
+        before = shelf.body(place)
+        shelf.clock.pass_(3 * DAY)
+        inner = store.driver.inner.head
+
+        async def untagged(key, options):
+            return replace(await inner(key, options), etag=None)
+
+        store.driver.inner.head = untagged
+        assert (await store.sweep_expired()).swept == 0
+        assert shelf.body(place) == before
+        store.driver.inner.head = inner
+        assert (await store.sweep_expired()).swept == 1
+        assert shelf.body(place) != before
+        shelf.clock.pass_(3 * DAY)
+        store.driver.inner.head = untagged
+        await store.sweep_expired()
+        assert place in shelf.held()
+        store.driver.inner.head = inner
+        await store.sweep_expired()
+        assert place not in shelf.held()
+
+    asyncio.run(main())

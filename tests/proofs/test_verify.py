@@ -306,6 +306,22 @@ def test_the_earliest_trusted_time_counts():
         verify_proof(envelope, ring_from(START, ISSUED), now=NOW, times=times)
 
 
+def test_the_earliest_time_of_all_signatures_is_that_of_the_proof():
+    envelope = issue(SIGNER, P256)
+    for first, second in ((1, 2), (2, 1)):
+        times = [at(ISSUED + first * MINUTE, envelope), at(ISSUED + second * MINUTE, envelope, "witness", 1)]
+        proof = verify_proof(envelope, RING, now=NOW, times=times)
+        assert proof.time == ISSUED + MINUTE
+        assert proof.time_source == ("rfc3161" if first == 1 else "witness")
+
+
+def test_the_reason_told_is_that_of_the_first_key_refused():
+    ring = RING.revoke(KEY.keyid, at=NOW, invalid_since=START).retire(P256_KEY.keyid, last_use=START)
+    for signers, kind in (((SIGNER, P256), ProofKeyRevokedError), ((P256, SIGNER), ProofKeyExpiredError)):
+        with pytest.raises(kind):
+            verify_proof(issue(*signers), ring, now=NOW)
+
+
 def test_a_proof_issued_after_its_own_timestamp_is_refused():
     envelope = issue()
     assert verify_proof(envelope, RING, now=NOW, times=[at(ISSUED - 5 * MINUTE, envelope)])

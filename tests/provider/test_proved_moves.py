@@ -170,3 +170,18 @@ def test_a_move_over_two_members_is_proved_too(tmp_path):
             assert await bodies(store, "from", "to") == [RIGHT, None]
 
     asyncio.run(main())
+
+
+def test_a_source_that_somebody_else_removes_meanwhile_is_moved():
+    class Removed(MemoryDriver):
+        async def delete(self, key, **options):
+            await super().delete(key)
+            return await super().delete(key, **options)
+
+    async def main():
+        async with over(Removed(MemoryConfig())) as store:
+            await store.store("from", RIGHT)
+            await store.move("from", "to")
+            assert await bodies(store, "from", "to") == [None, RIGHT]
+
+    asyncio.run(main())

@@ -43,10 +43,11 @@ class MotoServer:
         self.url = url
         self._numbers = count(1)
 
-    def make_bucket(self) -> str:
-        """A fresh, empty bucket."""
+    def make_bucket(self, *, object_lock: bool = False) -> str:
+        """A fresh, empty bucket; with Object Lock it keeps versions."""
         name = f"bucket-{next(self._numbers)}"
-        with urlopen(Request(f"{self.url}/{name}", method="PUT")):
+        headers = {"x-amz-bucket-object-lock-enabled": "true"} if object_lock else {}
+        with urlopen(Request(f"{self.url}/{name}", method="PUT", headers=headers)):
             return name
 
 

@@ -16,7 +16,6 @@ from typing import ParamSpec, TypeVar
 from credstore import refusals
 from credstore.config.clouds import LocalConfig
 from credstore.driver import (
-    OVERWRITE,
     READ_ALL,
     Capabilities,
     CopyRequest,
@@ -352,12 +351,9 @@ class LocalDriver(Driver):
     async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
         """Replace all tags of an object, by a new version of it; see `TaggedDriver`."""
         info = await self.head(key, ReadOptions(deadline=deadline))
+        same = Precondition("replace", info.etag)
         request = CopyRequest(
-            source=info,
-            destination=key,
-            write_id=token_hex(16),
-            precondition=OVERWRITE if info.etag is None else Precondition("replace", info.etag),
-            deadline=deadline,
+            source=info, destination=key, write_id=token_hex(16), precondition=same, deadline=deadline
         )
         await self._copy(request, tags)
 

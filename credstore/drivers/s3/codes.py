@@ -303,6 +303,8 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
             return EXPIRED
         if "object lock" in message.lower() or "WORM" in message:
             return LOCKED
+    if code == "InvalidRequest" and "WORM" in message:
+        return LOCKED  # MinIO.
     if code == "InvalidArgument" and "Unsupported header" in message:
         return UNSUPPORTED  # Backblaze B2 to headers it does not know.
     found = CODES.get(code) if code is not None else None

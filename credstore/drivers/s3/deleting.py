@@ -47,7 +47,19 @@ async def delete(
         if error.applied == "no" or not await _is_gone(bucket, key, deadline):
             raise
         return DeleteOutcome(existed=None)
-    return DeleteOutcome(existed=None, version_id=version_of(reply.headers))
+    if version_id is not None:
+        return DeleteOutcome(existed=None, version_id=version_of(reply.headers))
+    return DeleteOutcome(existed=None, version_id=_marker_of(reply.headers))
+
+
+def _marker_of(headers: Mapping[str, str]) -> str | None:
+    """The delete marker that was put in place of a deletion; "null" where versions are suspended.
+
+    A version id alone says nothing: some clouds without versions give one to everything.
+    """
+    if headers.get("x-amz-delete-marker", "").lower() != "true":
+        return None
+    return headers.get("x-amz-version-id") or "null"
 
 
 def _absent(error: StorageError) -> StoragePreconditionFailedError:

@@ -36,10 +36,11 @@ class S3Dialect:
         create_by_copy: Name of the header that makes CopyObject create only, or None.
         replace_by_copy: CopyObject honours `If-Match` on the destination.
         pinned_copy: CopyObject and UploadPartCopy honour `x-amz-copy-source-if-match`. Where they do not,
-            nothing is rewritten in place before what was copied is proved, and a copy from a key with
-            percent signs in it, which some servers decode twice, is read back.
+            nothing is rewritten in place before what was copied is proved, and a copy from a key that
+            decodes to another, as some servers do twice, is read back where its entity tag proves nothing.
         copy_keeps_tags: CopyObject keeps the source's tags though the metadata are replaced; where it does
             not, they are read before and written afterwards.
+        unversioned: The cloud has no versions at all, so that a delete leaves nothing.
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
@@ -58,6 +59,7 @@ class S3Dialect:
     replace_by_copy: bool = False
     pinned_copy: bool = False
     copy_keeps_tags: bool = False
+    unversioned: bool = False
     acl: bool = False
     object_lock: bool = False
     url_encoded_list: bool = True
@@ -147,6 +149,7 @@ R2 = S3Dialect(
     create_by_multipart=True,
     create_by_copy="cf-copy-destination-if-none-match",
     pinned_copy=True,
+    unversioned=True,
     forbidden_may_be_missing=True,
     nfc_keys=True,
     max_single_put=int(4.995 * GIB),

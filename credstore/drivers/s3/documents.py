@@ -66,6 +66,45 @@ class DeleteReply:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionEntry:
+    """One version or delete marker of a listing; etag without quotes, time in UTC."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_delete_marker: bool
+    size: int
+    last_modified: datetime | None
+    etag: str | None
+    storage_class: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionsReply:
+    """One page of ListObjectVersions; key and version to go on after, or None. A version may be missing."""
+
+    entries: Sequence[VersionEntry]
+    markers: tuple[str, str | None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedVersion:
+    """A version that DeleteObjects says is gone; `is_marked` where a delete marker was put instead."""
+
+    key: str
+    version_id: str | None
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedVersionsReply:
+    """Outcomes of versions: those gone; of the others the key, the version or None, the error's fields."""
+
+    deleted: Sequence[DeletedVersion]
+    failed: Sequence[tuple[str, str | None, ErrorReply]]
+
+
+@dataclass(frozen=True, slots=True)
 class PartInfo:
     """A part that an upload has: its number from 1, entity tag without quotes, and bytes."""
 
@@ -110,7 +149,7 @@ def parse_xml(body: bytes, *roots: str) -> ET.Element:
 
     Args:
         body: As received; leading blanks are S3's way of keeping a slow answer alive (N15).
-        roots: Names the root may have, without namespace.
+        roots: Names the root may have, without namespace; none for any but an error or a web page.
 
     Raises:
         StorageIntegrityError: Too large, with a DTD or entities, not XML, or something else.
@@ -121,8 +160,9 @@ def parse_xml(body: bytes, *roots: str) -> ET.Element:
         root: ET.Element = defusedxml.ElementTree.fromstring(body.lstrip(), forbid_dtd=True)
     except (ET.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
         raise _unreadable("is not the XML that S3 speaks") from None
-    if _local(root) not in roots:
-        raise _unreadable(f"is not a {roots[0]}")
+    name = _local(root)
+    if name not in roots and (roots or name.lower() in {"error", "html"}):
+        raise _unreadable(f"is not a {roots[0]}" if roots else "is not what was asked for")
     return root
 
 
@@ -255,6 +295,97 @@ def parse_deleted(body: bytes) -> DeleteReply:
     }
     failed = {_key(each, encoded=False): _error_of(each) for each in _children(root, "Error")}
     return DeleteReply(deleted, failed)
+
+
+def parse_versioning(body: bytes) -> bool:
+    """Whether a bucket keeps versions, or has kept some before they were suspended.
+
+    A server that ignores the question answers something else, which has no such status: it keeps none.
+    """
+    return bool(_text(parse_xml(body), "Status"))
+
+
+def parse_versions(body: bytes) -> VersionsReply:
+    """One page of ListObjectVersions, by key, the latest first and the others in the order given.
+
+    Raises:
+        StorageIntegrityError: Not such a page, or truncated without a marker.
+    """
+    root = parse_xml(body)
+    encoded = _text(root, "EncodingType") == "url"
+    entries = [
+        _version(each, encoded=encoded) for each in root if _local(each) in {"Version", "DeleteMarker"}
+    ]
+    # Some servers give all delete markers at the end.
+    entries.sort(key=lambda each: (each.key.encode(), not each.is_latest))
+    truncated = _text(root, "IsTruncated")
+    if truncated not in {"true", "false"}:
+        raise _unreadable("does not say whether there is more")
+    if truncated == "false":
+        return VersionsReply(entries, None)
+    marker = _needed(root, "NextKeyMarker")
+    return VersionsReply(
+        entries,
+        (unquote_plus(marker) if encoded else marker, _text(root, "NextVersionIdMarker") or None),
+    )
+
+
+def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
+    is_marker = _local(element) == "DeleteMarker"
+    size = 0 if is_marker else parse_size(_text(element, "Size"))
+    if size is None:
+        raise _unreadable("has a version without a size")
+    return VersionEntry(
+        key=_key(element, encoded=encoded),
+        version_id=_needed(element, "VersionId"),
+        is_latest=_text(element, "IsLatest") == "true",
+        is_delete_marker=is_marker,
+        size=size,
+        last_modified=parse_time(_text(element, "LastModified")),
+        etag=strip_quotes(_text(element, "ETag")),
+        storage_class=_text(element, "StorageClass") or None,
+    )
+
+
+def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
+    """The outcome of each version of DeleteObjects."""
+    root = parse_xml(body)
+    deleted = [
+        DeletedVersion(
+            _key(each, encoded=False),
+            _text(each, "VersionId") or None,
+            # A server that ignores the version puts a delete marker instead.
+            is_marked=_text(each, "VersionId") is None and _text(each, "DeleteMarker") == "true",
+        )
+        for each in _children(root, "Deleted")
+    ]
+    failed = [
+        (_key(each, encoded=False), _text(each, "VersionId") or None, _error_of(each))
+        for each in _children(root, "Error")
+    ]
+    return DeletedVersionsReply(deleted, failed)
+
+
+def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
+    """Mode and end of a retention; None for both where the server ignored the question."""
+    root = _answer(body)
+    if root is None:
+        return None, None
+    return _text(root, "Mode") or None, parse_time(_text(root, "RetainUntilDate"))
+
+
+def parse_legal_hold(body: bytes) -> bool:
+    """Whether a legal hold is on; it is not where the server ignored the question."""
+    root = _answer(body)
+    return root is not None and (_text(root, "Status") or "").upper() == "ON"
+
+
+def _answer(body: bytes) -> ET.Element | None:
+    """A document about an object, or None: servers that do not know the question give the object itself."""
+    try:
+        return parse_xml(body)
+    except StorageIntegrityError:
+        return None
 
 
 def parse_copied(body: bytes) -> str | None:

@@ -25,8 +25,10 @@ from credstore.driver import (
     SignedRequest,
     SignRequest,
     StoredReader,
+    VersionPage,
 )
 from credstore.drivers.s3 import copying, deleting, reading, signing, writing
+from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import dialect_for
 from credstore.drivers.s3.documents import UploadInfo, parse_list, parse_uploads
@@ -41,7 +43,7 @@ from credstore.errors import (
     StorageNotFoundError,
     StorageObjectNotFoundError,
 )
-from credstore.model import CircuitState
+from credstore.model import CircuitState, Retention
 from credstore.wire.aws.credentials import (
     AwsChainCredentials,
     Credentials,
@@ -192,6 +194,34 @@ class S3Driver(Driver):
         ]
         prefixes = [each for each in page.prefixes if not after or each.encode() > after]
         return Page(entries=entries, cursor=page.cursor, prefixes=prefixes)
+
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """Whether the bucket's versions are on or suspended; see `VersionedDriver.keeps_versions`."""
+        return await versioning.keeps_versions(self._bucket, deadline=deadline)
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """One page of versions; see `VersionedDriver.list_versions`."""
+        return await versioning.list_versions(
+            self._bucket, prefix, cursor, exact=exact, limit=limit, deadline=deadline
+        )
+
+    async def delete_versions(
+        self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """Remove up to 1,000 versions in one request; see `VersionedDriver.delete_versions`."""
+        return await versioning.delete_versions(self._bucket, versions, deadline=deadline)
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What Object Lock says of a version; see `RetainingDriver.get_retention`."""
+        return await versioning.get_retention(self._bucket, key, version_id, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""

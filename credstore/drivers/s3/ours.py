@@ -16,6 +16,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from credstore.driver import OVERWRITE, ObjectInfo, Precondition, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.documents import parse_size
 from credstore.drivers.s3.headers import Told, told_by, unconfirmed
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.replies import version_of
@@ -26,6 +27,7 @@ from credstore.errors import (
     StorageError,
     StorageIntegrityError,
     StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
 )
 from credstore.model import ServerEncryption
 
@@ -45,6 +47,7 @@ class Write:
         customer_key: To look at it with, where it is encrypted with one.
         encryption: What has to be confirmed, or None.
         storage_class: That was asked for, or None.
+        tags: How many it has.
         in_place: It rewrites the object it is made of, so that only its own version can be taken back.
         deadline: Instant of `time.monotonic()`, or None.
     """
@@ -55,6 +58,7 @@ class Write:
     customer_key: ServerEncryption | None = None
     encryption: ServerEncryption | None = None
     storage_class: str | None = None
+    tags: int = 0
     in_place: bool = False
     deadline: float | None = None
 
@@ -133,9 +137,8 @@ async def check_answer(bucket: Bucket, write: Write, headers: Mapping[str, str])
         why = unconfirmed(write.encryption, told_by(headers))
         if why is not None:
             await _refuse(bucket, write, ErrorCode.NOT_ENCRYPTED, why, version_of(headers))
-    told = headers.get("x-amz-storage-class")
-    if write.storage_class is not None and told not in {None, write.storage_class}:
-        why = _other_class(write.storage_class)
+    told = headers.get("x-amz-storage-class"), parse_size(headers.get("x-amz-tagging-count"))
+    if (why := _contradicted(write, *told)) is not None:
         await _refuse(bucket, write, ErrorCode.NOT_HONOURED, why, version_of(headers))
 
 
@@ -148,13 +151,17 @@ async def check_seen(bucket: Bucket, write: Write, info: ObjectInfo) -> None:
     why = unconfirmed(write.encryption, Told(info.encryption, info.kms_key_id))
     if why is not None:
         await _refuse(bucket, write, ErrorCode.NOT_ENCRYPTED, why, info.version_id)
-    if write.storage_class is not None and info.storage_class not in {None, write.storage_class}:
-        why = _other_class(write.storage_class)
+    if (why := _contradicted(write, info.storage_class, info.tag_count)) is not None:
         await _refuse(bucket, write, ErrorCode.NOT_HONOURED, why, info.version_id)
 
 
-def _other_class(asked: str) -> str:
-    return f"the provider did not store the object with the storage class {asked}"
+def _contradicted(write: Write, storage_class: str | None, tags: int | None) -> str | None:
+    """What an answer says otherwise than was asked; silence says nothing, since S3's answers are silent."""
+    if write.storage_class is not None and storage_class not in {None, write.storage_class}:
+        return f"the provider did not store the object with the storage class {write.storage_class}"
+    if write.tags and tags not in {None, write.tags}:
+        return f"the provider stored the object with {tags} of {write.tags} tags"
+    return None
 
 
 async def _refuse(
@@ -186,6 +193,8 @@ async def take_back(bucket: Bucket, write: Write, version_id: str | None) -> Tak
     cancelled = await ended(task)
     if cancelled is not None:
         raise cancelled
+    if not task.cancelled() and isinstance(task.exception(), StoragePreconditionFailedError):
+        return TakenBack("it is not there any more", gone=True)
     if task.cancelled() or isinstance(task.exception(), StorageError):
         return TakenBack("what was stored could not be removed and may still be there", gone=False)
     return task.result()

@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from typing import Literal
-from urllib.parse import unquote
+from urllib.parse import unquote_plus
 
 from credstore.driver import CopyRequest, ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
@@ -79,7 +79,7 @@ def _is_plain(source: ObjectInfo, encryption: str | ServerEncryption | None) -> 
 
 def may_be_another(dialect: S3Dialect, key: str) -> bool:
     """Whether a server that decodes the name of a copy's source twice would copy another object."""
-    return not dialect.pinned_copy and unquote(key) != key
+    return not dialect.pinned_copy and unquote_plus(key) != key
 
 
 async def provable_part_size(

@@ -87,14 +87,14 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
     """
     options = checked_options(request.driver_options.get(OPTIONS_NAME), dialect)
     joined = join_metadata(request.metadata, request.system, request.write_id, digest)
-    return {
+    found = {
         **content_headers(request.headers),
         **metadata_headers(joined),
         **encryption_headers(request.encryption, dialect),
         **storage_headers(request.storage_class, request.tags, dialect),
         **option_headers(options),
-        **extra_headers(request.extras),
     }
+    return found | extra_headers(request.extras) if request.extras else found
 
 
 def put_object(
@@ -194,11 +194,15 @@ def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version
     )
 
 
-def delete_objects(keys: Sequence[str]) -> S3Request:
-    """DeleteObjects, with the `Content-MD5` that older stores insist on."""
+def delete_objects(targets: Sequence[str] | Sequence[tuple[str, str]]) -> S3Request:
+    """DeleteObjects of keys, or of versions (key, version id); older stores insist on the `Content-MD5`."""
     root = ET.Element("Delete", {"xmlns": XML_NAMESPACE})
-    for key in keys:
-        ET.SubElement(ET.SubElement(root, "Object"), "Key").text = key
+    for target in targets:
+        key, version_id = (target, None) if isinstance(target, str) else target
+        element = ET.SubElement(root, "Object")
+        ET.SubElement(element, "Key").text = key
+        if version_id is not None:
+            ET.SubElement(element, "VersionId").text = version_id
     ET.SubElement(root, "Quiet").text = "false"
     body = format_xml(root)
     return S3Request(

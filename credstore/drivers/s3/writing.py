@@ -123,6 +123,7 @@ def _write(request: PutRequest, dialect: S3Dialect) -> Write:
         customer_key=request.encryption,
         encryption=None if request.encryption_by_default else to_confirm(request.encryption, dialect),
         storage_class=request.storage_class,
+        tags=len(request.tags),
         deadline=request.deadline,
     )
 
@@ -157,9 +158,8 @@ async def _send(
     else:
         check_is_s3(reply.status, reply.headers, "maybe")
         headers = reply.headers
-        if request.storage_class is not None or not (
-            request.encryption is None or request.encryption_by_default
-        ):
+        asked = request.encryption is not None and not request.encryption_by_default
+        if asked or request.storage_class is not None or request.tags:
             await check_answer(bucket, _write(request, bucket.dialect), headers)
         check_checksum(headers, digest)
         etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)

@@ -29,10 +29,13 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
+    RetainingDriver,
     SignedRequest,
     SignRequest,
     StoredReader,
     TaggedDriver,
+    VersionedDriver,
+    VersionPage,
 )
 from credstore.errors import (
     ErrorCode,
@@ -43,7 +46,7 @@ from credstore.errors import (
 )
 from credstore.guard import Guard
 from credstore.internal import FAILOVER, internal_key
-from credstore.model import CircuitState, Method, ServerEncryption
+from credstore.model import CircuitState, Method, Retention, ServerEncryption, StorageVersion
 from credstore.refusals import (
     check_condition,
     check_delete,
@@ -60,6 +63,8 @@ _NOTE = internal_key(FAILOVER)
 """What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would pass the strategy by."""
+_WHOLE = ""
+"""The version of an object at a member that keeps no versions; no store calls one so."""
 
 
 class FallbackDriver(Driver):
@@ -389,6 +394,82 @@ class FallbackDriver(Driver):
         member = self._fallback if info.served_by == self._second else self._primary
         return member if isinstance(member, TaggedDriver) else None
 
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """Whether one of the members may; see `VersionedDriver.keeps_versions`."""
+        for member in (self._primary, self._fallback):
+            if isinstance(member, VersionedDriver) and await member.keeps_versions(deadline=deadline):
+                return True
+        return False
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """One page of one member, the primary's first; see `VersionedDriver.list_versions`.
+
+        What a member without versions has counts as one version each.
+
+        Raises:
+            StorageUnsupportedError: Neither member keeps versions.
+            StorageError: Of a member; what it has cannot be left out.
+        """
+        members = (self._primary, self._fallback)
+        if not any(isinstance(member, VersionedDriver) for member in members):
+            raise StorageUnsupportedError("no member of this fallback store keeps versions; nothing was sent")
+        at, below = plan.version_place(cursor)
+        page = await _versions_of(members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
+        entries = [
+            replace(
+                each,
+                version_id=plan.member_version(at, each.version_id),
+                served_by=(self._first, self._second)[at],
+            )
+            for each in page.entries
+            if each.key != _NOTE
+        ]
+        if page.cursor is not None:
+            return VersionPage(entries=entries, cursor=plan.member_version(at, page.cursor))
+        return VersionPage(entries=entries, cursor=plan.member_version(1, None) if at == 0 else None)
+
+    async def delete_versions(
+        self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """Remove each version at the member that has it; see `VersionedDriver.delete_versions`."""
+        outcomes: dict[tuple[str, str], DeleteOutcome | StorageError] = {}
+        for at, member in enumerate((self._primary, self._fallback)):
+            mine: dict[tuple[str, str], tuple[str, str]] = {}
+            whole: dict[str, tuple[str, str]] = {}
+            for asked in versions:
+                where, below = plan.version_place(asked[1])
+                if where == at and below == _WHOLE:
+                    whole[asked[0]] = asked
+                elif where == at:
+                    mine[asked[0], below or ""] = asked
+            if whole:
+                gone = await _outcome(member.delete_many(list(whole), deadline=deadline))
+                for key, asked in whole.items():
+                    outcomes[asked] = gone if isinstance(gone, StorageError) else gone[key]
+            if mine:
+                removed = await _outcome(
+                    _with_versions(member).delete_versions(list(mine), deadline=deadline)
+                )
+                for pair, asked in mine.items():
+                    outcomes[asked] = removed if isinstance(removed, StorageError) else removed[pair]
+        return outcomes
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What keeps a version at the member that has it; see `RetainingDriver.get_retention`."""
+        at, below = plan.version_place(version_id)
+        member = (self._primary, self._fallback)[at]
+        if not isinstance(member, RetainingDriver) or below == _WHOLE:
+            return Retention()
+        return await member.get_retention(key, below or "", deadline=deadline)
+
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.
 
@@ -481,6 +562,40 @@ def _hurried(options: ReadOptions) -> ReadOptions:
     return replace(options, deadline=_half(options.deadline))
 
 
+async def _versions_of(
+    member: Driver, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
+) -> VersionPage:
+    """A page of one member's versions; its objects where it keeps no versions."""
+    if isinstance(member, VersionedDriver):
+        try:
+            return await member.list_versions(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
+        except StorageUnsupportedError:
+            if await member.keeps_versions(deadline=deadline):
+                raise
+    # The key itself comes first of all that begin with it.
+    page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
+    entries = [
+        StorageVersion(
+            key=each.key,
+            version_id=_WHOLE,
+            is_latest=True,
+            size=each.size,
+            last_modified=each.last_modified,
+            etag=each.etag,
+            storage_class=each.storage_class,
+        )
+        for each in page.entries
+        if not exact or each.key == prefix
+    ]
+    return VersionPage(entries=entries, cursor=None if exact else page.cursor)
+
+
+def _with_versions(member: Driver) -> VersionedDriver:
+    if not isinstance(member, VersionedDriver):
+        raise StorageUnsupportedError("this member of a fallback store has no such versions")
+    return member
+
+
 async def _outcome(call: Awaitable[T]) -> T | StorageError:
     try:
         return await call
@@ -491,4 +606,7 @@ async def _outcome(call: Awaitable[T]) -> T | StorageError:
 def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
     """Whether it existed at one of the members, where they can tell."""
     told = {first.existed, second.existed}
-    return DeleteOutcome(existed=True if True in told else (None if None in told else False))
+    return DeleteOutcome(
+        existed=True if True in told else (None if None in told else False),
+        version_id=first.version_id if second.version_id is None else second.version_id,
+    )

@@ -187,6 +187,25 @@ def _next(position: Position, pages: Sequence[Page | None], last: bytes | None) 
     return Position(None if last is None else last.decode(), tuple(cursors), tuple(ended)).text()
 
 
+def member_version(at: int, version_id: str | None) -> str:
+    """A version of one member, or where its listing goes on, as one text; None for its beginning."""
+    return f"{at}" if version_id is None else f"{at}:{version_id}"
+
+
+def version_place(text: str | None) -> tuple[int, str | None]:
+    """The inverse of `member_version`; the beginning of the first member for None.
+
+    Raises:
+        StorageInvalidRequestError: No version or cursor of this strategy.
+    """
+    if text is None:
+        return 0, None
+    at, colon, rest = text.partition(":")
+    if at not in {"0", "1"}:
+        raise StorageInvalidRequestError("this is not a version or a cursor of a fallback store")
+    return int(at), rest if colon else None
+
+
 def marked(entries: Sequence[ObjectInfo]) -> list[ObjectInfo]:
     """The entries of a listing that one member could not take part in."""
     return [replace(entry, degraded=True) for entry in entries]

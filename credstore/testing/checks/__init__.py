@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from credstore.testing.checks import calling, listing, managing, reading, writing
+from credstore.testing.checks import calling, listing, managing, reading, versions, writing
 from credstore.testing.harness import Harness
 
 Check: TypeAlias = Callable[[Harness], Awaitable[None]]
@@ -49,6 +49,10 @@ CHECKS: tuple[Check, ...] = (
     managing.copies_the_version_it_was_shown,
     managing.copies_under_a_condition,
     managing.copies_onto_itself,
+    versions.keeps_versions_apart,
+    versions.removes_versions_for_good,
+    versions.tells_what_keeps_a_version,
+    versions.says_when_it_keeps_no_versions,
     managing.keeps_tags,
     calling.a_closed_driver_refuses_every_call,
     calling.a_forked_child_refuses_every_call,

@@ -1,0 +1,289 @@
+"""Versions of objects: listed, removed for good, and what keeps one (Object Lock).
+
+Rules of this file: a store that keeps no versions is not asked for any; a reply is compared with what was
+asked, version by version, and silence about one is no success (P10); a listing that goes round in circles
+ends in an error above, where all pages are seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+
+from credstore.driver import DeleteOutcome, ReadOptions, VersionPage
+from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.codes import meaning_of
+from credstore.drivers.s3.dialect import S3Dialect
+from credstore.drivers.s3.documents import (
+    DeletedVersionsReply,
+    ErrorReply,
+    VersionEntry,
+    parse_deleted_versions,
+    parse_legal_hold,
+    parse_retention,
+    parse_time,
+    parse_versioning,
+    parse_versions,
+)
+from credstore.drivers.s3.replies import build_error
+from credstore.drivers.s3.requests import S3Request, delete_objects, head_object
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageBucketNotFoundError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StorageUnsupportedError,
+)
+from credstore.model import Retention, StorageVersion
+from credstore.refusals import FOREIGN_VERSIONS, NO_VERSIONS, RETENTION
+
+_BUILD_ON_LOOP = 50
+"""Versions whose request is built in well under a millisecond; more goes to a thread."""
+_NOT_LOCKED = frozenset(
+    {
+        "NoSuchObjectLockConfiguration",  # The version has no lock.
+        "ObjectLockConfigurationNotFoundError",  # The bucket has none.
+        "InvalidRequest",  # AWS: "Bucket is missing Object Lock Configuration".
+    }
+)
+_MARKER = 2
+"""Parts of a cursor: the key and the version to go on after."""
+
+
+async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
+    """Whether versions are, or were, kept; see `VersionedDriver.keeps_versions`.
+
+    Source: S3 API GetBucketVersioning, whose answer has no status until versions are first switched on.
+    """
+    bucket.check_usable(deadline)
+    if bucket.dialect.unversioned:
+        return False
+    request = S3Request(operation="GetBucketVersioning", method="GET", query=(("versioning", ""),))
+    try:
+        reply = await bucket.call(request, deadline=deadline)
+    except StorageUnsupportedError:
+        return False  # The server has no such thing.
+    except StorageAccessDeniedError:
+        return True
+    return await parsed(parse_versioning, reply.body)
+
+
+async def list_versions(
+    bucket: Bucket, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
+) -> VersionPage:
+    """One page; see `VersionedDriver.list_versions`."""
+    bucket.check_usable(deadline)
+    _check_has_versions(bucket.dialect)
+    bucket.check_key(prefix)
+    request = list_object_versions(prefix, cursor, limit, bucket.dialect)
+    reply = await bucket.call(request, deadline=deadline)
+    page = await parsed(parse_versions, reply.body)
+    more = page.markers
+    entries = page.entries
+    if exact:
+        entries = [each for each in entries if each.key == prefix]
+        # The key itself comes first of all that begin with it.
+        if len(entries) < len(page.entries) or (more is not None and more[0] != prefix):
+            more = None
+    return VersionPage(
+        entries=[_shown(each, bucket.label) for each in entries],
+        cursor=None if more is None else json.dumps(more),
+    )
+
+
+def list_object_versions(prefix: str, cursor: str | None, limit: int, dialect: S3Dialect) -> S3Request:
+    """ListObjectVersions.
+
+    Raises:
+        StorageInvalidRequestError: The cursor is not one of this listing.
+    """
+    query = [("versions", ""), ("max-keys", str(limit))]
+    if dialect.url_encoded_list:
+        query.append(("encoding-type", "url"))
+    if prefix:
+        query.append(("prefix", prefix))
+    if cursor is not None:
+        key, version_id = _read_cursor(cursor)
+        query.append(("key-marker", key))
+        if version_id is not None:
+            query.append(("version-id-marker", version_id))
+    return S3Request(operation="ListObjectVersions", method="GET", query=tuple(query))
+
+
+def _read_cursor(cursor: str) -> tuple[str, str | None]:
+    try:
+        parts = json.loads(cursor)
+    except ValueError:
+        parts = None
+    if isinstance(parts, list) and len(parts) == _MARKER:  # pyright: ignore[reportUnknownArgumentType]
+        key, version_id = parts  # pyright: ignore[reportUnknownVariableType]
+        if isinstance(key, str) and (version_id is None or isinstance(version_id, str)):
+            return key, version_id
+    raise StorageInvalidRequestError("the cursor does not come from this listing of versions")
+
+
+def _shown(entry: VersionEntry, label: str) -> StorageVersion:
+    return StorageVersion(
+        key=entry.key,
+        version_id=entry.version_id,
+        is_latest=entry.is_latest,
+        is_delete_marker=entry.is_delete_marker,
+        size=entry.size,
+        last_modified=entry.last_modified,
+        etag=entry.etag,
+        storage_class=entry.storage_class,
+        served_by=label,
+    )
+
+
+async def delete_versions(
+    bucket: Bucket, versions: Sequence[tuple[str, str]], *, deadline: float | None
+) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+    """Remove versions in one request; see `VersionedDriver.delete_versions`."""
+    bucket.check_usable(deadline)
+    _check_has_versions(bucket.dialect)
+    most = bucket.dialect.capabilities.max_delete_batch
+    if len(versions) > most:
+        raise StorageInvalidRequestError(f"at most {most} versions are deleted at once, not {len(versions)}")
+    if not versions:
+        return {}
+    if len(versions) <= _BUILD_ON_LOOP:
+        request = delete_objects(versions)
+    else:
+        request = await asyncio.to_thread(delete_objects, versions)
+    reply = await bucket.call(request, deadline=deadline)
+    try:
+        found = await parsed(parse_deleted_versions, reply.body)
+    except StorageIntegrityError as error:
+        error.applied = "maybe"
+        raise
+    return compare_deleted_versions(versions, found, bucket=bucket.name)
+
+
+def compare_deleted_versions(
+    versions: Sequence[tuple[str, str]], reply: DeletedVersionsReply, *, bucket: str
+) -> dict[tuple[str, str], DeleteOutcome | StorageError]:
+    """What became of each version, from a reply that may be partial.
+
+    Some servers leave the version out of an outcome: an error then is about every version of the key that
+    was not removed, and a success counts only where it can be about one version alone.
+
+    Args:
+        versions: Keys and version ids, as asked.
+        reply: As answered.
+        bucket: For the errors.
+
+    Raises:
+        StorageIntegrityError: The reply is about a version that was not asked for.
+    """
+    asked = set(versions)
+    ids: dict[str, list[str]] = {}
+    for key, version_id in versions:
+        ids.setdefault(key, []).append(version_id)
+    gone: set[tuple[str, str]] = set()
+    for each in reply.deleted:
+        known = ids.get(each.key, [])
+        if each.version_id is None and not each.is_marked and len(known) == 1:
+            gone.add((each.key, known[0]))
+        elif each.version_id is not None:
+            gone.add((each.key, each.version_id))
+        elif not known:
+            raise _foreign(bucket)
+    failed: dict[tuple[str, str | None], ErrorReply] = {
+        (key, version_id): error for key, version_id, error in reply.failed
+    }
+    named = {(key, version_id) for key, version_id in failed if version_id is not None}
+    if (gone | named) - asked or any(key not in ids for key, _ in failed):
+        raise _foreign(bucket)
+    return {
+        (key, version_id): DeleteOutcome(existed=None)
+        if (key, version_id) in gone and (key, version_id) not in named
+        else _failure(key, failed.get((key, version_id)) or failed.get((key, None)), bucket)
+        for key, version_id in versions
+    }
+
+
+def _foreign(bucket: str) -> StorageIntegrityError:
+    return StorageIntegrityError(
+        "the provider answered about versions that were not asked for; list what is left",
+        code=ErrorCode.FOREIGN_KEY,
+        bucket=bucket,
+        applied="maybe",
+    )
+
+
+def _failure(key: str, failed: ErrorReply | None, bucket: str) -> DeleteOutcome | StorageError:
+    if failed is None:
+        return StorageIntegrityError(
+            "the provider did not say what became of this version",
+            code=ErrorCode.NO_OUTCOME,
+            key=key,
+            bucket=bucket,
+            applied="maybe",
+            retryable=True,
+        )
+    meaning = meaning_of(200, failed.code, failed.message)
+    if issubclass(meaning.error, StorageNotFoundError) and meaning.error is not StorageBucketNotFoundError:
+        return DeleteOutcome(existed=False)
+    error = build_error(meaning, failed, status=None)
+    error.key, error.bucket = key, bucket
+    error.applied = "maybe" if error.retryable else "no"
+    return error
+
+
+async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: float | None) -> Retention:
+    """What keeps a version; see `RetainingDriver.get_retention`.
+
+    Cost: 1 request for a version under retention or legal hold, 3 where nothing keeps it.
+    Source: S3 API HeadObject (x-amz-object-lock-*), GetObjectRetention, GetObjectLegalHold.
+    """
+    bucket.check_usable(deadline)
+    if not bucket.dialect.object_lock:
+        raise RETENTION.of(bucket.label)
+    options = ReadOptions(version_id=version_id, deadline=deadline)
+    headers: Mapping[str, str]
+    try:
+        headers = (await bucket.call(head_object(key, options, bucket.dialect), deadline=deadline)).headers
+    except StorageUnsupportedError:
+        return Retention()  # A delete marker, which nothing can keep.
+    except (StorageAccessDeniedError, StorageInvalidRequestError):
+        headers = {}  # It may not be read, or only with its customer key; its locks may be told all the same.
+    mode = headers.get("x-amz-object-lock-mode")
+    hold = headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON"
+    if mode is not None or hold:
+        until = parse_time(headers.get("x-amz-object-lock-retain-until-date"))
+        return Retention(mode=mode, retain_until=until, legal_hold=hold)
+    # The headers come only to who may read them, so their absence says nothing.
+    retention = await _ask(
+        bucket, _lock_request("GetObjectRetention", "retention", key, version_id), deadline
+    )
+    held = await _ask(bucket, _lock_request("GetObjectLegalHold", "legal-hold", key, version_id), deadline)
+    mode, until = (None, None) if retention is None else parse_retention(retention)
+    return Retention(mode=mode, retain_until=until, legal_hold=held is not None and parse_legal_hold(held))
+
+
+def _lock_request(operation: str, what: str, key: str, version_id: str) -> S3Request:
+    return S3Request(
+        operation=operation, method="GET", key=key, query=((what, ""), ("versionId", version_id))
+    )
+
+
+async def _ask(bucket: Bucket, request: S3Request, deadline: float | None) -> bytes | None:
+    """The document about one lock of a version, or None where there is none."""
+    try:
+        return (await bucket.call(request, deadline=deadline)).body
+    except StorageUnsupportedError:
+        return None
+    except StorageError as error:
+        if error.provider_code in _NOT_LOCKED:
+            return None
+        raise
+
+
+def _check_has_versions(dialect: S3Dialect) -> None:
+    if not dialect.capabilities.versions:
+        raise (NO_VERSIONS if dialect.unversioned else FOREIGN_VERSIONS).of(dialect.name)

@@ -1,0 +1,61 @@
+"""Stores that keep versions keep the contract, and the optional protocols for versions."""
+
+import pytest
+
+from credstore.config.clouds import MemoryConfig
+from credstore.drivers.memory import MemoryDriver
+from credstore.drivers.s3.driver import S3Driver
+from credstore.strategies.fallback.driver import FallbackDriver
+from credstore.testing.conformance import DriverConformance
+from credstore.testing.harness import Harness
+from tests.conformance.memory import peek_at, poke_at
+from tests.conformance.raw_s3 import CountingClient, RawS3
+from tests.conformance.versioned import VersionedMemory, Versions
+from tests.conftest import S3Server
+from tests.drivers.s3.support import minio_config
+from tests.servers.moto import MotoServer
+
+
+@pytest.mark.parametrize("state", ["on", "suspended", "off"])
+class TestVersionedMemory(DriverConformance):
+    @pytest.fixture
+    def harness(self, state: str) -> Harness:
+        versions = Versions(state=state)
+        return Harness(
+            open=lambda: VersionedMemory(versions),
+            peek=peek_at(versions.objects),
+            poke=poke_at(versions.objects),
+        )
+
+
+@pytest.mark.parametrize("versioned", [0, 1])
+class TestFallbackOverVersions(DriverConformance):
+    @pytest.fixture
+    def harness(self, versioned: int) -> Harness:
+        stores = [Versions(), Versions()]
+
+        def member(at: int) -> MemoryDriver:
+            if at == versioned:
+                return VersionedMemory(stores[at])
+            return MemoryDriver(MemoryConfig(), public_url=str, objects=stores[at].objects)
+
+        objects = [each.objects for each in stores]
+        return Harness(
+            open=lambda: FallbackDriver(member(0), member(1)), peek=peek_at(*objects), poke=poke_at(*objects)
+        )
+
+
+class TestS3OnMotoWithVersions(DriverConformance):
+    @pytest.fixture
+    def harness(self, moto_server: MotoServer) -> Harness:
+        server = S3Server(moto_server.url, moto_server.make_bucket())
+        raw, sent = RawS3(server), CountingClient.counter()
+        raw.switch_versions("Enabled")
+        config = minio_config(server.url, bucket=server.bucket)
+        return Harness(
+            open=lambda: S3Driver(config, public_url=str, http=CountingClient(sent)),
+            peek=raw.peek,
+            poke=raw.poke,
+            requests=lambda: len(sent),
+            pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
+        )
