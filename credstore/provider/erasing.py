@@ -17,14 +17,12 @@ from credstore.errors import (
     RemainingVersion,
     StorageError,
     StorageUnavailableError,
-    StorageUnsupportedError,
 )
 from credstore.internal import is_internal
 from credstore.provider.bulk import PAGE, for_key, scan_infos
 from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, remain, untold
 from credstore.provider.removal import Deadline, Erased, Removal, plainly_deleted, version_pages
-
-_NO_LISTING = "this driver lists no versions"
+from credstore.refusals import LIST_VERSIONS
 
 
 async def erase_keys(
@@ -57,7 +55,7 @@ async def erase_keys(
             return erased, failed
         # Versions were switched on meanwhile, or the driver cannot say that they are.
         if not isinstance(driver, VersionedDriver):
-            refused = StorageUnsupportedError(_NO_LISTING)
+            refused = LIST_VERSIONS.of(driver.name)
             return erased, failed | {key: untold(refused, key) for key in keys}
         versioned = driver
     removal = Removal(driver, versioned, deadline, counts=Counter())
@@ -122,7 +120,7 @@ async def erase_below(driver: Driver, prefix: str, deadline: Deadline) -> Erased
         if not is_marked:
             return erased
         if not isinstance(driver, VersionedDriver):
-            raise untold(StorageUnsupportedError(_NO_LISTING), None)
+            raise untold(LIST_VERSIONS.of(driver.name), None)
         versioned = driver
     removal = Removal(driver, versioned, deadline)
     try:

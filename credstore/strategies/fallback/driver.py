@@ -40,12 +40,12 @@ from credstore.errors import (
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
-    StorageUnsupportedError,
 )
 from credstore.guard import Guard
 from credstore.internal import FAILOVER, internal_key
 from credstore.model import CircuitState, Method, Retention, ServerEncryption
 from credstore.refusals import (
+    TAGS,
     check_condition,
     check_delete,
     check_encryption,
@@ -383,7 +383,7 @@ class FallbackDriver(Driver):
         """Replace all tags of an object at the member that has it; see `TaggedDriver`."""
         member = await self._tagged(key, deadline)
         if member is None:
-            raise StorageUnsupportedError("the member that has this object has no tags; nothing was done")
+            raise TAGS.of(f"the member of {self.name} that has this object")
         await member.put_tags(key, tags, deadline=deadline)
 
     async def _tagged(self, key: str, deadline: float | None) -> TaggedDriver | None:

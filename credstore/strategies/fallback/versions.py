@@ -13,7 +13,7 @@ from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDr
 from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.internal import FAILOVER, internal_key
 from credstore.model import Retention, StorageVersion
-from credstore.refusals import NO_VERSIONS
+from credstore.refusals import LIST_VERSIONS
 from credstore.strategies.fallback import plan
 
 _NOTE = internal_key(FAILOVER)
@@ -46,7 +46,7 @@ class MemberVersions:
     ) -> VersionPage:
         """See `FallbackDriver.list_versions`."""
         if not any(isinstance(member, VersionedDriver) for member in self.members):
-            raise NO_VERSIONS.of("fallback")
+            raise LIST_VERSIONS.of("fallback")
         at, below = plan.version_place(cursor)
         page = await _page_of(self.members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
         entries = [
@@ -127,7 +127,7 @@ async def _removed(
     if named:
         try:
             if not isinstance(member, VersionedDriver):
-                raise NO_VERSIONS.of(member.name)
+                raise LIST_VERSIONS.of(member.name)
             found |= await member.delete_versions(named, deadline=deadline)
         except StorageError as error:
             found |= dict.fromkeys(named, error)
