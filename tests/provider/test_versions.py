@@ -31,6 +31,7 @@ from credstore.errors import (
     StorageVersionsRemainError,
 )
 from credstore.model import Retention, StorageVersion
+from credstore.refusals import LIST_VERSIONS
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.testing import count_requests
 from tests.conformance.raw_s3 import RawS3
@@ -656,6 +657,31 @@ def test_a_member_without_versions_keeps_no_deletion_from_being_whole(moto_serve
             assert (await provider.delete_versions("a", exact=True)).complete
             assert raw.names() == set()
             assert not plain._objects.by_key
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("state", ["off", "on"])
+def test_a_member_that_lists_no_versions_is_believed_only_if_it_keeps_none(state):
+    """As R2, which has none, and as a server of no known flavor."""
+
+    class Refusing(VersionedMemory):
+        async def list_versions(self, *given, **options):
+            raise LIST_VERSIONS.of("it")
+
+    async def main():
+        versions = Versions(), Versions(state=state)
+        members = VersionedMemory(versions[0]), Refusing(versions[1])
+        async with over(FallbackDriver(*members)) as provider:
+            for member in members:
+                await member.put(put_request("a", b"1"))
+            if state == "off":
+                assert (await provider.delete_versions("a", exact=True)).deleted == 2
+                assert versions[0].names() == versions[1].names() == []
+            else:
+                with pytest.raises(StorageVersionsRemainError):
+                    await provider.delete_versions("a", exact=True)
+                assert await provider.retrieve("a") is None
 
     asyncio.run(main())
 

@@ -87,7 +87,7 @@ async def list_versions(
     if exact:
         entries = [each for each in entries if each.key == prefix]
         # The key itself comes first of all that begin with it.
-        if len(entries) < len(page.entries) or (more is not None and more[0] != prefix):
+        if more is not None and more[0] != prefix:
             more = None
     return VersionPage(
         entries=[_shown(each, bucket.label) for each in entries],

@@ -425,8 +425,12 @@ def test_a_cursor_names_key_and_version():
         fake.plan("GET", versions_page(version("k", "v"), IsTruncated="true", NextKeyMarker="k"))
         page = await driver.list_versions("k", exact=True)
         assert json.loads(page.cursor) == ["k", None]
+        beyond = {"IsTruncated": "true", "NextKeyMarker": "k2", "NextVersionIdMarker": "v"}
+        fake.plan("GET", versions_page(version("k", "v"), version("k2", "v"), **beyond))
+        page = await driver.list_versions("k", exact=True)
+        assert ([each.key for each in page.entries], page.cursor) == (["k"], None)
         fake.plan("GET", versions_page(version("k2", "v")))
-        last = await driver.list_versions("k", page.cursor, exact=True)
+        last = await driver.list_versions("k", '["k", null]', exact=True)
         assert (last.entries, last.cursor) == ([], None)
 
     faked(check)
