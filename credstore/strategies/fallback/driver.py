@@ -42,11 +42,9 @@ from credstore.errors import (
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
-    StorageUnsupportedError,
 )
 from credstore.guard import Guard
-from credstore.internal import FAILOVER, internal_key
-from credstore.model import CircuitState, Method, Retention, ServerEncryption, StorageVersion
+from credstore.model import CircuitState, Method, Retention, ServerEncryption
 from credstore.refusals import (
     LIST_VERSIONS,
     TAGS,
@@ -59,14 +57,18 @@ from credstore.refusals import (
 )
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
+from credstore.strategies.fallback.pages import (
+    NOTE,
+    WHOLE,
+    Pages,
+    outcome_of,
+    versions_of,
+    with_versions,
+)
 
 T = TypeVar("T")
-_NOTE = internal_key(FAILOVER)
-"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would pass the strategy by."""
-_WHOLE = ""
-"""The version of an object at a member that keeps no versions; no store calls one so."""
 
 
 class FallbackDriver(Driver):
@@ -85,6 +87,7 @@ class FallbackDriver(Driver):
         same = primary.name == fallback.name
         self._first = f"{primary.name} (primary)" if same else primary.name
         self._second = f"{fallback.name} (fallback)" if same else fallback.name
+        self._pages = Pages(primary, fallback, self._first, self._second)
         self._detours = Detours(fallback, clock=clock)
         both = primary.capabilities.meet(fallback.capabilities)
         self._capabilities = replace(
@@ -271,12 +274,12 @@ class FallbackDriver(Driver):
         for key in keys:
             _check(key)
         if await self._detours.happened() or self._detours.unknown:
-            return {key: await _outcome(self.delete(key, deadline=deadline)) for key in keys}
+            return {key: await outcome_of(self.delete(key, deadline=deadline)) for key in keys}
         outcomes = dict(await self._primary.delete_many(keys, deadline=deadline))
         reached = {key: done for key, done in outcomes.items() if not isinstance(done, StorageError)}
         if not reached:
             return outcomes
-        answer = await _outcome(self._fallback.delete_many(list(reached), deadline=deadline))
+        answer = await outcome_of(self._fallback.delete_many(list(reached), deadline=deadline))
         for key, first in reached.items():
             second = answer if isinstance(answer, StorageError) else answer[key]
             if isinstance(second, StorageError):
@@ -301,59 +304,9 @@ class FallbackDriver(Driver):
             StorageError: A member failed, and without it there is nothing to list.
         """
         self._guard.check(deadline)
-        position = plan.position_of(cursor)
-        members = (self._primary, self._fallback)
-
-        async def read(member: int) -> Page | StorageError | None:
-            if position.ended[member]:
-                return None
-            page = members[member].list(
-                prefix,
-                position.cursors[member],
-                delimiter=delimiter,
-                start_after=start_after,
-                limit=limit,
-                deadline=deadline,
-            )
-            return await _outcome(page)
-
-        read_pages = await asyncio.gather(read(0), read(1))
-        failures = [page for page in read_pages if isinstance(page, StorageError)]
-        pages = [
-            await self._shown(page, label, deadline) if isinstance(page, Page) else None
-            for page, label in zip(read_pages, (self._first, self._second), strict=True)
-        ]
-        merged = plan.merge(position, pages, limit)
-        if not failures:
-            return merged
-        wrong = [error for error in failures if not plan.read_moves_on(error)]
-        if wrong or not (merged.entries or merged.prefixes):
-            raise (wrong or failures)[0]
-        return replace(merged, entries=plan.marked(merged.entries), degraded=True)
-
-    async def _shown(self, page: Page, label: str, deadline: float | None) -> Page:
-        """A member's page without the note, and without a prefix that stands for nothing else."""
-        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != _NOTE]
-        prefixes = [
-            each
-            for each in page.prefixes
-            if label != self._second or not _NOTE.startswith(each) or await self._has_more(each, deadline)
-        ]
-        return replace(page, entries=shown, prefixes=prefixes)
-
-    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
-        """Whether the fallback has anything under this prefix of the note's key beside the note."""
-        cursor: str | None = None
-        while True:
-            try:
-                page = await self._fallback.list(prefix, cursor, limit=2, deadline=deadline)
-            except StorageError:
-                return True
-            if any(entry.key != _NOTE for entry in page.entries):
-                return True
-            if page.cursor is None or page.cursor == cursor:
-                return False
-            cursor = page.cursor
+        return await self._pages.page(
+            prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline
+        )
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy at the member that has the source; the other one has no such version of it.
@@ -424,7 +377,7 @@ class FallbackDriver(Driver):
         if not any(isinstance(member, VersionedDriver) for member in members):
             raise LIST_VERSIONS.of(self.name)
         at, below = plan.version_place(cursor)
-        page = await _versions_of(members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
+        page = await versions_of(members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
         entries = [
             replace(
                 each,
@@ -432,7 +385,7 @@ class FallbackDriver(Driver):
                 served_by=(self._first, self._second)[at],
             )
             for each in page.entries
-            if each.key != _NOTE
+            if each.key != NOTE
         ]
         if page.cursor is not None:
             return VersionPage(entries=entries, cursor=plan.member_version(at, page.cursor))
@@ -448,17 +401,17 @@ class FallbackDriver(Driver):
             whole: dict[str, tuple[str, str]] = {}
             for asked in versions:
                 where, below = plan.version_place(asked[1])
-                if where == at and below == _WHOLE:
+                if where == at and below == WHOLE:
                     whole[asked[0]] = asked
                 elif where == at:
                     mine[asked[0], below or ""] = asked
             if whole:
-                gone = await _outcome(member.delete_many(list(whole), deadline=deadline))
+                gone = await outcome_of(member.delete_many(list(whole), deadline=deadline))
                 for key, asked in whole.items():
                     outcomes[asked] = gone if isinstance(gone, StorageError) else gone[key]
             if mine:
-                removed = await _outcome(
-                    _with_versions(member).delete_versions(list(mine), deadline=deadline)
+                removed = await outcome_of(
+                    with_versions(member).delete_versions(list(mine), deadline=deadline)
                 )
                 for pair, asked in mine.items():
                     outcomes[asked] = removed if isinstance(removed, StorageError) else removed[pair]
@@ -468,7 +421,7 @@ class FallbackDriver(Driver):
         """What keeps a version at the member that has it; see `RetainingDriver.get_retention`."""
         at, below = plan.version_place(version_id)
         member = (self._primary, self._fallback)[at]
-        if not isinstance(member, RetainingDriver) or below == _WHOLE:
+        if not isinstance(member, RetainingDriver) or below == WHOLE:
             return Retention()
         return await member.get_retention(key, below or "", deadline=deadline)
 
@@ -495,7 +448,8 @@ class FallbackDriver(Driver):
         """
         self._guard.check(deadline)
         first, second = await asyncio.gather(
-            _outcome(self._primary.ping(deadline=deadline)), _outcome(self._fallback.ping(deadline=deadline))
+            outcome_of(self._primary.ping(deadline=deadline)),
+            outcome_of(self._fallback.ping(deadline=deadline)),
         )
         if isinstance(first, StorageError):
             if isinstance(second, StorageError):
@@ -547,7 +501,7 @@ class _Watched:
 
 
 def _check(key: str) -> None:
-    if key == _NOTE:
+    if key == NOTE:
         raise StorageInvalidKeyError(
             f"a fallback store keeps {key!r} for itself; choose another key",
             code=ErrorCode.RESERVED_KEY,
@@ -562,47 +516,6 @@ def _half(deadline: float | None) -> float | None:
 
 def _hurried(options: ReadOptions) -> ReadOptions:
     return replace(options, deadline=_half(options.deadline))
-
-
-async def _versions_of(
-    member: Driver, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
-) -> VersionPage:
-    """A page of one member's versions; its objects where it keeps no versions."""
-    if isinstance(member, VersionedDriver):
-        try:
-            return await member.list_versions(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
-        except StorageUnsupportedError:
-            if await member.keeps_versions(deadline=deadline):
-                raise
-    # The key itself comes first of all that begin with it.
-    page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
-    entries = [
-        StorageVersion(
-            key=each.key,
-            version_id=_WHOLE,
-            is_latest=True,
-            size=each.size,
-            last_modified=each.last_modified,
-            etag=each.etag,
-            storage_class=each.storage_class,
-        )
-        for each in page.entries
-        if not exact or each.key == prefix
-    ]
-    return VersionPage(entries=entries, cursor=None if exact else page.cursor)
-
-
-def _with_versions(member: Driver) -> VersionedDriver:
-    if not isinstance(member, VersionedDriver):
-        raise LIST_VERSIONS.of(member.name)
-    return member
-
-
-async def _outcome(call: Awaitable[T]) -> T | StorageError:
-    try:
-        return await call
-    except StorageError as error:
-        return error
 
 
 def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:

@@ -1,0 +1,152 @@
+"""Pages of listings: objects and prefixes of both members as one, and the versions of one member."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import TypeVar
+
+from credstore.driver import Driver, Page, VersionedDriver, VersionPage
+from credstore.errors import StorageError, StorageUnsupportedError
+from credstore.internal import FAILOVER, internal_key
+from credstore.model import StorageVersion
+from credstore.refusals import LIST_VERSIONS
+from credstore.strategies.fallback import plan
+
+T = TypeVar("T")
+NOTE = internal_key(FAILOVER)
+"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
+WHOLE = ""
+"""The version of an object at a member that keeps no versions; no store calls one so."""
+
+
+class Pages:
+    """What both members list, each name once."""
+
+    def __init__(self, primary: Driver, fallback: Driver, first: str, second: str) -> None:
+        """Look at two members.
+
+        Args:
+            primary: Whose object counts where both are as new.
+            fallback: Keeps the note of detours.
+            first: Label of the primary.
+            second: Label of the fallback.
+        """
+        self._members = (primary, fallback)
+        self._labels = (first, second)
+
+    async def page(
+        self,
+        prefix: str,
+        cursor: str | None,
+        *,
+        delimiter: str | None,
+        start_after: str | None,
+        limit: int,
+        deadline: float | None,
+    ) -> Page:
+        """One page of the union; see `Driver.list`.
+
+        Raises:
+            StorageError: A member failed, and without it there is nothing to list.
+        """
+        position = plan.position_of(cursor)
+
+        async def read(member: int) -> Page | StorageError | None:
+            if position.ended[member]:
+                return None
+            page = self._members[member].list(
+                prefix,
+                position.cursors[member],
+                delimiter=delimiter,
+                start_after=start_after,
+                limit=limit,
+                deadline=deadline,
+            )
+            return await outcome_of(page)
+
+        read_pages = await asyncio.gather(read(0), read(1))
+        failures = [page for page in read_pages if isinstance(page, StorageError)]
+        pages = [
+            await self._shown(page, label, deadline) if isinstance(page, Page) else None
+            for page, label in zip(read_pages, self._labels, strict=True)
+        ]
+        merged = plan.merge(position, pages, limit)
+        if not failures:
+            return merged
+        wrong = [error for error in failures if not plan.read_moves_on(error)]
+        if wrong or not (merged.entries or merged.prefixes):
+            raise (wrong or failures)[0]
+        return replace(merged, entries=plan.marked(merged.entries), degraded=True)
+
+    async def _shown(self, page: Page, label: str, deadline: float | None) -> Page:
+        """A member's page without the note, and without a prefix that stands for nothing else."""
+        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != NOTE]
+        prefixes = [
+            each
+            for each in page.prefixes
+            if label != self._labels[1] or not NOTE.startswith(each) or await self._has_more(each, deadline)
+        ]
+        return replace(page, entries=shown, prefixes=prefixes)
+
+    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
+        """Whether the fallback has anything under this prefix of the note's key beside the note."""
+        cursor: str | None = None
+        while True:
+            try:
+                page = await self._members[1].list(prefix, cursor, limit=2, deadline=deadline)
+            except StorageError:
+                return True
+            if any(entry.key != NOTE for entry in page.entries):
+                return True
+            if page.cursor is None or page.cursor == cursor:
+                return False
+            cursor = page.cursor
+
+
+async def versions_of(
+    member: Driver, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
+) -> VersionPage:
+    """A page of one member's versions; its objects where it keeps no versions."""
+    if isinstance(member, VersionedDriver):
+        try:
+            return await member.list_versions(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
+        except StorageUnsupportedError:
+            if await member.keeps_versions(deadline=deadline):
+                raise
+    # The key itself comes first of all that begin with it.
+    page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
+    entries = [
+        StorageVersion(
+            key=each.key,
+            version_id=WHOLE,
+            is_latest=True,
+            size=each.size,
+            last_modified=each.last_modified,
+            etag=each.etag,
+            storage_class=each.storage_class,
+        )
+        for each in page.entries
+        if not exact or each.key == prefix
+    ]
+    return VersionPage(entries=entries, cursor=None if exact else page.cursor)
+
+
+def with_versions(member: Driver) -> VersionedDriver:
+    """The member, if it can list versions.
+
+    Raises:
+        StorageUnsupportedError: It cannot.
+    """
+    if not isinstance(member, VersionedDriver):
+        raise LIST_VERSIONS.of(member.name)
+    return member
+
+
+async def outcome_of(call: Awaitable[T]) -> T | StorageError:
+    """What a call answers, or the error it ends with."""
+    try:
+        return await call
+    except StorageError as error:
+        return error
