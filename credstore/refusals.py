@@ -63,7 +63,6 @@ DELETE_IF_MATCH: Final = Lack(
     "look at the object first and delete it without the condition",
 )
 VERSIONS: Final = Lack("keep versions of an object (version_id)", "leave version_id out")
-NO_VERSIONS: Final = Lack("list or remove versions, it has none", "delete the object")
 FOREIGN_VERSIONS: Final = Lack(
     "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
 )

@@ -20,7 +20,7 @@ classes are also the one that Python's own files raise: `StorageObjectNotFoundEr
 `FileNotFoundError`, `StorageAccessDeniedError` a `PermissionError`, `StorageAlreadyExistsError` a
 `FileExistsError`; a wrong argument or setting is a `ValueError`.
 
-This page is made by `python docs/make_errors.py` from `credstore/errors.py`.
+This page is made by `python docs/make_errors.py` from `credstore/error_codes.py`.
 
 """
 

@@ -23,7 +23,7 @@ from credstore.proofs.results import Proof
 from credstore.proofs.schemes import Signer
 from credstore.proofs.status import Kind, ProofStatus, Reason, encode_notice, make_notice, verify_notice
 from credstore.proofs.verify import VerifiedProof, verify_proof
-from credstore.provider.erasing import merged
+from credstore.provider.remaining import merged
 
 
 @dataclass(frozen=True, slots=True)

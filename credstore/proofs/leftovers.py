@@ -23,7 +23,7 @@ from credstore.model import UNSET, StoreOptions
 from credstore.proofs.envelope import Envelope, parse_envelope
 from credstore.proofs.index import CLAIMED, CLEANED, ERASED, Marker
 from credstore.proofs.objects import LEASE, SHORT, ProofObjects
-from credstore.provider.erasing import remain
+from credstore.provider.remaining import remain
 
 SETTLED = 2 * LEASE
 """After so long no issue or cleaner that began before goes on."""

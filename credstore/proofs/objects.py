@@ -30,8 +30,8 @@ from credstore.proofs.index import (
     Marker,
     encode_marker,
 )
-from credstore.provider.erasing import merged
 from credstore.provider.provider import StorageProvider
+from credstore.provider.remaining import merged
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 SHORT = "public, max-age=60"

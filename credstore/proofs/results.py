@@ -111,7 +111,7 @@ class SweepReport:
         cleaned: Leftovers of issues and deletions that never ended, removed.
         stray: Markers removed that a signed record contradicts.
         kept: Markers whose proof is not due yet, or is just being issued, or whose leftovers go in two steps.
-        later: Proofs that a retention lock keeps; a later sweep removes them.
+        later: Proofs that a retention or hold keeps, in one version or another; a later sweep removes them.
         failed: The error of each other proof, by id; it was left as it is.
     """
 

@@ -398,23 +398,30 @@ class ProofStore:
             return await self._eraser.revoke(checked_id(proof_id), reason)
 
     async def delete(self, proof_id: str, reason: Reason = "unspecified") -> bool:
-        """Erase a proof and its manifest; a signed tombstone without the asset's digest is left.
+        """Erase a proof and its manifest in every version.
+
+        A signed tombstone is left, which does not tell the asset's digest.
 
         Args:
             proof_id: UUID in lower case.
             reason: Stands in the tombstone.
 
         Returns:
-            Whether there was a proof; what an earlier call left is removed in any case.
+            Whether there was a proof, which is gone now: no version and no delete marker of its record,
+            manifest and index name is left. What an earlier call left is removed in any case.
 
         Raises:
             ProofUntrustedKeyError: The revoker's key may not erase for this issuer; nothing was written.
             ProofError: What is there is no proof that verifies.
             StorageConfigurationError: The store has no signer.
+            StorageVersionsRemainError: Readers find nothing any more, but versions stay, or may: `remaining`
+                says which, and what keeps each until when. All else is gone; delete again afterwards, or
+                leave it to a sweep.
             StorageError: Once the tombstone is there, the proof is erased for readers; delete again to remove
                 the rest, or leave it to a sweep.
 
-        Cost: 2 requests, the tombstone, and 5 deletions; 2 more for a proof that never expires.
+        Cost: 2 requests, the tombstone, and 3 deletions; 2 more for a proof that never expires. Where the
+            provider can keep versions 3 more, and where it does, 5 listings and up to 6 deletions.
         Source: provenance §3, erase order.
         """
         with _Verb(self, "delete", proof_id):

@@ -11,8 +11,9 @@ from credstore.internal import is_internal
 from credstore.model import StorageVersion, VersionsDeletedResult
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key, check_prefix
-from credstore.provider.erasing import Erased, erase_below, erase_keys, erase_old, version_pages
+from credstore.provider.erasing import erase_below, erase_keys, erase_old
 from credstore.provider.foundation import Foundation
+from credstore.provider.removal import Erased, version_pages
 from credstore.refusals import LIST_VERSIONS
 
 

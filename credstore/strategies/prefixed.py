@@ -29,11 +29,14 @@ from credstore.driver import (
     PutResult,
     ReadOptions,
     ResumeToken,
+    RetainingDriver,
     SignedRequest,
     SignRequest,
     StoredReader,
     TaggedDriver,
     VerifiesLinks,
+    VersionedDriver,
+    VersionPage,
 )
 from credstore.errors import (
     ErrorCode,
@@ -43,7 +46,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from credstore.model import CircuitState, LinkGrant
+from credstore.model import CircuitState, LinkGrant, Retention
 from credstore.own_links import invalid_link
 
 _LEAST_KEY = 128
@@ -224,6 +227,50 @@ class _Tagged(PrefixedDriver):
             await inner.put_tags(self._prefix + key, tags, deadline=deadline)
 
 
+class _Versioned(PrefixedDriver):
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """See `VersionedDriver.keeps_versions`."""
+        with self._shown:
+            return await cast("VersionedDriver", self._inner).keeps_versions(deadline=deadline)
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """See `VersionedDriver.list_versions`."""
+        with self._shown:
+            page = await cast("VersionedDriver", self._inner).list_versions(
+                self._prefix + prefix, cursor, exact=exact, limit=limit, deadline=deadline
+            )
+            entries = [replace(each, key=self._bare(each.key)) for each in page.entries]
+            return replace(page, entries=entries)
+
+    async def delete_versions(
+        self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """See `VersionedDriver.delete_versions`."""
+        with self._shown:
+            below = [(self._prefix + key, version_id) for key, version_id in versions]
+            outcomes = await cast("VersionedDriver", self._inner).delete_versions(below, deadline=deadline)
+            for outcome in outcomes.values():
+                if isinstance(outcome, StorageError):
+                    self._shown.name(outcome)
+            return {(self._bare(key), each): outcome for (key, each), outcome in outcomes.items()}
+
+
+class _Retaining(PrefixedDriver):
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """See `RetainingDriver.get_retention`."""
+        with self._shown:
+            inner = cast("RetainingDriver", self._inner)
+            return await inner.get_retention(self._prefix + key, version_id, deadline=deadline)
+
+
 class _VerifiesLinks(PrefixedDriver):
     def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
         """See `VerifiesLinks.verify_link`; a link to what is not below the prefix is not one of this store.
@@ -246,6 +293,8 @@ class _BreaksCircuits(PrefixedDriver):
 
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
+    VersionedDriver: _Versioned,
+    RetainingDriver: _Retaining,
     VerifiesLinks: _VerifiesLinks,
     BreaksCircuits: _BreaksCircuits,
 }

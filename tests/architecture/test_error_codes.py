@@ -13,7 +13,7 @@ from credstore.proofs import errors as proof_errors
 
 PACKAGE = Path(credstore.__file__).parent
 CODES = {str(code) for code in ErrorCode}
-SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "errors.py")
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "error_codes.py")
 
 
 def literals(source: str) -> list[tuple[int, str]]:

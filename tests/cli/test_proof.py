@@ -21,7 +21,10 @@ from credstore.proofs import (
     encode_keyring,
 )
 from tests.cli.conftest import CommandLine
+from tests.conformance.raw_s3 import RawS3
+from tests.conftest import S3Server
 from tests.proofs import material
+from tests.servers.moto import MotoServer
 
 ROOT = Path(__file__).parents[2]
 ISSUER = "https://news.example"
@@ -402,3 +405,57 @@ def test_every_exit_code_is_documented(proof: CommandLine) -> None:
     assert {kind: exit_of(kind("no")) for kind in codes} == codes
     told = proof("proof", "verify", "--help").out
     assert all(str(int(code)) in told for code in Exit if code.name.startswith("PROOF_"))
+
+
+@pytest.fixture
+def kept(proof: CommandLine, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> RawS3:
+    """The same over a bucket with Object Lock."""
+    place = S3Server(moto_server.url, moto_server.make_bucket(object_lock=True))
+    host = place.url.removeprefix("http://")
+    monkeypatch.setenv("CREDSTORE_URL", f"minio://{host}/{place.bucket}?http=true")
+    monkeypatch.setenv("MINIO_ACCESS_KEY", "a")
+    monkeypatch.setenv("MINIO_SECRET_KEY", "s")
+    return RawS3(place)
+
+
+def test_delete(proof: CommandLine) -> None:
+    proof_id = issue(proof, "--expires", "30d")
+    assert proof("proof", "delete", proof_id, "--reason", "legal").out == f"deleted {proof_id}\n"
+    assert "erased" in proof("proof", "get", proof_id, code=25).err
+    assert proof("proof", "delete", proof_id).out == f"{proof_id} was not there\n"
+    assert proof("proof", "delete", issue(proof), "-q").out == ""
+    assert proof("proof", "delete", UNKNOWN, "--json").document == {
+        "proof_id": UNKNOWN,
+        "deleted": False,
+        "remaining": [],
+    }
+    assert proof("proof", "delete", "no-id", code=2)
+
+
+def test_delete_leaves_no_version(proof: CommandLine, kept: RawS3) -> None:
+    proof_id = issue(proof)
+    assert proof("proof", "delete", proof_id, "--json").document["deleted"] is True
+    assert [key for key in kept.names() if "/s/" not in key] == []
+
+
+def test_delete_tells_what_a_retention_keeps_and_until_when(proof: CommandLine, kept: RawS3) -> None:
+    proof_id = issue(proof)
+    ((record, version_id),) = [each for each in kept.versions() if "/r/" in each[0]]
+    kept.retain(record, version_id, datetime(2037, 1, 2, 3, 4, 5, tzinfo=UTC))
+    kept.hold(record, version_id)
+    told = proof("proof", "delete", proof_id, code=Exit.PARTIAL)
+    assert f"stays {record} version {version_id}: COMPLIANCE until 2037-01-02" in told.out
+    assert "and a legal hold" in told.out
+    assert "[VERSIONS_REMAIN]" in told.err
+    assert "happened nevertheless" not in told.err
+    told = proof("proof", "delete", proof_id, "--json", code=Exit.PARTIAL)
+    (remaining,) = told.document["remaining"]
+    assert remaining == {
+        "key": record,
+        "version_id": version_id,
+        "retain_until": "2037-01-02T03:04:05+00:00",
+        "mode": "COMPLIANCE",
+        "legal_hold": True,
+        "code": "LOCKED",
+    }
+    assert json.loads(told.err)["error"]["code"] == "VERSIONS_REMAIN"

@@ -37,7 +37,7 @@ class TestFallbackOverVersions(DriverConformance):
         def member(at: int) -> MemoryDriver:
             if at == versioned:
                 return VersionedMemory(stores[at])
-            return MemoryDriver(MemoryConfig(), public_url=str, objects=stores[at].objects)
+            return MemoryDriver(MemoryConfig(), objects=stores[at].objects)
 
         objects = [each.objects for each in stores]
         return Harness(
@@ -53,9 +53,8 @@ class TestS3OnMotoWithVersions(DriverConformance):
         raw.switch_versions("Enabled")
         config = minio_config(server.url, bucket=server.bucket)
         return Harness(
-            open=lambda: S3Driver(config, public_url=str, http=CountingClient(sent)),
+            open=lambda: S3Driver(config, transport=CountingClient(sent)),
             peek=raw.peek,
             poke=raw.poke,
             requests=lambda: len(sent),
-            pins_copies=False,  # moto ignores x-amz-copy-source-if-match.
         )

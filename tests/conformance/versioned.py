@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
+from uuid import uuid4
 
 from credstore.config.clouds import MemoryConfig
 from credstore.driver import (
@@ -19,8 +20,15 @@ from credstore.driver import (
     VersionPage,
 )
 from credstore.drivers.memory import MemoryDriver, MemoryObject, MemoryObjects
-from credstore.errors import ErrorCode, StorageAccessDeniedError, StorageError, StorageNotFoundError
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageNotFoundError,
+    StoragePreconditionFailedError,
+)
 from credstore.model import Retention, StorageVersion
+from credstore.refusals import check_copy
 
 
 @dataclass
@@ -98,7 +106,7 @@ class VersionedMemory(MemoryDriver):
     """A driver of such a store."""
 
     def __init__(self, versions: Versions) -> None:
-        super().__init__(MemoryConfig(), public_url=lambda key: f"memory:{key}", objects=versions.objects)
+        super().__init__(MemoryConfig(), objects=versions.objects)
         self.versions = versions
 
     @property
@@ -112,7 +120,7 @@ class VersionedMemory(MemoryDriver):
     def _find(self, key: str, options: ReadOptions) -> MemoryObject:
         if options.version_id is None:
             return super()._find(key, options)
-        self._begin(options.deadline)
+        self._guard.check(options.deadline)
         for each in self.versions.history.get(key, []):
             if each.version_id == options.version_id and each.stored is not None:
                 return replace(each.stored, info=replace(each.stored.info, version_id=each.version_id))
@@ -122,15 +130,33 @@ class VersionedMemory(MemoryDriver):
         return self._find(key, options).info
 
     async def delete(self, key, *, if_match=None, version_id=None, deadline=None) -> DeleteOutcome:
-        self._begin(deadline)
+        self._guard.check(deadline)
         if version_id is not None:
             outcome = (await self.delete_versions([(key, version_id)]))[key, version_id]
             if isinstance(outcome, StorageError):
                 raise outcome
             return outcome
-        if if_match is not None and key in self.versions.objects.by_key:
-            self._find(key, ReadOptions(if_match=if_match))
+        found = self.versions.objects.by_key.get(key)
+        if if_match is not None and (found is None or found.info.etag != if_match):
+            raise StoragePreconditionFailedError("another version")
         return self._hide(key)
+
+    async def copy(self, request):
+        self._guard.check(request.deadline)
+        check_copy(request, self.capabilities, self.name)
+        if request.source.version_id is None:
+            return await super().copy(request)
+        source = self._find(request.source.key, ReadOptions(version_id=request.source.version_id))
+        info = replace(
+            source.info,
+            key=request.destination,
+            etag=uuid4().hex,
+            last_modified=datetime.now(UTC),
+            write_id=request.write_id,
+            system=source.info.system if request.system is None else dict(request.system),
+            version_id=None,
+        )
+        return self._publish(replace(source, info=info), request.precondition)
 
     def _hide(self, key: str) -> DeleteOutcome:
         self.versions.asked["hide"] += 1
@@ -143,18 +169,18 @@ class VersionedMemory(MemoryDriver):
         return DeleteOutcome(existed=existed, version_id=marker if self.versions.tells_markers else None)
 
     async def delete_many(self, keys, *, deadline=None):
-        self._begin(deadline)
+        self._guard.check(deadline)
         return {key: self._hide(key) for key in keys}
 
     async def keeps_versions(self, *, deadline=None) -> bool:
-        self._begin(deadline)
+        self._guard.check(deadline)
         self.versions.asked["keeps_versions"] += 1
         return "keeps_versions" in self.versions.forbidden or self.versions.state != "off"
 
     async def list_versions(
         self, prefix="", cursor=None, *, exact=False, limit=1000, deadline=None
     ) -> VersionPage:
-        self._begin(deadline)
+        self._guard.check(deadline)
         self._check("list_versions")
         found = [
             StorageVersion(
@@ -186,7 +212,7 @@ class VersionedMemory(MemoryDriver):
     async def delete_versions(
         self, versions: Sequence[tuple[str, str]], *, deadline=None
     ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
-        self._begin(deadline)
+        self._guard.check(deadline)
         self._check("delete_versions")
         return {(key, version_id): self._remove(key, version_id) for key, version_id in versions}
 
@@ -199,7 +225,7 @@ class VersionedMemory(MemoryDriver):
         return DeleteOutcome(existed=None)
 
     async def get_retention(self, key: str, version_id: str, *, deadline=None) -> Retention:
-        self._begin(deadline)
+        self._guard.check(deadline)
         self._check("get_retention")
         if not any(each.version_id == version_id for each in self.versions.history.get(key, [])):
             raise StorageNotFoundError("there is no such version", code=ErrorCode.VERSION_NOT_FOUND)

@@ -183,7 +183,7 @@ class VersionedShelf(Shelf):
 
     def open(self, *, conditional=True, **options):
         self.driver = ScriptedVersions(self, VersionedMemory(self.versions), conditional=conditional)
-        provider = StorageProvider(self.driver, self.driver.inner.config, public_url=str)
+        provider = StorageProvider(self.driver, self.driver.inner.config)
         options = {"trust": RING, "signer": SIGNER, "clock": self.clock, **options}
         store = ProofStore(provider, **options)
         store.driver = self.driver

@@ -605,7 +605,7 @@ def test_a_driver_that_hides_and_cannot_list_versions_is_never_a_success():
         async def delete_many(self, keys, **options):
             return {key: await self.delete(key) for key in keys}
 
-    driver = Hiding(MemoryConfig(), public_url=str)
+    driver = Hiding(MemoryConfig())
 
     async def check(provider):
         await overwritten(provider, "a", "p/b")
@@ -649,7 +649,7 @@ def test_a_member_without_versions_keeps_no_deletion_from_being_whole(moto_serve
         raw = RawS3(place)
         raw.switch_versions("Enabled")
         versioned = make_driver(place.url, place.bucket)
-        plain = MemoryDriver(MemoryConfig(), public_url=str)
+        plain = MemoryDriver(MemoryConfig())
         async with over(FallbackDriver(plain, versioned)) as provider:
             for driver in (plain, versioned):
                 await driver.put(put_request("a", b"1"))

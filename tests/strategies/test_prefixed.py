@@ -17,9 +17,11 @@ from credstore.driver import (
     Page,
     PutRequest,
     ResumeToken,
+    RetainingDriver,
     SignRequest,
     TaggedDriver,
     VerifiesLinks,
+    VersionedDriver,
 )
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import (
@@ -29,9 +31,13 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
 )
+from credstore.model import Retention
+from credstore.provider.provider import StorageProvider
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.prefixed import FORWARDED, PrefixedDriver, prefixed
 from credstore.testing.harness import fetched, keys, put, request
+from tests.conformance.versioned import VersionedMemory, Versions
+from tests.drivers.s3.support import put_request
 from tests.strategies.faulty import Faulty
 
 # Values and seams of the contract, which a driver is not asked for.
@@ -189,7 +195,11 @@ class Tags(Plain):
         (Circuits(MemoryDriver(MemoryConfig())), {BreaksCircuits}),
         (Tags(MemoryDriver(MemoryConfig())), {TaggedDriver}),
         (MemoryDriver(MemoryConfig()), {TaggedDriver, VerifiesLinks}),
-        (FallbackDriver(MemoryDriver(MemoryConfig()), MemoryDriver(MemoryConfig())), {TaggedDriver, BreaksCircuits}),
+        (VersionedMemory(Versions()), {TaggedDriver, VerifiesLinks, VersionedDriver, RetainingDriver}),
+        (
+            FallbackDriver(MemoryDriver(MemoryConfig()), MemoryDriver(MemoryConfig())),
+            {TaggedDriver, BreaksCircuits, VersionedDriver, RetainingDriver},
+        ),
     ],
     ids=lambda each: type(each).__name__,
 )  # fmt: skip
@@ -208,6 +218,28 @@ def test_what_is_forwarded_speaks_of_keys_without_the_prefix():
         await part.put_tags("x", {"a": "1"})
         assert part._inner.put == ("p/x", {"a": "1"})
         assert prefixed(Circuits(MemoryDriver(MemoryConfig())), "p/").circuits == {"host": "open"}
+
+    asyncio.run(main())
+
+
+def test_versions_below_the_prefix_are_removed_and_no_others():
+    async def main():
+        versions = Versions()
+        part = prefixed(VersionedMemory(versions), "p/")
+        for driver, key in ((part, "a"), (part, "ab"), (part._inner, "a"), (part._inner, "pa")):
+            for data in (b"one", b"second"):
+                await driver.put(put_request(key, data))
+        assert await part.keeps_versions()
+        held = versions.ids("p/ab")[0]
+        versions.locks["p/ab", held] = Retention(legal_hold=True)
+        assert (await part.get_retention("ab", held)).legal_hold
+        async with StorageProvider(part, MemoryConfig()) as provider:
+            assert [each.key for each in await provider.list_versions("a", exact=True)] == ["a", "a"]
+            assert (await provider.delete_versions("a", exact=True)).complete
+            assert versions.names() == ["a", "p/ab", "pa"]
+            result = await provider.delete_versions("a")
+            assert [(each.key, each.error.key) for each in result.remaining] == [("ab", "ab")]
+            assert versions.names() == ["a", "p/ab", "pa"]
 
     asyncio.run(main())
 

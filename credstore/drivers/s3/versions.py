@@ -39,7 +39,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention, StorageVersion
-from credstore.refusals import FOREIGN_VERSIONS, NO_VERSIONS, RETENTION
+from credstore.refusals import FOREIGN_VERSIONS, LIST_VERSIONS, RETENTION
 
 _BUILD_ON_LOOP = 50
 """Versions whose request is built in well under a millisecond; more goes to a thread."""
@@ -286,4 +286,4 @@ async def _ask(bucket: Bucket, request: S3Request, deadline: float | None) -> by
 
 def _check_has_versions(dialect: S3Dialect) -> None:
     if not dialect.capabilities.versions:
-        raise (NO_VERSIONS if dialect.unversioned else FOREIGN_VERSIONS).of(dialect.name)
+        raise (LIST_VERSIONS if dialect.unversioned else FOREIGN_VERSIONS).of(dialect.name)

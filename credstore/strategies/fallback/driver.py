@@ -29,12 +29,10 @@ from credstore.driver import (
     PutRequest,
     PutResult,
     ReadOptions,
-    RetainingDriver,
     SignedRequest,
     SignRequest,
     StoredReader,
     TaggedDriver,
-    VersionedDriver,
     VersionPage,
 )
 from credstore.errors import (
@@ -46,7 +44,6 @@ from credstore.errors import (
 from credstore.guard import Guard
 from credstore.model import CircuitState, Method, Retention, ServerEncryption
 from credstore.refusals import (
-    LIST_VERSIONS,
     TAGS,
     check_condition,
     check_delete,
@@ -57,14 +54,8 @@ from credstore.refusals import (
 )
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
-from credstore.strategies.fallback.pages import (
-    NOTE,
-    WHOLE,
-    Pages,
-    outcome_of,
-    versions_of,
-    with_versions,
-)
+from credstore.strategies.fallback.pages import NOTE, Pages, outcome_of
+from credstore.strategies.fallback.versions import MemberVersions
 
 T = TypeVar("T")
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
@@ -88,6 +79,7 @@ class FallbackDriver(Driver):
         self._first = f"{primary.name} (primary)" if same else primary.name
         self._second = f"{fallback.name} (fallback)" if same else fallback.name
         self._pages = Pages(primary, fallback, self._first, self._second)
+        self._versions = MemberVersions((primary, fallback), (self._first, self._second))
         self._detours = Detours(fallback, clock=clock)
         both = primary.capabilities.meet(fallback.capabilities)
         self._capabilities = replace(
@@ -351,10 +343,7 @@ class FallbackDriver(Driver):
 
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
         """Whether one of the members may; see `VersionedDriver.keeps_versions`."""
-        for member in (self._primary, self._fallback):
-            if isinstance(member, VersionedDriver) and await member.keeps_versions(deadline=deadline):
-                return True
-        return False
+        return await self._versions.kept(deadline)
 
     async def list_versions(
         self,
@@ -373,57 +362,17 @@ class FallbackDriver(Driver):
             StorageUnsupportedError: Neither member keeps versions.
             StorageError: Of a member; what it has cannot be left out.
         """
-        members = (self._primary, self._fallback)
-        if not any(isinstance(member, VersionedDriver) for member in members):
-            raise LIST_VERSIONS.of(self.name)
-        at, below = plan.version_place(cursor)
-        page = await versions_of(members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
-        entries = [
-            replace(
-                each,
-                version_id=plan.member_version(at, each.version_id),
-                served_by=(self._first, self._second)[at],
-            )
-            for each in page.entries
-            if each.key != NOTE
-        ]
-        if page.cursor is not None:
-            return VersionPage(entries=entries, cursor=plan.member_version(at, page.cursor))
-        return VersionPage(entries=entries, cursor=plan.member_version(1, None) if at == 0 else None)
+        return await self._versions.page(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
 
     async def delete_versions(
         self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
     ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
         """Remove each version at the member that has it; see `VersionedDriver.delete_versions`."""
-        outcomes: dict[tuple[str, str], DeleteOutcome | StorageError] = {}
-        for at, member in enumerate((self._primary, self._fallback)):
-            mine: dict[tuple[str, str], tuple[str, str]] = {}
-            whole: dict[str, tuple[str, str]] = {}
-            for asked in versions:
-                where, below = plan.version_place(asked[1])
-                if where == at and below == WHOLE:
-                    whole[asked[0]] = asked
-                elif where == at:
-                    mine[asked[0], below or ""] = asked
-            if whole:
-                gone = await outcome_of(member.delete_many(list(whole), deadline=deadline))
-                for key, asked in whole.items():
-                    outcomes[asked] = gone if isinstance(gone, StorageError) else gone[key]
-            if mine:
-                removed = await outcome_of(
-                    with_versions(member).delete_versions(list(mine), deadline=deadline)
-                )
-                for pair, asked in mine.items():
-                    outcomes[asked] = removed if isinstance(removed, StorageError) else removed[pair]
-        return outcomes
+        return await self._versions.remove(versions, deadline)
 
     async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
         """What keeps a version at the member that has it; see `RetainingDriver.get_retention`."""
-        at, below = plan.version_place(version_id)
-        member = (self._primary, self._fallback)[at]
-        if not isinstance(member, RetainingDriver) or below == WHOLE:
-            return Retention()
-        return await member.get_retention(key, below or "", deadline=deadline)
+        return await self._versions.retention(key, version_id, deadline)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.

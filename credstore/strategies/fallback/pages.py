@@ -1,4 +1,4 @@
-"""Pages of listings: objects and prefixes of both members as one, and the versions of one member."""
+"""Pages of listings: objects and prefixes of both members as one."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
 
-from credstore.driver import Driver, Page, VersionedDriver, VersionPage
-from credstore.errors import StorageError, StorageUnsupportedError
+from credstore.driver import Driver, Page
+from credstore.errors import StorageError
 from credstore.internal import FAILOVER, internal_key
-from credstore.model import StorageVersion
-from credstore.refusals import LIST_VERSIONS
 from credstore.strategies.fallback import plan
 
 T = TypeVar("T")
 NOTE = internal_key(FAILOVER)
 """What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
-WHOLE = ""
-"""The version of an object at a member that keeps no versions; no store calls one so."""
 
 
 class Pages:
@@ -103,45 +99,6 @@ class Pages:
             if page.cursor is None or page.cursor == cursor:
                 return False
             cursor = page.cursor
-
-
-async def versions_of(
-    member: Driver, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
-) -> VersionPage:
-    """A page of one member's versions; its objects where it keeps no versions."""
-    if isinstance(member, VersionedDriver):
-        try:
-            return await member.list_versions(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
-        except StorageUnsupportedError:
-            if await member.keeps_versions(deadline=deadline):
-                raise
-    # The key itself comes first of all that begin with it.
-    page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
-    entries = [
-        StorageVersion(
-            key=each.key,
-            version_id=WHOLE,
-            is_latest=True,
-            size=each.size,
-            last_modified=each.last_modified,
-            etag=each.etag,
-            storage_class=each.storage_class,
-        )
-        for each in page.entries
-        if not exact or each.key == prefix
-    ]
-    return VersionPage(entries=entries, cursor=None if exact else page.cursor)
-
-
-def with_versions(member: Driver) -> VersionedDriver:
-    """The member, if it can list versions.
-
-    Raises:
-        StorageUnsupportedError: It cannot.
-    """
-    if not isinstance(member, VersionedDriver):
-        raise LIST_VERSIONS.of(member.name)
-    return member
 
 
 async def outcome_of(call: Awaitable[T]) -> T | StorageError:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from credstore.config.clouds import R2Config
+from credstore.config.clouds import R2Config, S3CompatibleConfig
 from credstore.driver import DeleteOutcome, RetainingDriver, VersionedDriver
 from credstore.errors import (
     ErrorCode,
@@ -22,8 +22,9 @@ from credstore.model import Retention
 from credstore.testing import count_requests
 from tests.conformance.raw_s3 import RawS3
 from tests.conftest import S3Server
-from tests.drivers.s3.fake import Answer, error, fake_s3, xml
-from tests.drivers.s3.support import make_driver, minio_config, put_request, s3_config
+from tests.drivers.s3.fake import Answer, error, xml
+from tests.drivers.s3.running import run
+from tests.drivers.s3.support import make_driver, put_request
 from tests.servers.moto import MotoServer
 
 FAR = datetime(2037, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -165,15 +166,7 @@ def test_a_cloud_without_versions_is_asked_for_none():
 
 
 def faked(test, **settings):
-    async def main():
-        async with fake_s3() as fake:
-            driver = make_driver(fake.url, max_retries=0, **settings)
-            try:
-                await test(driver, fake)
-            finally:
-                await driver.aclose()
-
-    asyncio.run(main())
+    run(lambda fake, driver: test(driver, fake), max_retries=0, **settings)
 
 
 def versions_page(*inner: str, **fields: str) -> Answer:
@@ -424,14 +417,7 @@ def test_a_flavor_nobody_knows_is_asked_but_not_trusted_with_versions():
         with pytest.raises(StorageUnsupportedError, match="flavor"):
             await driver.list_versions("k")
 
-    async def main():
-        async with fake_s3() as fake:
-            config = s3_config(fake.url, kind=type(minio_config(fake.url)), flavor="generic")
-            driver = make_driver(fake.url, kind=type(config), flavor="generic")
-            await check(driver, fake)
-            await driver.aclose()
-
-    asyncio.run(main())
+    faked(check, kind=S3CompatibleConfig, flavor="generic")
 
 
 def test_a_cursor_names_key_and_version():

@@ -1,0 +1,306 @@
+"""The catalogue of codes: every word that a `StorageError` may carry as its `code`.
+
+Rules of this file: it imports nothing of ours; no other module spells a code out; `docs/errors.md` is made
+from it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Self
+
+
+class ErrorCode(StrEnum):
+    """Every `StorageError.code`: stable words, the same on all clouds; `docs/errors.md` is made from this.
+
+    Each member is its own text (`error.code == "NOT_FOUND"` holds) and carries two facts:
+
+    Attributes:
+        raised_as: Name of the class that carries it, or of their common base where there are several;
+            `Proof*` are in `credstore.proofs`, all others here.
+        meaning: What happened, in one sentence.
+    """
+
+    raised_as: str
+    meaning: str
+
+    def __new__(cls, value: str, kind: str, meaning: str) -> Self:
+        """Make a member from its row: the word, the class without `Storage` and `Error`, the sentence."""
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.raised_as = f"{kind}Error" if kind.startswith("Proof") else f"Storage{kind}Error"
+        member.meaning = meaning
+        return member
+
+    STORAGE_ERROR = "STORAGE_ERROR", "", "A failure of no other kind."
+    UNFORESEEN = "UNFORESEEN", "", "An exception nobody foresaw ended the call; please report its traceback."
+    OUT_OF_MEMORY = "OUT_OF_MEMORY", "", "There was not enough memory for the call."
+    IO_ERROR = "IO_ERROR", "", "The disk failed."
+    NOT_FOUND = "NOT_FOUND", "ObjectNotFound", "There is no such object."
+    BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND", "BucketNotFound", "There is no such bucket."
+    VERSION_NOT_FOUND = "VERSION_NOT_FOUND", "NotFound", "There is no such version of the object."
+    UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND", "NotFound", "There is no such multipart upload, or it has ended."
+    ACCESS_DENIED = "ACCESS_DENIED", "AccessDenied", "The credentials are valid but may not do this."
+    LOCKED = "LOCKED", "AccessDenied", "A retention, lock or legal hold forbids this."
+    VERSIONS_REMAIN = (
+        "VERSIONS_REMAIN",
+        "VersionsRemain",
+        "Deleted for readers, but older versions stay in the store, or nobody can tell whether they do.",
+    )
+    LINK_EXPIRED = "LINK_EXPIRED", "AccessDenied", "The temporary link has expired."
+    LINK_INVALID = (
+        "LINK_INVALID",
+        "AccessDenied",
+        "The temporary link was changed, or was not made by this store.",
+    )
+    AUTHENTICATION_FAILED = (
+        "AUTHENTICATION_FAILED",
+        "Authentication",
+        "The provider did not accept the credentials.",
+    )
+    CREDENTIALS_EXPIRED = (
+        "CREDENTIALS_EXPIRED",
+        "Authentication",
+        "The credentials have expired; renew the session.",
+    )
+    CLOCK_SKEW = "CLOCK_SKEW", "Authentication", "This machine's clock is too far from the provider's."
+    QUOTA_EXCEEDED = "QUOTA_EXCEEDED", "QuotaExceeded", "A quota, spending cap or disk is full."
+    CONFLICT = "CONFLICT", "Conflict", "Another writer or the object's present state stood in the way."
+    CONCURRENT_WRITE = "CONCURRENT_WRITE", "Conflict", "Another write to this key was under way."
+    BUCKET_NOT_EMPTY = "BUCKET_NOT_EMPTY", "Conflict", "The bucket is not empty."
+    ALREADY_EXISTS = (
+        "ALREADY_EXISTS",
+        "AlreadyExists",
+        "`if_absent` was asked and another writer's object is there.",
+    )
+    PRECONDITION_FAILED = (
+        "PRECONDITION_FAILED",
+        "PreconditionFailed",
+        "The object is not, or no longer, the version asked for.",
+    )
+    RATE_LIMITED = "RATE_LIMITED", "RateLimited", "The provider asks to slow down."
+    UNAVAILABLE = "UNAVAILABLE", "Unavailable", "The provider cannot serve this now."
+    ARCHIVED = (
+        "ARCHIVED",
+        "Unavailable",
+        "The object is archived or being restored; restore it before reading.",
+    )
+    CIRCUIT_OPEN = (
+        "CIRCUIT_OPEN",
+        "Unavailable",
+        "The endpoint has only failed for a while and is left alone for now.",
+    )
+    KEY_SERVICE_FAILED = "KEY_SERVICE_FAILED", "Unavailable", "The key service did not answer."
+    WRITES_DISABLED = (
+        "WRITES_DISABLED",
+        "Unavailable",
+        "The disk failed to keep an earlier write; open the store again before writing.",
+    )
+    TIMEOUT = "TIMEOUT", "Timeout", "A bound on time was reached before a definite answer."
+    CONNECTION_FAILED = "CONNECTION_FAILED", "Connection", "No connection could be made."
+    CONNECTION_BROKEN = (
+        "CONNECTION_BROKEN",
+        "Connection",
+        "The connection broke before the answer was complete.",
+    )
+    NAME_NOT_FOUND = "NAME_NOT_FOUND", "Connection", "The host's name could not be resolved."
+    PROXY_UNREACHABLE = "PROXY_UNREACHABLE", "Connection", "The proxy cannot be reached."
+    PROXY_FAILED = "PROXY_FAILED", "Connection", "The proxy could not make the connection to the endpoint."
+    PROXY_TIMEOUT = (
+        "PROXY_TIMEOUT",
+        "Timeout",
+        "The proxy did not make the connection to the endpoint in time.",
+    )
+    PROXY_AUTHENTICATION = "PROXY_AUTHENTICATION", "Configuration", "The proxy wants a user and password."
+    PROXY_REFUSED = "PROXY_REFUSED", "Configuration", "The proxy lets nothing pass to the endpoint."
+    PROXY_UNUSABLE = "PROXY_UNUSABLE", "Configuration", "The proxy's address is not one that can be used."
+    BAD_ANSWER = "BAD_ANSWER", "Connection", "The answer is not HTTP as it should be, or is too large."
+    INTEGRITY = "INTEGRITY", "Integrity", "What came back is not what was stored."
+    TRUNCATED = "TRUNCATED", "Integrity", "The bytes end before they should."
+    TOO_LONG = "TOO_LONG", "Integrity", "There are more bytes than there should be."
+    DIGEST_MISMATCH = "DIGEST_MISMATCH", "Integrity", "The bytes do not match the recorded SHA-256."
+    CHECKSUM_MISMATCH = (
+        "CHECKSUM_MISMATCH",
+        "Integrity",
+        "The bytes that arrived do not match the checksum sent along.",
+    )
+    SIZE_MISMATCH = "SIZE_MISMATCH", "Integrity", "The object decodes to another size than was recorded."
+    REPLACED = "REPLACED", "Integrity", "The object was replaced while it was read."
+    CHANGED_OUTSIDE = (
+        "CHANGED_OUTSIDE",
+        "Integrity",
+        "The file was changed by another program than credstore.",
+    )
+    ATTRIBUTES_DAMAGED = (
+        "ATTRIBUTES_DAMAGED",
+        "Integrity",
+        "What was recorded beside the file cannot be read.",
+    )
+    DICTIONARY_CHANGED = (
+        "DICTIONARY_CHANGED",
+        "Integrity",
+        "The compression dictionary is not the one its name says.",
+    )
+    COPY_MISSING = (
+        "COPY_MISSING",
+        "Integrity",
+        "The copy is not there after it was made; the source was kept.",
+    )
+    COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy is not what its source was; the source was kept."
+    COPY_INCOMPLETE = (
+        "COPY_INCOMPLETE",
+        "Integrity",
+        "The copy has the bytes of its source, but not all that is kept beside them.",
+    )
+    NOT_ENCRYPTED = (
+        "NOT_ENCRYPTED",
+        "Integrity",
+        "The provider did not confirm the encryption asked for; what it stored was removed if still there.",
+    )
+    NOT_HONOURED = (
+        "NOT_HONOURED",
+        "Integrity",
+        "The provider stored the object without an option that was asked for.",
+    )
+    WRONG_RANGE = "WRONG_RANGE", "Integrity", "The answer is not the range that was asked for."
+    NO_BODY = "NO_BODY", "Integrity", "The answer has no body where it needs one."
+    NO_ETAG = "NO_ETAG", "Integrity", "The answer has no ETag where it needs one."
+    NO_LENGTH = "NO_LENGTH", "Integrity", "The answer does not tell how long it is."
+    LISTING = "LISTING", "Integrity", "The listing contradicts itself."
+    FOREIGN_KEY = "FOREIGN_KEY", "Integrity", "The answer names a key that was not asked about."
+    NO_OUTCOME = "NO_OUTCOME", "Integrity", "The provider did not say what became of this key."
+    DECRYPTION_FAILED = (
+        "DECRYPTION_FAILED",
+        "Decryption",
+        "The object does not decrypt; one text for every cause, by design.",
+    )
+    CODEC = "CODEC", "Codec", "The object does not decompress."
+    CORRUPT = "CORRUPT", "Codec", "The compressed form is damaged."
+    TRAILING_DATA = "TRAILING_DATA", "Codec", "There are bytes after the end of the compressed form."
+    UNKNOWN_CODEC = "UNKNOWN_CODEC", "Codec", "The object was compressed in a way not known here."
+    DICTIONARY_MISSING = (
+        "DICTIONARY_MISSING",
+        "Codec",
+        "The compression dictionary the object needs is not in the store.",
+    )
+    INVALID_REQUEST = (
+        "INVALID_REQUEST",
+        "InvalidRequest",
+        "An argument or option is wrong, or the provider called the request malformed.",
+    )
+    INVALID_RANGE = "INVALID_RANGE", "InvalidRequest", "The range starts beyond the end of the object."
+    INVALID_PART = "INVALID_PART", "InvalidRequest", "The parts of the upload do not fit together."
+    INVALID_TAG = "INVALID_TAG", "InvalidRequest", "The provider does not take these tags."
+    BODY_LENGTH = "BODY_LENGTH", "InvalidRequest", "The data is not as long as it was said to be."
+    SOURCE_CHANGED = "SOURCE_CHANGED", "InvalidRequest", "The data changed while it was stored."
+    RESUME_MISMATCH = (
+        "RESUME_MISMATCH",
+        "InvalidRequest",
+        "The upload to continue is of another object, data or store.",
+    )
+    TOO_LARGE = "TOO_LARGE", "", "It is larger than allowed here, or than the provider takes."
+    TOO_SMALL = "TOO_SMALL", "InvalidRequest", "A part is smaller than the provider takes."
+    TOO_MANY_PROOFS = "TOO_MANY_PROOFS", "InvalidRequest", "More proofs than asked for carry this digest."
+    METADATA_TOO_LARGE = (
+        "METADATA_TOO_LARGE",
+        "InvalidRequest",
+        "There is more metadata than the provider keeps.",
+    )
+    ENCRYPTED = (
+        "ENCRYPTED",
+        "InvalidRequest",
+        "The object is encrypted by the client, so this cannot be done with it.",
+    )
+    CLOSED = "CLOSED", "InvalidRequest", "The store was closed; open a new one."
+    FORKED = "FORKED", "InvalidRequest", "The store was opened by the process this one was forked from."
+    WRONG_LOOP = "WRONG_LOOP", "InvalidRequest", "The store belongs to another event loop."
+    INVALID_KEY = "INVALID_KEY", "InvalidKey", "The key or prefix cannot name an object."
+    RESERVED_KEY = (
+        "RESERVED_KEY",
+        "InvalidKey",
+        "Keys with the segment `.credstore` belong to credstore itself.",
+    )
+    CONFIGURATION = "CONFIGURATION", "Configuration", "A setting is missing, contradictory or unknown."
+    NO_CREDENTIALS = "NO_CREDENTIALS", "Configuration", "No credentials were found."
+    EXTRA_MISSING = (
+        "EXTRA_MISSING",
+        "Configuration",
+        "An optional package is not installed; the message has the line that installs it.",
+    )
+    KEY_UNUSABLE = "KEY_UNUSABLE", "Configuration", "The key service does not let this key be used."
+    WRONG_REGION = "WRONG_REGION", "Configuration", "The bucket is in another region or at another endpoint."
+    NOT_S3 = "NOT_S3", "", "The answer did not come from the store: a web page, or another protocol."
+    TLS = "TLS", "Configuration", "No trusted TLS connection could be made."
+    ROOT_REMOVED = (
+        "ROOT_REMOVED",
+        "Configuration",
+        "The directory of the store was removed, moved or replaced while it was open.",
+    )
+    UNSUPPORTED = "UNSUPPORTED", "Unsupported", "The provider cannot do this; nothing was sent."
+    QUORUM_NOT_MET = "QUORUM_NOT_MET", "Quorum", "Fewer members than required hold the write."
+    PROOF = "PROOF", "Proof", "Something else is wrong with a proof."
+    PROOF_NOT_FOUND = (
+        "PROOF_NOT_FOUND",
+        "ProofNotFound",
+        "There is no proof of this id, or none for this asset.",
+    )
+    PROOF_FORMAT = "PROOF_FORMAT", "ProofFormat", "The bytes are not a proof."
+    PROOF_SIGNATURE = "PROOF_SIGNATURE", "ProofSignature", "No signature of a known key fits the bytes."
+    PROOF_UNTRUSTED_KEY = (
+        "PROOF_UNTRUSTED_KEY",
+        "ProofUntrustedKey",
+        "The key is not known, or not trusted for this issuer or use.",
+    )
+    PROOF_ALGORITHM = (
+        "PROOF_ALGORITHM",
+        "ProofAlgorithm",
+        "The key is of a kind credstore does not sign or verify with.",
+    )
+    PROOF_KEY_EXPIRED = (
+        "PROOF_KEY_EXPIRED",
+        "ProofKeyExpired",
+        "The key was not, or no longer, valid at the time of signing.",
+    )
+    PROOF_KEY_REVOKED = (
+        "PROOF_KEY_REVOKED",
+        "ProofKeyRevoked",
+        "The key was compromised, and no trusted time shows an older signature.",
+    )
+    PROOF_ID_MISMATCH = (
+        "PROOF_ID_MISMATCH",
+        "ProofIdMismatch",
+        "A valid proof, but of another id than the one asked for.",
+    )
+    PROOF_ASSET_MISMATCH = (
+        "PROOF_ASSET_MISMATCH",
+        "ProofAssetMismatch",
+        "A valid proof, but of other bytes than the asset given.",
+    )
+    PROOF_EXPIRED = "PROOF_EXPIRED", "ProofExpired", "The proof was valid until a time that has passed."
+    PROOF_NOT_YET_VALID = (
+        "PROOF_NOT_YET_VALID",
+        "ProofNotYetValid",
+        "The proof says it was issued in the future.",
+    )
+    PROOF_REVOKED = "PROOF_REVOKED", "ProofRevoked", "The issuer has revoked the proof."
+    PROOF_ERASED = "PROOF_ERASED", "ProofErased", "The issuer has erased the proof."
+    PROOF_CONFLICT = (
+        "PROOF_CONFLICT",
+        "ProofConflict",
+        "The idempotency key was used for a proof that says something else.",
+    )
+    PROOF_UNSIGNED = (
+        "PROOF_UNSIGNED",
+        "ProofUnsigned",
+        "A record of the original service, which nobody signed.",
+    )
+    PROOF_TIMESTAMP = (
+        "PROOF_TIMESTAMP",
+        "ProofTimestamp",
+        "A timestamp token is not for this signature, not of a pinned authority, or contradicts it.",
+    )
+    PROOF_MANIFEST = (
+        "PROOF_MANIFEST",
+        "ProofManifest",
+        "The C2PA manifest does not verify, or is not the one that the proof names.",
+    )

@@ -1,0 +1,98 @@
+"""What to say where versions stay, or where nobody can tell whether they do. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from credstore.errors import (
+    ErrorCode,
+    RemainingVersion,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageUnsupportedError,
+    StorageVersionsRemainError,
+)
+
+MOST_TOLD = 1000
+"""Remaining versions of one call that are told, and looked up for what keeps them."""
+
+
+def remain(remaining: Sequence[RemainingVersion], count: int, key: str | None) -> StorageError:
+    """The one error for versions that could not be removed.
+
+    Args:
+        remaining: Those that are told.
+        count: All of them.
+        key: Of the object, or None for several.
+    """
+    stay = "1 version stays" if count == 1 else f"{count:,} versions stay"
+    other = next((each.error for each in remaining if not is_refusal(each.error)), None)
+    if other is not None:
+        facts = other.facts()
+        facts["key"], facts["applied"] = key, "maybe"
+        error = type(other)(f"{other.message}; readers find nothing any more, but {stay}", **facts)
+        error.__cause__ = other
+        return error
+    return StorageVersionsRemainError(
+        f"readers find nothing any more, but {stay} in the store: {_keeper(remaining)}",
+        key=key,
+        applied="maybe",
+        remaining=tuple(remaining),
+    )
+
+
+def merged(errors: Sequence[StorageVersionsRemainError]) -> StorageVersionsRemainError:
+    """One error for what several say; the first where one of them cannot tell what stays."""
+    if len(errors) == 1 or any(not each.remaining for each in errors):
+        return next((each for each in errors if not each.remaining), errors[0])
+    remaining = [version for each in errors for version in each.remaining][:MOST_TOLD]
+    found = remain(remaining, len(remaining), None)
+    return found if isinstance(found, StorageVersionsRemainError) else errors[0]
+
+
+def is_refusal(error: StorageError) -> bool:
+    """Whether the store does not let it be done: a policy or a lock."""
+    return isinstance(error, StorageAccessDeniedError)
+
+
+def _keeper(remaining: Sequence[RemainingVersion]) -> str:
+    """What keeps them, for a person."""
+    found: list[str] = []
+    until = max((each.retain_until for each in remaining if each.retain_until is not None), default=None)
+    if until is not None:
+        modes = sorted({each.mode for each in remaining if each.retain_until is not None and each.mode})
+        found.append(f"a retention ({', '.join(modes) or 'unknown'}) until {until:%Y-%m-%dT%H:%M:%SZ}")
+    if any(each.legal_hold for each in remaining):
+        found.append("a legal hold until somebody lifts it")
+    if found:
+        return "kept by " + " and ".join(found)
+    return (
+        "the credentials may not remove versions (on S3: s3:DeleteObjectVersion), or a lock keeps them that "
+        "they may not read"
+    )
+
+
+def is_untellable(error: StorageError) -> bool:
+    """Whether the store does not let versions be listed."""
+    return isinstance(error, StorageAccessDeniedError | StorageUnsupportedError)
+
+
+def untold(error: StorageError, key: str | None) -> StorageError:
+    """The error where nobody can tell whether versions stay."""
+    facts = error.facts()
+    facts["key"], facts["applied"] = key, "maybe"
+    if is_untellable(error):
+        why = (
+            "the credentials may not list versions (on S3: s3:ListBucketVersions)"
+            if is_refusal(error)
+            else error.message
+        )
+        facts["code"] = ErrorCode.VERSIONS_REMAIN
+        found: StorageError = StorageVersionsRemainError(
+            f"readers find nothing any more, but whether versions stay in the store cannot be told: {why}",
+            **facts,
+        )
+    else:
+        found = type(error)(error.message, **facts)
+    found.__cause__ = error
+    return found

@@ -1,0 +1,352 @@
+"""Removing what a listing of versions gives, page by page: older versions first, the latest last.
+
+Rules of this file: a listing is trusted with nothing, a reply only with what it says of each version (P10).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDriver
+from credstore.errors import (
+    ErrorCode,
+    RemainingVersion,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageIntegrityError,
+)
+from credstore.model import Retention, StorageVersion
+from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key
+from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, untold
+
+Deadline = Callable[[], float | None]
+_AT_ONCE = 8
+"""Requests in flight."""
+_FEW = 100
+"""Versions asked for of one key: a longer page may be full of other keys that begin so."""
+_MOST_MARKERS = 1000
+"""Delete markers of one key that wait until it has no version any more; older ones hide nothing."""
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Erased:
+    """What was removed, and what could not be.
+
+    Attributes:
+        deleted: Versions with content; where the store keeps no versions, objects.
+        remaining: What stays, at most `MOST_TOLD`.
+        remaining_count: How much stays.
+    """
+
+    deleted: int = 0
+    remaining: list[RemainingVersion] = field(default_factory=list[RemainingVersion])
+    remaining_count: int = 0
+
+
+async def version_pages(
+    versioned: VersionedDriver, prefix: str, deadline: Deadline, *, exact: bool = False
+) -> AsyncGenerator[tuple[list[StorageVersion], bool], None]:
+    """The pages of a listing of versions, each with whether it is the last.
+
+    A page comes after the next one was read, so removing its versions takes no place away that a provider
+    goes on from.
+
+    Raises:
+        StorageIntegrityError: The listing leaves the prefix, is out of order, or has no end.
+    """
+    limit = _FEW if exact else PAGE
+    page = await versioned.list_versions(prefix, exact=exact, limit=limit, deadline=deadline())
+    seen: set[str] = set()
+    before: set[tuple[str, str, str]] = set()
+    while True:
+        cursor = page.cursor
+        if cursor is not None and (cursor in seen or len(seen) >= EMPTY_PAGES):
+            raise _broken("goes round in circles without an end")
+        ahead = None
+        if cursor is not None:
+            ahead = await versioned.list_versions(
+                prefix, cursor, exact=exact, limit=PAGE, deadline=deadline()
+            )
+        _check_page(page.entries, prefix, exact=exact)
+        names = {(each.served_by, each.key, each.version_id) for each in page.entries}
+        if names - before:
+            seen.clear()
+        if cursor is not None:
+            seen.add(cursor)
+        yield (
+            [each for each in page.entries if (each.served_by, each.key, each.version_id) not in before],
+            ahead is None,
+        )
+        if ahead is None:
+            return
+        page, before = ahead, names
+
+
+def _check_page(entries: Iterable[StorageVersion], prefix: str, *, exact: bool) -> None:
+    last: StorageVersion | None = None
+    for each in entries:
+        if each.key != prefix if exact else not each.key.startswith(prefix):
+            raise _broken(f"has {each.key!r}, which was not asked for with {prefix!r}")
+        if last is not None and last.served_by == each.served_by and each.key.encode() < last.key.encode():
+            raise _broken(f"gives {each.key!r} out of order")
+        last = each
+
+
+def _broken(how: str) -> StorageIntegrityError:
+    return StorageIntegrityError(
+        f"the provider's listing of versions {how}; some may be left", code=ErrorCode.LISTING, applied="maybe"
+    )
+
+
+async def plainly_deleted(
+    driver: Driver, keys: Sequence[str], deadline: Deadline
+) -> dict[str, DeleteOutcome | StorageError]:
+    """What the store's own delete says of each key; one key takes the smaller request."""
+    if len(keys) != 1:
+        return await delete_outcomes(driver, keys, deadline)
+    try:
+        return {keys[0]: await driver.delete(keys[0], deadline=deadline())}
+    except StorageError as error:
+        return {keys[0]: for_key(error, keys[0])}
+
+
+def _place(version: StorageVersion) -> tuple[str, str]:
+    """Where versions hide each other: the member that has them, and their key."""
+    return version.served_by, version.key
+
+
+@dataclass(slots=True)
+class _Run:
+    """What goes last of versions that hide each other.
+
+    Attributes:
+        latest: What the key stands for now, if it has content.
+        markers: Its delete markers; the newest hides what is below, wherever a server gives it.
+        held: A version of it stays.
+    """
+
+    latest: StorageVersion | None = None
+    markers: list[StorageVersion] = field(default_factory=list[StorageVersion])
+    held: bool = False
+
+
+class Removal:
+    """Removes versions page by page, and remembers what stays.
+
+    Attributes:
+        counts: How much stays of each key, if asked.
+        unhidden: Why a key of which a version stays could not be hidden from readers.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        versioned: VersionedDriver,
+        deadline: Deadline,
+        *,
+        keep_latest: bool = False,
+        counts: Counter[str] | None = None,
+    ) -> None:
+        """Begin with nothing removed.
+
+        Args:
+            driver: Of the store.
+            versioned: The same driver.
+            deadline: Makes the deadline of each request.
+            keep_latest: Leave what the keys stand for now.
+            counts: Counts what stays by key; None where there may be any number of keys.
+        """
+        self._driver = driver
+        self._versioned = versioned
+        self._deadline = deadline
+        self._keep_latest = keep_latest
+        self._by_key = counts is not None
+        self.counts: Counter[str] = Counter() if counts is None else counts
+        self.unhidden: dict[str, StorageError] = {}
+        self._deleted = 0
+        self._stay: list[tuple[StorageVersion, StorageError]] = []
+        self._stay_count = 0
+        self._runs: dict[tuple[str, str], _Run] = {}
+        self._members: set[str] = set()
+
+    async def keys(self, keys: Sequence[str]) -> dict[str, StorageError]:
+        """Remove all versions of keys; the error of each where that could not be done or asked for."""
+        self._runs.clear()
+
+        async def look(key: str) -> list[StorageVersion] | StorageError | None:
+            """All versions, or None where there are more than a page."""
+            try:
+                page = await self._versioned.list_versions(
+                    key, exact=True, limit=_FEW, deadline=self._deadline()
+                )
+                _check_page(page.entries, key, exact=True)
+            except StorageError as error:
+                return error
+            return list(page.entries) if page.cursor is None else None
+
+        looked = dict(zip(keys, await _some_at_once(look, keys), strict=True))
+        failed = {key: each for key, each in looked.items() if isinstance(each, StorageError)}
+        short = {key: each for key, each in looked.items() if isinstance(each, list) and each}
+        try:
+            await self._take([version for each in short.values() for version in each], last=True)
+        except StorageError as error:
+            failed |= dict.fromkeys(short, error)
+        for key in [key for key, each in looked.items() if each is None]:
+            try:
+                await self.pages(version_pages(self._versioned, key, self._deadline, exact=True))
+            except StorageError as error:
+                failed[key] = error
+        await self._hide([key for key, error in failed.items() if is_untellable(error)])
+        return {key: untold(error, key) for key, error in failed.items()}
+
+    async def pages(
+        self,
+        pages: AsyncGenerator[tuple[list[StorageVersion], bool], None],
+        *,
+        hidden: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """Remove what a listing gives, but for the keys to pass over."""
+        self._runs.clear()
+        async with aclosing(pages):
+            async for entries, last in pages:
+                await self._take([each for each in entries if not hidden(each.key)], last=last)
+
+    async def _take(self, entries: Sequence[StorageVersion], *, last: bool) -> None:
+        """Remove the older versions of a page, then the rest of each key that has no more of them.
+
+        Args:
+            entries: All that there is of each key, but for the last one where more pages follow.
+            last: No page follows.
+        """
+        if not entries and not last:
+            return
+        older: list[StorageVersion] = []
+        for each in entries:
+            self._members.add(each.served_by)
+            run = self._runs.setdefault(_place(each), _Run())
+            if each.is_latest and self._keep_latest:
+                continue
+            if each.is_delete_marker:
+                (run.markers if len(run.markers) < _MOST_MARKERS else older).append(each)
+            elif each.is_latest:
+                run.latest = each
+            else:
+                older.append(each)
+        await self._remove(older)
+        unended = None if last else _place(entries[-1])
+        await self._end([run for place, run in self._runs.items() if place != unended])
+        self._runs = {place: run for place, run in self._runs.items() if place == unended}
+
+    async def _end(self, runs: Sequence[_Run]) -> None:
+        """Remove what goes last; where something stays, hide it."""
+        above = [run.latest.key for run in runs if run.held and run.latest is not None]
+        await self._hide(above)
+        going = [run.latest for run in runs if run.latest is not None]
+        await self._remove([*going, *(each for run in runs if not run.held for each in run.markers)])
+        hidden = set(above)
+        await self._hide([each.key for each in going if self._held(each) and each.key not in hidden])
+
+    def _held(self, version: StorageVersion) -> bool:
+        return self._runs[_place(version)].held
+
+    async def _hide(self, keys: Sequence[str]) -> None:
+        """Let readers find nothing, though a version stays."""
+        if not keys:
+            return
+        for key, outcome in (await plainly_deleted(self._driver, keys, self._deadline)).items():
+            if isinstance(outcome, StorageError):
+                self.unhidden[key] = outcome
+            elif len(self._members) > 1:
+                await self._tidy(key)
+
+    async def _tidy(self, key: str) -> None:
+        """Remove the delete markers of members that have no version of a key: hiding it reached them too."""
+        found: dict[str, list[StorageVersion]] = {}
+        async with aclosing(version_pages(self._versioned, key, self._deadline, exact=True)) as pages:
+            async for entries, _ in pages:
+                for each in entries:
+                    found.setdefault(each.served_by, []).append(each)
+        for versions in found.values():
+            if all(each.is_delete_marker for each in versions):
+                await self._remove(versions)
+
+    async def _remove(self, versions: Sequence[StorageVersion]) -> None:
+        size = self._driver.capabilities.max_delete_batch
+        for start in range(0, len(versions), size):
+            batch = versions[start : start + size]
+            asked = list(dict.fromkeys((each.key, each.version_id) for each in batch))
+            try:
+                outcomes = await self._versioned.delete_versions(asked, deadline=self._deadline())
+            except StorageAccessDeniedError as error:
+                outcomes = {(key, version_id): for_key(error, key) for key, version_id in asked}
+            for each in batch:
+                self._note(each, outcomes.get((each.key, each.version_id)))
+
+    def _note(self, version: StorageVersion, outcome: DeleteOutcome | StorageError | None) -> None:
+        if isinstance(outcome, DeleteOutcome):
+            self._deleted += not version.is_delete_marker
+            return
+        error = outcome or StorageIntegrityError(
+            "the provider did not say what became of this version",
+            code=ErrorCode.NO_OUTCOME,
+            key=version.key,
+            applied="maybe",
+            retryable=True,
+        )
+        self._runs.setdefault(_place(version), _Run()).held = True
+        self._stay_count += 1
+        if self._by_key:
+            self.counts[version.key] += 1
+        if len(self._stay) < MOST_TOLD:
+            self._stay.append((version, error))
+
+    async def told(self) -> Erased:
+        """What was removed, and what keeps each version that stays."""
+        remaining = await _some_at_once(self._explained, self._stay)
+        return Erased(self._deleted, remaining, self._stay_count)
+
+    async def _explained(self, stays: tuple[StorageVersion, StorageError]) -> RemainingVersion:
+        version, error = stays
+        retention = Retention()
+        driver = self._driver
+        if is_refusal(error) and not version.is_delete_marker and isinstance(driver, RetainingDriver):
+            try:
+                retention = await driver.get_retention(
+                    version.key, version.version_id, deadline=self._deadline()
+                )
+            except StorageError as unknown:
+                error.add_note(f"what keeps it could not be looked up: {unknown}")
+        ended = retention.retain_until is not None and retention.retain_until <= datetime.now(UTC)
+        if (retention.mode is not None and not ended) or retention.legal_hold:
+            facts = error.facts()
+            facts["code"] = ErrorCode.LOCKED
+            error = StorageAccessDeniedError("a retention, lock or legal hold forbids this", **facts)
+        return RemainingVersion(
+            key=version.key,
+            version_id=version.version_id,
+            error=error,
+            retain_until=None if ended else retention.retain_until,
+            mode=None if ended else retention.mode,
+            legal_hold=retention.legal_hold,
+        )
+
+
+async def _some_at_once(call: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
+    """What a call gives for each argument, in order, a few under way at a time."""
+    gate = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(argument: A) -> T:
+        async with gate:
+            return await call(argument)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(argument)) for argument in arguments]
+    return [task.result() for task in tasks]

@@ -1,0 +1,133 @@
+"""Versions of both members as one listing: the primary's first, each named for its member.
+
+Rules of this file: what a member without versions has counts as one version each, so that removing every
+version of a key leaves nothing anywhere; a member that cannot be asked is an error, never left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDriver, VersionPage
+from credstore.errors import StorageError, StorageUnsupportedError
+from credstore.model import Retention, StorageVersion
+from credstore.refusals import LIST_VERSIONS
+from credstore.strategies.fallback import plan
+from credstore.strategies.fallback.pages import NOTE
+
+_WHOLE = ""
+"""The version of an object at a member that keeps no versions; no store calls one so."""
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class MemberVersions:
+    """The versions that two members keep.
+
+    Attributes:
+        members: Primary and fallback.
+        labels: Theirs.
+    """
+
+    members: tuple[Driver, Driver]
+    labels: tuple[str, str]
+
+    async def kept(self, deadline: float | None) -> bool:
+        """See `VersionedDriver.keeps_versions`."""
+        for member in self.members:
+            if isinstance(member, VersionedDriver) and await member.keeps_versions(deadline=deadline):
+                return True
+        return False
+
+    async def page(
+        self, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
+    ) -> VersionPage:
+        """See `FallbackDriver.list_versions`."""
+        if not any(isinstance(member, VersionedDriver) for member in self.members):
+            raise LIST_VERSIONS.of("fallback")
+        at, below = plan.version_place(cursor)
+        page = await _page_of(self.members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
+        entries = [
+            replace(each, version_id=plan.member_version(at, each.version_id), served_by=self.labels[at])
+            for each in page.entries
+            if each.key != NOTE
+        ]
+        if page.cursor is not None:
+            return VersionPage(entries=entries, cursor=plan.member_version(at, page.cursor))
+        return VersionPage(entries=entries, cursor=plan.member_version(1, None) if at == 0 else None)
+
+    async def remove(
+        self, versions: Sequence[Pair], deadline: float | None
+    ) -> dict[Pair, DeleteOutcome | StorageError]:
+        """See `VersionedDriver.delete_versions`."""
+        outcomes: dict[Pair, DeleteOutcome | StorageError] = {}
+        for at, member in enumerate(self.members):
+            mine = {
+                (key, below or _WHOLE): (key, version_id)
+                for key, version_id in versions
+                for where, below in (plan.version_place(version_id),)
+                if where == at
+            }
+            found = await _removed(member, list(mine), deadline)
+            outcomes |= {asked: found[pair] for pair, asked in mine.items()}
+        return outcomes
+
+    async def retention(self, key: str, version_id: str, deadline: float | None) -> Retention:
+        """See `RetainingDriver.get_retention`."""
+        at, below = plan.version_place(version_id)
+        member = self.members[at]
+        if not isinstance(member, RetainingDriver) or not below:
+            return Retention()
+        return await member.get_retention(key, below, deadline=deadline)
+
+
+async def _page_of(
+    member: Driver, prefix: str, cursor: str | None, *, exact: bool, limit: int, deadline: float | None
+) -> VersionPage:
+    """A page of one member's versions; its objects where it keeps no versions."""
+    if isinstance(member, VersionedDriver):
+        try:
+            return await member.list_versions(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
+        except StorageUnsupportedError:
+            if await member.keeps_versions(deadline=deadline):
+                raise
+    # The key itself comes first of all that begin with it.
+    page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
+    entries = [
+        StorageVersion(
+            key=each.key,
+            version_id=_WHOLE,
+            is_latest=True,
+            size=each.size,
+            last_modified=each.last_modified,
+            etag=each.etag,
+            storage_class=each.storage_class,
+        )
+        for each in page.entries
+        if not exact or each.key == prefix
+    ]
+    return VersionPage(entries=entries, cursor=None if exact else page.cursor)
+
+
+async def _removed(
+    member: Driver, pairs: Sequence[Pair], deadline: float | None
+) -> dict[Pair, DeleteOutcome | StorageError]:
+    """What became of versions at their member; a failure of the whole request is one of each."""
+    found: dict[Pair, DeleteOutcome | StorageError] = {}
+    whole = [key for key, version_id in pairs if version_id == _WHOLE]
+    named = [(key, version_id) for key, version_id in pairs if version_id != _WHOLE]
+    if whole:
+        try:
+            gone = await member.delete_many(whole, deadline=deadline)
+            found |= {(key, _WHOLE): gone[key] for key in whole}
+        except StorageError as error:
+            found |= {(key, _WHOLE): error for key in whole}
+    if named:
+        try:
+            if not isinstance(member, VersionedDriver):
+                raise LIST_VERSIONS.of(member.name)
+            found |= await member.delete_versions(named, deadline=deadline)
+        except StorageError as error:
+            found |= dict.fromkeys(named, error)
+    return found
