@@ -68,6 +68,9 @@ FOREIGN_VERSIONS: Final = Lack(
     "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
 )
 RETENTION: Final = Lack("tell what keeps a version (retention, legal hold)", "ask it with its own tools")
+LIST_VERSIONS: Final = Lack(
+    "list the versions of objects", "use list and batch_delete, or a store that keeps versions"
+)
 TAGS: Final = Lack("keep object tags (tags)", "put them into metadata")
 AES256: Final = Lack(
     "be asked to encrypt at rest (AES256)",
@@ -97,6 +100,11 @@ def no_storage_class(storage_class: str, known: Iterable[str]) -> Lack:
     choices = ", ".join(sorted(known))
     instead = f"choose one of {choices}" if choices else "leave storage_class out, there is only one"
     return Lack(f"store as {storage_class!r} (storage_class)", instead)
+
+
+def no_encryption_of_source(kind: str) -> Lack:
+    """A copy that would have to be encrypted as its source is."""
+    return Lack(f"encrypt a copy as its source is ({kind})", "give the encryption of the copy")
 
 
 def no_link(method: str, able: Iterable[str]) -> Lack:

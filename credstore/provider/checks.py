@@ -277,7 +277,7 @@ def check_header(what: str, value: object) -> str:
             at its ends, which HTTP would drop.
     """
     if not isinstance(value, str):
-        raise StorageInvalidRequestError(f"a prefix is text (str), not {type(value).__name__}")
+        raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
     if not _is_plain(value) and (_CONTROL.search(value) or _FORBIDDEN.search(value)):
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
     if value and (value[0] in " \t" or value[-1] in " \t"):

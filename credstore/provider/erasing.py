@@ -30,6 +30,7 @@ from credstore.errors import (
 from credstore.internal import is_internal
 from credstore.model import Retention, StorageVersion
 from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key, scan_infos
+from credstore.refusals import LIST_VERSIONS
 
 Deadline = Callable[[], float | None]
 MOST_TOLD = 1000
@@ -42,7 +43,6 @@ _MOST_MARKERS = 1000
 """Delete markers of one key that wait until it has no version any more; older ones hide nothing."""
 A = TypeVar("A")
 T = TypeVar("T")
-_NO_LISTING = "this driver lists no versions"
 
 
 @dataclass(slots=True)
@@ -90,7 +90,7 @@ async def erase_keys(
             return erased, failed
         # Versions were switched on meanwhile, or the driver cannot say that they are.
         if not isinstance(driver, VersionedDriver):
-            refused = StorageUnsupportedError(_NO_LISTING)
+            refused = LIST_VERSIONS.of(driver.name)
             return erased, failed | {key: _untold(refused, key) for key in keys}
         versioned = driver
     removal = _Removal(driver, versioned, deadline, counts=Counter())
@@ -155,7 +155,7 @@ async def erase_below(driver: Driver, prefix: str, deadline: Deadline) -> Erased
         if not is_marked:
             return erased
         if not isinstance(driver, VersionedDriver):
-            raise _untold(StorageUnsupportedError(_NO_LISTING), None)
+            raise _untold(LIST_VERSIONS.of(driver.name), None)
         versioned = driver
     removal = _Removal(driver, versioned, deadline)
     try:

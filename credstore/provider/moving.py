@@ -21,7 +21,6 @@ from credstore.errors import (
     StorageError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
-    StorageUnsupportedError,
 )
 from credstore.model import NOTHING, ClientSide, KmsKey, ServerEncryption, StorageResult
 from credstore.pipeline.pipeline import WRAPPED_KEY
@@ -30,6 +29,7 @@ from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
 from credstore.provider.sealing import open_stream, sealed_body
 from credstore.reader import ObjectReader
+from credstore.refusals import no_encryption_of_source
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes a copy."""
@@ -78,7 +78,7 @@ def sealed_copy(
             if capabilities.tags and isinstance(driver, TaggedDriver)
             else NOTHING
         )
-        at_rest, by_default = _at_rest(request, default, asked=asked)
+        at_rest, by_default = _at_rest(request, default, driver.name, asked=asked)
         async with ObjectReader(
             source, _pieces(driver, source, options, spool), length=source.size, digest=source.digest
         ) as stored:
@@ -128,7 +128,7 @@ async def _pieces(
 
 
 def _at_rest(
-    request: CopyRequest, default: ServerEncryption | None, *, asked: bool
+    request: CopyRequest, default: ServerEncryption | None, who: str, *, asked: bool
 ) -> tuple[ServerEncryption | None, bool]:
     """Encryption at rest of a copy, and whether nobody has asked for it.
 
@@ -143,10 +143,7 @@ def _at_rest(
     if kind == "aws:kms":
         return KmsKey(request.source.kms_key_id), False
     if kind not in {None, "AES256"}:
-        raise StorageUnsupportedError(
-            f"the source is encrypted with {kind}, which cannot be asked for; give the encryption of the "
-            "copy; nothing was sent"
-        )
+        raise no_encryption_of_source(kind).of(who)
     return default, not asked
 
 

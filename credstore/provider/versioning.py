@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
 from credstore.driver import VersionedDriver
-from credstore.errors import StorageError, StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import StorageError, StorageInvalidRequestError
 from credstore.internal import is_internal
 from credstore.model import StorageVersion, VersionsDeletedResult
 from credstore.provider.call import Call
 from credstore.provider.checks import check_count, check_key, check_prefix
 from credstore.provider.erasing import Erased, erase_below, erase_keys, erase_old, version_pages
 from credstore.provider.foundation import Foundation
+from credstore.refusals import LIST_VERSIONS
 
 
 class VersionVerbs(Foundation):
@@ -41,7 +42,7 @@ class VersionVerbs(Foundation):
                 check_count("max_versions", max_versions)
             driver = self._driver
             if not isinstance(driver, VersionedDriver):
-                raise StorageUnsupportedError("this provider keeps no versions; nothing was sent")
+                raise LIST_VERSIONS.of(driver.name)
             found: list[StorageVersion] = []
             async with aclosing(version_pages(driver, prefix, self._deadline, exact=exact)) as pages:
                 async for entries, _ in pages:

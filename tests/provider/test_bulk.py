@@ -21,7 +21,7 @@ class Pages(Spy):
         self.again = again
         self.limits = []
 
-    async def list(self, prefix="", cursor=None, *, limit=1000, deadline=None):
+    async def list(self, prefix="", cursor=None, *, limit=1000, **_options):
         self.limits.append(limit)
         keys, following = self.pages.pop(0) if self.pages else self.again(len(self.limits))
         return Page(entries=entries(*keys), cursor=following)

@@ -16,10 +16,11 @@ from credstore import (
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StoragePreconditionFailedError,
     StorageUnavailableError,
 )
 from credstore.driver import DeleteOutcome, ObjectInfo, Page
-from credstore.drivers.memory import MemoryObject
+from credstore.drivers.memory import MemoryDriver, MemoryObject
 from tests.provider.support import Spy, over, run
 
 
@@ -234,6 +235,36 @@ def test_a_move_never_deletes_a_version_it_did_not_copy():
         assert await provider.retrieve("from") == b"newer"
 
     run(main, Replaced())
+
+
+def test_a_move_whose_source_somebody_else_removed_is_done():
+    """A conditional delete of what is absent fails; for a move that is what was wanted."""
+
+    class Removed(Spy):
+        async def copy(self, request):
+            result = await super().copy(request)
+            await MemoryDriver.delete(self, "from")
+            return result
+
+    driver = Removed()
+
+    async def main(provider):
+        await provider.store("from", b"data")
+        await provider.move("from", "to")
+        assert driver.calls[-2:] == ["delete", "head"]
+        assert (await provider.retrieve("to"), await provider.retrieve("from")) == (b"data", None)
+
+    run(main, driver)
+
+
+def test_a_version_of_nothing_cannot_be_deleted():
+    async def main(provider):
+        with pytest.raises(StoragePreconditionFailedError) as caught:
+            await provider.delete("nothing", if_match="x")
+        assert (caught.value.applied, caught.value.key) == ("no", "nothing")
+        assert await provider.delete("nothing") is False
+
+    run(main)
 
 
 @pytest.mark.parametrize("lie", ["missing", "short"])

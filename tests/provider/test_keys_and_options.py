@@ -104,7 +104,7 @@ def test_legal_but_unusual_keys_are_kept():
         ({"metadata": {"A": "1", "a": "2"}}, StorageInvalidRequestError, "twice"),
         ({"metadata": {"a": "line\r\nbreak"}}, StorageInvalidRequestError, "control character"),
         ({"metadata": {"a": " blank"}}, StorageInvalidRequestError, "blanks"),
-        ({"metadata": {"a": 7}}, StorageInvalidRequestError, "is text"),
+        ({"metadata": {"a": 7}}, StorageInvalidRequestError, "metadata value of 'a' is text"),
         ({"content_type": "text/plain\r\nx: y"}, StorageInvalidRequestError, "control character"),
         ({"tags": {"": "x"}}, StorageInvalidRequestError, "tag"),
         ({"tags": {str(number): "x" for number in range(11)}}, StorageInvalidRequestError, "at most 10"),

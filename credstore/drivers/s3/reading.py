@@ -158,7 +158,7 @@ async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: Objec
         opened = await _open(bucket, key, options, ranged=True)
     except StoragePreconditionFailedError as error:
         raise _replaced() from error
-    if (opened.info.etag, opened.info.size) != (info.etag, info.size) or opened.end != options.end:
+    if (opened.info.etag, opened.info.size) != (info.etag, info.size):
         await opened.response.aclose()
         raise _replaced()
     return opened

@@ -33,9 +33,16 @@ from credstore.drivers.s3.headers import (
     storage_headers,
 )
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
-from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import StorageInvalidRequestError
 from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
-from credstore.refusals import COPY_IF_ABSENT, COPY_IF_MATCH, check_delete, check_read
+from credstore.refusals import (
+    COPY_IF_ABSENT,
+    COPY_IF_MATCH,
+    TAGS,
+    check_delete,
+    check_read,
+    no_encryption_of_source,
+)
 from credstore.wire.transport import StreamBody
 from credstore.wire.urls import encode_path
 
@@ -296,10 +303,7 @@ def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncrypt
     if source.encryption == "AES256":
         return "AES256" if dialect.capabilities.sse_s3 else None
     if source.encryption is not None:
-        raise StorageUnsupportedError(
-            f"the source is encrypted with {source.encryption}, which cannot be asked for here; give the "
-            "encryption of the copy; nothing was sent"
-        )
+        raise no_encryption_of_source(source.encryption).of(dialect.name)
     return None
 
 
@@ -349,7 +353,7 @@ def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str], diale
         StorageUnsupportedError: The cloud has no tags.
     """
     if not dialect.capabilities.tags:
-        raise StorageUnsupportedError(f"{dialect.name} has no object tags; nothing was sent")
+        raise TAGS.of(dialect.name)
     query = (("tagging", ""), *_version(version_id))
     if not tags:  # Some servers fail on an empty set.
         return S3Request(

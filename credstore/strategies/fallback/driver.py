@@ -48,6 +48,8 @@ from credstore.guard import Guard
 from credstore.internal import FAILOVER, internal_key
 from credstore.model import CircuitState, Method, Retention, ServerEncryption, StorageVersion
 from credstore.refusals import (
+    LIST_VERSIONS,
+    TAGS,
     check_condition,
     check_delete,
     check_encryption,
@@ -385,7 +387,7 @@ class FallbackDriver(Driver):
         """Replace all tags of an object at the member that has it; see `TaggedDriver`."""
         member = await self._tagged(key, deadline)
         if member is None:
-            raise StorageUnsupportedError("the member that has this object has no tags; nothing was done")
+            raise TAGS.of(f"the member of {self.name} that has this object")
         await member.put_tags(key, tags, deadline=deadline)
 
     async def _tagged(self, key: str, deadline: float | None) -> TaggedDriver | None:
@@ -420,7 +422,7 @@ class FallbackDriver(Driver):
         """
         members = (self._primary, self._fallback)
         if not any(isinstance(member, VersionedDriver) for member in members):
-            raise StorageUnsupportedError("no member of this fallback store keeps versions; nothing was sent")
+            raise LIST_VERSIONS.of(self.name)
         at, below = plan.version_place(cursor)
         page = await _versions_of(members[at], prefix, below, exact=exact, limit=limit, deadline=deadline)
         entries = [
@@ -592,7 +594,7 @@ async def _versions_of(
 
 def _with_versions(member: Driver) -> VersionedDriver:
     if not isinstance(member, VersionedDriver):
-        raise StorageUnsupportedError("this member of a fallback store has no such versions")
+        raise LIST_VERSIONS.of(member.name)
     return member
 
 
