@@ -176,7 +176,7 @@ def test_metadata_is_as_large_as_the_provider_keeps_and_no_larger():
             assert (await provider.get_metadata("key")).metadata == fits
         stored = len(driver.calls)
         for larger in ({"a": "1234567890"}, {"ab": "é2345678"}, {"a": "1234", "b": "12345"}):
-            with pytest.raises(StorageInvalidRequestError, match="11 bytes.*at most 10") as caught:
+            with pytest.raises(StorageInvalidRequestError, match=r"11 bytes.*at most 10") as caught:
                 await provider.store("key", b"1", metadata=larger)
             assert caught.value.code == "METADATA_TOO_LARGE"
         assert len(driver.calls) == stored
