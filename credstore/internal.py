@@ -65,6 +65,19 @@ def is_internal_prefix(prefix: str) -> bool:
     return SEGMENT in prefix and _MARK in f"/{prefix}"
 
 
+def behind_internal(key: str) -> str | None:
+    """From where to list on, to pass over the folder that an internal key is in; None if that gains nothing.
+
+    All that lies between the two is in that folder, and what credstore puts there has smaller names.
+
+    >>> behind_internal("team/a/.credstore/keys/x")
+    'team/a/.credstore/~'
+    """
+    above, mark, _ = f"/{key}".partition(_MARK)
+    behind = f"{above}{mark}~"[1:]
+    return behind if mark and key.encode() < behind.encode() else None
+
+
 class InternalObjects:
     """The small objects that credstore keeps in one store; nothing else reads or writes them."""
 

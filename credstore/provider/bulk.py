@@ -21,7 +21,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
 )
-from credstore.internal import internal_key, is_internal
+from credstore.internal import behind_internal, internal_key, is_internal
 from credstore.model import BatchDeleteResult, CommonPrefix
 from credstore.provider.call import unforeseen
 from credstore.provider.checks import check_key
@@ -79,6 +79,7 @@ async def scan_names(
     cursor: str | None = None
     last = None if start_after is None else start_after.encode()
     given = passed = 0
+    jumped, may_jump = False, True
     seen: set[str] = set()
     while max_keys is None or given < max_keys:
         # Small pages could all be full of what is passed over.
@@ -86,6 +87,7 @@ async def scan_names(
         page = await driver.list(
             prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline()
         )
+        behind: str | None = None
         for name, found in _in_order(page):
             text = found.key if isinstance(found, ObjectInfo) else found.prefix
             if not text.startswith(prefix):
@@ -95,9 +97,11 @@ async def scan_names(
             if delimiter is not None or page.prefixes:
                 _check_folded(found, prefix, delimiter)
             last = name
-            if hidden(text):  # Their pages are read through.
+            if hidden(text):
                 passed += 1
+                behind = behind_internal(text) if may_jump else None
                 continue
+            behind = None
             given += 1
             yield found
             if given == max_keys:
@@ -106,6 +110,12 @@ async def scan_names(
             return
         if page.entries or page.prefixes:
             seen.clear()
+        elif jumped:
+            may_jump = False  # A server that ignores `start_after` begins at the first object each time.
+        jumped = behind is not None
+        if behind is not None:
+            cursor, start_after = None, behind
+            continue
         if page.cursor in seen or page.cursor == cursor or len(seen) >= EMPTY_PAGES:
             raise _broken("goes round in circles without an end")
         seen.add(page.cursor)

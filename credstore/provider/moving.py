@@ -142,7 +142,7 @@ def _at_rest(
         return request.source_customer_key, False
     if kind == "aws:kms":
         return KmsKey(request.source.kms_key_id), False
-    if kind not in {None, "AES256"}:
+    if kind is not None and kind != "AES256":
         raise no_encryption_of_source(kind).of(who)
     return default, not asked
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import credstore
 from credstore import (
     ClientSide,
+    CommonPrefix,
     CustomerKey,
     KeyRing,
     KmsKey,
@@ -98,6 +99,9 @@ VERBS = {
     "copy, destination": lambda p, key: p.copy("user", key),
     "move": lambda p, key: p.move(key, "other"),
     "move, destination": lambda p, key: p.move("user", key),
+    "list_versions": lambda p, key: p.list_versions(key, exact=True),
+    "delete_versions": lambda p, key: p.delete_versions(key, exact=True),
+    "delete_versions, old": lambda p, key: p.delete_versions(key, exact=True, keep_latest=True),
     "forget_key": lambda p, key: p.forget_key(key),
     "get_signed_url": lambda p, key: p.get_signed_url(key),
     "get_signed_url, HEAD": lambda p, key: p.get_signed_url(key, method="HEAD"),
@@ -109,6 +113,9 @@ PREFIX_VERBS = {
     "list": lambda p, prefix: p.list(prefix),
     "scan": lambda p, prefix: collected(p.scan(prefix)),
     "get_stats": lambda p, prefix: p.get_stats(prefix),
+    "list, folders": lambda p, prefix: p.list(prefix, delimiter="/"),
+    "list_versions": lambda p, prefix: p.list_versions(prefix),
+    "delete_versions": lambda p, prefix: p.delete_versions(prefix),
     "rotate_keys": lambda p, prefix: p.rotate_keys(prefix),
 }
 ELSEWHERE = {"get_url", "batch_delete"}
@@ -199,6 +206,7 @@ def test_batch_delete_gives_each_of_its_keys_an_error_and_deletes_the_others():
         assert sorted(await keys(driver)) == sorted(OWN)
         calls = len(driver.calls)
         assert set((await store.batch_delete(OWN)).failed) == set(OWN)
+        assert set((await store.batch_delete(OWN, all_versions=True)).failed) == set(OWN)
         assert len(driver.calls) == calls
 
     asyncio.run(main())
@@ -275,13 +283,120 @@ def test_max_keys_counts_users_objects_in_few_requests_however_many_others_there
             await put(driver, internal_key(f"keys/{number:032x}"))
         for key in ("a", "b", "c"):
             await put(driver, key)
+        for several in ("x/.credstore/keys", "y/.credstore/keys"):
+            for number in range(PAGE):
+                await put(driver, f"{several}/{number:032x}")
+        await put(driver, "y/user")
         assert [item.key for item in await store.list(max_keys=2)] == ["a", "b"]
-        assert len(driver.limits) <= 5
+        assert len(driver.limits) == 2
+        driver.limits.clear()
+        assert [item.key for item in await store.list()] == ["a", "b", "c", "y/user"]
+        assert len(driver.limits) <= 4
         driver.limits.clear()
         assert [item.key for item in await store.list("a", max_keys=1)] == ["a"]
         assert driver.limits == [1]
         assert await store.list(max_keys=0) == []
-        assert (await store.get_stats()).total_objects == 3
+        assert (await store.get_stats()).total_objects == 4
+
+    asyncio.run(main())
+
+
+NEAR = [
+    ".credstor",
+    ".credstore",
+    ".credstore+x",
+    ".credstore-x",
+    ".credstore.x",
+    ".credstore/",
+    ".credstore/a",
+    ".credstore/keys/x",
+    ".credstore/z",
+    ".credstore/~",
+    ".credstore/~~",
+    ".credstore/\u00e9",
+    ".credstore/\U0010ffff\U0010ffff",
+    ".credstore0",
+    ".credstore0/x",
+    ".credstores",
+    "a/.credstore",
+    "a/.credstore-x",
+    "a/.credstore/.credstore/x",
+    "a/.credstore/x",
+    "a/.credstore0",
+    "a/b",
+]
+"""What sorts before, among and after credstore's own."""
+
+
+class Paged(Slow):
+    """Gives small pages, and may not know how to begin somewhere; then it leaves out what it gave."""
+
+    def __init__(self, size, *, honours):
+        super().__init__()
+        self.size = size
+        self.honours = honours
+
+    async def list(self, prefix="", cursor=None, *, start_after=None, limit=1000, **options):
+        given = start_after if self.honours else None
+        page = await super().list(prefix, cursor, start_after=given, limit=min(limit, self.size), **options)
+        after = (start_after or "").encode()
+        return replace(page, entries=[each for each in page.entries if each.key.encode() > after])
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, PAGE])
+@pytest.mark.parametrize("honours", [True, False])
+def test_no_users_object_is_passed_over_with_them(size, honours):
+    """Wherever pages end."""
+
+    async def main():
+        driver = Paged(size, honours=honours)
+        for key in NEAR:
+            await put(driver, key)
+        users = sorted((key for key in NEAR if not is_internal(key)), key=str.encode)
+        store = over(driver)
+        assert [item.key for item in await store.list()] == users
+        for count in range(len(users) + 1):
+            assert [item.key for item in await store.list(max_keys=count)] == users[:count]
+        for start in NEAR:
+            wanted = [key for key in users if key.encode() > start.encode()]
+            assert [item.key for item in await store.list(start_after=start)] == wanted
+        assert [item.key for item in await store.list("a/")] == [key for key in users if key.startswith("a/")]
+
+    asyncio.run(main())
+
+
+def test_a_server_that_ignores_where_to_begin_is_not_asked_again_and_again():
+    async def main():
+        driver = Paged(2, honours=False)
+        for number in range(50):
+            for name in ("a", "b", "c"):
+                await put(driver, f"{number:02}/.credstore/{name}")
+        assert await over(driver).list() == []
+        assert len(driver.limits) <= 75 + 3
+
+    asyncio.run(main())
+
+
+def test_folders_are_listed_without_its_own():
+    async def main():
+        driver = Slow()
+        for key in (*OWN, "team/a/x", "user", ".config/x"):
+            await put(driver, key)
+        store = over(driver)
+
+        async def shown(prefix):
+            found = await store.list(prefix, delimiter="/")
+            scanned = [
+                each.prefix if isinstance(each, CommonPrefix) else each.key
+                async for each in store.scan(prefix, delimiter="/")
+            ]
+            assert sorted(scanned) == sorted([*found.prefixes, *(each.key for each in found)])
+            return scanned
+
+        assert await shown("") == [".config/", "/", "a/", "team/", "user"]
+        assert await shown("team/") == ["team/a/"]
+        assert await shown("team/a/") == ["team/a/x"]
+        assert await shown("a/") == ["a//"]
 
     asyncio.run(main())
 
@@ -693,7 +808,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("key"), st.sampled_from(sorted(VERBS)), KEYS),
         st.tuples(st.just("pair"), st.sampled_from(["copy", "move"]), st.tuples(KEYS, KEYS)),
-        st.tuples(st.just("prefix"), st.sampled_from(["list", "scan", "get_stats"]), KEYS),
+        st.tuples(st.just("prefix"), st.sampled_from(sorted(PREFIX_VERBS)), KEYS),
         st.tuples(st.just("many"), st.just("batch_delete"), st.lists(KEYS, max_size=4)),
         st.tuples(st.just("many"), st.just("delete all that is listed"), st.none()),
     ),
@@ -731,6 +846,7 @@ def test_no_sequence_of_verbs_changes_or_shows_it(steps):
                     assert now == before
                 if isinstance(shown, list):
                     assert not any(is_internal(item.key) for item in shown)
+                    assert not any(map(is_internal, getattr(shown, "prefixes", ())))
                 if verb == "get_stats":
                     users = [
                         key

@@ -24,8 +24,11 @@ BAD_KEYS = [
     "\0",
     "a\nb",
     "a\x7fb",
+    "a\x80b",
+    "a\x9fb",
     "\ud800",
     "\ufffe",
+    "\uffff",
     ".",
     "..",
     "../x",
@@ -104,6 +107,18 @@ def test_legal_but_unusual_keys_are_kept():
         ({"metadata": {"A": "1", "a": "2"}}, StorageInvalidRequestError, "twice"),
         ({"metadata": {"a": "line\r\nbreak"}}, StorageInvalidRequestError, "control character"),
         ({"metadata": {"a": " blank"}}, StorageInvalidRequestError, "blanks"),
+        ({"metadata": {"a": "blank "}}, StorageInvalidRequestError, "blanks"),
+        ({"metadata": {"a": "\tblank"}}, StorageInvalidRequestError, "control character"),
+        ({"metadata": {"a": "\x01"}}, StorageInvalidRequestError, "control character"),
+        ({"metadata": {"a\n": "x"}}, StorageInvalidRequestError, "HTTP token"),
+        ({"if_match": ""}, StorageInvalidRequestError, "empty"),
+        ({"if_match": '""'}, StorageInvalidRequestError, "empty"),
+        ({"if_match": "a\rb"}, StorageInvalidRequestError, "if_match has a control character"),
+        ({"tags": {"a": "b\n"}}, StorageInvalidRequestError, "control character"),
+        ({"tags": {"a\n": "b"}}, StorageInvalidRequestError, "control character"),
+        ({"tags": {"a": 7}}, StorageInvalidRequestError, "value of tag 'a' is text"),
+        ({"tags": {"n" * 129: "x"}}, StorageInvalidRequestError, "1 to 128"),
+        ({"tags": {"n": "x" * 257}}, StorageInvalidRequestError, "at most 256"),
         ({"metadata": {"a": 7}}, StorageInvalidRequestError, "metadata value of 'a' is text"),
         ({"content_type": "text/plain\r\nx: y"}, StorageInvalidRequestError, "control character"),
         ({"tags": {"": "x"}}, StorageInvalidRequestError, "tag"),
@@ -135,6 +150,49 @@ def test_a_wrong_option_is_refused_before_anything_is_sent(options, kind, words)
 
     run(main, driver)
     assert driver.calls == []
+
+
+def test_tags_at_their_limits_are_kept():
+    tags = {f"{number}".rjust(128, "n"): "x" * 256 for number in range(10)}
+
+    async def main(provider):
+        await provider.store("key", b"1", tags=tags)
+        assert await provider._driver.get_tags("key") == tags
+
+    run(main)
+
+
+def test_metadata_is_as_large_as_the_provider_keeps_and_no_larger():
+    class Small(Spy):
+        @property
+        def capabilities(self):
+            return replace(super().capabilities, max_metadata_size=10)
+
+    driver = Small()
+
+    async def main(provider):
+        for fits in ({"a": "123456789"}, {"ab": "é234567"}, {"a": "1234", "b": "1234"}):
+            await provider.store("key", b"1", metadata=fits)
+            assert (await provider.get_metadata("key")).metadata == fits
+        stored = len(driver.calls)
+        for larger in ({"a": "1234567890"}, {"ab": "é2345678"}, {"a": "1234", "b": "12345"}):
+            with pytest.raises(StorageInvalidRequestError, match=r"11 bytes.*at most 10") as caught:
+                await provider.store("key", b"1", metadata=larger)
+            assert caught.value.code == "METADATA_TOO_LARGE"
+        assert len(driver.calls) == stored
+
+    run(main, driver)
+
+
+@pytest.mark.parametrize("wrong", [True, False, 1.0, "1", -1])
+def test_a_number_of_keys_is_a_whole_number(wrong):
+    driver = Spy()
+
+    async def main(provider):
+        with pytest.raises(StorageInvalidRequestError, match="max_keys is"):
+            await provider.list("", wrong)
+
+    run(main, driver)
 
 
 def test_conditions():

@@ -5,8 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from credstore import ClientSide, KeyRing, LocalKey, StorageConflictError, StoragePreconditionFailedError
-from credstore.driver import ObjectInfo
+from credstore import (
+    ClientSide,
+    KeyRing,
+    LocalKey,
+    StorageConflictError,
+    StorageIntegrityError,
+    StoragePreconditionFailedError,
+)
+from credstore.driver import ObjectInfo, PutResult
 from credstore.drivers.memory import MemoryObject
 from credstore.pipeline.pipeline import WRAPPED_KEY
 from tests.provider.support import Spy, over, run
@@ -49,6 +56,29 @@ def test_a_copy_that_another_writer_replaced_by_the_same_bytes_is_not_ours():
         assert [await provider.retrieve(key) for key in ("from", "to")] == [b"precious"] * 2
 
     run(main, Replaced())
+
+
+def test_a_copy_of_another_length_is_refused_though_its_entity_tag_is_that_of_the_source():
+    class Claiming(Spy):
+        @property
+        def capabilities(self):
+            return replace(super().capabilities, content_etags=True)
+
+        async def copy(self, request):
+            await super().copy(request)
+            copy = self.objects.by_key[request.destination]
+            info = replace(copy.info, etag=request.source.etag, size=copy.info.size - 1)
+            self.objects.put(replace(copy, info=info))
+            return PutResult(key=info.key, size=request.source.size, etag=info.etag)
+
+    async def main(provider):
+        await provider.store("from", b"precious")
+        with pytest.raises(StorageIntegrityError, match="has 7 bytes where 8 were copied") as caught:
+            await provider.move("from", "to")
+        assert caught.value.code == "COPY_DIFFERS"
+        assert await provider.retrieve("from") == b"precious"
+
+    run(main, Claiming())
 
 
 @pytest.mark.parametrize("newer", [b"newer", b"older", b"of another length"])

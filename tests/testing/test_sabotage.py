@@ -328,7 +328,7 @@ class _Shown(MemoryDriver):
     """Some operations skip the guard: `skipped` names what they are."""
 
     def _unguarded(self) -> MemoryDriver:
-        return MemoryDriver(MemoryConfig(), public_url=str, objects=self._objects)
+        return MemoryDriver(MemoryConfig(), objects=self._objects)
 
 
 class ListsWhenClosed(_Shown):

@@ -38,7 +38,9 @@ CONTENT_NAMES = {
 """Field of `ContentHeaders` to header."""
 MISSING_META = "x-amz-missing-meta"
 """How many names of an object's metadata an answer leaves out."""
-_EXTRAS = ("expires", "x-amz-website-redirect-location", MISSING_META)
+REDIRECT = "x-amz-website-redirect-location"
+"""Where a website that a bucket is sends whoever asks for the object."""
+_EXTRAS = ("expires", REDIRECT, MISSING_META)
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
 _WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
@@ -147,8 +149,9 @@ def read_extras(headers: Mapping[str, str]) -> Mapping[str, str]:
     Source: S3 API CopyObject: under the directive REPLACE nothing of the source's is taken over, and the
     redirect of a website never is.
     """
-    found = {name: headers[name] for name in _EXTRAS if name in headers}
-    return found or NOTHING
+    if not ("expires" in headers or REDIRECT in headers or MISSING_META in headers):
+        return NOTHING  # As nearly always.
+    return {name: headers[name] for name in _EXTRAS if name in headers}
 
 
 def extra_headers(extras: Mapping[str, str]) -> dict[str, str]:

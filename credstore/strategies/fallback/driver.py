@@ -42,7 +42,6 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.guard import Guard
-from credstore.internal import FAILOVER, internal_key
 from credstore.model import CircuitState, Method, Retention, ServerEncryption
 from credstore.refusals import (
     TAGS,
@@ -55,11 +54,10 @@ from credstore.refusals import (
 )
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
+from credstore.strategies.fallback.pages import NOTE, Pages, outcome_of
 from credstore.strategies.fallback.versions import MemberVersions
 
 T = TypeVar("T")
-_NOTE = internal_key(FAILOVER)
-"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would pass the strategy by."""
 
@@ -80,6 +78,7 @@ class FallbackDriver(Driver):
         same = primary.name == fallback.name
         self._first = f"{primary.name} (primary)" if same else primary.name
         self._second = f"{fallback.name} (fallback)" if same else fallback.name
+        self._pages = Pages(primary, fallback, self._first, self._second)
         self._versions = MemberVersions((primary, fallback), (self._first, self._second))
         self._detours = Detours(fallback, clock=clock)
         both = primary.capabilities.meet(fallback.capabilities)
@@ -267,12 +266,12 @@ class FallbackDriver(Driver):
         for key in keys:
             _check(key)
         if await self._detours.happened() or self._detours.unknown:
-            return {key: await _outcome(self.delete(key, deadline=deadline)) for key in keys}
+            return {key: await outcome_of(self.delete(key, deadline=deadline)) for key in keys}
         outcomes = dict(await self._primary.delete_many(keys, deadline=deadline))
         reached = {key: done for key, done in outcomes.items() if not isinstance(done, StorageError)}
         if not reached:
             return outcomes
-        answer = await _outcome(self._fallback.delete_many(list(reached), deadline=deadline))
+        answer = await outcome_of(self._fallback.delete_many(list(reached), deadline=deadline))
         for key, first in reached.items():
             second = answer if isinstance(answer, StorageError) else answer[key]
             if isinstance(second, StorageError):
@@ -297,59 +296,9 @@ class FallbackDriver(Driver):
             StorageError: A member failed, and without it there is nothing to list.
         """
         self._guard.check(deadline)
-        position = plan.position_of(cursor)
-        members = (self._primary, self._fallback)
-
-        async def read(member: int) -> Page | StorageError | None:
-            if position.ended[member]:
-                return None
-            page = members[member].list(
-                prefix,
-                position.cursors[member],
-                delimiter=delimiter,
-                start_after=start_after,
-                limit=limit,
-                deadline=deadline,
-            )
-            return await _outcome(page)
-
-        read_pages = await asyncio.gather(read(0), read(1))
-        failures = [page for page in read_pages if isinstance(page, StorageError)]
-        pages = [
-            await self._shown(page, label, deadline) if isinstance(page, Page) else None
-            for page, label in zip(read_pages, (self._first, self._second), strict=True)
-        ]
-        merged = plan.merge(position, pages, limit)
-        if not failures:
-            return merged
-        wrong = [error for error in failures if not plan.read_moves_on(error)]
-        if wrong or not (merged.entries or merged.prefixes):
-            raise (wrong or failures)[0]
-        return replace(merged, entries=plan.marked(merged.entries), degraded=True)
-
-    async def _shown(self, page: Page, label: str, deadline: float | None) -> Page:
-        """A member's page without the note, and without a prefix that stands for nothing else."""
-        shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != _NOTE]
-        prefixes = [
-            each
-            for each in page.prefixes
-            if label != self._second or not _NOTE.startswith(each) or await self._has_more(each, deadline)
-        ]
-        return replace(page, entries=shown, prefixes=prefixes)
-
-    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
-        """Whether the fallback has anything under this prefix of the note's key beside the note."""
-        cursor: str | None = None
-        while True:
-            try:
-                page = await self._fallback.list(prefix, cursor, limit=2, deadline=deadline)
-            except StorageError:
-                return True
-            if any(entry.key != _NOTE for entry in page.entries):
-                return True
-            if page.cursor is None or page.cursor == cursor:
-                return False
-            cursor = page.cursor
+        return await self._pages.page(
+            prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline
+        )
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy at the member that has the source; the other one has no such version of it.
@@ -448,7 +397,8 @@ class FallbackDriver(Driver):
         """
         self._guard.check(deadline)
         first, second = await asyncio.gather(
-            _outcome(self._primary.ping(deadline=deadline)), _outcome(self._fallback.ping(deadline=deadline))
+            outcome_of(self._primary.ping(deadline=deadline)),
+            outcome_of(self._fallback.ping(deadline=deadline)),
         )
         if isinstance(first, StorageError):
             if isinstance(second, StorageError):
@@ -500,7 +450,7 @@ class _Watched:
 
 
 def _check(key: str) -> None:
-    if key == _NOTE:
+    if key == NOTE:
         raise StorageInvalidKeyError(
             f"a fallback store keeps {key!r} for itself; choose another key",
             code=ErrorCode.RESERVED_KEY,
@@ -515,13 +465,6 @@ def _half(deadline: float | None) -> float | None:
 
 def _hurried(options: ReadOptions) -> ReadOptions:
     return replace(options, deadline=_half(options.deadline))
-
-
-async def _outcome(call: Awaitable[T]) -> T | StorageError:
-    try:
-        return await call
-    except StorageError as error:
-        return error
 
 
 def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 
 from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDriver, VersionPage
 from credstore.errors import StorageError, StorageUnsupportedError
-from credstore.internal import FAILOVER, internal_key
 from credstore.model import Retention, StorageVersion
 from credstore.refusals import LIST_VERSIONS
 from credstore.strategies.fallback import plan
+from credstore.strategies.fallback.pages import NOTE
 
-_NOTE = internal_key(FAILOVER)
 _WHOLE = ""
 """The version of an object at a member that keeps no versions; no store calls one so."""
 Pair = tuple[str, str]
@@ -52,7 +51,7 @@ class MemberVersions:
         entries = [
             replace(each, version_id=plan.member_version(at, each.version_id), served_by=self.labels[at])
             for each in page.entries
-            if each.key != _NOTE
+            if each.key != NOTE
         ]
         if page.cursor is not None:
             return VersionPage(entries=entries, cursor=plan.member_version(at, page.cursor))
