@@ -32,7 +32,7 @@ class Operation:
         called: Instant of the call.
         returned: Instant of the return.
         value: What was written, or read.
-        expected: What a "replace" or a conditional "delete" must find; nothing to delete is no refusal.
+        expected: What a "replace" or a conditional "delete" must find; nothing there is refused.
         outcome: What came of it.
     """
 
@@ -57,7 +57,9 @@ class Operation:
         elif self.kind == "replace":
             holds = state is not None and state == self.expected
         elif self.kind == "delete" and self.expected is not ANY:
-            holds = state is None or state == self.expected
+            if state is None:
+                return (None,)  # Refused; or gone by another's delete while this one's answer was lost.
+            holds = state == self.expected
         else:
             holds = True
         if holds:

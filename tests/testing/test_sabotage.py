@@ -32,10 +32,12 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
+from credstore.model import Retention
 from credstore.reader import ObjectReader
 from credstore.testing.checks import CHECKS
 from credstore.testing.harness import ConformanceError, Harness
 from tests.conformance.memory import peek_at, poke_at
+from tests.conformance.versioned import VersionedMemory, Versions
 
 
 class DropsThePrecondition(MemoryDriver):
@@ -492,6 +494,36 @@ class AsksTwice(MemoryDriver):
 SENT: list[str] = []
 COUNTED = {AsksTwice, RefusesAfterAsking, LooksBelowPrefixes}
 
+VERSIONS: dict[int, Versions] = {}
+
+
+class KeepsVersions(VersionedMemory):
+    """Made as the other drivers are; all over the same objects have the same versions."""
+
+    def __init__(self, config: MemoryConfig, *, objects: MemoryObjects) -> None:
+        super().__init__(VERSIONS.setdefault(id(objects), Versions(objects=objects)))
+
+
+class ShowsOtherKeysVersions(KeepsVersions):
+    async def list_versions(self, prefix="", cursor=None, *, exact=False, **options):
+        return await super().list_versions(prefix, cursor, exact=False, **options)
+
+
+class LeavesVersions(KeepsVersions):
+    async def delete_versions(self, versions, *, deadline=None):
+        return {each: DeleteOutcome(existed=True) for each in versions}
+
+
+class InventsAHold(KeepsVersions):
+    async def get_retention(self, key, version_id, *, deadline=None):
+        return Retention(legal_hold=True)
+
+
+class DeniesItsVersions(KeepsVersions):
+    async def keeps_versions(self, *, deadline=None):
+        return False
+
+
 BROKEN = [
     (DropsThePrecondition, "creates_once"),
     (DropsThePrecondition, "replaces_only_the_named_version"),
@@ -559,6 +591,10 @@ BROKEN = [
     (AddsTags, "keeps_tags"),
     (WritesInTwoSteps, "replaces_whole_versions"),
     (TakesOneChunk, "stores_streams"),
+    (ShowsOtherKeysVersions, "keeps_versions_apart"),
+    (LeavesVersions, "removes_versions_for_good"),
+    (InventsAHold, "tells_what_keeps_a_version"),
+    (DeniesItsVersions, "says_when_it_keeps_no_versions"),
     (MakesLinksItDenies, "makes_links_or_refuses"),
     (AsksTwice, "costs_one_request_each"),
 ]

@@ -144,7 +144,7 @@ def test_a_driver_runs_over_it_without_a_socket(monkeypatch):
             ScriptedAnswer(200, b"data", object_headers),
             ScriptedAnswer(503),
         )
-        driver = S3Driver(config, public_url=str, transport=transport)
+        driver = S3Driver(config, transport=transport)
         with count_requests() as wire:
             await driver.put(PutRequest(key="k", body=BytesBody(b"data"), write_id="0" * 32))
             async with await driver.get("k") as reader:
