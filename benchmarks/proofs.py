@@ -11,11 +11,11 @@ from benchmarks.report import spread
 from credstore import MemoryConfig, MemoryStorageProvider
 from credstore.driver import PutRequest, PutResult
 from credstore.drivers.memory import MemoryDriver
-from credstore.proofs.keys import KeyRing, trust_key
-from credstore.proofs.record import AssetDigest
-from credstore.proofs.results import IssueRequest
-from credstore.proofs.schemes import LocalSigner
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.record import AssetDigest
+from credstore.proofs.format.signing import LocalSigner
+from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.store.model import IssueRequest
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 
 COUNT = 2000

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     __version__: str
-    from credstore.config.clouds import (
+    from credstore.config.stores import (
         BackblazeConfig,
         CommonConfig,
         LocalConfig,
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
         SpacesConfig,
         WasabiConfig,
     )
-    from credstore.config.quantities import (
+    from credstore.config.units import (
         parse_duration,
         parse_size,
     )
     from credstore.container import Container
-    from credstore.driver import Capabilities
+    from credstore.driver.reader import ObjectReader
+    from credstore.driver.values import Capabilities
     from credstore.edge.server import serve_links
+    from credstore.encryption import ClientSide, CustomerKey, KmsKey, Secret
     from credstore.errors import (
         ErrorCode,
         RemainingVersion,
@@ -57,10 +59,10 @@ if TYPE_CHECKING:
         StorageVersionsRemainError,
     )
     from credstore.factory import StorageFactory
-    from credstore.keys.aws_kms import AwsKmsKey
-    from credstore.keys.local import LocalKey, PassphraseKey
-    from credstore.keys.ring import KeyCache, KeyRing
-    from credstore.keys.wrapping import CallableKey
+    from credstore.keyring.aws_kms import AwsKmsKey
+    from credstore.keyring.local import LocalKey, PassphraseKey
+    from credstore.keyring.ring import KeyCache, KeyRing
+    from credstore.keyring.wrapping import CallableKey
     from credstore.links.akamai import AkamaiSigner
     from credstore.links.bunny import BunnySigner
     from credstore.links.cloudflare import CloudflareSigner
@@ -73,17 +75,13 @@ if TYPE_CHECKING:
     from credstore.links.spaces import SpacesCdnSigner
     from credstore.model import (
         BatchDeleteResult,
-        ClientSide,
         CommonPrefix,
-        CustomerKey,
         Dictionary,
         HealthCheckResult,
-        KmsKey,
         LinkGrant,
         Listing,
         Retention,
         RotationReport,
-        Secret,
         SignedUrl,
         StorageItem,
         StorageResult,
@@ -101,8 +99,7 @@ if TYPE_CHECKING:
         StructlogObserver,
     )
     from credstore.pipeline.training import train_dictionary
-    from credstore.provider.foundation import ProviderOptions
-    from credstore.provider.linking import LinkOptions
+    from credstore.provider.links import LinkOptions
     from credstore.provider.presets import (
         BackblazeStorageProvider,
         LocalStorageProvider,
@@ -115,10 +112,10 @@ if TYPE_CHECKING:
         WasabiStorageProvider,
     )
     from credstore.provider.provider import StorageProvider
-    from credstore.reader import ObjectReader
+    from credstore.provider.session import ProviderOptions
 
 _HOMES = {
-    "config.clouds": (
+    "config.stores": (
         "BackblazeConfig",
         "CommonConfig",
         "LocalConfig",
@@ -130,12 +127,12 @@ _HOMES = {
         "SpacesConfig",
         "WasabiConfig",
     ),
-    "config.quantities": (
+    "config.units": (
         "parse_duration",
         "parse_size",
     ),
     "container": ("Container",),
-    "driver": ("Capabilities",),
+    "driver.values": ("Capabilities",),
     "edge.server": ("serve_links",),
     "errors": (
         "ErrorCode",
@@ -165,10 +162,10 @@ _HOMES = {
         "StorageVersionsRemainError",
     ),
     "factory": ("StorageFactory",),
-    "keys.aws_kms": ("AwsKmsKey",),
-    "keys.local": ("LocalKey", "PassphraseKey"),
-    "keys.ring": ("KeyCache", "KeyRing"),
-    "keys.wrapping": ("CallableKey",),
+    "keyring.aws_kms": ("AwsKmsKey",),
+    "keyring.local": ("LocalKey", "PassphraseKey"),
+    "keyring.ring": ("KeyCache", "KeyRing"),
+    "keyring.wrapping": ("CallableKey",),
     "links.akamai": ("AkamaiSigner",),
     "links.bunny": ("BunnySigner",),
     "links.cloudflare": ("CloudflareSigner",),
@@ -186,19 +183,16 @@ _HOMES = {
         "LinkSigner",
     ),
     "links.spaces": ("SpacesCdnSigner",),
+    "encryption": ("ClientSide", "CustomerKey", "KmsKey", "Secret"),
     "model": (
         "BatchDeleteResult",
-        "ClientSide",
         "CommonPrefix",
-        "CustomerKey",
         "Dictionary",
         "HealthCheckResult",
-        "KmsKey",
         "LinkGrant",
         "Listing",
         "Retention",
         "RotationReport",
-        "Secret",
         "SignedUrl",
         "StorageItem",
         "StorageResult",
@@ -216,7 +210,7 @@ _HOMES = {
         "StructlogObserver",
     ),
     "pipeline.training": ("train_dictionary",),
-    "provider.linking": ("LinkOptions",),
+    "provider.links": ("LinkOptions",),
     "provider.presets": (
         "BackblazeStorageProvider",
         "LocalStorageProvider",
@@ -228,9 +222,9 @@ _HOMES = {
         "SpacesStorageProvider",
         "WasabiStorageProvider",
     ),
-    "provider.foundation": ("ProviderOptions",),
+    "provider.session": ("ProviderOptions",),
     "provider.provider": ("StorageProvider",),
-    "reader": ("ObjectReader",),
+    "driver.reader": ("ObjectReader",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

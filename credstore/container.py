@@ -9,8 +9,8 @@ from typing import Self, Unpack
 
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.factory import StorageFactory
-from credstore.provider.foundation import ProviderOptions
 from credstore.provider.provider import StorageProvider
+from credstore.provider.session import ProviderOptions
 
 
 class Container:

@@ -14,16 +14,16 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
-from credstore.config.clouds import CommonConfig
 from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
 from credstore.config.registry import Cloud, Registry
+from credstore.config.stores import CommonConfig
 from credstore.config.url import from_url
-from credstore.driver import Driver
+from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
-from credstore.provider.foundation import ProviderOptions
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
+from credstore.provider.session import ProviderOptions
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.prefixed import prefixed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from credstore import errors
 from credstore.errors import ErrorCode, StorageError
-from credstore.proofs import errors as proof_errors
+from credstore.proofs.format import errors as proof_errors
 
 HEAD = """# Errors
 

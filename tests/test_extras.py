@@ -15,7 +15,7 @@ import credstore
 from credstore.errors import StorageConfigurationError
 from credstore.extras import MODULES, Extra, require_extra
 from credstore.proofs.c2pa import verify_manifest
-from credstore.proofs.timestamp import TimestampAuthorities, make_timestamp_request
+from credstore.proofs.format.timestamp import TimestampAuthorities, make_timestamp_request
 from tests.proofs.c2pa_material import AUTHORITY
 
 ROOT = Path(__file__).parents[1]

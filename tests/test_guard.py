@@ -5,8 +5,8 @@ import time
 
 import pytest
 
+from credstore.driver.guard import Guard
 from credstore.errors import StorageInvalidRequestError, StorageTimeoutError
-from credstore.guard import Guard
 
 
 def test_a_driver_that_is_open_and_in_time_may_be_called():
@@ -27,7 +27,7 @@ def test_a_closed_one_says_so(deadline):
 def test_one_of_another_process_says_so(monkeypatch):
     guard = Guard("acme")
     real = os.getpid()
-    monkeypatch.setattr("credstore.guard.os.getpid", lambda: real + 1)
+    monkeypatch.setattr("credstore.driver.guard.os.getpid", lambda: real + 1)
     with pytest.raises(StorageInvalidRequestError, match="forked from") as caught:
         guard.check()
     assert (caught.value.code, caught.value.applied) == ("FORKED", "no")

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credstore.driver import SignRequest
+from credstore.driver.signed_links import check_link, sign_link
 from credstore.errors import StorageAccessDeniedError, StorageUnsupportedError
 from credstore.model import LinkGrant
-from credstore.own_links import check_link, sign_link
 from tests.drivers.local.support import make_driver
 
 BASE, SECRET = "http://127.0.0.1:1/base", b"s" * 32

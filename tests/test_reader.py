@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credstore.driver.reader import ObjectReader
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
-from credstore.reader import LOOP_BUDGET, ObjectReader, sha256
+from credstore.hashing import LOOP_BUDGET, sha256
 
 PARTS = [b"abc", b"", b"defg"]
 WHOLE = b"".join(PARTS)
@@ -164,7 +165,7 @@ def test_large_bytes_are_hashed_in_another_thread(monkeypatch):
         def digest(self):
             return self._hash.digest()
 
-    monkeypatch.setattr("credstore.reader.hashlib.sha256", Spy)
+    monkeypatch.setattr("credstore.driver.reader.hashlib.sha256", Spy)
     for size in (LOOP_BUDGET, LOOP_BUDGET + 1):
         assert asyncio.run(sha256(bytes(size))) == real(bytes(size)).digest()
     assert threads[0] == threading.get_ident()

@@ -5,13 +5,12 @@ from dataclasses import fields, replace
 
 import pytest
 
-from credstore import refusals
-from credstore.config.clouds import MemoryConfig
-from credstore.driver import CREATE, CopyRequest, ObjectInfo, Precondition, ReadOptions, SignRequest
+from credstore.config.stores import MemoryConfig
+from credstore.driver import CREATE, CopyRequest, ObjectInfo, Precondition, ReadOptions, SignRequest, refusals
+from credstore.driver.refusals import Lack
 from credstore.drivers.memory import MemoryDriver
+from credstore.encryption import CustomerKey, KmsKey
 from credstore.errors import StorageUnsupportedError
-from credstore.model import CustomerKey, KmsKey
-from credstore.refusals import Lack
 from credstore.testing.harness import request
 from tests.provider.support import Spy, over
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from credstore.settle import settle
+from credstore.driver.settle import settle
 
 OURS, OTHER = "a" * 32, "b" * 32
 

@@ -13,29 +13,29 @@ from typing import cast
 
 import click
 
+from credstore.cli.errors import report
 from credstore.cli.exits import MEANINGS, Exit, Terminated
-from credstore.cli.failures import report
 from credstore.cli.invocation import Invocation, global_options
 from credstore.cli.output import note
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "put": ("put", "Store a file or standard input."),
-    "get": ("get", "Fetch an object into a file, whole or not at all."),
-    "cat": ("get", "Write an object's bytes to standard output."),
-    "ls": ("ls", "List objects."),
-    "rm": ("rm", "Delete objects."),
-    "cp": ("cp", "Copy an object inside the store."),
-    "mv": ("cp", "Rename an object inside the store."),
-    "stat": ("look", "Show what is known of an object."),
-    "link": ("link", "Make a temporary link to an object."),
-    "stats": ("look", "Count objects and bytes."),
-    "health": ("look", "Check that the store answers."),
-    "dictionary": ("dictionary", "Train zstd dictionaries, and list them."),
-    "keys": ("keys", "Make keys that sign proofs, and keep the ring of those trusted."),
-    "proof": ("proof", "Issue, find, verify and revoke signed proofs about files."),
-    "providers": ("providers", "Show the kinds of store and what each can do."),
-    "serve": ("serve", "Answer the temporary links of a local store."),
-    "demo": ("demo", "Show the whole life of a few provenance records."),
+    "put": ("commands.put", "Store a file or standard input."),
+    "get": ("commands.get", "Fetch an object into a file, whole or not at all."),
+    "cat": ("commands.get", "Write an object's bytes to standard output."),
+    "ls": ("commands.ls", "List objects."),
+    "rm": ("commands.rm", "Delete objects."),
+    "cp": ("commands.cp", "Copy an object inside the store."),
+    "mv": ("commands.cp", "Rename an object inside the store."),
+    "stat": ("commands.info", "Show what is known of an object."),
+    "link": ("commands.link", "Make a temporary link to an object."),
+    "stats": ("commands.info", "Count objects and bytes."),
+    "health": ("commands.info", "Check that the store answers."),
+    "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),
+    "keys": ("commands.keys", "Make keys that sign proofs, and keep the ring of those trusted."),
+    "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs about files."),
+    "providers": ("commands.providers", "Show the kinds of store and what each can do."),
+    "serve": ("commands.serve", "Answer the temporary links of a local store."),
+    "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
 """Name to (module, summary): only the module of the command that runs is loaded."""
 

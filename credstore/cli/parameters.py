@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import click
 
-from credstore.config.quantities import parse_duration, parse_size
+from credstore.config.units import parse_duration, parse_size
+from credstore.encryption import KmsKey, ServerEncryption
 from credstore.errors import StorageError
-from credstore.model import KmsKey, ServerEncryption
 
 T = TypeVar("T")
 

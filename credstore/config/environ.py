@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 
-from credstore.config.clouds import CommonConfig
-from credstore.config.filling import Environ, family_of, fill, parse_setting
-from credstore.config.holds import fields_with, held_by
-from credstore.config.names import PREFIX, PROVIDER, URL, spoken, variables_of
+from credstore.config.field_types import fields_with, held_by
+from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
+from credstore.config.stores import CommonConfig
 from credstore.config.url import parse_url
+from credstore.config.variables import PREFIX, PROVIDER, URL, spoken, variables_of
 from credstore.errors import StorageConfigurationError
 
 _TYPO = 0.8

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from credstore.config.clouds import CommonConfig
-from credstore.config.filling import Environ, family_of, fill, parse_setting
-from credstore.config.holds import held_by
+from credstore.config.field_types import held_by
+from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
+from credstore.config.stores import CommonConfig
 from credstore.config.url import nearest, shown, url_kind
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 
 SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": "path"}
 """Words of the original design whose field has another name."""

@@ -19,7 +19,7 @@ from credstore.model import NOTHING
 Levels = tuple[tuple[str, ...], ...]
 """Environment variables of one field, strongest level first; see `names.levels_of`."""
 
-_CONFIGS = "credstore.config.clouds"
+_CONFIGS = "credstore.config.stores"
 _PROVIDERS = "credstore.provider.presets"
 _S3 = "credstore.drivers.s3.driver:S3Driver"
 _KEYS = {"access_key_id": "example", "secret_access_key": "example"}

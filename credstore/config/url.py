@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote
 
-from credstore.config.clouds import CommonConfig
-from credstore.config.filling import Environ, family_of, fill, parse_setting
-from credstore.config.holds import fields_with, held_by
-from credstore.config.names import PREFIX, URL, spoken, variables_of
+from credstore.config.field_types import fields_with, held_by
+from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
+from credstore.config.stores import CommonConfig
+from credstore.config.variables import PREFIX, URL, spoken, variables_of
 from credstore.errors import StorageConfigurationError
 
 _SOURCE = "the store URL"

@@ -15,13 +15,17 @@ from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from secrets import token_bytes
 
-from credstore.config.clouds import MemoryConfig
-from credstore.driver import (
+from credstore.config.stores import MemoryConfig
+from credstore.driver.contract import Driver
+from credstore.driver.guard import Guard
+from credstore.driver.reader import ObjectReader
+from credstore.driver.refusals import OPTIONS, check_copy, check_delete, check_put, check_read, check_sign
+from credstore.driver.signed_links import METHODS, check_link, sign_link
+from credstore.driver.values import (
     READ_ALL,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
-    Driver,
     ObjectInfo,
     Page,
     Precondition,
@@ -41,11 +45,8 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.guard import Guard
+from credstore.hashing import hash_into, joined, sha256
 from credstore.model import NOTHING, LinkGrant
-from credstore.own_links import METHODS, check_link, sign_link
-from credstore.reader import ObjectReader, hash_into, joined, sha256
-from credstore.refusals import OPTIONS, check_copy, check_delete, check_put, check_read, check_sign
 
 CHUNK = 512 * 1024
 MANY = 100

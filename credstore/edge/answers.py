@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from credstore.driver.reader import ObjectReader
 from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition, is_settled
 from credstore.edge.headers import (
     GUARDS,
@@ -40,7 +41,6 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.model import LinkGrant, StorageItem
-from credstore.reader import ObjectReader
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider

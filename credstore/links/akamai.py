@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote_plus
 
+from credstore.encryption import Secret
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
 from credstore.links.settings import (
@@ -25,7 +26,7 @@ from credstore.links.settings import (
     reveal,
 )
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 Digest = Literal["sha256", "sha1", "md5"]
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, unquote
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import Address, parse_address
 from credstore.links.settings import (
@@ -32,7 +33,7 @@ from credstore.links.settings import (
     wrong,
 )
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 Algorithm = Literal["HS256", "SHA256"]
 Form = Literal["query", "directory"]

@@ -18,11 +18,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import check_slashes, parse_address
 from credstore.links.settings import check_choice, check_count, check_word, reveal
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 Encoding = Literal["base64", "base64url"]
 

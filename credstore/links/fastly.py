@@ -13,10 +13,11 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.encryption import Secret
 from credstore.links.address import parse_address
 from credstore.links.settings import check_choice, check_word, decode_base64
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 Digest = Literal["sha1", "sha256"]
 

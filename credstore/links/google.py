@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
 from credstore.links.settings import check_choice, check_count, check_word, check_words, decode_base64
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 TokenAlgorithm = Literal["ed25519", "sha1", "sha256"]
 

@@ -10,11 +10,12 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import parse_address
 from credstore.links.settings import check_choice, reveal
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 PathForm = Literal["encoded", "decoded"]
 

@@ -14,10 +14,11 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
+from credstore.encryption import Secret
 from credstore.links.address import check_slashes, parse_address
 from credstore.links.settings import check_flag, check_ip, check_word, reveal, wrong
 from credstore.links.signer import READING, Source, check_times
-from credstore.model import Method, Secret
+from credstore.model import Method
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _KNOWN = frozenset({"secure_link_expires", "uri", "remote_addr", "secret"})

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from credstore.config.clouds import CommonConfig
+from credstore.config.stores import CommonConfig
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9/\-_.~]*")
 _SAFE = "/-_.~"

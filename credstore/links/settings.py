@@ -11,8 +11,8 @@ import ipaddress
 import re
 from typing import Literal, cast, get_args
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 

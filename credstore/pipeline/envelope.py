@@ -20,8 +20,8 @@ from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from credstore.encryption import DataKey
 from credstore.errors import ErrorCode, StorageDecryptionError, StorageInvalidRequestError
-from credstore.model import DataKey
 from credstore.pipeline.header import (
     MAX_CHUNKS,
     SLOT_TAG,

@@ -15,8 +15,9 @@ import hashlib
 from collections.abc import Collection
 from typing import NamedTuple
 
+from credstore.encryption import CHUNK_SIZES, DataKey
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
-from credstore.model import CHUNK_SIZES, Codec, DataKey
+from credstore.model import Codec
 
 TEXT = "the object cannot be decrypted: it is not what was stored under this key, or the key is another"
 MAGIC = b"\x89CSE\r\n\x1a\n"

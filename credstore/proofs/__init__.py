@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from credstore.proofs.bundle import (
+    from credstore.proofs.format.bundle import (
         Bundle,
         BundleReport,
         bundle_name,
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
         parse_bundle,
         verify_bundle,
     )
-    from credstore.proofs.envelope import (
+    from credstore.proofs.format.dsse import (
         Envelope,
     )
-    from credstore.proofs.errors import (
+    from credstore.proofs.format.errors import (
         ProofAlgorithmError,
         ProofAssetMismatchError,
         ProofConflictError,
@@ -43,24 +43,40 @@ if TYPE_CHECKING:
         ProofUnsignedError,
         ProofUntrustedKeyError,
     )
-    from credstore.proofs.keys import (
+    from credstore.proofs.format.original import (
+        LegacyHomes,
+        LegacyProof,
+    )
+    from credstore.proofs.format.record import (
+        AssetDigest,
+        ManifestLink,
+        ProofRecord,
+        SoftBinding,
+    )
+    from credstore.proofs.format.signing import (
+        LocalSigner,
+        PublicKey,
+        Signer,
+    )
+    from credstore.proofs.format.status import (
+        ProofStatus,
+    )
+    from credstore.proofs.format.timestamp import (
+        TimestampAuthorities,
+    )
+    from credstore.proofs.format.trust import (
         KeyRing,
         TrustedKey,
         encode_keyring,
         parse_keyring,
         trust_key,
     )
-    from credstore.proofs.legacy import (
-        LegacyHomes,
-        LegacyProof,
+    from credstore.proofs.format.verify import (
+        TrustedTime,
+        VerifiedProof,
+        verify_proof,
     )
-    from credstore.proofs.record import (
-        AssetDigest,
-        ManifestLink,
-        ProofRecord,
-        SoftBinding,
-    )
-    from credstore.proofs.results import (
+    from credstore.proofs.store.model import (
         FsckReport,
         IssueRequest,
         Proof,
@@ -68,31 +84,22 @@ if TYPE_CHECKING:
         ProofStats,
         SweepReport,
     )
-    from credstore.proofs.schemes import (
-        LocalSigner,
-        PublicKey,
-        Signer,
-    )
-    from credstore.proofs.status import (
-        ProofStatus,
-    )
-    from credstore.proofs.store import (
+    from credstore.proofs.store.proof_store import (
         IssueOptions,
         ProofStore,
     )
-    from credstore.proofs.timestamp import (
-        TimestampAuthorities,
-    )
-    from credstore.proofs.verify import (
-        TrustedTime,
-        VerifiedProof,
-        verify_proof,
-    )
 
 _HOMES = {
-    "bundle": ("Bundle", "BundleReport", "bundle_name", "encode_bundle", "parse_bundle", "verify_bundle"),
-    "envelope": ("Envelope",),
-    "errors": (
+    "format.bundle": (
+        "Bundle",
+        "BundleReport",
+        "bundle_name",
+        "encode_bundle",
+        "parse_bundle",
+        "verify_bundle",
+    ),
+    "format.dsse": ("Envelope",),
+    "format.errors": (
         "ProofAlgorithmError",
         "ProofAssetMismatchError",
         "ProofConflictError",
@@ -112,15 +119,15 @@ _HOMES = {
         "ProofUnsignedError",
         "ProofUntrustedKeyError",
     ),
-    "keys": ("KeyRing", "TrustedKey", "encode_keyring", "parse_keyring", "trust_key"),
-    "legacy": ("LegacyHomes", "LegacyProof"),
-    "record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
-    "results": ("FsckReport", "IssueRequest", "Proof", "ProofOutcome", "ProofStats", "SweepReport"),
-    "schemes": ("LocalSigner", "PublicKey", "Signer"),
-    "status": ("ProofStatus",),
-    "store": ("IssueOptions", "ProofStore"),
-    "timestamp": ("TimestampAuthorities",),
-    "verify": ("TrustedTime", "VerifiedProof", "verify_proof"),
+    "format.trust": ("KeyRing", "TrustedKey", "encode_keyring", "parse_keyring", "trust_key"),
+    "format.original": ("LegacyHomes", "LegacyProof"),
+    "format.record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
+    "store.model": ("FsckReport", "IssueRequest", "Proof", "ProofOutcome", "ProofStats", "SweepReport"),
+    "format.signing": ("LocalSigner", "PublicKey", "Signer"),
+    "format.status": ("ProofStatus",),
+    "store.proof_store": ("IssueOptions", "ProofStore"),
+    "format.timestamp": ("TimestampAuthorities",),
+    "format.verify": ("TrustedTime", "VerifiedProof", "verify_proof"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

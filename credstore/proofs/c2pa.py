@@ -25,10 +25,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import utils
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.extras import missing_extra
-from credstore.model import Secret
-from credstore.proofs.errors import (
+from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofError,
     ProofKeyExpiredError,
@@ -37,10 +37,10 @@ from credstore.proofs.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.hosting import LARGEST_MANIFEST, check_manifest_url, link_manifest
-from credstore.proofs.record import AssetDigest, ManifestLink, ProofRecord
-from credstore.proofs.schemes import LocalSigner, Signer
-from credstore.proofs.verify import check_asset
+from credstore.proofs.format.manifest_links import LARGEST_MANIFEST, check_manifest_url, link_manifest
+from credstore.proofs.format.record import AssetDigest, ManifestLink, ProofRecord
+from credstore.proofs.format.signing import LocalSigner, Signer
+from credstore.proofs.format.verify import check_asset
 
 # What a signing certificate must be for: emailProtection (RFC 5280), or C2PA's own claim signing.
 _PURPOSES = "1.3.6.1.5.5.7.3.4\n1.3.6.1.4.1.62558.2.1"

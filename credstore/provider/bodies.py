@@ -17,11 +17,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple, cast
 
-from credstore.driver import Body, BytesBody
+from credstore.driver.values import Body, BytesBody
 from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.hashing import hash_into, joined
 from credstore.model import Storable
 from credstore.pipeline.codec import Encoder
-from credstore.reader import hash_into, joined
 
 CHUNK = 1024 * 1024
 INLINE = 48 * 1024

@@ -13,7 +13,9 @@ from heapq import merge
 from operator import itemgetter
 from typing import TypeAlias
 
-from credstore.driver import DeleteOutcome, Driver, ObjectInfo, Page
+from credstore.driver.contract import Driver
+from credstore.driver.internal import behind_internal, internal_key, is_internal
+from credstore.driver.values import DeleteOutcome, ObjectInfo, Page
 from credstore.errors import (
     ErrorCode,
     StorageError,
@@ -21,10 +23,9 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageInvalidRequestError,
 )
-from credstore.internal import behind_internal, internal_key, is_internal
 from credstore.model import BatchDeleteResult, CommonPrefix
 from credstore.provider.call import unforeseen
-from credstore.provider.checks import check_key
+from credstore.provider.validation import check_key
 
 Erase = Callable[[Sequence[str]], Awaitable[Mapping[str, StorageError]]]
 PAGE = 1000
@@ -143,7 +144,7 @@ def _check_folded(found: Found, prefix: str, delimiter: str | None) -> None:
 
 
 def scan_own(driver: Driver, folder: str, deadline: Callable[[], float | None]) -> AsyncIterator[ObjectInfo]:
-    """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.internal`."""
+    """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.driver.internal`."""
     return scan_infos(driver, internal_key(folder), None, deadline, hidden=lambda _: False)
 
 

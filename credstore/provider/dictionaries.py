@@ -11,14 +11,14 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 
-from credstore.driver import ObjectInfo
+from credstore.driver.internal import DICTIONARIES, InternalObjects, internal_key
+from credstore.driver.values import ObjectInfo
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
     StorageIntegrityError,
     StorageObjectNotFoundError,
 )
-from credstore.internal import DICTIONARIES, InternalObjects, internal_key
 from credstore.model import Dictionary, StoredDictionary
 
 KEPT = 16

@@ -12,17 +12,17 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from credstore.driver import Driver, VersionedDriver
+from credstore.driver.contract import Driver, VersionedDriver
+from credstore.driver.internal import is_internal
+from credstore.driver.refusals import LIST_VERSIONS
 from credstore.errors import (
     RemainingVersion,
     StorageError,
     StorageUnavailableError,
 )
-from credstore.internal import is_internal
 from credstore.provider.bulk import PAGE, for_key, scan_infos
 from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, remain, untold
 from credstore.provider.removal import Deadline, Erased, Removal, plainly_deleted, version_pages
-from credstore.refusals import LIST_VERSIONS
 
 
 async def erase_keys(

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import overload
 
-from credstore.driver import ObjectInfo
+from credstore.driver.values import ObjectInfo
 from credstore.model import CommonPrefix, Listing, StorageItem
 from credstore.provider.bulk import scan_names
 from credstore.provider.call import Call
-from credstore.provider.checks import check_count, check_delimiter, check_prefix, check_start_after
-from credstore.provider.foundation import Foundation
 from credstore.provider.read import item_of
+from credstore.provider.session import Foundation
+from credstore.provider.validation import check_count, check_delimiter, check_prefix, check_start_after
 
 
 class ListingVerbs(Foundation):

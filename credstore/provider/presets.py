@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, Unpack, cast
 
-from credstore.config.clouds import (
+from credstore.config.registry import Cloud, cloud_named, loaded
+from credstore.config.stores import (
     BackblazeConfig,
     CommonConfig,
     LocalConfig,
@@ -19,12 +20,11 @@ from credstore.config.clouds import (
     SpacesConfig,
     WasabiConfig,
 )
-from credstore.config.registry import Cloud, cloud_named, loaded
-from credstore.driver import Driver
+from credstore.driver.contract import Driver
 from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
 from credstore.errors import StorageConfigurationError
-from credstore.provider.foundation import ProviderOptions
 from credstore.provider.provider import StorageProvider
+from credstore.provider.session import ProviderOptions
 from credstore.strategies.prefixed import prefixed
 
 C = TypeVar("C", bound=CommonConfig)

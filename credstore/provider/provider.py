@@ -10,7 +10,11 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Unpack
 
-from credstore.driver import BreaksCircuits, BytesBody, CopyRequest
+from credstore.driver.contract import BreaksCircuits
+from credstore.driver.internal import DICTIONARIES
+from credstore.driver.refusals import check_delete
+from credstore.driver.values import BytesBody, CopyRequest
+from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
@@ -20,20 +24,16 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-from credstore.internal import DICTIONARIES
 from credstore.model import (
     NOTHING,
     UNSET,
     BatchDeleteResult,
-    ClientSide,
-    CustomerKey,
     Dictionary,
     HealthCheckResult,
     LinkGrant,
     Method,
     Progress,
     RotationReport,
-    ServerEncryption,
     SignedUrl,
     Storable,
     StorageItem,
@@ -46,17 +46,12 @@ from credstore.model import (
 from credstore.provider.bodies import WatchedBody, body_of
 from credstore.provider.bulk import delete_keys, scan_infos, scan_own
 from credstore.provider.call import Call
-from credstore.provider.checks import (
-    check_count,
-    check_key,
-    check_prefix,
-    check_progress,
-    checked_etag,
-    checked_version,
-    chosen_encryption,
-)
+from credstore.provider.copying import Copier, copied, move_object, sealed_copy
+from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.dictionaries import stored_dictionaries
-from credstore.provider.linking import (
+from credstore.provider.encryption import header_of, is_meant, read_head
+from credstore.provider.key_rotation import Rotation
+from credstore.provider.links import (
     LinkOptions,
     LinkRequest,
     check_not_sealed,
@@ -65,12 +60,17 @@ from credstore.provider.linking import (
     make_link,
 )
 from credstore.provider.listings import ListingVerbs
-from credstore.provider.moving import Copier, copied, move_object, sealed_copy
-from credstore.provider.opening import Opening
 from credstore.provider.read import Reading, Wanted, item_of, known_recipe, recipe_of
-from credstore.provider.rotating import Rotation
-from credstore.provider.sealing import header_of, is_meant, read_head
-from credstore.provider.shredding import DetachedKeys, place_of
+from credstore.provider.streaming import Opening
+from credstore.provider.validation import (
+    check_count,
+    check_key,
+    check_prefix,
+    check_progress,
+    checked_etag,
+    checked_version,
+    chosen_encryption,
+)
 from credstore.provider.versioning import VersionVerbs
 from credstore.provider.write import (
     deadline_for,
@@ -78,7 +78,6 @@ from credstore.provider.write import (
     plan_write,
     precondition_of,
 )
-from credstore.refusals import check_delete
 
 
 class StorageProvider(ListingVerbs, VersionVerbs):

@@ -10,12 +10,12 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 
-from credstore.driver import (
+from credstore.driver.contract import Driver
+from credstore.driver.values import (
     NO_HEADERS,
     Body,
     ContentHeaders,
     CopyRequest,
-    Driver,
     ObjectInfo,
     PutResult,
     ReadOptions,
@@ -27,8 +27,8 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageObjectNotFoundError,
 )
+from credstore.hashing import hash_into, sha256_of
 from credstore.model import NOTHING
-from credstore.reader import hash_into, sha256_of
 
 
 class HashedBody:

@@ -12,7 +12,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
-from credstore.driver import NO_HEADERS, ObjectInfo, ReadOptions, StoredReader, invalid_range
+from credstore.driver.reader import ObjectReader
+from credstore.driver.values import NO_HEADERS, ObjectInfo, ReadOptions, StoredReader, invalid_range
+from credstore.encryption import ClientSide
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
@@ -20,13 +22,12 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from credstore.model import NOTHING, ClientSide, Dictionary, StorageItem
+from credstore.model import NOTHING, Dictionary, StorageItem
 from credstore.pipeline.header import MAX_HEADER, undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
-from credstore.provider.checks import check_count
 from credstore.provider.dictionaries import Dictionaries
-from credstore.provider.sealing import begins_sealed, is_meant, open_whole
-from credstore.reader import ObjectReader
+from credstore.provider.encryption import begins_sealed, is_meant, open_whole
+from credstore.provider.validation import check_count
 
 INLINE_STORED = 16 * 1024
 INLINE_PLAIN = 256 * 1024

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDriver
+from credstore.driver.contract import Driver, RetainingDriver, VersionedDriver
+from credstore.driver.values import DeleteOutcome
 from credstore.errors import (
     ErrorCode,
     RemainingVersion,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 
-from credstore.driver import VersionedDriver
+from credstore.driver.contract import VersionedDriver
+from credstore.driver.internal import is_internal
+from credstore.driver.refusals import LIST_VERSIONS
 from credstore.errors import StorageError, StorageInvalidRequestError
-from credstore.internal import is_internal
 from credstore.model import StorageVersion, VersionsDeletedResult
 from credstore.provider.call import Call
-from credstore.provider.checks import check_count, check_key, check_prefix
 from credstore.provider.erasing import erase_below, erase_keys, erase_old
-from credstore.provider.foundation import Foundation
 from credstore.provider.removal import Erased, version_pages
-from credstore.refusals import LIST_VERSIONS
+from credstore.provider.session import Foundation
+from credstore.provider.validation import check_count, check_key, check_prefix
 
 
 class VersionVerbs(Foundation):

@@ -14,8 +14,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from credstore.config.clouds import CommonConfig
-from credstore.driver import (
+from credstore.config.stores import CommonConfig
+from credstore.driver.refusals import RESUME, check_condition, check_storage_class
+from credstore.driver.values import (
     CREATE,
     OVERWRITE,
     Body,
@@ -26,21 +27,17 @@ from credstore.driver import (
     PutRequest,
     PutResult,
 )
+from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import (
-    NOTHING,
-    UNSET,
-    ClientSide,
-    Codec,
-    Dictionary,
-    ServerEncryption,
-    StorageResult,
-    StoreOptions,
-)
+from credstore.hashing import sha256
+from credstore.model import NOTHING, UNSET, Codec, Dictionary, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode, encoder
 from credstore.pipeline.pipeline import CODECS, DICTIONARY, marks, sealed_marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
-from credstore.provider.checks import (
+from credstore.provider.dictionaries import Dictionaries, is_name
+from credstore.provider.encryption import sealed_body
+from credstore.provider.resume_file import FileJournal
+from credstore.provider.validation import (
     check_flag,
     check_header,
     check_options,
@@ -50,11 +47,6 @@ from credstore.provider.checks import (
     chosen_encryption,
     is_number,
 )
-from credstore.provider.dictionaries import Dictionaries, is_name
-from credstore.provider.journal import FileJournal
-from credstore.provider.sealing import sealed_body
-from credstore.reader import sha256
-from credstore.refusals import RESUME, check_condition, check_storage_class
 
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size over this to the deadline of its write."""

@@ -15,13 +15,20 @@ from functools import cache
 from types import TracebackType, new_class
 from typing import TypeVar, cast
 
-from credstore.driver import (
-    READ_ALL,
+from credstore.driver.contract import (
     BreaksCircuits,
+    Driver,
+    RetainingDriver,
+    TaggedDriver,
+    VerifiesLinks,
+    VersionedDriver,
+)
+from credstore.driver.signed_links import invalid_link
+from credstore.driver.values import (
+    READ_ALL,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
-    Driver,
     Journal,
     ObjectInfo,
     Page,
@@ -29,13 +36,9 @@ from credstore.driver import (
     PutResult,
     ReadOptions,
     ResumeToken,
-    RetainingDriver,
     SignedRequest,
     SignRequest,
     StoredReader,
-    TaggedDriver,
-    VerifiesLinks,
-    VersionedDriver,
     VersionPage,
 )
 from credstore.errors import (
@@ -47,7 +50,6 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.model import CircuitState, LinkGrant, Retention
-from credstore.own_links import invalid_link
 
 _LEAST_KEY = 128
 """Bytes that a prefix has to leave for keys: credstore's own have up to 100."""

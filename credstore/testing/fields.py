@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypedDict
 
-from credstore.driver import Body, ContentHeaders, Precondition
-from credstore.model import ServerEncryption
+from credstore.driver.values import Body, ContentHeaders, Precondition
+from credstore.encryption import ServerEncryption
 
 
 class PutFields(TypedDict, total=False):

@@ -9,7 +9,8 @@ from hashlib import sha256
 from secrets import token_hex
 from typing import NoReturn, Unpack
 
-from credstore.driver import BytesBody, Driver, PutRequest, PutResult, ReadOptions
+from credstore.driver.contract import Driver
+from credstore.driver.values import BytesBody, PutRequest, PutResult, ReadOptions
 from credstore.errors import (
     StorageError,
     StorageObjectNotFoundError,

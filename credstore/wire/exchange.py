@@ -22,8 +22,8 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from credstore.hashing import sha256
 from credstore.model import CircuitState
-from credstore.reader import sha256
 from credstore.wire.breaker import Breaker
 from credstore.wire.failures import PASSWORD_WANTED, connection_error, proxy_failure
 from credstore.wire.hedge import Hedging

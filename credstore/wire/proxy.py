@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageConfigurationError
-from credstore.model import Secret
 
 FROM_ENVIRONMENT = "env"
 OFF = "off"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from credstore.cli.providers import _store
+from credstore.cli.commands.providers import _store
 from credstore.config.registry import Registry
 
 ROOT = Path(__file__).parents[2]

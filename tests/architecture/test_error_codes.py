@@ -9,7 +9,7 @@ import pytest
 import credstore
 from credstore import errors
 from credstore.errors import ErrorCode, StorageError
-from credstore.proofs import errors as proof_errors
+from credstore.proofs.format import errors as proof_errors
 
 PACKAGE = Path(credstore.__file__).parent
 CODES = {str(code) for code in ErrorCode}

@@ -83,6 +83,6 @@ def test_what_is_not_used_is_not_imported(code):
 
 
 def test_canonical_json_of_plain_claims_needs_no_other_encoder():
-    code = "from credstore.proofs.canonical import encode_json\nencode_json({'a': [1, '\u00e9']})"
+    code = "from credstore.proofs.format.canonical import encode_json\nencode_json({'a': [1, '\u00e9']})"
     assert "rfc8785" not in loaded(code)
     assert "rfc8785" in loaded(f"{code}\nencode_json(1.5)")

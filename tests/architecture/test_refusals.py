@@ -9,10 +9,10 @@ ROOT = Path(credstore.__file__).parent
 OWNED = [
     *ROOT.glob("drivers/**/*.py"),
     *ROOT.glob("strategies/**/*.py"),
-    ROOT / "provider/checks.py",
+    ROOT / "provider/validation.py",
     ROOT / "provider/versioning.py",
     ROOT / "provider/erasing.py",
-    ROOT / "provider/moving.py",
+    ROOT / "provider/copying.py",
 ]
 OTHER_REASONS = {"extra_headers", "verify"}
 """Functions that refuse for what an object is, not for what a store cannot do."""

@@ -10,13 +10,7 @@ from pathlib import Path
 import pytest
 
 from credstore.cli.main import COMMANDS, Commands
-from credstore.model import (
-    BatchDeleteResult,
-    HealthCheckResult,
-    StorageItem,
-    StorageResult,
-    StorageStats,
-)
+from credstore.model import BatchDeleteResult, HealthCheckResult, StorageItem, StorageResult, StorageStats
 from tests.cli.conftest import CommandLine
 
 CONTENT = b'{"claim": "' + b"signed " * 500 + b'"}'

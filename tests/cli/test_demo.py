@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from credstore.cli.records import sample_records
+from credstore.cli.demo.samples import sample_records
 from credstore.provider.provider import StorageProvider
 from tests.cli.conftest import CommandLine, Processes
 
@@ -93,7 +93,7 @@ def test_the_demo_fails_when_a_record_comes_back_changed(
 def test_the_demo_fails_when_a_changed_picture_passes(
     cli: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("credstore.proofs.verify.check_asset", lambda record, asset: None)
+    monkeypatch.setattr("credstore.proofs.format.verify.check_asset", lambda record, asset: None)
     assert cli("demo", "--json", code=1).document["failed"] == ["a changed picture is refused"]
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from credstore import errors
+from credstore.cli.commands.rm import exit_of_failures
+from credstore.cli.errors import report
 from credstore.cli.exits import MEANINGS, Exit, exit_of
-from credstore.cli.failures import report
 from credstore.cli.invocation import Invocation
-from credstore.cli.rm import exit_of_failures
 from credstore.model import BatchDeleteResult
 from tests.cli.conftest import CommandLine
 
@@ -189,7 +189,7 @@ def test_an_unforeseen_error_tells_its_place_but_not_its_text(
     def broken(*_: object) -> None:
         raise RuntimeError("canary-4711")
 
-    monkeypatch.setattr("credstore.cli.running.open_store", broken)
+    monkeypatch.setattr("credstore.cli.runner.open_store", broken)
     for options in ([], ["-v"], ["--json"]):
         err = cli("ls", *options, code=1).err
         assert "RuntimeError at test_failures.py:" in err

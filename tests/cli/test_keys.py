@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from credstore.cli import keys, proof_files
+from credstore.cli.commands import keys
+from credstore.cli.commands.proof import files as proof_files
 from credstore.proofs import parse_keyring
 from tests.cli.conftest import CommandLine
 

@@ -7,9 +7,11 @@ from types import ModuleType
 
 import pytest
 
-from credstore.cli import output, parameters, progress, put
+from credstore.cli import output, parameters, progress
+from credstore.cli.commands import put
 from credstore.cli.invocation import Invocation
-from credstore.model import HealthCheckResult, KmsKey
+from credstore.encryption import KmsKey
+from credstore.model import HealthCheckResult
 
 
 @pytest.mark.parametrize("module", [output, put])

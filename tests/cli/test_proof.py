@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from credstore.cli import proof_verify
+from credstore.cli.commands.proof import verify as proof_verify
 from credstore.cli.exits import MEANINGS, Exit, exit_of
 from credstore.proofs import (
     ProofError,

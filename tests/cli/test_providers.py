@@ -3,8 +3,8 @@
 import json
 from dataclasses import dataclass
 
-from credstore.config.clouds import CommonConfig, MemoryConfig
 from credstore.config.registry import Registry
+from credstore.config.stores import CommonConfig, MemoryConfig
 from credstore.drivers.memory import MemoryDriver
 
 

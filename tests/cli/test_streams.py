@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from credstore.cli import streams
-from credstore.cli.streams import NewFile
+from credstore.cli import io as streams
+from credstore.cli.io import NewFile
 
 
 def names(directory: Path) -> list[str]:

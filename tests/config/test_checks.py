@@ -2,10 +2,10 @@
 
 import pytest
 
-from credstore.config.checks import check_url
-from credstore.config.clouds import S3CompatibleConfig
+from credstore.config.stores import S3CompatibleConfig
+from credstore.config.validation import check_url
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 
 
 def custom(**settings):

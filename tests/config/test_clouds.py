@@ -2,7 +2,7 @@
 
 import pytest
 
-from credstore.config.clouds import (
+from credstore.config.stores import (
     BackblazeConfig,
     LocalConfig,
     R2Config,
@@ -11,8 +11,8 @@ from credstore.config.clouds import (
     SpacesConfig,
     WasabiConfig,
 )
+from credstore.encryption import CustomerKey, Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import CustomerKey, Secret
 
 KEYS = {"access_key_id": "id", "secret_access_key": Secret("secret")}
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from credstore.cli.keys import keys_command
-from credstore.cli.proof import proof_command
-from credstore.cli.proof_files import PASSPHRASE
+from credstore.cli.commands.keys import keys_command
+from credstore.cli.commands.proof.command import proof_command
+from credstore.cli.commands.proof.files import PASSPHRASE
 from credstore.config.environ import from_env
-from credstore.config.filling import parse_setting
-from credstore.config.holds import held_by
-from credstore.config.names import PROVIDER, URL, variables_of
+from credstore.config.field_types import held_by
+from credstore.config.precedence import parse_setting
 from credstore.config.registry import Registry
+from credstore.config.variables import PROVIDER, URL, variables_of
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 FOUND = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))

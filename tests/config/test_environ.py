@@ -2,7 +2,8 @@
 
 import pytest
 
-from credstore.config.clouds import (
+from credstore.config.environ import from_env
+from credstore.config.stores import (
     BackblazeConfig,
     LocalConfig,
     R2Config,
@@ -11,9 +12,8 @@ from credstore.config.clouds import (
     SpacesConfig,
     WasabiConfig,
 )
-from credstore.config.environ import from_env
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 
 ACCOUNT = "0123456789abcdef" * 2
 CANARY = "canary-secret-value"

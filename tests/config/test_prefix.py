@@ -2,12 +2,12 @@
 
 import pytest
 
-from credstore.config.clouds import LocalConfig, MemoryConfig, R2Config, S3Config
 from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
+from credstore.config.stores import LocalConfig, MemoryConfig, R2Config, S3Config
 from credstore.config.url import from_url
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 
 KEYS = {"access_key_id": "id", "secret_access_key": Secret("secret")}
 ENVIRON = {

@@ -13,11 +13,11 @@ import pytest
 import credstore
 from credstore import S3Config, Secret, StorageConfigurationError, StorageFactory, StorageProvider
 from credstore.config import registry
-from credstore.config.clouds import CommonConfig, MemoryConfig
 from credstore.config.environ import from_env
-from credstore.config.holds import Role, fields_with, held_by
+from credstore.config.field_types import Role, fields_with, held_by
 from credstore.config.mapping import from_mapping
 from credstore.config.registry import CLOUDS, Cloud, Registry, cloud_named, loaded
+from credstore.config.stores import CommonConfig, MemoryConfig
 from credstore.config.url import from_url
 from credstore.driver import Driver
 from credstore.drivers.memory import MemoryDriver

@@ -2,7 +2,8 @@
 
 import pytest
 
-from credstore.config.clouds import (
+from credstore.config.mapping import from_mapping
+from credstore.config.stores import (
     LocalConfig,
     MemoryConfig,
     R2Config,
@@ -10,10 +11,9 @@ from credstore.config.clouds import (
     S3Config,
     SpacesConfig,
 )
-from credstore.config.mapping import from_mapping
 from credstore.config.url import from_url
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 
 CANARY = "canary-secret-value"
 AWS = {"AWS_ACCESS_KEY_ID": "AKIDAWS", "AWS_SECRET_ACCESS_KEY": CANARY}

@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.driver import PutRequest, PutResult
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageUnavailableError

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from credstore.config.clouds import LocalConfig
+from credstore.config.stores import LocalConfig
 from credstore.drivers.local.driver import LocalDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness

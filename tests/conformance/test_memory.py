@@ -2,7 +2,7 @@
 
 import pytest
 
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness

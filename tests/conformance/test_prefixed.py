@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from credstore.config.clouds import LocalConfig, MemoryConfig
+from credstore.config.stores import LocalConfig, MemoryConfig
 from credstore.drivers.local.driver import LocalDriver
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.drivers.s3.driver import S3Driver

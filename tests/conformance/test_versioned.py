@@ -2,7 +2,7 @@
 
 import pytest
 
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.drivers.memory import MemoryDriver
 from credstore.drivers.s3.driver import S3Driver
 from credstore.strategies.fallback.driver import FallbackDriver

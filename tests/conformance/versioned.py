@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import count
 from uuid import uuid4
 
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.driver import (
     READ_ALL,
     Capabilities,
@@ -19,6 +19,7 @@ from credstore.driver import (
     ReadOptions,
     VersionPage,
 )
+from credstore.driver.refusals import check_copy
 from credstore.drivers.memory import MemoryDriver, MemoryObject, MemoryObjects
 from credstore.errors import (
     ErrorCode,
@@ -28,7 +29,6 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.model import Retention, StorageVersion
-from credstore.refusals import check_copy
 
 
 @dataclass

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from credstore.config import clouds
+from credstore.config import stores as clouds
 from credstore.edge import answers, connection
 from credstore.model import StorageItem
 from tests.edge.support import CONTENT, Edge, exchange, get, target_of

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import credstore
 from credstore import MemoryConfig, StorageConfigurationError, StorageUnsupportedError
-from credstore.config import clouds
+from credstore.config import stores as clouds
 from credstore.driver import SignRequest
 from credstore.edge.server import listen, serve_links
 from credstore.testing.harness import put

@@ -15,7 +15,7 @@ from credstore import (
     S3CompatibleStorageProvider,
     Secret,
 )
-from credstore.cli.records import sample_records
+from credstore.cli.demo.samples import sample_records
 from credstore.edge.server import listen
 from tests.conftest import S3Server
 from tests.edge.programs import curl, running_nginx, saved_by_chromium, shown_by_chromium, status

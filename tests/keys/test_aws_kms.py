@@ -14,11 +14,11 @@ from aiobotocore.session import AioSession
 from botocore import exceptions as theirs
 
 from credstore import errors
+from credstore.encryption import DataKey, Secret
 from credstore.errors import StorageConfigurationError, StorageDecryptionError, StorageError
-from credstore.keys import aws_kms
-from credstore.keys.aws_kms import AwsKmsKey
-from credstore.keys.ring import KeyRing
-from credstore.model import DataKey, Secret
+from credstore.keyring import aws_kms
+from credstore.keyring.aws_kms import AwsKmsKey
+from credstore.keyring.ring import KeyRing
 from credstore.pipeline.header import undecryptable
 
 ARN = "arn:aws:kms:us-east-1:123456789012:key/0"

@@ -10,10 +10,10 @@ import pytest
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.hazmat.primitives.keywrap import aes_key_unwrap, aes_key_wrap
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageDecryptionError
-from credstore.keys import local
-from credstore.keys.local import LocalKey, PassphraseKey
-from credstore.model import Secret
+from credstore.keyring import local
+from credstore.keyring.local import LocalKey, PassphraseKey
 
 KEY = bytes(range(32))
 PLAIN = bytes(range(50, 82))

@@ -6,6 +6,7 @@ import pickle
 import pytest
 from cryptography.exceptions import InvalidTag
 
+from credstore.encryption import ClientSide, DataKey
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageConfigurationError,
@@ -13,10 +14,9 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageUnavailableError,
 )
-from credstore.keys.local import LocalKey
-from credstore.keys.ring import KeyCache, KeyRing
-from credstore.keys.wrapping import CallableKey
-from credstore.model import ClientSide, DataKey
+from credstore.keyring.local import LocalKey
+from credstore.keyring.ring import KeyCache, KeyRing
+from credstore.keyring.wrapping import CallableKey
 from credstore.pipeline import envelope, header
 from credstore.pipeline.header import Binding, parse_header
 

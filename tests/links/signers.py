@@ -5,6 +5,7 @@ import functools
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from credstore.encryption import Secret
 from credstore.links.akamai import AkamaiSigner
 from credstore.links.bunny import BunnySigner
 from credstore.links.cloudflare import CloudflareSigner
@@ -14,7 +15,6 @@ from credstore.links.google import CloudCdnSigner, MediaCdnSigner, MediaCdnToken
 from credstore.links.keycdn import KeyCdnSigner
 from credstore.links.nginx import NginxSigner
 from credstore.links.spaces import SpacesCdnSigner
-from credstore.model import Secret
 
 NOW = 1_700_000_000
 LATER = NOW + 3600

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.akamai import AkamaiSigner
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW, URL
 
 KEY = "aabbccddeeff00112233445566778899"

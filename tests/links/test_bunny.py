@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageUnsupportedError
 from credstore.links.bunny import BunnySigner
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW, URL
 
 HOST = "https://token-tester.b-cdn.net"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.cloudflare import CloudflareSigner
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW, URL
 
 TTL = 10800

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.config.clouds import S3Config
+from credstore.config.stores import S3Config
+from credstore.encryption import Secret
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
@@ -32,7 +33,6 @@ from credstore.errors import (
 from credstore.links import cloudfront
 from credstore.links.cloudfront import CloudFrontSigner, encode_base64, format_policy
 from credstore.links.public import public_url
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW, ec_key, pem, rsa_key
 
 CASES = json.loads((Path(__file__).parent / "cloudfront.json").read_text())

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.fastly import FastlySigner
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW, URL
 
 KEY = "iqFPeN2u+Z0Lm5IrsKaOFKRqEU5Gw8ePtaEkHZWuD24="

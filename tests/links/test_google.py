@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.google import CloudCdnSigner, MediaCdnSigner, MediaCdnTokenSigner
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW, URL
 
 CLOUD_KEY = "nZtRohdNF9m3cKM24IcK4w=="

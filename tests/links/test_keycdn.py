@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.keycdn import KeyCdnSigner
-from credstore.model import Secret
 from tests.links.signers import LATER, NOW
 
 

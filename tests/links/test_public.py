@@ -2,7 +2,7 @@
 
 import pytest
 
-from credstore.config.clouds import (
+from credstore.config.stores import (
     BackblazeConfig,
     LocalConfig,
     MemoryConfig,
@@ -12,8 +12,8 @@ from credstore.config.clouds import (
     SpacesConfig,
     WasabiConfig,
 )
+from credstore.encryption import Secret
 from credstore.links.public import public_url
-from credstore.model import Secret
 
 KEYS = {"access_key_id": "id", "secret_access_key": Secret("secret"), "bucket": "proofs"}
 ACCOUNT = "a" * 32

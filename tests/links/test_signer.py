@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
@@ -17,7 +18,6 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.links.signer import CallableSigner, check_times
-from credstore.model import Secret
 from tests.links.signers import ALL, KEYED, LATER, MADE, NOW, SECRETS, URL, address, signer_of
 
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credstore.encryption import DataKey
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
-from credstore.model import DataKey
 from credstore.pipeline import envelope, header
 from credstore.pipeline.envelope import Opener, Sealer, check_key, open_sealed, seal
 from credstore.pipeline.header import Binding, parse_header, parse_wrapped, span_of, wrapped_text

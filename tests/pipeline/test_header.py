@@ -2,8 +2,8 @@
 
 import pytest
 
+from credstore.encryption import DataKey
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
-from credstore.model import DataKey
 from credstore.pipeline.header import (
     CORE,
     MAX_CHUNKS,

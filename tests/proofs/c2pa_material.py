@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID, NameOID
 
-from credstore.model import Secret
+from credstore.encryption import Secret
 from credstore.proofs.c2pa import ManifestCredential
-from credstore.proofs.hosting import manifest_headers
+from credstore.proofs.format.manifest_links import manifest_headers
 
 CREATION = "http://cv.iptc.org/newscodes/digitalsourcetype/digitalCreation"
 DEFINITION = {

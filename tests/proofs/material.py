@@ -9,12 +9,12 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from credstore.proofs.bundle import Bundle, encode_bundle
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.envelope import Envelope, encode_envelope, seal_payload
-from credstore.proofs.keys import KeyRing, trust_key
-from credstore.proofs.record import AssetDigest, ProofRecord, encode_record
-from credstore.proofs.schemes import LocalSigner
+from credstore.proofs.format.bundle import Bundle, encode_bundle
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.dsse import Envelope, encode_envelope, seal_payload
+from credstore.proofs.format.record import AssetDigest, ProofRecord, encode_record
+from credstore.proofs.format.signing import LocalSigner
+from credstore.proofs.format.trust import KeyRing, trust_key
 
 ISSUER = "https://issuer.example"
 OTHER_ISSUER = "https://other.example"

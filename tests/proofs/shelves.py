@@ -11,10 +11,10 @@ from credstore import MemoryConfig
 from credstore.driver import Driver
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageConnectionError
-from credstore.proofs.errors import ProofError
-from credstore.proofs.index import Layout
-from credstore.proofs.keys import KeyRing, trust_key
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.errors import ProofError
+from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.store.layout import Layout
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import ISSUER, SIGNER, START
 

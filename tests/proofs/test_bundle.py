@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.bundle import (
+from credstore.proofs.format.bundle import (
     Bundle,
     LogPart,
     bundle_name,
@@ -20,8 +20,8 @@ from credstore.proofs.bundle import (
     proof_id_of,
     verify_bundle,
 )
-from credstore.proofs.envelope import encode_envelope
-from credstore.proofs.errors import (
+from credstore.proofs.format.dsse import encode_envelope
+from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofErasedError,
     ProofError,
@@ -34,10 +34,10 @@ from credstore.proofs.errors import (
     ProofTimestampError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.keys import KeyRing, encode_keyring
-from credstore.proofs.record import AssetDigest, ManifestLink, SoftBinding
-from credstore.proofs.status import encode_notice, make_notice
-from credstore.proofs.verify import verify_proof
+from credstore.proofs.format.record import AssetDigest, ManifestLink, SoftBinding
+from credstore.proofs.format.status import encode_notice, make_notice
+from credstore.proofs.format.trust import KeyRing, encode_keyring
+from credstore.proofs.format.verify import verify_proof
 from tests.proofs.material import (
     ASSET,
     EXPIRES,

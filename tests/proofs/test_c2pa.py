@@ -22,13 +22,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from credstore.cli.serve import listen
-from credstore.config.clouds import LocalConfig
+from credstore.cli.commands.serve import listen
+from credstore.config.stores import LocalConfig
 from credstore.edge.server import serve_links
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.factory import StorageFactory
-from credstore.model import Secret
-from credstore.proofs import errors, hosting
 from credstore.proofs.c2pa import (
     ManifestCredential,
     SignedAsset,
@@ -38,10 +37,12 @@ from credstore.proofs.c2pa import (
     verify_bound_manifest,
     verify_manifest,
 )
-from credstore.proofs.envelope import encode_envelope, parse_envelope
-from credstore.proofs.hosting import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_options
-from credstore.proofs.record import AssetDigest, ManifestLink, parse_record
-from credstore.proofs.schemes import LocalSigner
+from credstore.proofs.format import errors
+from credstore.proofs.format import manifest_links as hosting
+from credstore.proofs.format.dsse import encode_envelope, parse_envelope
+from credstore.proofs.format.manifest_links import LARGEST_MANIFEST, MANIFEST_TYPE, manifest_options
+from credstore.proofs.format.record import AssetDigest, ManifestLink, parse_record
+from credstore.proofs.format.signing import LocalSigner
 from tests.proofs.c2pa_material import (
     AUTHORITY,
     C2PA_CLAIM_SIGNING,

@@ -8,8 +8,8 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credstore.proofs.canonical import encode_json, parse_canonical, parse_json
-from credstore.proofs.errors import ProofFormatError
+from credstore.proofs.format.canonical import encode_json, parse_canonical, parse_json
+from credstore.proofs.format.errors import ProofFormatError
 from tests.proofs.material import INDEPENDENT
 
 LIMIT = 1024 * 1024

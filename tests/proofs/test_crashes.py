@@ -6,7 +6,7 @@ import hashlib
 import pytest
 
 from credstore.errors import StorageError
-from credstore.proofs.errors import ProofErasedError, ProofNotFoundError
+from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, heal, invariant
 
 ASSET, OTHER = b"hello", b"other"

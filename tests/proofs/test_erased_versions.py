@@ -11,8 +11,8 @@ from credstore import S3StorageProvider
 from credstore.driver import RetainingDriver, VersionedDriver
 from credstore.errors import ErrorCode, StorageError, StorageVersionsRemainError
 from credstore.model import Retention
-from credstore.proofs.errors import ProofErasedError, ProofNotFoundError
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from credstore.testing import count_requests
 from tests.conformance.raw_s3 import RawS3

@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from credstore import errors as tree
-from credstore.proofs import errors
+from credstore.proofs.format import errors
 
 KINDS = [
     each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ProofError)

@@ -13,14 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credstore.errors import StorageConfigurationError, StorageError
-from credstore.proofs.bundle import parse_bundle, verify_bundle
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.envelope import encode_envelope, parse_envelope
-from credstore.proofs.errors import ProofAlgorithmError, ProofError, ProofFormatError
-from credstore.proofs.keys import KeyRing, encode_keyring, parse_keyring
-from credstore.proofs.record import ManifestLink, SoftBinding, parse_record
-from credstore.proofs.status import parse_notice
-from credstore.proofs.verify import verify_proof
+from credstore.proofs.format.bundle import parse_bundle, verify_bundle
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.dsse import encode_envelope, parse_envelope
+from credstore.proofs.format.errors import ProofAlgorithmError, ProofError, ProofFormatError
+from credstore.proofs.format.record import ManifestLink, SoftBinding, parse_record
+from credstore.proofs.format.status import parse_notice
+from credstore.proofs.format.trust import KeyRing, encode_keyring, parse_keyring
+from credstore.proofs.format.verify import verify_proof
 from tests.proofs.material import (
     INDEPENDENT,
     KEY,

@@ -3,7 +3,7 @@
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.hosting import (
+from credstore.proofs.format.manifest_links import (
     LARGEST_MANIFEST,
     MANIFEST_TYPE,
     find_manifest_url,

@@ -31,5 +31,5 @@ def run(code):
 def test_verifying_loads_no_store():
     imports = "\n".join(f"import credstore.proofs.{name}" for name in MODULES)
     loaded = set(run(f"{imports}\nimport sys\nprint(*sys.modules)"))
-    assert "credstore.proofs.bundle" in loaded
+    assert "credstore.proofs.format.bundle" in loaded
     assert not loaded & STORE

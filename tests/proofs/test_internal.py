@@ -8,10 +8,10 @@ from datetime import timedelta
 import pytest
 
 from credstore import ClientSide, KeyRing, LocalKey, MemoryConfig, StorageInvalidKeyError, StorageProvider
+from credstore.driver.internal import is_internal
 from credstore.drivers.memory import MemoryDriver
-from credstore.internal import is_internal
-from credstore.proofs.legacy import LegacyHomes
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.original import LegacyHomes
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.testing.harness import put
 from tests.proofs.material import SIGNER
 from tests.proofs.shelves import RING, Clock, Shelf

@@ -14,20 +14,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa, x25519
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
-from credstore.model import Secret
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.errors import (
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.errors import (
     ProofAlgorithmError,
     ProofConflictError,
     ProofFormatError,
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.keys import KeyRing, encode_keyring, parse_keyring, trust_key
-from credstore.proofs.publication import KEYRING_TYPE, encode_ring_statement, verify_ring
-from credstore.proofs.record import make_statement
-from credstore.proofs.schemes import LocalSigner, PublicKey, Signer, keyid_of
+from credstore.proofs.format.record import make_statement
+from credstore.proofs.format.signing import LocalSigner, PublicKey, Signer, keyid_of
+from credstore.proofs.format.trust import KeyRing, encode_keyring, parse_keyring, trust_key
+from credstore.proofs.format.trust_publication import KEYRING_TYPE, encode_ring_statement, verify_ring
 from tests.proofs.material import (
     INDEPENDENT,
     ISSUER,

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from credstore.proofs.errors import ProofConflictError
-from credstore.proofs.index import CLAIMED, CLEANED
-from credstore.proofs.leftovers import SETTLED, Leftovers
-from credstore.proofs.objects import LEASE
+from credstore.proofs.format.errors import ProofConflictError
+from credstore.proofs.store.layout import CLAIMED, CLEANED
+from credstore.proofs.store.orphans import SETTLED, Leftovers
+from credstore.proofs.store.repository import LEASE
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, invariant
 
 ASSET = b"hello"

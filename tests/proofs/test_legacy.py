@@ -8,16 +8,16 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
-from credstore.model import Secret
-from credstore.proofs.errors import (
+from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofFormatError,
     ProofNotFoundError,
     ProofUnsignedError,
 )
-from credstore.proofs.legacy import LegacyHomes, LegacyProof, parse_legacy
-from credstore.proofs.record import AssetDigest, SoftBinding
+from credstore.proofs.format.original import LegacyHomes, LegacyProof, parse_legacy
+from credstore.proofs.format.record import AssetDigest, SoftBinding
 from tests.proofs.shelves import HOUR, Shelf
 
 ASSET = b"hello"

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.errors import ProofFormatError
-from credstore.proofs.ids import derive_proof_id, new_proof_id
-from credstore.proofs.record import (
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.ids import derive_proof_id, new_proof_id
+from credstore.proofs.format.record import (
     AssetDigest,
     ManifestLink,
     ProofRecord,
@@ -146,7 +146,7 @@ def refuse_everywhere(value):
 
 
 def keys():
-    from credstore.proofs.keys import encode_keyring
+    from credstore.proofs.format.trust import encode_keyring
 
     return encode_keyring(RING)
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from credstore.proofs.canonical import DEEPEST, _decode, encode_json, parse_canonical, parse_json
-from credstore.proofs.envelope import (
+from credstore.proofs.format.canonical import DEEPEST, _decode, encode_json, parse_canonical, parse_json
+from credstore.proofs.format.dsse import (
     LARGEST_ENVELOPE,
     Envelope,
     Signature,
@@ -14,7 +14,7 @@ from credstore.proofs.envelope import (
     parse_envelope,
     read_envelope,
 )
-from credstore.proofs.errors import ProofFormatError
+from credstore.proofs.format.errors import ProofFormatError
 from tests.proofs.material import P256, SIGNER, issue
 
 LIMIT = 1024 * 1024

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.envelope import encode_envelope
-from credstore.proofs.errors import (
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.dsse import encode_envelope
+from credstore.proofs.format.errors import (
     ProofErasedError,
     ProofFormatError,
     ProofIdMismatchError,
@@ -19,8 +19,7 @@ from credstore.proofs.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.keys import KeyRing, trust_key
-from credstore.proofs.status import (
+from credstore.proofs.format.status import (
     check_status,
     encode_notice,
     make_notice,
@@ -28,7 +27,8 @@ from credstore.proofs.status import (
     verify_notice,
     verify_successor,
 )
-from credstore.proofs.verify import verify_proof
+from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.verify import verify_proof
 from tests.proofs.material import (
     ID,
     ISSUER,

@@ -17,9 +17,9 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnsupportedError,
 )
-from credstore.proofs.bundle import verify_bundle
-from credstore.proofs.envelope import ENVELOPE_TYPE, parse_envelope
-from credstore.proofs.errors import (
+from credstore.proofs.format.bundle import verify_bundle
+from credstore.proofs.format.dsse import ENVELOPE_TYPE, parse_envelope
+from credstore.proofs.format.errors import (
     ProofConflictError,
     ProofErasedError,
     ProofExpiredError,
@@ -29,13 +29,13 @@ from credstore.proofs.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.index import CLAIMED
-from credstore.proofs.keys import KeyRing, trust_key
-from credstore.proofs.objects import LEASE
-from credstore.proofs.record import AssetDigest, SoftBinding
-from credstore.proofs.results import IssueRequest
-from credstore.proofs.schemes import LocalSigner
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.record import AssetDigest, SoftBinding
+from credstore.proofs.format.signing import LocalSigner
+from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.store.layout import CLAIMED
+from credstore.proofs.store.model import IssueRequest
+from credstore.proofs.store.proof_store import ProofStore
+from credstore.proofs.store.repository import LEASE
 from tests.proofs.material import ISSUER, OTHER_ISSUER, P256, SIGNER, START, STRANGER
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, dying, invariant
 

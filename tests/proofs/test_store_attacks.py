@@ -9,8 +9,8 @@ import pytest
 
 from credstore import LocalConfig, LocalStorageProvider
 from credstore.errors import StorageIntegrityError, StorageInvalidRequestError
-from credstore.proofs.envelope import LARGEST_ENVELOPE, encode_envelope, seal_payload
-from credstore.proofs.errors import (
+from credstore.proofs.format.dsse import LARGEST_ENVELOPE, encode_envelope, seal_payload
+from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofErasedError,
     ProofError,
@@ -20,12 +20,12 @@ from credstore.proofs.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.index import INDEX_BODY, LARGEST_MANIFEST, Marker, encode_marker
-from credstore.proofs.keys import KeyRing, trust_key
-from credstore.proofs.record import AssetDigest
-from credstore.proofs.status import encode_notice, make_notice
-from credstore.proofs.store import ProofStore
-from credstore.proofs.verify import verify_proof
+from credstore.proofs.format.record import AssetDigest
+from credstore.proofs.format.status import encode_notice, make_notice
+from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.verify import verify_proof
+from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MANIFEST, Marker, encode_marker
+from credstore.proofs.store.proof_store import ProofStore
 from tests.proofs.material import ISSUER, OTHER_ISSUER, SIGNER, START, STRANGER
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, invariant
 

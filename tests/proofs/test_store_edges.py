@@ -14,8 +14,13 @@ from credstore import KeyRing as WrappingRing
 from credstore.cli.main import run as command
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import StorageError
-from credstore.proofs.errors import ProofConflictError, ProofError, ProofExpiredError, ProofRevokedError
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.errors import (
+    ProofConflictError,
+    ProofError,
+    ProofExpiredError,
+    ProofRevokedError,
+)
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import INDEPENDENT, NOW, RECORD, SIGNER, bundle  # noqa: F401
 from tests.proofs.material import RING as BUNDLE_RING
@@ -230,10 +235,10 @@ def test_rotating_beyond_the_calendar_is_a_usage_error(tmp_path, capsys):
 
 
 def test_both_verifiers_refuse_a_number_longer_than_a_double():
-    from credstore.proofs.bundle import Bundle, encode_bundle, verify_bundle
-    from credstore.proofs.envelope import seal_payload
-    from credstore.proofs.keys import encode_keyring
-    from credstore.proofs.record import encode_record
+    from credstore.proofs.format.bundle import Bundle, encode_bundle, verify_bundle
+    from credstore.proofs.format.dsse import seal_payload
+    from credstore.proofs.format.record import encode_record
+    from credstore.proofs.format.trust import encode_keyring
 
     envelope = asyncio.run(seal_payload(encode_record(RECORD), (SIGNER,)))
     data = encode_bundle(Bundle(envelope, NOW)).replace(
@@ -246,8 +251,8 @@ def test_both_verifiers_refuse_a_number_longer_than_a_double():
 
 
 def test_a_ring_that_changed_while_a_passphrase_was_asked_for_is_not_overwritten(tmp_path, monkeypatch):
-    from credstore.cli import keys
-    from credstore.model import Secret
+    from credstore.cli.commands import keys
+    from credstore.encryption import Secret
 
     ring = str(tmp_path / "r.json")
     make = lambda name, *more: command(  # noqa: E731

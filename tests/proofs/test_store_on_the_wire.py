@@ -6,9 +6,9 @@ import hashlib
 import pytest
 
 from credstore.errors import StorageError
-from credstore.proofs.errors import ProofErasedError, ProofNotFoundError, ProofRevokedError
-from credstore.proofs.index import Layout
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError, ProofRevokedError
+from credstore.proofs.store.layout import Layout
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.testing import count_requests
 from tests.faults.script import Reset
 from tests.faults.stores import objects_of, open_store, serving

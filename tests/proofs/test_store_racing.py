@@ -7,8 +7,8 @@ import random
 import pytest
 
 from credstore.errors import StorageError, StorageTimeoutError
-from credstore.proofs.errors import ProofConflictError, ProofErasedError, ProofError, ProofRevokedError
-from credstore.proofs.objects import LEASE
+from credstore.proofs.format.errors import ProofConflictError, ProofErasedError, ProofError, ProofRevokedError
+from credstore.proofs.store.repository import LEASE
 from tests.proofs.shelves import DAY, HOUR, Shelf, dying, heal, invariant
 
 ASSET = b"hello"

@@ -6,10 +6,10 @@ import hashlib
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.index import INDEX_BODY
-from credstore.proofs.objects import LEFTOVER_AGE
-from credstore.proofs.record import AssetDigest
-from credstore.proofs.results import IssueRequest
+from credstore.proofs.format.record import AssetDigest
+from credstore.proofs.store.layout import INDEX_BODY
+from credstore.proofs.store.model import IssueRequest
+from credstore.proofs.store.repository import LEFTOVER_AGE
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, Shelf, invariant
 
 

@@ -15,9 +15,9 @@ import pytest
 from rfc3161_client import decode_timestamp_response
 
 from credstore.errors import StorageConfigurationError
-from credstore.proofs.bundle import verify_bundle
-from credstore.proofs.errors import ProofKeyRevokedError, ProofTimestampError
-from credstore.proofs.timestamp import TimestampAuthorities, make_timestamp_request
+from credstore.proofs.format.bundle import verify_bundle
+from credstore.proofs.format.errors import ProofKeyRevokedError, ProofTimestampError
+from credstore.proofs.format.timestamp import TimestampAuthorities, make_timestamp_request
 from tests.proofs.material import ISSUED, KEY, P256, RING, SIGNER, bundle, issue
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "timestamps.json").read_text())

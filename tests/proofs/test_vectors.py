@@ -8,11 +8,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.envelope import encode_envelope, encode_pae
-from credstore.proofs.ids import derive_proof_id
-from credstore.proofs.record import encode_record
-from credstore.proofs.schemes import PublicKey
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.dsse import encode_envelope, encode_pae
+from credstore.proofs.format.ids import derive_proof_id
+from credstore.proofs.format.record import encode_record
+from credstore.proofs.format.signing import PublicKey
 from tests.proofs.material import INDEPENDENT, ISSUER, RECORD, SIGNER, seal
 
 SPKI = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

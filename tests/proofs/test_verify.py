@@ -9,8 +9,8 @@ from datetime import timedelta
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs.canonical import encode_json
-from credstore.proofs.envelope import (
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.dsse import (
     Envelope,
     Signature,
     encode_envelope,
@@ -18,7 +18,7 @@ from credstore.proofs.envelope import (
     parse_envelope,
     seal_payload,
 )
-from credstore.proofs.errors import (
+from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofError,
     ProofExpiredError,
@@ -31,10 +31,10 @@ from credstore.proofs.errors import (
     ProofTimestampError,
     ProofUntrustedKeyError,
 )
-from credstore.proofs.keys import KeyRing, encode_keyring, trust_key
-from credstore.proofs.record import AssetDigest, encode_record
-from credstore.proofs.schemes import LocalSigner, PublicKey
-from credstore.proofs.verify import TrustedTime, verify_proof
+from credstore.proofs.format.record import AssetDigest, encode_record
+from credstore.proofs.format.signing import LocalSigner, PublicKey
+from credstore.proofs.format.trust import KeyRing, encode_keyring, trust_key
+from credstore.proofs.format.verify import TrustedTime, verify_proof
 from tests.proofs.material import (
     ASSET,
     EXPIRES,

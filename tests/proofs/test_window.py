@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from credstore.proofs.window import both, map_in_order
+from credstore.proofs.store.concurrency import both, map_in_order
 
 
 async def value(result, turns=0):

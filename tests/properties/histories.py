@@ -13,8 +13,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConflictError, StorageError, StorageNotFoundError
-from credstore.model import Secret
 from credstore.provider.provider import StorageProvider
 from credstore.wire.aws.credentials import Credentials
 from tests.faults.messages import Answer, Request

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from credstore.config.clouds import LocalConfig, MemoryConfig
+from credstore.config.stores import LocalConfig, MemoryConfig
 from credstore.driver import ContentHeaders, CopyRequest, Precondition, ReadOptions
 from credstore.drivers.local.driver import LocalDriver
 from credstore.drivers.memory import MemoryDriver

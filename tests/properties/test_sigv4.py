@@ -13,7 +13,7 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.model import Secret
+from credstore.encryption import Secret
 from credstore.wire.aws.credentials import Credentials
 from credstore.wire.aws.sigv4 import presign_query, sign_headers
 from credstore.wire.urls import encode_path, encode_query

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from credstore.driver import DeleteOutcome
+from credstore.driver.reader import ObjectReader
 from credstore.drivers.s3 import deleting, multipart, reading, settling
-from credstore.provider import moving
-from credstore.reader import ObjectReader
+from credstore.provider import copying as moving
 from credstore.wire import exchange
 from tests.properties.single_store import SingleStore
 

@@ -39,14 +39,14 @@ from credstore import (
     train_dictionary,
 )
 from credstore.driver import READ_ALL, ReadOptions
-from credstore.drivers.memory import MemoryDriver, MemoryObjects
-from credstore.internal import (
+from credstore.driver.internal import (
     LARGEST,
     InternalObjects,
     internal_key,
     is_internal,
     is_internal_prefix,
 )
+from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.provider.bulk import PAGE
 from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
@@ -861,4 +861,4 @@ def test_no_sequence_of_verbs_changes_or_shows_it(steps):
 def test_the_doctests_of_the_module_hold():
     import doctest
 
-    assert doctest.testmod(sys.modules["credstore.internal"]).failed == 0
+    assert doctest.testmod(sys.modules["credstore.driver.internal"]).failed == 0

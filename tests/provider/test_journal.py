@@ -8,7 +8,7 @@ import pytest
 
 from credstore.driver import ResumeToken
 from credstore.errors import StorageInvalidRequestError
-from credstore.provider.journal import FileJournal
+from credstore.provider.resume_file import FileJournal
 
 TOKEN = ResumeToken(
     place="https://bucket.example.com",

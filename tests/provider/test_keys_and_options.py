@@ -16,7 +16,7 @@ from credstore import (
     StorageUnsupportedError,
 )
 from credstore.errors import StorageAlreadyExistsError
-from credstore.provider.checks import chosen_encryption
+from credstore.provider.validation import chosen_encryption
 from tests.provider.support import Spy, run
 
 BAD_KEYS = [

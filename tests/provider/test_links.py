@@ -19,7 +19,7 @@ from credstore import (
     StorageNotFoundError,
     StorageUnsupportedError,
 )
-from credstore.provider.linking import disposition
+from credstore.provider.links import disposition
 from tests.provider.support import Spy, run
 
 SECRET = "canary-secret"

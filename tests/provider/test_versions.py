@@ -16,6 +16,7 @@ from credstore import (
     S3StorageProvider,
 )
 from credstore.driver import VersionPage
+from credstore.driver.refusals import LIST_VERSIONS
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import (
     ErrorCode,
@@ -31,7 +32,6 @@ from credstore.errors import (
     StorageVersionsRemainError,
 )
 from credstore.model import Retention, StorageVersion
-from credstore.refusals import LIST_VERSIONS
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.testing import count_requests
 from tests.conformance.raw_s3 import RawS3

@@ -1,6 +1,6 @@
 """A memory driver that fails as it is told to."""
 
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.driver import READ_ALL, DeleteOutcome, ObjectInfo, Page, PutRequest, PutResult, ReadOptions
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageConnectionError, StorageError, StorageUnavailableError

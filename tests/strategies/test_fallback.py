@@ -6,8 +6,9 @@ import time
 import pytest
 
 from credstore import StorageProvider
-from credstore.config.clouds import LocalConfig, MemoryConfig
+from credstore.config.stores import LocalConfig, MemoryConfig
 from credstore.driver import Precondition, ReadOptions, SignRequest
+from credstore.driver.internal import FAILOVER, internal_key
 from credstore.drivers.local.driver import LocalDriver
 from credstore.errors import (
     StorageAccessDeniedError,
@@ -25,7 +26,6 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-from credstore.internal import FAILOVER, internal_key
 from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.plan import write_moves_on

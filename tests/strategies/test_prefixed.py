@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from credstore import driver as contract
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.driver import (
     BreaksCircuits,
     BytesBody,

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from credstore.config.clouds import MemoryConfig
+from credstore.config.stores import MemoryConfig
 from credstore.driver import (
     NO_HEADERS,
     OVERWRITE,
@@ -23,6 +23,7 @@ from credstore.driver import (
     ReadOptions,
     StoredReader,
 )
+from credstore.driver.reader import ObjectReader
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import (
     StorageError,
@@ -33,7 +34,6 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention
-from credstore.reader import ObjectReader
 from credstore.testing.checks import CHECKS
 from credstore.testing.harness import ConformanceError, Harness
 from tests.conformance.memory import peek_at, poke_at

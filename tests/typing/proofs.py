@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import assert_type
 
 from credstore import SignedUrl, StorageProvider
-from credstore.proofs.keys import KeyRing
-from credstore.proofs.legacy import LegacyHomes, LegacyProof
-from credstore.proofs.record import AssetDigest
-from credstore.proofs.results import IssueRequest, Proof, ProofOutcome, ProofStats, SweepReport
-from credstore.proofs.schemes import Signer
-from credstore.proofs.status import ProofStatus
-from credstore.proofs.store import ProofStore
+from credstore.proofs.format.original import LegacyHomes, LegacyProof
+from credstore.proofs.format.record import AssetDigest
+from credstore.proofs.format.signing import Signer
+from credstore.proofs.format.status import ProofStatus
+from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.store.model import IssueRequest, Proof, ProofOutcome, ProofStats, SweepReport
+from credstore.proofs.store.proof_store import ProofStore
 
 
 async def verbs(provider: StorageProvider, ring: KeyRing, signer: Signer) -> None:

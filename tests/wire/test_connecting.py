@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from credstore.model import Secret
+from credstore.encryption import Secret
 from credstore.wire.connecting import USER_AGENT
 from credstore.wire.http import HttpClient
 from credstore.wire.proxy import ProxyRules

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from credstore.encryption import Secret
 from credstore.errors import StorageAuthenticationError, StorageConfigurationError
-from credstore.model import Secret
 from credstore.wire.aws import credentials as module
 from credstore.wire.aws.credentials import AwsChainCredentials, Credentials, StaticCredentials
 

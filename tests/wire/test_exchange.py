@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from credstore.encryption import Secret
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -19,7 +20,6 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from credstore.model import Secret
 from credstore.testing import ScriptedAnswer, ScriptedTransport, WireError
 from credstore.wire.aws.credentials import Credentials, StaticCredentials
 from credstore.wire.aws.signer import AwsSigner

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 from credstore.wire.proxy import NO_PROXIES, ProxyRules, bypassed, parse_proxy
 
 HTTPS, HTTP = "https://bucket.s3.example.com", "http://minio.example.com:9000"

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
+from credstore.encryption import Secret
 from credstore.errors import StorageAuthenticationError, StorageUnavailableError
-from credstore.model import Secret
 from credstore.testing import WireError
 from credstore.wire.aws.credentials import Credentials, StaticCredentials
 from credstore.wire.aws.signer import AwsSigner

@@ -20,7 +20,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import Any, cast
 
-from credstore.driver import NO_HEADERS, ContentHeaders
+from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     CREATE,
     DIRECTORY,

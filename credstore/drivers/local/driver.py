@@ -13,14 +13,17 @@ from itertools import islice
 from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
-from credstore import refusals
-from credstore.config.clouds import LocalConfig
-from credstore.driver import (
+from credstore.config.stores import LocalConfig
+from credstore.driver import refusals
+from credstore.driver.contract import Driver
+from credstore.driver.guard import Guard
+from credstore.driver.reader import ObjectReader
+from credstore.driver.signed_links import METHODS, check_link, sign_link
+from credstore.driver.values import (
     READ_ALL,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
-    Driver,
     ObjectInfo,
     Page,
     Precondition,
@@ -50,10 +53,7 @@ from credstore.drivers.local.streams import (
 )
 from credstore.drivers.local.workers import Workers
 from credstore.errors import StorageError, StoragePreconditionFailedError
-from credstore.guard import Guard
 from credstore.model import LinkGrant
-from credstore.own_links import METHODS, check_link, sign_link
-from credstore.reader import ObjectReader
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
-from credstore.driver import Precondition
+from credstore.driver.values import Precondition
 from credstore.drivers.local.atomic import ABSENT, Directories, Temporary, Token
 from credstore.drivers.local.attributes import Attributes, Shelf, owner_of
 from credstore.drivers.local.belonging import Mark, Verdict, belonging

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from credstore.driver import PutRequest
+from credstore.driver.values import PutRequest
 from credstore.drivers.local.atomic import Temporary, read_all
 from credstore.drivers.local.lookup import OpenObject
 from credstore.errors import (
@@ -15,7 +15,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StoragePreconditionFailedError,
 )
-from credstore.reader import Hash
+from credstore.hashing import Hash
 
 CHUNK = 512 * 1024
 """Bytes read or written in one thread hop; the reader hashes as many on the event loop."""

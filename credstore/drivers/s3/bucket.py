@@ -12,19 +12,19 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from credstore.config.clouds import S3FamilyConfig
+from credstore.config.stores import S3FamilyConfig
+from credstore.driver.guard import Guard
+from credstore.drivers.s3.address import Place, corrected_place, place_of
 from credstore.drivers.s3.dialect import S3Dialect
-from credstore.drivers.s3.documents import MAX_XML
-from credstore.drivers.s3.origin import Place, corrected_place, place_of
-from credstore.drivers.s3.replies import WrongRegionError, classify, is_of_s3
 from credstore.drivers.s3.requests import S3Request
+from credstore.drivers.s3.responses import WrongRegionError, classify, is_of_s3
+from credstore.drivers.s3.xml import MAX_XML
 from credstore.errors import (
     ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageInvalidKeyError,
 )
-from credstore.guard import Guard
 from credstore.model import CircuitState
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange, Reply

@@ -12,9 +12,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from credstore.driver import CopyRequest, ObjectInfo, PutResult, ReadOptions
+from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.documents import parse_copied, parse_tags
 from credstore.drivers.s3.headers import read_encryption, storage_headers, to_confirm
 from credstore.drivers.s3.multipart import Upload, part_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
@@ -29,7 +28,6 @@ from credstore.drivers.s3.proving import (
     reads_the_same,
 )
 from credstore.drivers.s3.reading import head
-from credstore.drivers.s3.replies import version_of
 from credstore.drivers.s3.requests import (
     copied_encryption,
     copied_object_headers,
@@ -37,8 +35,10 @@ from credstore.drivers.s3.requests import (
     get_tagging,
     put_tagging,
 )
+from credstore.drivers.s3.responses import version_of
 from credstore.drivers.s3.settling import explain, settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part_copy
+from credstore.drivers.s3.xml import parse_copied, parse_tags
 from credstore.errors import (
     ErrorCode,
     StorageError,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from credstore.driver import DeleteOutcome, ReadOptions
+from credstore.driver.values import DeleteOutcome, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.codes import meaning_of
-from credstore.drivers.s3.documents import DeleteReply, parse_deleted
+from credstore.drivers.s3.errors import meaning_of
 from credstore.drivers.s3.reading import head
-from credstore.drivers.s3.replies import build_error, version_of
 from credstore.drivers.s3.requests import delete_object, delete_objects
+from credstore.drivers.s3.responses import build_error, version_of
+from credstore.drivers.s3.xml import DeleteReply, parse_deleted
 from credstore.errors import (
     ErrorCode,
     StorageBucketNotFoundError,

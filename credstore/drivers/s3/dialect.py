@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from credstore.config.clouds import GIB, MIB, S3FamilyConfig
 from credstore.config.registry import cloud_named
-from credstore.driver import Capabilities
+from credstore.config.stores import GIB, MIB, S3FamilyConfig
+from credstore.driver.values import Capabilities
 from credstore.model import Method
 
 TIB = 1024 * GIB

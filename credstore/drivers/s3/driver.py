@@ -10,13 +10,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from credstore.config.clouds import S3Config, S3FamilyConfig
-from credstore.driver import (
+from credstore.config.stores import S3Config, S3FamilyConfig
+from credstore.driver.contract import Driver
+from credstore.driver.values import (
     READ_ALL,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
-    Driver,
     ObjectInfo,
     Page,
     PutRequest,
@@ -29,12 +29,12 @@ from credstore.driver import (
 )
 from credstore.drivers.s3 import copying, deleting, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
+from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import dialect_for
-from credstore.drivers.s3.documents import UploadInfo, parse_list, parse_uploads
-from credstore.drivers.s3.origin import place_of
 from credstore.drivers.s3.requests import list_objects
 from credstore.drivers.s3.uploads import abort_upload, list_uploads
+from credstore.drivers.s3.xml import UploadInfo, parse_list, parse_uploads
 from credstore.errors import (
     ErrorCode,
     StorageConfigurationError,

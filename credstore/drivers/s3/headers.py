@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from urllib.parse import quote
 
-from credstore.driver import ContentHeaders, Precondition
+from credstore.driver.refusals import check_condition, check_encryption, check_storage_class, check_tags
+from credstore.driver.values import ContentHeaders, Precondition
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
+from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
-from credstore.refusals import check_condition, check_encryption, check_storage_class, check_tags
+from credstore.model import NOTHING
 
 META = "x-amz-meta-"
 SSE = "x-amz-server-side-encryption"

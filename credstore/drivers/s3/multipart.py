@@ -14,11 +14,10 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from credstore.config.clouds import MIB
-from credstore.driver import ObjectInfo, ReadOptions
+from credstore.config.stores import MIB
+from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import MAX_PARTS
-from credstore.drivers.s3.documents import parse_completed, parse_upload_id
 from credstore.drivers.s3.headers import kind_of, read_encryption
 from credstore.drivers.s3.ours import (
     ABORT_TIME,
@@ -31,9 +30,10 @@ from credstore.drivers.s3.ours import (
     not_encrypted,
 )
 from credstore.drivers.s3.reading import head
-from credstore.drivers.s3.replies import version_of
+from credstore.drivers.s3.responses import version_of
 from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload
+from credstore.drivers.s3.xml import parse_completed, parse_upload_id
 from credstore.errors import (
     ErrorCode,
     StorageError,
@@ -41,7 +41,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
 )
-from credstore.reader import LOOP_BUDGET, Hash
+from credstore.hashing import LOOP_BUDGET, Hash
 from credstore.wire.exchange import Reply
 
 P = TypeVar("P")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from credstore.driver.refusals import ACLS, OBJECT_LOCK
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.errors import StorageInvalidRequestError
-from credstore.refusals import ACLS, OBJECT_LOCK
 
 OPTIONS_NAME = "s3"
 """Name of these options in `driver_options`, for every cloud of the S3 family."""

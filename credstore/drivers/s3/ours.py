@@ -14,13 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, TypeVar
 
-from credstore.driver import OVERWRITE, ObjectInfo, Precondition, ReadOptions
+from credstore.driver.values import OVERWRITE, ObjectInfo, Precondition, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.documents import parse_size
 from credstore.drivers.s3.headers import Told, told_by, unconfirmed
 from credstore.drivers.s3.reading import head
-from credstore.drivers.s3.replies import version_of
 from credstore.drivers.s3.requests import delete_object
+from credstore.drivers.s3.responses import version_of
+from credstore.drivers.s3.xml import parse_size
+from credstore.encryption import ServerEncryption
 from credstore.errors import (
     Applied,
     ErrorCode,
@@ -29,7 +30,6 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.model import ServerEncryption
 
 T = TypeVar("T")
 ABORT_TIME = 5.0

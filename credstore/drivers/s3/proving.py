@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import unquote_plus
 
-from credstore.driver import CopyRequest, ObjectInfo, ReadOptions
+from credstore.driver.values import CopyRequest, ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.dialect import MAX_PARTS, S3Dialect
-from credstore.drivers.s3.documents import parse_size
 from credstore.drivers.s3.ours import Write
 from credstore.drivers.s3.reading import head, open_object
 from credstore.drivers.s3.requests import head_part
+from credstore.drivers.s3.xml import parse_size
+from credstore.encryption import ServerEncryption
 from credstore.errors import (
     ErrorCode,
     StorageConflictError,
@@ -29,8 +30,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageObjectNotFoundError,
 )
-from credstore.model import ServerEncryption
-from credstore.reader import sha256_of
+from credstore.hashing import sha256_of
 
 Verdict = Literal["same", "other", "unknown"]
 """What entity tags say of a copy."""

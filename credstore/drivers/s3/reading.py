@@ -12,16 +12,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from credstore.driver import ObjectInfo, ReadOptions, StoredReader
+from credstore.driver.reader import ObjectReader
+from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.documents import parse_size
 from credstore.drivers.s3.parallel import cut_spans, in_order
-from credstore.drivers.s3.replies import (
+from credstore.drivers.s3.requests import get_object, head_object
+from credstore.drivers.s3.responses import (
     check_is_s3,
     parse_content_range,
     parse_info,
 )
-from credstore.drivers.s3.requests import get_object, head_object
+from credstore.drivers.s3.xml import parse_size
 from credstore.errors import (
     ErrorCode,
     StorageConnectionError,
@@ -31,7 +32,6 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageTimeoutError,
 )
-from credstore.reader import ObjectReader
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import HttpResponse, WireError
 

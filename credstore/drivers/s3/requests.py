@@ -11,7 +11,15 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from credstore.driver import (
+from credstore.driver.refusals import (
+    COPY_IF_ABSENT,
+    COPY_IF_MATCH,
+    TAGS,
+    check_delete,
+    check_read,
+    no_encryption_of_source,
+)
+from credstore.driver.values import (
     CopyRequest,
     ObjectInfo,
     Precondition,
@@ -33,16 +41,9 @@ from credstore.drivers.s3.headers import (
     storage_headers,
 )
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
+from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import NOTHING, CustomerKey, KmsKey, ServerEncryption
-from credstore.refusals import (
-    COPY_IF_ABSENT,
-    COPY_IF_MATCH,
-    TAGS,
-    check_delete,
-    check_read,
-    no_encryption_of_source,
-)
+from credstore.model import NOTHING
 from credstore.wire.transport import StreamBody
 from credstore.wire.urls import encode_path
 

@@ -11,12 +11,12 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from credstore.driver import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
+from credstore.driver.values import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.documents import PartInfo, parse_parts
 from credstore.drivers.s3.headers import META, SSE_C
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.uploads import list_parts
+from credstore.drivers.s3.xml import PartInfo, parse_parts
 from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,

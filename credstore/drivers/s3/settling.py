@@ -7,7 +7,8 @@ conflict with itself (N02, N11, N12, N17).
 
 from __future__ import annotations
 
-from credstore.driver import ObjectInfo, Precondition, ReadOptions
+from credstore.driver.settle import settle
+from credstore.driver.values import ObjectInfo, Precondition, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.ours import Write, check_seen
 from credstore.drivers.s3.reading import head
@@ -19,7 +20,6 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.settle import settle
 
 
 def explain(error: StorageError, precondition: Precondition) -> StorageError:

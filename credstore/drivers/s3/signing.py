@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from credstore.driver import SignedRequest, SignRequest
+from credstore.driver.refusals import check_sign
+from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.bucket import Bucket
 from credstore.errors import (
     ErrorCode,
     StorageAuthenticationError,
     StorageInvalidRequestError,
 )
-from credstore.refusals import check_sign
 
 MAX_EXPIRES = 604_800
 """Seconds (7 days) that SigV4 allows; S3 API "Authenticating requests: query parameters"."""

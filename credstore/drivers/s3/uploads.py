@@ -5,7 +5,8 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 
-from credstore.driver import CopyRequest, Precondition
+from credstore.driver.refusals import IN_PARTS
+from credstore.driver.values import CopyRequest, Precondition
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import condition_headers, customer_headers
 from credstore.drivers.s3.requests import (
@@ -15,8 +16,7 @@ from credstore.drivers.s3.requests import (
     copy_source,
     format_xml,
 )
-from credstore.model import ServerEncryption
-from credstore.refusals import IN_PARTS
+from credstore.encryption import ServerEncryption
 from credstore.wire.transport import StreamBody
 
 

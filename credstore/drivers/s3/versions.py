@@ -11,11 +11,14 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 
-from credstore.driver import DeleteOutcome, ReadOptions, VersionPage
+from credstore.driver.refusals import FOREIGN_VERSIONS, LIST_VERSIONS, RETENTION
+from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.codes import meaning_of
 from credstore.drivers.s3.dialect import S3Dialect
-from credstore.drivers.s3.documents import (
+from credstore.drivers.s3.errors import meaning_of
+from credstore.drivers.s3.requests import S3Request, delete_objects, head_object
+from credstore.drivers.s3.responses import build_error
+from credstore.drivers.s3.xml import (
     DeletedVersionsReply,
     ErrorReply,
     VersionEntry,
@@ -26,8 +29,6 @@ from credstore.drivers.s3.documents import (
     parse_versioning,
     parse_versions,
 )
-from credstore.drivers.s3.replies import build_error
-from credstore.drivers.s3.requests import S3Request, delete_objects, head_object
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -39,7 +40,6 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention, StorageVersion
-from credstore.refusals import FOREIGN_VERSIONS, LIST_VERSIONS, RETENTION
 
 _BUILD_ON_LOOP = 50
 """Versions whose request is built in well under a millisecond; more goes to a thread."""

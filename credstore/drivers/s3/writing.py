@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
-from credstore.driver import Journal, ObjectInfo, PutRequest, PutResult
+from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
@@ -36,8 +36,8 @@ from credstore.drivers.s3.multipart import (
 )
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, check_seen, look_up
-from credstore.drivers.s3.replies import check_checksum, check_is_s3, version_of
 from credstore.drivers.s3.requests import object_headers, put_object
+from credstore.drivers.s3.responses import check_checksum, check_is_s3, version_of
 from credstore.drivers.s3.resuming import begun_before, token_of
 from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
@@ -49,7 +49,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
 )
-from credstore.reader import joined, sha256
+from credstore.hashing import joined, sha256
 from credstore.wire.transport import StreamBody
 
 MAX_RESTARTS = 2

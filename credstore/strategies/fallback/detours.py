@@ -15,10 +15,11 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from credstore.driver import Driver, ReadOptions
+from credstore.driver.contract import Driver
+from credstore.driver.internal import FAILOVER, InternalObjects
+from credstore.driver.values import ReadOptions
+from credstore.encryption import CustomerKey, ServerEncryption
 from credstore.errors import StorageError, StorageIntegrityError
-from credstore.internal import FAILOVER, InternalObjects
-from credstore.model import CustomerKey, ServerEncryption
 from credstore.strategies.fallback.plan import is_absence
 
 SPAN = 60.0

@@ -16,34 +16,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from credstore.driver import (
-    READ_ALL,
-    Body,
-    BreaksCircuits,
-    Capabilities,
-    CopyRequest,
-    DeleteOutcome,
-    Driver,
-    ObjectInfo,
-    Page,
-    PutRequest,
-    PutResult,
-    ReadOptions,
-    SignedRequest,
-    SignRequest,
-    StoredReader,
-    TaggedDriver,
-    VersionPage,
-)
-from credstore.errors import (
-    ErrorCode,
-    StorageError,
-    StorageInvalidKeyError,
-    StoragePreconditionFailedError,
-)
-from credstore.guard import Guard
-from credstore.model import CircuitState, Method, Retention, ServerEncryption
-from credstore.refusals import (
+from credstore.driver.contract import BreaksCircuits, Driver, TaggedDriver
+from credstore.driver.guard import Guard
+from credstore.driver.refusals import (
     TAGS,
     check_condition,
     check_delete,
@@ -52,6 +27,30 @@ from credstore.refusals import (
     check_read,
     check_sign,
 )
+from credstore.driver.values import (
+    READ_ALL,
+    Body,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+    VersionPage,
+)
+from credstore.encryption import ServerEncryption
+from credstore.errors import (
+    ErrorCode,
+    StorageError,
+    StorageInvalidKeyError,
+    StoragePreconditionFailedError,
+)
+from credstore.model import CircuitState, Method, Retention
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.pages import NOTE, Pages, outcome_of

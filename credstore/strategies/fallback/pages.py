@@ -7,9 +7,10 @@ from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
 
-from credstore.driver import Driver, Page
+from credstore.driver.contract import Driver
+from credstore.driver.internal import FAILOVER, internal_key
+from credstore.driver.values import Page
 from credstore.errors import StorageError
-from credstore.internal import FAILOVER, internal_key
 from credstore.strategies.fallback import plan
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from credstore.driver import ObjectInfo, Page
+from credstore.driver.values import ObjectInfo, Page
 from credstore.errors import (
     StorageAuthenticationError,
     StorageConnectionError,

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from credstore.driver import DeleteOutcome, Driver, RetainingDriver, VersionedDriver, VersionPage
+from credstore.driver.contract import Driver, RetainingDriver, VersionedDriver
+from credstore.driver.refusals import LIST_VERSIONS
+from credstore.driver.values import DeleteOutcome, VersionPage
 from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.model import Retention, StorageVersion
-from credstore.refusals import LIST_VERSIONS
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.pages import NOTE
 

@@ -11,14 +11,16 @@ from dataclasses import replace
 from secrets import token_hex
 from typing import Any, cast, get_args
 
-from credstore.driver import CopyRequest, Driver, ObjectInfo, ReadOptions, SignRequest
+from credstore.driver.contract import Driver
+from credstore.driver.values import CopyRequest, ObjectInfo, ReadOptions, SignRequest
+from credstore.encryption import CustomerKey, KmsKey
 from credstore.errors import (
     ErrorCode,
     StorageInvalidRequestError,
     StorageNotFoundError,
     StorageTimeoutError,
 )
-from credstore.model import CustomerKey, KmsKey, Method
+from credstore.model import Method
 from credstore.testing.harness import (
     Harness,
     fail,

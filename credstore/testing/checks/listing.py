@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from credstore.driver import Driver
+from credstore.driver.contract import Driver
 from credstore.errors import StorageUnsupportedError
 from credstore.testing.harness import Harness, fill, keys, names, put, refuses, require, same
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from secrets import token_hex
 
-from credstore.driver import ContentHeaders, CopyRequest, ObjectInfo, Precondition, TaggedDriver
+from credstore.driver.contract import TaggedDriver
+from credstore.driver.values import ContentHeaders, CopyRequest, ObjectInfo, Precondition
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import get_args
 
-from credstore.driver import ReadOptions, SignRequest
+from credstore.driver.values import ReadOptions, SignRequest
 from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,

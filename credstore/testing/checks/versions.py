@@ -5,7 +5,8 @@ A driver that is neither passes them; one that is, in a store without versions, 
 
 from __future__ import annotations
 
-from credstore.driver import Driver, ReadOptions, RetainingDriver, VersionedDriver
+from credstore.driver.contract import Driver, RetainingDriver, VersionedDriver
+from credstore.driver.values import ReadOptions
 from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.model import Retention, StorageVersion
 from credstore.testing.harness import Harness, fail, fetched, keys, put, require, same

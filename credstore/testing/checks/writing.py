@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 
-from credstore.driver import BytesBody, ContentHeaders, Precondition
+from credstore.driver.values import BytesBody, ContentHeaders, Precondition
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.extras import missing_extra, require_extra
-from credstore.model import Secret
 
 _NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is asked, which needs"
 EARLY = timedelta(minutes=10)

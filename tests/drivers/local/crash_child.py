@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from credstore.config.clouds import LocalConfig
+from credstore.config.stores import LocalConfig
 from credstore.driver import CREATE, OVERWRITE, BytesBody, CopyRequest, PutRequest
 from credstore.drivers.local import atomic, attributes, objects
 from credstore.drivers.local.driver import LocalDriver

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from credstore.config.clouds import LocalConfig
+from credstore.config.stores import LocalConfig
 from credstore.driver import OVERWRITE, BytesBody, ContentHeaders, Precondition, PutRequest
 from credstore.drivers.local.driver import LocalDriver
 

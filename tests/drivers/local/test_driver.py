@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from credstore.driver import CREATE, CopyRequest, Precondition, ReadOptions
+from credstore.encryption import CustomerKey
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
@@ -21,7 +22,6 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnsupportedError,
 )
-from credstore.model import CustomerKey
 
 from .support import StreamBody, leftovers, list_keys, make_driver, put_request, read_pair
 

@@ -3,10 +3,10 @@
 import os
 from collections.abc import AsyncIterator, Mapping
 
-from credstore.config.clouds import S3CompatibleConfig, S3Config, S3FamilyConfig
+from credstore.config.stores import S3CompatibleConfig, S3Config, S3FamilyConfig
 from credstore.driver import BytesBody, PutRequest
 from credstore.drivers.s3.driver import S3Driver
-from credstore.model import Secret
+from credstore.encryption import Secret
 
 KEY_ID = "AKIDEXAMPLE"
 SECRET = "canary-secret-access-key"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from credstore.config.clouds import (
+from credstore.config.stores import (
     BackblazeConfig,
     R2Config,
     S3CompatibleConfig,
@@ -16,8 +16,8 @@ from credstore.config.clouds import (
 from credstore.driver import CREATE, CopyRequest, ObjectInfo, Precondition, ReadOptions, SignRequest
 from credstore.drivers.s3.dialect import DIALECTS, GENERIC, dialect_for
 from credstore.drivers.s3.options import S3PutOptions
+from credstore.encryption import CustomerKey, KmsKey
 from credstore.errors import StorageInvalidKeyError, StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import CustomerKey, KmsKey
 from tests.drivers.s3.fake import Answer, FakeS3
 from tests.drivers.s3.support import Stream, make_driver, put_request, s3_config
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from credstore.config.clouds import R2Config
+from credstore.config.stores import R2Config
 from credstore.driver import CREATE, CopyRequest, Precondition
 from credstore.errors import (
     StorageAccessDeniedError,
@@ -214,7 +214,7 @@ def test_n25_expired_credentials_are_renewed_once():
             self.renewed = 0
 
         async def get(self):
-            from credstore.model import Secret
+            from credstore.encryption import Secret
 
             return Credentials(f"KEY{self.renewed}", Secret("s"), Secret(f"token{self.renewed}"), None)
 

@@ -16,6 +16,7 @@ from credstore.driver import (
     ReadOptions,
     SignRequest,
 )
+from credstore.encryption import CustomerKey, KmsKey
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageIntegrityError,
@@ -23,7 +24,6 @@ from credstore.errors import (
     StorageNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.model import CustomerKey, KmsKey
 from credstore.wire.http import HttpClient
 from credstore.wire.transport import HttpRequest
 from tests.drivers.s3.support import Stream, all_infos, make_driver, put_request
@@ -340,8 +340,8 @@ def test_a_copy_keeps_everything(run, in_parts):
 
 
 async def _tags(driver, key):
-    from credstore.drivers.s3.documents import parse_tags
     from credstore.drivers.s3.requests import get_tagging
+    from credstore.drivers.s3.xml import parse_tags
 
     return parse_tags((await driver._bucket.call(get_tagging(key, None), deadline=None)).body)
 

@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from credstore.config.clouds import MIB, BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
+from credstore.config.stores import MIB, BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
 from credstore.driver import SignRequest
+from credstore.drivers.s3.address import Place, corrected_place, place_of
 from credstore.drivers.s3.driver import credentials_of
-from credstore.drivers.s3.origin import Place, corrected_place, place_of
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
-from credstore.model import Secret
 from credstore.testing import ScriptedTransport
 from credstore.wire.transport import HttpRequest
 from tests.drivers.s3.fake import Answer, FakeS3, error

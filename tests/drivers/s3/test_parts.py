@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.config.clouds import GIB, MIB
+from credstore.config.stores import GIB, MIB
 from credstore.driver import SignRequest
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.multipart import cut, plan_part_size
+from credstore.encryption import Secret
 from credstore.errors import StorageAuthenticationError, StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import Secret
 from credstore.wire.aws.credentials import Credentials
 from tests.drivers.s3.support import make_driver
 

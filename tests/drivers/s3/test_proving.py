@@ -10,7 +10,7 @@ import pytest
 from credstore.driver import ObjectInfo
 from credstore.drivers.s3.dialect import DIALECTS
 from credstore.drivers.s3.proving import compare, compare_parts, composite_etag, may_be_another
-from credstore.model import CustomerKey, KmsKey
+from credstore.encryption import CustomerKey, KmsKey
 from tests.drivers.s3.support import make_driver, put_request
 
 

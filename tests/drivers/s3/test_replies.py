@@ -9,7 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credstore import errors
-from credstore.drivers.s3.documents import (
+from credstore.drivers.s3.requests import delete_objects
+from credstore.drivers.s3.responses import WrongRegionError, classify, parse_content_range, parse_info
+from credstore.drivers.s3.uploads import complete_upload
+from credstore.drivers.s3.xml import (
     MAX_XML,
     parse_completed,
     parse_deleted,
@@ -20,9 +23,6 @@ from credstore.drivers.s3.documents import (
     parse_uploads,
     parse_xml,
 )
-from credstore.drivers.s3.replies import WrongRegionError, classify, parse_content_range, parse_info
-from credstore.drivers.s3.requests import delete_objects
-from credstore.drivers.s3.uploads import complete_upload
 from tests.drivers.s3.support import xml_error
 
 NEVER, LATER = False, True

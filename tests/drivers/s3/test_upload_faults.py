@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from credstore.config.clouds import WasabiConfig
+from credstore.config.stores import WasabiConfig
 from credstore.driver import CREATE, CopyRequest
 from credstore.drivers.s3 import multipart
 from credstore.drivers.s3.options import S3PutOptions

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from credstore.config.clouds import R2Config, S3CompatibleConfig
+from credstore.config.stores import R2Config, S3CompatibleConfig
 from credstore.driver import DeleteOutcome, RetainingDriver, VersionedDriver
 from credstore.errors import (
     ErrorCode,

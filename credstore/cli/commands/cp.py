@@ -1,0 +1,51 @@
+"""`credstore cp` and `credstore mv`, inside one store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.commands.put import describe
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import print_json, say
+from credstore.cli.runner import with_store
+from credstore.model import StorageResult
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
+
+
+@command("cp")
+@click.argument("source")
+@click.argument("destination")
+@click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.pass_obj
+def cp_command(invocation: Invocation, source: str, destination: str, if_absent: bool) -> None:
+    """Copy the object SOURCE to the key DESTINATION, with its metadata, without downloading it."""
+
+    async def action(provider: StorageProvider) -> StorageResult:
+        return await provider.copy(source, destination, if_absent=if_absent)
+
+    _show(invocation, with_store(invocation, action))
+
+
+@command("mv")
+@click.argument("source")
+@click.argument("destination")
+@click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.pass_obj
+def mv_command(invocation: Invocation, source: str, destination: str, if_absent: bool) -> None:
+    """Rename the object SOURCE to DESTINATION: copy, verify, delete; it is never lost in between."""
+
+    async def action(provider: StorageProvider) -> StorageResult:
+        return await provider.move(source, destination, if_absent=if_absent)
+
+    _show(invocation, with_store(invocation, action))
+
+
+def _show(invocation: Invocation, result: StorageResult) -> None:
+    if invocation.json:
+        print_json(result)
+    elif not invocation.quiet:
+        say(describe(result))

@@ -1,0 +1,167 @@
+"""`credstore dictionary`: dictionaries that make many small records much smaller."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from credstore.cli import parameters
+from credstore.cli.invocation import Command, Invocation
+from credstore.cli.output import human_size, human_time, note, print_json, say
+from credstore.cli.progress import TransferBar
+from credstore.cli.runner import with_store
+from credstore.errors import StorageInvalidRequestError
+from credstore.model import StoredDictionary
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
+
+LARGEST = 256 * 1024
+"""Bytes of the objects to train on; larger ones gain little from a dictionary."""
+HELD_OUT = 10
+"""One sample in so many is not trained on, but measured with."""
+AT_ONCE = 16
+
+
+class Trained(NamedTuple):
+    """What a training came to."""
+
+    name: str
+    size: int
+    samples: int
+    measured: int
+    plain: int
+    alone: int
+    with_dictionary: int
+
+
+@click.group("dictionary", context_settings={"help_option_names": ["-h", "--help"]})
+def dictionary_command() -> None:
+    """Train zstd dictionaries on the records of a store, and see which there are."""
+
+
+@dictionary_command.command("train", cls=Command)
+@click.argument("prefix", default="")
+@click.option(
+    "--samples", default=2000, show_default=True, type=click.IntRange(8), help="Most objects to learn from."
+)
+@click.option(
+    "--size",
+    default="110KiB",
+    show_default=True,
+    metavar="SIZE",
+    callback=parameters.size,
+    help="Most bytes.",
+)
+@click.pass_obj
+def train_command(invocation: Invocation, prefix: str, samples: int, size: int) -> None:
+    """Train a dictionary on objects under PREFIX, and keep it in the store.
+
+    Objects up to 256 KiB are drawn at random. A tenth of them is kept aside to measure how much
+    smaller others will be. The name that is printed goes into CREDSTORE_DICTIONARY, beside
+    CREDSTORE_COMPRESS=zstd. Older objects stay readable: each names the dictionary it needs.
+    """
+
+    async def action(provider: StorageProvider) -> Trained:
+        keys = await _draw(provider, prefix, samples)
+        plains = await _fetch(invocation, provider, keys)
+        if not invocation.quiet:
+            note(f"credstore: training on {len(plains):,} objects")
+        return await _train(provider, plains, size)
+
+    trained = with_store(invocation, action)
+    if invocation.json:
+        print_json(trained._asdict())
+        return
+    say(trained.name)
+    if not invocation.quiet:
+        note(_praise(trained))
+
+
+def _praise(trained: Trained) -> str:
+    gain = trained.alone / max(1, trained.with_dictionary)
+    return (
+        f"credstore: {human_size(trained.size)}, trained on {trained.samples:,} objects; "
+        f"{trained.measured:,} others shrink from {human_size(trained.plain)} to "
+        f"{human_size(trained.with_dictionary)}, {gain:.1f} times smaller than zstd alone makes them"
+    )
+
+
+async def _draw(provider: StorageProvider, prefix: str, count: int) -> list[str]:
+    """Keys of `count` objects at random, each as likely as the others (reservoir sampling)."""
+    chance = random.Random()  # noqa: S311 - which samples are taken is no secret
+    drawn: list[str] = []
+    seen = 0
+    async for item in provider.scan(prefix):
+        if not 0 < item.size <= LARGEST:
+            continue
+        seen += 1
+        if len(drawn) < count:
+            drawn.append(item.key)
+        elif (place := chance.randrange(seen)) < count:
+            drawn[place] = item.key
+    if not drawn:
+        raise StorageInvalidRequestError(
+            f"there are no objects of 1 byte to {human_size(LARGEST)} under {prefix!r} to train on"
+        )
+    return drawn
+
+
+async def _fetch(invocation: Invocation, provider: StorageProvider, keys: list[str]) -> list[bytes]:
+    """The objects' plain bytes; those that have gone meanwhile are left out."""
+    found: list[bytes] = []
+    waiting = iter(keys)
+    with TransferBar(invocation, "objects") as bar:
+
+        async def lane() -> None:
+            for key in waiting:
+                data = await provider.retrieve(key)
+                if data:
+                    found.append(data)
+                bar(len(found), len(keys))
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(lane())
+    return found
+
+
+async def _train(provider: StorageProvider, plains: list[bytes], size: int) -> Trained:
+    from credstore.pipeline.codec import encode
+    from credstore.pipeline.training import LEAST_SAMPLES, train_dictionary
+
+    aside = plains[::HELD_OUT] if len(plains) >= 2 * LEAST_SAMPLES else []
+    taught = [plain for number, plain in enumerate(plains) if number % HELD_OUT] if aside else plains
+    dictionary = await asyncio.to_thread(train_dictionary, taught, size=size)
+    measured = aside or plains
+
+    def packed() -> tuple[int, int]:
+        alone = sum(len(encode("zstd", plain)) for plain in measured)
+        return alone, sum(len(encode("zstd", plain, dictionary)) for plain in measured)
+
+    alone, with_dictionary = await asyncio.to_thread(packed)
+    await provider.add_dictionary(dictionary)
+    plain = sum(map(len, measured))
+    return Trained(
+        dictionary.name, len(dictionary.data), len(taught), len(measured), plain, alone, with_dictionary
+    )
+
+
+@dictionary_command.command("list", cls=Command)
+@click.pass_obj
+def list_command(invocation: Invocation) -> None:
+    """List the dictionaries of the store, the newest last."""
+
+    async def action(provider: StorageProvider) -> list[StoredDictionary]:
+        return await provider.list_dictionaries()
+
+    found = sorted(with_store(invocation, action), key=lambda each: str(each.last_modified))
+    if invocation.json:
+        print_json([{"name": each.name, "size": each.size, "stored": each.last_modified} for each in found])
+    for each in found if not invocation.json else ():
+        say(f"{each.name}  {human_size(each.size):>8}  {human_time(each.last_modified)}")
+    if not found and not invocation.json and not invocation.quiet:
+        note("credstore: there are no dictionaries; credstore dictionary train makes one")

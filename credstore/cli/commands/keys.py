@@ -1,0 +1,249 @@
+"""`credstore keys`: the private keys that sign proofs, and the ring of public keys that verifiers trust."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from credstore.cli import parameters
+from credstore.cli.commands.proof.files import create_private, naming, new_passphrase, read_ring, replace_file
+from credstore.cli.invocation import Command, Invocation
+from credstore.cli.output import human_time, note, print_json, print_table, say
+from credstore.errors import StorageConfigurationError
+from credstore.proofs import KeyRing, LocalSigner, PublicKey, TrustedKey, encode_keyring, trust_key
+
+Usage = Literal["proof", "revoke", "log", "root"]
+LEAST_DIGITS = 8
+"""Hex digits of a key's id that must be given at least."""
+
+RING = click.option(
+    "--trust",
+    "ring_file",
+    metavar="FILE",
+    envvar="CREDSTORE_PROOF_TRUST",
+    default="keys.json",
+    show_default=True,
+    help="The key ring; or CREDSTORE_PROOF_TRUST.",
+)
+SCHEME = click.option(
+    "--scheme",
+    type=click.Choice(["ed25519", "ecdsa-p256-sha256"]),
+    default="ed25519",
+    show_default=True,
+    help="How the key signs.",
+)
+PASSPHRASE = click.option(
+    "--passphrase",
+    is_flag=True,
+    help="Encrypt the key: by CREDSTORE_PROOF_PASSPHRASE, else by what is asked for.",
+)
+
+
+@click.group("keys", context_settings={"help_option_names": ["-h", "--help"]})
+def keys_command() -> None:
+    """Make keys that sign proofs, and keep the ring of public keys that says whose proofs count."""
+
+
+@keys_command.command("generate", cls=Command)
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--issuer", "issuers", metavar="URI", multiple=True, required=True, help="Who signs with it. Repeatable."
+)
+@click.option(
+    "--usage",
+    "usages",
+    type=click.Choice(["proof", "revoke", "log", "root"]),
+    multiple=True,
+    default=("proof", "revoke"),
+    show_default=True,
+    help="What it may sign. Repeatable.",
+)
+@SCHEME
+@PASSPHRASE
+@RING
+@click.pass_obj
+def generate_command(
+    invocation: Invocation,
+    *,
+    file: str,
+    issuers: tuple[str, ...],
+    usages: tuple[Usage, ...],
+    scheme: str,
+    passphrase: bool,
+    ring_file: str,
+) -> None:
+    """Make a private key in the new FILE (PEM, mode 0600), and add its public part to the key ring.
+
+    The ring is made if it is not there. Verifiers get the ring; nobody gets FILE, which is never replaced.
+    """
+    ring = _ring_now(ring_file)
+    signer = LocalSigner.generate(scheme)
+    try:
+        key = trust_key(signer.public_key, issuers=issuers, usages=usages, valid_from=_now())
+    except StorageConfigurationError:
+        named = ", ".join(map(repr, issuers))
+        raise click.UsageError(f"--issuer {named} is no absolute URI such as https://news.example") from None
+    _write(file, signer, passphrase, ring_file, ring.add(key), before=ring)
+    _tell(invocation, file, ring_file, key)
+
+
+@keys_command.command("list", cls=Command)
+@RING
+@click.pass_obj
+def list_command(invocation: Invocation, *, ring_file: str) -> None:
+    """Show the keys of the ring, for whom and when each counts."""
+    ring = read_ring(ring_file)
+    if invocation.json:
+        print_json({"version": ring.version, "keys": [_facts(key) for key in ring.keys]})
+        return
+    print_table(
+        ["key", "scheme", "issuers", "usages", "from", "until"],
+        [
+            [
+                key.keyid.removeprefix("sha256:")[:16],
+                key.public_key.scheme,
+                " ".join(sorted(key.issuers)),
+                " ".join(sorted(key.usages)),
+                human_time(key.valid_from),
+                "REVOKED" if key.revoked is not None else human_time(key.valid_until),
+            ]
+            for key in ring.keys
+        ],
+    )
+    if not invocation.quiet:
+        note(f"version {ring.version} of {ring_file}")
+
+
+@keys_command.command("rotate", cls=Command)
+@click.argument("keyid")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--in",
+    "delay",
+    metavar="DURATION",
+    default="0s",
+    show_default=True,
+    callback=parameters.duration,
+    help="When the new key takes over; time for the ring to reach everyone.",
+)
+@SCHEME
+@PASSPHRASE
+@RING
+@click.pass_obj
+def rotate_command(
+    invocation: Invocation,
+    *,
+    keyid: str,
+    file: str,
+    delay: float,
+    scheme: str,
+    passphrase: bool,
+    ring_file: str,
+) -> None:
+    """Let a new key in the new FILE take over from KEYID, its id or the first 8 digits or more.
+
+    The new key gets the issuers and usages of the old one, whose window ends 5 minutes after the change.
+    What the old key signed stays valid. Give the ring to verifiers, then destroy the old private key.
+    """
+    ring = read_ring(ring_file)
+    with naming(ring_file):
+        old = _find(ring, keyid)
+    try:
+        at = _now() + timedelta(seconds=delay)
+    except OverflowError:
+        raise click.UsageError("--in is beyond the calendar") from None
+    if old.revoked is not None or not old.is_within(at):
+        raise StorageConfigurationError(f"{old.keyid} is not valid then, so nothing can take over from it")
+    signer = LocalSigner.generate(scheme)
+    rotated = ring.rotate(old.keyid, signer.public_key, at=at)
+    _write(file, signer, passphrase, ring_file, rotated, before=ring)
+    _tell(invocation, file, ring_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
+
+
+def _find(ring: KeyRing, keyid: str) -> TrustedKey:
+    digits = keyid.removeprefix("sha256:").lower()
+    found = [key for key in ring.keys if key.keyid.removeprefix("sha256:").startswith(digits)]
+    if len(digits) < LEAST_DIGITS or len(found) != 1:
+        raise StorageConfigurationError(
+            f"the ring has {len(found)} keys whose ids begin with {digits[:80]!r}; "
+            f"give {LEAST_DIGITS} digits or more of one, as credstore keys list shows them"
+        )
+    return found[0]
+
+
+def _at(ring: KeyRing, public_key: PublicKey) -> TrustedKey:
+    return next(key for key in ring.keys if key.public_key == public_key)
+
+
+def _ring_now(ring_file: str) -> KeyRing:
+    return read_ring(ring_file) if Path(ring_file).exists() else KeyRing(0, ())
+
+
+def _write(
+    file: str, signer: LocalSigner, passphrase: bool, ring_file: str, ring: KeyRing, *, before: KeyRing
+) -> None:
+    """Both files; if the ring cannot be written, the key that nobody would trust is removed."""
+    data = encode_keyring(ring)
+    if os.path.realpath(file) == os.path.realpath(ring_file):
+        raise click.UsageError(f"{file}: is the key ring; the private key needs a file of its own")
+    if Path(file).exists() or Path(file).is_symlink():
+        # Before anyone is asked for a passphrase.
+        create_private(file, b"")
+    create_private(file, signer.to_pem(new_passphrase() if passphrase else None))
+    try:
+        # A passphrase may take minutes; a revocation written meanwhile must not be undone.
+        if _ring_now(ring_file) != before:
+            raise StorageConfigurationError(f"{ring_file} was changed meanwhile; run the command again")
+        replace_file(ring_file, data)
+    except BaseException:
+        with suppress(OSError):
+            Path(file).unlink()
+        raise
+
+
+def _tell(
+    invocation: Invocation, file: str, ring_file: str, key: TrustedKey, old: TrustedKey | None = None
+) -> None:
+    if invocation.json:
+        facts = _facts(key)
+        print_json(
+            {
+                **facts,
+                "file": file,
+                "trust": ring_file,
+                **({"replaces": _facts(old)} if old is not None else {}),
+            }
+        )
+        return
+    say(key.keyid)
+    if invocation.quiet:
+        return
+    note(f"credstore: the private key is in {file}; keep it secret, and a copy elsewhere")
+    note(f"credstore: {ring_file} trusts it for {', '.join(sorted(key.issuers))}; verifiers need this file")
+    if old is not None:
+        note(
+            f"credstore: it takes over at {human_time(key.valid_from)}; {old.keyid} counts for what is "
+            f"signed until {human_time(old.valid_until)}"
+        )
+
+
+def _facts(key: TrustedKey) -> dict[str, Any]:
+    return {
+        "keyid": key.keyid,
+        "scheme": key.public_key.scheme,
+        "issuers": sorted(key.issuers),
+        "usages": sorted(key.usages),
+        "valid_from": key.valid_from,
+        "valid_until": key.valid_until,
+        "revoked": key.revoked,
+    }
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,78 @@
+"""`credstore ls`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import human_size, human_time, print_json, printable, say
+from credstore.cli.runner import with_store
+from credstore.model import CommonPrefix, StorageItem
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
+
+
+@command("ls")
+@click.argument("prefix", default="")
+@click.option("-l", "--long", "long", is_flag=True, help="Sizes, times and storage classes too.")
+@click.option(
+    "-r/-n",
+    "--recursive/--no-recursive",
+    default=True,
+    show_default=True,
+    help="All objects, or only up to the next / after PREFIX.",
+)
+@click.option("-d", "--delimiter", metavar="TEXT", help="As -n, but up to the next TEXT after PREFIX.")
+@click.option("--start-after", metavar="NAME", help="Only what comes after NAME in the order of keys.")
+@click.option("--max-keys", type=click.IntRange(min=0), help="Stop after so many lines.")
+@click.pass_obj
+def ls_command(
+    invocation: Invocation,
+    prefix: str,
+    *,
+    long: bool,
+    recursive: bool,
+    delimiter: str | None,
+    start_after: str | None,
+    max_keys: int | None,
+) -> None:
+    """List the objects whose keys begin with PREFIX, one per line, ordered by key.
+
+    With --json, each line is the JSON of one object, or {"prefix": ...} with --no-recursive or --delimiter.
+    What is beyond the delimiter is not looked at, however much it is.
+    """
+    if delimiter is None and not recursive:
+        delimiter = "/"
+
+    async def action(provider: StorageProvider) -> None:
+        if delimiter is None:
+            async for item in provider.scan(prefix, max_keys, start_after=start_after):
+                _show(invocation, item, long=long)
+            return
+        async for found in provider.scan(prefix, max_keys, delimiter=delimiter, start_after=start_after):
+            if isinstance(found, CommonPrefix):
+                _show_prefix(invocation, found.prefix, long=long)
+            else:
+                _show(invocation, found, long=long)
+
+    with_store(invocation, action)
+
+
+def _show(invocation: Invocation, item: StorageItem, *, long: bool) -> None:
+    if invocation.json:
+        print_json(item)
+    elif long:
+        kind = f"  {item.storage_class}" if item.storage_class else ""
+        say(f"{human_size(item.size):>8}  {human_time(item.last_modified):20}  {printable(item.key)}{kind}")
+    else:
+        say(printable(item.key))
+
+
+def _show_prefix(invocation: Invocation, prefix: str, *, long: bool) -> None:
+    if invocation.json:
+        print_json({"prefix": prefix})
+    else:
+        say(f"{'-':>8}  {'-':20}  {printable(prefix)}" if long else printable(prefix))

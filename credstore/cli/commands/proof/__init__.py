@@ -1,0 +1,1 @@
+"""What `credstore proof` can do."""

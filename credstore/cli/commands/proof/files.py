@@ -1,0 +1,213 @@
+"""The local files of the proof commands: private keys, key rings, claims; read whole and named when wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import secrets
+import stat
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import click
+
+from credstore.encryption import Secret
+from credstore.errors import StorageConfigurationError, StorageError
+
+if TYPE_CHECKING:
+    from credstore.proofs import AssetDigest, KeyRing, LocalSigner
+
+PASSPHRASE = "CREDSTORE_PROOF_PASSPHRASE"  # noqa: S105 - the name of a variable
+LARGEST_KEY = 64 * 1024
+LARGEST_RING = 1024 * 1024
+CHUNK = 1024 * 1024
+_LOOSE = stat.S_IRWXG | stat.S_IRWXO if os.name == "posix" else 0
+
+KEY = click.option(
+    "--key",
+    "key_file",
+    metavar="FILE",
+    envvar="CREDSTORE_PROOF_KEY",
+    required=True,
+    help="Private key in PEM, as credstore keys generate makes it; or CREDSTORE_PROOF_KEY.",
+)
+TRUST = click.option(
+    "--trust",
+    "ring_file",
+    metavar="FILE",
+    envvar="CREDSTORE_PROOF_TRUST",
+    required=True,
+    help="The key ring: whose proofs count; or CREDSTORE_PROOF_TRUST.",
+)
+"""The ring is the only trust anchor, so none is guessed."""
+
+
+def read_ring(path: str) -> KeyRing:
+    """The key ring in a file.
+
+    Raises:
+        click.UsageError: It cannot be read.
+        StorageConfigurationError: It is no key ring.
+    """
+    from credstore.proofs import parse_keyring
+
+    with naming(path):
+        return parse_keyring(read_whole(path, LARGEST_RING))
+
+
+def read_signer(path: str) -> LocalSigner:
+    """The private key in a PEM file that nobody but its owner may read.
+
+    Raises:
+        click.UsageError: It cannot be read.
+        StorageConfigurationError: Others may read it, or it holds no key that credstore signs with, or its
+            passphrase is missing or wrong.
+    """
+    from credstore.proofs import LocalSigner
+
+    with _opened(path) as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & _LOOSE:
+            raise StorageConfigurationError(
+                f"the key file {path!r} may be read or changed by others (mode {mode:04o}); "
+                "run `chmod 600` on it, and replace the key if others use this machine"
+            )
+        pem = file.read(LARGEST_KEY)
+    with naming(path):
+        return LocalSigner.from_pem(pem, known_passphrase(path) if b"ENCRYPTED" in pem else None)
+
+
+def known_passphrase(path: str) -> Secret:
+    """Of the environment, else asked for at the terminal.
+
+    Raises:
+        StorageConfigurationError: There is neither.
+    """
+    if word := os.environ.get(PASSPHRASE):
+        return Secret(word)
+    if not sys.stdin.isatty():
+        raise StorageConfigurationError(f"the key is encrypted; set {PASSPHRASE}")
+    return Secret(str(click.prompt(f"Passphrase of {path}", hide_input=True, err=True)))
+
+
+def new_passphrase() -> Secret:
+    """Of the environment, else asked for twice.
+
+    Raises:
+        click.UsageError: There is neither a variable nor a terminal.
+    """
+    if word := os.environ.get(PASSPHRASE):
+        return Secret(word)
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"there is no terminal to ask at; set {PASSPHRASE}")
+    return Secret(str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=True, err=True)))
+
+
+def read_claims(text: str | None) -> dict[str, Any] | None:
+    """A JSON object, or `@FILE` with one.
+
+    Raises:
+        click.UsageError: It is none.
+    """
+    if text is None:
+        return None
+    data = read_whole(text[1:], LARGEST_RING) if text.startswith("@") else text.encode(errors="replace")
+    try:
+        claims: object = json.loads(data)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise click.UsageError(
+            f"--claims: {text[1:] if text.startswith('@') else 'the text'} is no JSON object"
+        )
+    return cast("dict[str, Any]", claims)
+
+
+def read_whole(path: str, most: int) -> bytes:
+    """A small file.
+
+    Raises:
+        click.UsageError: It cannot be read, or has more than `most` bytes.
+    """
+    with _opened(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise click.UsageError(f"{path}: has more than {most:,} bytes")
+    return data
+
+
+def measure_file(path: str) -> AssetDigest:
+    """Digest and size of a file of any length.
+
+    Raises:
+        click.UsageError: It cannot be read.
+    """
+    from credstore.proofs import AssetDigest
+
+    digest, size = hashlib.sha256(), 0
+    with _opened(path) as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return AssetDigest(digest.digest(), size)
+
+
+def create_private(path: str, data: bytes) -> None:
+    """A new file that only its owner may read (0600), safely on disk.
+
+    Raises:
+        FileExistsError: It is there already; it is never replaced.
+        OSError: It cannot be made.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise FileExistsError(errno.EEXIST, "exists already; a key is never replaced", path) from None
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Give a file new bytes: readers see the old ones or the new ones, never a mix.
+
+    Raises:
+        OSError: It cannot be written; the old bytes are still there.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.parent / f".credstore-{secrets.token_hex(8)}"
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Generator[None, None, None]:
+    """Errors inside name the file."""
+    try:
+        yield
+    except StorageError as error:
+        error.key = error.key or path
+        raise
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Generator[IO[bytes], None, None]:
+    try:
+        with Path(path).open("rb") as file:
+            yield file
+    except OSError as error:
+        raise click.UsageError(f"{path}: {error.strerror or 'cannot be read'}") from None

@@ -1,0 +1,166 @@
+"""Proofs as the commands show them, and the proof store of a command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from credstore.cli.commands.proof.files import read_ring, read_signer
+from credstore.cli.exits import Exit, exit_of
+from credstore.cli.invocation import Invocation
+from credstore.cli.output import human_size, human_time
+from credstore.cli.runner import open_store, run_loop
+from credstore.errors import StorageVersionsRemainError
+
+if TYPE_CHECKING:
+    from credstore.proofs import Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
+
+T = TypeVar("T")
+SHOWN = 400
+"""Characters of claims that people are shown."""
+
+
+def with_proofs(
+    invocation: Invocation,
+    ring_file: str,
+    action: Callable[[ProofStore], Awaitable[T]],
+    *,
+    key_file: str | None = None,
+    issuer: str | None = None,
+) -> T:
+    """Open the proofs of the store that the global options or the environment name, act on them, close them.
+
+    Args:
+        invocation: Names the store.
+        ring_file: The keys whose proofs count.
+        action: What to do.
+        key_file: Private key that signs, or None to read only.
+        issuer: Who signs, where the ring trusts the key for several.
+
+    Raises:
+        click.UsageError: A file cannot be read.
+        StorageConfigurationError: A file or the store's settings are wrong.
+        StorageError: As `action`.
+    """
+    # Here, since it loads the provider, which `proof verify` does without.
+    from credstore.proofs import ProofStore
+
+    ring = read_ring(ring_file)
+    signers = () if key_file is None else (read_signer(key_file),)
+
+    async def work() -> T:
+        provider = open_store(invocation)
+        async with ProofStore(provider, trust=ring, signer=signers, issuer=issuer) as store:
+            return await action(store)
+
+    return run_loop(work())
+
+
+def proof_document(proof: Proof) -> dict[str, Any]:
+    """A proof of a store for programs."""
+    return {**verified_document(proof.verified), "status": status_document(proof.status)}
+
+
+def verified_document(proof: VerifiedProof) -> dict[str, Any]:
+    """What a proof says and who signed it, for programs."""
+    record = proof.record
+    return {
+        "proof_id": record.proof_id,
+        "issuer": record.issuer,
+        "issued_at": record.issued_at,
+        "expires_at": record.expires_at,
+        "sha256": record.asset.sha256,
+        "size": record.asset.size,
+        "media_type": record.media_type,
+        "manifest": record.manifest,
+        "claims": record.claims,
+        "uri": record.uri,
+        "supersedes": record.supersedes,
+        "keyids": proof.keyids,
+        "time": proof.time,
+        "time_source": proof.time_source,
+    }
+
+
+def status_document(status: ProofStatus) -> dict[str, Any]:
+    """How a proof stands, for programs."""
+    return {
+        "state": status.state,
+        "source": status.source,
+        "as_of": status.as_of,
+        "reason": None if status.notice is None else status.notice.reason,
+        "revoked_at": None if status.notice is None else status.notice.at,
+        "superseded_by": status.superseded_by,
+    }
+
+
+def remaining_document(error: StorageVersionsRemainError) -> list[dict[str, Any]]:
+    """The versions that stay, for programs."""
+    return [
+        {
+            "key": each.key,
+            "version_id": each.version_id,
+            "retain_until": each.retain_until,
+            "mode": each.mode,
+            "legal_hold": each.legal_hold,
+            "code": each.error.code,
+        }
+        for each in error.remaining
+    ]
+
+
+def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:
+    """What a proof says and who signed it, for people."""
+    record = proof.record
+    rows = [
+        ("proof", record.proof_id),
+        ("issuer", record.issuer),
+        ("issued", human_time(record.issued_at)),
+        ("expires", "never" if record.expires_at is None else human_time(record.expires_at)),
+        ("asset", f"sha256:{record.asset.sha256.hex()}"),
+        ("size", human_size(record.asset.size)),
+        ("type", record.media_type or ""),
+        ("manifest", _manifest(record)),
+        ("claims", _claims(record)),
+        ("supersedes", record.supersedes or ""),
+    ]
+    rows += [("signed by", keyid) for keyid in proof.keyids]
+    return [row for row in rows if row[1]]
+
+
+def status_rows(status: ProofStatus) -> list[tuple[str, str]]:
+    """How a proof stands, for people."""
+    state: str = status.state
+    if status.notice is not None:
+        state = f"{state}, {status.notice.reason}, since {human_time(status.notice.at)}"
+    rows = [("status", f"{state} (as of {human_time(status.as_of)})")]
+    if status.superseded_by is not None:
+        rows.append(("superseded by", status.superseded_by))
+    return rows
+
+
+def _manifest(record: ProofRecord) -> str:
+    if record.manifest is None:
+        return ""
+    return f"{record.manifest.media_type}, {human_size(record.manifest.size)}"
+
+
+def _claims(record: ProofRecord) -> str:
+    if not record.claims:
+        return ""
+    text = json.dumps(record.claims, ensure_ascii=False)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... (--json shows all)"
+
+
+def end_with(errors: Sequence[Exception], done: int) -> None:
+    """End with one exit code where all failed in the same way, else that only a part was done.
+
+    Raises:
+        click.exceptions.Exit: There are errors.
+    """
+    if errors:
+        codes = {exit_of(error) for error in errors}
+        raise click.exceptions.Exit(codes.pop() if len(codes) == 1 and not done else Exit.PARTIAL)

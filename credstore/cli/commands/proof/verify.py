@@ -1,0 +1,122 @@
+"""`credstore proof verify`: an exported proof, with no store, no network and no settings."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read_ring, read_whole
+from credstore.cli.commands.proof.shown import record_rows, status_document, verified_document
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import human_time, print_fields, print_json
+from credstore.proofs import AssetDigest, BundleReport, verify_bundle
+
+LARGEST_BUNDLE = 4 * 1024 * 1024
+MINUTE, HOUR, DAY = 60, 3600, 86400
+UNCHECKED = {
+    "asset": "the asset: give --asset FILE to compare its bytes",
+    "log": "the part of a transparency log in the bundle",
+    "timestamps": "timestamps: give --timestamp-roots FILE",
+}
+
+
+@command("verify")
+@click.argument("bundle", metavar="BUNDLE")
+@TRUST
+@click.option("--asset", metavar="FILE", help="The proof must be about the bytes of this file.")
+@click.option("--proof-id", metavar="ID", help="The id it must have.")
+@click.option(
+    "--timestamp-roots",
+    metavar="FILE",
+    help="Certificates (PEM) of the RFC 3161 authorities trusted; extra timestamp.",
+)
+@click.option(
+    "--threshold", default=1, show_default=True, type=click.IntRange(1), help="Keys that must sign."
+)
+@click.option("--allow-expired", is_flag=True, help="Accept an expired proof, too.")
+@click.pass_obj
+def verify_command(
+    invocation: Invocation,
+    *,
+    bundle: str,
+    ring_file: str,
+    asset: str | None,
+    proof_id: str | None,
+    timestamp_roots: str | None,
+    threshold: int,
+    allow_expired: bool,
+) -> None:
+    """Verify an exported proof; it needs the file, the key ring, and nothing else.
+
+    Exit codes: 0 verified, 20 no proof bundle, 21 no signature fits, 22 about another asset, 23 key not
+    trusted, 24 expired, 25 revoked, 26 anything else that is wrong; 2 for files that cannot be read.
+    """
+    data = read_whole(bundle, LARGEST_BUNDLE)
+    ring = read_ring(ring_file)
+    measured = None if asset is None else measure_file(asset)
+    check = None
+    if timestamp_roots is not None:
+        from credstore.proofs import TimestampAuthorities
+
+        with naming(timestamp_roots):
+            check = TimestampAuthorities(read_whole(timestamp_roots, LARGEST_BUNDLE)).check
+    with naming(bundle):
+        report = verify_bundle(
+            data,
+            ring,
+            now=datetime.now(UTC),
+            proof_id=proof_id,
+            asset=measured,
+            check_timestamp=check,
+            threshold=threshold,
+            allow_expired=allow_expired,
+        )
+    if invocation.json:
+        print_json(_document(report, measured))
+    elif not invocation.quiet:
+        print_fields(_rows(report, asset))
+
+
+def _document(report: BundleReport, asset: AssetDigest | None) -> dict[str, Any]:
+    return {
+        "verified": True,
+        **verified_document(report.proof),
+        "status": status_document(report.status),
+        "status_age": report.status_age.total_seconds(),
+        "made_at": report.made_at,
+        "asset_matches": None if asset is None else True,
+        "unchecked": report.unchecked,
+    }
+
+
+def _rows(report: BundleReport, asset: str | None) -> list[tuple[str, str]]:
+    proof = report.proof
+    expired = report.status.state == "expired"
+    by = {"issuer": "its issuer", "rfc3161": "a timestamping authority", "witness": "witnesses of a log"}
+    checked = ["signature", "key and issuer trusted", "id and form"]
+    checked += [] if asset is None else [f"{asset} is the asset, byte for byte"]
+    checked += ["EXPIRED, as allowed" if expired else "not expired", "no revocation in the bundle"]
+    return [
+        ("verified", "yes"),
+        *record_rows(proof),
+        ("signed at", f"{human_time(proof.time)}, says {by[proof.time_source]}"),
+        *(("checked", each) for each in checked),
+        *(("not checked", UNCHECKED.get(each, each)) for each in report.unchecked),
+        ("not checked", f"revocations after {human_time(report.made_at)}, {_ago(report.status_age)}"),
+    ]
+
+
+def _ago(age: timedelta) -> str:
+    """An age for a person.
+
+    >>> _ago(timedelta(seconds=5)), _ago(timedelta(hours=30)), _ago(timedelta(days=3))
+    ('0 minutes ago', '30 hours ago', '3 days ago')
+    """
+    seconds = age.total_seconds()
+    if seconds < 2 * HOUR:
+        return f"{int(seconds // MINUTE)} minutes ago"
+    if seconds < 2 * DAY:
+        return f"{int(seconds // HOUR)} hours ago"
+    return f"{int(seconds // DAY)} days ago"

@@ -1,0 +1,77 @@
+"""`credstore rm`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.errors import report
+from credstore.cli.exits import Exit, exit_of
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.runner import with_store
+from credstore.model import BatchDeleteResult
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
+
+
+@command("rm")
+@click.argument("keys", metavar="KEY...", nargs=-1)
+@click.option("--prefix", metavar="PREFIX", help="Delete all objects whose keys begin so.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --prefix deletes.")
+@click.pass_obj
+def rm_command(invocation: Invocation, keys: tuple[str, ...], prefix: str | None, yes: bool) -> None:
+    """Delete the objects KEY..., or all under a prefix; deleting what is not there is no error.
+
+    Exit code 9 means that some were deleted and others were not; stderr says which.
+    """
+    if bool(keys) == (prefix is not None):
+        raise click.UsageError("give either keys or --prefix")
+    if prefix == "":
+        raise click.UsageError("an empty prefix would delete the whole store; give a longer one, or keys")
+    if prefix is not None:
+        keys = _found(invocation, prefix)
+        if keys and not yes:
+            _ask(invocation, len(keys), prefix)
+
+    async def action(provider: StorageProvider) -> BatchDeleteResult:
+        return await provider.batch_delete(keys)
+
+    result = with_store(invocation, action)
+    if invocation.json:
+        print_json(result)
+    elif not invocation.quiet:
+        for key in result.deleted:
+            say(f"deleted {printable(key)}")
+    for error in result.failed.values():
+        report(error, invocation)
+    if result.failed:
+        raise click.exceptions.Exit(exit_of_failures(result))
+
+
+def exit_of_failures(result: BatchDeleteResult) -> int:
+    """One code where everything failed in the same way, else that only a part was done."""
+    codes = {exit_of(error) for error in result.failed.values()}
+    return codes.pop() if len(codes) == 1 and not result.deleted else Exit.PARTIAL
+
+
+def _found(invocation: Invocation, prefix: str) -> tuple[str, ...]:
+    async def action(provider: StorageProvider) -> tuple[str, ...]:
+        return tuple([item.key async for item in provider.scan(prefix)])
+
+    return with_store(invocation, action)
+
+
+def _ask(invocation: Invocation, count: int, prefix: str) -> None:
+    if invocation.json or not sys.stdin.isatty():
+        raise click.UsageError(f"deleting {_objects(count)} unasked needs --yes")
+    if not click.confirm(f"Delete {_objects(count)} under {prefix!r}?", err=True):
+        note("credstore: nothing was deleted")
+        raise click.exceptions.Exit(Exit.FAILURE)
+
+
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"

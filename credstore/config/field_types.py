@@ -1,0 +1,144 @@
+"""What a field of a config may hold, read from its type: one rule for text, and one for values. Pure.
+
+Texts come from the environment and from URLs. An answer to a bad one never repeats it: it may be a
+secret set in the wrong place.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import fields
+from functools import cache
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+from credstore.config.units import parse_duration, parse_size
+from credstore.encryption import KmsKey, Secret
+from credstore.errors import StorageInvalidRequestError
+
+_COUNTS = frozenset({"max_retries", "max_concurrency", "max_connections"})
+_WORDS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+_KMS = "kms"
+Role = Literal["name", "place", "origin", "key", "identity", "tuning"]
+"""What a field is to its store, when the environment fills what is left open (see `filling`).
+
+- "name": says which bucket or directory it is; whoever gives one has named the place.
+- "place": belongs to that place alone, such as its public address.
+- "origin": leads to the cloud or account; given as one.
+- "key": a key or its secret; they come as one, and never stand in a URL.
+- "identity": comes with the keys, but is no secret.
+- "tuning": the same for every store, whosever variable it is.
+
+A field without a role belongs to its cloud: the variables that serve all clouds set it only where
+they are meant for this one.
+"""
+
+
+def held_by(config: type) -> Mapping[str, tuple[object, ...]]:
+    """Fields of a config class, each with the alternatives of its type: classes and literal values."""
+    return _held_by(cast("Hashable", config))
+
+
+def fields_with(config: type, *roles: Role) -> frozenset[str]:
+    """Fields of a config class that have one of these roles; see `Role`."""
+    return _fields_with(cast("Hashable", config), frozenset(roles))
+
+
+@cache
+def _fields_with(config: type, roles: frozenset[Role]) -> frozenset[str]:
+    told: Mapping[str, Role] = getattr(config, "roles", {})
+    return frozenset(field for field in held_by(config) if told.get(field) in roles)
+
+
+@cache
+def _held_by(config: type) -> Mapping[str, tuple[object, ...]]:
+    hints = get_type_hints(config)
+    return {field.name: tuple(_alternatives(hints[field.name])) for field in fields(config) if field.init}
+
+
+def _alternatives(hint: Any) -> Iterator[object]:
+    origin = get_origin(hint)
+    if origin in {Union, types.UnionType}:
+        for each in get_args(hint):
+            yield from _alternatives(each)
+    elif origin is Literal:
+        yield from cast("tuple[object, ...]", get_args(hint))
+    else:
+        yield origin or hint
+
+
+def fits(held: tuple[object, ...], value: object) -> bool:
+    """Whether a field may hold a value; a whole number is a fraction too, a bool is no number."""
+    for each in held:
+        if isinstance(each, type):
+            number = (int, float) if each is float else each
+            if isinstance(value, number) and (each is bool or not isinstance(value, bool)):
+                return True
+        elif type(value) is type(each) and value == each:
+            return True
+    return False
+
+
+def parse_text(field: str, held: tuple[object, ...], text: str) -> object:
+    """What a text means for a field.
+
+    Args:
+        field: Its name.
+        held: From `held_by`.
+        text: Not empty.
+
+    Raises:
+        StorageInvalidRequestError: Nothing the field may hold; the message tells what it may.
+    """
+    literals = {str(each).lower(): each for each in held if not isinstance(each, type)}
+    if text.lower() in literals:
+        return literals[text.lower()]
+    if bool in held and text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if KmsKey in held and text.lower().partition(":")[0] == _KMS:
+        return KmsKey(text.partition(":")[2] or None)
+    parse = _parser(field, held)
+    if parse is None:
+        words = "AES256, true, false, kms or kms:<key id>" if KmsKey in held else describe(field, held)
+        raise StorageInvalidRequestError(f"it is {words}")
+    return parse(text)
+
+
+def _parser(field: str, held: tuple[object, ...]) -> Callable[[str], object] | None:
+    if Secret in held:
+        return Secret
+    if str in held:
+        return str
+    if int in held:
+        return _parse_count if field in _COUNTS else parse_size
+    return parse_duration if float in held else None
+
+
+def _parse_count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > len(str(2**63)):
+        raise StorageInvalidRequestError("it is a whole number")
+    return int(text)
+
+
+def describe(field: str, held: tuple[object, ...]) -> str:
+    """What a field may hold, in words."""
+    words = [repr(each) for each in held if not isinstance(each, type)]
+    named: dict[object, str] = {
+        bool: "true or false",
+        str: "text",
+        Secret: "a Secret",
+        int: "a whole number" if field in _COUNTS else "a whole number of bytes",
+        float: "a number of seconds",
+    }
+    classes = [each for each in held if isinstance(each, type) and each is not type(None)]
+    words += [named.get(each, f"a {each.__name__}") for each in classes]
+    return " or ".join(words)

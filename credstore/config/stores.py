@@ -1,0 +1,623 @@
+"""One frozen dataclass per cloud: every setting with its unit, default and check.
+
+Rules of this file: no environment, no clock, no I/O. A dataclass checks itself when it is made, so
+a config that exists is usable; what is missing is found here, not at the first request. What differs
+between clouds is a property here or a fact of the cloud's row (`registry.py`), so that nobody asks
+which class a config is. Secrets are `Secret`, so a config can be logged.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Literal
+from urllib.parse import quote, urlsplit
+
+from credstore.config import validation as checks
+from credstore.config.field_types import Role, describe, fits, held_by
+from credstore.config.variables import spoken, variables_of
+from credstore.encryption import CustomerKey, KmsKey, Secret
+from credstore.model import Codec
+from credstore.wire.proxy import FROM_ENVIRONMENT, has_password, is_word, parse_proxy
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+# S3 API, "Multipart upload limits"; kept by every cloud of the family.
+_LEAST_PART = 5 * MIB
+_MOST_PART = 5 * GIB
+_R2_HOST = ".r2.cloudflarestorage.com"
+_ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
+_DICTIONARY = re.compile("[0-9a-f]{64}")
+SPOOL = 8 * MIB
+Addressing = Literal["virtual", "path"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonConfig:
+    """Settings that every store has.
+
+    Attributes:
+        prefix: Leading segments of all keys, `team/a`: the store is what is below them, and keys are
+            without them. It ends with one slash, which is added; "" for the whole.
+        cdn_url: Base of public URLs, `https://cdn.example.com/path`, in place of the provider's form.
+            It leads to where keys begin without the prefix, which follows it.
+        timeout: Seconds for one small operation, retries included. Bodies add their own time.
+        max_retries: Further attempts after the first of each wire request.
+        compress: Default of the `compress` option.
+        dictionary: Name of the `Dictionary` in the store that zstd is used with unless a call says
+            otherwise; it does nothing where another codec or none is used.
+        encryption: Default of the `encryption` option; None means AES256 where the provider has
+            the header, and nothing elsewhere.
+        content_type: Default of the option.
+        cache_control: Default of the option.
+        max_retrieve_size: Most plain bytes `retrieve` returns at once; larger objects are streamed.
+    """
+
+    provider: ClassVar[str] = ""
+    roles: ClassVar[Mapping[str, Role]] = {
+        "bucket": "name",
+        "path": "name",
+        "name": "name",
+        "prefix": "place",
+        "cdn_url": "place",
+        "public_url": "place",
+        "link_url": "place",
+        "endpoint": "origin",
+        "timeout": "tuning",
+        "max_retries": "tuning",
+        "compress": "tuning",
+        "dictionary": "tuning",
+        "content_type": "tuning",
+        "cache_control": "tuning",
+        "max_retrieve_size": "tuning",
+    }
+    """Of the fields that have one; a config class adds its own."""
+    needed_beside: ClassVar[Mapping[str, str]] = {}
+    """Of a key the other one that it is no good without."""
+    server_in_url: ClassVar[bool] = False
+    """Whether a store URL names the server (`minio://host:9000/bucket`), so that it may say `http=true`."""
+    prefix: str = ""
+    cdn_url: str | None = None
+    timeout: float = 30.0
+    max_retries: int = 3
+    compress: bool | Codec = False
+    dictionary: str | None = None
+    encryption: bool | Literal["AES256"] | KmsKey | CustomerKey | None = None
+    content_type: str = "application/json"
+    cache_control: str = "public, max-age=31536000, immutable"
+    max_retrieve_size: int = GIB
+
+    def __post_init__(self) -> None:
+        held = held_by(type(self))
+        for name, alternatives in held.items():
+            if not fits(alternatives, getattr(self, name)):
+                raise checks.wrong(self.cloud, name, f"must be {describe(name, alternatives)}")
+        # So that equal stores are equal configs.
+        object.__setattr__(self, "prefix", checks.checked_prefix(self.cloud, self.prefix))
+        checks.check_range(self.cloud, "timeout", self.timeout, 0.001)
+        checks.check_range(self.cloud, "max_retries", self.max_retries, 0)
+        checks.check_range(self.cloud, "max_retrieve_size", self.max_retrieve_size, 1)
+        if self.dictionary is not None and not _DICTIONARY.fullmatch(self.dictionary):
+            raise checks.wrong(self.cloud, "dictionary", "must be 64 lower-case hex digits")
+        checks.check_header(self.cloud, "content_type", self.content_type)
+        checks.check_header(self.cloud, "cache_control", self.cache_control)
+        for name in ("cdn_url", "public_url", "download_url", "link_url"):
+            if name in held:
+                self._check_base(name, getattr(self, name))
+
+    def _check_base(self, name: str, url: str | None) -> None:
+        if url is not None:
+            allow_http: bool | None = getattr(self, "allow_http", None)
+            checks.check_url(self.cloud, name, url, allow_http=allow_http, path=True)
+
+    @property
+    def cloud(self) -> str:
+        """Name of its row in the registry, which has what this class does not know."""
+        return self.provider
+
+    @property
+    def place(self) -> object:
+        """What two configs of one store have in common, however differently they are tuned; no prefix."""
+        return replace(self, prefix="")
+
+    @property
+    def resolved_region(self) -> str | None:
+        """The region of the store, where it has one."""
+        return None
+
+    @property
+    def public_base(self) -> str:
+        """Base of the provider's own public URLs, without a CDN and without the prefix."""
+        return ""
+
+    @property
+    def has_public_address(self) -> bool:
+        """Whether public URLs lead to a CDN, and not to the provider's own API or a disk."""
+        return self.cdn_url is not None
+
+    @property
+    def answers_at(self) -> str | None:
+        """Base of temporary links that `serve_links` answers; None where a cloud does."""
+        return None
+
+    @property
+    def spool_size(self) -> int:
+        """Bytes up to which a body is kept in memory: what the store sends in one request."""
+        return SPOOL
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether transfers wait for each other, so that none has a time of its own to end in."""
+        return False
+
+    @classmethod
+    def placed(cls, authority: str, path: str) -> dict[str, object] | None:
+        """Fields that stand in a store URL outside of its parameters.
+
+        Args:
+            authority: Between `//` and the next slash, decoded.
+            path: What follows, decoded, with its slash; without `//` everything up to the `?`.
+
+        Returns:
+            The fields by name; None where a URL of this store looks otherwise.
+        """
+        if not authority:
+            return None if path.strip("/") else {}
+        if ":" in authority or "bucket" not in held_by(cls):
+            return None
+        return _with_prefix({"bucket": authority}, path)
+
+
+def _with_prefix(placed: dict[str, object], path: str) -> dict[str, object]:
+    """The fields, and the prefix that a URL's path names after one slash."""
+    prefix = path.removeprefix("/")
+    return placed | ({"prefix": prefix} if prefix else {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3FamilyConfig(CommonConfig):
+    """Settings of every store that speaks S3.
+
+    Attributes:
+        bucket: Name of the bucket.
+        region: Region to sign for; None for the cloud's own rule.
+        endpoint: `https://host[:port]`; None for the cloud's own.
+        access_key_id: With `secret_access_key`; both or neither.
+        secret_access_key: The secret half.
+        session_token: Of temporary credentials.
+        addressing: "virtual" (bucket in the host) or "path"; None for the cloud's preference.
+        multipart_threshold: Bytes from which a body is sent in parts.
+        part_size: Bytes of one part; grows by itself so that 10,000 parts suffice.
+        max_concurrency: Parts in flight for one body.
+        single_copy_limit: Bytes up to which a copy is one request.
+        copy_part_size: Bytes of one part of a larger copy.
+        max_connections: Open connections to the endpoint.
+        hedge_reads: Ask a second time for reads that take longer than 95 of 100 do, for at most one
+            read in twenty; the first good answer counts.
+        bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
+        ca_file: PEM file of further certificate authorities to trust.
+        proxy: "env" for what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say when the
+            store is made; "off" or None for none; or the URL of the proxy for all requests,
+            `http://[user:password@]host:port`. One with a password is kept as a `Secret`; given as one
+            it is in no traceback either.
+        allow_http: Permit `http://` to a host that is not loopback.
+    """
+
+    bucket: str = ""
+    region: str | None = None
+    endpoint: str | None = None
+    access_key_id: str | None = None
+    secret_access_key: Secret | None = None
+    session_token: Secret | None = None
+    addressing: Addressing | None = None
+    multipart_threshold: int = 8 * MIB
+    part_size: int = 8 * MIB
+    max_concurrency: int = 4
+    single_copy_limit: int = 5 * GIB
+    copy_part_size: int = 512 * MIB
+    max_connections: int = 64
+    hedge_reads: bool = False
+    bandwidth_limit: int | None = None
+    ca_file: str | None = None
+    proxy: str | Secret | None = FROM_ENVIRONMENT
+    allow_http: bool = False
+
+    roles: ClassVar[Mapping[str, Role]] = {
+        **CommonConfig.roles,
+        "proxy": "tuning",
+        "access_key_id": "key",
+        "secret_access_key": "key",
+        "session_token": "key",
+        "multipart_threshold": "tuning",
+        "part_size": "tuning",
+        "max_concurrency": "tuning",
+        "single_copy_limit": "tuning",
+        "copy_part_size": "tuning",
+        "max_connections": "tuning",
+        "hedge_reads": "tuning",
+        "bandwidth_limit": "tuning",
+    }
+    needed_beside: ClassVar[Mapping[str, str]] = {
+        "access_key_id": "secret_access_key",
+        "secret_access_key": "access_key_id",
+        "session_token": "access_key_id",
+    }
+    endpoint_template: ClassVar[str] = ""
+    default_region: ClassVar[str | None] = None
+    default_addressing: ClassVar[Addressing] = "path"
+    dns_buckets: ClassVar[bool] = True
+    """Whether every bucket's name can stand in a host; if not, only those that do are checked so."""
+    own_chain: ClassVar[bool] = False
+    """Whether there is somewhere else to find keys."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        dns = self.dns_buckets or self.resolved_addressing == "virtual"
+        checks.check_bucket(self.cloud, self.bucket, dns=dns)
+        checks.check_region(self.cloud, self.resolved_region, required=True)
+        self._check_endpoint()
+        self._check_keys()
+        self._check_sizes()
+        checks.check_word(self.cloud, "ca_file", self.ca_file)
+        if self.proxy is not None:
+            self._check_proxy(self.proxy if isinstance(self.proxy, Secret) else Secret(self.proxy))
+
+    def _check_endpoint(self) -> None:
+        if self.endpoint is None:
+            if not self.endpoint_template:
+                raise checks.wrong(self.cloud, "endpoint", "is missing")
+            return
+        parts = checks.check_url(
+            self.cloud, "endpoint", self.endpoint, allow_http=self.allow_http, path=False
+        )
+        checks.check_own_cloud(self.cloud, self.provider, "endpoint", (parts.hostname or "").rstrip("."))
+
+    def _check_proxy(self, proxy: Secret) -> None:
+        """Keep a word or URL as text, so that equal proxies are equal configs; one with a password hidden."""
+        word = is_word(proxy)
+        if not word:
+            parse_proxy(proxy, f"`proxy` of {self.cloud} ({spoken(variables_of(self.cloud, 'proxy'))})")
+        object.__setattr__(self, "proxy", word or (proxy if has_password(proxy) else proxy.reveal()))
+
+    def _check_keys(self) -> None:
+        for name in ("access_key_id", "secret_access_key", "session_token"):
+            value: str | Secret | None = getattr(self, name)
+            checks.check_word(self.cloud, name, value.reveal() if isinstance(value, Secret) else value)
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            missing = "access_key_id" if self.access_key_id is None else "secret_access_key"
+            raise checks.wrong(self.cloud, missing, "is missing; a key and its secret go together")
+        if self.session_token is not None and self.access_key_id is None:
+            raise checks.wrong(self.cloud, "access_key_id", "is missing beside `session_token`")
+        if self.access_key_id is None and not self.own_chain:
+            secrets = spoken(variables_of(self.cloud, "secret_access_key"))
+            raise checks.wrong(
+                self.cloud, "access_key_id", f"is missing, and so is `secret_access_key` ({secrets})"
+            )
+
+    def _check_sizes(self) -> None:
+        # A server on this machine is a test's; it takes what it takes.
+        least = 1 if checks.is_loopback(self.endpoint) else _LEAST_PART
+        checks.check_range(self.cloud, "part_size", self.part_size, least, _MOST_PART)
+        checks.check_range(self.cloud, "copy_part_size", self.copy_part_size, least, _MOST_PART)
+        checks.check_range(self.cloud, "multipart_threshold", self.multipart_threshold, 1, _MOST_PART)
+        checks.check_range(self.cloud, "single_copy_limit", self.single_copy_limit, 1, _MOST_PART)
+        checks.check_range(self.cloud, "max_concurrency", self.max_concurrency, 1)
+        checks.check_range(self.cloud, "max_connections", self.max_connections, 1)
+        if self.bandwidth_limit is not None:
+            checks.check_range(self.cloud, "bandwidth_limit", self.bandwidth_limit, 1024)
+
+    @property
+    def resolved_region(self) -> str:
+        """Region to sign for."""
+        return self.region or self.default_region or ""
+
+    @property
+    def resolved_endpoint(self) -> str:
+        """Scheme and host, without bucket, path or trailing slash."""
+        return (self.endpoint or self.endpoint_template.format(region=self.resolved_region)).rstrip("/")
+
+    @property
+    def resolved_addressing(self) -> Addressing:
+        """Where the bucket's name goes: into the host or into the path."""
+        if self.addressing is not None:
+            return self.addressing
+        # A wildcard certificate covers one label, and an IP address has no hosts below it.
+        in_path = "." in self.bucket or checks.is_bare(self.endpoint)
+        return "path" if in_path else self.default_addressing
+
+    @property
+    def place(self) -> object:
+        """Endpoint and bucket."""
+        return self.resolved_endpoint.lower(), self.bucket
+
+    @property
+    def public_base(self) -> str:
+        """The bucket at the S3 endpoint, in the host or in the path."""
+        endpoint = self.resolved_endpoint
+        if self.resolved_addressing == "path":
+            return f"{endpoint}/{quote(self.bucket, safe='')}"
+        scheme, _, host = endpoint.partition("://")
+        return f"{scheme}://{self.bucket}.{host}"
+
+    @property
+    def spool_size(self) -> int:
+        """Bytes from which a body is sent in parts."""
+        return self.multipart_threshold
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether there is a limit for all transfers together."""
+        return self.bandwidth_limit is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3Config(S3FamilyConfig):
+    """AWS S3, or a server that behaves exactly like it (moto, LocalStack) at `endpoint`.
+
+    Attributes:
+        profile: Named profile of the AWS configuration files. Without keys and profile, AWS's own
+            chain decides: environment, web identity, SSO, shared files, container, instance.
+    """
+
+    provider: ClassVar[str] = "s3"
+    endpoint_template: ClassVar[str] = "https://s3.{region}.amazonaws.com"
+    default_region: ClassVar[str | None] = "us-east-1"
+    default_addressing: ClassVar[Addressing] = "virtual"
+    dns_buckets: ClassVar[bool] = False
+    own_chain: ClassVar[bool] = True
+    roles: ClassVar[Mapping[str, Role]] = {**S3FamilyConfig.roles, "profile": "identity"}
+    profile: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.check_word(self.cloud, "profile", self.profile)
+        if self.profile is not None and self.access_key_id is not None:
+            raise checks.wrong(self.cloud, "profile", "is set beside `access_key_id`; keep one of them")
+
+    @property
+    def resolved_endpoint(self) -> str:
+        """AWS's own host of the region, in China's partition for a region there."""
+        own = super().resolved_endpoint
+        return f"{own}.cn" if self.endpoint is None and self.resolved_region.startswith("cn-") else own
+
+
+@dataclass(frozen=True, kw_only=True)
+class R2Config(S3FamilyConfig):
+    """Cloudflare R2.
+
+    Attributes:
+        account_id: 32 hex digits; the endpoint is made of it.
+        jurisdiction: "eu" or "fedramp" for buckets that live in one.
+        public_url: Base of public links where no `cdn_url` is set: `https://pub-<hash>.r2.dev`.
+    """
+
+    provider: ClassVar[str] = "r2"
+    default_region: ClassVar[str | None] = "auto"
+    roles: ClassVar[Mapping[str, Role]] = {
+        **S3FamilyConfig.roles,
+        "account_id": "origin",
+        "jurisdiction": "origin",
+    }
+    account_id: str | None = None
+    jurisdiction: Literal["eu", "fedramp"] | None = None
+    public_url: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.account_id is not None and not _ACCOUNT_ID.fullmatch(self.account_id):
+            raise checks.wrong(self.cloud, "account_id", "must be 32 lower-case hex digits")
+        if not unicodedata.is_normalized("NFC", self.prefix):
+            raise checks.wrong(self.cloud, "prefix", "must be in Unicode normal form C, as R2 keeps keys")
+
+    def _check_endpoint(self) -> None:
+        if self.endpoint is None:
+            if not self.account_id:
+                raise checks.wrong(self.cloud, "account_id", "is missing, and so is `endpoint`")
+            return
+        super()._check_endpoint()
+        host = urlsplit(self.endpoint).hostname or ""
+        if not host.endswith(_R2_HOST):
+            return
+        account, _, inside = host.removesuffix(_R2_HOST).partition(".")
+        if self.account_id is not None and self.account_id != account:
+            raise checks.wrong(self.cloud, "endpoint", "is not that of `account_id`; keep one of them")
+        if self.jurisdiction is not None and self.jurisdiction != inside:
+            raise checks.wrong(self.cloud, "endpoint", "is not that of `jurisdiction`; keep one of them")
+
+    @property
+    def resolved_endpoint(self) -> str:
+        """The account's endpoint, never AWS's."""
+        inside = f".{self.jurisdiction}" if self.jurisdiction else ""
+        return (self.endpoint or f"https://{self.account_id}{inside}{_R2_HOST}").rstrip("/")
+
+    @property
+    def public_base(self) -> str:
+        """The bucket's public address, if it has one; the API answers nobody without credentials."""
+        return self.public_url or super().public_base
+
+    @property
+    def has_public_address(self) -> bool:
+        """Whether there is a custom domain or an `r2.dev` address."""
+        return bool(self.public_url) or super().has_public_address
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpacesConfig(S3FamilyConfig):
+    """DigitalOcean Spaces.
+
+    Attributes:
+        cdn: Public URLs go to the Space's own CDN host.
+    """
+
+    provider: ClassVar[str] = "spaces"
+    endpoint_template: ClassVar[str] = "https://{region}.digitaloceanspaces.com"
+    default_addressing: ClassVar[Addressing] = "virtual"
+    cdn: bool = False
+
+    @property
+    def public_base(self) -> str:
+        """The Space's CDN host, if it is asked for."""
+        if self.cdn:
+            return f"https://{self.bucket}.{self.resolved_region}.cdn.digitaloceanspaces.com"
+        return super().public_base
+
+    @property
+    def has_public_address(self) -> bool:
+        """Whether there is a CDN: the Space's own or another."""
+        return self.cdn or super().has_public_address
+
+
+@dataclass(frozen=True, kw_only=True)
+class WasabiConfig(S3FamilyConfig):
+    """Wasabi."""
+
+    provider: ClassVar[str] = "wasabi"
+    endpoint_template: ClassVar[str] = "https://s3.{region}.wasabisys.com"
+    default_region: ClassVar[str | None] = "us-east-1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackblazeConfig(S3FamilyConfig):
+    """Backblaze B2 through its S3 API.
+
+    Attributes:
+        download_url: The account's download host, `https://f004.backblazeb2.com`; with it public
+            URLs have the friendly form `/file/<bucket>/<key>`.
+    """
+
+    provider: ClassVar[str] = "b2"
+    endpoint_template: ClassVar[str] = "https://s3.{region}.backblazeb2.com"
+    dns_buckets: ClassVar[bool] = False
+    roles: ClassVar[Mapping[str, Role]] = {**S3FamilyConfig.roles, "download_url": "origin"}
+    download_url: str | None = None
+
+    @property
+    def public_base(self) -> str:
+        """The friendly form, if the download host is known."""
+        if self.download_url:
+            return f"{self.download_url.rstrip('/')}/file/{quote(self.bucket, safe='')}"
+        return super().public_base
+
+
+@dataclass(frozen=True, kw_only=True)
+class S3CompatibleConfig(S3FamilyConfig):
+    """Any other server that speaks S3: MinIO, Ceph RGW, Garage, SeaweedFS.
+
+    Attributes:
+        flavor: Whose behaviour to expect; "generic" trusts it with the least.
+    """
+
+    provider: ClassVar[str] = "custom"
+    default_region: ClassVar[str | None] = "us-east-1"
+    dns_buckets: ClassVar[bool] = False
+    server_in_url: ClassVar[bool] = True
+    flavor: Literal["minio", "ceph", "generic"] = "generic"
+
+    @property
+    def cloud(self) -> str:
+        """The flavor's row, or the one of all others."""
+        return self.provider if self.flavor == "generic" else self.flavor
+
+    @classmethod
+    def placed(cls, authority: str, path: str) -> dict[str, object] | None:
+        """Host and port, the bucket, and the prefix; see `CommonConfig.placed`."""
+        if not authority:
+            return None
+        bucket, _, prefix = path.removeprefix("/").partition("/")
+        server: dict[str, object] = {"endpoint": f"https://{authority}"}
+        if not bucket:
+            return None if prefix else server
+        return _with_prefix(server | {"bucket": bucket}, f"/{prefix}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalConfig(CommonConfig):
+    """Files below one directory of this machine.
+
+    Attributes:
+        path: The root directory, as text or a path object; kept as text.
+        create: Make the root if it is missing.
+        link_url: Base of temporary links: where `credstore serve` or `serve_links` answers for this root.
+        fsync: Keep acknowledged objects through a power cut; False only for throw-away data.
+    """
+
+    provider: ClassVar[str] = "local"
+    roles: ClassVar[Mapping[str, Role]] = {**CommonConfig.roles, "create": "tuning", "fsync": "tuning"}
+    path: str | os.PathLike[str] = ""
+    create: bool = True
+    link_url: str = "http://127.0.0.1:8765"
+    fsync: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "path", self.root)  # So that equal roots are equal configs.
+        if not self.root:
+            raise checks.wrong(self.cloud, "path", "is missing")
+        if "\0" in self.root:
+            raise checks.wrong(self.cloud, "path", "has a NUL in it")
+
+    @property
+    def root(self) -> str:
+        """The root directory as text."""
+        return os.fspath(self.path)
+
+    @property
+    def place(self) -> object:
+        """The root as seen from the working directory."""
+        return Path(self.root).absolute()
+
+    @property
+    def public_base(self) -> str:
+        """The root as a URL, for this machine."""
+        return "file://" + quote(self.root)
+
+    @property
+    def answers_at(self) -> str | None:
+        """See `link_url`."""
+        return self.link_url
+
+    @classmethod
+    def placed(cls, authority: str, path: str) -> dict[str, object] | None:
+        """The path, all of it; see `CommonConfig.placed`."""
+        if authority not in {"", "localhost"}:
+            return None
+        return {"path": path} if path else {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig(CommonConfig):
+    """This process's memory: for tests, and the executable specification of a driver.
+
+    Attributes:
+        name: A label; two stores of one name share nothing, but a factory gives the same one again.
+        link_url: Base of temporary links: where `serve_links` answers for this store.
+    """
+
+    provider: ClassVar[str] = "memory"
+    name: str = "memory"
+    link_url: str = "http://127.0.0.1:8765"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.check_word(self.cloud, "name", self.name)
+
+    @property
+    def public_base(self) -> str:
+        """A label; it leads nowhere."""
+        return f"memory://{quote(self.name, safe='')}"
+
+    @property
+    def answers_at(self) -> str | None:
+        """See `link_url`."""
+        return self.link_url
+
+    @classmethod
+    def placed(cls, authority: str, path: str) -> dict[str, object] | None:
+        """The name, and the prefix after `//name`; see `CommonConfig.placed`."""
+        if not authority:
+            return {"name": path} if path else {}
+        return _with_prefix({"name": authority}, path)

@@ -1,0 +1,339 @@
+"""The driver contract: what a backend must be able to do, and what it may rely on.
+
+The provider guarantees to a driver:
+- keys are 1 to 1,024 bytes of UTF-8 without control characters or lone surrogates;
+- metadata names are lower-case tokens, values are text without control characters;
+- conditions and options were checked against `capabilities`; every write has a fresh write-id;
+- `deadline` is an instant of `time.monotonic()`;
+- a body does not change between two `open` calls; `aclose` comes after the last call has ended.
+
+A driver guarantees to the provider:
+- keys, metadata and system metadata come back exactly as given, never normalised;
+- what it cannot honour it refuses before sending anything (`StorageUnsupportedError`, see `refusals.py`);
+- an unclear write is settled by its write-id before it is reported (`settle.py`);
+- deadlines are kept; cancelling leaves no task, connection, file or half object behind;
+- a body is opened again only if it is `replayable`; `aclose` can be called twice.
+
+Every failure is a `StorageError` with `applied` telling the truth; `provider`, `operation` and `key`
+are filled above. Each method says what it raises when; these hold for all but `aclose` (see `guard.py`
+for the first three), and nothing is sent:
+
+| When | Error | `code` |
+|---|---|---|
+| the driver is closed | `StorageInvalidRequestError` | CLOSED |
+| it was made by the process that this one was forked from | `StorageInvalidRequestError` | FORKED |
+| the deadline has passed before the call began | `StorageTimeoutError`, applied "no" | TIMEOUT |
+| `capabilities` do not have what is asked | `StorageUnsupportedError` | UNSUPPORTED |
+
+And these once the store was asked:
+
+| When | Error | `code` |
+|---|---|---|
+| there is no such bucket | `StorageBucketNotFoundError` | BUCKET_NOT_FOUND |
+| the deadline passes meanwhile | `StorageTimeoutError`, applied "no" or "maybe" | TIMEOUT |
+
+A strategy is a driver over drivers: it decides whether, where and when, never which bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from credstore.errors import StorageError
+from credstore.model import CircuitState, LinkGrant, Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+from credstore.driver.values import (
+    READ_ALL,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+    VersionPage,
+)
+
+
+@runtime_checkable
+class Driver(Protocol):
+    """Ten primitive operations on stored bytes. Every member must be defined; there are no defaults."""
+
+    @property
+    def name(self) -> str:
+        """Label, such as "r2"; the `served_by` of what it answers."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object; complete and visible to every later read when it returns.
+
+        Raises:
+            StorageAlreadyExistsError: Mode "create", and another write's object is there.
+            StoragePreconditionFailedError: Mode "replace", and the object is not that version, or absent.
+            StorageInvalidRequestError: The body ends before its announced length (code "BODY_LENGTH"),
+                or is larger than the store takes ("TOO_LARGE").
+            StorageIntegrityError: The body is not the one that `digest` names (code "DIGEST_MISMATCH").
+            StorageUnsupportedError: Something asked cannot be honoured; nothing was sent.
+            StorageError: Anything else; `applied` tells whether the object may be there.
+            Exception: What the body itself raised, as it is; no object became visible.
+        """
+        ...
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes; for the whole object the reader checks the recorded digest.
+
+        Raises:
+            StorageObjectNotFoundError: There is no such object, with or without `if_match`.
+            StorageNotFoundError: `version_id`, and no such version is kept (code "VERSION_NOT_FOUND").
+            StorageInvalidRequestError: Code "INVALID_RANGE": `start` is at or beyond the end of the
+                object, except 0 on an empty one; or see `ReadOptions.check_range`.
+            StoragePreconditionFailedError: `if_match`, and the object is another version.
+            StorageUnsupportedError: `version_id` or `customer_key` where there is no such thing.
+            StorageError: Anything else. While reading, `StorageIntegrityError` unless all bytes came
+                and are the ones that were stored.
+        """
+        ...
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve, without the bytes; raises as `get` does. Ranges are not looked at."""
+        ...
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object; removing what is not there is no error, unless a version was named.
+
+        `if_match` on an absent object fails: no representation matches it (RFC 9110 §13.1.1). A store
+        that answers otherwise (S3 says 404) is translated; where an earlier attempt of this call may have
+        removed the object, it succeeds with `existed` None.
+
+        Raises:
+            StoragePreconditionFailedError: `if_match`, and the object is another version, or absent.
+            StorageUnsupportedError: `if_match` or `version_id` where it cannot be honoured.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove at most `capabilities.max_delete_batch` distinct keys; each has one outcome.
+
+        An absent object has a `DeleteOutcome`. A key the provider said nothing about has an error with
+        `applied == "maybe"`.
+
+        Raises:
+            StorageIntegrityError: The provider answered about a key that was not asked for (code
+                "FOREIGN_KEY").
+            StorageError: The whole request failed; also where the driver is closed or too late.
+        """
+        ...
+
+    async def list(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> Page:
+        """One page of the objects whose keys start with `prefix`.
+
+        With a delimiter, keys that have it after `prefix` are not given; their beginning up to the
+        first one, that included, is given once among `Page.prefixes`. So everything given, key or
+        prefix, has a name; names are distinct and ascend by their UTF-8 bytes from page to page. Nothing
+        below a prefix is looked at where the delimiter is "/", so a prefix costs as much as an object.
+        A store of plain files shows each directory as a prefix, also one that somebody else left empty.
+
+        Args:
+            prefix: Leading part of the keys, possibly empty.
+            cursor: Of the page before; the other arguments but `limit` are then the same as for that page.
+            delimiter: Usually "/"; not empty. None gives all keys.
+            start_after: Only names after this one, by their UTF-8 bytes; need not be there. A prefix that
+                it equals or leads into is left out with all its keys.
+            limit: Most names on the page, 1 to 1,000; there can be fewer, or none, before the end.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            StorageInvalidRequestError: `cursor` is not one of this driver, where it can tell.
+            StorageIntegrityError: What came is not a listing.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object inside the store at any size; a copy that is found to be of other bytes is removed.
+
+        Raises:
+            StorageObjectNotFoundError: The source is gone.
+            StorageAlreadyExistsError: Mode "create", and there is an object at the destination.
+            StoragePreconditionFailedError: The source is not the version `request.source` names any
+                more; or mode "replace", and the destination is not that version, or absent.
+            StorageUnsupportedError: Something asked, or something of the source, cannot be honoured; nothing
+                was sent.
+            StorageError: Anything else, as for `put`.
+        """
+        ...
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link; local computation only, apart from refreshing credentials.
+
+        Raises:
+            StorageUnsupportedError: No link of this kind can be made here: the method, the response
+                headers, or the version.
+            StorageInvalidRequestError: A header no link can impose, or a duration out of range.
+            StorageError: The credentials cannot be refreshed, or have expired.
+        """
+        ...
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """One cheap request that proves that the store can be reached and used.
+
+        Raises:
+            StorageError: It cannot; the class says why.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Release everything; safe to call again."""
+        ...
+
+
+@runtime_checkable
+class BreaksCircuits(Protocol):
+    """A driver that leaves endpoints alone which have only failed for a while."""
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """The state for each endpoint (`host[:port]`) that was used."""
+        ...
+
+
+@runtime_checkable
+class TaggedDriver(Protocol):
+    """A driver whose objects have tags, if `capabilities.tags`; for copies that it does not make itself."""
+
+    async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
+        """The object's tags; none where there are no tags at all.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
+        """Replace all tags of an object; nothing else of it changes but, for some stores, its etag.
+
+        Raises:
+            StorageNotFoundError: There is no such object.
+            StorageUnsupportedError: There are no tags here.
+            StorageError: Anything else.
+        """
+        ...
+
+
+@runtime_checkable
+class VersionedDriver(Protocol):
+    """A driver of a store that may keep versions, where `Driver.delete` only hides an object.
+
+    `get`, `head`, `delete`, `copy` and `sign` take the `version_id` of what it lists where
+    `capabilities.versions` says so. A driver without versions leaves this protocol alone, or, if it has
+    stores of both kinds, answers False to `keeps_versions` and refuses the rest.
+    """
+
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """Whether there may be versions beside those that `list` shows.
+
+        False says for sure that `Driver.delete` leaves nothing behind now; True where nobody can tell.
+
+        Raises:
+            StorageError: The store did not answer.
+        """
+        ...
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """One page of at most `limit` (1 to 1,000) versions and delete markers under a prefix.
+
+        With `exact` only those of the very key `prefix`, and no request more than these need. Deleting what
+        the last page but one gave does not disturb it.
+
+        Raises:
+            StorageAccessDeniedError: The credentials may not list versions.
+            StorageUnsupportedError: The store keeps none; nothing was sent.
+            StorageError: Anything else.
+        """
+        ...
+
+    async def delete_versions(
+        self, versions: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """Remove at most `capabilities.max_delete_batch` distinct (key, version id) for good.
+
+        Each has one outcome. One that is not there is removed already. One under retention or legal hold has
+        an error with code "LOCKED" or "ACCESS_DENIED"; one the provider said nothing about has an error with
+        `applied == "maybe"`. Failures of the whole request raise.
+        """
+        ...
+
+
+@runtime_checkable
+class RetainingDriver(Protocol):
+    """A driver of a store that can keep versions from being removed."""
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What keeps a version; a `Retention` of nothing where nothing does.
+
+        Raises:
+            StorageNotFoundError: There is no such version.
+            StorageAccessDeniedError: The credentials may not read it.
+            StorageUnsupportedError: The store has no retention; nothing was sent.
+            StorageError: Anything else.
+        """
+        ...
+
+
+@runtime_checkable
+class VerifiesLinks(Protocol):
+    """A driver whose links are checked by us, because no cloud stands behind it."""
+
+    def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
+        """Check a request for one of its links.
+
+        Args:
+            method: HTTP method of the request.
+            path: Its path, percent-encoded, as received.
+            query: Its query parameters, decoded.
+            now: Unix time in seconds.
+
+        Raises:
+            StorageAccessDeniedError: Wrong, changed or expired; one text for all.
+        """
+        ...

@@ -1,0 +1,203 @@
+"""credstore's own objects in a user's store: every key with the segment `.credstore`.
+
+    .credstore/keys/<id>             wrapped keys that are kept apart from their objects
+    .credstore/dictionaries/<name>   zstd dictionaries, each named for its content
+    .credstore/failover              at a fallback: until when writes may have come to it
+
+Rules of this file: no other module spells the segment in a key. No verb of users reads, lists, counts,
+writes, links to or deletes such a key, wherever in it the segment is: a store on `team/a/` keeps its
+objects at `team/a/.credstore/`, and the whole bucket may be a store too. What is kept here is small,
+goes past codec and client-side encryption, and is no event of a user's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from secrets import token_hex
+
+from credstore.driver.contract import Driver
+from credstore.driver.values import (
+    OVERWRITE,
+    BytesBody,
+    ContentHeaders,
+    ObjectInfo,
+    Precondition,
+    PutRequest,
+    ReadOptions,
+)
+from credstore.encryption import ServerEncryption
+from credstore.errors import ErrorCode, StorageIntegrityError, StorageInvalidRequestError
+from credstore.hashing import sha256
+
+SEGMENT = ".credstore"
+KEYS = "keys/"
+DICTIONARIES = "dictionaries/"
+FAILOVER = "failover"
+LARGEST = 8 * 1024 * 1024
+"""Bytes of one of them."""
+_MARK = f"/{SEGMENT}/"
+
+
+def internal_key(name: str) -> str:
+    """The whole key of the object that is called `name` here.
+
+    >>> internal_key(FAILOVER)
+    '.credstore/failover'
+    """
+    return f"{SEGMENT}/{name}"
+
+
+def is_internal(key: str) -> bool:
+    """Whether a key is credstore's own: exactly `.credstore` is one of its segments.
+
+    >>> [is_internal(key) for key in (".credstore", "a/.credstore/keys/x", "a.credstore", ".CREDSTORE/x")]
+    [True, True, False, False]
+    """
+    return SEGMENT in key and _MARK in f"/{key}/"
+
+
+def is_internal_prefix(prefix: str) -> bool:
+    """Whether every key that begins so is credstore's own.
+
+    >>> [is_internal_prefix(prefix) for prefix in (".credstore/", ".credstore/keys/0", ".credstore")]
+    [True, True, False]
+    """
+    return SEGMENT in prefix and _MARK in f"/{prefix}"
+
+
+def behind_internal(key: str) -> str | None:
+    """From where to list on, to pass over the folder that an internal key is in; None if that gains nothing.
+
+    All that lies between the two is in that folder, and what credstore puts there has smaller names.
+
+    >>> behind_internal("team/a/.credstore/keys/x")
+    'team/a/.credstore/~'
+    """
+    above, mark, _ = f"/{key}".partition(_MARK)
+    behind = f"{above}{mark}~"[1:]
+    return behind if mark and key.encode() < behind.encode() else None
+
+
+class InternalObjects:
+    """The small objects that credstore keeps in one store; nothing else reads or writes them."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        reading: Callable[[], ReadOptions],
+        deadline: Callable[[int], float | None],
+        encryption: Callable[[], ServerEncryption | None],
+    ) -> None:
+        """Touch nothing yet.
+
+        Args:
+            driver: Of the store.
+            reading: Options of one small request that begins now.
+            deadline: Of a write of so many bytes that begins now.
+            encryption: At rest, as for all objects of the store.
+        """
+        self._driver = driver
+        self._reading = reading
+        self._deadline = deadline
+        self._encryption = encryption
+
+    async def get(self, name: str, *, max_size: int = LARGEST) -> bytes:
+        """All bytes of an object, which match the digest that was recorded with it.
+
+        Args:
+            name: The key without the segment.
+            max_size: Bytes that it has at most.
+
+        Raises:
+            StorageObjectNotFoundError: There is none.
+            StorageIntegrityError: It was changed, or has more bytes.
+            StorageError: The store cannot be read.
+        """
+        reader = await self._driver.get(internal_key(name), self._reading())
+        try:
+            return await reader.read(max_size)
+        except StorageInvalidRequestError as error:
+            if error.code != ErrorCode.TOO_LARGE:
+                raise
+            raise StorageIntegrityError(
+                f"{internal_key(name)} is credstore's own and has at most {max_size} bytes; what is there "
+                "has more, so something else was put in its place"
+            ) from None
+
+    async def head(self, name: str) -> ObjectInfo:
+        """What is known of an object.
+
+        Raises:
+            StorageObjectNotFoundError: There is none.
+            StorageError: The store cannot be read.
+        """
+        return await self._driver.head(internal_key(name), self._reading())
+
+    async def put(
+        self,
+        name: str,
+        data: bytes,
+        *,
+        content_type: str,
+        cache_control: str | None = None,
+        precondition: Precondition = OVERWRITE,
+    ) -> None:
+        """Write an object with its digest.
+
+        Args:
+            name: The key without the segment.
+            data: At most `LARGEST` bytes.
+            content_type: MIME type.
+            cache_control: For what stands between.
+            precondition: What may be replaced.
+
+        Raises:
+            StorageInvalidRequestError: More bytes (code "TOO_LARGE"); nothing was sent.
+            StorageError: As `Driver.put`.
+        """
+        if len(data) > LARGEST:
+            raise StorageInvalidRequestError(
+                f"{internal_key(name)} would have {len(data)} bytes, more than {LARGEST}",
+                code=ErrorCode.TOO_LARGE,
+            )
+        await self._driver.put(
+            PutRequest(
+                key=internal_key(name),
+                body=BytesBody(data),
+                write_id=token_hex(16),
+                digest=await sha256(data),
+                headers=ContentHeaders(content_type=content_type, cache_control=cache_control),
+                precondition=precondition,
+                encryption=self._encryption(),
+                deadline=self._deadline(len(data)),
+            )
+        )
+
+    async def replace(
+        self, name: str, data: bytes, *, content_type: str, cache_control: str | None = None
+    ) -> None:
+        """As `put`, over the version that is there now; never where there is none.
+
+        Raises:
+            StorageObjectNotFoundError: There is none.
+            StoragePreconditionFailedError: It was replaced or removed meanwhile, where the store can tell.
+            StorageError: As `put`.
+        """
+        info = await self.head(name)
+        able = self._driver.capabilities.conditional_replace and info.etag is not None
+        await self.put(
+            name,
+            data,
+            content_type=content_type,
+            cache_control=cache_control,
+            precondition=Precondition("replace", info.etag) if able else OVERWRITE,
+        )
+
+    async def delete(self, name: str) -> None:
+        """Remove an object; removing what is not there is no error.
+
+        Raises:
+            StorageError: It may still be there.
+        """
+        await self._driver.delete(internal_key(name), deadline=self._reading().deadline)

@@ -1,0 +1,236 @@
+"""`ObjectReader`, the one stream of an object's bytes.
+
+Rules of this file: a reader never ends normally unless it gave exactly the promised number of bytes
+and, where a digest is known, exactly the bytes it names (P21). It raises instead, whoever serves
+the bytes, so every driver and every strategy gets the check without writing it. Always close a
+reader (`async with`); an unread body otherwise holds its connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
+
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.model import Progress
+
+if TYPE_CHECKING:
+    from types import TracebackType
+from credstore.hashing import LOOP_BUDGET, hash_into, joined
+
+I = TypeVar("I")  # noqa: E741 - the info a driver (ObjectInfo) or a provider (StorageItem) knows
+
+
+class ObjectReader(Generic[I]):
+    """An async iterator of `bytes` that checks what it gives.
+
+    Attributes:
+        info: What is known of the object.
+        length: Bytes this reader will give, or None where only the end tells.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_close",
+        "_closed",
+        "_content",
+        "_digest",
+        "_done",
+        "_expected",
+        "_explain",
+        "_failed",
+        "_generator",
+        "_held",
+        "_progress",
+        "info",
+        "length",
+    )
+
+    def __init__(
+        self,
+        info: I,
+        chunks: AsyncIterator[bytes] | bytes,
+        *,
+        length: int | None,
+        digest: bytes | None = None,
+        close: Callable[[], Awaitable[None]] | None = None,
+        explain: Callable[[StorageError], object] | None = None,
+    ) -> None:
+        """Wrap the bytes of one answer.
+
+        Args:
+            info: What is known of the object.
+            chunks: The bytes, in order, closed with the reader if it is a generator; or all of them,
+                where they are here already.
+            length: Exact number of bytes to expect, or None.
+            digest: SHA-256 of all of them (32 bytes), or None, as for a range.
+            close: Gives back what the chunks hold; called exactly once, also after an error.
+            explain: Fills the facts of an error that only the maker of the reader knows.
+        """
+        self.info = info
+        self.length = length
+        self._content: bytes | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._generator: AsyncGenerator[bytes, None] | None = None
+        if isinstance(chunks, bytes):
+            self._content = chunks
+        else:
+            self._chunks = chunks
+            if isinstance(chunks, AsyncGenerator):
+                self._generator = cast("AsyncGenerator[bytes, None]", chunks)
+        self._expected = digest
+        self._digest = hashlib.sha256() if digest is not None else None
+        self._close = close
+        self._explain = explain
+        self._done = 0
+        self._held = 0
+        self._closed = False
+        self._failed = False
+        self._progress: Progress | None = None
+
+    def watch(self, progress: Progress | None) -> None:
+        """Call `progress` with (bytes read, bytes in all or None) after each chunk, once for none at all."""
+        self._progress = progress
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._closed:
+            if self._failed:
+                message = "this reader has failed; what it gave before is incomplete"
+                raise StorageIntegrityError(message, code=ErrorCode.TRUNCATED, retryable=True)
+            raise StopAsyncIteration
+        try:
+            chunk = await self._next()
+            if chunk is not None:
+                self._done += len(chunk)
+                self._check_length()
+                if self._digest is not None:
+                    await hash_into(self._digest, chunk)
+                    self._held += len(chunk)
+                    if self._held > LOOP_BUDGET:  # A source that never waits would hold the loop.
+                        self._held = 0
+                        await asyncio.sleep(0)
+                if self._progress is not None:
+                    self._progress(self._done, self.length)
+                return chunk
+            self._check_end()
+            if self._progress is not None and not self._done:
+                self._progress(0, 0)
+        except BaseException as error:
+            self._fail(error)
+            await self.aclose()
+            raise
+        await self.aclose()
+        raise StopAsyncIteration
+
+    async def _next(self) -> bytes | None:
+        """The next chunk that is not empty, or None at the end."""
+        chunk, self._content = self._content, None
+        while not chunk:
+            if self._chunks is None:
+                return None
+            chunk = await anext(self._chunks, None)
+            if chunk is None:
+                return None
+        return chunk
+
+    def _check_length(self) -> None:
+        if self.length is not None and self._done > self.length:
+            self._refuse(f"more than the {self.length} bytes it should have", ErrorCode.TOO_LONG)
+
+    def _check_end(self) -> None:
+        if self.length is not None and self._done != self.length:
+            self._refuse(f"{self._done} of {self.length} bytes", ErrorCode.TRUNCATED)
+        if (
+            self._digest is not None
+            and self._expected is not None
+            and not hmac.compare_digest(self._digest.digest(), self._expected)
+        ):
+            self._refuse("bytes that do not match the recorded SHA-256", ErrorCode.DIGEST_MISMATCH)
+
+    def _refuse(self, what: str, code: ErrorCode) -> None:
+        message = f"the object came back as {what}; nothing of it should be used"
+        raise StorageIntegrityError(message, code=code, retryable=code is ErrorCode.TRUNCATED)
+
+    async def read(self, max_size: int | None = None) -> bytes:
+        """All remaining bytes, checked; closes the reader.
+
+        Args:
+            max_size: Most bytes to accept, or None for any number.
+
+        Raises:
+            StorageIntegrityError: Length or digest do not match.
+            StorageInvalidRequestError: There are more than `max_size` bytes.
+        """
+        if max_size is not None and self.length is not None and self.length > max_size:
+            await self.aclose()
+            raise _too_large(self.length, max_size)
+        content = self._content
+        limit = LOOP_BUDGET if max_size is None else min(LOOP_BUDGET, max_size)
+        if content and len(content) <= limit and not self._closed:
+            return await self._read_at_once(content)
+        parts: list[bytes] = []
+        size = 0
+        async with self:
+            async for chunk in self:
+                parts.append(chunk)
+                size += len(chunk)
+                if max_size is not None and size > max_size:
+                    raise _too_large(size, max_size)
+        return await joined(parts)
+
+    async def _read_at_once(self, content: bytes) -> bytes:
+        """What iterating would give and check, in one step."""
+        self._content = None
+        self._done = len(content)
+        try:
+            self._check_length()
+            if self._digest is not None:
+                self._digest.update(content)
+            if self._progress is not None:
+                self._progress(self._done, self.length)
+            self._check_end()
+        except BaseException as error:
+            self._fail(error)
+            raise
+        finally:
+            await self.aclose()
+        return content
+
+    def _fail(self, error: BaseException) -> None:
+        self._failed = True
+        if self._explain is not None and isinstance(error, StorageError):
+            self._explain(error)
+
+    async def aclose(self) -> None:
+        """Give back the connection or file; safe to call again."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self._generator is not None:
+                await self._generator.aclose()
+        finally:
+            if self._close is not None:
+                await self._close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
+    message = (
+        f"the object has at least {size} bytes, more than the {max_size} that may be read at once; "
+        "stream it with open() or raise max_size"
+    )
+    return StorageInvalidRequestError(message, code=ErrorCode.TOO_LARGE)

@@ -1,0 +1,250 @@
+"""What a store cannot do, said in one place: which capability it lacks, and what to do instead.
+
+Rules of this file: every refusal for want of a capability is a row of this table, whoever finds it
+out, the provider before it does any work or the driver before it sends anything. A check compares
+what is asked with the `Capabilities` of who is asked. What cannot work for other reasons (what an
+object is, how a provider is set up) is refused by whoever knows the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from credstore.driver.values import (
+    Capabilities,
+    CopyRequest,
+    Precondition,
+    PutRequest,
+    ReadOptions,
+    SignRequest,
+)
+from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
+from credstore.errors import StorageUnsupportedError
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """One thing that some stores cannot do.
+
+    Attributes:
+        cannot: Goes on after "<who> cannot".
+        instead: What the user can do.
+    """
+
+    cannot: str
+    instead: str
+
+    def of(self, who: str) -> StorageUnsupportedError:
+        """The error to raise.
+
+        Args:
+            who: The provider's label, or the name of the cloud's dialect.
+        """
+        return StorageUnsupportedError(f"{who} cannot {self.cannot}; nothing was sent; {self.instead}")
+
+
+IF_ABSENT: Final = Lack(
+    "create an object only if it is absent (if_absent)",
+    "write without the condition, or use a single store with capabilities.conditional_create",
+)
+IF_MATCH: Final = Lack(
+    "replace only one version of an object (if_match)",
+    "write without the condition, or use a single store with capabilities.conditional_replace",
+)
+IN_PARTS: Final = Lack(
+    "bind an object that is sent in parts to a condition (if_absent, if_match)",
+    "give the length and raise multipart_threshold (up to 5 GiB), or write without the condition",
+)
+COPY_IF_ABSENT: Final = Lack(
+    "copy only if the destination is absent (if_absent)",
+    "copy without the condition, or store the bytes again with it",
+)
+COPY_IF_MATCH: Final = Lack(
+    "copy over only one version of the destination (if_match)",
+    "copy without the condition, or store the bytes again with it",
+)
+DELETE_IF_MATCH: Final = Lack(
+    "delete only one version of an object (if_match)",
+    "look at the object first and delete it without the condition",
+)
+VERSIONS: Final = Lack("keep versions of an object (version_id)", "leave version_id out")
+FOREIGN_VERSIONS: Final = Lack(
+    "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
+)
+RETENTION: Final = Lack("tell what keeps a version (retention, legal hold)", "ask it with its own tools")
+LIST_VERSIONS: Final = Lack(
+    "list the versions of objects", "use list and batch_delete, or a store that keeps versions"
+)
+TAGS: Final = Lack("keep object tags (tags)", "put them into metadata")
+AES256: Final = Lack(
+    "be asked to encrypt at rest (AES256)",
+    "use encryption=False, or encrypt before it is sent with ClientSide(...)",
+)
+KEY_SERVICE: Final = Lack(
+    "encrypt with a key service (KmsKey, SSE-KMS)",
+    "use encryption=True where it has that, or encrypt before it is sent with ClientSide(...)",
+)
+CUSTOMER_KEYS: Final = Lack(
+    "encrypt with a customer-provided key (CustomerKey, SSE-C)",
+    "encrypt before it is sent with ClientSide(...)",
+)
+RESUME: Final = Lack("continue an upload (resume)", "store the object without resume")
+OVERRIDES: Final = Lack(
+    "impose response headers on a link of this kind", "store the object with these headers"
+)
+ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access to the bucket")
+OBJECT_LOCK: Final = Lack(
+    "lock objects (object_lock_mode, legal_hold)", "leave the lock out, or use a store that has it"
+)
+OPTIONS: Final = Lack("take driver_options", "leave out what stands there under its name")
+
+
+def no_storage_class(storage_class: str, known: Iterable[str]) -> Lack:
+    """A storage class that a store does not have."""
+    choices = ", ".join(sorted(known))
+    instead = f"choose one of {choices}" if choices else "leave storage_class out, there is only one"
+    return Lack(f"store as {storage_class!r} (storage_class)", instead)
+
+
+def no_encryption_of_source(kind: str) -> Lack:
+    """A copy that would have to be encrypted as its source is."""
+    return Lack(f"encrypt a copy as its source is ({kind})", "give the encryption of the copy")
+
+
+def no_link(method: str, able: Iterable[str]) -> Lack:
+    """A method that a store makes no links for."""
+    choices = ", ".join(sorted(able))
+    instead = (
+        f"it makes links for {choices}" if choices else "local and memory stores and every cloud make some"
+    )
+    return Lack(f"make a temporary link for {method}", instead)
+
+
+def check_condition(precondition: Precondition, able: Capabilities, who: str) -> None:
+    """Refuse the condition of a write that would be ignored.
+
+    Raises:
+        StorageUnsupportedError: The store has none of this kind.
+    """
+    if precondition.mode == "create" and not able.conditional_create:
+        raise IF_ABSENT.of(who)
+    if precondition.mode == "replace" and not able.conditional_replace:
+        raise IF_MATCH.of(who)
+
+
+def check_encryption(encryption: ServerEncryption | None, able: Capabilities, who: str) -> None:
+    """Refuse encryption at rest of a kind that a store does not have.
+
+    Raises:
+        StorageUnsupportedError: So it is. AES256 is accepted where everything is encrypted anyway.
+    """
+    if encryption is None:
+        return
+    if isinstance(encryption, CustomerKey):
+        if not able.sse_c:
+            raise CUSTOMER_KEYS.of(who)
+    elif isinstance(encryption, KmsKey):
+        if not able.sse_kms:
+            raise KEY_SERVICE.of(who)
+    elif not (able.sse_s3 or able.sse_s3_implied):
+        raise AES256.of(who)
+
+
+def check_storage_class(storage_class: str | None, able: Capabilities, who: str) -> None:
+    """Refuse a storage class that a store does not have.
+
+    Raises:
+        StorageUnsupportedError: So it is; the message names those it has.
+    """
+    if storage_class is not None and storage_class not in able.storage_classes:
+        raise no_storage_class(storage_class, able.storage_classes).of(who)
+
+
+def check_tags(tags: Mapping[str, str], able: Capabilities, who: str) -> None:
+    """Refuse tags where there are none.
+
+    Raises:
+        StorageUnsupportedError: So it is.
+    """
+    if tags and not able.tags:
+        raise TAGS.of(who)
+
+
+def check_version(version_id: str | None, able: Capabilities, who: str) -> None:
+    """Refuse to name a version where none are kept.
+
+    Raises:
+        StorageUnsupportedError: So it is.
+    """
+    if version_id is not None and not able.versions:
+        raise VERSIONS.of(who)
+
+
+def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
+    """Refuse a write of which something would be ignored.
+
+    Args:
+        request: The write; its `driver_options` are the driver's to check.
+        able: Of the driver.
+        who: Its name.
+
+    Raises:
+        StorageUnsupportedError: The first thing that the store cannot do.
+    """
+    check_condition(request.precondition, able, who)
+    if request.encryption is not None:
+        check_encryption(request.encryption, able, who)
+    if request.storage_class is not None:
+        check_storage_class(request.storage_class, able, who)
+    if request.tags:
+        check_tags(request.tags, able, who)
+
+
+def check_read(options: ReadOptions, able: Capabilities, who: str) -> None:
+    """Refuse a read of which something would be ignored.
+
+    Raises:
+        StorageUnsupportedError: A version or a customer-provided key where there is no such thing.
+    """
+    if options.version_id is not None:
+        check_version(options.version_id, able, who)
+    if options.customer_key is not None:
+        check_encryption(options.customer_key, able, who)
+
+
+def check_delete(if_match: str | None, version_id: str | None, able: Capabilities, who: str) -> None:
+    """Refuse a delete whose condition would be ignored.
+
+    Raises:
+        StorageUnsupportedError: A condition or a version where there is no such thing.
+    """
+    if if_match is not None and not able.conditional_delete:
+        raise DELETE_IF_MATCH.of(who)
+    check_version(version_id, able, who)
+
+
+def check_copy(request: CopyRequest, able: Capabilities, who: str) -> None:
+    """Refuse a copy of which something would be ignored.
+
+    Raises:
+        StorageUnsupportedError: The first thing that the store cannot do.
+    """
+    check_condition(request.precondition, able, who)
+    check_encryption(request.encryption, able, who)
+    check_encryption(request.source_customer_key, able, who)
+    check_version(request.source.version_id, able, who)
+
+
+def check_sign(request: SignRequest, able: Capabilities, who: str) -> None:
+    """Refuse a link that a store cannot make.
+
+    Raises:
+        StorageUnsupportedError: Its method, its response headers or its version.
+    """
+    if request.method not in able.presign:
+        raise no_link(request.method, able.presign).of(who)
+    if request.overrides and (not able.response_overrides or request.method not in {"GET", "HEAD"}):
+        raise OVERRIDES.of(who)
+    check_version(request.version_id, able, who)

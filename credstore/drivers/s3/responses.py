@@ -1,0 +1,231 @@
+"""What an S3 answer says: its headers as values, its errors as `StorageError`. Pure.
+
+Rules of this file: no text of an answer reaches a message, since it may repeat what was sent; a
+missing header is None or a typed error, never a KeyError. XML is read by `documents.py`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from credstore.driver.values import ObjectInfo, split_metadata
+from credstore.drivers.s3.errors import DENIED, REGION, Meaning, meaning_of
+from credstore.drivers.s3.headers import (
+    read_content_headers,
+    read_encryption,
+    read_extras,
+    read_metadata,
+    strip_quotes,
+)
+from credstore.drivers.s3.xml import ErrorReply, parse_error_fields, parse_size, parse_time
+from credstore.errors import (
+    Applied,
+    ErrorCode,
+    StorageConfigurationError,
+    StorageError,
+    StorageIntegrityError,
+)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
+_REGION = re.compile(r"[a-z0-9-]{1,32}")
+_ERROR_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<Error[\s>/]")
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+
+
+PAGES_ARE_NORMAL = frozenset({408, 429})
+"""Client errors that gateways before a real store answer with a page of their own."""
+
+
+class WrongRegionError(StorageConfigurationError):
+    """The bucket answers elsewhere; `region` is where, or None. Never leaves this package."""
+
+    default_code = ErrorCode.WRONG_REGION
+    region: str | None = None
+
+
+def _is_error(body: bytes) -> bool:
+    """Whether a body that came with success is an `<Error>` all the same (N15)."""
+    return _ERROR_ROOT.match(body[:1024]) is not None
+
+
+def is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a body is a web page: a proxy's or a console's, never S3's."""
+    start = body[:256].lstrip().lower()
+    declared = headers.get("content-type", "").lower().startswith("text/html")
+    return start.startswith((b"<!doctype html", b"<html")) or (declared and bool(start) and start[:1] != b"<")
+
+
+def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a failure that came by way of a proxy is S3's own: it has a header or an `<Error>` of S3's.
+
+    Any server may name a page as it likes, so a bare 404 of a proxy would pass for an absent object.
+    """
+    return _is_error(body) or any(name.startswith("x-amz-") for name in headers)
+
+
+def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:
+    """The fields of an error answer; what is missing or malformed is None."""
+    region = _matching(_REGION, headers.get("x-amz-bucket-region"))
+    request_id = _matching(_REQUEST_ID, headers.get("x-amz-request-id"))
+    if not body.strip():
+        return ErrorReply(region=region, request_id=request_id)
+    try:
+        found = parse_error_fields(body)
+    except StorageIntegrityError:
+        return ErrorReply(region=region, request_id=request_id)
+    return replace(
+        found,
+        region=region or _matching(_REGION, found.region),
+        request_id=request_id or _matching(_REQUEST_ID, found.request_id),
+    )
+
+
+def _matching(pattern: re.Pattern[str], text: str | None) -> str | None:
+    return text if text is not None and pattern.fullmatch(text) else None
+
+
+def classify(
+    status: int, headers: Mapping[str, str], body: bytes, *, region: str, hint: str = ""
+) -> StorageError | None:
+    """The error an answer means, or None for success.
+
+    Args:
+        status: HTTP status.
+        headers: With lower-case names.
+        body: As far as it was read; empty for HEAD and for a body left open.
+        region: What the request was signed for.
+        hint: A sentence about this cloud for a refused access, or empty.
+
+    Returns:
+        A `WrongRegionError` where the bucket answers elsewhere. `applied` is the caller's.
+    """
+    if 200 <= status < 300:  # noqa: PLR2004 - HTTP's class of success
+        if not body:
+            return None
+        if is_html(headers, body):
+            return _not_s3(status)
+        if not _is_error(body):
+            return None
+    elif 400 <= status < 500 and status not in PAGES_ARE_NORMAL and is_html(headers, body):  # noqa: PLR2004
+        return _not_s3(status)
+    reply = parse_error(headers, body)
+    meaning = meaning_of(status, reply.code, reply.message)
+    if reply.code is None and status == 400 and reply.region not in {None, region}:  # noqa: PLR2004 - HEAD
+        meaning = REGION
+    return build_error(meaning, reply, status=status, hint=hint)
+
+
+def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint: str = "") -> StorageError:
+    """The error for one row of the table and the facts of one answer."""
+    is_region = meaning.code == ErrorCode.WRONG_REGION
+    error_class = WrongRegionError if is_region else meaning.error
+    message = f"{meaning.message}; {hint}" if hint and meaning is DENIED else meaning.message
+    error = error_class(
+        message,
+        code=meaning.code or meaning.error.default_code,
+        provider_code=reply.code,
+        status_code=status,
+        request_id=reply.request_id,
+        retryable=meaning.error.default_retryable if meaning.retryable is None else meaning.retryable,
+    )
+    if isinstance(error, WrongRegionError):
+        error.region = reply.region
+    return error
+
+
+def _not_s3(status: int, applied: Applied = "no") -> StorageConfigurationError:
+    return StorageConfigurationError(
+        "a web page came back instead of an S3 answer; check `endpoint`, and whether a proxy or login "
+        "page stands in between",
+        code=ErrorCode.NOT_S3,
+        status_code=status,
+        applied=applied,
+    )
+
+
+def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no") -> None:
+    """Refuse a success that S3 cannot have given, such as a login page with status 200.
+
+    Args:
+        status: HTTP status.
+        headers: With lower-case names.
+        applied: What is then known of the request's effect.
+
+    Raises:
+        StorageConfigurationError: There is neither an entity tag nor any header of S3's.
+    """
+    if "etag" not in headers and not any(name.startswith("x-amz-") for name in headers):
+        raise _not_s3(status, applied)
+
+
+def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
+    """Compare what a provider says it stored with what was sent, where it says so (L02).
+
+    An entity tag is never taken for an MD5: those of parts and of encrypted objects are none.
+
+    Args:
+        headers: Of the answer to a write, with lower-case names.
+        digest: SHA-256 of what was sent, or None.
+
+    Raises:
+        StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
+    """
+    told = headers.get("x-amz-checksum-sha256")
+    if told is None or digest is None or "-" in told:  # "-" and a number of parts: of another kind.
+        return
+    if not hmac.compare_digest(told.strip(), base64.b64encode(digest).decode("ascii")):
+        raise StorageIntegrityError(
+            "the provider's checksum is not that of the bytes that were sent; the object should not be used",
+            code=ErrorCode.CHECKSUM_MISMATCH,
+            applied="maybe",
+        )
+
+
+def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: str) -> ObjectInfo:
+    """What the headers of a GET or HEAD tell of an object.
+
+    Args:
+        key: The object's key.
+        headers: With lower-case names.
+        size: Stored bytes of the whole object.
+        served_by: The provider's label.
+    """
+    kept = split_metadata(read_metadata(headers))
+    encryption, kms_key_id = read_encryption(headers)
+    return ObjectInfo(
+        key=key,
+        size=size,
+        etag=strip_quotes(headers.get("etag")),
+        last_modified=parse_time(headers.get("last-modified")),
+        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
+        version_id=version_of(headers),
+        headers=read_content_headers(headers),
+        metadata=kept.metadata,
+        system=kept.system,
+        write_id=kept.write_id,
+        digest=kept.digest,
+        encryption=encryption,
+        kms_key_id=kms_key_id,
+        tag_count=parse_size(headers.get("x-amz-tagging-count")),
+        extras=read_extras(headers),
+        served_by=served_by,
+    )
+
+
+def version_of(headers: Mapping[str, str]) -> str | None:
+    """The version an answer names; "null" is S3's word for none."""
+    found = headers.get("x-amz-version-id")
+    return None if found in {None, "", "null"} else found
+
+
+def parse_content_range(text: str | None) -> tuple[int, int, int] | None:
+    """First byte, one past the last, and size of the whole, of a 206; None where it says none of it."""
+    found = _CONTENT_RANGE.fullmatch(text or "")
+    if found is None:
+        return None
+    first, last, total = (int(number) for number in found.groups())
+    return (first, last + 1, total) if first <= last < total else None

@@ -1,0 +1,286 @@
+"""AWS KMS as a wrapping key: it makes and unwraps data keys and never gives its own away.
+
+Rules of this file: the store's id is the encryption context, so KMS itself refuses a key of another
+store and its log names the store. What KMS says of a ciphertext is `undecryptable()`; what keeps it
+from answering is an error of its own kind. Answers hold plain data keys, so nothing of these calls
+is logged, at any level, and no answer is in a local name of an error's traceback.
+
+Source: AWS KMS API Reference, GenerateDataKey, Encrypt, Decrypt and "Common Errors".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator
+from contextlib import AsyncExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, NoReturn, cast
+
+from credstore.encryption import DATA_KEY, Secret
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageAuthenticationError,
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageError,
+    StorageRateLimitedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+from credstore.extras import missing_extra, require_extra
+from credstore.keyring.wrapping import checked_id
+from credstore.pipeline.header import undecryptable
+
+CONTEXT = "credstore:store"
+"""The name in the encryption context whose value is the store's id."""
+TIMEOUT = 10.0
+"""Seconds to connect, and to answer; KMS usually takes some 10 ms."""
+ATTEMPTS = 3
+_NEEDING = "a key of AWS KMS needs"
+
+_FORGED = {"InvalidCiphertextException", "IncorrectKeyException", "ValidationException"}
+_UNUSABLE = {"NotFoundException", "DisabledException", "KMSInvalidStateException", "InvalidKeyUsageException"}
+_BUSY = {"ThrottlingException", "LimitExceededException", "TooManyRequestsException", "RequestLimitExceeded"}
+_DENIED = {"AccessDeniedException", "InvalidGrantTokenException", "OptInRequired"}
+_UNSIGNED = {
+    "ExpiredTokenException",
+    "IncompleteSignature",
+    "InvalidClientTokenId",
+    "InvalidSignatureException",
+    "MissingAuthenticationToken",
+    "UnrecognizedClientException",
+}
+_DOWN = {"KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException"}
+_SERVER_ERROR = 500
+
+_quiet: ContextVar[bool] = ContextVar("credstore_kms_quiet", default=False)
+
+
+class AwsKmsKey:
+    """A symmetric key of AWS KMS. Needs `pip install 'credstore[aws]'`.
+
+    The credentials need `kms:GenerateDataKey`, `kms:Encrypt` (to rotate) and `kms:Decrypt`.
+
+    Attributes:
+        key_id: The ARN.
+        remote: True.
+    """
+
+    __slots__ = (
+        "_client",
+        "_credentials",
+        "_endpoint",
+        "_lock",
+        "_loop",
+        "_profile",
+        "_region",
+        "_stack",
+        "key_id",
+        "remote",
+    )
+
+    def __init__(
+        self,
+        key_arn: str,
+        *,
+        region: str | None = None,
+        endpoint: str | None = None,
+        profile: str | None = None,
+        access_key_id: str | None = None,
+        secret_access_key: Secret | None = None,
+        session_token: Secret | None = None,
+    ) -> None:
+        """Name the key; nothing is asked yet.
+
+        Args:
+            key_arn: `arn:aws:kms:<region>:<account>:key/<id>`. No alias: that may name another key
+                tomorrow, and objects carry this name for good.
+            region: Where the key is used; the ARN's if None (another for a multi-Region key).
+            endpoint: URL of the service; AWS's if None.
+            profile: Of the AWS configuration, for the chain of credentials.
+            access_key_id: With `secret_access_key`, in place of the chain.
+            secret_access_key: See `access_key_id`.
+            session_token: Of temporary credentials.
+
+        Raises:
+            StorageConfigurationError: This is not the ARN of a key, or the extra `aws` is missing.
+        """
+        fields = [*key_arn.split(":"), "", "", "", "", ""]
+        if fields[0] != "arn" or fields[2] != "kms" or not fields[5].startswith("key/"):
+            raise StorageConfigurationError(
+                f"{key_arn!r} is not the ARN of a KMS key (arn:aws:kms:<region>:<account>:key/<id>); "
+                "`aws kms describe-key --key-id alias/<name>` shows that of an alias"
+            )
+        require_extra("aws", _NEEDING)
+        self.key_id = checked_id(key_arn)
+        self.remote = True
+        self._region = region or fields[3]
+        self._endpoint = endpoint
+        self._profile = profile
+        self._credentials = (access_key_id, secret_access_key, session_token)
+        self._client: Any = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stack = AsyncExitStack()
+        self._lock = asyncio.Lock()
+
+    async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:  # noqa: ARG002 - KMS has its own
+        """See `WrappingKey`."""
+        plain, wrapped = await self._ask("generate_data_key", store_id, lambda: {"NumberOfBytes": DATA_KEY})
+        return plain, wrapped
+
+    async def wrap(self, plain: bytes, store_id: str) -> bytes:
+        """See `WrappingKey`."""
+        held = Secret(plain.hex())
+        del plain
+        asked = await self._ask("encrypt", store_id, lambda: {"Plaintext": bytes.fromhex(held.reveal())})
+        return asked[1]
+
+    async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:
+        """See `WrappingKey`."""
+        return (await self._ask("decrypt", store_id, lambda: {"CiphertextBlob": wrapped}))[0]
+
+    async def aclose(self) -> None:
+        """Close the connections; the key may be used again."""
+        async with self._lock:
+            self._client = None
+            await self._stack.aclose()
+
+    async def _ask(
+        self, operation: str, store_id: str, parameters: Callable[[], dict[str, object]]
+    ) -> tuple[bytes, bytes]:
+        """Plain and wrapped data key of one answer, each empty where it has none."""
+        missing, refused, broken = _exceptions()
+        try:
+            with _unlogged():
+                client = await self._opened()
+                answer = await getattr(client, operation)(
+                    KeyId=self.key_id, EncryptionContext={CONTEXT: store_id}, **parameters()
+                )
+                return answer.get("Plaintext", b""), answer.get("CiphertextBlob", b"")
+        except missing as error:
+            failure: StorageError = StorageConfigurationError(
+                f"the AWS configuration for the key service cannot be used ({type(error).__name__})"
+            )
+        except refused as error:
+            failure = _refusal(cast("Any", error).response)
+        except broken as error:
+            failure = _breakage(type(error).__name__)
+        raise failure
+
+    async def _opened(self) -> Any:
+        """The client of this event loop."""
+        loop = asyncio.get_running_loop()
+        if self._client is not None and self._loop is loop:
+            return self._client
+        if self._loop is not loop:  # What another loop left ended with it and cannot be closed from here.
+            self._client, self._stack, self._lock, self._loop = None, AsyncExitStack(), asyncio.Lock(), loop
+        async with self._lock:
+            if self._client is None:
+                self._client = await self._stack.enter_async_context(self._made())
+                _hush()
+            return self._client
+
+    def _made(self) -> Any:
+        from aiobotocore.config import AioConfig
+        from aiobotocore.session import AioSession
+
+        access_key_id, secret, token = self._credentials
+        return AioSession(profile=self._profile).create_client(
+            "kms",
+            region_name=self._region,
+            endpoint_url=self._endpoint,
+            aws_access_key_id=access_key_id,
+            aws_secret_access_key=secret.reveal() if secret else None,
+            aws_session_token=token.reveal() if token else None,
+            config=AioConfig(
+                connect_timeout=TIMEOUT,
+                read_timeout=TIMEOUT,
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+            ),
+        )
+
+    def __repr__(self) -> str:
+        return f"AwsKmsKey({self.key_id!r})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a wrapping key is never pickled or copied"
+        raise TypeError(message)
+
+
+def _exceptions() -> tuple[type[Exception], type[Exception], type[Exception]]:
+    """Of a missing profile, of a refusal, and of everything else of botocore's."""
+    try:
+        import aiobotocore.session  # noqa: F401 # pyright: ignore[reportUnusedImport] - is it there?
+        from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
+    except ImportError as error:
+        raise missing_extra("aws", _NEEDING) from error
+    return ProfileNotFound, ClientError, BotoCoreError
+
+
+def _refusal(answer: dict[str, Any]) -> StorageError:
+    """The error for what KMS said."""
+    code = str(answer.get("Error", {}).get("Code", ""))
+    facts = answer.get("ResponseMetadata", {})
+    status = int(facts.get("HTTPStatusCode", 0))
+    if code in _FORGED:
+        return undecryptable()
+    if code in _DENIED:
+        kind: type[StorageError] = StorageAccessDeniedError
+        what = "does not allow these credentials to use the key"
+    elif code in _UNSIGNED:
+        kind = StorageAuthenticationError
+        what = "does not accept the credentials"
+    elif code in _UNUSABLE:
+        kind = StorageConfigurationError
+        what = "has no such key, or it is disabled or of another kind"
+    elif code in _BUSY:
+        kind = StorageRateLimitedError
+        what = "asks to slow down"
+    elif code in _DOWN or status >= _SERVER_ERROR:
+        kind = StorageUnavailableError
+        what = "cannot answer now"
+    else:
+        kind = StorageError
+        what = "refused the request"
+    return kind(
+        f"AWS KMS {what}",
+        code=ErrorCode.KEY_UNUSABLE if kind is StorageConfigurationError else kind.default_code,
+        provider_code=code,
+        status_code=status or None,
+        request_id=facts.get("RequestId"),
+    )
+
+
+def _breakage(name: str) -> StorageError:
+    """The error for an exception of botocore that is no answer, by the name of its class."""
+    if "Credential" in name or "Token" in name or "SSO" in name:
+        return StorageAuthenticationError(
+            f"no credentials for AWS KMS ({name}); see AWS_PROFILE or give keys"
+        )
+    if "Timeout" in name:
+        return StorageTimeoutError(f"AWS KMS did not answer within {TIMEOUT:g} seconds")
+    return StorageConnectionError(f"the connection to AWS KMS failed ({name})")
+
+
+@contextmanager
+def _unlogged() -> Generator[None]:
+    """Nothing that botocore says in here reaches a log: it shows requests and answers at DEBUG."""
+    token = _quiet.set(True)
+    try:
+        _hush()
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+def _loud(_record: logging.LogRecord) -> bool:
+    return not _quiet.get()
+
+
+def _hush() -> None:
+    """Let every logger of botocore's heed `_unlogged`; a filter there is only asked by these loggers."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in {"aiobotocore", "botocore"}:
+            logging.getLogger(name).addFilter(_loud)

@@ -1,0 +1,259 @@
+"""Wrapping keys that this machine holds: in a file, in the environment, or made from a passphrase.
+
+Rules of this file: a key file that others may read is refused, not repaired, since it may have been
+read already. A passphrase costs the same for everyone and once in the life of its object; what an
+object says never chooses a cost or a salt, and one passphrase key is tried for an object, never a
+list of them (partitioning oracles).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import stat
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from secrets import token_bytes
+from typing import NoReturn, Self
+
+from credstore.encryption import DATA_KEY, Secret
+from credstore.errors import StorageConfigurationError
+from credstore.keyring.wrapping import KeyWrap, checked_id
+
+SCRYPT_N = 2**17
+SCRYPT_R = 8
+SCRYPT_P = 1
+"""128 MiB and about half a second; OWASP Password Storage Cheat Sheet, scrypt, first choice."""
+_SALT = 16
+_LOOSE = stat.S_IRWXG | stat.S_IRWXO
+_LARGEST_FILE = 1024
+
+
+class _Held(ABC):
+    """What the keys of this machine have in common."""
+
+    __slots__ = ("key_id", "remote")
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = checked_id(key_id)
+        self.remote = False
+
+    @abstractmethod
+    async def _wrapper(self) -> KeyWrap:
+        """What wraps with this key."""
+
+    async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:
+        """See `WrappingKey`."""
+        plain = random(DATA_KEY)
+        return plain, await self.wrap(plain, store_id)
+
+    async def wrap(self, plain: bytes, store_id: str) -> bytes:  # noqa: ARG002 - the envelope binds the store
+        """See `WrappingKey`."""
+        return (await self._wrapper()).wrap(plain)
+
+    async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:  # noqa: ARG002 - as above
+        """See `WrappingKey`."""
+        return (await self._wrapper()).unwrap(wrapped)
+
+    async def aclose(self) -> None:  # noqa: B027 - not to be overridden
+        """Nothing to give back."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.key_id!r})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a wrapping key is never pickled or copied"
+        raise TypeError(message)
+
+
+class LocalKey(_Held):
+    """A wrapping key of 32 random bytes (AES-256 key wrap, RFC 3394).
+
+    Attributes:
+        key_id: What objects carry to name it.
+        remote: False.
+    """
+
+    __slots__ = ("__wrapper",)
+
+    def __init__(self, key: bytes, *, key_id: str | None = None) -> None:
+        """Hold the key.
+
+        Args:
+            key: 32 random bytes. Losing them loses every object that is wrapped with them.
+            key_id: Names it for good; `local-` and 16 hex digits that follow from the key if None.
+
+        Raises:
+            StorageConfigurationError: Not 32 bytes, or an id that cannot name a key.
+        """
+        self.__wrapper = KeyWrap(key)
+        del key  # Not in the traceback of a wrong id.
+        super().__init__(f"local-{self.__wrapper.fingerprint()}" if key_id is None else key_id)
+
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], *, key_id: str | None = None) -> Self:
+        """The key in a file, in base64 or hex, that nobody but its owner may read.
+
+        Raises:
+            StorageConfigurationError: It cannot be read, others may read it, or it holds no key.
+        """
+        name = os.fspath(path)
+        try:
+            with Path(name).open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                text = Secret("" if mode & _LOOSE else file.read(_LARGEST_FILE).decode("latin-1"))
+        except OSError as error:
+            raise StorageConfigurationError(
+                f"cannot read the key file {name!r}: {error.strerror or 'it cannot be opened'}"
+            ) from None
+        if mode & _LOOSE:
+            raise StorageConfigurationError(
+                f"the key file {name!r} may be read or changed by others (mode {stat.S_IMODE(mode):04o}); "
+                "run `chmod 600` on it, and replace the key if others use this machine"
+            )
+        return cls(_key_in(text, f"the key file {name!r}"), key_id=key_id)
+
+    @classmethod
+    def from_env(
+        cls, name: str, *, environ: Mapping[str, str] = os.environ, key_id: str | None = None
+    ) -> Self:
+        """The key in an environment variable, in base64 or hex.
+
+        Raises:
+            StorageConfigurationError: The variable is not set or holds no key.
+        """
+        text = Secret(environ.get(name, ""))
+        if not text:
+            raise StorageConfigurationError(f"the environment variable {name} for the key is not set")
+        return cls(_key_in(text, f"the environment variable {name}"), key_id=key_id)
+
+    @classmethod
+    def generate_file(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        key_id: str | None = None,
+        random: Callable[[int], bytes] = token_bytes,
+    ) -> Self:
+        """A new key in a new file that only its owner may read (mode 0600), safely on disk.
+
+        Raises:
+            StorageConfigurationError: The file exists already, or cannot be made.
+        """
+        name = os.fspath(path)
+        text = Secret(base64.b64encode(random(DATA_KEY)).decode())
+        made = cls(_key_in(text, "the new key"), key_id=key_id)
+        try:
+            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(f"{text.reveal()}\n")
+                file.flush()
+                os.fsync(file.fileno())
+            directory = os.open(Path(name).parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise StorageConfigurationError(
+                f"cannot make the key file {name!r}: {error.strerror or 'it cannot be written'}"
+            ) from None
+        return made
+
+    async def _wrapper(self) -> KeyWrap:
+        return self.__wrapper
+
+
+class PassphraseKey(_Held):
+    """A wrapping key made from a passphrase by scrypt (RFC 7914; N = 2**17, r = 8, p = 1).
+
+    It is made when first needed, in a thread (half a second and 128 MiB), and kept.
+
+    Attributes:
+        key_id: `scrypt-` and the salt in hex, so that every object tells the salt should it get lost.
+        remote: False.
+    """
+
+    __slots__ = ("__passphrase", "__wrapper", "_lock", "salt")
+
+    def __init__(self, passphrase: Secret | str, *, salt: bytes) -> None:
+        """Hold the passphrase.
+
+        Args:
+            passphrase: Any text; with other words or blanks it is another key.
+            salt: 16 bytes, made once at random for this passphrase and kept with the settings; it is
+                no secret. `salt_of(key_id)` gives that of an object's key.
+
+        Raises:
+            StorageConfigurationError: An empty passphrase or another length of the salt.
+        """
+        self.__passphrase = passphrase if isinstance(passphrase, Secret) else Secret(passphrase)
+        if not self.__passphrase:
+            raise StorageConfigurationError("the passphrase is empty")
+        if len(salt) != _SALT:
+            raise StorageConfigurationError(
+                f"the salt of a passphrase has {_SALT} bytes, this one {len(salt)}; secrets.token_bytes(16) "
+                "makes one"
+            )
+        super().__init__(f"{_SCRYPT_ID}{salt.hex()}")
+        self.salt = salt
+        self.__wrapper: KeyWrap | None = None
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def salt_of(key_id: str) -> bytes:
+        """The salt in the id of such a key, as an object carries it.
+
+        Raises:
+            StorageConfigurationError: It is the id of another kind of key.
+        """
+        digits = key_id.removeprefix(_SCRYPT_ID)
+        try:
+            salt = bytes.fromhex(digits)
+        except ValueError:
+            salt = b""
+        if len(salt) != _SALT or key_id != f"{_SCRYPT_ID}{salt.hex()}":
+            raise StorageConfigurationError(f"{key_id!r} is not the id of a passphrase key")
+        return salt
+
+    async def _wrapper(self) -> KeyWrap:
+        if self.__wrapper is None:
+            return await asyncio.to_thread(self._derive)
+        return self.__wrapper
+
+    def _derive(self) -> KeyWrap:
+        with self._lock:  # Many first uses at once derive it once.
+            wrapper = self.__wrapper or KeyWrap(_scrypt(self.__passphrase, self.salt))
+            self.__wrapper = wrapper
+            return wrapper
+
+
+_SCRYPT_ID = "scrypt-"
+
+
+def _scrypt(passphrase: Secret, salt: bytes) -> bytes:
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+    function = Scrypt(salt=salt, length=DATA_KEY, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
+    return function.derive(passphrase.reveal().encode())
+
+
+def _key_in(text: Secret, where: str) -> bytes:
+    key = _decoded(text.reveal().strip())
+    if key is None:
+        raise StorageConfigurationError(
+            f"{where} holds no key: 32 random bytes in base64 (44 characters) or hex (64 digits)"
+        )
+    return key
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        key = bytes.fromhex(text) if len(text) == 2 * DATA_KEY else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return key if len(key) == DATA_KEY else None

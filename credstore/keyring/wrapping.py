@@ -1,0 +1,209 @@
+"""What a key ring holds: keys that wrap data keys, and what goes wrong with them.
+
+Rules of this file: a wrapping key never encrypts an object, it only wraps 32 random bytes. What does
+not unwrap is `undecryptable()`, the same error as everything else that does not decrypt (P22);
+what keeps a key service from answering is an error of its own, so that it can be told and retried.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import inspect
+from collections.abc import Awaitable, Callable
+from functools import cache, partial
+from typing import NoReturn, Protocol
+
+from credstore.encryption import DATA_KEY
+from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
+from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
+
+Wrap = Callable[[bytes], bytes] | Callable[[bytes], Awaitable[bytes]]
+
+
+class WrappingKey(Protocol):
+    """One key of a ring.
+
+    Attributes:
+        key_id: What objects carry to name it: 1 to 255 printable ASCII characters without blanks.
+        remote: Unwrapping asks another machine, so the ring remembers answers for a while.
+    """
+
+    @property
+    def key_id(self) -> str:
+        """See the class."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """See the class."""
+        ...
+
+    async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:
+        """A fresh data key of 32 bytes, and its wrapped form."""
+        ...
+
+    async def wrap(self, plain: bytes, store_id: str) -> bytes:
+        """The wrapped form of a data key."""
+        ...
+
+    async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:
+        """The data key.
+
+        Raises:
+            StorageDecryptionError: This key did not wrap it.
+            StorageError: The key service did not answer; see `retryable`.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Give back connections; the key may be used again."""
+        ...
+
+
+def checked_id(key_id: str) -> str:
+    """The id, if it can name a key.
+
+    Raises:
+        StorageConfigurationError: It cannot.
+    """
+    if not is_key_id(key_id):
+        raise StorageConfigurationError(
+            f"the id of a wrapping key has 1 to {MAX_KEY_ID} printable ASCII characters without blanks"
+        )
+    return key_id
+
+
+class KeyWrap:
+    """AES-256 key wrap (RFC 3394) with a key that never leaves this object."""
+
+    __slots__ = ("__key",)
+
+    def __init__(self, key: bytes) -> None:
+        if len(key) != 32:  # noqa: PLR2004 - AES-256
+            raise StorageConfigurationError(f"a wrapping key has 32 bytes, this one {len(key)}")
+        self.__key = key
+
+    def wrap(self, plain: bytes) -> bytes:
+        """40 bytes."""
+        return _key_wrap()[0](self.__key, plain)
+
+    def unwrap(self, wrapped: bytes) -> bytes:
+        """The 32 bytes, or `undecryptable()`."""
+        _, unwrap, refused = _key_wrap()
+        try:
+            plain = unwrap(self.__key, wrapped)
+        except refused:
+            raise undecryptable() from None
+        return plain
+
+    def fingerprint(self) -> str:
+        """16 hex digits that follow from the key and tell nothing of it."""
+        return hmac.digest(self.__key, b"credstore key id", "sha256")[:8].hex()
+
+    def __reduce__(self) -> NoReturn:
+        message = "a wrapping key is never pickled or copied"
+        raise TypeError(message)
+
+
+@cache
+def _key_wrap() -> tuple[
+    Callable[[bytes, bytes], bytes], Callable[[bytes, bytes], bytes], tuple[type[Exception], ...]
+]:
+    from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
+
+    return aes_key_wrap, aes_key_unwrap, (InvalidUnwrap, ValueError)
+
+
+class CallableKey:
+    """Wraps with two callables of yours, as of a hardware module or another key service.
+
+    They take and give bytes, plain or as coroutines; plain ones run in a thread. `wrap` gets 32 bytes
+    and gives up to 6,144. `unwrap` raises ValueError (or cryptography's InvalidTag or InvalidUnwrap)
+    for what it did not wrap; any other exception means that it could not tell, and reaches users as
+    `StorageUnavailableError` with the name of the exception's class alone, since its text may hold
+    secrets. A `StorageError` passes as it is.
+    """
+
+    __slots__ = ("_unwrap", "_wrap", "key_id", "remote")
+
+    def __init__(self, key_id: str, wrap: Wrap, unwrap: Wrap, *, remote: bool = False) -> None:
+        """Hold the callables.
+
+        Args:
+            key_id: What objects carry to name the key.
+            wrap: Encrypts a data key.
+            unwrap: Undoes `wrap`.
+            remote: Asks another machine, so the ring should remember answers for a while.
+
+        Raises:
+            StorageConfigurationError: The id cannot name a key.
+        """
+        self.key_id = checked_id(key_id)
+        self.remote = remote
+        self._wrap = wrap
+        self._unwrap = unwrap
+
+    async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:
+        """See `WrappingKey`."""
+        plain = random(DATA_KEY)
+        return plain, await self.wrap(plain, store_id)
+
+    async def wrap(self, plain: bytes, store_id: str) -> bytes:  # noqa: ARG002 - the envelope binds the store
+        """See `WrappingKey`."""
+        failed = None
+        wrapped = b""
+        try:
+            wrapped = await _called(self._wrap, plain)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
+            failed = type(error).__name__
+        del plain  # Not in the traceback of what follows.
+        if failed is not None or not 0 < len(wrapped) <= MAX_WRAPPED:
+            raise _unavailable(self.key_id, "wrap", failed or f"{len(wrapped)} bytes")
+        return wrapped
+
+    async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:  # noqa: ARG002 - as above
+        """See `WrappingKey`."""
+        failed = None
+        plain = b""
+        try:
+            plain = await _called(self._unwrap, wrapped)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001 - as above
+            failed = error
+        if failed is None:
+            return plain
+        if isinstance(failed, ValueError) or type(failed).__name__ in {"InvalidTag", "InvalidUnwrap"}:
+            raise undecryptable()
+        raise _unavailable(self.key_id, "unwrap", type(failed).__name__)
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
+
+    def __repr__(self) -> str:
+        return f"CallableKey({self.key_id!r})"
+
+    def __reduce__(self) -> NoReturn:
+        message = "a wrapping key is never pickled or copied"
+        raise TypeError(message)
+
+
+async def _called(function: Wrap, data: bytes) -> bytes:
+    if inspect.iscoroutinefunction(function):
+        given: object = await function(data)
+    else:
+        given = await asyncio.to_thread(partial(function, data))
+        if inspect.isawaitable(given):
+            given = await given
+    if not isinstance(given, bytes):
+        raise TypeError(type(given).__name__)
+    return given
+
+
+def _unavailable(key_id: str, what: str, how: str) -> StorageUnavailableError:
+    return StorageUnavailableError(
+        f"the {what} function of the key {key_id!r} failed ({how})", code=ErrorCode.KEY_SERVICE_FAILED
+    )

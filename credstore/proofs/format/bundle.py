@@ -1,0 +1,243 @@
+"""The offline bundle: one JSON file with a proof and what is known about it. Pure.
+
+Nothing in a bundle is a trust anchor; keys and timestamping authorities come from the verifier. Only the
+signed parts are proved: `made_at` is the maker's word, and a bundle without a revocation shows at most that
+its maker had none then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from credstore.errors import StorageInvalidRequestError
+from credstore.proofs.format.canonical import Json, encode_json, parse_json
+from credstore.proofs.format.dsse import Envelope, envelope_members, read_envelope
+from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.fields import (
+    format_base64,
+    format_time,
+    read_base64,
+    read_list,
+    read_object,
+    read_time,
+    refuse,
+)
+from credstore.proofs.format.record import AssetDigest, parse_record
+from credstore.proofs.format.status import ProofStatus, check_status, verify_notice
+from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.verify import TrustedTime, VerifiedProof, check_expiry, verify_proof
+
+BUNDLE_TYPE = "application/vnd.credstore.proof-bundle.v1+json"
+LARGEST_BUNDLE = 4 * 1024 * 1024
+MOST_NOTICES = 16
+MOST_TIMESTAMPS = 8
+_LARGEST_TOKEN = 64 * 1024
+_LARGEST_ENTRY = 65_535
+_LONGEST_LOG_PROOF = 128 * 1024
+
+CheckTimestamp = Callable[[bytes, bytes], datetime]
+"""(DER TimeStampResp, raw signature) -> the attested time, or raises `ProofTimestampError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPart:
+    """A log's entry and its C2SP tlog-proof, as they came; not verified here.
+
+    Attributes:
+        entry: The bytes of the entry.
+        proof: The tlog-proof, verbatim.
+    """
+
+    entry: bytes
+    proof: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The parts of a bundle; nothing about them is verified.
+
+    Attributes:
+        envelope: The proof.
+        made_at: When its maker says it was made, UTC.
+        status: Notices known then.
+        timestamps: RFC 3161 responses (DER) over the first signature.
+        log: Where the proof is in a log, or None.
+    """
+
+    envelope: Envelope
+    made_at: datetime
+    status: tuple[Envelope, ...] = ()
+    timestamps: tuple[bytes, ...] = ()
+    log: LogPart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BundleReport:
+    """What verifying a bundle showed; there is a report only for a proof that is valid.
+
+    Attributes:
+        proof: The proof, its keys and times.
+        status: How it stands, as the bundle knows.
+        made_at: When the bundle's maker says it was made.
+        status_age: Time since then: a revocation younger than this is not in it. At least 0.
+        unchecked: What was not checked: `asset` (no bytes given), `log`, `timestamps` (no authority pinned).
+    """
+
+    proof: VerifiedProof
+    status: ProofStatus
+    made_at: datetime
+    status_age: timedelta
+    unchecked: tuple[str, ...]
+
+
+def bundle_name(proof_id: str) -> str:
+    """The file name of a bundle."""
+    return f"{proof_id}.credproof.json"
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """The canonical bytes of a bundle.
+
+    Raises:
+        StorageInvalidRequestError: A part is too large, there are too many, or a time has no zone.
+    """
+    members: dict[str, Json] = {
+        "mediaType": BUNDLE_TYPE,
+        "envelope": envelope_members(bundle.envelope),
+        "status": [envelope_members(each) for each in bundle.status],
+        "timestamps": [
+            {"type": "rfc3161", "over": "signature", "response": format_base64(each)}
+            for each in bundle.timestamps
+        ],
+    }
+    if bundle.log is not None:
+        members["log"] = {"entry": format_base64(bundle.log.entry), "proof": bundle.log.proof}
+    try:
+        members["madeAt"] = format_time(bundle.made_at)
+        data = encode_json(members)
+        parse_bundle(data)
+    except ProofFormatError as error:
+        raise StorageInvalidRequestError(f"this bundle cannot be made: {error.message}") from None
+    return data
+
+
+def parse_bundle(data: bytes) -> Bundle:
+    """Read a bundle; it verifies nothing. Strict JSON, which need not be canonical.
+
+    Raises:
+        ProofFormatError: No bundle of this version, or over 4 MiB.
+    """
+    members = read_object(
+        parse_json(data, limit=LARGEST_BUNDLE),
+        "the bundle",
+        needs=("mediaType", "envelope", "madeAt"),
+        may=("log", "timestamps", "status"),
+    )
+    if members["mediaType"] != BUNDLE_TYPE:
+        refuse("mediaType", f"is not {BUNDLE_TYPE}")
+    notices = read_list(members.get("status", cast("Json", [])), "status", most=MOST_NOTICES)
+    tokens = read_list(members.get("timestamps", cast("Json", [])), "timestamps", most=MOST_TIMESTAMPS)
+    return Bundle(
+        envelope=read_envelope(members["envelope"], "envelope"),
+        made_at=read_time(members["madeAt"], "madeAt"),
+        status=tuple(read_envelope(each, "status") for each in notices),
+        timestamps=tuple(_read_timestamp(each) for each in tokens),
+        log=_read_log(members["log"]) if "log" in members else None,
+    )
+
+
+def _read_timestamp(value: Json) -> bytes:
+    members = read_object(value, "a timestamp", needs=("type", "over", "response"), may=())
+    if (members["type"], members["over"]) != ("rfc3161", "signature"):
+        refuse("a timestamp", "is not an rfc3161 one over a signature")
+    return read_base64(members["response"], "a timestamp's response", most=_LARGEST_TOKEN)
+
+
+def _read_log(value: Json) -> LogPart:
+    members = read_object(value, "log", needs=("entry", "proof"), may=())
+    proof = members["proof"]
+    if not isinstance(proof, str) or len(proof) > _LONGEST_LOG_PROOF:
+        refuse("log.proof", f"is no string of at most {_LONGEST_LOG_PROOF} characters")
+    return LogPart(read_base64(members["entry"], "log.entry", most=_LARGEST_ENTRY), proof)
+
+
+def verify_bundle(
+    data: bytes | Bundle,
+    ring: KeyRing,
+    *,
+    now: datetime,
+    proof_id: str | None = None,
+    asset: AssetDigest | None = None,
+    check_timestamp: CheckTimestamp | None = None,
+    threshold: int = 1,
+    allow_expired: bool = False,
+) -> BundleReport:
+    """Verify a bundle with no network and no store.
+
+    Args:
+        data: The bundle, as bytes or parsed.
+        ring: The keys trusted.
+        now: The verifier's clock, with a zone.
+        proof_id: The id it must be of, or None.
+        asset: Digest and size of the asset at hand, or None.
+        check_timestamp: Verifies an RFC 3161 response, such as `timestamp.TimestampAuthorities.check`; None
+            leaves timestamps unchecked, and the report says so.
+        threshold: How many different keys must have signed.
+        allow_expired: Report an expired proof, too.
+
+    Raises:
+        ProofRevokedError: It has a valid revocation.
+        ProofErasedError: It has a valid erasure.
+        ProofError: As `verify_proof`, `verify_notice` and `check_timestamp` say: a part that does not verify
+            makes the whole bundle invalid.
+    """
+    bundle = data if isinstance(data, Bundle) else parse_bundle(data)
+    unchecked: list[str] = []
+    times: list[TrustedTime] = []
+    if bundle.log is not None:
+        unchecked.append("log")
+    if bundle.timestamps and check_timestamp is None:
+        unchecked.append("timestamps")
+    elif check_timestamp is not None:
+        sig = bundle.envelope.signatures[0].sig
+        times = [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
+    proof = verify_proof(
+        bundle.envelope,
+        ring,
+        now=now,
+        proof_id=proof_id,
+        asset=asset,
+        times=times,
+        threshold=threshold,
+        allow_expired=True,
+    )
+    if asset is None:
+        unchecked.append("asset")
+    check_status(
+        [
+            verify_notice(each, ring, now=now, proof_id=proof.record.proof_id, proof=proof)
+            for each in bundle.status
+        ]
+    )
+    if not allow_expired:
+        check_expiry(proof.record, now)
+    expired = proof.record.expires_at is not None and now >= proof.record.expires_at
+    return BundleReport(
+        proof=proof,
+        status=ProofStatus("expired" if expired else "valid", "bundle", bundle.made_at),
+        made_at=bundle.made_at,
+        status_age=max(now - bundle.made_at, timedelta(0)),
+        unchecked=tuple(unchecked),
+    )
+
+
+def proof_id_of(bundle: Bundle) -> str:
+    """The id that the unverified statement claims; for file names and messages, not for trust.
+
+    Raises:
+        ProofFormatError: It is no statement of a proof.
+    """
+    return parse_record(bundle.envelope.payload).proof_id

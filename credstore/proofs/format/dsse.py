@@ -1,0 +1,240 @@
+"""The signed envelope: DSSE 1.0.2 around one in-toto statement. Pure, but for what a `Signer` does.
+
+Rules of this file: signatures are checked over the bytes received, before anything parses them, and nothing
+is serialised again for that. What identifies a statement is the SHA-256 of its PAE: a signature may be
+added or encoded otherwise, and ECDSA signatures can be changed by anyone, without changing what was said.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from binascii import b2a_base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from credstore.errors import StorageInvalidRequestError
+from credstore.proofs.format.canonical import Json, encode_json, parse_json
+from credstore.proofs.format.errors import ProofFormatError, ProofSignatureError, ProofUntrustedKeyError
+from credstore.proofs.format.fields import format_base64, read_base64, read_list, read_object, refuse
+from credstore.proofs.format.record import LARGEST_PAYLOAD
+from credstore.proofs.format.signing import SIGNING_SCHEMES, Signer
+from credstore.proofs.format.trust import KeyRing, TrustedKey
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
+"""Content type of a stored envelope."""
+LARGEST_ENVELOPE = 2 * 1024 * 1024
+MOST_SIGNATURES = 8
+MOST_TRIES: int = 8
+_LARGEST_SIGNATURE = 1024
+_LONGEST_KEYID = 255
+_KEYID = re.compile(r"sha256:[0-9a-f]{64}")
+_HEAD = b'{"payload":"'
+_MIDDLE = b'","payloadType":"%s","signatures":[{"keyid":"' % PAYLOAD_TYPE.encode()
+_SIG = b'","sig":"'
+_TAIL = b'"}]}'
+_REST = re.compile(
+    re.escape(_MIDDLE) + b"(sha256:[0-9a-f]{64})" + _SIG + b"([A-Za-z0-9+/=]{1,1400})" + re.escape(_TAIL)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature as it came.
+
+    Attributes:
+        keyid: Who it says signed; a hint, may be empty.
+        sig: The raw bytes.
+    """
+
+    keyid: str
+    sig: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A statement's bytes with their signatures; nothing about it is verified.
+
+    Attributes:
+        payload: The bytes that were signed.
+        signatures: 1 to 8.
+    """
+
+    payload: bytes = field(repr=False)
+    signatures: tuple[Signature, ...]
+
+    @property
+    def pae(self) -> bytes:
+        """The message of the signatures."""
+        return encode_pae(PAYLOAD_TYPE, self.payload)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the PAE: the identity of the statement."""
+        return hashlib.sha256(self.pae).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A signature that fits, with the key of the ring that it is of."""
+
+    key: TrustedKey
+    sig: bytes
+
+
+def encode_pae(payload_type: str, body: bytes) -> bytes:
+    """DSSE's pre-authentication encoding: type and body, each behind its length in bytes."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(body), body)
+
+
+async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
+    """Sign canonical bytes; each signature is checked with its public key before this returns.
+
+    Args:
+        payload: Of `encode_record`, `encode_notice` or `encode_ring_statement`.
+        signers: 1 to 8, of different keys; asked one after the other.
+
+    Raises:
+        StorageInvalidRequestError: No signer, too many, one key twice, or a scheme only for reading.
+        ProofSignatureError: A signer's answer does not verify; nothing of it is kept.
+        Exception: What a signer raised.
+    """
+    if not 1 <= len(signers) <= MOST_SIGNATURES:
+        raise StorageInvalidRequestError(
+            f"a statement takes 1 to {MOST_SIGNATURES} signers, not {len(signers)}"
+        )
+    if len({signer.public_key.spki for signer in signers}) != len(signers):
+        raise StorageInvalidRequestError("one key is to sign twice")
+    message = encode_pae(PAYLOAD_TYPE, payload)
+    signatures: list[Signature] = []
+    for signer in signers:
+        key = signer.public_key
+        if key.scheme not in SIGNING_SCHEMES:
+            raise StorageInvalidRequestError(f"signatures of scheme {key.scheme} are read, not written")
+        sig = await signer.sign(message)
+        # A broken HSM, a mixed-up key id or flipped memory is found here, not by the first reader.
+        if not key.is_signature(sig, message):
+            raise ProofSignatureError(f"the signer's answer does not verify with its own key {key.keyid}")
+        signatures.append(Signature(key.keyid, bytes(sig)))
+    return Envelope(payload, tuple(signatures))
+
+
+def encode_envelope(envelope: Envelope) -> bytes:
+    """The canonical bytes of an envelope, as stored."""
+    if len(envelope.signatures) == 1 and _KEYID.fullmatch(envelope.signatures[0].keyid):
+        # The most frequent kind; nothing in it needs an escape.
+        (only,) = envelope.signatures
+        return b"".join(
+            (_HEAD, _base64(envelope.payload), _MIDDLE, only.keyid.encode(), _SIG, _base64(only.sig), _TAIL)
+        )
+    return encode_json(envelope_members(envelope))
+
+
+def _base64(data: bytes) -> bytes:
+    return b2a_base64(data, newline=False)
+
+
+def envelope_members(envelope: Envelope) -> dict[str, Json]:
+    """An envelope as a JSON object."""
+    return {
+        "payload": format_base64(envelope.payload),
+        "payloadType": PAYLOAD_TYPE,
+        "signatures": [{"keyid": each.keyid, "sig": format_base64(each.sig)} for each in envelope.signatures],
+    }
+
+
+def parse_envelope(data: bytes) -> Envelope:
+    """Read an envelope; it verifies nothing.
+
+    Raises:
+        ProofFormatError: No DSSE envelope of an in-toto statement, or over 2 MiB.
+    """
+    usual = _read_usual(data)
+    return usual or read_envelope(parse_json(data, limit=LARGEST_ENVELOPE), "the envelope")
+
+
+def _read_usual(data: bytes) -> Envelope | None:
+    """An envelope with one signature, written as `encode_envelope` does; None for any other bytes.
+
+    Without escapes a text ends at its quote, and whatever is not base64 in it is refused by its reader.
+    """
+    if (
+        not data.startswith(_HEAD)
+        or len(data) > LARGEST_ENVELOPE
+        or not data.isascii()
+        or b"\\" in data  # An escape, which may stand for a character of base64.
+    ):
+        return None
+    end = data.find(b'"', len(_HEAD))
+    rest = _REST.fullmatch(data, end)
+    if rest is None:
+        return None
+    payload = data[len(_HEAD) : end].decode()
+    return Envelope(_read_payload(payload), (Signature(rest[1].decode(), _read_sig(rest[2].decode())),))
+
+
+def read_envelope(value: Json, name: str) -> Envelope:
+    """Read a parsed envelope; unknown members are ignored, as DSSE says.
+
+    Raises:
+        ProofFormatError: No DSSE envelope of an in-toto statement.
+    """
+    members = read_object(value, name, needs=("payload", "payloadType", "signatures"))
+    if members["payloadType"] != PAYLOAD_TYPE:
+        refuse("payloadType", f"is not {PAYLOAD_TYPE}")
+    entries = read_list(members["signatures"], "signatures", least=1, most=MOST_SIGNATURES)
+    payload = _read_payload(members["payload"])
+    return Envelope(payload, tuple(_read_signature(entry) for entry in entries))
+
+
+def _read_signature(value: Json) -> Signature:
+    members = read_object(value, "a signature", needs=("sig",))
+    keyid = members.get("keyid", "")
+    if not isinstance(keyid, str) or len(keyid) > _LONGEST_KEYID:
+        raise ProofFormatError(f"keyid is no string of at most {_LONGEST_KEYID} characters")
+    return Signature(keyid, _read_sig(members["sig"]))
+
+
+def _read_payload(value: Json) -> bytes:
+    return read_base64(value, "payload", most=LARGEST_PAYLOAD, url_safe=True)
+
+
+def _read_sig(value: Json) -> bytes:
+    return read_base64(value, "sig", most=_LARGEST_SIGNATURE, url_safe=True)
+
+
+def verify_signatures(envelope: Envelope, ring: KeyRing) -> tuple[Signed, ...]:
+    """The signatures that fit, one of each key at most; whether a key may say this, others decide.
+
+    Raises:
+        ProofUntrustedKeyError: No signature is of a key in the ring.
+        ProofSignatureError: There are such keys, but no signature fits.
+    """
+    message = envelope.pae
+    found: dict[bytes, Signed] = {}
+    tries = 0
+    for signature in envelope.signatures:
+        for key in _candidates(signature.keyid, ring):
+            # Keys, not ids, are counted, and the work of a hostile envelope is bounded.
+            if key.public_key.spki in found or tries >= MOST_TRIES:
+                continue
+            tries += 1
+            if key.public_key.is_signature(signature.sig, message):
+                found[key.public_key.spki] = Signed(key, signature.sig)
+                break
+    if found:
+        return tuple(found.values())
+    if tries == 0:
+        raise ProofUntrustedKeyError("the key ring has no key that signed this")
+    raise ProofSignatureError(
+        "no signature fits: the statement or a signature was changed, or another key signed"
+    )
+
+
+def _candidates(keyid: str, ring: KeyRing) -> tuple[TrustedKey, ...]:
+    if not keyid:
+        return ring.keys
+    key = ring.find(keyid)
+    return () if key is None else (key,)

@@ -1,0 +1,180 @@
+"""Records of the original service, as values: nobody signed them, so nothing about them is proved. Pure.
+
+`{proofId, proofUri, imageHash, manifest, timestamp, signature, expiresAt}`, plain or as an encrypted file
+`{"version":1,"ciphertext","iv","tag"}` (AES-256-GCM, hex). Its `signature` is a constant, its times are
+milliseconds since 1970. Written for its readers, `signature` names the signed envelope.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from credstore.encryption import Secret
+from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.proofs.format.canonical import Json, parse_json
+from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.fields import read_hex, read_object, read_size, read_text, refuse
+from credstore.proofs.format.record import ProofRecord, SoftBinding
+
+LARGEST_LEGACY = 4 * 1024 * 1024
+_HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})(?::phash:([0-9a-fA-F]{1,256}))?")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_IV, _TAG, _KEY = 16, 16, 32
+_LONGEST_ID = 255
+_LAST = 253402300799999
+"""Milliseconds at the end of the year 9999."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyHomes:
+    """Where the original service kept its records on this provider.
+
+    Attributes:
+        prefix: Of the records by day, `<prefix>YYYY/MM/DD/<id>.json`.
+        files: Of those by id alone, `<files><id>.json`, or None where there are none.
+        key: Of encrypted files: 64 hex digits.
+        day: A day to look at first, with the one before and after; the writer's clock chose it.
+    """
+
+    prefix: str = "proofs/"
+    files: str | None = ""
+    key: Secret | None = None
+    day: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.key is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()):
+            raise StorageConfigurationError("the key of encrypted records is 64 hex digits")
+
+    def keys(self, proof_id: str) -> list[str]:
+        """Where a record of this id may be, without a listing."""
+        found = [] if self.files is None else [f"{self.files}{proof_id}.json"]
+        if self.day is not None:
+            found += [
+                f"{self.prefix}{self.day + timedelta(days=offset):%Y/%m/%d}/{proof_id}.json"
+                for offset in (0, -1, 1)
+            ]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyProof:
+    """A record of the original service.
+
+    Attributes:
+        proof_id: Its id, as written.
+        sha256: The asset's digest that it names, 32 bytes.
+        timestamp: When it says it was made, or None.
+        expires_at: When it says it ends, or None.
+        uri: Its `proofUri`, or None.
+        manifest: Its manifest. Not to be changed.
+        soft_bindings: The perceptual hash within its `imageHash`.
+        signed: Always False.
+    """
+
+    proof_id: str
+    sha256: bytes
+    timestamp: datetime | None = None
+    expires_at: datetime | None = None
+    uri: str | None = None
+    manifest: Mapping[str, Any] | None = field(default=None, repr=False, hash=False)
+    soft_bindings: tuple[SoftBinding, ...] = ()
+    signed: bool = field(default=False, init=False)
+
+
+def parse_legacy(data: bytes, key: Secret | None = None) -> LegacyProof:
+    """Read a record, decrypting it where it is encrypted.
+
+    Raises:
+        ProofFormatError: It is none, or does not decrypt.
+        StorageConfigurationError: It is encrypted, and there is no key.
+    """
+    members = read_object(parse_json(data, limit=LARGEST_LEGACY), "the record")
+    if "ciphertext" in members:
+        plain = _decrypted(members, key)
+        members = read_object(parse_json(plain, limit=LARGEST_LEGACY), "the record")
+    for name in ("proofId", "imageHash"):
+        if name not in members:
+            refuse("the record", f"has no {name!r}")
+    found = _HASH.fullmatch(read_text(members["imageHash"], "imageHash", longest=1024))
+    if found is None:
+        refuse("imageHash", "is no SHA-256")
+    manifest = members.get("manifest")
+    if manifest is not None and not isinstance(manifest, dict):
+        refuse("manifest", "is no object")
+    uri = members.get("proofUri")
+    return LegacyProof(
+        proof_id=read_text(members["proofId"], "proofId", longest=_LONGEST_ID),
+        sha256=bytes.fromhex(found[1]),
+        timestamp=_time(members.get("timestamp"), "timestamp"),
+        expires_at=_time(members.get("expiresAt"), "expiresAt"),
+        uri=uri if isinstance(uri, str) and uri else None,
+        manifest=manifest,
+        soft_bindings=(SoftBinding("phash", found[2].lower()),) if found[2] else (),
+    )
+
+
+def _decrypted(members: dict[str, Json], key: Secret | None) -> bytes:
+    if key is None:
+        raise StorageConfigurationError("this record is encrypted; give LegacyHomes its key")
+    if members.get("version") != 1:
+        refuse("version", "is not 1")
+    iv = read_hex(members.get("iv"), "iv", size=_IV)
+    tag = read_hex(members.get("tag"), "tag", size=_TAG)
+    text = members["ciphertext"]
+    try:
+        sealed = bytes.fromhex(cast("str", text)) + tag
+        return AESGCM(bytes.fromhex(key.reveal())).decrypt(iv, sealed, None)
+    except (InvalidTag, ValueError, TypeError):
+        # One text for every cause.
+        raise ProofFormatError("an encrypted record that does not decrypt") from None
+
+
+def _time(value: Json, field_name: str) -> datetime | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        try:
+            time = datetime.fromisoformat(value)
+        except ValueError:
+            refuse(field_name, "is no time")
+        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    milliseconds = read_size(value, field_name)
+    if milliseconds > _LAST:
+        refuse(field_name, "is after the year 9999")
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def legacy_members(record: ProofRecord, digest: bytes) -> dict[str, Any]:
+    """The seven fields of the original service for a signed proof.
+
+    Args:
+        record: What it says.
+        digest: Of its envelope's PAE.
+
+    Raises:
+        StorageInvalidRequestError: A digest of another length.
+    """
+    if len(digest) != _KEY:
+        raise StorageInvalidRequestError("a digest has 32 bytes")
+    image = f"sha256:{record.asset.sha256.hex()}"
+    perceptual = next((each.value for each in record.soft_bindings if each.alg == "phash"), None)
+    if perceptual is not None:
+        image += f":phash:{perceptual}"
+    return {
+        "proofId": record.proof_id,
+        "proofUri": record.uri or "",
+        "imageHash": image,
+        "manifest": {} if record.claims is None else dict(record.claims),
+        "timestamp": record.issued_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "signature": f"dsse:sha256:{digest.hex()}",
+        "expiresAt": None
+        if record.expires_at is None
+        else (record.expires_at - _EPOCH) // timedelta(milliseconds=1),
+    }

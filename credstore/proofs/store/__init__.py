@@ -1,0 +1,1 @@
+"""Proofs kept on a storage provider."""

@@ -1,0 +1,90 @@
+"""What is known of an asset: its digest and size, from bytes, files and streams of any length.
+
+Rules of this file: nothing large is in memory or hashed on the event loop; files are read in threads and
+refused when they change meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import aclosing
+from typing import TypeAlias, cast
+
+from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.hashing import hash_into, joined
+from credstore.model import Progress, Storable
+from credstore.proofs.format.record import AssetDigest
+from credstore.provider.bodies import WatchedBody, body_of
+
+Asset: TypeAlias = "Storable | AssetDigest"
+"""Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size known already."""
+_SMALL = 64 * 1024
+_PIECE = 1024 * 1024
+
+
+async def measure_asset(asset: Asset, *, progress: Progress | None = None) -> AssetDigest:
+    """Digest and size of an asset, reading it once as a stream.
+
+    Args:
+        asset: What to measure; an `AssetDigest` is returned as it is.
+        progress: Called with (bytes hashed, total or None), in order.
+
+    Raises:
+        StorageInvalidRequestError: Text, a path that cannot be read, a file that changed, another type.
+        Exception: What the user's own stream or callback raised.
+    """
+    if isinstance(asset, AssetDigest):
+        return asset
+    if isinstance(asset, bytes) and len(asset) <= _SMALL and progress is None:
+        return AssetDigest.of(asset)
+    if isinstance(cast("object", asset), Mapping):
+        raise StorageInvalidRequestError("the asset is a mapping; pass bytes, a path or an AssetDigest")
+    body = await body_of(asset)
+    digest = hashlib.sha256()
+    done = 0
+    async with aclosing(WatchedBody(body)) as watched:
+        async for chunk in watched.open():
+            for piece in _pieces(chunk):
+                await hash_into(digest, piece)
+                done += len(piece)
+                if progress is not None:
+                    progress(done, body.length)
+    return AssetDigest(digest.digest(), done)
+
+
+def _pieces(chunk: bytes) -> Iterator[bytes]:
+    """A large chunk in pieces, so that progress is told; copied, since a hash takes bytes."""
+    if len(chunk) <= _PIECE:
+        yield chunk
+        return
+    for start in range(0, len(chunk), _PIECE):
+        yield chunk[start : start + _PIECE]
+
+
+async def read_small(data: Storable, *, most: int, what: str) -> bytes:
+    """All bytes of something that must be small.
+
+    Args:
+        data: Bytes, a path object, a binary file or an (async) iterable of bytes.
+        most: Bytes it may have.
+        what: Its name, for the error.
+
+    Raises:
+        StorageInvalidRequestError: More bytes (code "TOO_LARGE"), or as `measure_asset`.
+        Exception: What the user's own stream raised.
+    """
+    body = await body_of(data)
+    parts: list[bytes] = []
+    size = body.length or 0
+    if size <= most:
+        size = 0
+        async with aclosing(WatchedBody(body)) as watched:
+            async for chunk in watched.open():
+                size += len(chunk)
+                if size > most:
+                    break
+                parts.append(chunk)
+    if size > most:
+        raise StorageInvalidRequestError(f"{what} has at most {most} bytes", code=ErrorCode.TOO_LARGE)
+    return await joined(parts) if parts else b""

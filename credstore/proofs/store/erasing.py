@@ -1,0 +1,159 @@
+"""Revoking and erasing: signed notices about a proof, and the removal of what an erased one leaves.
+
+Erase order: tombstone; bundle, manifest and index name; record; marker. From the tombstone on, readers refuse
+the proof. The record tells where the index name is, so it goes after that, and a repeated call can go on; the
+marker stays until all else is gone, so that a sweep can too. A proof that never expires gets a marker of the
+day for that. Each is gone in every version before the next goes; a record that only versions have any more is
+looked up there. What a retention keeps does not stop the rest, but for the marker.
+"""
+
+from __future__ import annotations
+
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+
+from credstore.errors import StorageConfigurationError, StorageVersionsRemainError
+from credstore.proofs.format.dsse import encode_envelope, seal_payload
+from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
+from credstore.proofs.format.record import ProofRecord
+from credstore.proofs.format.signing import Signer
+from credstore.proofs.format.status import (
+    Kind,
+    ProofStatus,
+    Reason,
+    encode_notice,
+    make_notice,
+    verify_notice,
+)
+from credstore.proofs.format.verify import VerifiedProof, verify_proof
+from credstore.proofs.store.layout import LARGEST_MARKER, Marker, parse_marker_body
+from credstore.proofs.store.model import Proof
+from credstore.proofs.store.reading import ProofReader
+from credstore.proofs.store.repository import ProofObjects
+from credstore.provider.remaining import merged
+
+
+@dataclass(frozen=True, slots=True)
+class ProofEraser:
+    """Revokes and erases.
+
+    Attributes:
+        objects: The store's objects.
+        reader: Reads what is there.
+        signers: Keys of usage `revoke` or `root`; may be empty.
+    """
+
+    objects: ProofObjects
+    reader: ProofReader
+    signers: tuple[Signer, ...]
+
+    async def revoke(self, proof_id: str, reason: Reason) -> ProofStatus:
+        """Revoke one proof; see `ProofStore.revoke`."""
+        proof = (await self.reader.find(proof_id)).proof
+        if proof.status.state == "revoked":
+            return proof.status
+        notice = await self._notify("revocation", proof.verified, reason)
+        return ProofStatus("revoked", "store", notice.as_of, notice.notice, proof.status.superseded_by)
+
+    async def _notify(self, kind: Kind, proof: VerifiedProof, reason: Reason) -> ProofStatus:
+        if not self.signers:
+            raise StorageConfigurationError(f"a {kind} is signed; this store was opened without a signer")
+        now = self.objects.clock()
+        payload = encode_notice(make_notice(kind, proof, at=now, reason=reason))
+        envelope = await seal_payload(payload, self.signers)
+        proof_id = proof.record.proof_id
+        # What readers with this ring would refuse is not written.
+        notice = verify_notice(envelope, self.reader.ring, now=now, proof_id=proof_id, proof=proof)
+        layout = self.objects.layout
+        key = layout.revocation(proof_id) if kind == "revocation" else layout.erasure(proof_id)
+        await self.objects.put_notice(key, encode_envelope(envelope))
+        return ProofStatus("revoked" if kind == "revocation" else "erased", "store", now, notice)
+
+    async def delete(self, proof_id: str, reason: Reason) -> bool:
+        """Erase one proof; see `ProofStore.delete`."""
+        objects = self.objects
+        try:
+            proof: Proof = (await self.reader.find(proof_id)).proof
+        except ProofNotFoundError:
+            return False
+        except ProofErasedError:
+            await self._go_on(proof_id)
+            return False
+        record = proof.record
+        if record.expires_at is None:
+            marker = Marker(record.asset.sha256, record.manifest is not None)
+            today = objects.clock()
+            await objects.put_marker(today, proof_id, marker)
+        else:
+            today = record.expires_at
+        await self._notify("erasure", proof.verified, reason)
+        await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
+        return True
+
+    async def _go_on(self, proof_id: str) -> None:
+        """Finish what an earlier call began."""
+        objects, layout = self.objects, self.objects.layout
+        record = await self.remains(proof_id)
+        if record is not None and record.expires_at is not None:
+            marker = layout.marker(record.expires_at, proof_id)
+            await self.finish(proof_id, record.asset.sha256, marker)
+            return
+        tombstone = await objects.fetch(layout.erasure(proof_id))
+        if tombstone is None:
+            return  # Gone since it was read.
+        erased_at = verify_notice(tombstone, self.reader.ring, now=objects.clock(), proof_id=proof_id).at
+        marker = layout.marker(erased_at, proof_id)
+        sha256 = record.asset.sha256 if record is not None else None
+        if sha256 is None:
+            data = await objects.fetch(marker, LARGEST_MARKER)
+            sha256 = None if data is None else parse_marker_body(data).sha256
+        await self.finish(proof_id, sha256, None if sha256 is None else marker)
+
+    async def remains(self, proof_id: str) -> ProofRecord | None:
+        """The record of an erased proof where it, or a version of it, is still there and verifies."""
+        data = await self.objects.record(proof_id)
+        if data is not None:
+            return self._verified(proof_id, data)
+        async with aclosing(self.objects.old_records(proof_id)) as records:
+            async for old in records:
+                with suppress(ProofError):
+                    return self._verified(proof_id, old)
+        return None
+
+    def _verified(self, proof_id: str, data: bytes) -> ProofRecord:
+        return verify_proof(
+            data,
+            self.reader.ring,
+            now=self.objects.clock(),
+            proof_id=proof_id,
+            allow_expired=True,
+            threshold=self.reader.threshold,
+        ).record
+
+    async def finish(self, proof_id: str, sha256: bytes | None, marker: str | None) -> None:
+        """Remove what an erased proof left, in order and in every version; going on is the same.
+
+        Args:
+            proof_id: The proof, whose tombstone is there.
+            sha256: Digest of its asset, where that is still known; else a look-up by its asset or the
+                marker's sweep removes the index name.
+            marker: Key of the marker to remove at the end, or None to leave it.
+
+        Raises:
+            StorageVersionsRemainError: Versions stay, or may; all else but the marker is gone.
+            StorageError: A later call or sweep goes on.
+        """
+        layout = self.objects.layout
+        names = [layout.bundle(proof_id), layout.manifest(proof_id)]
+        if sha256 is not None:
+            names.append(layout.index(sha256, proof_id))
+        remain: list[StorageVersionsRemainError] = []
+        for keys in (names, [layout.record(proof_id)]):
+            try:
+                await self.objects.remove_all(keys)
+            except StorageVersionsRemainError as error:
+                remain.append(error)
+        if remain:
+            raise merged(remain)
+        if marker is not None:
+            await self.objects.remove_all([marker])

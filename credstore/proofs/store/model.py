@@ -1,0 +1,165 @@
+"""What the proof store takes and answers with: frozen values, nothing done. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from credstore.errors import StorageError
+from credstore.model import NOTHING, Progress, Storable
+from credstore.proofs.format.dsse import Envelope
+from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding
+from credstore.proofs.format.status import ProofStatus
+from credstore.proofs.format.verify import VerifiedProof
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A proof that verified, and how it stands.
+
+    Attributes:
+        verified: The record, its envelope, keys and time.
+        status: Valid, expired, revoked or superseded, as the store tells.
+    """
+
+    verified: VerifiedProof
+    status: ProofStatus
+
+    @property
+    def proof_id(self) -> str:
+        """Id of the proof."""
+        return self.verified.record.proof_id
+
+    @property
+    def record(self) -> ProofRecord:
+        """What it says."""
+        return self.verified.record
+
+    @property
+    def envelope(self) -> Envelope:
+        """The signed bytes."""
+        return self.verified.envelope
+
+    @property
+    def claims(self) -> Mapping[str, Any]:
+        """The claims of the record; empty where it has none."""
+        claims = self.verified.record.claims
+        return NOTHING if claims is None else claims
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssueRequest:
+    """One proof to issue.
+
+    Attributes:
+        asset: Bytes, a path object, a binary file, a stream, or an `AssetDigest`. A proof is about its bytes.
+        manifest: Bytes, a path or a stream of at most 16 MiB that is kept with the proof.
+        manifest_type: Its media type.
+        manifest_uri: A hint where else it is.
+        claims: A JSON object of at most 256 KiB.
+        expires_in: Seconds or a timedelta; None for ever.
+        idempotency_key: 1 to 255 characters: a repeat gets the same proof again. None for a proof of its own.
+        media_type: Of the asset.
+        supersedes: Id of an earlier proof of the same issuer that this one replaces.
+        soft_bindings: Perceptual hashes.
+        uri: Where the original is.
+        proof_id: An id chosen beforehand; not together with `idempotency_key`.
+        best_effort: Accept `idempotency_key` on a store without conditional writes, where two racing
+            issuers may both succeed and the last one stands.
+        progress: Called with (bytes of the asset hashed, total or None).
+    """
+
+    asset: Storable | AssetDigest
+    manifest: Storable | None = None
+    manifest_type: str = "application/c2pa"
+    manifest_uri: str | None = None
+    claims: Mapping[str, Any] | None = None
+    expires_in: float | timedelta | None = None
+    idempotency_key: str | None = None
+    media_type: str | None = None
+    supersedes: str | None = None
+    soft_bindings: tuple[SoftBinding, ...] = ()
+    uri: str | None = None
+    proof_id: str | None = None
+    best_effort: bool = False
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOutcome:
+    """What became of one of many: a proof, or the error that it is not.
+
+    Attributes:
+        proof_id: Its id, or None where there is none yet.
+        proof: The proof, or None.
+        error: Why there is none, or None.
+    """
+
+    proof_id: str | None
+    proof: Proof | None
+    error: StorageError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What a sweep did.
+
+    Attributes:
+        swept: Expired proofs that were removed.
+        cleaned: Leftovers of issues and deletions that never ended, removed.
+        stray: Markers removed that a signed record contradicts.
+        kept: Markers whose proof is not due yet, or is just being issued, or whose leftovers go in two steps.
+        later: Proofs that a retention or hold keeps, in one version or another; a later sweep removes them.
+        failed: The error of each other proof, by id; it was left as it is.
+    """
+
+    swept: int = 0
+    cleaned: int = 0
+    stray: int = 0
+    kept: int = 0
+    later: int = 0
+    failed: Mapping[str, StorageError] = field(default_factory=dict[str, StorageError])
+
+
+@dataclass(frozen=True, slots=True)
+class FsckReport:
+    """What a full check found.
+
+    Attributes:
+        records: Records that verify.
+        restored: Index names and expiry markers that were missing.
+        removed: Names and manifests without a record, older than a day.
+        problems: What is wrong with a key and cannot be put right here, by key.
+        repaired: Whether what `restored` and `removed` count was done, or only found.
+    """
+
+    records: int
+    restored: int
+    removed: int
+    problems: Mapping[str, StorageError]
+    repaired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProofStats:
+    """Exact totals at the time of the listing.
+
+    Attributes:
+        proofs: Number of records.
+        manifests: Number of manifests.
+        revoked: Number of revocations.
+        erased: Number of tombstones.
+        expiring: Number of expiry markers.
+        total_size: Stored bytes of all of it.
+        last_updated: When the listing ended, UTC.
+    """
+
+    proofs: int
+    manifests: int
+    revoked: int
+    erased: int
+    expiring: int
+    total_size: int
+    last_updated: datetime

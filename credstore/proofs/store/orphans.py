@@ -1,0 +1,173 @@
+"""Removing what an issue left that never committed, without ever taking it from a proof.
+
+The same id may be issued again at any time, by a retry with its idempotency key. So a cleaner first takes
+the record's own place (created only where nothing is: whoever has it, record or cleaner, has won), removes
+what leads to it, and says so there. That stays for a while: every issue that has written before the removal
+gives up before the place is free again (`LEASE`), so none can commit a record whose index name or manifest
+was taken from under it. Where a store has no conditions, ids are random, and only their age counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageConflictError,
+    StorageObjectNotFoundError,
+    StorageTimeoutError,
+)
+from credstore.model import UNSET, StoreOptions
+from credstore.proofs.format.dsse import Envelope, parse_envelope
+from credstore.proofs.store.layout import CLAIMED, CLEANED, ERASED, Marker
+from credstore.proofs.store.repository import LEASE, SHORT, ProofObjects
+from credstore.provider.remaining import remain
+
+SETTLED = 2 * LEASE
+"""After so long no issue or cleaner that began before goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What is left of issues that never ended.
+
+    Attributes:
+        objects: The store's objects.
+    """
+
+    objects: ProofObjects
+
+    async def remove(self, proof_id: str, sha256: bytes) -> Literal["free", "begun", "kept"]:
+        """Remove index name, manifest and bundle of an id without a record, one step a call.
+
+        A marker of the day lets a sweep take the next step.
+
+        Returns:
+            "free" when all is gone, "begun" when the place is taken for a while, "kept" where there is a
+            record or another cleaner is at it.
+
+        Raises:
+            StorageError: A later call goes on.
+        """
+        objects = self.objects
+        if not objects.conditional:
+            if await objects.record(proof_id) is not None:
+                return "kept"
+            await self._remove(proof_id, sha256)
+            # A record that a sweep has hidden, whose versions could not be removed then.
+            await objects.remove_all([objects.layout.record(proof_id)])
+            return "free"
+        began = objects.clock()
+        if await self.release(proof_id):
+            return "free"
+        # Of its own: the one that led here may be removed by another sweeper.
+        await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
+        if not await self._claim(proof_id):
+            return "kept"
+        await self._empty(proof_id, sha256, began)
+        return "begun"
+
+    async def retire(self, proof_id: str, sha256: bytes, envelope: Envelope) -> bool:
+        """Take the place of an expired record whose id may be issued again, and remove what led to it.
+
+        The id cannot be issued until a later call of `release`, so nothing is taken from its next proof.
+
+        Returns:
+            Whether it was still that record; if not, nothing was touched.
+
+        Raises:
+            StorageError: A later sweep goes on.
+        """
+        objects = self.objects
+        began, place = objects.clock(), objects.layout.record(proof_id)
+        item = await objects.provider.get_metadata(place)
+        data = None if item is None else await objects.fetch(place)
+        if item is None or data is None or data in (CLAIMED, CLEANED):
+            return False
+        if parse_envelope(data).digest != envelope.digest:
+            return False
+        await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
+        bindable = objects.provider.capabilities.conditional_replace
+        if bindable and item.etag is None:
+            return False  # Nothing to bind to: whatever came meanwhile would be replaced.
+        condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
+        try:
+            await self._put(proof_id, CLAIMED, condition)
+        except (StorageConflictError, StorageObjectNotFoundError):
+            return False
+        await self._empty(proof_id, sha256, began)
+        return True
+
+    async def _empty(self, proof_id: str, sha256: bytes, began: datetime) -> None:
+        if self.objects.clock() - began > LEASE:
+            raise StorageTimeoutError("removing leftovers took too long; a later sweep goes on")
+        await self._remove(proof_id, sha256)
+        await self._put(proof_id, CLEANED, {})
+
+    async def release(self, proof_id: str) -> bool:
+        """Free an id whose leftovers were removed long enough ago; whether it was so."""
+        place = self.objects.layout.record(proof_id)
+        provider = self.objects.provider
+        item = await provider.get_metadata(place)
+        if item is None or not self.objects.is_old(item.last_modified, SETTLED):
+            return False
+        if await self.objects.fetch(place) != CLEANED:
+            return False
+        # While the place is taken no newer record can be among them; afterwards it could.
+        old = await provider.delete_versions(place, exact=True, keep_latest=True)
+        if not old.complete:
+            raise remain(old.remaining, old.remaining_count, place)
+        bindable = provider.capabilities.conditional_delete
+        if bindable and item.etag is None:
+            return False
+        bound = item.etag if bindable and item.etag is not None else UNSET
+        try:
+            if item.version_id is not None and provider.capabilities.versions:
+                # That very version, so nothing newer is touched and no delete marker is left.
+                await provider.delete(place, version_id=item.version_id)
+            else:
+                await provider.delete(place, if_match=bound)
+        except StorageConflictError:
+            return False
+        return True
+
+    async def _claim(self, proof_id: str) -> bool:
+        """Take the place of a record that is not there, or of a cleaner that has stopped long ago."""
+        place = self.objects.layout.record(proof_id)
+        try:
+            await self._put(proof_id, CLAIMED, {"if_absent": True})
+        except StorageAlreadyExistsError:
+            item = await self.objects.provider.get_metadata(place)
+            if item is None or not self.objects.is_old(item.last_modified, SETTLED):
+                return False
+            if await self.objects.fetch(place) != CLAIMED:
+                return False
+            bindable = self.objects.provider.capabilities.conditional_replace
+            if bindable and item.etag is None:
+                return False
+            condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
+            try:
+                await self._put(proof_id, CLAIMED, condition)
+            except StorageConflictError:
+                return False
+        return True
+
+    async def _put(self, proof_id: str, data: bytes, condition: StoreOptions) -> None:
+        options: StoreOptions = {
+            "content_type": "application/json",
+            "cache_control": SHORT,
+            "compress": False,
+            **condition,
+        }
+        await self.objects.provider.store(self.objects.layout.record(proof_id), data, **options)
+
+    async def _remove(self, proof_id: str, sha256: bytes) -> None:
+        layout = self.objects.layout
+        status = layout.status(proof_id)
+        # Before the place is free again: a revocation of this proof would spoil the next one of its id.
+        names = [status + name for name in await self.objects.names(status) if name != ERASED]
+        await self.objects.remove_all(
+            [layout.manifest(proof_id), layout.bundle(proof_id), layout.index(sha256, proof_id), *names]
+        )

@@ -1,0 +1,771 @@
+"""`ProofStore`: signed proofs on any provider, verified on every read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Any, Literal, Self, TypedDict, Unpack, overload
+
+from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
+from credstore.model import Progress, SignedUrl, Storable
+from credstore.proofs.format.bundle import Bundle, encode_bundle
+from credstore.proofs.format.dsse import parse_envelope
+from credstore.proofs.format.errors import (
+    ProofAssetMismatchError,
+    ProofErasedError,
+    ProofExpiredError,
+    ProofNotFoundError,
+    ProofUnsignedError,
+)
+from credstore.proofs.format.original import LegacyHomes, LegacyProof, legacy_members
+from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding, parse_record
+from credstore.proofs.format.signing import Signer
+from credstore.proofs.format.status import ProofStatus, Reason
+from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.verify import check_asset
+from credstore.proofs.store.assets import Asset, measure_asset
+from credstore.proofs.store.concurrency import map_in_order
+from credstore.proofs.store.erasing import ProofEraser
+from credstore.proofs.store.fsck import ProofChecker
+from credstore.proofs.store.issuing import ProofIssuer
+from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
+from credstore.proofs.store.model import (
+    FsckReport,
+    IssueRequest,
+    Proof,
+    ProofOutcome,
+    ProofStats,
+    SweepReport,
+)
+from credstore.proofs.store.original_records import LegacyRecords
+from credstore.proofs.store.reading import ProofReader, newest_first
+from credstore.proofs.store.repository import ProofObjects
+from credstore.proofs.store.sweeping import ProofSweeper
+from credstore.provider.links import LinkOptions
+from credstore.provider.provider import StorageProvider
+from credstore.provider.validation import check_prefix
+
+MOST_NAMES = 1000
+"""Index names of one asset that `find_by_hash` looks at; `scan_by_hash` has no limit."""
+GRACE = timedelta(days=1)
+
+
+class IssueOptions(TypedDict, total=False):
+    """Options of `ProofStore.issue`, as the fields of `IssueRequest`."""
+
+    manifest: Storable | None
+    manifest_type: str
+    manifest_uri: str | None
+    claims: Mapping[str, Any] | None
+    expires_in: float | timedelta | None
+    idempotency_key: str | None
+    media_type: str | None
+    supersedes: str | None
+    soft_bindings: tuple[SoftBinding, ...]
+    uri: str | None
+    proof_id: str | None
+    best_effort: bool
+    progress: Progress | None
+
+
+class ProofStore:
+    """Proofs about assets: issued, found by id or by hash, revoked, swept; verified on every read.
+
+    Open it with `async with`, or close it with `aclose()`. All errors are `StorageError`s; those about a
+    proof are `ProofError`s. A read that raises found no valid proof; only `ProofNotFoundError` means that
+    there is none.
+    """
+
+    def __init__(
+        self,
+        provider: StorageProvider,
+        *,
+        trust: KeyRing,
+        signer: Signer | Sequence[Signer] = (),
+        revoker: Signer | Sequence[Signer] | None = None,
+        issuer: str | None = None,
+        prefix: str = PREFIX,
+        threshold: int = 1,
+        legacy: LegacyHomes | None = None,
+        heal: bool | None = None,
+        close_provider: bool = True,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        randomness: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Put proofs on a provider.
+
+        Args:
+            provider: Where they are; closed with the store unless `close_provider` is False.
+            trust: The keys whose proofs count: the only trust anchor.
+            signer: Signs what is issued; without one the store only reads.
+            revoker: Signs revocations and tombstones; the signer unless given.
+            issuer: URI of who issues; the one that the ring trusts the signer for, unless given.
+            prefix: Leading part of all keys.
+            threshold: How many different keys must have signed a proof.
+            legacy: Where records of the original service are, if there are any.
+            heal: Whether reads remove index names that lead nowhere; unless given, if there is a signer.
+            close_provider: Whether `aclose` closes the provider.
+            clock: Tells the time, with a zone.
+            randomness: Gives so many bytes that nobody can foresee.
+
+        Raises:
+            StorageConfigurationError: `threshold` under 1.
+            StorageInvalidRequestError: A wrong prefix.
+            StorageInvalidKeyError: A prefix of credstore's own objects (code "RESERVED_KEY").
+        """
+        if threshold < 1:
+            raise StorageConfigurationError("a threshold is 1 or more keys")
+        self.provider = provider
+        self.trust = trust
+        self._owned = close_provider
+        self._clock = clock
+        self._closed = False
+        signers = _signers(signer)
+        layout = Layout(prefix)
+        for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
+            check_prefix(each, provider.capabilities.max_key_size)
+        self._objects = ProofObjects(provider, layout, clock)
+        self._reader = ProofReader(self._objects, trust, threshold, bool(signers) if heal is None else heal)
+        self._eraser = ProofEraser(
+            self._objects, self._reader, signers if revoker is None else _signers(revoker)
+        )
+        self._sweeper = ProofSweeper(self._objects, self._reader, self._eraser)
+        self._signers = signers
+        self._issuer_uri = issuer
+        self._randomness = randomness
+        self._legacy = None if legacy is None else LegacyRecords(self._objects, legacy)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._closed
+
+    def new_proof_id(self) -> str:
+        """An id for `issue(proof_id=…)`, where a manifest must know it before the proof exists."""
+        return self._issuer().new_id()
+
+    async def issue(self, asset: Asset, **options: Unpack[IssueOptions]) -> Proof:
+        """Sign a proof about an asset and store it; once this returns, id and hash find it.
+
+        Args:
+            asset: Bytes, a path object, a binary file, an (async) iterable of bytes, or an
+                `AssetDigest` where digest and size are known. Only its digest and size are kept.
+            options: See `IssueRequest`.
+
+        Returns:
+            The proof; for a repeat with one `idempotency_key` the one that is there.
+
+        Raises:
+            StorageInvalidRequestError: An argument breaks its rule; nothing was written.
+            StorageConfigurationError: The store has no signer, or the issuer is not clear.
+            StorageUnsupportedError: `idempotency_key` on a store without conditional writes.
+            ProofUntrustedKeyError: Readers with this ring would refuse it; nothing was written.
+            ProofKeyExpiredError: The signer's key is not valid now.
+            ProofSignatureError: The signer's answer does not verify.
+            ProofConflictError: The id or key was used for something else; or, `retryable`, leftovers of an
+                earlier attempt are just being removed.
+            ProofExpiredError: A repeat of a proof that has expired.
+            ProofRevokedError: A repeat of a proof that was revoked.
+            ProofErasedError: A repeat of a proof that was erased.
+            ProofNotFoundError: There is no proof to supersede.
+            ProofIdMismatchError: The proof to supersede is of another issuer.
+            StorageError: `.applied` "no": there is no proof. "maybe": a repeat with the same
+                `idempotency_key` tells.
+            Exception: What the signer, or the user's own stream, raised.
+
+        Cost: 2 requests; 1 more with an expiry, a manifest, or a superseded proof (and 2 to look at it);
+            2 more, at once, with an id that may be there already, and only those for a repeat.
+        Source: provenance §3, issue order.
+        """
+        request = IssueRequest(asset=asset, **options)
+        with _Verb(self, "issue", request.proof_id):
+            return await self._issuer().issue(request)
+
+    async def issue_many(
+        self, requests: Iterable[IssueRequest] | AsyncIterable[IssueRequest], *, at_once: int = 64
+    ) -> AsyncGenerator[ProofOutcome, None]:
+        """Issue many proofs, some at once; the outcomes come in the order of the requests.
+
+        Args:
+            requests: Taken as there is room, so they may be without end.
+            at_once: Most proofs under way, 1 to 1,000.
+
+        Returns:
+            For each request its proof, or the error that there is none; one failure stops no other.
+
+        Raises:
+            StorageInvalidRequestError: `at_once` out of range, or the store is closed.
+            Exception: What a signer or a user's own stream raised.
+        """
+        _check_at_once(at_once)
+        with _Verb(self, "issue", None):
+            issuer = self._issuer()
+
+        async def one(request: IssueRequest) -> ProofOutcome:
+            try:
+                with _Verb(self, "issue", request.proof_id):
+                    proof = await issuer.issue(request)
+            except StorageError as error:
+                return ProofOutcome(request.proof_id, None, error)
+            return ProofOutcome(proof.proof_id, proof)
+
+        async with aclosing(map_in_order(requests, one, at_once=at_once)) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def supersede(self, proof_id: str, /, asset: Asset, **options: Unpack[IssueOptions]) -> Proof:
+        """Issue a proof that replaces an earlier one; that stays true, and its status names the new one.
+
+        Args:
+            proof_id: The earlier proof, of the same issuer.
+            asset: As `issue`.
+            options: As `issue`.
+
+        Raises:
+            StorageError: As `issue`.
+        """
+        options["supersedes"] = proof_id
+        return await self.issue(asset, **options)
+
+    @overload
+    async def get(
+        self,
+        proof_id: str,
+        *,
+        asset: Asset | None = None,
+        allow_expired: bool = False,
+        allow_revoked: bool = False,
+        allow_legacy: Literal[False] = False,
+    ) -> Proof: ...
+
+    @overload
+    async def get(
+        self,
+        proof_id: str,
+        *,
+        asset: Asset | None = None,
+        allow_expired: bool = False,
+        allow_revoked: bool = False,
+        allow_legacy: bool,
+    ) -> Proof | LegacyProof: ...
+
+    async def get(
+        self,
+        proof_id: str,
+        *,
+        asset: Asset | None = None,
+        allow_expired: bool = False,
+        allow_revoked: bool = False,
+        allow_legacy: bool = False,
+    ) -> Proof | LegacyProof:
+        """The proof of an id, verified.
+
+        Args:
+            proof_id: UUID in lower case.
+            asset: What the proof must be about, or None where it is not at hand.
+            allow_expired: Return an expired proof, too.
+            allow_revoked: Return a revoked proof, too; an erased one never.
+            allow_legacy: Return a record of the original service as `LegacyProof`, which nobody signed.
+
+        Raises:
+            ProofNotFoundError: There is none.
+            ProofUnsignedError: There is only a record of the original service.
+            ProofErasedError: It was erased.
+            ProofRevokedError: It was revoked.
+            ProofExpiredError: Its time is over.
+            ProofNotYetValidError: It is of the future.
+            ProofIdMismatchError: What is stored there is another proof.
+            ProofAssetMismatchError: It is about other bytes than `asset`.
+            ProofFormatError: What is stored there is no proof.
+            ProofSignatureError: No signature fits.
+            ProofUntrustedKeyError: No trusted key signed it.
+            ProofKeyExpiredError: The key was not valid then, or is compromised.
+            StorageInvalidRequestError: `proof_id` is no UUID.
+            StorageError: The store failed; that tells nothing of the proof.
+
+        Cost: 2 requests at once; 1 more for each notice and successor.
+        Source: provenance §2.6.
+        """
+        with _Verb(self, "get", proof_id):
+            name = checked_id(proof_id)
+            try:
+                proof = await self._reader.get(name, allow_expired=allow_expired, allow_revoked=allow_revoked)
+            except ProofNotFoundError:
+                legacy = None if self._legacy is None else await self._legacy.find(name)
+                if legacy is None:
+                    raise
+                if not allow_legacy:
+                    raise ProofUnsignedError(
+                        f"proof {name} is a record of the original service, which nobody signed"
+                    ) from None
+                if asset is not None and (await measure_asset(asset)).sha256 != legacy.sha256:
+                    raise ProofAssetMismatchError("the record is about other bytes than the asset") from None
+                return legacy
+            if asset is not None:
+                check_asset(proof.record, await measure_asset(asset))
+            return proof
+
+    async def find_by_hash(
+        self, digest: bytes | str, *, allow_expired: bool = False, allow_revoked: bool = False
+    ) -> list[Proof]:
+        """All valid proofs about an asset, newest first; empty where there is none.
+
+        Index names that lead to no proof of this asset give nothing; those left by an issue or a deletion
+        that never ended are removed.
+
+        Args:
+            digest: SHA-256 of the asset: 32 bytes, 64 hex digits, or these after `sha256:`.
+            allow_expired: Expired proofs, too.
+            allow_revoked: Revoked proofs, too.
+
+        Raises:
+            StorageInvalidRequestError: No digest; or more than 1,000 names (code "TOO_MANY_PROOFS"), for
+                which there is `scan_by_hash`.
+            StorageError: The store failed.
+
+        Cost: 1 listing, then 2 requests for each proof, some at once.
+        """
+        with _Verb(self, "find_by_hash", None):
+            sha256 = checked_digest(digest)
+            items = await self._objects.first(self._objects.layout.asset(sha256))
+            if len(items) >= MOST_NAMES:
+                raise StorageInvalidRequestError(
+                    f"an asset with {MOST_NAMES} proofs or more; take them one by one with scan_by_hash()",
+                    code=ErrorCode.TOO_MANY_PROOFS,
+                )
+            looking = self._reader.look_up(
+                items, sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
+            )
+            async with aclosing(looking) as found:
+                return sorted([proof async for proof in found], key=newest_first, reverse=True)
+
+    async def scan_by_hash(
+        self, digest: bytes | str, *, allow_expired: bool = False, allow_revoked: bool = False
+    ) -> AsyncGenerator[Proof, None]:
+        """As `find_by_hash`, one proof at a time in the order of their ids, however many there are.
+
+        Raises:
+            StorageInvalidRequestError: No digest.
+            StorageError: The store failed.
+        """
+        with _Verb(self, "scan_by_hash", None):
+            sha256 = checked_digest(digest)
+            items = self._objects.scan(self._objects.layout.asset(sha256))
+            looking = self._reader.look_up(
+                items, sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
+            )
+            async with aclosing(looking) as found:
+                async for proof in found:
+                    yield proof
+
+    async def exists(self, proof_id: str) -> bool:
+        """Whether there is a proof of this id that verifies, valid or not any more; erased ones are gone.
+
+        Raises:
+            ProofError: What is there is no proof that verifies.
+            StorageError: The store failed.
+
+        Cost: as `get`.
+        """
+        with _Verb(self, "exists", proof_id):
+            try:
+                await self._reader.find(checked_id(proof_id))
+            except (ProofNotFoundError, ProofErasedError):
+                return False
+            return True
+
+    async def revoke(self, proof_id: str, reason: Reason = "unspecified") -> ProofStatus:
+        """Revoke a proof for ever; once this returns, every read refuses it. Again is harmless.
+
+        Args:
+            proof_id: UUID in lower case.
+            reason: Stands in the notice.
+
+        Raises:
+            ProofNotFoundError: There is none.
+            ProofErasedError: It was erased.
+            ProofUntrustedKeyError: The revoker's key may not revoke for this issuer; nothing was written.
+            ProofError: What is there is no proof that verifies.
+            StorageConfigurationError: The store has no signer.
+            StorageError: `.applied` "maybe": revoke again.
+
+        Cost: 3 requests.
+        """
+        with _Verb(self, "revoke", proof_id):
+            return await self._eraser.revoke(checked_id(proof_id), reason)
+
+    async def delete(self, proof_id: str, reason: Reason = "unspecified") -> bool:
+        """Erase a proof and its manifest in every version.
+
+        A signed tombstone is left, which does not tell the asset's digest.
+
+        Args:
+            proof_id: UUID in lower case.
+            reason: Stands in the tombstone.
+
+        Returns:
+            Whether there was a proof, which is gone now: no version and no delete marker of its record,
+            manifest and index name is left. What an earlier call left is removed in any case.
+
+        Raises:
+            ProofUntrustedKeyError: The revoker's key may not erase for this issuer; nothing was written.
+            ProofError: What is there is no proof that verifies.
+            StorageConfigurationError: The store has no signer.
+            StorageVersionsRemainError: Readers find nothing any more, but versions stay, or may: `remaining`
+                says which, and what keeps each until when. All else is gone; delete again afterwards, or
+                leave it to a sweep.
+            StorageError: Once the tombstone is there, the proof is erased for readers; delete again to remove
+                the rest, or leave it to a sweep.
+
+        Cost: 2 requests, the tombstone, and 3 deletions; 2 more for a proof that never expires. Where the
+            provider can keep versions 3 more, and where it does, 5 listings and up to 6 deletions.
+        Source: provenance §3, erase order.
+        """
+        with _Verb(self, "delete", proof_id):
+            return await self._eraser.delete(checked_id(proof_id), reason)
+
+    async def sweep_expired(
+        self, *, grace: timedelta | float = GRACE, limit: int | None = None
+    ) -> SweepReport:
+        """Remove proofs that have expired, and what issues and deletions left that never ended.
+
+        Any number of sweepers may run, and any of them may stop; only markers of due days are listed.
+
+        Args:
+            grace: How long after its expiry a proof is kept, a timedelta or seconds.
+            limit: Most markers to look at; None for all that are due.
+
+        Raises:
+            StorageError: The markers cannot be listed; errors of single proofs are in the report.
+
+        Cost: 1 listing per 1,000 markers, 2 requests and 4 to 6 deletions in batches for each proof.
+        """
+        with _Verb(self, "sweep_expired", None):
+            try:
+                kept = grace if isinstance(grace, timedelta) else timedelta(seconds=grace)
+            except (ValueError, OverflowError):
+                raise StorageInvalidRequestError("grace is a timedelta, or its seconds") from None
+            if kept < timedelta(0) or (limit is not None and limit < 1):
+                raise StorageInvalidRequestError("grace is 0 or more, and a limit 1 or more")
+            return await self._sweeper.sweep(kept, limit)
+
+    async def link(
+        self,
+        proof_id: str,
+        expires_in: float = 3600.0,
+        *,
+        of: Literal["record", "manifest"] = "record",
+        **options: Unpack[LinkOptions],
+    ) -> SignedUrl:
+        """A temporary link to a proof that is valid now; it ends no later than the proof.
+
+        Args:
+            proof_id: UUID in lower case.
+            expires_in: Seconds, 1 to 604,800.
+            of: The signed record, or the manifest.
+            options: As of `StorageProvider.get_signed_url`.
+
+        Raises:
+            ProofError: As `get`.
+            StorageNotFoundError: The proof has no manifest.
+            StorageUnsupportedError: The provider makes no such links.
+            StorageError: Anything else.
+
+        Cost: as `get`, and that of `get_signed_url`.
+        """
+        with _Verb(self, "link", proof_id):
+            proof = await self._reader.get(checked_id(proof_id))
+            layout = self._objects.layout
+            key = layout.record(proof.proof_id)
+            if of == "manifest":
+                if proof.record.manifest is None:
+                    raise ProofNotFoundError("this proof has no manifest")
+                key = layout.manifest(proof.proof_id)
+            if proof.record.expires_at is not None:
+                # Whole seconds, as links have them: rounded up, the link would outlive the proof.
+                left = (proof.record.expires_at - self._clock()) // timedelta(seconds=1)
+                if left < 1:
+                    raise ProofExpiredError("the proof expires within a second, before any link could")
+                expires_in = min(expires_in, float(left)) if expires_in >= 1 else expires_in
+            return await self.provider.get_signed_url(key, expires_in, **options)
+
+    async def get_manifest(self, proof_id: str) -> bytes:
+        """The manifest of a valid proof, the very bytes that the record names.
+
+        Raises:
+            ProofNotFoundError: The proof has none, or it is gone.
+            ProofAssetMismatchError: What is stored is not what the record names.
+            ProofError: As `get`.
+            StorageError: The store failed.
+
+        Cost: as `get`, and 1 request.
+        """
+        with _Verb(self, "get_manifest", proof_id):
+            proof = await self._reader.get(checked_id(proof_id))
+            return await self._reader.manifest(proof)
+
+    async def export(self, proof_id: str, *, timestamps: Sequence[bytes] = ()) -> bytes:
+        """An offline bundle: one file that verifies with `verify_bundle`, no store and no network.
+
+        A revoked or expired proof is exported, too, with its revocation; verifying refuses it.
+
+        Args:
+            proof_id: UUID in lower case.
+            timestamps: RFC 3161 responses (DER) over the first signature.
+
+        Raises:
+            ProofError: As `get`.
+            StorageError: The store failed.
+
+        Cost: as `get`.
+        Source: provenance §5.
+        """
+        with _Verb(self, "export", proof_id):
+            found = await self._reader.find(checked_id(proof_id))
+            made_at = found.proof.status.as_of
+            return encode_bundle(Bundle(found.proof.envelope, made_at, found.notices, tuple(timestamps)))
+
+    async def read_unverified(self, proof_id: str) -> ProofRecord | None:
+        """What a stored record says, although nothing about it was verified; None where there is none.
+
+        For looking into what `get` refuses. Never decide anything by it.
+
+        Raises:
+            ProofFormatError: It is no record at all.
+            StorageError: The store failed.
+
+        Cost: 1 request.
+        """
+        with _Verb(self, "read_unverified", proof_id):
+            data = await self._objects.record(checked_id(proof_id))
+            return None if data is None else parse_record(parse_envelope(data).payload)
+
+    async def stats(self) -> ProofStats:
+        """Exact totals, counted by listing.
+
+        Raises:
+            StorageError: The store failed; there are no totals then.
+
+        Cost: 1 request per 1,000 objects.
+        """
+        with _Verb(self, "stats", None):
+            return await self._checker().stats()
+
+    async def fsck(self, *, repair: bool = False) -> FsckReport:
+        """Look at everything: each record with what leads to it, each name with its record.
+
+        Args:
+            repair: Write missing index names and markers, remove names and manifests without a record that
+                are older than a day.
+
+        Raises:
+            StorageError: The store cannot be listed.
+
+        Cost: 1 request per 1,000 objects, 4 to 5 for each record, 1 for each name.
+        """
+        with _Verb(self, "fsck", None):
+            return await self._checker().check(repair=repair)
+
+    def _checker(self) -> ProofChecker:
+        return ProofChecker(self._objects, self._reader)
+
+    async def import_legacy(self) -> int:
+        """Find all records of the original service once, so that ids and hashes lead to them.
+
+        Returns:
+            How many were found.
+
+        Raises:
+            StorageConfigurationError: The store was opened without `legacy`.
+            StorageError: The store failed.
+
+        Cost: 1 request per 1,000 objects, 3 for each record.
+        """
+        with _Verb(self, "import_legacy", None):
+            return await self._records().import_all()
+
+    async def find_legacy(self, digest: bytes | str) -> list[LegacyProof]:
+        """The records of the original service about an asset, after `import_legacy`; nobody signed them.
+
+        Raises:
+            StorageError: As `import_legacy`.
+        """
+        with _Verb(self, "find_legacy", None):
+            return await self._records().find_by_hash(checked_digest(digest))
+
+    async def list(self, most: int | None = None) -> list[ProofOutcome]:
+        """All proofs, or the first `most`, as `scan` gives them.
+
+        Raises:
+            StorageError: The store failed.
+        """
+        found: list[ProofOutcome] = []
+        async with aclosing(self.scan()) as outcomes:
+            async for outcome in outcomes:
+                if most is not None and len(found) >= most:
+                    break
+                found.append(outcome)
+        return found
+
+    async def scan(self) -> AsyncGenerator[ProofOutcome, None]:
+        """Every record with its proof, whatever its status, or the error why it is none; bounded memory.
+
+        Erased proofs are left out. The order is that of the keys, which is none.
+
+        Raises:
+            StorageError: The store failed.
+
+        Cost: 1 request per 1,000 records, and 2 for each.
+        """
+        with _Verb(self, "list", None):
+            async with aclosing(self._reader.scan()) as outcomes:
+                async for outcome in outcomes:
+                    yield outcome
+
+    async def adopt(self, legacy: LegacyProof, asset: Asset, **options: Unpack[IssueOptions]) -> Proof:
+        """Issue a signed proof in place of a record of the original service, with its id.
+
+        Args:
+            legacy: The record; its manifest becomes the claims, unless `options` say otherwise.
+            asset: The bytes, which are hashed here: the record's word is not enough.
+            options: As `issue`.
+
+        Raises:
+            ProofAssetMismatchError: The record is about other bytes.
+            StorageError: As `issue`.
+        """
+        with _Verb(self, "adopt", legacy.proof_id):
+            if isinstance(asset, AssetDigest):
+                raise StorageInvalidRequestError("adopt takes the bytes of the asset, not a digest of them")
+            measured = await measure_asset(asset, progress=options.get("progress"))
+            if measured.sha256 != legacy.sha256:
+                raise ProofAssetMismatchError("the record is about other bytes than the asset")
+            given: IssueOptions = {
+                "claims": legacy.manifest,
+                "uri": legacy.uri,
+                "soft_bindings": legacy.soft_bindings,
+                **options,
+                "proof_id": legacy.proof_id,
+            }
+            return await self._issuer().issue(IssueRequest(asset=measured, **given))
+
+    async def export_legacy(self, proof_id: str) -> dict[str, Any]:
+        """The seven fields in which the original service keeps a record, for its readers.
+
+        Raises:
+            ProofError: As `get`.
+            StorageError: The store failed.
+        """
+        with _Verb(self, "export_legacy", proof_id):
+            proof = await self._reader.get(checked_id(proof_id))
+            return legacy_members(proof.record, proof.envelope.digest)
+
+    def _records(self) -> LegacyRecords:
+        if self._legacy is None:
+            raise StorageConfigurationError("open the store with legacy=LegacyHomes(…) to read old records")
+        return self._legacy
+
+    async def store_proof(
+        self, manifest: Mapping[str, Any], /, asset: Asset, **options: Unpack[IssueOptions]
+    ) -> str:
+        """The original service's verb: `issue` with `manifest` as claims; returns the id."""
+        options["claims"] = manifest
+        return (await self.issue(asset, **options)).proof_id
+
+    async def get_proof(self, proof_id: str) -> Proof | None:
+        """The original service's verb: `get`, but None where there is no proof; what is invalid raises."""
+        try:
+            return await self.get(proof_id)
+        except (ProofNotFoundError, ProofErasedError):
+            return None
+
+    async def get_proof_by_hash(self, digest: bytes | str) -> Proof | None:
+        """The original service's verb: the newest of `find_by_hash`, or None."""
+        found = await self.find_by_hash(digest)
+        return found[0] if found else None
+
+    async def proof_exists(self, proof_id: str) -> bool:
+        """The original service's verb for `exists`."""
+        return await self.exists(proof_id)
+
+    async def delete_proof(self, proof_id: str) -> bool:
+        """The original service's verb for `delete`."""
+        return await self.delete(proof_id)
+
+    async def close(self) -> None:
+        """The original service's verb for `aclose`."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Refuse further calls, and close the provider where it is owned; safe to call again."""
+        self._closed = True
+        if self._owned:
+            await self.provider.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<ProofStore {self._objects.layout.prefix} on {self.provider.get_provider_name()} ({state})>"
+
+    def _issuer(self) -> ProofIssuer:
+        """Whoever issues here.
+
+        Raises:
+            StorageConfigurationError: There is no signer, or the ring does not tell for whom it signs.
+        """
+        if not self._signers:
+            raise StorageConfigurationError("issuing takes a signer; this store was opened without one")
+        uri = self._issuer_uri
+        if uri is None:
+            key = self.trust.find(self._signers[0].public_key.keyid)
+            issuers = frozenset[str]() if key is None else key.issuers
+            if len(issuers) != 1:
+                raise StorageConfigurationError(
+                    "say who issues (issuer=…): the ring trusts the signer's key for "
+                    f"{len(issuers)} issuers, not for one"
+                )
+            (uri,) = issuers
+        return ProofIssuer(self._objects, self._reader, uri, self._signers, self._randomness)
+
+
+class _Verb:
+    """A context around one verb: refuses a closed store, fills the facts of errors that have none."""
+
+    __slots__ = ("_key", "_operation", "_store")
+
+    def __init__(self, store: ProofStore, operation: str, key: object) -> None:
+        self._store = store
+        self._operation = operation
+        self._key = key
+
+    def __enter__(self) -> None:
+        if self._store.closed:
+            raise StorageInvalidRequestError(
+                "this proof store is closed; open a new one", code=ErrorCode.CLOSED, operation=self._operation
+            )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, StorageError) and error.operation is None:
+            key = self._key if isinstance(self._key, str) else None
+            error.at(provider=self._store.provider.get_provider_name(), operation=self._operation, key=key)
+
+
+def _signers(given: Signer | Sequence[Signer]) -> tuple[Signer, ...]:
+    return tuple(given) if isinstance(given, Sequence) else (given,)
+
+
+def _check_at_once(at_once: int) -> None:
+    if not 1 <= at_once <= MOST_NAMES:
+        raise StorageInvalidRequestError("at_once is 1 to 1,000")

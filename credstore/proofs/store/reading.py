@@ -1,0 +1,259 @@
+"""The verified read: a record and what became of it, by two requests at once, and an asset's proofs.
+
+Rules of this file: nothing unverified is returned, and "no proof" is said only where the store said that
+there is nothing: whatever fails raises. A notice that does not verify refuses the proof, too, for it may be a
+revocation that somebody damaged. Index names and hints are looked up in signed records, never believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from credstore.errors import StorageError, StorageIntegrityError
+from credstore.model import StorageItem
+from credstore.proofs.format.dsse import Envelope, parse_envelope
+from credstore.proofs.format.errors import (
+    ProofAssetMismatchError,
+    ProofErasedError,
+    ProofError,
+    ProofFormatError,
+    ProofNotFoundError,
+)
+from credstore.proofs.format.fields import format_time
+from credstore.proofs.format.ids import is_proof_id
+from credstore.proofs.format.record import AssetDigest
+from credstore.proofs.format.status import (
+    ProofStatus,
+    StatusNotice,
+    check_status,
+    verify_notice,
+    verify_successor,
+)
+from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.verify import VerifiedProof, check_expiry, verify_proof
+from credstore.proofs.store.concurrency import both, map_in_order
+from credstore.proofs.store.layout import ERASED, NEXT, REVOKED
+from credstore.proofs.store.model import Proof, ProofOutcome
+from credstore.proofs.store.orphans import Leftovers
+from credstore.proofs.store.repository import PAGE, ProofObjects
+
+AT_ONCE = 32
+MOST_HINTS = 8
+"""Successors looked at for one proof; the last ones, by id, which are the newest of the default ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A proof with the notices about it as they are stored.
+
+    Attributes:
+        proof: The proof.
+        notices: Signed notices, verified.
+        names: What is under its status prefix.
+    """
+
+    proof: Proof
+    notices: tuple[Envelope, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProofReader:
+    """Reads proofs of one store against one ring.
+
+    Attributes:
+        objects: The store's objects.
+        ring: The keys trusted.
+        threshold: How many of them must have signed.
+        heal: Whether names that lead nowhere are removed.
+    """
+
+    objects: ProofObjects
+    ring: KeyRing
+    threshold: int
+    heal: bool
+
+    async def get(
+        self,
+        proof_id: str,
+        *,
+        sha256: bytes | None = None,
+        allow_expired: bool = False,
+        allow_revoked: bool = False,
+    ) -> Proof:
+        """One proof by its checked id; see `ProofStore.get`."""
+        found = await self.find(proof_id, sha256=sha256)
+        proof = found.proof
+        if proof.status.state == "revoked" and not allow_revoked:
+            notice = proof.status.notice
+            check_status(() if notice is None else (notice,))
+        if not allow_expired:
+            check_expiry(proof.record, proof.status.as_of)
+        return proof
+
+    async def find(self, proof_id: str, *, sha256: bytes | None = None) -> Found:
+        """One proof whatever its state, erased ones apart.
+
+        Raises:
+            ProofNotFoundError: There is none.
+            ProofErasedError: Only its tombstone counts.
+            ProofError: It does not verify.
+        """
+        objects = self.objects
+        data, names = await both(
+            objects.record(proof_id), lambda: objects.names(objects.layout.status(proof_id))
+        )
+        now = objects.clock()
+        if data is None:
+            await self._explain_absence(proof_id, names, now)
+        verified = verify_proof(
+            data or b"",
+            self.ring,
+            now=now,
+            proof_id=proof_id,
+            sha256=sha256,
+            threshold=self.threshold,
+            allow_expired=True,
+        )
+        if not names:
+            return Found(Proof(verified, _status(verified, now)), (), ())
+        return await self._found(verified, names, now)
+
+    async def _found(self, verified: VerifiedProof, names: list[str], now: datetime) -> Found:
+        proof_id = verified.record.proof_id
+        notices: list[StatusNotice] = []
+        envelopes: list[Envelope] = []
+        for name in (ERASED, REVOKED):
+            # Planted names must not hide one: beyond a full page it is asked for by itself.
+            if name not in names and len(names) < PAGE:
+                continue
+            data = await self.objects.fetch(self.objects.layout.status(proof_id) + name)
+            if data is not None:
+                envelope = parse_envelope(data)
+                notices.append(verify_notice(envelope, self.ring, now=now, proof_id=proof_id, proof=verified))
+                envelopes.append(envelope)
+        check_status([each for each in notices if each.kind == "erasure"])
+        status = _status(verified, now)
+        if notices:
+            status = replace(status, state="revoked", notice=notices[0])
+        hints = [name.removeprefix(NEXT) for name in names if name.startswith(NEXT)]
+        if hints:
+            status = replace(status, superseded_by=await self._successor(verified, hints, now))
+        return Found(Proof(verified, status), tuple(envelopes), tuple(names))
+
+    async def _successor(self, old: VerifiedProof, hints: list[str], now: datetime) -> str | None:
+        newest: VerifiedProof | None = None
+        for new_id in [hint for hint in hints if is_proof_id(hint)][-MOST_HINTS:]:
+            data = await self.objects.record(new_id)
+            if data is None:
+                continue
+            with suppress(ProofError):
+                new = verify_proof(
+                    data, self.ring, now=now, proof_id=new_id, threshold=self.threshold, allow_expired=True
+                )
+                verify_successor(new, old)
+                if newest is None or new.record.issued_at > newest.record.issued_at:
+                    newest = new
+        return None if newest is None else newest.record.proof_id
+
+    async def _explain_absence(self, proof_id: str, names: list[str], now: datetime) -> None:
+        if ERASED in names or len(names) == PAGE:
+            data = await self.objects.fetch(self.objects.layout.erasure(proof_id))
+            if data is not None:
+                notice = verify_notice(data, self.ring, now=now, proof_id=proof_id)
+                raise ProofErasedError(
+                    f"the issuer has erased proof {proof_id} at {format_time(notice.at)}, "
+                    f"reason: {notice.reason}"
+                )
+        raise ProofNotFoundError(f"there is no proof {proof_id}")
+
+    async def look_up(
+        self,
+        items: Iterable[StorageItem] | AsyncIterable[StorageItem],
+        sha256: bytes,
+        *,
+        allow_expired: bool,
+        allow_revoked: bool,
+    ) -> AsyncGenerator[Proof, None]:
+        """The proofs of an asset's index names that verify, in the order of the names, in bounded memory."""
+        layout = self.objects.layout
+
+        async def look(item: StorageItem) -> Proof | None:
+            named = layout.parse_index(item.key)
+            if named is None:
+                return None
+            try:
+                return await self.get(
+                    named[1], sha256=sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
+                )
+            except (ProofNotFoundError, ProofErasedError) as error:
+                await self._heal(item, named[1], sha256, erased=isinstance(error, ProofErasedError))
+            except (ProofError, StorageIntegrityError):
+                # Planted, damaged, expired, revoked: whatever is wrong with it, it is no proof of this asset.
+                pass
+            return None
+
+        async with aclosing(map_in_order(items, look, at_once=AT_ONCE)) as proofs:
+            async for proof in proofs:
+                if proof is not None:
+                    yield proof
+
+    async def scan(self) -> AsyncGenerator[ProofOutcome, None]:
+        """Every record with its proof, or the error why it is none; erased ones left out."""
+        layout = self.objects.layout
+
+        async def look(item: StorageItem) -> ProofOutcome | None:
+            proof_id = layout.parse_record(item.key)
+            try:
+                if proof_id is None:
+                    raise ProofFormatError("a key that no record has", key=item.key)
+                return ProofOutcome(proof_id, (await self.find(proof_id)).proof)
+            except (ProofNotFoundError, ProofErasedError):
+                return None
+            except (ProofError, StorageIntegrityError) as error:  # Damage that the store itself notices too.
+                return ProofOutcome(proof_id, None, error)
+
+        async with aclosing(
+            map_in_order(self.objects.scan(layout.records), look, at_once=AT_ONCE)
+        ) as outcomes:
+            async for outcome in outcomes:
+                if outcome is not None:
+                    yield outcome
+
+    async def manifest(self, proof: Proof) -> bytes:
+        """The manifest that a record names.
+
+        Raises:
+            ProofNotFoundError: There is none.
+            ProofAssetMismatchError: What is stored is something else.
+        """
+        link = proof.record.manifest
+        data = None if link is None else await self.objects.manifest(proof.proof_id)
+        if link is None or data is None:
+            raise ProofNotFoundError(f"proof {proof.proof_id} has no manifest")
+        if AssetDigest.of(data) != AssetDigest(link.sha256, link.size):
+            raise ProofAssetMismatchError("the stored manifest is not the one that the record names")
+        return data
+
+    async def _heal(self, item: StorageItem, proof_id: str, sha256: bytes, *, erased: bool) -> None:
+        """Remove an index name that leads nowhere; a reader that may not write leaves it."""
+        if not self.heal:
+            return
+        with suppress(StorageError):
+            if erased:
+                await self.objects.remove_all([self.objects.layout.index(sha256, proof_id)])
+            elif self.objects.is_old(item.last_modified):
+                await Leftovers(self.objects).remove(proof_id, sha256)
+
+
+def newest_first(proof: Proof) -> tuple[datetime, str]:
+    """The key to sort proofs by, in reverse."""
+    return proof.record.issued_at, proof.proof_id
+
+
+def _status(verified: VerifiedProof, now: datetime) -> ProofStatus:
+    expires = verified.record.expires_at
+    return ProofStatus("expired" if expires is not None and now >= expires else "valid", "store", now)

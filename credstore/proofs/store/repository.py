@@ -1,0 +1,209 @@
+"""The objects of proofs on a provider: reads that are bounded, writes with the headers each kind has.
+
+Rules of this file: what is stored here is stored as it is, never compressed, so links and independent
+readers see the very bytes; whatever is read has a limit; "absent" is said only where the store said so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from credstore.errors import (
+    ErrorCode,
+    StorageCodecError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+    StorageVersionsRemainError,
+)
+from credstore.model import StorageItem
+from credstore.proofs.format.dsse import ENVELOPE_TYPE, LARGEST_ENVELOPE
+from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.store.layout import (
+    CLAIMED,
+    CLEANED,
+    INDEX_BODY,
+    LARGEST_MANIFEST,
+    Layout,
+    Marker,
+    encode_marker,
+)
+from credstore.provider.provider import StorageProvider
+from credstore.provider.remaining import merged
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+SHORT = "public, max-age=60"
+LEFTOVER_AGE = timedelta(days=1)
+"""How long a name without a record may belong to an issue under way."""
+LEASE = timedelta(minutes=30)
+"""How long an issue may take from its signature to its commit, and a cleaner from its claim to its end."""
+PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ProofObjects:
+    """Reads and writes of single objects, by what they are.
+
+    Attributes:
+        provider: Where they are; not owned.
+        layout: Their keys.
+        clock: Tells the time.
+    """
+
+    provider: StorageProvider
+    layout: Layout
+    clock: Callable[[], datetime]
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the store creates an object only where none is."""
+        return self.provider.capabilities.conditional_create
+
+    async def fetch(self, key: str, limit: int = LARGEST_ENVELOPE) -> bytes | None:
+        """At most `limit` bytes, or None where there is no object.
+
+        Raises:
+            ProofFormatError: More bytes, or stored with a codec unknown here.
+            StorageError: The store failed; it did not say that there is nothing.
+        """
+        try:
+            return await self.provider.retrieve(key, max_size=limit)
+        except StorageInvalidRequestError as error:
+            if error.code != ErrorCode.TOO_LARGE:
+                raise
+            raise ProofFormatError(f"an object of more than {limit} bytes", key=key) from None
+        except StorageCodecError as error:
+            raise ProofFormatError("an object that does not decompress", key=key) from error
+
+    async def record(self, proof_id: str) -> bytes | None:
+        """The bytes of a record, or None also where leftovers are being removed."""
+        data = await self.fetch(self.layout.record(proof_id))
+        return None if data in (CLAIMED, CLEANED) else data
+
+    async def has(self, key: str) -> bool:
+        """Whether there is an object, whatever it is."""
+        return await self.provider.exists(key)
+
+    async def put_record(self, proof_id: str, data: bytes) -> None:
+        """Commit a record: refused where one is, if the store can refuse.
+
+        Raises:
+            StorageAlreadyExistsError: There is one.
+        """
+        await self.provider.store(
+            self.layout.record(proof_id),
+            data,
+            content_type=ENVELOPE_TYPE,
+            cache_control=IMMUTABLE,
+            compress=False,
+            if_absent=self.conditional,
+        )
+
+    async def put_manifest(self, proof_id: str, data: bytes, media_type: str) -> None:
+        """Keep a manifest: refused where one is, if the store can refuse.
+
+        Raises:
+            StorageAlreadyExistsError: There is one.
+        """
+        await self.provider.store(
+            self.layout.manifest(proof_id),
+            data,
+            content_type=media_type,
+            cache_control=IMMUTABLE,
+            compress=False,
+            if_absent=self.conditional,
+        )
+
+    async def manifest(self, proof_id: str) -> bytes | None:
+        """The bytes of a manifest, or None."""
+        return await self.fetch(self.layout.manifest(proof_id), LARGEST_MANIFEST)
+
+    async def put_index(self, sha256: bytes, proof_id: str) -> None:
+        """Let an asset lead to a proof; writing it again is harmless."""
+        await self._put_small(self.layout.index(sha256, proof_id), INDEX_BODY)
+
+    async def put_marker(self, day: datetime, proof_id: str, marker: Marker) -> None:
+        """Let the sweep of a day find a proof; writing it again is harmless."""
+        await self._put_small(self.layout.marker(day, proof_id), encode_marker(marker))
+
+    async def put_hint(self, proof_id: str, new_id: str) -> None:
+        """Say that `new_id` may supersede a proof; readers ask the new proof."""
+        await self._put_small(self.layout.successor(proof_id, new_id), INDEX_BODY)
+
+    async def put_legacy(self, key: str, data: bytes) -> None:
+        """Remember where a record of the original service is."""
+        await self._put_small(key, data)
+
+    async def _put_small(self, key: str, data: bytes) -> None:
+        await self.provider.store(
+            key, data, content_type="application/json", cache_control=SHORT, compress=False
+        )
+
+    async def put_notice(self, key: str, data: bytes) -> None:
+        """Keep a revocation or a tombstone; the last of two valid ones is still one."""
+        await self.provider.store(key, data, content_type=ENVELOPE_TYPE, cache_control=SHORT, compress=False)
+
+    async def names(self, prefix: str) -> list[str]:
+        """The first 1,000 names under a prefix, without it: one request."""
+        return [item.key[len(prefix) :] for item in await self.first(prefix)]
+
+    async def first(self, prefix: str) -> list[StorageItem]:
+        """The first 1,000 objects under a prefix: one request."""
+        return await self.provider.list(prefix, PAGE)
+
+    def scan(self, prefix: str) -> AsyncIterator[StorageItem]:
+        """All objects under a prefix, ascending, in bounded memory."""
+        return self.provider.scan(prefix)
+
+    async def remove(self, keys: Iterable[str]) -> dict[str, StorageError]:
+        """Delete objects in every version; the error of each of which something stays, or may."""
+        result = await self.provider.batch_delete(keys, all_versions=True)
+        return {key: _as_storage_error(error) for key, error in result.failed.items()}
+
+    async def remove_all(self, keys: Iterable[str]) -> None:
+        """Delete objects in every version, or raise.
+
+        Raises:
+            StorageVersionsRemainError: Readers find none of them any more, but versions stay, or may.
+            StorageError: Some may still be there.
+        """
+        remain: list[StorageVersionsRemainError] = []
+        for error in (await self.remove(keys)).values():
+            if not isinstance(error, StorageVersionsRemainError):
+                raise error
+            remain.append(error)
+        if remain:
+            raise merged(remain)
+
+    async def old_records(self, proof_id: str) -> AsyncGenerator[bytes, None]:
+        """Records of an id that only versions have any more, the newest first; none where there are none.
+
+        Raises:
+            StorageAccessDeniedError: The credentials may not list or read versions.
+            StorageError: The store failed.
+        """
+        place = self.layout.record(proof_id)
+        try:
+            versions = await self.provider.list_versions(place, exact=True, max_versions=PAGE)
+        except StorageUnsupportedError:
+            return
+        for version in versions:
+            if version.is_delete_marker or version.size > LARGEST_ENVELOPE:
+                continue
+            data = await self.provider.retrieve(
+                place, version_id=version.version_id, max_size=LARGEST_ENVELOPE
+            )
+            if data is not None and data not in (CLAIMED, CLEANED):
+                yield data
+
+    def is_old(self, written: datetime | None, age: timedelta = LEFTOVER_AGE) -> bool:
+        """Whether something was written longer ago than `age`; not if nobody knows when."""
+        return written is not None and self.clock() - written >= age
+
+
+def _as_storage_error(error: Exception) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"an unforeseen {type(error).__name__} ended a deletion", applied="maybe")

@@ -1,0 +1,233 @@
+"""The sweep of expired proofs: it looks at the markers of due days alone, and believes none of them.
+
+A marker leads to a proof; whether that is due, its signed record says. So a forged marker removes nothing,
+and any number of sweepers may run. Removal goes in stages over a page of proofs: bundles and records, then
+what belongs to them and index names, then the markers, which stay while anything else may be left.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageVersionsRemainError,
+)
+from credstore.model import StorageItem
+from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
+from credstore.proofs.format.record import ProofRecord
+from credstore.proofs.store.concurrency import map_in_order
+from credstore.proofs.store.erasing import ProofEraser
+from credstore.proofs.store.layout import LARGEST_MARKER, parse_marker_body
+from credstore.proofs.store.model import SweepReport
+from credstore.proofs.store.orphans import Leftovers
+from credstore.proofs.store.reading import AT_ONCE, ProofReader
+from credstore.proofs.store.repository import PAGE, ProofObjects
+
+Fate = Literal["swept", "cleaned", "stray", "kept", "later", "failed"]
+
+
+@dataclass(slots=True)
+class _Due:
+    """One marker of a due day and what is to become of it."""
+
+    marker: str
+    proof_id: str
+    fate: Fate = "kept"
+    record: ProofRecord | None = None
+    names: tuple[str, ...] = ()
+    error: StorageError | None = None
+    stays: bool = False
+
+    def fail(self, error: StorageError) -> None:
+        """Leave it as it is, for a later sweep."""
+        self.fate = "later" if _is_kept(error) else "failed"
+        self.error = error
+
+
+def _is_kept(error: StorageError) -> bool:
+    """Whether a lock keeps it: time will tell, and nothing is wrong."""
+    if isinstance(error, StorageVersionsRemainError):
+        return any(each.error.code == ErrorCode.LOCKED for each in error.remaining)
+    return isinstance(error, StorageAccessDeniedError)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSweeper:
+    """Removes what has expired.
+
+    Attributes:
+        objects: The store's objects.
+        reader: Reads records.
+        eraser: Goes on with deletions that never ended.
+    """
+
+    objects: ProofObjects
+    reader: ProofReader
+    eraser: ProofEraser
+
+    async def sweep(self, grace: timedelta, limit: int | None) -> SweepReport:
+        """One pass; see `ProofStore.sweep_expired`."""
+        try:
+            until = self.objects.clock() - grace
+        except OverflowError:
+            return SweepReport(swept=0, cleaned=0, stray=0, kept=0, later=0, failed={})
+        counts: Counter[Fate] = Counter()
+        failed: dict[str, StorageError] = {}
+        async with aclosing(self._pages(until, limit)) as pages:
+            async for page in pages:
+                async with aclosing(
+                    map_in_order(page, lambda item: self._decide(item, until), at_once=AT_ONCE)
+                ) as decided:
+                    found = [each async for each in decided if each is not None]
+                await self._remove([each for each in found if each.fate in {"swept", "stray"}])
+                for each in found:
+                    counts[each.fate] += 1
+                    if each.fate == "failed" and each.error is not None:
+                        failed[each.proof_id] = each.error
+        return SweepReport(
+            swept=counts["swept"],
+            cleaned=counts["cleaned"],
+            stray=counts["stray"],
+            kept=counts["kept"],
+            later=counts["later"],
+            failed=failed,
+        )
+
+    async def _pages(self, until: datetime, limit: int | None) -> AsyncGenerator[list[StorageItem], None]:
+        """The markers of due days in pages; later days are not listed, but for the page the last is in."""
+        last = until.date()
+        page: list[StorageItem] = []
+        left = limit
+        items = self.objects.scan(self.objects.layout.markers)
+        try:
+            async for item in items:
+                if left == 0:
+                    break
+                named = self.objects.layout.parse_marker(item.key)
+                if named is None:
+                    continue
+                if named[0] > last:
+                    break
+                page.append(item)
+                left = None if left is None else left - 1
+                if len(page) == PAGE:
+                    yield page
+                    page = []
+        finally:
+            close = getattr(items, "aclose", None)
+            if close is not None:
+                await close()
+        if page:
+            yield page
+
+    async def _decide(self, item: StorageItem, until: datetime) -> _Due | None:
+        named = self.objects.layout.parse_marker(item.key)
+        if named is None:
+            return None
+        due = _Due(item.key, named[1])
+        try:
+            await self._look(due, item, until)
+        except StorageError as error:
+            due.fail(error)
+        return due
+
+    async def _look(self, due: _Due, item: StorageItem, until: datetime) -> None:
+        try:
+            found = await self.reader.find(due.proof_id)
+        except ProofErasedError:
+            await self._finish(due)
+        except ProofNotFoundError:
+            await self._clean(due, item)
+        else:
+            record = found.proof.record
+            if (
+                record.expires_at is None
+                or self.objects.layout.marker(record.expires_at, due.proof_id) != due.marker
+            ):
+                # A record's own marker was written before it, so this one is of nobody.
+                due.fate = "stray" if self.objects.is_old(item.last_modified) else "kept"
+            elif record.expires_at <= until:
+                if not self.objects.conditional or due.proof_id[14] == "7":
+                    due.fate, due.record, due.names = "swept", record, found.names
+                elif await Leftovers(self.objects).retire(
+                    due.proof_id, record.asset.sha256, found.proof.envelope
+                ):
+                    # The id may be issued again at any time; the marker of today frees its place.
+                    due.fate = "swept"
+                    due.stays = due.marker == self.objects.layout.marker(self.objects.clock(), due.proof_id)
+
+    async def _finish(self, due: _Due) -> None:
+        """Go on with a deletion: what the record or else the marker names."""
+        objects, layout = self.objects, self.objects.layout
+        record = await self.eraser.remains(due.proof_id)
+        own = due.marker
+        if record is None:
+            data = await objects.fetch(due.marker, LARGEST_MARKER)
+            sha256 = None if data is None else parse_marker_body(data).sha256
+        else:
+            sha256 = record.asset.sha256
+            if record.expires_at is not None:
+                own = layout.marker(record.expires_at, due.proof_id)
+        await self.eraser.finish(due.proof_id, sha256, own)
+        if own != due.marker:
+            await objects.remove_all([due.marker])
+        due.fate = "cleaned"
+
+    async def _clean(self, due: _Due, item: StorageItem) -> None:
+        """Remove what an issue left that never committed, or a sweep that stopped."""
+        if not self.objects.is_old(item.last_modified):
+            return
+        data = await self.objects.fetch(due.marker, LARGEST_MARKER)
+        if data is None:
+            return
+        marker = parse_marker_body(data)
+        became = await Leftovers(self.objects).remove(due.proof_id, marker.sha256)
+        today = self.objects.layout.marker(self.objects.clock(), due.proof_id)
+        if became == "kept" or (became == "begun" and due.marker == today):
+            return
+        status = self.objects.layout.status(due.proof_id)
+        names = await self.objects.names(status)
+        await self.objects.remove_all([*(status + name for name in names), due.marker])
+        if became == "free":
+            due.fate = "cleaned"
+
+    async def _remove(self, dues: Sequence[_Due]) -> None:
+        layout = self.objects.layout
+        await self._stage(
+            {layout.bundle(each.proof_id): each for each in dues if each.record}
+            | {layout.record(each.proof_id): each for each in dues if each.record}
+        )
+        await self._stage(
+            {key: each for each in dues if each.fate == "swept" for key in self._belongings(each)}
+        )
+        await self._stage(
+            {each.marker: each for each in dues if each.fate in {"swept", "stray"} and not each.stays}
+        )
+
+    def _belongings(self, due: _Due) -> list[str]:
+        layout, record = self.objects.layout, due.record
+        if record is None:
+            return []
+        status = layout.status(due.proof_id)
+        keys = [layout.index(record.asset.sha256, due.proof_id), *(status + name for name in due.names)]
+        if record.manifest is not None:
+            keys.append(layout.manifest(due.proof_id))
+        return keys
+
+    async def _stage(self, owners: dict[str, _Due]) -> None:
+        if not owners:
+            return
+        try:
+            failures = await self.objects.remove(owners)
+        except StorageError as error:
+            failures = dict.fromkeys(owners, error)
+        for key, failure in failures.items():
+            owners[key].fail(failure)

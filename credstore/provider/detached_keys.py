@@ -1,0 +1,134 @@
+"""Keys beside their objects instead of in them, so that one can be forgotten (crypto-shredding).
+
+An object under retention cannot be deleted; its key can. The object's body then names a small object
+of ours that holds the wrapped key, and no wrapped key. The commitment in the body decides as ever
+whether what is found there is the object's key, so replacing it gives nothing to anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from secrets import token_hex
+
+from credstore.driver.internal import KEYS, InternalObjects, internal_key
+from credstore.encryption import DataKey, KeySource
+from credstore.errors import StorageObjectNotFoundError
+from credstore.keyring.ring import KeyRing
+from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, parse_wrapped, undecryptable, wrapped_text
+
+_NAMED = "detached/"
+_NAME_SIZE = 32
+_NOTHING_WRAPPED = b"\x00"
+_LARGEST = MAX_KEY_ID + 2 * MAX_WRAPPED
+_TYPE, _CACHED = "text/plain", "no-store"
+
+
+def place_of(key_id: str) -> str | None:
+    """The name among `InternalObjects` of a wrapped key, by the key id in the object's body.
+
+    None if the wrapped key is in the body too.
+    """
+    name = key_id.removeprefix(_NAMED)
+    if name == key_id or len(name) != _NAME_SIZE or not set(name) <= set("0123456789abcdef"):
+        return None
+    return KEYS + name
+
+
+class DetachedKeys:
+    """A key ring whose wrapped keys are objects of their own."""
+
+    def __init__(
+        self,
+        ring: KeySource,
+        objects: InternalObjects,
+        *,
+        detach: bool,
+        erase: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Put it around a ring.
+
+        Args:
+            ring: Wraps and unwraps.
+            objects: Of the store.
+            detach: Keep the wrapped keys of new objects apart; those of others are found either way.
+            erase: Removes one of the store's objects in every version, by its whole key.
+        """
+        self._erase = erase
+        self._ring = ring
+        self._objects = objects
+        self._detach = detach
+
+    @property
+    def current_id(self) -> str:
+        """The ring's."""
+        return self._ring.current_id
+
+    def knows(self, key_id: str) -> bool:
+        """Whether it is the ring's, or names a place."""
+        return place_of(key_id) is not None or self._ring.knows(key_id)
+
+    async def generate(self, *, store_id: str) -> DataKey:
+        """A fresh data key; if it is kept apart, its wrapped form is in the store before this returns.
+
+        Raises:
+            StorageError: The ring or the store did not take part.
+        """
+        found = await self._ring.generate(store_id=store_id)
+        if not self._detach:
+            return found
+        name = token_hex(_NAME_SIZE // 2)
+        await self._objects.put(
+            KEYS + name, wrapped_text(found).encode(), content_type=_TYPE, cache_control=_CACHED
+        )
+        return DataKey(found.reveal(), key_id=_NAMED + name, wrapped=_NOTHING_WRAPPED)
+
+    async def replace(self, place: str, key: DataKey) -> None:
+        """Write a newer wrapped key over the one that is there, never where it was forgotten.
+
+        Raises:
+            StorageNotFoundError: It was forgotten.
+            StorageConflictError: It was replaced or forgotten meanwhile.
+            StorageError: It could not be stored.
+        """
+        await self._objects.replace(
+            place, wrapped_text(key).encode(), content_type=_TYPE, cache_control=_CACHED
+        )
+
+    async def unwrap(
+        self, key_id: str, wrapped: bytes, *, store_id: str, suite: int = 1, salt: bytes = b""
+    ) -> DataKey:
+        """The data key; its `key_id` is that of the wrapping key in the ring.
+
+        Raises:
+            StorageDecryptionError: It was forgotten, or the ring cannot unwrap it.
+            StorageError: The ring or the store did not answer.
+        """
+        place = place_of(key_id)
+        if place is not None:
+            try:
+                text = await self._objects.get(place, max_size=_LARGEST)
+            except StorageObjectNotFoundError:
+                raise undecryptable() from None
+            key_id, wrapped = parse_wrapped(text.decode("ascii", "replace"))
+        return await self._ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt)
+
+    async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
+        """The same data key, wrapped with the ring's current key."""
+        return await self._ring.wrap(key, store_id=store_id)
+
+    async def forget(self, place: str) -> bool:
+        """Delete a wrapped key in every version; False if there was none.
+
+        Raises:
+            StorageVersionsRemainError: Versions of it stay, or may.
+            StorageError: It may still be there.
+        """
+        existed = True
+        try:
+            await self._objects.head(place)
+        except StorageObjectNotFoundError:
+            existed = False
+        await self._erase(internal_key(place))
+        if isinstance(self._ring, KeyRing):
+            self._ring.forget()
+        return existed

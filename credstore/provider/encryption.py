@@ -1,0 +1,295 @@
+"""Encryption on the client: bodies sealed on their way out, stored bytes opened on their way in.
+
+Rules of this file: the store's policy decides whether and how an object is encrypted, never the
+object (P23). What an object's metadata say of its key counts only if its body agrees; else the body's
+own wrapped key is tried, so that changed or stripped metadata never change what decrypts. Whatever is
+wrong with an encrypted object is one error with one text (P22).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import replace
+from secrets import token_bytes
+
+from credstore.driver.contract import Driver
+from credstore.driver.reader import ObjectReader
+from credstore.driver.values import Body, BytesBody, ObjectInfo, ReadOptions, StoredReader
+from credstore.encryption import ClientSide, DataKey
+from credstore.errors import (
+    ErrorCode,
+    StorageDecryptionError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
+from credstore.hashing import sha256
+from credstore.model import NOTHING, Codec
+from credstore.pipeline.envelope import Opener, Sealer, check_key
+from credstore.pipeline.header import (
+    MAGIC,
+    MAX_HEADER,
+    SALT,
+    USUAL_HEADER,
+    Binding,
+    Header,
+    Span,
+    header_size,
+    parse_header,
+    parse_wrapped,
+    sealed_size,
+    span_of,
+    undecryptable,
+)
+from credstore.pipeline.pipeline import CONTENT_TYPE, WRAPPED_KEY, Recipe
+from credstore.provider.bodies import EncodedBody, digest_of
+
+INLINE = 256 * 1024
+"""Bytes that are encrypted or decrypted on the event loop: under a third of a millisecond."""
+
+
+class _Envelope:
+    """A sealer whose header comes with its first bytes."""
+
+    def __init__(self, sealer: Sealer) -> None:
+        self._sealer = sealer
+        self._header = sealer.header
+
+    def feed(self, data: bytes) -> bytes:
+        header, self._header = self._header, b""
+        return header + self._sealer.feed(data)
+
+    def finish(self) -> bytes:
+        header, self._header = self._header, b""
+        return header + self._sealer.finish()
+
+
+async def sealed_body(
+    policy: ClientSide, body: Body, place: tuple[str, str], codec: Codec | None, plain_size: int | None
+) -> tuple[Body, bytes | None]:
+    """A body encrypted with a data key of its own, and its SHA-256 where it can be known beforehand.
+
+    Args:
+        policy: The store's.
+        body: What comes from the codec.
+        place: Key of the object and write-id of the write.
+        codec: What made the body.
+        plain_size: Bytes before the codec, or None.
+
+    Raises:
+        StorageError: The key ring could not give a key.
+    """
+    key, write_id = place
+    data_key = await policy.keyring.generate(store_id=policy.store_id)
+    binding = Binding(policy.store_id, key, write_id, codec)
+    salt = token_bytes(SALT)
+
+    def sealer() -> Sealer:
+        return Sealer(data_key, binding, salt=salt, chunk_size=policy.chunk_size, plain_size=plain_size)
+
+    if body.data is not None:
+        whole = sealer()
+        inline = len(body.data) <= INLINE
+        sealed = whole.seal(body.data) if inline else await asyncio.to_thread(whole.seal, body.data)
+        return BytesBody(sealed), await sha256(sealed)
+    length = None
+    if body.length is not None:
+        size = header_size(data_key)
+        length = sealed_size(body.length, chunk_size=policy.chunk_size, header_size=size)
+    streamed = EncodedBody(body, lambda: _Envelope(sealer()), length)
+    return streamed, await digest_of(streamed) if streamed.replayable and length is not None else None
+
+
+def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
+    """Whether an object is to be decrypted.
+
+    Args:
+        policy: The store's, or the call's.
+        found: What the object's metadata say.
+
+    Raises:
+        StorageInvalidRequestError: It is encrypted, and there is no key ring (code "ENCRYPTED").
+    """
+    if policy is not None:
+        return policy.required or found.sealed
+    if found.sealed:
+        raise StorageInvalidRequestError(
+            "the object is encrypted; give encryption=ClientSide(...) with its key ring (decode=False gives "
+            "the stored bytes)",
+            code=ErrorCode.ENCRYPTED,
+        )
+    return False
+
+
+async def open_whole(policy: ClientSide, info: ObjectInfo, key: str, stored: bytes) -> tuple[bytes, Recipe]:
+    """What was encrypted, from all stored bytes, and how it becomes plain.
+
+    Raises:
+        StorageDecryptionError: It does not decrypt.
+        StorageError: The key ring could not be asked.
+    """
+    header = parse_header(stored, complete=True)
+    if header is None:
+        raise undecryptable()
+    opener = await opener_of(policy, info, key, header)
+    chunks = memoryview(stored)[header.size :]
+    inline = len(chunks) <= INLINE
+    opened = opener.open(chunks) if inline else await asyncio.to_thread(opener.open, chunks)
+    return opened, recipe_of_header(info, header, opener)
+
+
+async def open_stream(policy: ClientSide, stored: StoredReader, key: str) -> tuple[StoredReader, Recipe]:
+    """A reader of what was encrypted over a reader of all stored bytes, and how it becomes plain.
+
+    Raises:
+        StorageDecryptionError: It does not begin as it should, or its key is another.
+        StorageError: The key ring could not be asked.
+    """
+    head, header = await read_header(stored)
+    opener = await opener_of(policy, stored.info, key, header)
+    chunks = _opened(head[header.size :], stored, opener)
+    found = recipe_of_header(stored.info, header, opener)
+    length = span_of(header, stored.info.size, 0, None).length
+    return ObjectReader(stored.info, chunks, length=length, close=stored.aclose), found
+
+
+async def open_span(
+    policy: ClientSide, stored: StoredReader, key: str, header: Header, span: Span
+) -> tuple[StoredReader, Recipe]:
+    """A reader of a range of what was encrypted over a reader of the chunks that hold it."""
+    opener = await opener_of(policy, stored.info, key, header, span)
+    chunks = _opened(b"", stored, opener)
+    reader = ObjectReader(stored.info, chunks, length=span.length, close=stored.aclose)
+    return reader, recipe_of_header(stored.info, header, opener)
+
+
+async def read_header(stored: AsyncIterator[bytes]) -> tuple[bytes, Header]:
+    """The header at the beginning of the stored bytes, and all bytes that were read for it.
+
+    Raises:
+        StorageDecryptionError: There is none.
+    """
+    head = b""
+    async for chunk in _same_error(stored):
+        head += chunk
+        header = parse_header(head)
+        if header is not None:
+            return head, header
+    header = parse_header(head, complete=True)
+    if header is None:
+        raise undecryptable()
+    return head, header
+
+
+async def read_head(driver: Driver, key: str, options: ReadOptions) -> tuple[ObjectInfo, bytes]:
+    """An object's state and its first bytes, which hold nearly every header.
+
+    Raises:
+        StorageError: As `Driver.get`.
+    """
+    async with await driver.get(key, replace(options, start=0, end=USUAL_HEADER)) as first:
+        return first.info, await first.read()
+
+
+async def header_of(driver: Driver, key: str, options: ReadOptions, info: ObjectInfo, head: bytes) -> Header:
+    """The header of an object that begins with `head`, of the same version.
+
+    Raises:
+        StorageDecryptionError: It has none.
+        StorageError: As `Driver.get`.
+    """
+    header = parse_header(head, complete=info.size <= USUAL_HEADER)
+    if header is not None:
+        return header
+    longer = replace(options, start=0, end=MAX_HEADER, if_match=info.etag)
+    async with await driver.get(key, longer) as again:
+        return (await read_header(again))[1]
+
+
+async def looked_at(stored: StoredReader, policy: ClientSide | None) -> tuple[StoredReader, bool]:
+    """A reader of the same bytes from the first on, and whether they are encrypted whatever is marked."""
+    if policy is None:
+        return stored, False
+    head = b""
+    async for chunk in stored:
+        head += chunk
+        if len(head) >= len(MAGIC):
+            break
+
+    async def chunks() -> AsyncGenerator[bytes, None]:
+        if head:
+            yield head
+        async for chunk in stored:
+            yield chunk
+
+    again = ObjectReader(stored.info, chunks(), length=stored.length, close=stored.aclose)
+    return again, begins_sealed(head)
+
+
+def begins_sealed(head: bytes) -> bool:
+    """Whether bytes begin as an encrypted object does, whatever its metadata say."""
+    return head.startswith(MAGIC)
+
+
+async def opener_of(
+    policy: ClientSide, info: ObjectInfo, key: str, header: Header, span: Span | None = None
+) -> Opener:
+    """What decrypts this object, once its key is known to be its key."""
+    data_key = await data_key_of(policy, header, info.system or NOTHING)
+    return Opener(header, data_key, Binding(policy.store_id, key, None, header.codec), span)
+
+
+async def data_key_of(policy: ClientSide, header: Header, system: Mapping[str, str]) -> DataKey:
+    """The object's data key: from its metadata if that is the one its body commits to, else from its body.
+
+    Raises:
+        StorageDecryptionError: Neither unwraps to it.
+        StorageError: The key ring could not be asked.
+    """
+    text = system.get(WRAPPED_KEY)
+    if text is not None:
+        try:
+            found = await _unwrapped(policy, header, *parse_wrapped(text))
+            check_key(header, found)
+        except StorageDecryptionError:
+            pass  # Not this object's: as if it were not there.
+        else:
+            return found
+    return await _unwrapped(policy, header, header.key_id, header.wrapped)
+
+
+async def _unwrapped(policy: ClientSide, header: Header, key_id: str, wrapped: bytes) -> DataKey:
+    return await policy.keyring.unwrap(
+        key_id, wrapped, store_id=policy.store_id, suite=header.suite, salt=header.salt
+    )
+
+
+def recipe_of_header(info: ObjectInfo, header: Header, opener: Opener) -> Recipe:
+    """How what was encrypted becomes plain."""
+    headers = info.headers
+    marked = (info.system or NOTHING).get(CONTENT_TYPE)
+    content_type = marked or (headers.content_type if headers else None)
+    return Recipe(header.codec, opener.plain_size, content_type, opaque=True, sealed=True)
+
+
+async def _opened(head: bytes, stored: AsyncIterator[bytes], opener: Opener) -> AsyncGenerator[bytes, None]:
+    if head and (plain := await _fed(opener, head)):
+        yield plain
+    async for chunk in _same_error(stored):
+        if plain := await _fed(opener, chunk):
+            yield plain
+    if last := opener.finish():
+        yield last
+
+
+async def _fed(opener: Opener, chunk: bytes) -> bytes:
+    return opener.feed(chunk) if len(chunk) <= INLINE else await asyncio.to_thread(opener.feed, chunk)
+
+
+async def _same_error(stored: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same bytes; if they are not those that were stored, that is the one error of this file."""
+    try:
+        async for chunk in stored:
+            yield chunk
+    except StorageIntegrityError:
+        raise undecryptable() from None

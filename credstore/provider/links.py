@@ -1,0 +1,336 @@
+"""Temporary links: never one that cannot work.
+
+A link of a cloud bypasses the pipeline: whoever opens it gets the stored bytes with the stored headers.
+So a GET link to an object stored opaque is refused, gzip stored without Content-Encoding (as the original
+design did) gets it imposed by the link, and a PUT link is refused where the pipeline would have changed
+the bytes. Links that our own edge answers (`Capabilities.links_decode`) need neither: it decodes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from math import ceil
+from typing import NamedTuple, TypedDict, cast, get_args
+from urllib.parse import quote
+
+from credstore.config.stores import CommonConfig
+from credstore.driver.contract import Driver, VerifiesLinks
+from credstore.driver.internal import is_internal
+from credstore.driver.refusals import OVERRIDES, no_link
+from credstore.driver.signed_links import invalid_link
+from credstore.driver.values import ReadOptions, SignedRequest, SignRequest
+from credstore.encryption import ClientSide, CustomerKey
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
+from credstore.links.signer import LinkSigner
+from credstore.model import LinkGrant, Method, SignedUrl
+from credstore.provider.call import Call
+from credstore.provider.read import recipe_of
+from credstore.provider.validation import check_flag, check_header, check_token, checked_version, is_number
+from credstore.provider.write import chosen_codec
+
+DAY = 24 * 3600
+LONGEST = 7 * DAY
+"""Seconds; the limit of every S3-family provider (SigV4 query authentication)."""
+LONGEST_ANYWHERE = 3650 * DAY
+"""Seconds; of a link of a CDN that has no limit of its own."""
+
+
+_METHODS: tuple[Method, ...] = get_args(Method)
+_FETCHING = frozenset({"download_name", "content_disposition", "content_type", "cache_control", "version_id"})
+_ALWAYS = frozenset({"check", "timeout"})
+_MEANT_FOR: Mapping[str, frozenset[str]] = {
+    "GET": _FETCHING | _ALWAYS,
+    "HEAD": _FETCHING | _ALWAYS,
+    "PUT": frozenset({"content_type", "headers"}) | _ALWAYS,
+    "DELETE": frozenset({"version_id"}) | _ALWAYS,
+}
+"""The options that change something, by method."""
+
+
+class LinkOptions(TypedDict, total=False):
+    """Options of `StorageProvider.get_signed_url`.
+
+    Keys:
+        download_name: Save as a file of this name; any Unicode, RFC 6266.
+        content_disposition: Response header, verbatim, in place of `download_name`.
+        content_type: GET: response header to impose. PUT: header the holder must send.
+        cache_control: Response header to impose.
+        headers: PUT: further headers the holder must send, by name.
+        version_id: A kept version.
+        check: False skips looking at the object first; the link may then not work.
+        timeout: Seconds, in place of the configured.
+    """
+
+    download_name: str
+    content_disposition: str
+    content_type: str
+    cache_control: str
+    headers: Mapping[str, str]
+    version_id: str
+    check: bool
+    timeout: float
+
+
+class LinkRequest(NamedTuple):
+    """A link that somebody wants.
+
+    Attributes:
+        key: Of the object.
+        method: It shall work for.
+        expires_in: Seconds.
+        options: As given.
+        deadline: Instant of `time.monotonic()`, or None.
+    """
+
+    key: str
+    method: Method
+    expires_in: float
+    options: LinkOptions
+    deadline: float | None
+
+
+def check_not_sealed(policy: ClientSide, method: str) -> None:
+    """Refuse links past the encryption of a store.
+
+    Raises:
+        StorageUnsupportedError: Its holder would store plain bytes, or get encrypted ones.
+    """
+    if method == "PUT":
+        raise StorageUnsupportedError(
+            "a PUT link stores what its holder sends, past the encryption of this provider; use a provider "
+            "without it"
+        )
+    if policy.required and method in {"GET", "HEAD"}:
+        raise StorageUnsupportedError(
+            "the objects of this provider are encrypted, and whoever opens a link has no key; store what "
+            "shall be linked to through a provider without encryption"
+        )
+
+
+def granted(driver: Driver, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
+    """What a request's link grants; see `StorageProvider.verify_link`.
+
+    Raises:
+        StorageAccessDeniedError: Nothing; one text for all.
+        StorageUnsupportedError: Links of this store are checked by the provider itself.
+    """
+    if not isinstance(driver, VerifiesLinks):
+        raise StorageUnsupportedError(f"links of {driver.name} are checked by the provider, not here")
+    grant = driver.verify_link(method, path, query, time.time())
+    if is_internal(grant.key):  # Nothing here signs such a link, but whoever has the secret could.
+        raise invalid_link()
+    return grant
+
+
+async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedUrl:
+    """Check that a link presigned by the store will work, and make it.
+
+    Raises:
+        StorageNotFoundError: A GET or HEAD link to nothing.
+        StorageUnsupportedError: It could not work; the message says what to change.
+        StorageInvalidRequestError: A wrong option or duration.
+    """
+    signed = await _presigned(driver, config, request)
+    return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
+
+
+async def make_cdn_link(
+    driver: Driver,
+    config: CommonConfig,
+    request: LinkRequest,
+    *,
+    signer: LinkSigner,
+    locate: Callable[[str], str],
+    call: Call,
+) -> SignedUrl:
+    """Check that a link of a CDN's signer will work, and make it.
+
+    Args:
+        driver: Of the object.
+        config: Of the store.
+        request: What is wanted.
+        signer: Of the CDN.
+        locate: From a key to its public URL.
+        call: Is told what a signer of the user's own raises.
+
+    Raises:
+        StorageConfigurationError: There is no CDN to link to.
+        StorageUnsupportedError: It could not work; the message says what to change.
+        StorageError: As for `make_link`.
+    """
+    now = int(time.time())
+    if signer.source == "presigned":
+        presigned = await _presigned(driver, config, request)
+        url, expires_at = presigned.url, int(presigned.expires_at.timestamp())
+    else:
+        _check_options(request.method, request.options)
+        longest = LONGEST_ANYWHERE if signer.max_expires_in is None else signer.max_expires_in
+        _check_duration(request.expires_in, longest, f"links of {signer.name} last")
+        await _check_public(driver, config, request, signer)
+        url, expires_at = locate(request.key), now + ceil(request.expires_in)
+    try:
+        signed = signer.sign(url, now=now, expires_at=expires_at)
+        link = await signed if isinstance(signed, Awaitable) else signed
+    except StorageError:
+        raise
+    except Exception as error:
+        call.users = error
+        raise
+    return SignedUrl(link, method=request.method, expires_at=datetime.fromtimestamp(expires_at, UTC))
+
+
+async def _check_public(
+    driver: Driver, config: CommonConfig, request: LinkRequest, signer: LinkSigner
+) -> None:
+    """Refuse what a link to the object's public address cannot give."""
+    if not config.has_public_address:
+        raise StorageConfigurationError(
+            f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
+        )
+    given = sorted(set(request.options) - _ALWAYS)
+    if given:
+        raise StorageUnsupportedError(
+            f"{given[0]} cannot be part of a link of {signer.name}: its edge serves the current object with "
+            "the headers it was stored with; store it with these headers"
+        )
+    if isinstance(config.encryption, CustomerKey):
+        raise _needs_key()
+    if request.options.get("check", True) and await _needed(
+        driver, request.key, request.options, request.deadline, decoded=False
+    ):
+        raise StorageUnsupportedError(
+            f"the object is gzip without Content-Encoding, and a link of {signer.name} cannot add it; store "
+            "it again with compress='gzip'"
+        )
+
+
+def _check_duration(expires_in: object, longest: float, what: str) -> None:
+    if not is_number(expires_in) or not 1 <= cast("float", expires_in) <= longest:
+        days = f" ({longest / 86400:g} days)" if longest >= DAY else ""
+        raise StorageInvalidRequestError(f"{what} 1 to {longest:g} seconds{days}, not {expires_in!r}")
+
+
+async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedRequest:
+    method, options = request.method, request.options
+    _check_duration(request.expires_in, LONGEST, "expires_in is")
+    _check_options(method, options)
+    if method not in driver.capabilities.presign:
+        raise no_link(method, driver.capabilities.presign).of(driver.name)
+    overrides: dict[str, str] = {}
+    if isinstance(config.encryption, CustomerKey):
+        raise _needs_key()
+    if method in {"GET", "HEAD"}:
+        overrides = _overrides(options)
+        if options.get("check", True):
+            decoded = driver.capabilities.links_decode
+            needed = await _needed(driver, request.key, options, request.deadline, decoded=decoded)
+            overrides = {**needed, **overrides}
+        if overrides and not driver.capabilities.response_overrides:
+            raise OVERRIDES.of(driver.name)
+    elif method == "PUT" and chosen_codec(config.compress) is not None:
+        raise StorageUnsupportedError(
+            "a PUT link stores what its holder sends, past the compression configured for this provider; "
+            "use a provider with compress=False for it"
+        )
+    return await driver.sign(
+        SignRequest(
+            key=request.key,
+            method=method,
+            expires_in=request.expires_in,
+            overrides=overrides,
+            version_id=options.get("version_id"),
+            headers=_put_headers(options) if method == "PUT" else {},
+            deadline=request.deadline,
+        )
+    )
+
+
+def _check_options(method: str, options: LinkOptions) -> None:
+    if method not in _METHODS:
+        raise StorageInvalidRequestError(f"method is one of {', '.join(_METHODS)}, not {method!r}")
+    if not options:
+        return
+    unknown = set(options) - LinkOptions.__optional_keys__
+    if unknown:
+        raise StorageInvalidRequestError(f"get_signed_url has no option {min(unknown)!r}")
+    without = set(options) - _MEANT_FOR[method]
+    if without:
+        raise StorageInvalidRequestError(f"{min(without)} changes nothing about a {method} link")
+    check_flag("check", options.get("check", True))
+    if method == "DELETE" and "version_id" in options:
+        checked_version(options["version_id"])  # None would be a link that removes whatever is there.
+    elif options.get("version_id") is not None:
+        check_header("version_id", options.get("version_id"))
+
+
+def disposition(name: str) -> str:
+    """`Content-Disposition` that saves under `name`, in RFC 6266 form for any Unicode name."""
+    check_header("download_name", name)
+    fallback = "".join(char if " " <= char <= "~" and char not in '"\\%/' else "_" for char in name)
+    return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _overrides(options: LinkOptions) -> dict[str, str]:
+    overrides: dict[str, str] = {}
+    if "download_name" in options:
+        overrides["content-disposition"] = disposition(options["download_name"])
+    for name in ("content_disposition", "content_type", "cache_control"):
+        value = options.get(name)
+        if value is not None:
+            check_header(name, value)
+            overrides[name.replace("_", "-")] = str(value)
+    return overrides
+
+
+async def _needed(
+    driver: Driver, key: str, options: LinkOptions, deadline: float | None, *, decoded: bool
+) -> dict[str, str]:
+    """Response headers that the link has to impose, once the object is known to be one it can lead to."""
+    reading = ReadOptions(version_id=options.get("version_id"), deadline=deadline)
+    info = await driver.head(key, reading)
+    found = recipe_of(info)
+    if found.sealed:
+        raise StorageUnsupportedError(
+            "the object is encrypted before it is stored, and whoever opens a link has no key; store it "
+            "through a provider without client-side encryption to link to it"
+        )
+    if found.opaque and not decoded:
+        raise StorageUnsupportedError(
+            f"the object is stored as opaque {found.codec}, which browsers cannot be relied on to decode; "
+            "store it with compress='gzip' or compress=False to link to it"
+        )
+    if info.encryption == "SSE-C":
+        raise _needs_key()
+    if decoded:
+        return {}
+    encoding = info.headers.content_encoding if info.headers else None
+    return {"content-encoding": "gzip"} if found.codec == "gzip" and encoding != "gzip" else {}
+
+
+def _needs_key() -> StorageUnsupportedError:
+    return StorageUnsupportedError(
+        "objects encrypted with a customer-provided key (SSE-C) have no links: whoever opens one would have "
+        "to send the key"
+    )
+
+
+def _put_headers(options: LinkOptions) -> dict[str, str]:
+    given = options.get("headers", {})
+    if not isinstance(given, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(
+            f"headers is a mapping of names to texts, not {type(given).__name__}"
+        )
+    named = dict(given)
+    if "content_type" in options:
+        named["content-type"] = options["content_type"]
+    for name, value in named.items():
+        check_token(f"header name {name!r}", name)
+        check_header(f"header {name!r}", value)
+    return {name.lower(): value for name, value in named.items()}

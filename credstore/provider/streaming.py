@@ -1,0 +1,155 @@
+"""`Opening`: what `StorageProvider.open` returns, entered to get the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from types import TracebackType
+
+from credstore.driver.contract import Driver
+from credstore.driver.reader import ObjectReader
+from credstore.driver.values import ReadOptions, StoredReader, invalid_range
+from credstore.encryption import ClientSide
+from credstore.model import Dictionary, Progress, StorageItem
+from credstore.pipeline.header import sealed_plain_size, span_of
+from credstore.pipeline.pipeline import Recipe
+from credstore.provider.call import Call
+from credstore.provider.encryption import (
+    begins_sealed,
+    header_of,
+    looked_at,
+    open_span,
+    open_stream,
+    read_head,
+)
+from credstore.provider.read import Reading, Wanted, decoded_reader, item_of
+from credstore.provider.validation import check_key, check_progress
+
+
+class Opening:
+    """An async context manager of an `ObjectReader`; leaving it gives the connection back."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        call: Call,
+        reading: Reading,
+        *,
+        wanted: Wanted,
+        options: Callable[[], ReadOptions],
+        progress: Progress | None,
+    ) -> None:
+        """Remember what to open; nothing happens before it is entered."""
+        self._driver = driver
+        self._call = call
+        self._reading = reading
+        self._key = reading.key
+        self._wanted = wanted
+        self._options = options
+        self._progress = progress
+        self._reader: ObjectReader[StorageItem] | None = None
+
+    async def __aenter__(self) -> ObjectReader[StorageItem]:
+        """Open the object.
+
+        Raises:
+            StorageNotFoundError: No such object.
+            StorageInvalidRequestError: A range that is none, or beyond the end ("INVALID_RANGE").
+            StorageError: Anything else.
+        """
+        with self._call:
+            check_progress(self._progress)
+            check_key(self._key, self._driver.capabilities.max_key_size)
+            self._wanted.check()
+            self._reader = await self._open()
+            return self._reader
+
+    async def _open(self) -> ObjectReader[StorageItem]:
+        options, wanted = self._options(), self._wanted
+        if wanted.whole:
+            return await self._plain(await self._driver.get(self._key, options))
+        if self._reading.decode and self._reading.policy is not None:
+            return await self._sealed_range(options, self._reading.policy)
+        if wanted.suffix is not None:
+            return await self._last(options, wanted.suffix)
+        info = await self._driver.head(self._key, options)
+        found, _ = self._reading.recipe(info)
+        # The bytes must be of the version the recipe was read from.
+        return await self._of_plain(found, replace(options, if_match=info.etag))
+
+    async def _last(self, options: ReadOptions, suffix: int) -> ObjectReader[StorageItem]:
+        """The last bytes, on the guess that they are stored as they are; the answer tells if it was right."""
+        stored = await self._driver.get(self._key, replace(options, suffix=suffix))
+        try:
+            found, _ = self._reading.recipe(stored.info)
+        except BaseException:
+            await stored.aclose()
+            raise
+        if found.codec is None or stored.length == stored.info.size:
+            return await self._plain(stored)
+        await stored.aclose()
+        return await self._plain(
+            await self._driver.get(self._key, replace(options, if_match=stored.info.etag))
+        )
+
+    async def _of_plain(self, found: Recipe, pinned: ReadOptions) -> ObjectReader[StorageItem]:
+        """A range of an object that is not encrypted."""
+        wanted = self._wanted
+        if found.plain_size is not None and wanted.start >= found.plain_size > 0:
+            raise invalid_range(f"the range starts at byte {wanted.start} of an object of {found.plain_size}")
+        if found.codec is None:
+            pinned = replace(pinned, start=wanted.start, end=wanted.end, suffix=wanted.suffix)
+        return await self._plain(await self._driver.get(self._key, pinned))
+
+    async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
+        reading = self._reading
+        try:
+            found, policy = reading.recipe(stored.info)
+            stored.watch(self._progress)
+            dictionary: Dictionary | None = None
+            item = item_of(stored.info, self._driver.name, found)
+            if policy is None and reading.decode and self._wanted.whole:
+                stored, sealed = await looked_at(stored, reading.policy)
+                policy = reading.policy if sealed else None
+            if policy is not None:
+                stored, found = await open_stream(policy, stored, self._key)
+                item = item_of(stored.info, self._driver.name, found)
+            elif found.dictionary is not None:
+                dictionary = await reading.dictionaries.get(found.dictionary)
+        except BaseException:
+            await stored.aclose()
+            raise
+        return decoded_reader(stored, found, item, self._wanted, self._call.explain, dictionary=dictionary)
+
+    async def _sealed_range(self, options: ReadOptions, policy: ClientSide) -> ObjectReader[StorageItem]:
+        """A range of an encrypted object: its header first, then the chunks that hold it, of one version."""
+        info, head = await read_head(self._driver, self._key, options)
+        found, meant = self._reading.recipe(info)
+        plain = meant is None and not begins_sealed(head)
+        header = None if plain else await header_of(self._driver, self._key, options, info, head)
+        pinned = replace(options, if_match=info.etag)
+        if header is None:
+            return await self._of_plain(found, pinned)
+        if header.codec is not None:
+            return await self._plain(await self._driver.get(self._key, pinned))
+        wanted = self._wanted.within(sealed_plain_size(header, info.size))
+        span = span_of(header, info.size, wanted.start, wanted.end)
+        pinned = replace(pinned, start=span.stored_start, end=span.stored_end)
+        stored = await self._driver.get(self._key, pinned)
+        try:
+            stored.watch(self._progress)
+            opened, found = await open_span(policy, stored, self._key, header, span)
+        except BaseException:
+            await stored.aclose()
+            raise
+        if not span.length and wanted.start and wanted.end != wanted.start:
+            await opened.read()  # Proves where the end is.
+            raise invalid_range(f"the range starts at byte {wanted.start}, beyond the end of the object")
+        item = item_of(info, self._driver.name, found)
+        return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._reader is not None:
+            await self._reader.aclose()
