@@ -235,7 +235,7 @@ def test_no_frame_of_an_error_holds_a_data_key(monkeypatch, unused_tcp_port_url)
 
     with pytest.raises(errors.StorageConnectionError) as caught:
         asyncio.run(scenario())
-    frames = [entry.frame for entry in caught.traceback if "credstore/keys" in str(entry.path)]
+    frames = [entry.frame for entry in caught.traceback if "credstore/keyring" in str(entry.path)]
     assert len(frames) >= 3
     for frame in frames:
         shown = repr(frame.f_locals)
