@@ -14,6 +14,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
 
+from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import (
     RemainingVersion,
     StorageError,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterable, Iterable
     from os import PathLike
     from typing import IO
-from credstore.encryption import ClientSide, ServerEncryption
 
 Codec = Literal["gzip", "zstd"]
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]

@@ -40,11 +40,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from credstore.errors import StorageError
-from credstore.model import CircuitState, LinkGrant, Retention
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -60,6 +55,11 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
+from credstore.errors import StorageError
+from credstore.model import CircuitState, LinkGrant, Retention
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @runtime_checkable

@@ -15,11 +15,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.hashing import LOOP_BUDGET, hash_into, joined
 from credstore.model import Progress
 
 if TYPE_CHECKING:
     from types import TracebackType
-from credstore.hashing import LOOP_BUDGET, hash_into, joined
 
 I = TypeVar("I")  # noqa: E741 - the info a driver (ObjectInfo) or a provider (StorageItem) knows
 
