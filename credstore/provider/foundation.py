@@ -9,14 +9,14 @@ from typing import Self, TypedDict, Unpack
 
 from credstore.config.clouds import CommonConfig
 from credstore.driver import Capabilities, Driver, ObjectInfo, PutResult, ReadOptions
-from credstore.errors import StorageObjectNotFoundError
+from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
 from credstore.internal import InternalObjects
 from credstore.links.public import public_url
 from credstore.links.signer import LinkSigner
 from credstore.model import NOTHING, ClientSide, CustomerKey
 from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
-from credstore.provider.checks import check_key, chosen_encryption, customer_key
+from credstore.provider.checks import check_key, check_version_id, chosen_encryption, customer_key
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.erasing import erase_key
 from credstore.provider.shredding import DetachedKeys
@@ -135,6 +135,13 @@ class Foundation:
     def _reading(
         self, encryption: CustomerKey | ClientSide | None, version_id: str | None, timeout: float | None
     ) -> ReadOptions:
+        if version_id is not None:
+            check_version_id(version_id)
+        if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise StorageInvalidRequestError(
+                "encryption of a read is the CustomerKey that the object was stored with, or a ClientSide, "
+                f"not {type(encryption).__name__}; all else is decrypted without it"
+            )
         return ReadOptions(
             version_id=version_id,
             customer_key=customer_key(

@@ -29,7 +29,7 @@ from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
 from credstore.provider.sealing import open_stream, sealed_body
 from credstore.reader import ObjectReader
-from credstore.refusals import no_encryption_of_source
+from credstore.refusals import TAGS_OF_SOURCE, no_encryption_of_source
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes a copy."""
@@ -73,6 +73,8 @@ def sealed_copy(
         options = ReadOptions(
             if_match=source.etag, customer_key=request.source_customer_key, deadline=request.deadline
         )
+        if source.tag_count and not capabilities.tags:  # Others have set them, past credstore.
+            raise TAGS_OF_SOURCE.of(driver.name)
         tags = (
             await driver.get_tags(source.key, deadline=request.deadline)
             if capabilities.tags and isinstance(driver, TaggedDriver)

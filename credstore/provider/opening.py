@@ -11,7 +11,7 @@ from credstore.model import ClientSide, Dictionary, Progress, StorageItem
 from credstore.pipeline.header import sealed_plain_size, span_of
 from credstore.pipeline.pipeline import Recipe
 from credstore.provider.call import Call
-from credstore.provider.checks import check_key, check_progress
+from credstore.provider.checks import check_flag, check_key, check_progress
 from credstore.provider.read import Reading, Wanted, decoded_reader, item_of
 from credstore.provider.sealing import (
     begins_sealed,
@@ -57,6 +57,7 @@ class Opening:
         """
         with self._call:
             check_progress(self._progress)
+            check_flag("decode", self._reading.decode)
             check_key(self._key, self._driver.capabilities.max_key_size)
             self._wanted.check()
             self._reader = await self._open()
