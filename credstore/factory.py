@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
@@ -277,5 +278,9 @@ class StorageFactory:
 
 def _overlap(first: CommonConfig, second: CommonConfig) -> bool:
     """Whether an object could be of both stores."""
+    one, two = first.place, second.place
+    if isinstance(one, Path) and isinstance(two, Path):  # A root may be below another, or below its prefix.
+        one, two = one / first.prefix, two / second.prefix
+        return one.is_relative_to(two) or two.is_relative_to(one)
     inside = first.prefix.startswith(second.prefix) or second.prefix.startswith(first.prefix)
-    return inside and first.place == second.place
+    return inside and one == two

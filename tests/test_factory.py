@@ -226,6 +226,10 @@ def test_a_fallback_of_two_stores(tmp_path):
     [
         ("memory://x", "memory://x"),
         ("file:///srv/proofs", "file:///srv/proofs/?timeout=3s"),
+        ("file:///srv/proofs", "file:///srv/proofs/team"),
+        ("file:///srv/proofs/team/a", "file:///srv/proofs?prefix=team"),
+        ("file:///srv/proofs?prefix=team/a", "file:///srv/proofs/team/a"),
+        ("file:///srv/proofs?prefix=team", "file:///srv/other/../proofs/team/a?prefix=b"),
         ("s3://proofs?region=eu-west-1", "aws://proofs?region=eu-west-1&max_retries=1"),
         ("s3://proofs", "s3://proofs?endpoint=https://S3.us-east-1.amazonaws.com"),
     ],

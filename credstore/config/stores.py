@@ -567,8 +567,8 @@ class LocalConfig(CommonConfig):
 
     @property
     def place(self) -> object:
-        """The root as seen from the working directory."""
-        return Path(self.root).absolute()
+        """The root as seen from the working directory, past symbolic links."""
+        return Path(self.root).resolve()
 
     @property
     def public_base(self) -> str:

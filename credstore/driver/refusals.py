@@ -108,6 +108,12 @@ def no_storage_class(storage_class: str, known: Iterable[str]) -> Lack:
     return Lack(f"store as {storage_class!r} (storage_class)", instead)
 
 
+TAGS_OF_SOURCE: Final = Lack(
+    "give an encrypted copy the tags of its source",
+    "remove the tags from the source, or name the kind of server if it is one that has tags",
+)
+
+
 def no_encryption_of_source(kind: str) -> Lack:
     """A copy that would have to be encrypted as its source is."""
     return Lack(f"encrypt a copy as its source is ({kind})", "give the encryption of the copy")

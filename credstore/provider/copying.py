@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from credstore.driver.contract import Driver, TaggedDriver
 from credstore.driver.reader import ObjectReader
-from credstore.driver.refusals import no_encryption_of_source
+from credstore.driver.refusals import TAGS_OF_SOURCE, no_encryption_of_source
 from credstore.driver.values import NO_HEADERS, CopyRequest, ObjectInfo, PutRequest, PutResult, ReadOptions
 from credstore.encryption import ClientSide, KmsKey, ServerEncryption
 from credstore.errors import (
@@ -66,6 +66,8 @@ def sealed_copy(
         options = ReadOptions(
             if_match=source.etag, customer_key=request.source_customer_key, deadline=request.deadline
         )
+        if source.tag_count and not capabilities.tags:  # Others have set them, past credstore.
+            raise TAGS_OF_SOURCE.of(driver.name)
         tags = (
             await driver.get_tags(source.key, deadline=request.deadline)
             if capabilities.tags and isinstance(driver, TaggedDriver)

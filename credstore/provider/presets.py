@@ -41,8 +41,15 @@ class NamedProvider(StorageProvider, Generic[C]):
             options: See `ProviderOptions`.
 
         Raises:
-            StorageConfigurationError: It is not a configuration, or none that credstore has a driver for.
+            StorageConfigurationError: It is not a configuration, that of another cloud, or none that
+                credstore has a driver for.
         """
+        named = _row_of(config).provider
+        if named and not isinstance(self, loaded(named)):
+            raise StorageConfigurationError(
+                f"{type(self).__name__} is not made of a {type(config).__name__}; that is for "
+                f"{named.partition(':')[2]}, or for StorageFactory().create(...)"
+            )
         super().__init__(build_driver(config), config, **options)
 
 

@@ -64,6 +64,7 @@ from credstore.provider.read import Reading, Wanted, item_of, known_recipe, reci
 from credstore.provider.streaming import Opening
 from credstore.provider.validation import (
     check_count,
+    check_flag,
     check_key,
     check_prefix,
     check_progress,
@@ -190,6 +191,7 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             check_key(key, self.capabilities.max_key_size)
             if max_size is not None:
                 check_count("max_size", max_size)
+            check_flag("decode", decode)
             check_progress(progress)
             try:
                 reader = await self._driver.get(key, self._reading(encryption, version_id, timeout))
@@ -412,6 +414,7 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             keeps versions, 1 for each key and 2 per 1,000 versions too.
         """
         with self._call("batch_delete", None, mutation=True) as call:
+            check_flag("all_versions", all_versions)
             erase = self._erase_keys if all_versions else None
             result = await delete_keys(self._driver, keys, self._deadline, self._driver.name, erase=erase)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
@@ -517,6 +520,7 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             drops them; more above its limit for a single copy.
         """
         with self._call("copy", source, mutation=True):
+            check_flag("server_side", server_side)
             request = await self._copy_request(
                 source, destination, encryption, source_encryption, timeout, if_absent=if_absent
             )
@@ -558,6 +562,7 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         Source: promises P8, P9.
         """
         with self._call("move", source, mutation=True):
+            check_flag("server_side", server_side)
             request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
             copier = self._copier(request, server_side=server_side)
             return await move_object(

@@ -12,7 +12,7 @@ from credstore.driver.contract import Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, PutResult, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey
-from credstore.errors import StorageObjectNotFoundError
+from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
 from credstore.links.public import public_url
 from credstore.links.signer import LinkSigner
 from credstore.model import NOTHING
@@ -21,7 +21,7 @@ from credstore.provider.call import Call, Lifetime
 from credstore.provider.detached_keys import DetachedKeys
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.erasing import erase_key
-from credstore.provider.validation import check_key, chosen_encryption, customer_key
+from credstore.provider.validation import check_key, check_version_id, chosen_encryption, customer_key
 from credstore.provider.write import deadline_for
 
 
@@ -137,6 +137,13 @@ class Foundation:
     def _reading(
         self, encryption: CustomerKey | ClientSide | None, version_id: str | None, timeout: float | None
     ) -> ReadOptions:
+        if version_id is not None:
+            check_version_id(version_id)
+        if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise StorageInvalidRequestError(
+                "encryption of a read is the CustomerKey that the object was stored with, or a ClientSide, "
+                f"not {type(encryption).__name__}; all else is decrypted without it"
+            )
         return ReadOptions(
             version_id=version_id,
             customer_key=customer_key(

@@ -23,7 +23,7 @@ from credstore.provider.encryption import (
     read_head,
 )
 from credstore.provider.read import Reading, Wanted, decoded_reader, item_of
-from credstore.provider.validation import check_key, check_progress
+from credstore.provider.validation import check_flag, check_key, check_progress
 
 
 class Opening:
@@ -59,6 +59,7 @@ class Opening:
         """
         with self._call:
             check_progress(self._progress)
+            check_flag("decode", self._reading.decode)
             check_key(self._key, self._driver.capabilities.max_key_size)
             self._wanted.check()
             self._reader = await self._open()

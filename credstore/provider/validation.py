@@ -202,9 +202,18 @@ def checked_version(version_id: object) -> str | None:
             "version_id=None names no version, so the present one would be removed; leave it out if that is "
             "meant"
         )
+    return check_version_id(version_id)
+
+
+def check_version_id(version_id: object) -> str:
+    """The id of a version, refused where it names none: servers take an empty one for the present version.
+
+    Raises:
+        StorageInvalidRequestError: Not text that can travel, or none of it.
+    """
     if not check_header("version_id", version_id):
         raise StorageInvalidRequestError("version_id is the id of a version; this one is empty")
-    return str(version_id)
+    return cast("str", version_id)
 
 
 def check_options(options: Mapping[str, object]) -> None:

@@ -14,7 +14,7 @@ from credstore.provider.call import Call
 from credstore.provider.erasing import erase_below, erase_keys, erase_old
 from credstore.provider.removal import Erased, version_pages
 from credstore.provider.session import Foundation
-from credstore.provider.validation import check_count, check_key, check_prefix
+from credstore.provider.validation import check_count, check_flag, check_key, check_prefix
 
 
 class VersionVerbs(Foundation):
@@ -81,6 +81,7 @@ class VersionVerbs(Foundation):
             each version that stays.
         """
         with self._call("delete_versions", prefix if exact else None, mutation=True) as call:
+            check_flag("keep_latest", keep_latest)
             self._check_prefix(prefix, exact=exact)
             if not prefix:
                 raise StorageInvalidRequestError(
@@ -114,6 +115,7 @@ class VersionVerbs(Foundation):
         return (await erase_keys(self._driver, keys, self._deadline))[1]
 
     def _check_prefix(self, prefix: str, *, exact: bool) -> None:
+        check_flag("exact", exact)
         if exact:
             check_key(prefix, self.capabilities.max_key_size)
         else:

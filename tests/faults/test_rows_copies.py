@@ -16,7 +16,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.provider.provider import StorageProvider
-from tests.faults.messages import error
+from tests.faults.messages import Answer, error
 from tests.faults.objects import Stored
 from tests.faults.rig import Rows, raised, run
 from tests.faults.script import Respond
@@ -388,13 +388,65 @@ def test_a04_a_copy_keeps_its_tags_where_the_provider_drops_them(settings, verb)
     run(test, **settings)
 
 
-@rows("A04", aws=True)
+@each()
+@pytest.mark.parametrize("verb", ["copy", "move"])
+@pytest.mark.parametrize("lies", [set(), {"drops tags on replace"}], ids=["honest", "drops"])
+def test_a04_tags_that_others_have_set_are_kept_where_none_are_promised(settings, verb, lies):
+    async def test(rig):
+        await rig.store.store("k", RIGHT)
+        rig.objects["k"] = replace(rig.objects["k"], tags=TAGS)
+        rig.origin.store.lies = lies
+        await getattr(rig.store, verb)("k", "to")
+        assert rig.objects["to"].tags == TAGS
+        assert rig.body("to") == RIGHT
+
+    run(test, **settings)
+
+
+@rows("A04", flavor="ceph")
 async def a_move_refuses_to_lose_tags_that_were_to_be_kept(rig):
     await rig.store.store("k", RIGHT, tags=TAGS)
     rig.origin.store.lies = {"drops tags on replace"}
+    rig.origin.plan("before-apply", Respond(Answer(200)), operation="PutObjectTagging")
     failed = await raised(rig.store.move("k", "to"))
     assert (failed.code, "tags" in failed.message) == ("COPY_INCOMPLETE", True)
     assert rig.objects["k"].tags == TAGS
+
+
+@pytest.mark.parametrize("settings", DIALECTS, ids=str)
+@pytest.mark.parametrize("data", [b"", RIGHT], ids=["empty", "some"])
+@pytest.mark.parametrize("lies", [set(), {"drops tags on replace"}], ids=["honest", "drops"])
+def test_a04_a_rotation_keeps_tags_that_others_have_set(settings, data, lies):
+    async def test(rig):
+        store = sealed(rig)
+        await store.store("k", data)
+        rig.objects["k"] = replace(rig.objects["k"], tags=TAGS)
+        rig.origin.store.lies = lies
+        assert (await sealed(rig, NEW, [OLD]).rotate_keys()).complete
+        assert rig.objects["k"].tags == TAGS
+        assert await sealed(rig, NEW).retrieve("k") == data
+
+    run(test, **settings)
+
+
+@rows("A04", flavor="generic")
+async def a_copy_whose_tags_cannot_be_asked_for_is_not_made(rig):
+    await rig.store.store("k", RIGHT)
+    rig.objects["k"] = replace(rig.objects["k"], tags=TAGS)
+    rig.origin.plan("before-apply", Respond(error(501, "NotImplemented")), operation="GetObjectTagging")
+    failed = await raised(rig.store.copy("k", "to"))
+    assert (failed.code, failed.applied) == ("UNSUPPORTED", "no")
+    assert list(rig.objects) == ["k"]
+
+
+@rows("A04", flavor="generic")
+async def a_sealed_copy_refuses_to_lose_tags_that_others_have_set(rig):
+    store = sealed(rig)
+    await store.store("k", RIGHT)
+    rig.objects["k"] = replace(rig.objects["k"], tags=TAGS)
+    failed = await raised(store.copy("k", "to"))
+    assert (failed.code, failed.applied, "tags" in failed.message) == ("UNSUPPORTED", "no", True)
+    assert list(rig.objects) == ["k"]
 
 
 @pytest.mark.parametrize("settings", [{"flavor": "ceph"}, {"flavor": "minio"}], ids=str)

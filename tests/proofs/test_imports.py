@@ -4,17 +4,17 @@ import subprocess
 import sys
 
 MODULES = [
-    "ids",
-    "index",
-    "legacy",
-    "record",
-    "envelope",
-    "keys",
-    "verify",
-    "status",
-    "publication",
-    "bundle",
-    "timestamp",
+    "format.ids",
+    "store.layout",
+    "format.original",
+    "format.record",
+    "format.dsse",
+    "format.trust",
+    "format.verify",
+    "format.status",
+    "format.trust_publication",
+    "format.bundle",
+    "format.timestamp",
 ]
 STORE = {
     "credstore.provider", "credstore.driver", "credstore.wire", "credstore.pipeline", "credstore.drivers", "aiohttp",

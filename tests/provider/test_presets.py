@@ -191,3 +191,18 @@ def test_a_config_nobody_knows_is_refused():
     for make in (provider_for, build_driver):
         with pytest.raises(StorageConfigurationError, match="Other"):
             make(Other())
+
+
+@pytest.mark.parametrize(
+    ("provider", "config"),
+    [
+        (S3StorageProvider, LocalConfig(path="x")),
+        (LocalStorageProvider, MemoryConfig()),
+        (WasabiStorageProvider, S3Config(bucket="proofs", **KEYS)),
+    ],
+)
+def test_a_named_provider_refuses_the_config_of_another_cloud(provider, config):
+    with pytest.raises(StorageConfigurationError) as caught:
+        provider(config)
+    for name in (provider.__name__, type(config).__name__):
+        assert name in caught.value.message

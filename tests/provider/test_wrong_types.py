@@ -1,16 +1,23 @@
 """What callers without types may hand in: refused by its name, or right; never an unforeseen failure."""
 
+import asyncio
+
 import pytest
 
 from credstore import (
     LocalConfig,
     LocalStorageProvider,
+    S3Config,
+    Secret,
     StorageAccessDeniedError,
     StorageError,
     StorageInvalidRequestError,
+    StorageProvider,
     StorageUnsupportedError,
 )
+from credstore.drivers.s3.driver import S3Driver
 from credstore.errors import StorageConflictError, StorageNotFoundError
+from credstore.testing import ScriptedAnswer, ScriptedTransport
 from tests.provider.support import Spy, run
 
 WRONG = [7, "x", b"x", None, [], {}, object(), True, 1.5, -1, float("nan"), "a\r\nb", "\ud800"]
@@ -36,6 +43,14 @@ CALLS = {
     "retrieve max_size": lambda p, v: p.retrieve("key", max_size=v),
     "retrieve timeout": lambda p, v: p.retrieve("key", timeout=v),
     "retrieve version_id": lambda p, v: p.retrieve("key", version_id=v),
+    "retrieve encryption": lambda p, v: p.retrieve("key", encryption=v),
+    "retrieve decode": lambda p, v: p.retrieve("key", decode=v),
+    "get_metadata version_id": lambda p, v: p.get_metadata("key", version_id=v),
+    "get_metadata encryption": lambda p, v: p.get_metadata("key", encryption=v),
+    "open version_id": lambda p, v: read(p, version_id=v),
+    "open encryption": lambda p, v: read(p, encryption=v),
+    "open decode": lambda p, v: read(p, decode=v),
+    "open suffix": lambda p, v: read(p, suffix=v),
     "open start": lambda p, v: read(p, start=v),
     "open end": lambda p, v: read(p, end=v),
     "list prefix": lambda p, v: p.list(v),
@@ -46,6 +61,12 @@ CALLS = {
     "move if_absent": lambda p, v: p.move("key", "to", if_absent=v),
     "batch_delete": lambda p, v: p.batch_delete(v),
     "batch_delete key": lambda p, v: p.batch_delete([v]),
+    "batch_delete all_versions": lambda p, v: p.batch_delete(["key"], all_versions=v),
+    "delete_versions exact": lambda p, v: p.delete_versions("key", exact=v),
+    "delete_versions keep_latest": lambda p, v: p.delete_versions("key", keep_latest=v),
+    "list_versions exact": lambda p, v: p.list_versions("key", exact=v),
+    "copy server_side": lambda p, v: p.copy("key", "to", server_side=v),
+    "move server_side": lambda p, v: p.move("key", "to", server_side=v),
     "delete if_match": lambda p, v: p.delete("key", if_match=v),
     "delete version_id": lambda p, v: p.delete("key", version_id=v),
     "store data": lambda p, v: p.store("key", v),
@@ -97,6 +118,43 @@ def test_a_value_of_a_wrong_type_is_refused_by_name(name, tmp_path):
                     str(error).encode()
 
     run(main, Spy())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(
+            lambda p, v=value: p.retrieve("key", version_id=v)
+            for value in ("", 7, True, b"x", " x", "a\nb", ["x"])
+        ),
+        lambda p: p.get_metadata("key", version_id=""),
+        lambda p: read(p, version_id=""),
+        *(lambda p, v=value: p.retrieve("key", encryption=v) for value in ("AES256", True, False, 7)),
+        lambda p: p.get_metadata("key", encryption="x"),
+        lambda p: read(p, encryption="x"),
+        lambda p: p.copy("key", "to", source_encryption="x"),
+        lambda p: p.retrieve("key", decode="no"),
+        lambda p: read(p, decode=None),
+        lambda p: p.batch_delete(["key"], all_versions="no"),
+        lambda p: p.delete_versions("key", exact="no"),
+        lambda p: p.delete_versions("key", keep_latest=1),
+        lambda p: p.list_versions("key", exact=None),
+        lambda p: p.copy("key", "to", server_side="no"),
+        lambda p: p.move("key", "to", server_side=0),
+    ],
+)
+def test_what_names_no_version_key_or_choice_is_refused_before_anything_is_sent(call):
+    async def main():
+        transport = ScriptedTransport(ScriptedAnswer(500))
+        config = S3Config(
+            bucket="proofs", region="us-east-1", access_key_id="id", secret_access_key=Secret("secret")
+        )
+        async with StorageProvider(S3Driver(config, transport=transport), config) as provider:
+            with pytest.raises(StorageInvalidRequestError):
+                await call(provider)
+        assert not transport.requests
+
+    asyncio.run(main())
 
 
 def test_a_wrong_timeout_makes_health_a_result():

@@ -245,11 +245,11 @@ def test_versions_below_the_prefix_are_removed_and_no_others():
 
 
 def test_every_optional_protocol_of_the_contract_is_forwarded():
-    """One that is added to `driver.py` and forgotten here would be lost below a prefix without a word."""
+    """One that is added to `driver/contract.py` and forgotten here would be lost below a prefix without a word."""
     protocols = {
         each
         for _, each in inspect.getmembers(contract, inspect.isclass)
-        if getattr(each, "_is_protocol", False) and each.__module__ == contract.__name__
+        if getattr(each, "_is_protocol", False) and each.__module__.startswith(contract.__name__)
     }
     assert protocols - NO_ABILITIES == set(FORWARDED)
 

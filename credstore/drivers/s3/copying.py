@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
+from urllib.parse import urlsplit
 
+from credstore.config.registry import cloud_named
+from credstore.driver.refusals import TAGS
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.headers import read_encryption, storage_headers, to_confirm
+from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
 from credstore.drivers.s3.multipart import Upload, part_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
 from credstore.drivers.s3.proving import (
@@ -111,10 +114,8 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
     dialect = bucket.dialect
     wire = copy_object(bucket.name, request, dialect)
     tags: Mapping[str, str] = NOTHING
-    if not dialect.copy_keeps_tags:
-        tags = await get_tags(
-            bucket, request.source.key, pinned_version(bucket, request.source), request.deadline
-        )
+    if not dialect.copy_keeps_tags or (request.source.tag_count and _is_elsewhere(bucket)):
+        tags = await _source_tags(bucket, request)
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
@@ -187,9 +188,35 @@ async def _refuse(bucket: Bucket, write: Write, version_id: str | None) -> NoRet
     raise StoragePreconditionFailedError(f"{_OTHER}; {clause}", applied="no" if restored else "yes")
 
 
+def _is_elsewhere(bucket: Bucket) -> bool:
+    """Whether the endpoint is not the cloud's own, so that its word for what a copy keeps is not there."""
+    row = cloud_named(bucket.config.cloud)
+    host = urlsplit(bucket.config.resolved_endpoint).hostname or ""
+    return row is None or not any(host == each or host.endswith(f".{each}") for each in row.hosts)
+
+
+async def _source_tags(bucket: Bucket, request: CopyRequest, *, always: bool | None = None) -> dict[str, str]:
+    """The tags that the copy has to have.
+
+    Where nothing is promised of tags, an object has some only if the provider has said so of this one:
+    they were set by others, and are kept all the same.
+
+    Args:
+        bucket: Where the object is.
+        request: The copy.
+        always: Whether to ask whatever was said of the source; as the dialect needs it unless given.
+    """
+    dialect, source = bucket.dialect, request.source
+    if always is None:
+        always = dialect.capabilities.tags and not dialect.copy_keeps_tags
+    if not always and not source.tag_count:
+        return {}
+    return await _read_tags(bucket, source.key, pinned_version(bucket, source), request.deadline)
+
+
 async def _restore_tags(bucket: Bucket, write: Write, made: Made, tags: Mapping[str, str]) -> None:
     try:
-        await put_tags(bucket, write.key, tags, version_id=made.version_id, deadline=write.deadline)
+        await bucket.call(put_tagging(write.key, made.version_id, tags), deadline=write.deadline)
     except StorageError as error:
         clause, _ = await take_back(bucket, write, made.version_id)
         facts = error.facts()
@@ -218,6 +245,12 @@ async def get_tags(
     """The tags of an object; none where the cloud has none."""
     if not bucket.dialect.capabilities.tags:
         return {}
+    return await _read_tags(bucket, key, version_id, deadline)
+
+
+async def _read_tags(
+    bucket: Bucket, key: str, version_id: str | None, deadline: float | None
+) -> dict[str, str]:
     reply = await bucket.call(get_tagging(key, version_id), deadline=deadline)
     return await parsed(parse_tags, reply.body)
 
@@ -230,7 +263,9 @@ async def put_tags(
     Raises:
         StorageUnsupportedError: The cloud has none.
     """
-    await bucket.call(put_tagging(key, version_id, tags, bucket.dialect), deadline=deadline)
+    if not bucket.dialect.capabilities.tags:
+        raise TAGS.of(bucket.dialect.name)
+    await bucket.call(put_tagging(key, version_id, tags), deadline=deadline)
 
 
 async def _copy_in_parts(
@@ -240,8 +275,8 @@ async def _copy_in_parts(
     dialect, config, source = bucket.dialect, bucket.config, request.source
     completion = completion_headers(request.precondition, write.encryption, dialect)
     headers = copied_object_headers(request, dialect)
-    tags = await get_tags(bucket, source.key, pinned_version(bucket, source), request.deadline)
-    headers |= storage_headers(None, tags, dialect)
+    tags = await _source_tags(bucket, request, always=dialect.capabilities.tags)
+    headers |= tag_headers(tags)
     size = provable or plan_part_size(source.size, config.copy_part_size, dialect.max_single_put)
     proved = False
     told: str | None = None  # What nobody asked for, a bucket may have by default.
@@ -287,4 +322,6 @@ async def _copy_in_parts(
     made = Made(done.etag, done.version_id, done.encryption)
     if not proved and may_be_another(dialect, source.key):
         await _prove(bucket, request, write, made, "unknown")
+    if tags and not dialect.capabilities.tags:  # Whether it heeds the header, nobody has vouched for.
+        await _restore_tags(bucket, write, made, tags)
     return _result(bucket, request, made)

@@ -39,7 +39,7 @@ class S3Dialect:
             nothing is rewritten in place before what was copied is proved, and a copy from a key that
             decodes to another, as some servers do twice, is read back where its entity tag proves nothing.
         copy_keeps_tags: CopyObject keeps the source's tags though the metadata are replaced; where it does
-            not, they are read before and written afterwards.
+            not, or at an endpoint that is not the cloud's own, they are read before and written afterwards.
         unversioned: The cloud has no versions at all, so that a delete leaves nothing.
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.

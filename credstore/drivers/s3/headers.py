@@ -325,10 +325,14 @@ def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect:
         found["x-amz-storage-class"] = storage_class
     if tags:
         check_tags(tags, dialect.capabilities, dialect.name)
-        found["x-amz-tagging"] = "&".join(
-            f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items()
-        )
+        found |= tag_headers(tags)
     return found
+
+
+def tag_headers(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags of a new object; nothing for none."""
+    pairs = (f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items())
+    return {"x-amz-tagging": "&".join(pairs)} if tags else {}
 
 
 def content_md5(data: bytes) -> str:

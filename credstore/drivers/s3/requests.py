@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from credstore.driver.refusals import (
     COPY_IF_ABSENT,
     COPY_IF_MATCH,
-    TAGS,
     check_delete,
     check_read,
     no_encryption_of_source,
@@ -347,14 +346,8 @@ def get_tagging(key: str, version_id: str | None) -> S3Request:
     )
 
 
-def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str], dialect: S3Dialect) -> S3Request:
-    """PutObjectTagging: these tags in place of all others; DeleteObjectTagging for none at all.
-
-    Raises:
-        StorageUnsupportedError: The cloud has no tags.
-    """
-    if not dialect.capabilities.tags:
-        raise TAGS.of(dialect.name)
+def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str]) -> S3Request:
+    """PutObjectTagging: these tags in place of all others; DeleteObjectTagging for none at all."""
     query = (("tagging", ""), *_version(version_id))
     if not tags:  # Some servers fail on an empty set.
         return S3Request(

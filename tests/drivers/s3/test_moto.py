@@ -320,8 +320,9 @@ def test_a_copy_keeps_everything(run, in_parts):
         source = await driver.head("källa/a+b c")
         http.operations()
         result = await driver.copy(CopyRequest(source=source, destination="ziel/ü+ %", write_id="f" * 32))
-        # In parts the entity tags tell nothing of a source that was in one, so it is looked at again.
-        assert len(http.operations()) == (3 + 4 + 1 if in_parts else 1)
+        # In parts the entity tags tell nothing of a source that was in one, so it is looked at again; tags
+        # that are there are read and written again at an endpoint that is not AWS's own.
+        assert len(http.operations()) == (3 + 4 + 1 if in_parts else 1 + 2)
         copied = await driver.get("ziel/ü+ %")
         assert await copied.read() == data
         info = copied.info
