@@ -93,7 +93,7 @@ def test_k02_ten_thousand_parts_always_do(size):
 def test_k02_an_upload_of_ten_thousand_parts_is_whole():
     async def test(rig):
         data = random.Random(2).randbytes(10_000)
-        await rig.store.store("k", data)
+        await rig.store.store("k", data, timeout=900)
         assert rig.requests("UploadPart") == 10_000
         assert rig.body() == data
 
