@@ -193,11 +193,3 @@ class InternalObjects:
             cache_control=cache_control,
             precondition=Precondition("replace", info.etag) if able else OVERWRITE,
         )
-
-    async def delete(self, name: str) -> None:
-        """Remove an object; removing what is not there is no error.
-
-        Raises:
-            StorageError: It may still be there.
-        """
-        await self._driver.delete(internal_key(name), deadline=self._reading().deadline)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import cast
 
+from credstore.config.validation import FORBIDDEN
 from credstore.driver.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.driver.refusals import check_encryption, check_tags
 from credstore.driver.values import Capabilities, is_system_name
@@ -23,8 +24,6 @@ from credstore.errors import (
 )
 from credstore.model import UNSET, StoreOptions
 
-_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
-_CONTROL = re.compile("[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_`|~]+")
 MAX_TAGS = 10
 MAX_TAG_NAME = 128
@@ -109,7 +108,7 @@ def check_start_after(start_after: str, max_size: int = 1024) -> None:
 
 
 def _check_text(key: str, max_size: int) -> None:
-    if not _is_plain(key) and (found := _FORBIDDEN.search(key)):
+    if not _is_plain(key) and (found := FORBIDDEN.search(key)):
         raise StorageInvalidKeyError(
             f"a key has no control characters, surrogates or non-characters; this one has "
             f"U+{ord(found[0]):04X} at position {found.start()}",
@@ -132,7 +131,7 @@ def check_delimiter(delimiter: object) -> None:
         raise StorageInvalidRequestError(f"a delimiter is text (str), not {type(delimiter).__name__}")
     if not delimiter:
         raise StorageInvalidRequestError("a delimiter is not empty; leave it out to list all keys")
-    if _FORBIDDEN.search(delimiter):
+    if FORBIDDEN.search(delimiter):
         raise StorageInvalidRequestError(
             "a delimiter has no control characters, surrogates or non-characters"
         )
@@ -288,7 +287,7 @@ def check_header(what: str, value: object) -> str:
     """
     if not isinstance(value, str):
         raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
-    if not _is_plain(value) and (_CONTROL.search(value) or _FORBIDDEN.search(value)):
+    if not _is_plain(value) and FORBIDDEN.search(value):
         raise StorageInvalidRequestError(f"{what} has a control character or surrogate")
     if value and (value[0] in " \t" or value[-1] in " \t"):
         raise StorageInvalidRequestError(f"{what} has blanks at its ends, which HTTP does not keep")

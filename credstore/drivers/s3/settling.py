@@ -64,7 +64,7 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     if not conflict and not bucket.may_look():
         raise error  # So overloaded is the provider. A conflict may be with ourselves: it is looked into.
     options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
-    seen: ObjectInfo | None = None
+    seen: ObjectInfo | None
     try:
         seen = await head(bucket, write.key, options)
     except StorageObjectNotFoundError:
