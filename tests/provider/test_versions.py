@@ -27,6 +27,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidKeyError,
     StorageInvalidRequestError,
+    StorageNotFoundError,
     StorageUnavailableError,
     StorageUnsupportedError,
     StorageVersionsRemainError,
@@ -95,6 +96,21 @@ def test_one_key_is_gone_in_every_version_and_no_other(moto_server, state):
         assert raw.names() == {"ab", "a/b"}
 
     on_moto(moto_server, check, state=state)
+
+
+def test_a_version_that_is_not_there_is_told_alike_by_every_read(moto_server):
+    async def check(store, _raw):
+        await store.store("k", b"one")
+        (there,) = [each.version_id for each in await store.list_versions("k", exact=True)]
+        await store.delete("k", version_id=there)
+        await store.store("k", b"another")
+        for read in (store.retrieve, store.get_metadata, store.get_signed_url):
+            with pytest.raises(StorageNotFoundError) as caught:
+                await read("k", version_id=there)
+            assert (caught.value.code, caught.value.key) == ("VERSION_NOT_FOUND", "k"), read
+        assert await store.get_metadata("nothing") is None
+
+    on_moto(moto_server, check)
 
 
 def test_what_was_only_hidden_before_goes_too(moto_server):

@@ -120,13 +120,18 @@ class S3Driver(Driver):
         """What `get` would serve; see `Driver.head`.
 
         The answer to a HEAD has no body to tell an absent object from an absent bucket, so before
-        the bucket has ever answered well, one more request tells.
+        the bucket has ever answered well, one more request tells. Nor does it tell an absent version from
+        an absent object; where a version was asked for, that is what is not there, as `get` says.
         """
         try:
             return await reading.head(self._bucket, key, options)
-        except StorageObjectNotFoundError:
+        except StorageObjectNotFoundError as error:
             await self._check_bucket(options.deadline)
-            raise
+            if options.version_id is None:
+                raise
+            facts = error.facts()
+        facts["code"] = ErrorCode.VERSION_NOT_FOUND
+        raise StorageNotFoundError("there is no such version of the object", **facts)
 
     async def _check_bucket(self, deadline: float | None) -> None:
         """Refuse a bucket that is not there; one that cannot be listed may be there."""
