@@ -12,8 +12,8 @@ goes past codec and client-side encryption, and is no event of a user's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from secrets import token_hex
+from typing import Protocol
 
 from credstore.driver.contract import Driver
 from credstore.driver.values import (
@@ -78,29 +78,34 @@ def behind_internal(key: str) -> str | None:
     return behind if mark and key.encode() < behind.encode() else None
 
 
+class Terms(Protocol):
+    """How requests for these objects are made."""
+
+    def reading(self) -> ReadOptions:
+        """Options of one small request that begins now."""
+        ...
+
+    def deadline(self, *, size: int) -> float | None:
+        """Of a write of `size` bytes that begins now."""
+        ...
+
+    def at_rest(self) -> ServerEncryption | None:
+        """Encryption of what is written, as for all objects of the store."""
+        ...
+
+
 class InternalObjects:
     """The small objects that credstore keeps in one store; nothing else reads or writes them."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        *,
-        reading: Callable[[], ReadOptions],
-        deadline: Callable[[int], float | None],
-        encryption: Callable[[], ServerEncryption | None],
-    ) -> None:
+    def __init__(self, driver: Driver, terms: Terms) -> None:
         """Touch nothing yet.
 
         Args:
             driver: Of the store.
-            reading: Options of one small request that begins now.
-            deadline: Of a write of so many bytes that begins now.
-            encryption: At rest, as for all objects of the store.
+            terms: Asked at each request.
         """
         self._driver = driver
-        self._reading = reading
-        self._deadline = deadline
-        self._encryption = encryption
+        self._terms = terms
 
     async def get(self, name: str, *, max_size: int = LARGEST) -> bytes:
         """All bytes of an object, which match the digest that was recorded with it.
@@ -114,7 +119,7 @@ class InternalObjects:
             StorageIntegrityError: It was changed, or has more bytes.
             StorageError: The store cannot be read.
         """
-        reader = await self._driver.get(internal_key(name), self._reading())
+        reader = await self._driver.get(internal_key(name), self._terms.reading())
         try:
             return await reader.read(max_size)
         except StorageInvalidRequestError as error:
@@ -132,7 +137,7 @@ class InternalObjects:
             StorageObjectNotFoundError: There is none.
             StorageError: The store cannot be read.
         """
-        return await self._driver.head(internal_key(name), self._reading())
+        return await self._driver.head(internal_key(name), self._terms.reading())
 
     async def put(
         self,
@@ -169,8 +174,8 @@ class InternalObjects:
                 digest=await sha256(data),
                 headers=ContentHeaders(content_type=content_type, cache_control=cache_control),
                 precondition=precondition,
-                encryption=self._encryption(),
-                deadline=self._deadline(len(data)),
+                encryption=self._terms.at_rest(),
+                deadline=self._terms.deadline(size=len(data)),
             )
         )
 

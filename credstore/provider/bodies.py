@@ -1,152 +1,21 @@
-"""What users hand in, as bodies: bytes, paths, files, iterables; and the same, encoded.
+"""What a body becomes on its way: watched, in memory, encoded; over any body.
 
-Rules of this file: files are read in threads, from their current position, and never closed here
-unless opened here. A file that changes while it is stored is refused before its last chunk is given,
-so its digest, size and bytes are of one version. A user's generator is closed when it is left early.
+Rules of this file: nothing is read before it is asked for, and what is left early is closed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import inspect
-import os
-import stat
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from typing import IO, NamedTuple, cast
 
 from credstore.driver.values import Body, BytesBody
-from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.hashing import hash_into, joined
-from credstore.model import Storable
 from credstore.pipeline.codec import Encoder
 
-CHUNK = 1024 * 1024
 INLINE = 48 * 1024
 """Bytes that are encoded on the event loop: 0.1 ms of gzip, 0.8 ms where zlib has to make it."""
-
-
-class Version(NamedTuple):
-    """What tells one state of a regular file from another."""
-
-    device: int
-    inode: int
-    size: int
-    changed: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> Version | None:
-        """The state of a file; None of a pipe or device, and of the files of a kernel, which tell 0 bytes."""
-        if not stat.S_ISREG(found.st_mode) or not found.st_size:
-            return None
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-@dataclass(frozen=True, slots=True)
-class PathBody:
-    """A file by its path, opened anew for every pass; a pipe or device only once."""
-
-    path: str
-    version: Version | None
-    data: None = None
-
-    @property
-    def length(self) -> int | None:
-        """Of the file, where it has one."""
-        return self.version and self.version.size
-
-    @property
-    def replayable(self) -> bool:
-        """Whether it is a regular file."""
-        return self.version is not None
-
-    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The file's bytes from `offset` on."""
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, self._opened)
-        try:
-            file = await asyncio.shield(opening)
-        except OSError as error:
-            raise _unreadable(self.path, error) from None
-        except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)
-            raise
-        try:
-            if offset:
-                await asyncio.to_thread(file.seek, offset)
-            left = None if self.length is None else self.length - offset
-            async for chunk in _chunks(file, left, self.version):
-                yield chunk
-        except OSError as error:
-            raise _unreadable(self.path, error) from None
-        finally:
-            closing = loop.run_in_executor(None, file.close)
-            if self.version is not None:  # A pipe is closed when the read in its thread has ended, if ever.
-                await asyncio.shield(closing)
-
-    def _opened(self) -> IO[bytes]:
-        return open(self.path, "rb")  # noqa: PTH123 - the path is text
-
-
-@dataclass(frozen=True, slots=True)
-class FileBody:
-    """An open binary file from its position at the time of the call; not closed."""
-
-    file: IO[bytes]
-    start: int | None
-    length: int | None
-    version: Version | None
-    data: None = None
-
-    @property
-    def replayable(self) -> bool:
-        """Whether the file can seek."""
-        return self.start is not None
-
-    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The file's bytes from its starting position plus `offset` on."""
-        if self.start is not None:
-            await asyncio.to_thread(self.file.seek, self.start + offset)
-        left = None if self.length is None else self.length - offset
-        async for chunk in _chunks(self.file, left, self.version):
-            yield chunk
-
-
-@dataclass(frozen=True, slots=True)
-class IterableBody:
-    """Chunks from an iterable or async iterable, which can be read once."""
-
-    source: Iterable[bytes] | AsyncIterable[bytes]
-    length: int | None = None
-    data: None = None
-    replayable: bool = False
-
-    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:  # noqa: ARG002 - never replayed
-        """The chunks; a plain iterable is advanced in a thread, for it may read a file or a socket."""
-        if isinstance(self.source, AsyncIterable):
-            try:
-                async for chunk in self.source:
-                    yield _as_bytes(chunk)
-            finally:
-                if inspect.isasyncgen(self.source):
-                    await close(self.source)
-            return
-        chunks = iter(self.source)
-        end = object()
-
-        def advance() -> object:
-            return next(chunks, end)
-
-        try:
-            while (given := await asyncio.to_thread(advance)) is not end:
-                yield _as_bytes(given)
-        except BaseException:
-            if isinstance(chunks, Generator):
-                with suppress(ValueError):  # It still runs in its thread, for the call was cancelled.
-                    chunks.close()
-            raise
 
 
 @dataclass(slots=True)
@@ -265,42 +134,6 @@ class PrefixedBody:
             yield chunk
 
 
-async def body_of(data: Storable) -> Body:
-    """The body for what a user handed in.
-
-    Args:
-        data: Bytes-like, a path object, a binary file, an iterable or async iterable of bytes.
-
-    Raises:
-        StorageInvalidRequestError: Anything else (text is refused: path or content would be a
-            guess), a path that cannot be read, or a file opened as text.
-    """
-    if isinstance(data, bytes):
-        return BytesBody(data)
-    if isinstance(data, (bytearray, memoryview)):
-        return BytesBody(bytes(data))
-    if isinstance(data, os.PathLike):
-        return await _path_body(os.fspath(data))
-    if isinstance(data, str):
-        raise StorageInvalidRequestError(
-            "data is text; pass text.encode() for its bytes or pathlib.Path(text) for a file"
-        )
-    if isinstance(data, Mapping):
-        raise StorageInvalidRequestError("data is a mapping; pass its bytes, as json.dumps(data).encode()")
-    if isinstance(
-        data, AsyncIterable
-    ):  # Before files: a reader or a response may have a `read` that is async.
-        return IterableBody(data)
-    if hasattr(data, "read"):
-        return await asyncio.to_thread(_file_body, cast("IO[bytes]", data))
-    if isinstance(data, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        return IterableBody(data)
-    raise StorageInvalidRequestError(
-        "data is bytes, a path object, a binary file or an (async) iterable of bytes, not "
-        f"{type(cast('object', data)).__name__}"
-    )
-
-
 async def settled(body: Body, limit: int) -> Body:
     """The same body, in memory if it has at most `limit` bytes.
 
@@ -336,89 +169,6 @@ async def close(chunks: object) -> None:
     aclose = getattr(chunks, "aclose", None)
     if aclose is not None:
         await aclose()
-
-
-async def _path_body(path: str) -> Body:
-    try:
-        found = await asyncio.to_thread(os.stat, path)
-        if stat.S_ISDIR(found.st_mode):
-            raise StorageInvalidRequestError(f"{path!r} is a directory; give a file")
-        return PathBody(path, Version.of(found))
-    except OSError as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: str, error: OSError) -> StorageInvalidRequestError:
-    return StorageInvalidRequestError(f"cannot read the file {path!r}: {error.strerror or error}")
-
-
-def _file_body(file: IO[bytes]) -> Body:
-    if inspect.iscoroutinefunction(file.read):
-        raise StorageInvalidRequestError(
-            "the file's read() is async; pass an async iterable of its chunks instead"
-        )
-    try:
-        empty: object = file.read(0)
-    except (OSError, ValueError, TypeError) as error:
-        raise StorageInvalidRequestError(f"the file cannot be read: {error}") from None
-    if isinstance(empty, str):
-        raise StorageInvalidRequestError("the file is opened as text; open it with mode 'rb'")
-    try:
-        start = file.tell()
-        file.seek(0, os.SEEK_END)
-        end = file.tell()
-        file.seek(start)
-    except (OSError, AttributeError, ValueError):  # Pipes, sockets and responses cannot seek.
-        return FileBody(file, None, None, None)
-    if end <= start:  # Empty, as files of a kernel claim to be.
-        return FileBody(file, None, None, None)
-    return FileBody(file, start, end - start, _version(file))
-
-
-def _version(file: IO[bytes]) -> Version | None:
-    try:
-        return Version.of(os.fstat(file.fileno()))
-    except (OSError, AttributeError, ValueError):  # In memory, or decoded from another file.
-        return None
-
-
-async def _chunks(file: IO[bytes], left: int | None, version: Version | None) -> AsyncIterator[bytes]:
-    """A file's bytes from its position, if they are `left` bytes of that version, where these are known."""
-
-    def advance() -> bytes:
-        chunk = _as_bytes(file.read(CHUNK))
-        if (left is not None and done + len(chunk) > left) or (
-            not chunk and ((left is not None and done < left) or (version and _version(file) != version))
-        ):
-            raise StorageInvalidRequestError(
-                "the file changed while it was stored; nothing of it is kept, store it when it is complete",
-                code=ErrorCode.SOURCE_CHANGED,
-            )
-        return chunk
-
-    done = 0
-    held = b""  # One chunk behind, so that no whole body is given before its end has been looked at.
-    while chunk := await asyncio.to_thread(advance):
-        done += len(chunk)
-        if held:
-            yield held
-        held = chunk
-    if held:
-        yield held
-
-
-def _close_opened(opening: asyncio.Future[IO[bytes]]) -> None:
-    """Close the file that nobody waits for any more."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
-
-
-def _as_bytes(chunk: object) -> bytes:
-    if isinstance(chunk, bytes):
-        return chunk
-    if isinstance(chunk, bytearray | memoryview):
-        return bytes(cast("bytearray | memoryview[int]", chunk))
-    raise StorageInvalidRequestError(f"the stream gave {type(chunk).__name__} where bytes are expected")
 
 
 def _skip(offset: int, data: bytes) -> tuple[int, bytes]:

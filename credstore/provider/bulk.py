@@ -8,12 +8,11 @@ in an error instead of an endless loop. Objects of credstore's own are passed ov
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import TypeAlias
 
-from credstore.driver.contract import Driver
 from credstore.driver.internal import behind_internal, internal_key, is_internal
 from credstore.driver.values import DeleteOutcome, ObjectInfo, Page
 from credstore.errors import (
@@ -25,9 +24,10 @@ from credstore.errors import (
 )
 from credstore.model import BatchDeleteResult, CommonPrefix
 from credstore.provider.call import unforeseen
-from credstore.provider.validation import check_key
+from credstore.provider.session import Session
 
-Erase = Callable[[Sequence[str]], Awaitable[Mapping[str, StorageError]]]
+Erase = Callable[[Session, Sequence[str]], Awaitable[Mapping[str, StorageError]]]
+"""Removes every version of keys, and gives the errors."""
 PAGE = 1000
 EMPTY_PAGES = 10_000
 """Pages without an entry in a row before a listing counts as broken; B2 and Ceph do send some."""
@@ -39,36 +39,33 @@ Found: TypeAlias = ObjectInfo | CommonPrefix
 
 
 async def scan_infos(
-    driver: Driver,
+    session: Session,
     prefix: str,
-    max_keys: int | None,
-    deadline: Callable[[], float | None],
+    max_keys: int | None = None,
     *,
     hidden: Callable[[str], bool] = is_internal,
-) -> AsyncIterator[ObjectInfo]:
+) -> AsyncGenerator[ObjectInfo, None]:
     """Every object under a prefix, once; see `scan_names`, without a delimiter."""
-    async for found in scan_names(driver, prefix, max_keys, deadline, hidden=hidden):
+    async for found in scan_names(session, prefix, max_keys, hidden=hidden):
         if isinstance(found, ObjectInfo):
             yield found
 
 
 async def scan_names(
-    driver: Driver,
+    session: Session,
     prefix: str,
-    max_keys: int | None,
-    deadline: Callable[[], float | None],
+    max_keys: int | None = None,
     *,
     delimiter: str | None = None,
     start_after: str | None = None,
     hidden: Callable[[str], bool] = is_internal,
-) -> AsyncIterator[Found]:
+) -> AsyncGenerator[Found, None]:
     """Every name of a listing, once, ascending by the UTF-8 bytes.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         prefix: Leading part of the names, possibly empty.
         max_keys: Stop after so many, or None for all.
-        deadline: Makes the deadline of each page.
         delimiter: See `Driver.list`.
         start_after: Likewise.
         hidden: Which names to pass over.
@@ -85,8 +82,13 @@ async def scan_names(
     while max_keys is None or given < max_keys:
         # Small pages could all be full of what is passed over.
         limit = PAGE if max_keys is None or passed else min(PAGE, max_keys - given)
-        page = await driver.list(
-            prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline()
+        page = await session.driver.list(
+            prefix,
+            cursor,
+            delimiter=delimiter,
+            start_after=start_after,
+            limit=limit,
+            deadline=session.deadline(),
         )
         behind: str | None = None
         for name, found in _in_order(page):
@@ -143,9 +145,9 @@ def _check_folded(found: Found, prefix: str, delimiter: str | None) -> None:
         raise _broken(f"has the common prefix {found.prefix!r}, which does not end at a delimiter asked for")
 
 
-def scan_own(driver: Driver, folder: str, deadline: Callable[[], float | None]) -> AsyncIterator[ObjectInfo]:
+def scan_own(session: Session, folder: str) -> AsyncGenerator[ObjectInfo, None]:
     """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.driver.internal`."""
-    return scan_infos(driver, internal_key(folder), None, deadline, hidden=lambda _: False)
+    return scan_infos(session, internal_key(folder), hidden=lambda _: False)
 
 
 def _broken(how: str) -> StorageIntegrityError:
@@ -155,20 +157,13 @@ def _broken(how: str) -> StorageIntegrityError:
 
 
 async def delete_keys(
-    driver: Driver,
-    keys: Iterable[str],
-    deadline: Callable[[], float | None],
-    label: str,
-    *,
-    erase: Erase | None = None,
+    session: Session, keys: Iterable[str], *, erase: Erase | None = None
 ) -> BatchDeleteResult:
     """Delete any number of keys; each distinct input key has exactly one outcome (P10).
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         keys: In any number; repeats count once.
-        deadline: Makes the deadline of each request.
-        label: The provider's, for the errors.
         erase: What removes every version of keys and gives the errors; None to delete as the store does.
 
     Raises:
@@ -183,40 +178,37 @@ async def delete_keys(
     wanted: list[str] = []
     for key in _distinct(keys):
         try:
-            check_key(key, driver.capabilities.max_key_size)
+            session.check_key(key)
         except StorageError as error:
-            failed[key] = error.at(provider=label, operation="batch_delete", key=error.key)
+            failed[key] = error.at(provider=session.name, operation="batch_delete", key=error.key)
         else:
             wanted.append(key)
     if erase is not None:
-        errors = await erase(wanted)
+        errors = await erase(session, wanted)
     else:
-        outcomes = await delete_outcomes(driver, wanted, deadline)
+        outcomes = await delete_outcomes(session, wanted)
         errors = {key: each for key, each in outcomes.items() if isinstance(each, StorageError)}
     for key in wanted:
         if key in errors:
-            failed[key] = errors[key].at(provider=label, operation="batch_delete", key=key)
+            failed[key] = errors[key].at(provider=session.name, operation="batch_delete", key=key)
     return BatchDeleteResult(deleted=tuple(key for key in wanted if key not in failed), failed=failed)
 
 
-async def delete_outcomes(
-    driver: Driver, keys: Sequence[str], deadline: Callable[[], float | None]
-) -> dict[str, DeleteOutcome | StorageError]:
+async def delete_outcomes(session: Session, keys: Sequence[str]) -> dict[str, DeleteOutcome | StorageError]:
     """What became of each key; nothing is raised.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         keys: Checked and distinct, in any number.
-        deadline: Makes the deadline of each request.
     """
-    size = driver.capabilities.max_delete_batch
+    size = session.capabilities.max_delete_batch
     batches = [keys[start : start + size] for start in range(0, len(keys), size)]
     gate = asyncio.Semaphore(BATCHES)
 
     async def run(batch: Sequence[str]) -> Mapping[str, DeleteOutcome | StorageError]:
         async with gate:
             try:
-                return await driver.delete_many(batch, deadline=deadline())
+                return await session.driver.delete_many(batch, deadline=session.deadline())
             except StorageError as error:
                 return {key: for_key(error, key) for key in batch}
             except Exception as error:  # noqa: BLE001 - the outcomes of the other requests count

@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from secrets import token_hex
 
 from credstore.driver.contract import Driver, TaggedDriver
 from credstore.driver.reader import ObjectReader
 from credstore.driver.refusals import TAGS_OF_SOURCE, no_encryption_of_source
 from credstore.driver.values import NO_HEADERS, CopyRequest, ObjectInfo, PutRequest, PutResult, ReadOptions
-from credstore.encryption import ClientSide, KmsKey, ServerEncryption
+from credstore.encryption import ClientSide, CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import (
+    StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 from credstore.model import NOTHING, StorageResult
 from credstore.pipeline.pipeline import WRAPPED_KEY
-from credstore.provider.bodies import IterableBody, settled
-from credstore.provider.encryption import open_stream, sealed_body
+from credstore.provider.bodies import settled
+from credstore.provider.encryption import is_meant, open_stream, sealed_body
 from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
+from credstore.provider.session import Session
+from credstore.provider.sources import IterableBody
+from credstore.provider.validation import chosen_encryption
+from credstore.provider.write import precondition_of
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes a copy."""
-Url = Callable[[PutResult], str]
-"""From a result to the public URL of its object."""
 _PIECE = 1024 * 1024
 """Least bytes of a copy to read at a time."""
 
@@ -45,21 +50,75 @@ class Copier:
     anew: bool
 
 
-def sealed_copy(
-    driver: Driver, policy: ClientSide, spool: int, default: ServerEncryption | None, *, asked: bool
-) -> Copier:
+async def copy_request(
+    session: Session,
+    source: str,
+    destination: str,
+    *,
+    encryption: bool | ServerEncryption | None = None,
+    source_encryption: CustomerKey | None = None,
+    timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
+    if_absent: bool,
+) -> CopyRequest:
+    """Check a copy and look at its source.
+
+    Raises:
+        StorageAlreadyExistsError: `if_absent`, and source and destination are one.
+        StorageError: A wrong argument, or the source cannot be looked at.
+    """
+    session.check_key(source)
+    session.check_key(destination)
+    condition = precondition_of(session.capabilities, session.name, if_absent=if_absent)
+    chosen = (
+        None
+        if encryption is None
+        else chosen_encryption(encryption, None, session.capabilities, session.name)
+    )
+    reading = session.reading(source_encryption, None, timeout)
+    info = await session.driver.head(source, reading)
+    if if_absent and source == destination:
+        raise StorageAlreadyExistsError("source and destination are one key, and it is there")
+    return CopyRequest(
+        source=replace(info, key=source),
+        destination=destination,
+        write_id=token_hex(16),
+        precondition=condition,
+        encryption=reading.customer_key if chosen is None else chosen,
+        source_customer_key=reading.customer_key,
+        deadline=session.deadline(timeout, info.size),
+    )
+
+
+def copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> Copier:
+    """What makes this copy: the store, unless it has to pass through here.
+
+    Raises:
+        StorageUnsupportedError: It has to, and `server_side` forbids it.
+    """
+    policy, found = session.policy, known_recipe(request.source)
+    required = policy is not None and policy.required
+    sealed = required or (found is not None and is_meant(policy, found))
+    if request.destination == request.source.key or not sealed or policy is None:
+        return Copier(session.driver.copy, anew=False)
+    if server_side:
+        raise StorageUnsupportedError(
+            "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
+            "cannot make it; leave server_side out"
+        )
+    return _sealed_copy(session, policy)
+
+
+def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
     """What copies an encrypted object: through here, for it is bound to its key and so is the copy.
 
     Bytes are decrypted and encrypted anew as they come, in bounded memory; headers, metadata, tags,
     storage class and encryption at rest are kept as `Driver.copy` keeps them.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         policy: Its encryption.
-        spool: Bytes up to which a body is kept in memory, so that it can be sent again.
-        default: Encryption at rest where the source's is not told.
-        asked: Whether somebody has asked for that default, so that it has to be confirmed.
     """
+    driver, spool = session.driver, session.config.spool_size
 
     async def copy(request: CopyRequest) -> PutResult:
         source, capabilities = request.source, driver.capabilities
@@ -73,7 +132,7 @@ def sealed_copy(
             if capabilities.tags and isinstance(driver, TaggedDriver)
             else NOTHING
         )
-        at_rest, by_default = _at_rest(request, default, driver.name, asked=asked)
+        at_rest, by_default = _at_rest(session, request)
         async with ObjectReader(
             source, _pieces(driver, source, options, spool), length=source.size, digest=source.digest
         ) as stored:
@@ -122,9 +181,7 @@ async def _pieces(
         yield piece
 
 
-def _at_rest(
-    request: CopyRequest, default: ServerEncryption | None, who: str, *, asked: bool
-) -> tuple[ServerEncryption | None, bool]:
+def _at_rest(session: Session, request: CopyRequest) -> tuple[ServerEncryption | None, bool]:
     """Encryption at rest of a copy, and whether nobody has asked for it.
 
     Raises:
@@ -138,11 +195,11 @@ def _at_rest(
     if kind == "aws:kms":
         return KmsKey(request.source.kms_key_id), False
     if kind is not None and kind != "AES256":
-        raise no_encryption_of_source(kind).of(who)
-    return default, not asked
+        raise no_encryption_of_source(kind).of(session.name)
+    return session.at_rest(), session.config.encryption is None
 
 
-async def copied(driver: Driver, request: CopyRequest, copier: Copier, url: Url) -> StorageResult:
+async def copied(session: Session, request: CopyRequest, copier: Copier) -> StorageResult:
     """Copy and report; onto itself only another encryption at rest is a reason to do anything.
 
     Raises:
@@ -150,17 +207,23 @@ async def copied(driver: Driver, request: CopyRequest, copier: Copier, url: Url)
     """
     same = request.encryption in {None, request.source_customer_key}
     if same and request.destination == request.source.key:
-        return _result(driver, request.source, _as_it_is(request.source), url)
-    return _result(driver, request.source, await copier.make(request), url)
+        return _result(session, request.source, _as_it_is(request.source))
+    return _result(session, request.source, await copier.make(request))
 
 
 async def move_object(
-    driver: Driver, request: CopyRequest, copier: Copier, deadline: Callable[[], float | None], url: Url
+    session: Session, request: CopyRequest, copier: Copier, seconds: float | None
 ) -> StorageResult:
     """Copy, prove the copy, and delete the version that was copied (P9).
 
     The copy is proved by its entity tag where that tells (`Capabilities.content_etags`), else it is read
     back, in bounded memory, and with it the source where that has no digest.
+
+    Args:
+        session: Of the store.
+        request: What to copy.
+        copier: What makes the copy.
+        seconds: For each of the further requests, in place of the configured, or None.
 
     Raises:
         StorageIntegrityError: The copy is not there or not what its source is; the source is kept, and a
@@ -170,40 +233,41 @@ async def move_object(
     """
     source = request.source
     if request.destination == source.key:
-        return _result(driver, source, _as_it_is(source), url)
+        return _result(session, source, _as_it_is(source))
     result = await copier.make(replace(request, provable=True))
     try:
-        await check_copy(driver, request, result, deadline, anew=copier.anew)
-        await _delete_source(driver, source, request, deadline)
+        await check_copy(session, request, result, seconds, anew=copier.anew)
+        await _delete_source(session, source, request, seconds)
     except StorageError as error:
         error.applied = "maybe"
         error.message += f" (the copy {request.destination!r} was made; the source may still be there)"
         raise
-    return _result(driver, source, result, url)
+    return _result(session, source, result)
 
 
 async def _delete_source(
-    driver: Driver, source: ObjectInfo, request: CopyRequest, deadline: Callable[[], float | None]
+    session: Session, source: ObjectInfo, request: CopyRequest, seconds: float | None
 ) -> None:
+    driver = session.driver
     try:
         if driver.capabilities.conditional_delete and source.etag is not None:
             try:
-                await driver.delete(source.key, if_match=source.etag, deadline=deadline())
+                await driver.delete(source.key, if_match=source.etag, deadline=session.deadline(seconds))
             except StoragePreconditionFailedError:  # It is another version, or gone.
-                if not await _is_gone(driver, request, deadline()):
+                if not await _is_gone(session, request, seconds):
                     raise _replaced() from None
             return
-        now = await driver.head(source.key, _looking(request, deadline()))
+        now = await driver.head(source.key, _looking(session, request, seconds))
         if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
             raise _replaced()
-        await driver.delete(source.key, deadline=deadline())
+        await driver.delete(source.key, deadline=session.deadline(seconds))
     except StorageObjectNotFoundError:
         return  # Somebody removed it first: that is what a move wants.
 
 
-async def _is_gone(driver: Driver, request: CopyRequest, deadline: float | None) -> bool:
+async def _is_gone(session: Session, request: CopyRequest, seconds: float | None) -> bool:
     try:
-        await driver.head(request.source.key, _looking(request, deadline))
+        await session.driver.head(request.source.key, _looking(session, request, seconds))
     except StorageObjectNotFoundError:
         return True
     except StorageError:
@@ -211,8 +275,8 @@ async def _is_gone(driver: Driver, request: CopyRequest, deadline: float | None)
     return False
 
 
-def _looking(request: CopyRequest, deadline: float | None) -> ReadOptions:
-    return ReadOptions(customer_key=request.source_customer_key, deadline=deadline)
+def _looking(session: Session, request: CopyRequest, seconds: float | None) -> ReadOptions:
+    return ReadOptions(customer_key=request.source_customer_key, deadline=session.deadline(seconds))
 
 
 def _replaced() -> StorageConflictError:
@@ -232,17 +296,17 @@ def _as_it_is(info: ObjectInfo) -> PutResult:
     )
 
 
-def _result(driver: Driver, source: ObjectInfo, result: PutResult, url: Url) -> StorageResult:
+def _result(session: Session, source: ObjectInfo, result: PutResult) -> StorageResult:
     found = known_recipe(source)
-    served_by = result.served_by or driver.name
+    served_by = result.served_by or session.name
     return StorageResult(
         key=result.key,
-        url=url(result),
+        url=session.url_of(result.key, result.served_by),
         etag=result.etag,
         version_id=result.version_id,
         size=result.size,
         timestamp=datetime.now(UTC),
-        provider=driver.name,
+        provider=session.name,
         plain_size=found.plain_size if found else None,
         digest=result.digest,
         content_type=source.headers.content_type if source.headers else None,

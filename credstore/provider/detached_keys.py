@@ -7,10 +7,9 @@ whether what is found there is the object's key, so replacing it gives nothing t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
-from credstore.driver.internal import KEYS, InternalObjects, internal_key
+from credstore.driver.internal import KEYS, InternalObjects
 from credstore.encryption import DataKey, KeySource
 from credstore.errors import StorageObjectNotFoundError
 from credstore.keyring.ring import KeyRing
@@ -37,23 +36,14 @@ def place_of(key_id: str) -> str | None:
 class DetachedKeys:
     """A key ring whose wrapped keys are objects of their own."""
 
-    def __init__(
-        self,
-        ring: KeySource,
-        objects: InternalObjects,
-        *,
-        detach: bool,
-        erase: Callable[[str], Awaitable[None]],
-    ) -> None:
+    def __init__(self, ring: KeySource, objects: InternalObjects, *, detach: bool) -> None:
         """Put it around a ring.
 
         Args:
             ring: Wraps and unwraps.
             objects: Of the store.
             detach: Keep the wrapped keys of new objects apart; those of others are found either way.
-            erase: Removes one of the store's objects in every version, by its whole key.
         """
-        self._erase = erase
         self._ring = ring
         self._objects = objects
         self._detach = detach
@@ -116,19 +106,19 @@ class DetachedKeys:
         """The same data key, wrapped with the ring's current key."""
         return await self._ring.wrap(key, store_id=store_id)
 
-    async def forget(self, place: str) -> bool:
-        """Delete a wrapped key in every version; False if there was none.
+    async def exists(self, place: str) -> bool:
+        """Whether a wrapped key is there.
 
         Raises:
-            StorageVersionsRemainError: Versions of it stay, or may.
-            StorageError: It may still be there.
+            StorageError: The store did not say.
         """
-        existed = True
         try:
             await self._objects.head(place)
         except StorageObjectNotFoundError:
-            existed = False
-        await self._erase(internal_key(place))
+            return False
+        return True
+
+    def forget(self) -> None:
+        """Keep no unwrapped key in memory."""
         if isinstance(self._ring, KeyRing):
             self._ring.forget()
-        return existed

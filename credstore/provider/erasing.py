@@ -9,31 +9,32 @@ what is written meanwhile stays. Where nobody can tell whether versions are left
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
-from credstore.driver.contract import Driver, VersionedDriver
-from credstore.driver.internal import is_internal
+from credstore.driver.contract import VersionedDriver
+from credstore.driver.internal import internal_key, is_internal
 from credstore.driver.refusals import LIST_VERSIONS
 from credstore.errors import (
     RemainingVersion,
     StorageError,
     StorageUnavailableError,
+    StorageUnsupportedError,
 )
 from credstore.provider.bulk import PAGE, for_key, scan_infos
+from credstore.provider.detached_keys import DetachedKeys, place_of
+from credstore.provider.encryption import header_of, read_head
 from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, remain, untold
-from credstore.provider.removal import Deadline, Erased, Removal, plainly_deleted, version_pages
+from credstore.provider.removal import Erased, Removal, plainly_deleted, version_pages
+from credstore.provider.session import Session
 
 
-async def erase_keys(
-    driver: Driver, keys: Sequence[str], deadline: Deadline
-) -> tuple[Erased, dict[str, StorageError]]:
+async def erase_keys(session: Session, keys: Sequence[str]) -> tuple[Erased, dict[str, StorageError]]:
     """Remove objects in every version.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         keys: Checked and distinct, in any number.
-        deadline: Makes the deadline of each request.
 
     Returns:
         What was removed, and the error of each key of which something is left, or may be.
@@ -44,21 +45,21 @@ async def erase_keys(
     if not keys:
         return Erased(), {}
     try:
-        versioned = await _versioned(driver, deadline)
+        versioned = await _versioned(session)
     except StorageError as error:
         return Erased(), {key: for_key(error, key) for key in keys}
     failed: dict[str, StorageError] = {}
     erased = Erased()
     if versioned is None:
-        erased, failed, keys = await _delete_all(driver, keys, deadline)
+        erased, failed, keys = await _delete_all(session, keys)
         if not keys:
             return erased, failed
         # Versions were switched on meanwhile, or the driver cannot say that they are.
-        if not isinstance(driver, VersionedDriver):
-            refused = LIST_VERSIONS.of(driver.name)
+        if not isinstance(session.driver, VersionedDriver):
+            refused = LIST_VERSIONS.of(session.name)
             return erased, failed | {key: untold(refused, key) for key in keys}
-        versioned = driver
-    removal = Removal(driver, versioned, deadline, counts=Counter())
+        versioned = session.driver
+    removal = Removal(session, versioned, counts=Counter())
     for start in range(0, len(keys), PAGE):
         failed |= await removal.keys(keys[start : start + PAGE])
     told = await removal.told()
@@ -73,11 +74,11 @@ async def erase_keys(
 
 
 async def _delete_all(
-    driver: Driver, keys: Sequence[str], deadline: Deadline
+    session: Session, keys: Sequence[str]
 ) -> tuple[Erased, dict[str, StorageError], list[str]]:
     """Delete objects as the store does: what is gone, what failed, and the keys that were only hidden."""
     erased, failed, marked = Erased(), dict[str, StorageError](), list[str]()
-    for key, outcome in (await plainly_deleted(driver, keys, deadline)).items():
+    for key, outcome in (await plainly_deleted(session, keys)).items():
         if isinstance(outcome, StorageError):
             failed[key] = outcome
         elif outcome.version_id is not None:
@@ -87,25 +88,52 @@ async def _delete_all(
     return erased, failed, marked
 
 
-async def erase_key(driver: Driver, key: str, deadline: Deadline) -> None:
+async def erased_errors(session: Session, keys: Sequence[str]) -> Mapping[str, StorageError]:
+    """Remove objects in every version; the error of each key of which something is left, or may be."""
+    return (await erase_keys(session, keys))[1]
+
+
+async def forget_key(session: Session, key: str) -> bool:
+    """Remove every version of an object's detached key; see `StorageProvider.forget_key`.
+
+    Raises:
+        StorageUnsupportedError: Its key is in the object itself.
+        StorageVersionsRemainError: Versions of the key stay, or may.
+        StorageError: The key may still be there.
+    """
+    options = session.reading()
+    info, head = await read_head(session.driver, key, options)
+    place = place_of((await header_of(session.driver, key, options, info, head)).key_id)
+    keys = None if session.policy is None else session.policy.keyring
+    if place is None or not isinstance(keys, DetachedKeys):
+        raise StorageUnsupportedError(
+            "the object's key is in the object itself; store it with ClientSide(..., "
+            "shreddable=True), or take its wrapping key out of the key ring"
+        )
+    existed = await keys.exists(place)
+    await _erase_key(session, internal_key(place))
+    keys.forget()
+    return existed
+
+
+async def _erase_key(session: Session, key: str) -> None:
     """Remove one object in every version.
 
     Raises:
         StorageVersionsRemainError: Readers do not find it any more, but versions stay, or may.
         StorageError: It may still be there.
     """
-    _, failed = await erase_keys(driver, [key], deadline)
+    _, failed = await erase_keys(session, [key])
     for error in failed.values():
         raise error
 
 
-async def erase_below(driver: Driver, prefix: str, deadline: Deadline) -> Erased:
+async def erase_below(session: Session, prefix: str) -> Erased:
     """Remove every object under a prefix in every version, in bounded memory; none of credstore's own.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         prefix: Of the keys.
-        deadline: Makes the deadline of each request.
 
     Raises:
         StorageError: It ended early; the same call again goes on.
@@ -113,21 +141,21 @@ async def erase_below(driver: Driver, prefix: str, deadline: Deadline) -> Erased
     Cost: where the driver can keep versions, 1 request to know whether it does. If not, 1 listing and 1
         deletion per 1,000 objects; if so, 1 listing and at most 2 deletions per 1,000 versions.
     """
-    versioned = await _versioned(driver, deadline)
+    versioned = await _versioned(session)
     erased = Erased()
     if versioned is None:
-        erased, is_marked = await _delete_below(driver, prefix, deadline)
+        erased, is_marked = await _delete_below(session, prefix)
         if not is_marked:
             return erased
-        if not isinstance(driver, VersionedDriver):
-            raise untold(LIST_VERSIONS.of(driver.name), None)
-        versioned = driver
-    removal = Removal(driver, versioned, deadline)
+        if not isinstance(session.driver, VersionedDriver):
+            raise untold(LIST_VERSIONS.of(session.name), None)
+        versioned = session.driver
+    removal = Removal(session, versioned)
     try:
-        await removal.pages(version_pages(versioned, prefix, deadline), hidden=is_internal)
+        await removal.pages(version_pages(session, versioned, prefix), hidden=is_internal)
     except StorageError as unclear:
         if is_untellable(unclear):
-            for each in (await _delete_below(driver, prefix, deadline))[0].remaining:
+            for each in (await _delete_below(session, prefix))[0].remaining:
                 raise each.error from unclear
         raise untold(unclear, None) from unclear
     for error in removal.unhidden.values():
@@ -137,16 +165,16 @@ async def erase_below(driver: Driver, prefix: str, deadline: Deadline) -> Erased
     return told
 
 
-async def _delete_below(driver: Driver, prefix: str, deadline: Deadline) -> tuple[Erased, bool]:
+async def _delete_below(session: Session, prefix: str) -> tuple[Erased, bool]:
     """Delete the objects under a prefix as the store does, and whether it only hid some.
 
     Raises:
         StorageError: Of an object that no lock keeps.
     """
     total, is_marked = Erased(), False
-    async with aclosing(_batches(driver, prefix, deadline)) as batches:
+    async with aclosing(_batches(session, prefix)) as batches:
         async for keys in batches:
-            erased, failed, marked = await _delete_all(driver, keys, deadline)
+            erased, failed, marked = await _delete_all(session, keys)
             total.deleted += erased.deleted
             is_marked = is_marked or bool(marked)
             for key, error in failed.items():
@@ -158,13 +186,12 @@ async def _delete_below(driver: Driver, prefix: str, deadline: Deadline) -> tupl
     return total, is_marked
 
 
-async def erase_old(driver: Driver, prefix: str, deadline: Deadline, *, exact: bool) -> Erased:
+async def erase_old(session: Session, prefix: str, *, exact: bool) -> Erased:
     """Remove the versions and delete markers that are not the latest of their keys.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         prefix: Of the keys.
-        deadline: Makes the deadline of each request.
         exact: Only of this very key.
 
     Raises:
@@ -172,29 +199,30 @@ async def erase_old(driver: Driver, prefix: str, deadline: Deadline, *, exact: b
 
     Cost: 1 request; where versions are kept, 1 listing and 1 deletion per 1,000 versions.
     """
-    versioned = await _versioned(driver, deadline)
+    versioned = await _versioned(session)
     if versioned is None:
         return Erased()
-    removal = Removal(driver, versioned, deadline, keep_latest=True)
-    await removal.pages(version_pages(versioned, prefix, deadline, exact=exact), hidden=is_internal)
+    removal = Removal(session, versioned, keep_latest=True)
+    await removal.pages(version_pages(session, versioned, prefix, exact=exact), hidden=is_internal)
     return await removal.told()
 
 
-async def _versioned(driver: Driver, deadline: Deadline) -> VersionedDriver | None:
+async def _versioned(session: Session) -> VersionedDriver | None:
     """The driver where there may be versions, None where a delete leaves nothing.
 
     Raises:
         StorageError: The store did not answer.
     """
-    if isinstance(driver, VersionedDriver) and await driver.keeps_versions(deadline=deadline()):
+    driver = session.driver
+    if isinstance(driver, VersionedDriver) and await driver.keeps_versions(deadline=session.deadline()):
         return driver
     return None
 
 
-async def _batches(driver: Driver, prefix: str, deadline: Deadline) -> AsyncGenerator[list[str], None]:
+async def _batches(session: Session, prefix: str) -> AsyncGenerator[list[str], None]:
     """The keys under a prefix, in batches."""
     keys: list[str] = []
-    async for info in scan_infos(driver, prefix, None, deadline):
+    async for info in scan_infos(session, prefix):
         if info.degraded:
             raise StorageUnavailableError(
                 "a member of the store cannot be listed now, so what it has would stay",

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from secrets import token_hex
 
-from credstore.driver.contract import Driver
-from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, Precondition, ReadOptions
+from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, Precondition
 from credstore.encryption import ClientSide, DataKey
 from credstore.errors import (
     StorageConflictError,
@@ -31,6 +30,7 @@ from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
 from credstore.provider.bulk import scan_infos
 from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.encryption import begins_sealed, data_key_of, header_of, read_head
+from credstore.provider.session import Session
 
 _TRIES = 3
 """Looks at an object that others replace meanwhile."""
@@ -41,28 +41,16 @@ _GONE = object()
 class Rotation:
     """One run over the objects of a store."""
 
-    def __init__(
-        self,
-        driver: Driver,
-        policy: ClientSide,
-        *,
-        reading: Callable[[], ReadOptions],
-        deadline: Callable[[int], float | None],
-        concurrency: int,
-    ) -> None:
+    def __init__(self, session: Session, policy: ClientSide, *, concurrency: int) -> None:
         """Begin nothing.
 
         Args:
-            driver: Of the store.
+            session: Of the store.
             policy: Its encryption.
-            reading: Options of one small read that begins now.
-            deadline: Of a copy of so many bytes that begins now.
             concurrency: Objects at once.
         """
-        self._driver = driver
+        self._session = session
         self._policy = policy
-        self._reading = reading
-        self._deadline = deadline
         self._concurrency = concurrency
         self._done = 0
         self._failed: dict[str, StorageError] = {}
@@ -83,7 +71,7 @@ class Rotation:
         """What `work` finds for each object, some at once; a failure is noted for its key."""
         running: set[asyncio.Task[object]] = set()
         try:
-            async with aclosing(self._infos(prefix)) as infos:
+            async with aclosing(scan_infos(self._session, prefix)) as infos:
                 async for info in infos:
                     running.add(asyncio.ensure_future(self._one(info.key, work)))
                     if len(running) >= self._concurrency:
@@ -98,10 +86,6 @@ class Rotation:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
-
-    async def _infos(self, prefix: str) -> AsyncGenerator[ObjectInfo, None]:
-        async for info in scan_infos(self._driver, prefix, None, lambda: self._reading().deadline):
-            yield info
 
     async def _one(self, key: str, work: Callable[[str], Awaitable[object]]) -> object:
         try:
@@ -120,10 +104,10 @@ class Rotation:
 
     async def _look(self, key: str) -> tuple[ObjectInfo, Header, DataKey] | None:
         """An object's state, its header and its data key; None if it is not encrypted."""
-        info, head = await read_head(self._driver, key, self._reading())
+        info, head = await read_head(self._session.driver, key, self._session.reading())
         if ENVELOPE not in (info.system or NOTHING) and not begins_sealed(head):
             return None  # Not by its mark alone, which anybody may have taken away.
-        header = await header_of(self._driver, key, self._reading(), info, head)
+        header = await header_of(self._session.driver, key, self._session.reading(), info, head)
         data_key = await data_key_of(self._policy, header, info.system or NOTHING)
         check_key(header, data_key)
         return info, header, data_key
@@ -162,11 +146,11 @@ class Rotation:
             write_id=token_hex(16),
             precondition=Precondition("replace", info.etag) if info.etag else OVERWRITE,
             system={**(info.system or NOTHING), WRAPPED_KEY: wrapped_text(wrapped)},
-            source_customer_key=self._reading().customer_key,
-            deadline=self._deadline(info.size),
+            source_customer_key=self._session.reading().customer_key,
+            deadline=self._session.deadline(size=info.size),
         )
         try:
-            await self._driver.copy(request)
+            await self._session.driver.copy(request)
         except StorageUnsupportedError:
             # No conditions on copies there: the copy is still of the version that was looked at.
-            await self._driver.copy(replace(request, precondition=OVERWRITE))
+            await self._session.driver.copy(replace(request, precondition=OVERWRITE))

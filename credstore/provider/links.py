@@ -9,14 +9,13 @@ the bytes. Links that our own edge answers (`Capabilities.links_decode`) need ne
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
 from math import ceil
 from typing import NamedTuple, TypedDict, cast, get_args
 from urllib.parse import quote
 
-from credstore.config.stores import CommonConfig
-from credstore.driver.contract import Driver, VerifiesLinks
+from credstore.driver.contract import VerifiesLinks
 from credstore.driver.internal import is_internal
 from credstore.driver.refusals import OVERRIDES, no_link
 from credstore.driver.signed_links import invalid_link
@@ -32,6 +31,7 @@ from credstore.links.signer import LinkSigner
 from credstore.model import LinkGrant, Method, SignedUrl
 from credstore.provider.call import Call
 from credstore.provider.read import recipe_of
+from credstore.provider.session import Session
 from credstore.provider.validation import check_flag, check_header, check_token, checked_version, is_number
 from credstore.provider.write import chosen_codec
 
@@ -114,13 +114,14 @@ def check_not_sealed(policy: ClientSide, method: str) -> None:
         )
 
 
-def granted(driver: Driver, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
+def granted(session: Session, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
     """What a request's link grants; see `StorageProvider.verify_link`.
 
     Raises:
         StorageAccessDeniedError: Nothing; one text for all.
         StorageUnsupportedError: Links of this store are checked by the provider itself.
     """
+    driver = session.driver
     if not isinstance(driver, VerifiesLinks):
         raise StorageUnsupportedError(f"links of {driver.name} are checked by the provider, not here")
     grant = driver.verify_link(method, path, query, time.time())
@@ -129,7 +130,7 @@ def granted(driver: Driver, method: str, path: str, query: Mapping[str, str]) ->
     return grant
 
 
-async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedUrl:
+async def make_link(session: Session, request: LinkRequest) -> SignedUrl:
     """Check that a link presigned by the store will work, and make it.
 
     Raises:
@@ -137,27 +138,19 @@ async def make_link(driver: Driver, config: CommonConfig, request: LinkRequest) 
         StorageUnsupportedError: It could not work; the message says what to change.
         StorageInvalidRequestError: A wrong option or duration.
     """
-    signed = await _presigned(driver, config, request)
+    signed = await _presigned(session, request)
     return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
 
 
 async def make_cdn_link(
-    driver: Driver,
-    config: CommonConfig,
-    request: LinkRequest,
-    *,
-    signer: LinkSigner,
-    locate: Callable[[str], str],
-    call: Call,
+    session: Session, request: LinkRequest, *, signer: LinkSigner, call: Call
 ) -> SignedUrl:
     """Check that a link of a CDN's signer will work, and make it.
 
     Args:
-        driver: Of the object.
-        config: Of the store.
+        session: Of the store.
         request: What is wanted.
         signer: Of the CDN.
-        locate: From a key to its public URL.
         call: Is told what a signer of the user's own raises.
 
     Raises:
@@ -167,14 +160,14 @@ async def make_cdn_link(
     """
     now = int(time.time())
     if signer.source == "presigned":
-        presigned = await _presigned(driver, config, request)
+        presigned = await _presigned(session, request)
         url, expires_at = presigned.url, int(presigned.expires_at.timestamp())
     else:
         _check_options(request.method, request.options)
         longest = LONGEST_ANYWHERE if signer.max_expires_in is None else signer.max_expires_in
         _check_duration(request.expires_in, longest, f"links of {signer.name} last")
-        await _check_public(driver, config, request, signer)
-        url, expires_at = locate(request.key), now + ceil(request.expires_in)
+        await _check_public(session, request, signer)
+        url, expires_at = session.url_of(request.key), now + ceil(request.expires_in)
     try:
         signed = signer.sign(url, now=now, expires_at=expires_at)
         link = await signed if isinstance(signed, Awaitable) else signed
@@ -186,11 +179,9 @@ async def make_cdn_link(
     return SignedUrl(link, method=request.method, expires_at=datetime.fromtimestamp(expires_at, UTC))
 
 
-async def _check_public(
-    driver: Driver, config: CommonConfig, request: LinkRequest, signer: LinkSigner
-) -> None:
+async def _check_public(session: Session, request: LinkRequest, signer: LinkSigner) -> None:
     """Refuse what a link to the object's public address cannot give."""
-    if not config.has_public_address:
+    if not session.config.has_public_address:
         raise StorageConfigurationError(
             f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
         )
@@ -200,10 +191,10 @@ async def _check_public(
             f"{given[0]} cannot be part of a link of {signer.name}: its edge serves the current object with "
             "the headers it was stored with; store it with these headers"
         )
-    if isinstance(config.encryption, CustomerKey):
+    if isinstance(session.config.encryption, CustomerKey):
         raise _needs_key()
     if request.options.get("check", True) and await _needed(
-        driver, request.key, request.options, request.deadline, decoded=False
+        session, request.key, request.options, request.deadline, decoded=False
     ):
         raise StorageUnsupportedError(
             f"the object is gzip without Content-Encoding, and a link of {signer.name} cannot add it; store "
@@ -217,24 +208,25 @@ def _check_duration(expires_in: object, longest: float, what: str) -> None:
         raise StorageInvalidRequestError(f"{what} 1 to {longest:g} seconds{days}, not {expires_in!r}")
 
 
-async def _presigned(driver: Driver, config: CommonConfig, request: LinkRequest) -> SignedRequest:
+async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:
+    driver = session.driver
     method, options = request.method, request.options
     _check_duration(request.expires_in, LONGEST, "expires_in is")
     _check_options(method, options)
     if method not in driver.capabilities.presign:
         raise no_link(method, driver.capabilities.presign).of(driver.name)
     overrides: dict[str, str] = {}
-    if isinstance(config.encryption, CustomerKey):
+    if isinstance(session.config.encryption, CustomerKey):
         raise _needs_key()
     if method in {"GET", "HEAD"}:
         overrides = _overrides(options)
         if options.get("check", True):
             decoded = driver.capabilities.links_decode
-            needed = await _needed(driver, request.key, options, request.deadline, decoded=decoded)
+            needed = await _needed(session, request.key, options, request.deadline, decoded=decoded)
             overrides = {**needed, **overrides}
         if overrides and not driver.capabilities.response_overrides:
             raise OVERRIDES.of(driver.name)
-    elif method == "PUT" and chosen_codec(config.compress) is not None:
+    elif method == "PUT" and chosen_codec(session.config.compress) is not None:
         raise StorageUnsupportedError(
             "a PUT link stores what its holder sends, past the compression configured for this provider; "
             "use a provider with compress=False for it"
@@ -290,11 +282,11 @@ def _overrides(options: LinkOptions) -> dict[str, str]:
 
 
 async def _needed(
-    driver: Driver, key: str, options: LinkOptions, deadline: float | None, *, decoded: bool
+    session: Session, key: str, options: LinkOptions, deadline: float | None, *, decoded: bool
 ) -> dict[str, str]:
     """Response headers that the link has to impose, once the object is known to be one it can lead to."""
     reading = ReadOptions(version_id=options.get("version_id"), deadline=deadline)
-    info = await driver.head(key, reading)
+    info = await session.driver.head(key, reading)
     found = recipe_of(info)
     if found.sealed:
         raise StorageUnsupportedError(

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import builtins
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from datetime import UTC, datetime
-from secrets import token_hex
-from typing import Unpack
+from types import TracebackType
+from typing import Self, Unpack, overload
 
-from credstore.driver.contract import BreaksCircuits
+from credstore.config.stores import CommonConfig
+from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
 from credstore.driver.refusals import check_delete
-from credstore.driver.values import BytesBody, CopyRequest
+from credstore.driver.values import BytesBody, Capabilities
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
 from credstore.errors import (
-    StorageAlreadyExistsError,
     StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
-    StorageUnavailableError,
-    StorageUnsupportedError,
 )
 from credstore.model import (
     NOTHING,
     UNSET,
     BatchDeleteResult,
+    CommonPrefix,
     Dictionary,
     HealthCheckResult,
     LinkGrant,
+    Listing,
     Method,
     Progress,
     RotationReport,
@@ -39,17 +39,18 @@ from credstore.model import (
     StorageItem,
     StorageResult,
     StorageStats,
+    StorageVersion,
     StoredDictionary,
     StoreOptions,
     Unset,
+    VersionsDeletedResult,
 )
-from credstore.provider.bodies import WatchedBody, body_of
-from credstore.provider.bulk import delete_keys, scan_infos, scan_own
+from credstore.provider.bodies import WatchedBody
+from credstore.provider.bulk import delete_keys, scan_own
 from credstore.provider.call import Call
-from credstore.provider.copying import Copier, copied, move_object, sealed_copy
-from credstore.provider.detached_keys import DetachedKeys, place_of
+from credstore.provider.copying import copied, copier_of, copy_request, move_object
 from credstore.provider.dictionaries import stored_dictionaries
-from credstore.provider.encryption import header_of, is_meant, read_head
+from credstore.provider.erasing import erased_errors, forget_key
 from credstore.provider.key_rotation import Rotation
 from credstore.provider.links import (
     LinkOptions,
@@ -59,29 +60,24 @@ from credstore.provider.links import (
     make_cdn_link,
     make_link,
 )
-from credstore.provider.listings import ListingVerbs
-from credstore.provider.read import Reading, Wanted, item_of, known_recipe, recipe_of
+from credstore.provider.listings import list_names, names, totals
+from credstore.provider.read import Reading, Wanted, item_of, recipe_of
+from credstore.provider.session import ProviderOptions, Session, deadline_for
+from credstore.provider.sources import body_of
 from credstore.provider.streaming import Opening
 from credstore.provider.validation import (
     check_count,
     check_flag,
-    check_key,
     check_prefix,
     check_progress,
     checked_etag,
     checked_version,
-    chosen_encryption,
 )
-from credstore.provider.versioning import VersionVerbs
-from credstore.provider.write import (
-    deadline_for,
-    finish_write,
-    plan_write,
-    precondition_of,
-)
+from credstore.provider.versioning import delete_versions, list_versions
+from credstore.provider.write import finish_write, plan_write
 
 
-class StorageProvider(ListingVerbs, VersionVerbs):
+class StorageProvider:
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
@@ -91,6 +87,52 @@ class StorageProvider(ListingVerbs, VersionVerbs):
     Attributes:
         config: The settings it was made with; secrets in it never show.
     """
+
+    def __init__(
+        self,
+        driver: Driver,
+        config: CommonConfig,
+        *,
+        members: Mapping[str, CommonConfig] = NOTHING,
+        **options: Unpack[ProviderOptions],
+    ) -> None:
+        """Put the verbs over a driver; see `Session`."""
+        self._session = Session(driver, config, members=members, **options)
+
+    @property
+    def config(self) -> CommonConfig:
+        """The settings it was made with; secrets in it never show."""
+        return self._session.config
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this store can do, as facts."""
+        return self._session.capabilities
+
+    @property
+    def closed(self) -> bool:
+        """Whether `aclose` was called."""
+        return self._session.lifetime.closed
+
+    def get_provider_name(self) -> str:
+        """Label of the provider, such as "s3", "r2", "spaces", "wasabi", "b2", "custom" or "local"."""
+        return self._session.name
+
+    async def aclose(self) -> None:
+        """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
+        await self._session.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else "open"
+        return f"<{type(self).__name__} {self._session.name} ({state})>"
 
     async def store(self, key: str, data: Storable, **options: Unpack[StoreOptions]) -> StorageResult:
         """Write `data` under `key`; once this returns, every later `retrieve` sees it.
@@ -119,8 +161,8 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
-        with self._call("store", key, mutation=True) as call:
-            check_key(key, self.capabilities.max_key_size)
+        with self._session.call("store", key, mutation=True) as call:
+            self._session.check_key(key)
             if callable(told := options.get("progress")):
                 options["progress"] = call.watching(told)
             body = await body_of(data)
@@ -139,18 +181,9 @@ class StorageProvider(ListingVerbs, VersionVerbs):
     async def _write(
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
     ) -> StorageResult:
-        write = await plan_write(
-            key,
-            body,
-            options,
-            self.config,
-            self.capabilities,
-            who=self._driver.name,
-            dictionaries=self._dictionaries,
-            policy=self._policy_of(options.get("encryption")),
-        )
-        put = await self._driver.put(write.request)
-        result = finish_write(write, put, self._driver.name, self._url_of(put))
+        session = self._session
+        write = await plan_write(key, body, options, session)
+        result = finish_write(write, await session.driver.put(write.request), session)
         call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
@@ -187,21 +220,28 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request.
         """
-        with self._call("retrieve", key) as call:
-            check_key(key, self.capabilities.max_key_size)
+        with self._session.call("retrieve", key) as call:
+            self._session.check_key(key)
             if max_size is not None:
                 check_count("max_size", max_size)
             check_flag("decode", decode)
             check_progress(progress)
+            reading = Reading(
+                self._session,
+                key,
+                decode=decode,
+                encryption=encryption,
+                version_id=version_id,
+                timeout=timeout,
+            )
             try:
-                reader = await self._driver.get(key, self._reading(encryption, version_id, timeout))
+                reader = await self._session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
             async with reader:
                 if progress is not None:
                     reader.watch(call.watching(progress))
                 limit = self.config.max_retrieve_size if max_size is None else max_size
-                reading = Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode)
                 plain, found = await reading.whole(reader, limit)
             call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain
@@ -250,14 +290,11 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request for all bytes, or for the last ones of an object stored as it is; else 2 for a range.
         """
-        return Opening(
-            self._driver,
-            self._call("open", key),
-            Reading(key, self._policy_of(encryption), self._dictionaries, decode=decode),
-            wanted=Wanted(start, end, suffix, self.config.max_retrieve_size),
-            options=lambda: self._reading(encryption, version_id, timeout),
-            progress=progress,
+        reading = Reading(
+            self._session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
         )
+        wanted = Wanted(start, end, suffix, self.config.max_retrieve_size)
+        return Opening(reading, wanted, call=self._session.call("open", key), progress=progress)
 
     async def add_dictionary(self, dictionary: Dictionary) -> str:
         """Store a dictionary, so that objects compressed with it can be read by all who read the store.
@@ -276,10 +313,10 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 2 requests the first time, then none.
         """
-        with self._call("add_dictionary", None):
+        with self._session.call("add_dictionary", None):
             if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
                 raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
-            await self._dictionaries.ensure(dictionary)
+            await self._session.dictionaries.ensure(dictionary)
             return dictionary.name
 
     async def get_dictionary(self, name: str) -> Dictionary:
@@ -295,10 +332,10 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request the first time, then none.
         """
-        with self._call("get_dictionary", None):
-            return await self._dictionaries.get(name)
+        with self._session.call("get_dictionary", None):
+            return await self._session.dictionaries.get(name)
 
-    async def list_dictionaries(self) -> list[StoredDictionary]:
+    async def list_dictionaries(self) -> builtins.list[StoredDictionary]:
         """The dictionaries that are in the store, ascending by name.
 
         Raises:
@@ -307,8 +344,8 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request per 1,000 dictionaries.
         """
-        with self._call("list_dictionaries", None):
-            return await stored_dictionaries(scan_own(self._driver, DICTIONARIES, self._deadline))
+        with self._session.call("list_dictionaries", None):
+            return await stored_dictionaries(scan_own(self._session, DICTIONARIES))
 
     async def get_metadata(
         self,
@@ -333,9 +370,11 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request.
         """
-        with self._call("get_metadata", key):
-            info = await self._head_or_none(key, self._reading(encryption, version_id, timeout))
-            return None if info is None else item_of(info, self._driver.name, recipe_of(info))
+        with self._session.call("get_metadata", key):
+            info = await self._session.head_or_none(
+                key, self._session.reading(encryption, version_id, timeout)
+            )
+            return None if info is None else item_of(info, self._session.name, recipe_of(info))
 
     async def exists(self, key: str, *, timeout: float | None = None) -> bool:  # noqa: ASYNC109
         """Whether there is such an object; an unreachable store raises, it is never False.
@@ -346,8 +385,9 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request.
         """
-        with self._call("exists", key):
-            return await self._head_or_none(key, self._reading(None, None, timeout)) is not None
+        with self._session.call("exists", key):
+            found = await self._session.head_or_none(key, self._session.reading(timeout=timeout))
+            return found is not None
 
     async def delete(
         self,
@@ -379,15 +419,12 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             StorageInvalidRequestError: A condition that names no version; nothing was sent.
             StorageError: Anything else; a composite store names the members not reached.
         """
-        with self._call("delete", key, mutation=True):
-            check_key(key, self.capabilities.max_key_size)
+        with self._session.call("delete", key, mutation=True):
+            self._session.check_key(key)
             etag, version = checked_etag(if_match), checked_version(version_id)
-            check_delete(etag, version, self.capabilities, self._driver.name)
-            outcome = await self._driver.delete(
-                key,
-                if_match=etag,
-                version_id=version,
-                deadline=self._deadline(timeout),
+            check_delete(etag, version, self.capabilities, self._session.name)
+            outcome = await self._session.driver.delete(
+                key, if_match=etag, version_id=version, deadline=self._session.deadline(timeout)
             )
             return outcome.existed
 
@@ -413,12 +450,145 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         Cost: 1 request per `capabilities.max_delete_batch` keys. For all versions 1 more; where the store
             keeps versions, 1 for each key and 2 per 1,000 versions too.
         """
-        with self._call("batch_delete", None, mutation=True) as call:
+        with self._session.call("batch_delete", None, mutation=True) as call:
             check_flag("all_versions", all_versions)
-            erase = self._erase_keys if all_versions else None
-            result = await delete_keys(self._driver, keys, self._deadline, self._driver.name, erase=erase)
+            result = await delete_keys(self._session, keys, erase=erased_errors if all_versions else None)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
+
+    async def list(
+        self,
+        prefix: str = "",
+        max_keys: int | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+    ) -> Listing:
+        """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
+
+        With a delimiter only those up to it, as a directory is listed: the keys that go on beyond it are
+        not looked at one by one, what they have in common is in `prefixes` of the result. What credstore
+        keeps for itself beside them, below a segment `.credstore`, is not among them.
+
+        Args:
+            prefix: Leading part of the keys; "" for all.
+            max_keys: Return at most so many, objects and prefixes together; None for all, however many
+                there are.
+            delimiter: Usually "/"; keys that have it after `prefix` are shown as their beginning up to it.
+            start_after: Only keys and prefixes after this text, which need not be a key; to go on from the
+                last one seen.
+
+        Returns:
+            A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter.
+
+        Raises:
+            StorageInvalidKeyError: A prefix that no key of a user's can start with.
+            StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
+                delimiter.
+            StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
+            StorageError: Anything else.
+
+        Cost: 1 request per 1,000 objects and prefixes; a local store reads one directory for "/".
+        Source: S3 API ListObjectsV2; promise P11.
+        """
+        with self._session.call("list", None, awaited=False):
+            return await list_names(
+                self._session, prefix, max_keys, delimiter=delimiter, start_after=start_after
+            )
+
+    @overload
+    def scan(
+        self,
+        prefix: str = "",
+        max_keys: int | None = None,
+        *,
+        delimiter: None = None,
+        start_after: str | None = None,
+    ) -> AsyncIterator[StorageItem]: ...
+
+    @overload
+    def scan(
+        self,
+        prefix: str = "",
+        max_keys: int | None = None,
+        *,
+        delimiter: str,
+        start_after: str | None = None,
+    ) -> AsyncIterator[StorageItem | CommonPrefix]: ...
+
+    async def scan(
+        self,
+        prefix: str = "",
+        max_keys: int | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+    ) -> AsyncIterator[StorageItem | CommonPrefix]:
+        """As `list`, one item at a time, in bounded memory; with a delimiter `CommonPrefix`es between them.
+
+        Raises:
+            StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
+                delimiter.
+            StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
+            StorageError: Anything else.
+        """
+        with self._session.call("list", None, awaited=False):
+            async for found in names(
+                self._session, prefix, max_keys, delimiter=delimiter, start_after=start_after
+            ):
+                yield found
+
+    async def list_versions(
+        self, prefix: str, *, exact: bool = False, max_versions: int | None = None
+    ) -> builtins.list[StorageVersion]:
+        """The versions and delete markers of the objects under a prefix, by key, the newest first.
+
+        Args:
+            prefix: Leading part of the keys; "" for all.
+            exact: Only those of the very key `prefix`.
+            max_versions: Return at most so many; None for all.
+
+        Raises:
+            StorageUnsupportedError: The provider keeps no versions, or cannot list them.
+            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageError: Anything else.
+
+        Cost: 1 request per 1,000 versions.
+        """
+        with self._session.call("list_versions", prefix if exact else None, awaited=False):
+            return await list_versions(self._session, prefix, exact=exact, max_versions=max_versions)
+
+    async def delete_versions(
+        self, prefix: str, *, exact: bool = False, keep_latest: bool = False
+    ) -> VersionsDeletedResult:
+        """Delete the objects under a prefix so that nothing of them is left: no version, no delete marker.
+
+        Older versions go first, so readers find what is there now or nothing, never an older version. What
+        was cut off goes on with the same call. What stays is hidden by a delete marker. Where the store keeps
+        no versions, deleting the objects is all there is to do. What is written meanwhile may go or stay.
+
+        Args:
+            prefix: Leading part of the keys, not empty.
+            exact: Only the very key `prefix`, however others begin.
+            keep_latest: Leave what the keys stand for now, and remove only what is older.
+
+        Returns:
+            How many versions were removed, and which stay: what keeps each, until when.
+
+        Raises:
+            StorageInvalidRequestError: An empty prefix, which would be the whole store.
+            StorageVersionsRemainError: The credentials may not list versions, so nobody can tell what stays.
+            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageError: It ended early; the same call again goes on.
+
+        Cost: 1 request where the provider can keep versions, to know whether it does. If not, 1 for one key,
+            2 per 1,000 objects of a prefix; if so, 1 and at most 2 more per 1,000 versions, and up to 3 for
+            each version that stays.
+        """
+        with self._session.call("delete_versions", prefix if exact else None, mutation=True) as call:
+            return await delete_versions(
+                self._session, prefix, exact=exact, keep_latest=keep_latest, call=call
+            )
 
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
@@ -434,25 +604,8 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 request per 1,000 objects.
         """
-        with self._call("get_stats", None):
-            check_prefix(prefix, self.capabilities.max_key_size)
-            objects = size = 0
-            async for info in scan_infos(self._driver, prefix, None, self._deadline):
-                if info.degraded:
-                    raise StorageUnavailableError(
-                        "a member of the store cannot be listed now, so totals lack its objects",
-                        applied="no",
-                        retryable=True,
-                    )
-                objects += 1
-                size += info.size
-            return StorageStats(
-                total_objects=objects,
-                total_size=size,
-                provider=self._driver.name,
-                region=self.config.resolved_region,
-                last_updated=datetime.now(UTC),
-            )
+        with self._session.call("get_stats", None):
+            return await totals(self._session, prefix)
 
     async def health_check(self, *, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109
         """Measure one cheap request; never raises, an unhealthy store is a result.
@@ -463,17 +616,18 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         start = time.perf_counter()
         errors: tuple[str, ...] = ()
         try:
-            with self._call("health_check", None):
-                await self._driver.ping(deadline=deadline_for(timeout))
+            with self._session.call("health_check", None):
+                await self._session.driver.ping(deadline=deadline_for(timeout))
         except StorageError as error:
             errors = (str(error),)
+        driver = self._session.driver
         return HealthCheckResult(
             healthy=not errors,
-            provider=self._driver.name,
+            provider=self._session.name,
             latency=(time.perf_counter() - start) * 1000,
             errors=errors,
             timestamp=datetime.now(UTC),
-            circuits=self._driver.circuits if isinstance(self._driver, BreaksCircuits) else NOTHING,
+            circuits=driver.circuits if isinstance(driver, BreaksCircuits) else NOTHING,
         )
 
     async def copy(
@@ -519,14 +673,19 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             or customer's key) and no version pins the source; 1 or 2 more for tags where the provider
             drops them; more above its limit for a single copy.
         """
-        with self._call("copy", source, mutation=True):
+        with self._session.call("copy", source, mutation=True):
             check_flag("server_side", server_side)
-            request = await self._copy_request(
-                source, destination, encryption, source_encryption, timeout, if_absent=if_absent
+            request = await copy_request(
+                self._session,
+                source,
+                destination,
+                encryption=encryption,
+                source_encryption=source_encryption,
+                timeout=timeout,
+                if_absent=if_absent,
             )
-            return await copied(
-                self._driver, request, self._copier(request, server_side=server_side), url=self._url_of
-            )
+            copier = copier_of(self._session, request, server_side=server_side)
+            return await copied(self._session, request, copier)
 
     async def move(
         self,
@@ -561,13 +720,13 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             it can be (4 requests more, and one a part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
-        with self._call("move", source, mutation=True):
+        with self._session.call("move", source, mutation=True):
             check_flag("server_side", server_side)
-            request = await self._copy_request(source, destination, None, None, timeout, if_absent=if_absent)
-            copier = self._copier(request, server_side=server_side)
-            return await move_object(
-                self._driver, request, copier, lambda: self._deadline(timeout), url=self._url_of
+            request = await copy_request(
+                self._session, source, destination, timeout=timeout, if_absent=if_absent
             )
+            copier = copier_of(self._session, request, server_side=server_side)
+            return await move_object(self._session, request, copier, timeout)
 
     async def rotate_keys(
         self,
@@ -599,23 +758,17 @@ class StorageProvider(ListingVerbs, VersionVerbs):
         Cost: 2 reads for each object, and a server-side copy for those with an older key.
         Source: docs/envelope.md.
         """
-        with self._call("rotate_keys", None, mutation=True) as call:
+        with self._session.call("rotate_keys", None, mutation=True) as call:
             check_prefix(prefix, self.capabilities.max_key_size)
             check_count("concurrency", concurrency)
             check_progress(progress)
-            if self._policy is None:
+            policy = self._session.policy
+            if policy is None:
                 raise StorageConfigurationError(
                     "there are no keys to rotate; open the provider with encryption=ClientSide(...)"
                 )
-            rotation = Rotation(
-                self._driver,
-                self._policy,
-                reading=lambda: self._reading(None, None, None),
-                deadline=lambda size: deadline_for(self.config.timeout, size),
-                concurrency=concurrency,
-            )
-            told = None if progress is None else call.watching(progress)
-            return await rotation.run(prefix, told)
+            rotation = Rotation(self._session, policy, concurrency=concurrency)
+            return await rotation.run(prefix, None if progress is None else call.watching(progress))
 
     async def forget_key(self, key: str) -> bool:
         """Make an encrypted object unreadable for good, also where it cannot be deleted.
@@ -639,18 +792,9 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 3 requests, 4 where the provider can keep versions, up to 3 more where it does.
         """
-        with self._call("forget_key", key, mutation=True):
-            check_key(key, self.capabilities.max_key_size)
-            options = self._reading(None, None, None)
-            header = await header_of(self._driver, key, options, *await read_head(self._driver, key, options))
-            place = place_of(header.key_id)
-            keys = None if self._policy is None else self._policy.keyring
-            if place is None or not isinstance(keys, DetachedKeys):
-                raise StorageUnsupportedError(
-                    "the object's key is in the object itself; store it with ClientSide(..., "
-                    "shreddable=True), or take its wrapping key out of the key ring"
-                )
-            return await keys.forget(place)
+        with self._session.call("forget_key", key, mutation=True):
+            self._session.check_key(key)
+            return await forget_key(self._session, key)
 
     async def get_signed_url(
         self, key: str, expires_in: float = 3600.0, method: Method = "GET", **options: Unpack[LinkOptions]
@@ -677,17 +821,17 @@ class StorageProvider(ListingVerbs, VersionVerbs):
 
         Cost: 1 HEAD for GET and HEAD links, none with `check=False`.
         """
-        with self._call("get_signed_url", key) as call:
-            check_key(key, self.capabilities.max_key_size)
-            request = LinkRequest(key, method, expires_in, options, self._deadline(options.get("timeout")))
-            if self._policy is not None:
-                check_not_sealed(self._policy, method)
-            signer = self._link_signer
+        with self._session.call("get_signed_url", key) as call:
+            self._session.check_key(key)
+            session = self._session
+            deadline = session.deadline(options.get("timeout"))
+            request = LinkRequest(key, method, expires_in, options, deadline)
+            if session.policy is not None:
+                check_not_sealed(session.policy, method)
+            signer = session.link_signer
             if signer is not None and method in signer.methods:
-                return await make_cdn_link(
-                    self._driver, self.config, request, signer=signer, locate=self._public_url, call=call
-                )
-            return await make_link(self._driver, self.config, request)
+                return await make_cdn_link(session, request, signer=signer, call=call)
+            return await make_link(session, request)
 
     def get_url(self, key: str) -> str:
         """The object's public URL, on the CDN when one is configured; grants nothing by itself.
@@ -696,10 +840,10 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             StorageInvalidKeyError: The key cannot name an object.
         """
         try:
-            check_key(key, self.capabilities.max_key_size)
+            self._session.check_key(key)
         except StorageError as error:
-            raise error.at(provider=self._driver.name, operation="get_url", key=None) from None
-        return self._public_url(key)
+            raise error.at(provider=self._session.name, operation="get_url", key=None) from None
+        return self._session.url_of(key)
 
     def verify_link(self, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
         """Check a temporary link that this store itself made, for a server that honours it.
@@ -717,54 +861,6 @@ class StorageProvider(ListingVerbs, VersionVerbs):
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
         try:
-            return granted(self._driver, method, path, query)
+            return granted(self._session, method, path, query)
         except StorageError as error:
-            raise error.at(provider=self._driver.name, operation="verify_link", key=None) from None
-
-    def _copier(self, request: CopyRequest, *, server_side: bool) -> Copier:
-        """What makes this copy: the store, unless it has to pass through here."""
-        found = known_recipe(request.source)
-        same = request.destination == request.source.key
-        required = self._policy is not None and self._policy.required
-        sealed = required or (found is not None and is_meant(self._policy, found))
-        if same or not sealed or self._policy is None:
-            return Copier(self._driver.copy, anew=False)
-        if server_side:
-            raise StorageUnsupportedError(
-                "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
-                "cannot make it; leave server_side out"
-            )
-        default = chosen_encryption(None, self.config.encryption, self.capabilities, self._driver.name)
-        spool, asked = self.config.spool_size, self.config.encryption is not None
-        return sealed_copy(self._driver, self._policy, spool, default, asked=asked)
-
-    async def _copy_request(
-        self,
-        source: str,
-        destination: str,
-        encryption: bool | ServerEncryption | None,  # noqa: FBT001 - the public option's own type
-        source_encryption: CustomerKey | None,
-        timeout: float | None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
-        *,
-        if_absent: bool,
-    ) -> CopyRequest:
-        capabilities, who = self.capabilities, self._driver.name
-        check_key(source, capabilities.max_key_size)
-        check_key(destination, capabilities.max_key_size)
-        condition = precondition_of(capabilities, who, if_absent=if_absent)
-        chosen = None if encryption is None else chosen_encryption(encryption, None, capabilities, who)
-        reading = self._reading(source_encryption, None, timeout)
-        info = await self._driver.head(source, reading)
-        if if_absent and source == destination:
-            raise StorageAlreadyExistsError("source and destination are one key, and it is there")
-        if chosen is None and reading.customer_key is not None:
-            chosen = reading.customer_key
-        return CopyRequest(
-            source=replace(info, key=source),
-            destination=destination,
-            write_id=token_hex(16),
-            precondition=condition,
-            encryption=chosen,
-            source_customer_key=reading.customer_key,
-            deadline=deadline_for(self.config.timeout if timeout is None else timeout, info.size),
-        )
+            raise error.at(provider=self._session.name, operation="verify_link", key=None) from None

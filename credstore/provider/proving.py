@@ -7,10 +7,9 @@ of the content; the bytes are read otherwise. What is known to be wrong is remov
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import asdict
 
-from credstore.driver.contract import Driver
 from credstore.driver.values import (
     NO_HEADERS,
     Body,
@@ -29,6 +28,7 @@ from credstore.errors import (
 )
 from credstore.hashing import hash_into, sha256_of
 from credstore.model import NOTHING
+from credstore.provider.session import Session
 
 
 class HashedBody:
@@ -74,20 +74,15 @@ def is_usual(source: ObjectInfo) -> bool:
 
 
 async def check_copy(
-    driver: Driver,
-    request: CopyRequest,
-    result: PutResult,
-    deadline: Callable[[], float | None],
-    *,
-    anew: bool,
+    session: Session, request: CopyRequest, result: PutResult, seconds: float | None, *, anew: bool
 ) -> None:
     """Prove a copy, or raise and have it removed if it is ours.
 
     Args:
-        driver: Of the store.
+        session: Of the store.
         request: What was copied.
         result: What was told of the copy.
-        deadline: Of a request that begins now.
+        seconds: Seconds of each request, in place of the configured, or None.
         anew: The copy's bytes are not the source's but those of `result.digest`.
 
     Raises:
@@ -100,14 +95,16 @@ async def check_copy(
     """
     source, tag = request.source, result.etag
     key = request.encryption if request.encryption is not None else request.source_customer_key
-    told = not anew and driver.capabilities.content_etags and tag is not None and tag == source.etag
+    told = not anew and session.capabilities.content_etags and tag is not None and tag == source.etag
     seen: ObjectInfo | None = None
     try:
         if told:
-            seen = await driver.head(request.destination, ReadOptions(customer_key=key, deadline=deadline()))
+            seen = await session.driver.head(
+                request.destination, ReadOptions(customer_key=key, deadline=session.deadline(seconds))
+            )
             _check_ours(seen, request, result.size)
         if seen is None or seen.etag != source.etag:
-            seen = await _read_back(driver, request, result, deadline, anew=anew)
+            seen = await _read_back(session, request, result, seconds, anew=anew)
     except StorageObjectNotFoundError:
         raise StorageIntegrityError(
             "the copy is not there although the provider acknowledged it", code=ErrorCode.COPY_MISSING
@@ -148,10 +145,10 @@ def _texts(headers: ContentHeaders | None) -> dict[str, str]:
 
 
 async def _read_back(
-    driver: Driver,
+    session: Session,
     request: CopyRequest,
     result: PutResult,
-    deadline: Callable[[], float | None],
+    seconds: float | None,
     *,
     anew: bool,
 ) -> ObjectInfo:
@@ -169,10 +166,10 @@ async def _read_back(
                 "source is kept",
                 code=ErrorCode.COPY_DIFFERS,
             )
-        expected = await _digest_of_source(driver, request, deadline())
+        expected = await _digest_of_source(session, request, seconds)
     key = request.encryption if request.encryption is not None else request.source_customer_key
-    async with await driver.get(
-        request.destination, ReadOptions(customer_key=key, deadline=deadline())
+    async with await session.driver.get(
+        request.destination, ReadOptions(customer_key=key, deadline=session.deadline(seconds))
     ) as copy:
         seen = copy.info
         _check_ours(seen, request, result.size)
@@ -184,32 +181,32 @@ async def _read_back(
             same = False
     if not same:
         failure = _differs("the copy has other bytes than its source")
-        await _remove_copy(driver, request, seen, deadline(), failure)
+        await _remove_copy(session, request, seen, seconds, failure)
         raise failure
     return seen
 
 
-async def _digest_of_source(driver: Driver, request: CopyRequest, deadline: float | None) -> bytes:
+async def _digest_of_source(session: Session, request: CopyRequest, seconds: float | None) -> bytes:
     source = request.source
     options = ReadOptions(
         if_match=source.etag,
         version_id=source.version_id,
         customer_key=request.source_customer_key,
-        deadline=deadline,
+        deadline=session.deadline(seconds),
     )
-    async with await driver.get(source.key, options) as reader:
+    async with await session.driver.get(source.key, options) as reader:
         return await sha256_of(reader)
 
 
 async def _remove_copy(
-    driver: Driver, request: CopyRequest, seen: ObjectInfo, deadline: float | None, error: StorageError
+    session: Session, request: CopyRequest, seen: ObjectInfo, seconds: float | None, error: StorageError
 ) -> None:
     """Remove a wrong copy that is ours; what becomes of it is told by `error`."""
     if seen.write_id != request.write_id:
         return
-    bound = seen.etag if driver.capabilities.conditional_delete else None
+    bound = seen.etag if session.capabilities.conditional_delete else None
     try:
-        await driver.delete(request.destination, if_match=bound, deadline=deadline)
+        await session.driver.delete(request.destination, if_match=bound, deadline=session.deadline(seconds))
     except StorageError:
         error.message += "; the wrong copy could not be removed"
     else:

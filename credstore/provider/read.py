@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import NO_HEADERS, ObjectInfo, ReadOptions, StoredReader, invalid_range
-from credstore.encryption import ClientSide
+from credstore.encryption import ClientSide, CustomerKey
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
@@ -25,8 +25,8 @@ from credstore.errors import (
 from credstore.model import NOTHING, Dictionary, StorageItem
 from credstore.pipeline.header import MAX_HEADER, undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
-from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.encryption import begins_sealed, is_meant, open_whole
+from credstore.provider.session import Session
 from credstore.provider.validation import check_count
 
 INLINE_STORED = 16 * 1024
@@ -105,20 +105,40 @@ class Reading:
     """How one object is read: decrypted, decoded, or as it is stored."""
 
     def __init__(
-        self, key: str, policy: ClientSide | None, dictionaries: Dictionaries, *, decode: bool
+        self,
+        session: Session,
+        key: str,
+        *,
+        decode: bool,
+        encryption: CustomerKey | ClientSide | None,
+        version_id: str | None,
+        timeout: float | None,
     ) -> None:
         """Decide nothing yet.
 
         Args:
+            session: Of the store.
             key: Of the object.
-            policy: The store's encryption, or the call's, or None.
-            dictionaries: Of the store.
             decode: False for the stored bytes.
+            encryption: The call's, in place of the store's, or None.
+            version_id: A kept version, or None.
+            timeout: Seconds, in place of the configured, or None.
         """
+        self.session = session
         self.key = key
-        self.policy = policy
-        self.dictionaries = dictionaries
         self.decode = decode
+        self.policy = session.policy_of(encryption)
+        self._encryption = encryption
+        self._version_id = version_id
+        self._timeout = timeout
+
+    def options(self) -> ReadOptions:
+        """Those of a request that begins now.
+
+        Raises:
+            StorageInvalidRequestError: One of them is none.
+        """
+        return self.session.reading(self._encryption, self._version_id, self._timeout)
 
     def recipe(self, info: ObjectInfo) -> tuple[Recipe, ClientSide | None]:
         """What the object's metadata say, and what to decrypt it with if it is to be decrypted.
@@ -155,7 +175,9 @@ class Reading:
         """
         found, policy = self.recipe(reader.info)
         if policy is None:
-            dictionary = None if found.dictionary is None else await self.dictionaries.get(found.dictionary)
+            dictionary = (
+                None if found.dictionary is None else await self.session.dictionaries.get(found.dictionary)
+            )
             plain = await read_all(reader, found, max_size, dictionary)
             if self.policy is None or not self.decode or not begins_sealed(plain):
                 return plain, found

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from credstore.driver.contract import Driver, RetainingDriver, VersionedDriver
+from credstore.driver.contract import RetainingDriver, VersionedDriver
 from credstore.driver.values import DeleteOutcome
 from credstore.errors import (
     ErrorCode,
@@ -25,8 +25,8 @@ from credstore.errors import (
 from credstore.model import Retention, StorageVersion
 from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key
 from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, untold
+from credstore.provider.session import Session
 
-Deadline = Callable[[], float | None]
 _AT_ONCE = 8
 """Requests in flight."""
 _FEW = 100
@@ -53,7 +53,7 @@ class Erased:
 
 
 async def version_pages(
-    versioned: VersionedDriver, prefix: str, deadline: Deadline, *, exact: bool = False
+    session: Session, versioned: VersionedDriver, prefix: str, *, exact: bool = False
 ) -> AsyncGenerator[tuple[list[StorageVersion], bool], None]:
     """The pages of a listing of versions, each with whether it is the last.
 
@@ -64,7 +64,7 @@ async def version_pages(
         StorageIntegrityError: The listing leaves the prefix, is out of order, or has no end.
     """
     limit = _FEW if exact else PAGE
-    page = await versioned.list_versions(prefix, exact=exact, limit=limit, deadline=deadline())
+    page = await versioned.list_versions(prefix, exact=exact, limit=limit, deadline=session.deadline())
     seen: set[str] = set()
     before: set[tuple[str, str, str]] = set()
     while True:
@@ -74,7 +74,7 @@ async def version_pages(
         ahead = None
         if cursor is not None:
             ahead = await versioned.list_versions(
-                prefix, cursor, exact=exact, limit=PAGE, deadline=deadline()
+                prefix, cursor, exact=exact, limit=PAGE, deadline=session.deadline()
             )
         _check_page(page.entries, prefix, exact=exact)
         names = {(each.served_by, each.key, each.version_id) for each in page.entries}
@@ -107,14 +107,12 @@ def _broken(how: str) -> StorageIntegrityError:
     )
 
 
-async def plainly_deleted(
-    driver: Driver, keys: Sequence[str], deadline: Deadline
-) -> dict[str, DeleteOutcome | StorageError]:
+async def plainly_deleted(session: Session, keys: Sequence[str]) -> dict[str, DeleteOutcome | StorageError]:
     """What the store's own delete says of each key; one key takes the smaller request."""
     if len(keys) != 1:
-        return await delete_outcomes(driver, keys, deadline)
+        return await delete_outcomes(session, keys)
     try:
-        return {keys[0]: await driver.delete(keys[0], deadline=deadline())}
+        return {keys[0]: await session.driver.delete(keys[0], deadline=session.deadline())}
     except StorageError as error:
         return {keys[0]: for_key(error, keys[0])}
 
@@ -149,9 +147,8 @@ class Removal:
 
     def __init__(
         self,
-        driver: Driver,
+        session: Session,
         versioned: VersionedDriver,
-        deadline: Deadline,
         *,
         keep_latest: bool = False,
         counts: Counter[str] | None = None,
@@ -159,15 +156,13 @@ class Removal:
         """Begin with nothing removed.
 
         Args:
-            driver: Of the store.
-            versioned: The same driver.
-            deadline: Makes the deadline of each request.
+            session: Of the store.
+            versioned: Its driver.
             keep_latest: Leave what the keys stand for now.
             counts: Counts what stays by key; None where there may be any number of keys.
         """
-        self._driver = driver
+        self._session = session
         self._versioned = versioned
-        self._deadline = deadline
         self._keep_latest = keep_latest
         self._by_key = counts is not None
         self.counts: Counter[str] = Counter() if counts is None else counts
@@ -186,7 +181,7 @@ class Removal:
             """All versions, or None where there are more than a page."""
             try:
                 page = await self._versioned.list_versions(
-                    key, exact=True, limit=_FEW, deadline=self._deadline()
+                    key, exact=True, limit=_FEW, deadline=self._session.deadline()
                 )
                 _check_page(page.entries, key, exact=True)
             except StorageError as error:
@@ -202,7 +197,7 @@ class Removal:
             failed |= dict.fromkeys(short, error)
         for key in [key for key, each in looked.items() if each is None]:
             try:
-                await self.pages(version_pages(self._versioned, key, self._deadline, exact=True))
+                await self.pages(version_pages(self._session, self._versioned, key, exact=True))
             except StorageError as error:
                 failed[key] = error
         await self._hide([key for key, error in failed.items() if is_untellable(error)])
@@ -262,7 +257,7 @@ class Removal:
         """Let readers find nothing, though a version stays."""
         if not keys:
             return
-        for key, outcome in (await plainly_deleted(self._driver, keys, self._deadline)).items():
+        for key, outcome in (await plainly_deleted(self._session, keys)).items():
             if isinstance(outcome, StorageError):
                 self.unhidden[key] = outcome
             elif len(self._members) > 1:
@@ -271,7 +266,7 @@ class Removal:
     async def _tidy(self, key: str) -> None:
         """Remove the delete markers of members that have no version of a key: hiding it reached them too."""
         found: dict[str, list[StorageVersion]] = {}
-        async with aclosing(version_pages(self._versioned, key, self._deadline, exact=True)) as pages:
+        async with aclosing(version_pages(self._session, self._versioned, key, exact=True)) as pages:
             async for entries, _ in pages:
                 for each in entries:
                     found.setdefault(each.served_by, []).append(each)
@@ -280,12 +275,12 @@ class Removal:
                 await self._remove(versions)
 
     async def _remove(self, versions: Sequence[StorageVersion]) -> None:
-        size = self._driver.capabilities.max_delete_batch
+        size = self._session.capabilities.max_delete_batch
         for start in range(0, len(versions), size):
             batch = versions[start : start + size]
             asked = list(dict.fromkeys((each.key, each.version_id) for each in batch))
             try:
-                outcomes = await self._versioned.delete_versions(asked, deadline=self._deadline())
+                outcomes = await self._versioned.delete_versions(asked, deadline=self._session.deadline())
             except StorageAccessDeniedError as error:
                 outcomes = {(key, version_id): for_key(error, key) for key, version_id in asked}
             for each in batch:
@@ -317,11 +312,11 @@ class Removal:
     async def _explained(self, stays: tuple[StorageVersion, StorageError]) -> RemainingVersion:
         version, error = stays
         retention = Retention()
-        driver = self._driver
+        driver = self._session.driver
         if is_refusal(error) and not version.is_delete_marker and isinstance(driver, RetainingDriver):
             try:
                 retention = await driver.get_retention(
-                    version.key, version.version_id, deadline=self._deadline()
+                    version.key, version.version_id, deadline=self._session.deadline()
                 )
             except StorageError as unknown:
                 error.add_note(f"what keeps it could not be looked up: {unknown}")

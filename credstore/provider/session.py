@@ -1,17 +1,20 @@
-"""What every verb of a provider stands on: settings, driver, policy, lifetime."""
+"""`Session`: what every verb of a provider stands on: settings, driver, policy, lifetime.
+
+Rules of this file: a session is passed whole to what works for a verb; nothing takes it apart.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from types import TracebackType
-from typing import Self, TypedDict, Unpack
+from typing import TypedDict, Unpack
 
 from credstore.config.stores import CommonConfig
 from credstore.driver.contract import Driver
 from credstore.driver.internal import InternalObjects
-from credstore.driver.values import Capabilities, ObjectInfo, PutResult, ReadOptions
-from credstore.encryption import ClientSide, CustomerKey
+from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
+from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
 from credstore.links.public import public_url
 from credstore.links.signer import LinkSigner
@@ -20,9 +23,16 @@ from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.detached_keys import DetachedKeys
 from credstore.provider.dictionaries import Dictionaries
-from credstore.provider.erasing import erase_key
-from credstore.provider.validation import check_key, check_version_id, chosen_encryption, customer_key
-from credstore.provider.write import deadline_for
+from credstore.provider.validation import (
+    check_key,
+    check_version_id,
+    chosen_encryption,
+    customer_key,
+    is_number,
+)
+
+SLOWEST = 128 * 1024
+"""Bytes per second; a body adds its size over this to the deadline of its write."""
 
 
 class ProviderOptions(TypedDict, total=False):
@@ -41,12 +51,30 @@ class ProviderOptions(TypedDict, total=False):
     encryption: ClientSide | None
 
 
-class Foundation:
+class Session:
     """One driver with its settings, from its first call until it is closed.
 
     Attributes:
-        config: The settings it was made with; secrets in it never show.
+        driver: Of the store.
+        config: The settings it was made with.
+        lifetime: Which calls are under way, and whether it is closed.
+        internal: What credstore keeps for itself in the store.
+        dictionaries: Of the store.
+        policy: Encrypts what is stored unless a call says otherwise, or None.
+        link_signer: Makes the temporary links, or None.
     """
+
+    __slots__ = (
+        "_public_url",
+        "_urls_of_members",
+        "config",
+        "dictionaries",
+        "driver",
+        "internal",
+        "lifetime",
+        "link_signer",
+        "policy",
+    )
 
     def __init__(
         self,
@@ -56,87 +84,68 @@ class Foundation:
         members: Mapping[str, CommonConfig] = NOTHING,
         **options: Unpack[ProviderOptions],
     ) -> None:
-        """Put the verbs over a driver.
+        """Begin, without a request.
 
         Args:
-            driver: Owned from now on: closed with the provider.
+            driver: Owned from now on: closed with the session.
             config: Settings; `config.provider` need not match the driver.
             members: Settings of the members of a composite driver, by their label in `served_by`, for
                 the public URL of what each of them holds.
             options: See `ProviderOptions`.
         """
+        self.driver = driver
         self.config = config
-        self._driver = driver
-        self._public_url = public_url(config)
-        self._members_urls = {label: public_url(member) for label, member in members.items()}
-        self._internal = InternalObjects(
-            driver,
-            reading=lambda: self._reading(None, None, None),
-            deadline=lambda size: deadline_for(config.timeout, size),
-            encryption=lambda: chosen_encryption(None, config.encryption, driver.capabilities, driver.name),
-        )
-        self._link_signer = options.get("link_signer")
+        self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
+        self.internal = InternalObjects(driver, self)
+        self.dictionaries = Dictionaries(self.internal)
+        self.link_signer = options.get("link_signer")
         given = options.get("encryption")
-        self._policy = None if given is None else self._with_detached_keys(given)
-        self._lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
-        self._dictionaries = Dictionaries(self._internal)
+        self.policy = None if given is None else self._with_detached_keys(given)
+        self._public_url = public_url(config)
+        self._urls_of_members = {label: public_url(member) for label, member in members.items()}
+
+    @property
+    def name(self) -> str:
+        """Label of the provider."""
+        return self.driver.name
 
     @property
     def capabilities(self) -> Capabilities:
-        """What this store can do, as facts."""
-        return self._driver.capabilities
-
-    @property
-    def closed(self) -> bool:
-        """Whether `aclose` was called."""
-        return self._lifetime.closed
-
-    def get_provider_name(self) -> str:
-        """Label of the provider, such as "s3", "r2", "spaces", "wasabi", "b2", "custom" or "local"."""
-        return self._driver.name
+        """What the store can do."""
+        return self.driver.capabilities
 
     async def aclose(self) -> None:
         """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
-        await self._lifetime.close(self._driver.aclose)
+        await self.lifetime.close(self.driver.aclose)
 
-    async def __aenter__(self) -> Self:
-        return self
+    def call(self, operation: str, key: str | None, *, mutation: bool = False, awaited: bool = True) -> Call:
+        """The context around one verb; see `Call`."""
+        return Call(self.lifetime, operation, key, mutation=mutation, awaited=awaited)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.aclose()
+    def deadline(self, timeout: float | None = None, size: int | None = 0) -> float | None:
+        """The instant a request that begins now has to end.
 
-    def __repr__(self) -> str:
-        state = "closed" if self.closed else "open"
-        return f"<{type(self).__name__} {self._driver.name} ({state})>"
+        Args:
+            timeout: Seconds for it without its bytes, in place of the configured; more than 0.
+            size: Bytes to move, or None for a stream without end in sight, which is bounded by
+                idle time alone.
 
-    def _url_of(self, result: PutResult) -> str:
-        """Public URL of what was just written, at the member that holds it."""
-        return self._members_urls.get(result.served_by, self._public_url)(result.key)
+        Raises:
+            StorageInvalidRequestError: `timeout` is not more than 0.
+        """
+        return deadline_for(self.config.timeout if timeout is None else timeout, size)
 
-    def _call(self, operation: str, key: str | None, *, mutation: bool = False) -> Call:
-        return Call(self._lifetime, operation, key, mutation=mutation)
-
-    def _deadline(self, timeout: float | None = None) -> float | None:
-        return deadline_for(self.config.timeout if timeout is None else timeout)
-
-    def _policy_of(self, asked: object) -> ClientSide | None:
-        return self._with_detached_keys(asked) if isinstance(asked, ClientSide) else self._policy
-
-    def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
-        """The same policy, whose key ring also finds wrapped keys that are in the store."""
-        keys = DetachedKeys(
-            policy.keyring,
-            self._internal,
-            detach=policy.shreddable,
-            erase=lambda key: erase_key(self._driver, key, self._deadline),
-        )
-        return replace(policy, keyring=keys)
-
-    def _reading(
-        self, encryption: CustomerKey | ClientSide | None, version_id: str | None, timeout: float | None
+    def reading(
+        self,
+        encryption: CustomerKey | ClientSide | None = None,
+        version_id: str | None = None,
+        timeout: float | None = None,
     ) -> ReadOptions:
+        """Options of one read that begins now.
+
+        Raises:
+            StorageInvalidRequestError: One of them is none.
+        """
         if version_id is not None:
             check_version_id(version_id)
         if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
@@ -149,12 +158,59 @@ class Foundation:
             customer_key=customer_key(
                 None if isinstance(encryption, ClientSide) else encryption, self.config.encryption
             ),
-            deadline=self._deadline(timeout),
+            deadline=self.deadline(timeout),
         )
 
-    async def _head_or_none(self, key: str, options: ReadOptions) -> ObjectInfo | None:
+    def at_rest(self, asked: bool | ServerEncryption | None = None) -> ServerEncryption | None:  # noqa: FBT001 - the public option's own type
+        """What to ask the provider to encrypt with: as asked, or as configured.
+
+        Raises:
+            StorageUnsupportedError: The provider has no encryption of this kind.
+            StorageInvalidRequestError: Not one of the kinds.
+        """
+        return chosen_encryption(asked, self.config.encryption, self.capabilities, self.name)
+
+    def policy_of(self, asked: object) -> ClientSide | None:
+        """What encrypts and decrypts for a call whose `encryption` is `asked`."""
+        return self._with_detached_keys(asked) if isinstance(asked, ClientSide) else self.policy
+
+    def check_key(self, key: str) -> None:
+        """Refuse what cannot name an object of a user's here.
+
+        Raises:
+            StorageInvalidKeyError: So it is.
+        """
         check_key(key, self.capabilities.max_key_size)
+
+    async def head_or_none(self, key: str, options: ReadOptions) -> ObjectInfo | None:
+        """What is known of an object, or None if it is absent.
+
+        Raises:
+            StorageInvalidKeyError: The key cannot name one.
+            StorageError: The store did not say.
+        """
+        self.check_key(key)
         try:
-            return await self._driver.head(key, options)
+            return await self.driver.head(key, options)
         except StorageObjectNotFoundError:
             return None
+
+    def url_of(self, key: str, served_by: str = "") -> str:
+        """Public URL of an object, at the member that holds it."""
+        return self._urls_of_members.get(served_by, self._public_url)(key)
+
+    def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
+        """The same policy, whose key ring also finds wrapped keys that are in the store."""
+        keys = DetachedKeys(policy.keyring, self.internal, detach=policy.shreddable)
+        return replace(policy, keyring=keys)
+
+
+def deadline_for(timeout: float, size: int | None = 0) -> float | None:
+    """As `Session.deadline`, for a timeout that is given.
+
+    Raises:
+        StorageInvalidRequestError: `timeout` is not more than 0.
+    """
+    if not is_number(timeout) or not timeout > 0:
+        raise StorageInvalidRequestError(f"timeout is a number of seconds above 0, not {timeout!r}")
+    return None if size is None else time.monotonic() + timeout + size / SLOWEST

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
 
-from credstore.driver.contract import Driver
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import ReadOptions, StoredReader, invalid_range
 from credstore.encryption import ClientSide
@@ -23,7 +21,7 @@ from credstore.provider.encryption import (
     read_head,
 )
 from credstore.provider.read import Reading, Wanted, decoded_reader, item_of
-from credstore.provider.validation import check_flag, check_key, check_progress
+from credstore.provider.validation import check_flag, check_progress
 
 
 class Opening:
@@ -31,21 +29,18 @@ class Opening:
 
     def __init__(
         self,
-        driver: Driver,
-        call: Call,
         reading: Reading,
-        *,
         wanted: Wanted,
-        options: Callable[[], ReadOptions],
+        *,
+        call: Call,
         progress: Progress | None,
     ) -> None:
         """Remember what to open; nothing happens before it is entered."""
-        self._driver = driver
-        self._call = call
         self._reading = reading
         self._key = reading.key
+        self._driver = reading.session.driver
         self._wanted = wanted
-        self._options = options
+        self._call = call
         self._progress = progress
         self._reader: ObjectReader[StorageItem] | None = None
 
@@ -60,13 +55,13 @@ class Opening:
         with self._call:
             check_progress(self._progress)
             check_flag("decode", self._reading.decode)
-            check_key(self._key, self._driver.capabilities.max_key_size)
+            self._reading.session.check_key(self._key)
             self._wanted.check()
             self._reader = await self._open()
             return self._reader
 
     async def _open(self) -> ObjectReader[StorageItem]:
-        options, wanted = self._options(), self._wanted
+        options, wanted = self._reading.options(), self._wanted
         if wanted.whole:
             return await self._plain(await self._driver.get(self._key, options))
         if self._reading.decode and self._reading.policy is not None:
@@ -116,7 +111,7 @@ class Opening:
                 stored, found = await open_stream(policy, stored, self._key)
                 item = item_of(stored.info, self._driver.name, found)
             elif found.dictionary is not None:
-                dictionary = await reading.dictionaries.get(found.dictionary)
+                dictionary = await reading.session.dictionaries.get(found.dictionary)
         except BaseException:
             await stored.aclose()
             raise

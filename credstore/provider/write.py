@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -37,6 +36,7 @@ from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_o
 from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.provider.encryption import sealed_body
 from credstore.provider.resume_file import FileJournal
+from credstore.provider.session import Session, deadline_for
 from credstore.provider.validation import (
     check_flag,
     check_header,
@@ -44,12 +44,7 @@ from credstore.provider.validation import (
     checked_etag,
     checked_metadata,
     checked_tags,
-    chosen_encryption,
-    is_number,
 )
-
-SLOWEST = 128 * 1024
-"""Bytes per second; a body adds its size over this to the deadline of its write."""
 
 
 class _Terms(NamedTuple):
@@ -87,12 +82,7 @@ async def plan_write(
     key: str,
     data: BytesBody | WatchedBody,
     options: StoreOptions,
-    config: CommonConfig,
-    capabilities: Capabilities,
-    *,
-    who: str,
-    dictionaries: Dictionaries,
-    policy: ClientSide | None,
+    session: Session,
 ) -> Write:
     """Check everything and make the request; a dictionary it needs is in the store afterwards.
 
@@ -100,22 +90,20 @@ async def plan_write(
         key: Of the object.
         data: What was given.
         options: Likewise.
-        config: Of the store.
-        capabilities: Of its driver.
-        who: The driver's name.
-        dictionaries: Of the store.
-        policy: How to encrypt, or None.
+        session: Of the store.
 
     Raises:
         StorageInvalidRequestError: A wrong option, or too large an object.
         StorageUnsupportedError: The provider cannot honour an option.
     """
     check_options(options)
+    config, capabilities, dictionaries = session.config, session.capabilities, session.dictionaries
+    policy = session.policy_of(options.get("encryption"))
     resume = options.get("resume")
     if resume is not None and not capabilities.resumable:
-        raise RESUME.of(who)
+        raise RESUME.of(session.name)
     codec = chosen_codec(options.get("compress", "zstd" if "dictionary" in options else config.compress))
-    terms = _terms(options, config, capabilities, who)
+    terms = _terms(options, session)
     dictionary: Dictionary | None = None
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
@@ -176,19 +164,19 @@ async def plan_write(
     return Write(request, codec, plain_size, sealed, content_type, data)
 
 
-def finish_write(write: Write, result: PutResult, provider: str, url: str) -> StorageResult:
+def finish_write(write: Write, result: PutResult, session: Session) -> StorageResult:
     """What `store` returns.
 
     Args:
         write: What was to be done.
         result: What the driver says of it.
-        provider: Label of the driver.
-        url: Public URL of the object.
+        session: Of the store.
     """
+    provider = session.name
     as_given = write.codec is None and not write.sealed
     return StorageResult(
         key=result.key,
-        url=url,
+        url=session.url_of(result.key, result.served_by),
         etag=result.etag,
         version_id=result.version_id,
         size=result.size,
@@ -250,22 +238,6 @@ def _timed(size: int | None, config: CommonConfig) -> int | None:
     return None if config.is_paced else size
 
 
-def deadline_for(timeout: float, size: int | None = 0) -> float | None:
-    """The instant a call has to end.
-
-    Args:
-        timeout: Seconds for the call without its bytes; more than 0.
-        size: Bytes to move, or None for a stream without end in sight, which is bounded by
-            idle time alone.
-
-    Raises:
-        StorageInvalidRequestError: `timeout` is not more than 0.
-    """
-    if not is_number(timeout) or not timeout > 0:
-        raise StorageInvalidRequestError(f"timeout is a number of seconds above 0, not {timeout!r}")
-    return None if size is None else time.monotonic() + timeout + size / SLOWEST
-
-
 def precondition_of(
     capabilities: Capabilities, who: str, *, if_absent: bool = False, if_match: object = UNSET
 ) -> Precondition:
@@ -286,7 +258,8 @@ def precondition_of(
     return condition
 
 
-def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabilities, who: str) -> _Terms:
+def _terms(options: StoreOptions, session: Session) -> _Terms:
+    capabilities, who = session.capabilities, session.name
     for name in ("content_type", "cache_control", "content_disposition", "content_language"):
         if name in options:
             check_header(name, options.get(name))
@@ -303,8 +276,8 @@ def _terms(options: StoreOptions, config: CommonConfig, capabilities: Capabiliti
             if_absent=options.get("if_absent", False),
             if_match=options.get("if_match", UNSET),
         ),
-        chosen_encryption(at_rest, config.encryption, capabilities, who),
-        at_rest is None and config.encryption is None,
+        session.at_rest(at_rest),
+        at_rest is None and session.config.encryption is None,
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities, who),
     )

@@ -197,7 +197,7 @@ def test_one_more_row_is_made_and_does_all(acme):
         async with StorageFactory(environ=KEY) as factory:
             store = factory.create("acme://a/c/team")
             assert type(store) is StorageProvider
-            assert store._driver._inner.given == store.config
+            assert store._session.driver._inner.given == store.config
             result = await store.store("k", b"1")
             assert (result.key, result.url) == ("k", "https://a.acme.example/c/team/k")
             assert (await store.get_stats()).region == "moon-1"

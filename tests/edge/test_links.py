@@ -452,8 +452,8 @@ def test_links_that_others_answer_are_refused() -> None:
 def test_a_link_to_what_credstore_keeps_for_itself_is_as_any_wrong_one(edge: Edge) -> None:
     async def scene(store, base) -> None:
         for key in (".credstore/keys/x", "team/.credstore/keys/x"):
-            await put(store._driver, key, b"wrapped")
-            signed = await store._driver.sign(SignRequest(key=key))
+            await put(store._session.driver, key, b"wrapped")
+            signed = await store._session.driver.sign(SignRequest(key=key))
             wrong = await get(f"{base}/k?expires=9999999999&method=GET&signature=AAAA")
             answer = await get(signed.url)
             assert (answer.status, answer.body) == (wrong.status, wrong.body)

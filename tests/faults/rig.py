@@ -31,14 +31,14 @@ SLOW_DOWN = Respond(error(503, "SlowDown"))
 
 def exchange_of(store: StorageProvider) -> Exchange:
     """The one retry loop of a store, where time and chance can be taken over."""
-    exchange: Exchange = store._driver._bucket._exchange
+    exchange: Exchange = store._session.driver._bucket._exchange
     return exchange
 
 
 def sign_by(store: StorageProvider, source: CredentialSource) -> None:
     """Let a store's credentials come from `source`, for requests and links."""
     signer = AwsSigner(source)
-    store._driver._bucket._signer = exchange_of(store)._signer = signer
+    store._session.driver._bucket._signer = exchange_of(store)._signer = signer
 
 
 @dataclass

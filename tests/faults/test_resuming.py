@@ -167,8 +167,8 @@ def test_another_key_or_other_options_are_refused(source, journal, key, options)
 def test_an_upload_that_is_gone_is_begun_anew(source, journal):
     async def test(rig):
         await cut_off(rig, source, journal)
-        async for upload in rig.store._driver.list_uploads():
-            await rig.store._driver.abort_upload(upload.key, upload.upload_id)
+        async for upload in rig.store._session.driver.list_uploads():
+            await rig.store._session.driver.abort_upload(upload.key, upload.upload_id)
         await rig.store.store("k", source, resume=journal)
         assert (rig.body(), rig.requests("CreateMultipartUpload")) == (DATA, 2)
         assert (rig.origin.open_uploads, journal.exists()) == (0, False)

@@ -54,7 +54,7 @@ def test_row(row):
 def sealed(rig, current=OLD, older=()):
     """The same store with encryption on the client."""
     policy = ClientSide(KeyRing(current, older=older), store_id="s")
-    return StorageProvider(rig.store._driver, rig.store.config, encryption=policy)
+    return StorageProvider(rig.store._session.driver, rig.store.config, encryption=policy)
 
 
 def overwritten(rig, operation, data=WRONG, key="k", **more):

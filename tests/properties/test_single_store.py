@@ -82,9 +82,9 @@ def unchecked_bytes(monkeypatch):
 def a_move_that_deletes_first(monkeypatch):
     """A move whose copy fails has lost the object."""
 
-    async def moved(driver, request, deadline):
-        await driver.delete(request.source.key)
-        return await move(driver, request, deadline)
+    async def moved(session, request, *others):
+        await session.driver.delete(request.source.key)
+        return await move(session, request, *others)
 
     move = moving.move_object
     monkeypatch.setattr("credstore.provider.provider.move_object", moved)

@@ -97,7 +97,7 @@ def test_other_methods_go_to_the_store_itself():
         assert "cdn.example.com" in await rig.store.get_signed_url("k", method="HEAD")
 
     def with_signer(rig):
-        rig.store._link_signer = NGINX
+        rig.store._session.link_signer = NGINX
         return test(rig)
 
     on_origin(with_signer, cdn_url="https://cdn.example.com")
@@ -114,7 +114,7 @@ def test_without_a_cdn_there_is_nothing_to_sign():
 def test_gzip_of_the_original_design_cannot_be_linked_past_the_store():
     async def test(rig):
 
-        rig.store._link_signer = NGINX
+        rig.store._session.link_signer = NGINX
         put_raw(rig, gzip.compress(b"{}"), x_compression="gzip")
         with pytest.raises(StorageUnsupportedError, match="Content-Encoding"):
             await rig.store.get_signed_url("k")

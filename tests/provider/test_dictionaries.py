@@ -146,8 +146,8 @@ def test_a_missing_one_is_told_by_its_name(way):
     async def main():
         async with MemoryStorageProvider(MemoryConfig()) as store:
             await store.store("k", RECORD, dictionary=DICTIONARY)
-            await store._driver.delete(HOME + DICTIONARY.name)
-            driver = store._driver
+            await store._session.driver.delete(HOME + DICTIONARY.name)
+            driver = store._session.driver
             other = provider_over(Counting(driver))
             calls = {
                 "retrieve": lambda: other.retrieve("k"),
@@ -170,9 +170,9 @@ def test_one_that_was_changed_is_refused():
     async def main():
         async with MemoryStorageProvider(MemoryConfig()) as store:
             await store.store("k", RECORD, dictionary=DICTIONARY)
-            await put(store._driver, HOME + DICTIONARY.name, NEWER.data)
+            await put(store._session.driver, HOME + DICTIONARY.name, NEWER.data)
             with pytest.raises(StorageIntegrityError, match="SHA-256") as caught:
-                await provider_over(Counting(store._driver)).retrieve("k")
+                await provider_over(Counting(store._session.driver)).retrieve("k")
             assert (caught.value.code, caught.value.key) == ("DICTIONARY_CHANGED", "k")
 
     run(main)

@@ -106,7 +106,7 @@ def run(request, tmp_path):
 
 
 async def stored_bytes(store, key):
-    async with await store._driver.get(key) as reader:
+    async with await store._session.driver.get(key) as reader:
         return await reader.read()
 
 
@@ -236,8 +236,8 @@ async def served_under_another_key(store):
     """The bytes and metadata of "k" at "other", as its store can do."""
     from credstore.driver import CopyRequest
 
-    info = await store._driver.head("k")
-    await store._driver.copy(CopyRequest(source=info, destination="other", write_id="0" * 32))
+    info = await store._session.driver.head("k")
+    await store._session.driver.copy(CopyRequest(source=info, destination="other", write_id="0" * 32))
 
 
 def test_metadata_that_are_changed_or_taken_away_change_nothing(run):
@@ -245,7 +245,7 @@ def test_metadata_that_are_changed_or_taken_away_change_nothing(run):
         from credstore.driver import CopyRequest
 
         await store.store("k", DATA, compress="zstd")
-        info = await store._driver.head("k")
+        info = await store._session.driver.head("k")
         wrong = (
             {},
             {"x-compression": "gzip", "x-original-size": "3"},
@@ -255,19 +255,21 @@ def test_metadata_that_are_changed_or_taken_away_change_nothing(run):
         )
         for system in wrong:
             order = CopyRequest(
-                source=await store._driver.head("k"),
+                source=await store._session.driver.head("k"),
                 destination="k",
                 write_id=secrets.token_hex(16),
                 system=system,
             )
-            await store._driver.copy(order)
+            await store._session.driver.copy(order)
             assert await store.retrieve("k") == DATA
             assert await whole(store) == DATA
             assert await part(store) == DATA[1:3]
         assert info.system["credstore-envelope"] == "1"
         lenient = replace(POLICY, required=False)
-        await store._driver.copy(
-            CopyRequest(source=await store._driver.head("k"), destination="k", write_id="1" * 32, system={})
+        await store._session.driver.copy(
+            CopyRequest(
+                source=await store._session.driver.head("k"), destination="k", write_id="1" * 32, system={}
+            )
         )
         assert await store.retrieve("k", encryption=lenient) == DATA
 
@@ -341,7 +343,7 @@ def test_copy_and_move_keep_everything_and_encrypt_anew(run):
                 assert await reader.read() == data
                 assert reader.info.metadata == {"a": "ü"}
                 assert (reader.info.cache_control, reader.info.compression) == ("no-store", "zstd")
-            assert await store._driver.get_tags("moved") == {"t": "1"}
+            assert await store._session.driver.get_tags("moved") == {"t": "1"}
             with pytest.raises(StorageAlreadyExistsError):
                 await store.copy("k", "moved", if_absent=True)
         for refused in (store.copy("k", "x", server_side=True), store.move("k", "x", server_side=True)):
@@ -411,7 +413,7 @@ def test_an_object_that_is_replaced_while_it_is_rotated_is_not_lost(run):
     async def test(store, opened):
         await store.store("k", DATA)
         async with opened(encryption=ClientSide(ring(), store_id="tests")) as rotating:
-            copy, turns = rotating._driver.copy, []
+            copy, turns = rotating._session.driver.copy, []
 
             async def slow(request):
                 if not turns:
@@ -419,7 +421,7 @@ def test_an_object_that_is_replaced_while_it_is_rotated_is_not_lost(run):
                     await store.store("k", b"newer")
                 return await copy(request)
 
-            rotating._driver.copy = slow
+            rotating._session.driver.copy = slow
             report = await rotating.rotate_keys()
             assert report.complete
             assert await rotating.retrieve("k") == b"newer"
@@ -504,11 +506,11 @@ def test_a_key_that_is_put_beside_an_object_by_others_is_no_key(run):
         await store.store("a", DATA)
         await store.store("b", DATA)
         async with opened(encryption=None) as plain:
-            kept = [entry.key for entry in (await plain._driver.list(".credstore/keys/")).entries]
+            kept = [entry.key for entry in (await plain._session.driver.list(".credstore/keys/")).entries]
             assert len(kept) == 2
             first = await stored_bytes(plain, kept[0])
             for text in (first, b"", b"nonsense", b"\xff", b"x" * 20_000):
-                await put(plain._driver, kept[1], text)
+                await put(plain._session.driver, kept[1], text)
                 refused = 0
                 for key in ("a", "b"):
                     try:

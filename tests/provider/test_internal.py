@@ -235,7 +235,7 @@ def test_no_users_key_reaches_a_file_of_it_on_a_disk_that_ignores_case(tmp_path,
     async def main():
         async with LocalStorageProvider(LocalConfig(path=str(tmp_path))) as store:
             own = internal_key("keys/x")
-            await put(store._driver, own, b"wrapped")
+            await put(store._session.driver, own, b"wrapped")
             before = {str(path.relative_to(tmp_path)).casefold() for path in tmp_path.rglob("*")}
             for number, key in enumerate(
                 (".CREDSTORE/keys/x", ".Credstore/KEYS/X", ".credstorE/format", ".cred\u017ftore/keys/x")
@@ -252,7 +252,7 @@ def test_no_users_key_reaches_a_file_of_it_on_a_disk_that_ignores_case(tmp_path,
                 assert len(spelled & before) == 1
                 assert await store.delete(key) is True
                 await store.store(key, b"user's")
-            assert await fetched(store._driver, own) == b"wrapped"
+            assert await fetched(store._session.driver, own) == b"wrapped"
 
     asyncio.run(main())
 
@@ -517,7 +517,7 @@ def test_a_store_on_a_prefix_keeps_its_own_safe_from_the_store_of_all(tmp_path):
             listed = [item.key for item in await parent.list()]
             assert listed == ["team/a/x", "team/a/y"]
             assert (await parent.get_stats()).total_objects == (await child.get_stats()).total_objects == 2
-            own = [entry.key for entry in (await parent._driver.list("team/a/.credstore/")).entries]
+            own = [entry.key for entry in (await parent._session.driver.list("team/a/.credstore/")).entries]
             assert len(own) == 2
             result = await parent.batch_delete(["team/a/y", *own])
             assert result.deleted == ("team/a/y",)
@@ -594,13 +594,24 @@ def test_a_bucket_that_is_missing_when_a_key_or_dictionary_is_looked_up_is_told_
 # InternalObjects
 
 
+class Terms:
+    """How the requests are made."""
+
+    def __init__(self, encryption, deadline):
+        self.encryption, self.until = encryption, deadline
+
+    def reading(self):
+        return ReadOptions(deadline=self.until)
+
+    def deadline(self, *, size):
+        return None if self.until is None else self.until + size
+
+    def at_rest(self):
+        return self.encryption
+
+
 def internals(driver, *, encryption=None, deadline=None):
-    return InternalObjects(
-        driver,
-        reading=lambda: ReadOptions(deadline=deadline),
-        deadline=lambda size: None if deadline is None else deadline + size,
-        encryption=lambda: encryption,
-    )
+    return InternalObjects(driver, Terms(encryption, deadline))
 
 
 def test_an_internal_object_comes_back_whole_with_its_digest_and_headers():
@@ -682,13 +693,13 @@ def test_they_are_encrypted_at_rest_as_the_store_is_and_no_event_of_a_users(s3_s
             encryption=chosen,
         )
         async with S3StorageProvider(config, encryption=SHREDDABLE, observers=[events.append]) as store:
-            inner = store._driver.put
+            inner = store._session.driver.put
 
             async def noted(request):
                 requests.append(request)
                 return await inner(request)
 
-            store._driver.put = noted
+            store._session.driver.put = noted
             await store.store("a", b"x")
             assert await store.retrieve("a") == b"x"
         own, users = requests

@@ -157,7 +157,7 @@ def test_tags_at_their_limits_are_kept():
 
     async def main(provider):
         await provider.store("key", b"1", tags=tags)
-        assert await provider._driver.get_tags("key") == tags
+        assert await provider._session.driver.get_tags("key") == tags
 
     run(main)
 

@@ -326,7 +326,7 @@ def test_a_member_of_a_fallback_has_the_public_url_of_its_own(tmp_path):
             )
             (tmp_path / "missing").mkdir()
             assert (await store.store("a", b"1")).url == f"file://{tmp_path}/missing/a"
-            second = store._driver._fallback
+            second = store._session.driver._fallback
             await put(second, "b", b"2")
             copied = await store.copy("b", "c")
             assert copied.url == "https://two.example.com/deep/c"

@@ -78,7 +78,7 @@ def test_the_file_of_a_path_is_closed_when_the_driver_leaves_it(tmp_path, monkey
         opened.append(Path(arguments[0]).open(*arguments[1:]))  # noqa: SIM115 - closed by whom we test
         return opened[-1]
 
-    monkeypatch.setattr("credstore.provider.bodies.open", noted, raising=False)
+    monkeypatch.setattr("credstore.provider.sources.open", noted, raising=False)
 
     async def main(provider):
         with pytest.raises(StorageUnavailableError):

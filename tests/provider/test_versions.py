@@ -258,7 +258,7 @@ def test_requests_are_as_few_as_promised(moto_server, state, one, many, below):
 def test_a_store_without_versions_is_deleted_from_as_ever():
     async def check(provider):
         await overwritten(provider, "a", "b", "c", "d/e")
-        spy = provider._driver
+        spy = provider._session.driver
         spy.calls.clear()
         assert (await provider.delete_versions("a", exact=True)).deleted == 1
         assert (await provider.delete_versions("a", exact=True)).deleted == 0
@@ -291,7 +291,7 @@ def test_only_what_is_older_goes_where_the_latest_is_to_stay(moto_server):
 def test_versions_are_listed_by_key_the_newest_first():
     async def check(provider, versions):
         await overwritten(provider, "a", "ab")
-        await provider._driver.put(put_request(".credstore/mine", b"1"))
+        await provider._session.driver.put(put_request(".credstore/mine", b"1"))
         await provider.delete("a")
         found = await provider.list_versions("")
         assert [(each.key, each.is_latest, each.is_delete_marker) for each in found] == [
@@ -729,7 +729,7 @@ def test_a_key_that_was_only_hidden_is_forgotten_for_good(moto_server):
     async def check(provider, raw):
         await provider.store("a", b"secret")
         (key,) = [each for each, _ in raw.versions() if each.startswith(".credstore/keys/")]
-        await provider._driver.delete(key)
+        await provider._session.driver.delete(key)
         assert await provider.forget_key("a") is False
         assert key not in raw.names()
 

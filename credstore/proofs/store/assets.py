@@ -15,7 +15,8 @@ from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.hashing import hash_into, joined
 from credstore.model import Progress, Storable
 from credstore.proofs.format.record import AssetDigest
-from credstore.provider.bodies import WatchedBody, body_of
+from credstore.provider.bodies import WatchedBody
+from credstore.provider.sources import body_of
 
 Asset: TypeAlias = "Storable | AssetDigest"
 """Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size known already."""

@@ -96,9 +96,23 @@ class Detours:
             self.unknown = False
 
     def _objects(self, encryption: ServerEncryption | None) -> InternalObjects:
-        return InternalObjects(
-            self._fallback,
-            reading=lambda: ReadOptions(deadline=time.monotonic() + PATIENCE),
-            deadline=lambda _: time.monotonic() + PATIENCE,
-            encryption=lambda: encryption,
-        )
+        return InternalObjects(self._fallback, _Terms(encryption))
+
+
+class _Terms:
+    """How the note is read and written."""
+
+    def __init__(self, encryption: ServerEncryption | None) -> None:
+        self._encryption: ServerEncryption | None = encryption
+
+    def reading(self) -> ReadOptions:
+        """Soon, or not at all."""
+        return ReadOptions(deadline=time.monotonic() + PATIENCE)
+
+    def deadline(self, *, size: int) -> float:  # noqa: ARG002 - it is small
+        """Likewise."""
+        return time.monotonic() + PATIENCE
+
+    def at_rest(self) -> ServerEncryption | None:
+        """As the write that is diverted."""
+        return self._encryption

@@ -79,7 +79,7 @@ def test_a_server_that_ignores_where_to_begin_gives_the_same(flavor, delimiter):
         store = rig.open(flavor=flavor)
         fill(rig, keys)
         honest = [
-            await names(store._driver, delimiter=delimiter, start_after=after, limit=2)
+            await names(store._session.driver, delimiter=delimiter, start_after=after, limit=2)
             for after in ("a", "a/b", "a/", "b é/x", "c/", "zz")
         ]
 
@@ -89,7 +89,7 @@ def test_a_server_that_ignores_where_to_begin_gives_the_same(flavor, delimiter):
 
         rig.origin.plan("before-apply", Respond(ignoring), operation="ListObjectsV2", times=None)
         deceived = [
-            await names(store._driver, delimiter=delimiter, start_after=after, limit=2)
+            await names(store._session.driver, delimiter=delimiter, start_after=after, limit=2)
             for after in ("a", "a/b", "a/", "b é/x", "c/", "zz")
         ]
         assert deceived == honest

@@ -40,9 +40,9 @@ def whole(rig):
 
 def test_the_last_bytes_are_one_request_for_them_alone():
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         before = rig.requests()
-        assert await fetched(rig.store._driver, "k", ReadOptions(suffix=100)) == DATA[-100:]
+        assert await fetched(rig.store._session.driver, "k", ReadOptions(suffix=100)) == DATA[-100:]
         assert rig.requests() - before == 1
         assert rig.origin.log[-1].headers["range"] == "bytes=-100"
 
@@ -52,9 +52,9 @@ def test_the_last_bytes_are_one_request_for_them_alone():
 @pytest.mark.parametrize("count", [1, 100, 10_240, 20_000])
 def test_a_server_that_sends_the_whole_object_is_cut(count):
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         whole(rig)
-        assert await fetched(rig.store._driver, "k", ReadOptions(suffix=count)) == DATA[-count:]
+        assert await fetched(rig.store._session.driver, "k", ReadOptions(suffix=count)) == DATA[-count:]
 
     run(test)
 
@@ -64,9 +64,9 @@ def test_a_range_with_the_status_of_the_whole_is_still_a_range(count):
     """rclone answers so: 200 with Content-Range."""
 
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         answering(rig, lambda found: replace(found, status=200))
-        async with await rig.store._driver.get("k", ReadOptions(suffix=count)) as reader:
+        async with await rig.store._session.driver.get("k", ReadOptions(suffix=count)) as reader:
             assert reader.info.size == len(DATA)
             assert await reader.read() == DATA[-count:]
 
@@ -75,9 +75,12 @@ def test_a_range_with_the_status_of_the_whole_is_still_a_range(count):
 
 def test_such_a_range_is_one_for_a_beginning_and_end_too():
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         answering(rig, lambda found: replace(found, status=200))
-        assert await fetched(rig.store._driver, "k", ReadOptions(start=9000, end=9100)) == DATA[9000:9100]
+        assert (
+            await fetched(rig.store._session.driver, "k", ReadOptions(start=9000, end=9100))
+            == DATA[9000:9100]
+        )
 
     run(test)
 
@@ -87,10 +90,10 @@ def test_such_a_range_is_one_for_a_beginning_and_end_too():
 )
 def test_other_bytes_than_the_last_are_refused(told):
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         answering(rig, lambda found: found.with_headers(content_range=told))
         with pytest.raises(StorageIntegrityError) as caught:
-            await fetched(rig.store._driver, "k", ReadOptions(suffix=100))
+            await fetched(rig.store._session.driver, "k", ReadOptions(suffix=100))
         assert caught.value.code == "WRONG_RANGE"
 
     run(test)
@@ -99,10 +102,10 @@ def test_other_bytes_than_the_last_are_refused(told):
 @pytest.mark.parametrize("status", [416, 200])
 def test_the_last_bytes_of_an_empty_object_are_none(status):
     async def test(rig):
-        await put(rig.store._driver, "k", b"")
+        await put(rig.store._session.driver, "k", b"")
         if status == 200:
             whole(rig)
-        assert await fetched(rig.store._driver, "k", ReadOptions(suffix=100)) == b""
+        assert await fetched(rig.store._session.driver, "k", ReadOptions(suffix=100)) == b""
         assert rig.requests("GetObject") == (2 if status == 416 else 1)
 
     run(test)
@@ -110,10 +113,10 @@ def test_the_last_bytes_of_an_empty_object_are_none(status):
 
 def test_a_server_that_refuses_such_ranges_is_asked_for_the_whole():
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         refused = Respond(error(416, "InvalidRange"))
         rig.origin.plan("before-apply", refused, operation="GetObject")
-        assert await fetched(rig.store._driver, "k", ReadOptions(suffix=100)) == DATA[-100:]
+        assert await fetched(rig.store._session.driver, "k", ReadOptions(suffix=100)) == DATA[-100:]
 
     run(test)
 
@@ -122,18 +125,18 @@ def test_what_is_refused_as_a_range_never_gives_more_than_was_asked_for():
     """The object was empty for the first request, and is not for the second."""
 
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         rig.origin.plan("before-apply", Respond(error(416, "InvalidRange")), operation="GetObject")
-        assert await fetched(rig.store._driver, "k", ReadOptions(start=0, end=10)) == DATA[:10]
+        assert await fetched(rig.store._session.driver, "k", ReadOptions(start=0, end=10)) == DATA[:10]
 
     run(test)
 
 
 def test_the_last_bytes_go_on_after_a_broken_connection_from_the_same_version():
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         rig.origin.plan("response-body", Close(), operation="GetObject", offset=1000)
-        assert await fetched(rig.store._driver, "k", ReadOptions(suffix=5000)) == DATA[-5000:]
+        assert await fetched(rig.store._session.driver, "k", ReadOptions(suffix=5000)) == DATA[-5000:]
         asked = [entry.headers for entry in rig.origin.sent("GetObject")]
         assert [each["range"] for each in asked] == ["bytes=-5000", "bytes=6240-10239"]
         assert "if-match" in asked[1]
@@ -146,8 +149,8 @@ def test_many_last_bytes_come_over_several_connections():
 
     async def test(rig):
         store = rig.open(part_size=5 * 1024 * 1024, multipart_threshold=64 * 1024 * 1024)
-        await put(store._driver, "k", data)
-        found = await fetched(store._driver, "k", ReadOptions(suffix=25 * 1024 * 1024))
+        await put(store._session.driver, "k", data)
+        found = await fetched(store._session.driver, "k", ReadOptions(suffix=25 * 1024 * 1024))
         assert sha256(found).digest() == sha256(data[-25 * 1024 * 1024 :]).digest()
         assert rig.requests("GetObject") == 5
 
@@ -156,10 +159,10 @@ def test_many_last_bytes_come_over_several_connections():
 
 def test_a_suffix_that_is_all_of_the_object_is_checked_by_its_digest():
     async def test(rig):
-        await put(rig.store._driver, "k", DATA)
+        await put(rig.store._session.driver, "k", DATA)
         answering(rig, lambda found: replace(found, body=found.body[:-1] + b"!"))
         with pytest.raises(StorageIntegrityError) as caught:
-            await fetched(rig.store._driver, "k", ReadOptions(suffix=len(DATA)))
+            await fetched(rig.store._session.driver, "k", ReadOptions(suffix=len(DATA)))
         assert caught.value.code == "DIGEST_MISMATCH"
 
     run(test)
