@@ -12,7 +12,7 @@ from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
+from typing import Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from credstore.config.environ import from_env
@@ -26,7 +26,6 @@ from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
 from credstore.strategies.fallback.driver import FallbackDriver
-from credstore.strategies.prefixed import prefixed
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +74,6 @@ class StorageFactory:
         """
         self._environ = environ
         self._options: ProviderOptions = {**options, "observers": tuple(options.get("observers", ()))}
-        self._builders: dict[type[CommonConfig], Callable[[Any], Driver]] = {}
         self._registry = Registry(self._load_plugin)
         self._loaded: set[str] = set()
         self._cache: WeakKeyDictionary[
@@ -102,7 +100,7 @@ class StorageFactory:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
         config = self._config(store)
-        return self._cached(lambda: self._make(config), config)
+        return self._cached(lambda: provider_for(config, self._registry, **self._options), config)
 
     @_OnDefault
     def from_env(
@@ -154,7 +152,7 @@ class StorageFactory:
             )
 
         def make() -> StorageProvider:
-            driver = FallbackDriver(self._build(first), self._build(second))
+            driver = FallbackDriver(*(build_driver(each, self._registry) for each in (first, second)))
             members = dict(zip(driver.labels, (first, second), strict=True))
             return StorageProvider(driver, first, members=members, **self._options)
 
@@ -176,8 +174,7 @@ class StorageFactory:
         Raises:
             StorageConfigurationError: A word is taken, or is not a lower-case word.
         """
-        self._registry.register(Cloud(name=name, config=config, aliases=tuple(aliases)))
-        self._builders[config] = build
+        self._registry.register(Cloud(name=name, config=config, build=build, aliases=tuple(aliases)))
 
     @_OnDefault
     def get_registered_providers(self) -> list[str]:
@@ -230,16 +227,6 @@ class StorageFactory:
         raise StorageConfigurationError(
             f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
         )
-
-    def _build(self, config: CommonConfig) -> Driver:
-        build = self._builders.get(type(config))
-        return build_driver(config) if build is None else prefixed(build(config), config.prefix)
-
-    def _make(self, config: CommonConfig) -> StorageProvider:
-        if type(config) in self._builders:
-            driver = self._build(config)
-            return StorageProvider(driver, config, **self._options)
-        return provider_for(config, **self._options)
 
     def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
         """The open provider of these configs on this loop; without a loop a new one each time."""

@@ -34,7 +34,8 @@ class Cloud:
         name: The word users name it by, and the scheme of its URLs.
         config: Its config class: "module:Class", or the class itself.
         driver: Its driver class, "module:Class", which takes the config alone; empty for a plug-in's,
-            which is built by what registered it.
+            whose `build` is.
+        build: Makes the driver of a plug-in's config, in place of `driver`.
         provider: The provider class named for it, "module:Class"; empty where users have
             `StorageProvider`.
         label: The config class's `provider`; the name unless given.
@@ -54,6 +55,7 @@ class Cloud:
     name: str
     config: str | type[Any]
     driver: str = ""
+    build: Callable[[Any], Any] | None = None
     provider: str = ""
     label: str = ""
     aliases: tuple[str, ...] = ()
@@ -311,6 +313,12 @@ class Registry:
             hint = f"did you mean {near[0]!r}? Else {choices}" if near else choices
             raise StorageConfigurationError(f"{where} names no provider known here; {hint}")
         return row
+
+    def row_of(self, config: type[Any], cloud: str) -> Cloud | None:
+        """The row of a config of this class, which calls itself so; None where there is none."""
+        own = (row for row in self._rows.values() if row.build is not None and row.config is config)
+        row = next(own, None) or cloud_named(cloud)
+        return row if row is not None and issubclass(config, row.config_class) else None
 
     def rows(self) -> list[Cloud]:
         """All rows, each once, by name."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, Unpack, cast
 
-from credstore.config.registry import Cloud, cloud_named, loaded
+from credstore.config.registry import CLOUDS, Cloud, Registry, loaded
 from credstore.config.stores import (
     BackblazeConfig,
     CommonConfig,
@@ -44,13 +44,13 @@ class NamedProvider(StorageProvider, Generic[C]):
             StorageConfigurationError: It is not a configuration, that of another cloud, or none that
                 credstore has a driver for.
         """
-        named = _row_of(config).provider
-        if named and not isinstance(self, loaded(named)):
+        row = _row_of(config, type(self).__name__)
+        if row.provider and not isinstance(self, loaded(row.provider)):
             raise StorageConfigurationError(
                 f"{type(self).__name__} is not made of a {type(config).__name__}; that is for "
-                f"{named.partition(':')[2]}, or for StorageFactory().create(...)"
+                f"{_class_of(row.provider)}, or for StorageFactory().create(...)"
             )
-        super().__init__(build_driver(config), config, **options)
+        super().__init__(_driver_of(row, config), config, **options)
 
 
 class S3StorageProvider(NamedProvider[S3Config]):
@@ -89,39 +89,65 @@ class MemoryStorageProvider(NamedProvider[MemoryConfig]):
         super().__init__(MemoryConfig() if config is None else config, **options)
 
 
-def build_driver(config: CommonConfig) -> Driver:
+def build_driver(config: CommonConfig, registry: Registry | None = None) -> Driver:
     """The driver that a configuration names, below its prefix; nothing is sent or touched yet.
-
-    Raises:
-        StorageConfigurationError: No driver of credstore takes this configuration.
-    """
-    # A driver is imported when it is first used: a local store needs no HTTP client.
-    return prefixed(cast("Driver", loaded(_row_of(config).driver)(config)), config.prefix)
-
-
-def provider_for(config: CommonConfig, **options: Unpack[ProviderOptions]) -> StorageProvider:
-    """The named provider of a configuration.
 
     Args:
         config: One of the configuration dataclasses.
+        registry: The clouds that are known; the built-in ones unless given.
+
+    Raises:
+        StorageConfigurationError: No driver takes this configuration.
+    """
+    return _driver_of(_row_of(config, registry=registry), config)
+
+
+def provider_for(
+    config: CommonConfig, registry: Registry | None = None, **options: Unpack[ProviderOptions]
+) -> StorageProvider:
+    """The provider of a configuration; of a built-in cloud the one named for it.
+
+    Args:
+        config: One of the configuration dataclasses.
+        registry: The clouds that are known; the built-in ones unless given.
         options: See `ProviderOptions`.
 
     Raises:
-        StorageConfigurationError: No driver of credstore takes this configuration.
+        StorageConfigurationError: No driver takes this configuration.
     """
-    named = _row_of(config).provider
-    if named:
-        return cast("type[NamedProvider[CommonConfig]]", loaded(named))(config, **options)
-    return StorageProvider(build_driver(config), config, **options)
+    row = _row_of(config, registry=registry)
+    if row.provider:
+        return cast("type[NamedProvider[CommonConfig]]", loaded(row.provider))(config, **options)
+    return StorageProvider(_driver_of(row, config), config, **options)
 
 
-def _row_of(config: CommonConfig) -> Cloud:
-    if not isinstance(config, CommonConfig):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+def _driver_of(row: Cloud, config: CommonConfig) -> Driver:
+    # A driver is imported when it is first used: a local store needs no HTTP client.
+    build = loaded(row.driver) if row.build is None else row.build
+    return prefixed(cast("Driver", build(config)), config.prefix)
+
+
+def _row_of(config: object, provider: str = "", *, registry: Registry | None = None) -> Cloud:
+    if not isinstance(config, CommonConfig):
         raise StorageConfigurationError(
-            f"a provider is made of its config, not of a {type(config).__name__}: "
-            'LocalStorageProvider(LocalConfig(path="proofs")), or StorageFactory().create("file:///path")'
+            f"a provider is made of its config, not of a {type(config).__name__}: {_example(provider)}"
         )
-    row = cloud_named(config.cloud)
-    if row is None or not isinstance(config, row.config_class):
+    row = (registry or Registry()).row_of(type(config), config.cloud)
+    if row is None:
         raise StorageConfigurationError(f"credstore has no driver for a {type(config).__name__}")
     return row
+
+
+def _example(provider: str) -> str:
+    """The right call of a named provider."""
+    row = next((each for each in CLOUDS if _class_of(each.provider) == provider), CLOUDS[0])
+    settings = ", ".join(
+        f"{name}=Secret({value!r})" if "secret" in name else f"{name}={value!r}"
+        for name, value in row.needed.items()
+    )
+    called = f"{_class_of(row.provider)}({_class_of(str(row.config))}({settings}))"
+    return f'{called}, or StorageFactory().create("{row.url}")'
+
+
+def _class_of(reference: str) -> str:
+    return reference.partition(":")[2]
