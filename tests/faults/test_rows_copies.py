@@ -362,6 +362,7 @@ async def a_copy_that_cannot_be_compared_says_that_it_is_there(rig):
     rig.origin.plan(
         "before-apply", Respond(error(403, "AccessDenied")), operation="HeadObject", key="k", nth=2
     )
+    rig.origin.plan("before-apply", Respond(error(403, "AccessDenied")), operation="GetObject", key="k")
     failed = await raised(rig.store.copy("k", "to", source_encryption=OWN))
     assert failed.applied == "yes"
     assert "was made" in failed.message

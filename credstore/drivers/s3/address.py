@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from credstore.config.registry import cloud_named
 from credstore.config.stores import S3FamilyConfig
 from credstore.wire.urls import encode_path
 
@@ -46,6 +47,13 @@ def place_of(config: S3FamilyConfig) -> Place:
     if config.resolved_addressing == "virtual":
         return Place(f"{endpoint.scheme}://{config.bucket}.{endpoint.netloc}", "", region)
     return Place(f"{endpoint.scheme}://{endpoint.netloc}", encode_path(f"/{config.bucket}"), region)
+
+
+def is_elsewhere(config: S3FamilyConfig) -> bool:
+    """Whether the endpoint is not the cloud's own, so that its word for what the cloud does is not there."""
+    row = cloud_named(config.cloud)
+    host = urlsplit(config.resolved_endpoint).hostname or ""
+    return row is None or not any(host == each or host.endswith(f".{each}") for each in row.hosts)
 
 
 def corrected_place(place: Place, config: S3FamilyConfig, region: str | None) -> Place | None:

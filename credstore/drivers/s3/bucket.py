@@ -14,16 +14,20 @@ from typing import TypeVar
 
 from credstore.config.stores import S3FamilyConfig
 from credstore.driver.guard import Guard
-from credstore.drivers.s3.address import Place, corrected_place, place_of
+from credstore.drivers.s3.address import Place, corrected_place, is_elsewhere, place_of
 from credstore.drivers.s3.dialect import S3Dialect
-from credstore.drivers.s3.requests import S3Request
-from credstore.drivers.s3.responses import WrongRegionError, classify, is_of_s3
-from credstore.drivers.s3.xml import MAX_XML
+from credstore.drivers.s3.errors import NO_BUCKET
+from credstore.drivers.s3.requests import S3Request, asking, list_objects
+from credstore.drivers.s3.responses import WrongRegionError, classify, is_of_s3, says_nothing
+from credstore.drivers.s3.xml import MAX_XML, parse_list
 from credstore.errors import (
     ErrorCode,
+    StorageAccessDeniedError,
+    StorageBucketNotFoundError,
     StorageConfigurationError,
     StorageError,
     StorageInvalidKeyError,
+    StorageObjectNotFoundError,
 )
 from credstore.model import CircuitState
 from credstore.wire.aws.signer import AwsSigner
@@ -45,7 +49,8 @@ class Bucket:
         dialect: Of the cloud.
         name: The bucket's name.
         label: The provider's label.
-        answered: Whether the bucket ever answered a request well, so that it is there.
+        is_elsewhere: Whether it is at another endpoint than the cloud's own.
+        answered: Whether an S3 server has said that the bucket is there, by a success or by "NoSuchKey".
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class Bucket:
         self.label = config.provider
         self._signer = signer
         self._place = place_of(config)
+        self.is_elsewhere = is_elsewhere(config)
         self._hint = (
             f"{config.provider} also answers so for a bucket that does not exist"
             if dialect.forbidden_may_be_missing
@@ -85,7 +91,9 @@ class Bucket:
         return self._place
 
     def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
-        return classify(status, headers, body, region=self._place.region, hint=self._hint)
+        return classify(
+            status, headers, body, region=self._place.region, hint=self._hint, anybody=self.is_elsewhere
+        )
 
     @property
     def circuits(self) -> Mapping[str, CircuitState]:
@@ -128,6 +136,11 @@ class Bucket:
     async def call(self, request: S3Request, *, deadline: float | None, stream: bool = False) -> Reply:
         """Send one request, at another region's host once if the bucket lives there.
 
+        The refusal of a HEAD has no body to say why: clock, session, region, bucket or object. So the reason
+        is asked for with a GET of one byte, which also lets the exchange correct what it can; then the HEAD
+        goes out once more. "No such object" is believed without that only where it comes from an S3 server
+        and the bucket is known to be there.
+
         Args:
             request: What to send.
             deadline: Instant of `time.monotonic()`, or None.
@@ -140,6 +153,47 @@ class Bucket:
         self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
+        try:
+            return await self._followed(request, deadline=deadline, stream=stream)
+        except StorageError as error:
+            if not says_nothing(error):
+                raise
+            if request.method != "HEAD":
+                if isinstance(error, StorageObjectNotFoundError):
+                    await self._check_there(deadline)
+                raise
+            if isinstance(error, StorageObjectNotFoundError) and self.answered:
+                raise
+            await self._ask(request, deadline)
+        return await self._followed(request, deadline=deadline, stream=stream)
+
+    async def _ask(self, request: S3Request, deadline: float | None) -> None:
+        """Raise the reason of a refused HEAD; return where the HEAD may succeed now."""
+        try:
+            reply = await self._followed(asking(request), deadline=deadline, stream=True)
+        except StorageError as error:
+            if error.code == ErrorCode.INVALID_RANGE:  # An empty object, which can be read.
+                return
+            if isinstance(error, StorageObjectNotFoundError) and says_nothing(error):
+                await self._check_there(deadline)
+            raise
+        if reply.response is not None:
+            await reply.response.aclose()  # Of a server that ignores ranges it may be long.
+
+    async def _check_there(self, deadline: float | None) -> None:
+        """Refuse a bucket that is not there; one that may not be listed may be there."""
+        if self.answered:
+            return
+        try:
+            reply = await self._followed(
+                list_objects("", None, 1, self.dialect), deadline=deadline, stream=False
+            )
+            await parsed(parse_list, reply.body)
+        except StorageAccessDeniedError:
+            return
+        self.answered = True
+
+    async def _followed(self, request: S3Request, *, deadline: float | None, stream: bool) -> Reply:
         place = self._place
         try:
             return await self._send(request, place, deadline=deadline, stream=stream)
@@ -184,8 +238,14 @@ class Bucket:
             reply = await self._exchange.call(call)
         except StorageError as error:
             error.bucket = self.name
+            if request.key is None and isinstance(error, StorageObjectNotFoundError):
+                facts = error.facts()
+                facts["code"] = ErrorCode.BUCKET_NOT_FOUND
+                raise StorageBucketNotFoundError(NO_BUCKET.message, **facts) from None
+            if isinstance(error, StorageObjectNotFoundError) and error.provider_code is not None:
+                self.answered = True  # Of a bucket that is not there it would have said so.
             raise
-        self.answered = True
+        self.answered = self.answered or is_of_s3(reply.headers, b"") or "etag" in reply.headers
         return reply
 
     def _misplaced(self, error: WrongRegionError) -> StorageConfigurationError:

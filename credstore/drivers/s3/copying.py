@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
-from urllib.parse import urlsplit
 
-from credstore.config.registry import cloud_named
 from credstore.driver.refusals import TAGS
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
@@ -114,7 +112,7 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
     dialect = bucket.dialect
     wire = copy_object(bucket.name, request, dialect)
     tags: Mapping[str, str] = NOTHING
-    if not dialect.copy_keeps_tags or (request.source.tag_count and _is_elsewhere(bucket)):
+    if not dialect.copy_keeps_tags or (request.source.tag_count and bucket.is_elsewhere):
         tags = await _source_tags(bucket, request)
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
@@ -186,13 +184,6 @@ async def _refuse(bucket: Bucket, write: Write, version_id: str | None) -> NoRet
     clause, gone = await take_back(bucket, write, version_id)
     restored = gone and (version_id is not None or write.precondition.mode == "create")
     raise StoragePreconditionFailedError(f"{_OTHER}; {clause}", applied="no" if restored else "yes")
-
-
-def _is_elsewhere(bucket: Bucket) -> bool:
-    """Whether the endpoint is not the cloud's own, so that its word for what a copy keeps is not there."""
-    row = cloud_named(bucket.config.cloud)
-    host = urlsplit(bucket.config.resolved_endpoint).hostname or ""
-    return row is None or not any(host == each or host.endswith(f".{each}") for each in row.hosts)
 
 
 async def _source_tags(bucket: Bucket, request: CopyRequest, *, always: bool | None = None) -> dict[str, str]:

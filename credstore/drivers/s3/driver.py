@@ -119,30 +119,16 @@ class S3Driver(Driver):
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`.
 
-        The answer to a HEAD has no body to tell an absent object from an absent bucket, so before
-        the bucket has ever answered well, one more request tells. Nor does it tell an absent version from
-        an absent object; where a version was asked for, that is what is not there, as `get` says.
+        A missing version of an object is reported as that, as `get` does.
         """
         try:
             return await reading.head(self._bucket, key, options)
         except StorageObjectNotFoundError as error:
-            await self._check_bucket(options.deadline)
             if options.version_id is None:
                 raise
             facts = error.facts()
         facts["code"] = ErrorCode.VERSION_NOT_FOUND
         raise StorageNotFoundError("there is no such version of the object", **facts)
-
-    async def _check_bucket(self, deadline: float | None) -> None:
-        """Refuse a bucket that is not there; one that cannot be listed may be there."""
-        if self._bucket.answered:
-            return
-        try:
-            await self.ping(deadline=deadline)
-        except StorageNotFoundError:
-            raise
-        except StorageError:
-            return
 
     async def delete(
         self,

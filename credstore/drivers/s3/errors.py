@@ -108,6 +108,23 @@ TOO_SMALL = Meaning(
     "a part is smaller than the provider takes; raise part_size",
     ErrorCode.TOO_SMALL,
 )
+TOO_LARGE_ON_THE_WAY = Meaning(
+    StorageInvalidRequestError,
+    "a proxy or gateway in front of the provider refuses bodies of this size (nginx: client_max_body_size); "
+    "ask whoever runs it to raise its limit, or lower `part_size` and `multipart_threshold`",
+    ErrorCode.TOO_LARGE,
+)
+TOO_LONG_ON_THE_WAY = Meaning(
+    StorageInvalidKeyError,
+    "a proxy or gateway in front of the provider refuses URLs of this length; use a shorter key, or ask "
+    "whoever runs it to raise its limit",
+)
+HEADERS_TOO_LARGE = Meaning(
+    StorageInvalidRequestError,
+    "a proxy or gateway in front of the provider refuses headers of this size; give less metadata, or ask "
+    "whoever runs it to raise its limit",
+    ErrorCode.METADATA_TOO_LARGE,
+)
 METADATA = Meaning(
     StorageInvalidRequestError, "there is more metadata than the provider keeps", ErrorCode.METADATA_TOO_LARGE
 )
@@ -283,6 +300,15 @@ STATUSES: dict[int, Meaning] = {
     509: SLOW_DOWN,
 }
 """Answers without a code, as those to HEAD are."""
+
+ON_THE_WAY: dict[int, Meaning] = {
+    408: CUT_OFF,
+    413: TOO_LARGE_ON_THE_WAY,
+    414: TOO_LONG_ON_THE_WAY,
+    429: SLOW_DOWN,
+    431: HEADERS_TOO_LARGE,
+}
+"""Refusals that a gateway before a real store gives with a page of its own."""
 
 _UNREADABLE = Meaning(StorageError, "the provider gave an answer that credstore does not know")
 _CAP = re.compile(r"\bcap exceeded\b", re.IGNORECASE)

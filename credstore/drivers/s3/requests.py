@@ -177,6 +177,13 @@ def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request
     return _read("HeadObject", "HEAD", key, options, dialect)
 
 
+def asking(request: S3Request) -> S3Request:
+    """A request whose refusal has a body that says why, in place of a HEAD whose refusal has none."""
+    query = tuple(pair for pair in request.query if pair[0] != "partNumber")
+    headers = {**request.headers, "range": "bytes=0-0"}
+    return replace(request, operation="GetObject", method="GET", query=query, headers=headers)
+
+
 def head_part(key: str, number: int, options: ReadOptions, dialect: S3Dialect) -> S3Request:
     """HeadObject of one part, as it was uploaded."""
     request = _read("HeadObject", "HEAD", key, options, dialect)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from credstore.driver.values import ObjectInfo, split_metadata
-from credstore.drivers.s3.errors import DENIED, REGION, Meaning, meaning_of
+from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, Meaning, meaning_of
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,
@@ -36,8 +36,9 @@ _ERROR_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<Error[\s>/]")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
-PAGES_ARE_NORMAL = frozenset({408, 429})
-"""Client errors that gateways before a real store answer with a page of their own."""
+_SILENT = frozenset({301, 307, 308, 501})
+_CLEAR = frozenset({408, 412, 413, 414, 416, 429, 431})
+"""Client errors whose status says all there is to say."""
 
 
 class WrongRegionError(StorageConfigurationError):
@@ -89,7 +90,13 @@ def _matching(pattern: re.Pattern[str], text: str | None) -> str | None:
 
 
 def classify(
-    status: int, headers: Mapping[str, str], body: bytes, *, region: str, hint: str = ""
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    region: str,
+    hint: str = "",
+    anybody: bool = True,
 ) -> StorageError | None:
     """The error an answer means, or None for success.
 
@@ -99,6 +106,7 @@ def classify(
         body: As far as it was read; empty for HEAD and for a body left open.
         region: What the request was signed for.
         hint: A sentence about this cloud for a refused access, or empty.
+        anybody: Whether something else than the cloud may have answered, since the host is not its own.
 
     Returns:
         A `WrongRegionError` where the bucket answers elsewhere. `applied` is the caller's.
@@ -110,13 +118,34 @@ def classify(
             return _not_s3(status)
         if not _is_error(body):
             return None
-    elif 400 <= status < 500 and status not in PAGES_ARE_NORMAL and is_html(headers, body):  # noqa: PLR2004
-        return _not_s3(status)
     reply = parse_error(headers, body)
+    if 300 <= status < 500 and reply.code is None and _is_foreign(status, headers, body, anybody=anybody):  # noqa: PLR2004
+        return (
+            build_error(ON_THE_WAY[status], reply, status=status) if status in ON_THE_WAY else _not_s3(status)
+        )
     meaning = meaning_of(status, reply.code, reply.message)
+    if status == 405 and headers.get("x-amz-delete-marker", "").lower() == "true":  # noqa: PLR2004
+        meaning = NO_VERSION  # That version is a delete marker, which stands for nothing that could be read.
     if reply.code is None and status == 400 and reply.region not in {None, region}:  # noqa: PLR2004 - HEAD
         meaning = REGION
     return build_error(meaning, reply, status=status, hint=hint)
+
+
+def _is_foreign(status: int, headers: Mapping[str, str], body: bytes, *, anybody: bool) -> bool:
+    """Whether a refusal without a code of S3's is of something else: a web server, proxy or login page."""
+    if is_html(headers, body):
+        return True
+    if status == 404:  # noqa: PLR2004 - "absent" is said only by an answer that can say so
+        return not _is_error(body) if body.strip() else anybody and not is_of_s3(headers, body)
+    return status in ON_THE_WAY and not is_of_s3(headers, body)
+
+
+def says_nothing(error: StorageError) -> bool:
+    """Whether a refusal came without the code that tells its reason, as those of a HEAD do."""
+    status = error.status_code
+    if error.provider_code is not None or status is None or error.code == ErrorCode.VERSION_NOT_FOUND:
+        return False
+    return status in _SILENT or (400 <= status < 500 and status not in _CLEAR)  # noqa: PLR2004
 
 
 def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint: str = "") -> StorageError:

@@ -43,6 +43,8 @@ from credstore.model import Retention, StorageVersion
 
 _BUILD_ON_LOOP = 50
 """Versions whose request is built in well under a millisecond; more goes to a thread."""
+_MARKER_STATUS = 405
+"""Of what reads a delete marker by its version."""
 _NOT_LOCKED = frozenset(
     {
         "NoSuchObjectLockConfiguration",  # The version has no lock.
@@ -238,7 +240,8 @@ def _failure(key: str, failed: ErrorReply | None, bucket: str) -> DeleteOutcome 
 async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: float | None) -> Retention:
     """What keeps a version; see `RetainingDriver.get_retention`.
 
-    Cost: 1 request for a version under retention or legal hold, 3 where nothing keeps it.
+    Cost: 1 request for a version under retention or legal hold, 3 where nothing keeps it; 1 more where the
+        version may not be read.
     Source: S3 API HeadObject (x-amz-object-lock-*), GetObjectRetention, GetObjectLegalHold.
     """
     bucket.check_usable(deadline)
@@ -250,6 +253,10 @@ async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: 
         headers = (await bucket.call(head_object(key, options, bucket.dialect), deadline=deadline)).headers
     except StorageUnsupportedError:
         return Retention()  # A delete marker, which nothing can keep.
+    except StorageNotFoundError as error:
+        if error.status_code == _MARKER_STATUS:
+            return Retention()
+        raise
     except (StorageAccessDeniedError, StorageInvalidRequestError):
         headers = {}  # It may not be read, or only with its customer key; its locks may be told all the same.
     mode = headers.get("x-amz-object-lock-mode")

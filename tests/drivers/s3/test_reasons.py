@@ -1,0 +1,241 @@
+"""Every verb that uses HEAD ends as GET does: a refusal without a body is asked for its reason (faults C0, C1)."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from credstore.encryption import Secret
+from credstore.errors import (
+    StorageAuthenticationError,
+    StorageBucketNotFoundError,
+    StorageConfigurationError,
+    StorageError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StorageNotFoundError,
+    StorageObjectNotFoundError,
+)
+from credstore.provider.provider import StorageProvider
+from credstore.testing import ScriptedTransport
+from credstore.wire.aws.credentials import Credentials
+from tests.drivers.s3.fake import Answer, FakeS3, Stored, error
+from tests.drivers.s3.support import make_driver
+
+HTML = {"Content-Type": "text/html"}
+
+
+async def whole(store):
+    async with store.open("k") as reader:
+        return await reader.read()
+
+
+async def first_page(store):
+    return await store.list(max_keys=1)
+
+
+VERBS = {
+    "retrieve": lambda store: store.retrieve("k"),
+    "open": whole,
+    "exists": lambda store: store.exists("k"),
+    "get_metadata": lambda store: store.get_metadata("k"),
+    "get_signed_url": lambda store: store.get_signed_url("k"),
+    "copy": lambda store: store.copy("k", "other"),
+    "move": lambda store: store.move("k", "other"),
+}
+
+
+class Server(FakeS3):
+    """Refuses everything in one way; a HEAD without a body, as HTTP has it."""
+
+    def __init__(self, refusal: Answer) -> None:
+        super().__init__()
+        self.refusal = refusal
+
+    def apply(self, seen):
+        return replace(self.refusal, body=b"") if seen.method == "HEAD" else self.refusal
+
+
+def over(server: FakeS3, **settings) -> StorageProvider:
+    driver = make_driver(server.url, transport=ScriptedTransport(server.respond), max_retries=0, **settings)
+    return StorageProvider(driver, driver._bucket.config)
+
+
+def outcome(server: FakeS3, verb, **settings) -> StorageError | object:
+    async def main():
+        async with over(server, **settings) as store:
+            try:
+                return await verb(store)
+            except StorageError as raised:
+                return raised
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+@pytest.mark.parametrize(
+    ("refusal", "kind", "code"),
+    [
+        (error(400, "ExpiredToken"), StorageAuthenticationError, "CREDENTIALS_EXPIRED"),
+        (error(403, "RequestTimeTooSkewed"), StorageAuthenticationError, "CLOCK_SKEW"),
+        (error(403, "InvalidAccessKeyId"), StorageAuthenticationError, "AUTHENTICATION_FAILED"),
+        (error(403, "SignatureDoesNotMatch"), StorageAuthenticationError, "AUTHENTICATION_FAILED"),
+        (error(404, "NoSuchBucket"), StorageBucketNotFoundError, "BUCKET_NOT_FOUND"),
+        (error(301, "PermanentRedirect"), StorageConfigurationError, "WRONG_REGION"),
+        (
+            error(400, "AuthorizationHeaderMalformed", Region="eu-west-9"),
+            StorageConfigurationError,
+            "WRONG_REGION",
+        ),
+        (Answer(404, b"<html>not here</html>", HTML), StorageConfigurationError, "NOT_S3"),
+        (Answer(404, b"404 page not found"), StorageConfigurationError, "NOT_S3"),
+        (Answer(404, b"404 page not found", {"x-amz-request-id": "1"}), StorageConfigurationError, "NOT_S3"),
+        (Answer(404), StorageConfigurationError, "NOT_S3"),
+        (Answer(301, b"<html>moved</html>", HTML), StorageConfigurationError, "NOT_S3"),
+        (Answer(403, b"<html>a firewall</html>", HTML), StorageConfigurationError, "NOT_S3"),
+        (Answer(404, headers={"x-amz-request-id": "1"}), StorageBucketNotFoundError, "BUCKET_NOT_FOUND"),
+    ],
+)
+def test_a_refusal_ends_the_same_whichever_verb_comes_first(verb, refusal, kind, code):
+    raised = outcome(Server(refusal), verb)
+    assert isinstance(raised, kind), raised
+    assert (raised.code, raised.applied) == (code, "no")
+
+
+@pytest.mark.parametrize("name", ["exists", "get_metadata", "retrieve"])
+def test_an_object_that_is_absent_is_no_error(name):
+    for refusal in (error(404, "NoSuchKey"), error(404, "NotFound")):
+        assert not outcome(Server(refusal), VERBS[name])
+
+
+@pytest.mark.parametrize("name", ["get_signed_url", "copy", "move", "open"])
+def test_an_absent_object_is_named_where_one_is_needed(name):
+    assert isinstance(outcome(Server(error(404, "NoSuchKey")), VERBS[name]), StorageObjectNotFoundError)
+
+
+def test_absent_is_not_asked_twice_of_a_server_that_is_known():
+    async def main():
+        server = FakeS3()
+        async with over(server) as store:
+            assert not await store.exists("k")  # This server's 404 of a HEAD shows that it is S3.
+            assert [seen.method for seen in server.log] == ["HEAD", "GET"]
+            assert not await store.exists("k")
+            assert [seen.method for seen in server.log] == ["HEAD", "GET", "HEAD"]
+
+    asyncio.run(main())
+
+
+def test_a_page_that_stands_in_for_a_known_server_is_not_absent():
+    async def main():
+        server = FakeS3()
+        async with over(server) as store:
+            await store.store("k", b"1")
+            for method in ("HEAD", "GET"):
+                server.plan(method, Answer(404, b"" if method == "HEAD" else b"default backend - 404"))
+            with pytest.raises(StorageConfigurationError) as caught:
+                await store.exists("k")
+            assert caught.value.code == "NOT_S3"
+            assert await store.exists("k")
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("refusal", [Answer(504), error(503, "SlowDown"), error(403, "ExpiredToken")])
+def test_what_keeps_the_reason_away_is_told_in_its_place(refusal):
+    server = Server(Answer(404))
+    server.plan("GET", refusal, times=2)
+    raised = outcome(server, VERBS["exists"])
+    assert isinstance(raised, StorageError)
+    assert raised.code != "NOT_FOUND"
+    assert raised.status_code == refusal.status
+
+
+def test_a_bucket_that_may_not_be_listed_may_be_there():
+    server = Server(Answer(404, headers={"x-amz-request-id": "1"}))
+    server.plan("GET", error(403, "AccessDenied"), query="list-type")
+    assert outcome(server, VERBS["exists"]) is False
+
+
+def test_a_head_refused_once_is_sent_again_when_the_reason_is_gone():
+    async def main():
+        server = FakeS3()
+        async with over(server) as store:
+            await store.store("k", b"1")
+            server.plan("HEAD", Answer(403, headers={"x-amz-request-id": "1"}))
+            assert await store.exists("k")
+            assert [seen.method for seen in server.log] == ["PUT", "HEAD", "GET", "HEAD"]
+            assert server.log[2].headers["range"] == "bytes=0-0"
+
+    asyncio.run(main())
+
+
+def test_an_empty_object_is_there_though_no_byte_of_it_can_be_asked_for():
+    async def main():
+        server = FakeS3()
+        async with over(server) as store:
+            await store.store("k", b"")
+            server.plan("HEAD", Answer(400, headers={"x-amz-request-id": "1"}))
+            assert await store.exists("k")
+
+    asyncio.run(main())
+
+
+def test_a_session_that_ended_is_renewed_when_a_head_is_refused():
+    class Source:
+        renewed = 0
+
+        async def get(self):
+            return Credentials("AKID", Secret("secret"), Secret(f"token-{self.renewed}"))
+
+        async def refresh(self):
+            self.renewed += 1
+            return await self.get()
+
+        async def aclose(self):
+            return
+
+    class Session(FakeS3):
+        def answer(self, seen):
+            if seen.headers["x-amz-security-token"] == "token-0":
+                return Answer(400) if seen.method == "HEAD" else error(400, "ExpiredToken")
+            return super().answer(seen)
+
+    async def main():
+        server, source = Session(), Source()
+        server.objects["k"] = Stored({}, b"1")
+        async with over(server, credentials=source) as store:
+            assert await store.exists("k")
+            assert source.renewed == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+def test_a_version_that_is_a_delete_marker_is_absent(method):
+    refusal = replace(error(405, "MethodNotAllowed"), headers={"x-amz-delete-marker": "true"})
+    verb = {"HEAD": "get_metadata", "GET": "retrieve"}[method]
+    raised = outcome(Server(refusal), lambda store: getattr(store, verb)("k", version_id="v"))
+    assert isinstance(raised, StorageNotFoundError)
+    assert raised.code == "VERSION_NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code", "word"),
+    [
+        (413, StorageInvalidRequestError, "TOO_LARGE", "client_max_body_size"),
+        (414, StorageInvalidKeyError, "INVALID_KEY", "gateway"),
+        (431, StorageInvalidRequestError, "METADATA_TOO_LARGE", "gateway"),
+    ],
+)
+@pytest.mark.parametrize("page", [b"<html><h1>Too Large</h1></html>", b""])
+def test_a_limit_on_the_way_is_named_with_its_owner(status, kind, code, word, page):
+    raised = outcome(Server(Answer(status, page, HTML)), lambda store: store.store("k", b"1"))
+    assert isinstance(raised, kind)
+    assert (raised.code, raised.applied, raised.retryable) == (code, "no", False)
+    assert word in raised.message
+
+
+def test_a_limit_of_the_cloud_is_the_clouds():
+    raised = outcome(Server(error(413, "EntityTooLarge")), lambda store: store.store("k", b"1"))
+    assert raised.code == "TOO_LARGE"
+    assert "proxy" not in raised.message
