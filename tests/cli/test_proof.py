@@ -18,7 +18,7 @@ from credstore.proofs import (
     ProofStore,
     ProofTimestampError,
     ProofUnsignedError,
-    encode_keyring,
+    encode_trust_store,
 )
 from tests.cli.conftest import CommandLine
 from tests.conformance.raw_s3 import RawS3
@@ -43,7 +43,7 @@ class ClockOfTheVector:
 
 @pytest.fixture
 def proof(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """A command line with a key, a ring and a photo."""
+    """A command line with a key, a trust store and a photo."""
     cli("keys", "generate", "key.pem", "--issuer", ISSUER)
     monkeypatch.setenv("CREDSTORE_PROOF_KEY", "key.pem")
     monkeypatch.setenv("CREDSTORE_PROOF_TRUST", "keys.json")
@@ -272,10 +272,10 @@ def test_verify_with_a_timestamp(proof: CommandLine, monkeypatch: pytest.MonkeyP
     vector = json.loads((ROOT / "tests/proofs/vectors/timestamps.json").read_text())["good"]
     response = base64.b64decode(vector["response"])
     Path("stamped.json").write_bytes(material.bundle(material.issue(), timestamps=(response,)))
-    Path("ring.json").write_bytes(encode_keyring(material.RING))
+    Path("trusted.json").write_bytes(encode_trust_store(material.TRUST))
     Path("roots.pem").write_text(vector["root"])
     monkeypatch.setattr(proof_verify, "datetime", ClockOfTheVector)
-    verify = ("proof", "verify", "stamped.json", "--trust", "ring.json")
+    verify = ("proof", "verify", "stamped.json", "--trust", "trusted.json")
     assert "not checked  timestamps: give --timestamp-roots FILE" in proof(*verify).out
     out = proof(*verify, "--timestamp-roots", "roots.pem").out
     assert "says a timestamping authority" in out
@@ -308,9 +308,9 @@ def test_wrong_files_are_named(proof: CommandLine, monkeypatch: pytest.MonkeyPat
     verify = ("proof", "verify", "x.proof.json")
     assert "no.json: No such file" in proof("proof", "verify", "no.json", code=2).err
     assert "no.jpg: No such file" in proof(*verify, "--asset", "no.jpg", code=2).err
-    assert "no-ring.json: No such file" in proof(*verify, "--trust", "no-ring.json", code=2).err
+    assert "no-trust.json: No such file" in proof(*verify, "--trust", "no-trust.json", code=2).err
     assert ".: Is a directory" in proof("proof", "verify", ".", code=2).err
-    assert "'photo.jpg': this is no key ring" in proof(*verify, "--trust", "photo.jpg", code=8).err
+    assert "'photo.jpg': not a valid trust store" in proof(*verify, "--trust", "photo.jpg", code=8).err
     assert "certificates in PEM" in proof(*verify, "--timestamp-roots", "photo.jpg", code=8).err
     with Path("large.json").open("wb") as large:
         large.truncate(5 * 1024 * 1024)

@@ -12,13 +12,13 @@ from credstore.driver import Driver
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageConnectionError
 from credstore.proofs.format.errors import ProofError
-from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.trust import TrustStore, trust_key
 from credstore.proofs.store.layout import Layout
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import ISSUER, SIGNER, START
 
-RING = KeyRing(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=START),))
+TRUST = TrustStore(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=START),))
 LAYOUT = Layout()
 DAY = timedelta(days=1)
 HOUR = 3600.0
@@ -160,7 +160,7 @@ class Shelf:
         self.clock = Clock()
         self.driver = None
 
-    def open(self, *, conditional=True, delay=0.0, trust=RING, signer=SIGNER, **options):
+    def open(self, *, conditional=True, delay=0.0, trust=TRUST, signer=SIGNER, **options):
         memory = MemoryDriver(MemoryConfig(), objects=self.objects)
         self.driver = Scripted(self, memory, conditional=conditional, delay=delay)
         provider = StorageProvider(self.driver, MemoryConfig())

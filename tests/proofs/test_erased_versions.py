@@ -20,7 +20,7 @@ from tests.conformance.versioned import VersionedMemory, Versions
 from tests.conftest import S3Server
 from tests.drivers.s3.support import s3_config
 from tests.proofs.material import SIGNER
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Clock, Killed, Scripted, Shelf, dying
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Clock, Killed, Scripted, Shelf, dying
 from tests.servers.moto import MotoServer
 
 ASSET = b"hello"
@@ -36,7 +36,7 @@ def on_moto(server: MotoServer, test, *, state="Enabled"):
             raw.switch_versions(state)
         provider = S3StorageProvider(s3_config(place.url, bucket=place.bucket))
         clock = Clock()
-        async with ProofStore(provider, trust=RING, signer=SIGNER, clock=clock) as store:
+        async with ProofStore(provider, trust=TRUST, signer=SIGNER, clock=clock) as store:
             return await test(store, raw, clock)
 
     return asyncio.run(main())
@@ -184,7 +184,7 @@ class VersionedShelf(Shelf):
     def open(self, *, conditional=True, **options):
         self.driver = ScriptedVersions(self, VersionedMemory(self.versions), conditional=conditional)
         provider = StorageProvider(self.driver, self.driver.inner.config)
-        options = {"trust": RING, "signer": SIGNER, "clock": self.clock, **options}
+        options = {"trust": TRUST, "signer": SIGNER, "clock": self.clock, **options}
         store = ProofStore(provider, **options)
         store.driver = self.driver
         return store

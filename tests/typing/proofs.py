@@ -10,13 +10,13 @@ from credstore.proofs.format.original import LegacyHomes, LegacyProof
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus
-from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.model import IssueRequest, Proof, ProofOutcome, ProofStats, SweepReport
 from credstore.proofs.store.proof_store import ProofStore
 
 
-async def verbs(provider: StorageProvider, ring: KeyRing, signer: Signer) -> None:
-    async with ProofStore(provider, trust=ring, signer=signer, legacy=LegacyHomes()) as store:
+async def verbs(provider: StorageProvider, trust: TrustStore, signer: Signer) -> None:
+    async with ProofStore(provider, trust=trust, signer=signer, legacy=LegacyHomes()) as store:
         proof = await store.issue(Path("photo.jpg"), claims={"a": [1]}, expires_in=3600)
         assert_type(proof, Proof)
         assert_type(await store.issue(AssetDigest(b"", 0), idempotency_key="key"), Proof)

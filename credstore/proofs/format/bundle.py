@@ -27,7 +27,7 @@ from credstore.proofs.format.fields import (
 )
 from credstore.proofs.format.record import AssetDigest, parse_record
 from credstore.proofs.format.status import ProofStatus, check_status, verify_notice
-from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import TrustedTime, VerifiedProof, check_expiry, verify_proof
 
 BUNDLE_TYPE = "application/vnd.credstore.proof-bundle.v1+json"
@@ -166,7 +166,7 @@ def _read_log(value: Json) -> LogPart:
 
 def verify_bundle(
     data: bytes | Bundle,
-    ring: KeyRing,
+    trust: TrustStore,
     *,
     now: datetime,
     proof_id: str | None = None,
@@ -179,7 +179,7 @@ def verify_bundle(
 
     Args:
         data: The bundle, as bytes or parsed.
-        ring: The keys trusted.
+        trust: The keys trusted.
         now: The verifier's clock, with a zone.
         proof_id: The id it must be of, or None.
         asset: Digest and size of the asset at hand, or None.
@@ -206,7 +206,7 @@ def verify_bundle(
         times = [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
     proof = verify_proof(
         bundle.envelope,
-        ring,
+        trust,
         now=now,
         proof_id=proof_id,
         asset=asset,
@@ -218,7 +218,7 @@ def verify_bundle(
         unchecked.append("asset")
     check_status(
         [
-            verify_notice(each, ring, now=now, proof_id=proof.record.proof_id, proof=proof)
+            verify_notice(each, trust, now=now, proof_id=proof.record.proof_id, proof=proof)
             for each in bundle.status
         ]
     )

@@ -41,7 +41,7 @@ class ProofSignatureError(ProofError, StorageIntegrityError):
 
 
 class ProofUntrustedKeyError(ProofError):
-    """The key is not in the key ring, or not trusted for this issuer or this use."""
+    """The key is not in the trust store, or not trusted for this issuer or this use."""
 
     default_code = ErrorCode.PROOF_UNTRUSTED_KEY
 

@@ -28,7 +28,7 @@ from credstore.proofs.format.errors import (
 )
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_record
-from credstore.proofs.format.trust import KeyRing, TrustedKey, Usage
+from credstore.proofs.format.trust import TrustedKey, TrustStore, Usage
 
 SKEW = timedelta(minutes=5)
 """What two clocks may differ; it forgives early ones, and never extends an expiry."""
@@ -71,7 +71,7 @@ class VerifiedProof:
 
 def verify_proof(
     data: bytes | Envelope,
-    ring: KeyRing,
+    trust: TrustStore,
     *,
     now: datetime,
     proof_id: str | None = None,
@@ -85,7 +85,7 @@ def verify_proof(
 
     Args:
         data: A stored envelope, as bytes or parsed.
-        ring: The keys trusted.
+        trust: The keys trusted.
         now: The verifier's clock, with a zone.
         proof_id: The id asked for, or None where any will do.
         sha256: The asset digest asked for, 32 bytes, or None.
@@ -97,8 +97,8 @@ def verify_proof(
     Raises:
         ProofFormatError: No proof of this version.
         ProofSignatureError: No signature fits.
-        ProofUntrustedKeyError: Signed by keys not in the ring, not for this issuer or use, or by fewer than
-            `threshold`.
+        ProofUntrustedKeyError: Signed by keys not in the trust store, not for this issuer or use, or by
+            fewer than `threshold`.
         ProofKeyExpiredError: Signed outside of the key's window.
         ProofKeyRevokedError: The key is compromised and no trusted time is older.
         ProofIdMismatchError: A proof of another id.
@@ -111,7 +111,7 @@ def verify_proof(
     if now.tzinfo is None or threshold < 1:
         raise StorageInvalidRequestError("verifying takes a clock with a zone and a threshold of at least 1")
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
-    signed = verify_signatures(envelope, ring)
+    signed = verify_signatures(envelope, trust)
     record = parse_record(envelope.payload)
     _check_identity(record, proof_id, sha256)
     accepted = accept_signatures(

@@ -62,8 +62,8 @@ class ProofEraser:
         payload = encode_notice(make_notice(kind, proof, at=now, reason=reason))
         envelope = await seal_payload(payload, self.signers)
         proof_id = proof.record.proof_id
-        # What readers with this ring would refuse is not written.
-        notice = verify_notice(envelope, self.reader.ring, now=now, proof_id=proof_id, proof=proof)
+        # What readers with this trust store would refuse is not written.
+        notice = verify_notice(envelope, self.reader.trust, now=now, proof_id=proof_id, proof=proof)
         layout = self.objects.layout
         key = layout.revocation(proof_id) if kind == "revocation" else layout.erasure(proof_id)
         await self.objects.put_notice(key, encode_envelope(envelope))
@@ -101,7 +101,7 @@ class ProofEraser:
         tombstone = await objects.fetch(layout.erasure(proof_id))
         if tombstone is None:
             return  # Gone since it was read.
-        erased_at = verify_notice(tombstone, self.reader.ring, now=objects.clock(), proof_id=proof_id).at
+        erased_at = verify_notice(tombstone, self.reader.trust, now=objects.clock(), proof_id=proof_id).at
         marker = layout.marker(erased_at, proof_id)
         sha256 = record.asset.sha256 if record is not None else None
         if sha256 is None:
@@ -123,7 +123,7 @@ class ProofEraser:
     def _verified(self, proof_id: str, data: bytes) -> ProofRecord:
         return verify_proof(
             data,
-            self.reader.ring,
+            self.reader.trust,
             now=self.objects.clock(),
             proof_id=proof_id,
             allow_expired=True,

@@ -151,18 +151,18 @@ class ProofIssuer:
         )
 
     def _accept(self, record: ProofRecord, envelope: Envelope) -> VerifiedProof:
-        """What was just signed and checked, if readers with this ring will accept it.
+        """What was just signed and checked, if readers with this trust store will accept it.
 
         Raises:
             ProofUntrustedKeyError: They will not; nothing was written.
         """
         signed: list[Signed] = []
         for signature in envelope.signatures:
-            key = self.reader.ring.find(signature.keyid)
+            key = self.reader.trust.find(signature.keyid)
             if key is not None:
                 signed.append(Signed(key, signature.sig))
         if not signed:
-            raise ProofUntrustedKeyError("the key ring of this store has no key of its signer")
+            raise ProofUntrustedKeyError("this proof store does not trust the key of its own signer")
         accepted = accept_signatures(
             signed,
             usage="proof",

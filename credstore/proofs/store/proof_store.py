@@ -24,7 +24,7 @@ from credstore.proofs.format.original import LegacyHomes, LegacyProof, legacy_me
 from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding, parse_record
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus, Reason
-from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_asset
 from credstore.proofs.store.concurrency import map_in_order
@@ -83,7 +83,7 @@ class ProofStore:
         self,
         provider: StorageProvider,
         *,
-        trust: KeyRing,
+        trust: TrustStore,
         signer: Signer | Sequence[Signer] = (),
         revoker: Signer | Sequence[Signer] | None = None,
         issuer: str | None = None,
@@ -102,7 +102,7 @@ class ProofStore:
             trust: The keys whose proofs count: the only trust anchor.
             signer: Signs what is issued; without one the store only reads.
             revoker: Signs revocations and tombstones; the signer unless given.
-            issuer: URI of who issues; the one that the ring trusts the signer for, unless given.
+            issuer: URI of who issues; the one that the signer is trusted for, unless given.
             prefix: Leading part of all keys.
             threshold: How many different keys must have signed a proof.
             legacy: Where records of the original service are, if there are any.
@@ -162,7 +162,7 @@ class ProofStore:
             StorageInvalidRequestError: An argument breaks its rule; nothing was written.
             StorageConfigurationError: The store has no signer, or the issuer is not clear.
             StorageUnsupportedError: `idempotency_key` on a store without conditional writes.
-            ProofUntrustedKeyError: Readers with this ring would refuse it; nothing was written.
+            ProofUntrustedKeyError: Readers with this trust store would refuse it; nothing was written.
             ProofKeyExpiredError: The signer's key is not valid now.
             ProofSignatureError: The signer's answer does not verify.
             ProofConflictError: The id or key was used for something else; or, `retryable`, leftovers of an
@@ -721,7 +721,7 @@ class ProofStore:
         """Whoever issues here.
 
         Raises:
-            StorageConfigurationError: There is no signer, or the ring does not tell for whom it signs.
+            StorageConfigurationError: There is no signer, or the trust store does not tell for whom it signs.
         """
         if not self._signers:
             raise StorageConfigurationError("issuing takes a signer; this store was opened without one")
@@ -731,7 +731,7 @@ class ProofStore:
             issuers = frozenset[str]() if key is None else key.issuers
             if len(issuers) != 1:
                 raise StorageConfigurationError(
-                    "say who issues (issuer=…): the ring trusts the signer's key for "
+                    "say who issues (issuer=…): the signer's key is trusted for "
                     f"{len(issuers)} issuers, not for one"
                 )
             (uri,) = issuers

@@ -32,7 +32,7 @@ from credstore.proofs.format.status import (
     verify_notice,
     verify_successor,
 )
-from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof, check_expiry, verify_proof
 from credstore.proofs.store.concurrency import both, map_in_order
 from credstore.proofs.store.layout import ERASED, NEXT, REVOKED
@@ -62,17 +62,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ProofReader:
-    """Reads proofs of one store against one ring.
+    """Reads proofs of one store against one trust store.
 
     Attributes:
         objects: The store's objects.
-        ring: The keys trusted.
+        trust: The keys trusted.
         threshold: How many of them must have signed.
         heal: Whether names that lead nowhere are removed.
     """
 
     objects: ProofObjects
-    ring: KeyRing
+    trust: TrustStore
     threshold: int
     heal: bool
 
@@ -111,7 +111,7 @@ class ProofReader:
             await self._explain_absence(proof_id, names, now)
         verified = verify_proof(
             data or b"",
-            self.ring,
+            self.trust,
             now=now,
             proof_id=proof_id,
             sha256=sha256,
@@ -133,7 +133,9 @@ class ProofReader:
             data = await self.objects.fetch(self.objects.layout.status(proof_id) + name)
             if data is not None:
                 envelope = parse_envelope(data)
-                notices.append(verify_notice(envelope, self.ring, now=now, proof_id=proof_id, proof=verified))
+                notices.append(
+                    verify_notice(envelope, self.trust, now=now, proof_id=proof_id, proof=verified)
+                )
                 envelopes.append(envelope)
         check_status([each for each in notices if each.kind == "erasure"])
         status = _status(verified, now)
@@ -152,7 +154,7 @@ class ProofReader:
                 continue
             with suppress(ProofError):
                 new = verify_proof(
-                    data, self.ring, now=now, proof_id=new_id, threshold=self.threshold, allow_expired=True
+                    data, self.trust, now=now, proof_id=new_id, threshold=self.threshold, allow_expired=True
                 )
                 verify_successor(new, old)
                 if newest is None or new.record.issued_at > newest.record.issued_at:
@@ -163,7 +165,7 @@ class ProofReader:
         if ERASED in names or len(names) == PAGE:
             data = await self.objects.fetch(self.objects.layout.erasure(proof_id))
             if data is not None:
-                notice = verify_notice(data, self.ring, now=now, proof_id=proof_id)
+                notice = verify_notice(data, self.trust, now=now, proof_id=proof_id)
                 raise ProofErasedError(
                     f"the issuer has erased proof {proof_id} at {format_time(notice.at)}, "
                     f"reason: {notice.reason}"

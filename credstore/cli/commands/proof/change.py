@@ -34,14 +34,14 @@ Reason = Literal["keyCompromise", "incorrect", "withdrawn", "legal", "unspecifie
 @TRUST
 @click.pass_obj
 def revoke_command(
-    invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, ring_file: str
+    invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, trust_file: str
 ) -> None:
     """Revoke a proof for ever: every read refuses it from now on. Again is harmless."""
 
     async def action(store: ProofStore) -> ProofStatus:
         return await store.revoke(proof_id, reason)
 
-    status = with_proofs(invocation, ring_file, action, key_file=key_file)
+    status = with_proofs(invocation, trust_file, action, key_file=key_file)
     if invocation.json:
         print_json({"proof_id": proof_id, **status_document(status)})
     elif not invocation.quiet:
@@ -61,7 +61,7 @@ def revoke_command(
 @TRUST
 @click.pass_obj
 def delete_command(
-    invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, ring_file: str
+    invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, trust_file: str
 ) -> None:
     """Erase a proof and its manifest in every version; a signed tombstone is left.
 
@@ -73,7 +73,7 @@ def delete_command(
         return await store.delete(proof_id, reason)
 
     try:
-        deleted = with_proofs(invocation, ring_file, action, key_file=key_file)
+        deleted = with_proofs(invocation, trust_file, action, key_file=key_file)
     except StorageVersionsRemainError as error:
         _show_remaining(invocation, proof_id, error)
         raise click.exceptions.Exit(report(error, invocation)) from None
@@ -107,7 +107,7 @@ def _show_remaining(invocation: Invocation, proof_id: str, error: StorageVersion
 @click.option("--limit", metavar="COUNT", type=click.IntRange(1), help="Most markers to look at.")
 @TRUST
 @click.pass_obj
-def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, ring_file: str) -> None:
+def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, trust_file: str) -> None:
     """Remove expired proofs, and what issues and deletions left that never ended.
 
     Any number of sweeps may run at once, and any of them may be stopped.
@@ -116,7 +116,7 @@ def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, ri
     async def action(store: ProofStore) -> SweepReport:
         return await store.sweep_expired(grace=grace, limit=limit)
 
-    swept = with_proofs(invocation, ring_file, action)
+    swept = with_proofs(invocation, trust_file, action)
     if invocation.json:
         print_json(swept)
     elif not invocation.quiet:
@@ -148,7 +148,7 @@ def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, ri
 @TRUST
 @click.pass_obj
 def link_command(
-    invocation: Invocation, *, proof_id: str, expires: float, manifest: bool, ring_file: str
+    invocation: Invocation, *, proof_id: str, expires: float, manifest: bool, trust_file: str
 ) -> None:
     """Print a temporary link to a proof that is valid now.
 
@@ -158,7 +158,7 @@ def link_command(
     async def action(store: ProofStore) -> SignedUrl:
         return await store.link(proof_id, expires, of="manifest" if manifest else "record")
 
-    link = with_proofs(invocation, ring_file, action)
+    link = with_proofs(invocation, trust_file, action)
     if invocation.json:
         print_json({"proof_id": proof_id, "url": str(link), "expires_at": link.expires_at})
         return

@@ -20,7 +20,7 @@ from credstore.cli.commands.proof.verify import verify_command
 def proof_command() -> None:
     """Issue, find, verify and revoke signed proofs about files.
 
-    Keys and the key ring come from credstore keys; CREDSTORE_PROOF_KEY and CREDSTORE_PROOF_TRUST name
+    Keys and the trust store come from credstore keys; CREDSTORE_PROOF_KEY and CREDSTORE_PROOF_TRUST name
     them for all commands.
     """
 

@@ -48,7 +48,7 @@ def get_command(
     asset: str | None,
     allow_expired: bool,
     allow_revoked: bool,
-    ring_file: str,
+    trust_file: str,
 ) -> None:
     """Show the proof of an id, if it verifies."""
     measured = None if asset is None else measure_file(asset)
@@ -58,7 +58,7 @@ def get_command(
             proof_id, asset=measured, allow_expired=allow_expired, allow_revoked=allow_revoked
         )
 
-    proof = with_proofs(invocation, ring_file, action)
+    proof = with_proofs(invocation, trust_file, action)
     if invocation.json:
         print_json(proof_document(proof))
     else:
@@ -72,7 +72,7 @@ def get_command(
 @TRUST
 @click.pass_obj
 def find_command(
-    invocation: Invocation, *, asset: str, allow_expired: bool, allow_revoked: bool, ring_file: str
+    invocation: Invocation, *, asset: str, allow_expired: bool, allow_revoked: bool, trust_file: str
 ) -> None:
     """Show the valid proofs about a file, or about the asset of a digest, newest first.
 
@@ -87,7 +87,7 @@ def find_command(
     async def action(store: ProofStore) -> list[Proof]:
         return await store.find_by_hash(digest, allow_expired=allow_expired, allow_revoked=allow_revoked)
 
-    proofs = with_proofs(invocation, ring_file, action)
+    proofs = with_proofs(invocation, trust_file, action)
     if invocation.json:
         print_json([proof_document(proof) for proof in proofs])
     for proof in proofs if not invocation.json else ():
@@ -105,7 +105,7 @@ def _tell(proof: Proof) -> None:
 @command("list")
 @TRUST
 @click.pass_obj
-def list_command(invocation: Invocation, *, ring_file: str) -> None:
+def list_command(invocation: Invocation, *, trust_file: str) -> None:
     """List all proofs, whatever their status; --json prints one document per line.
 
     Records that do not verify are told on stderr, with exit code 9 if there are others.
@@ -129,19 +129,19 @@ def list_command(invocation: Invocation, *, ring_file: str) -> None:
                     _tell(outcome.proof)
         return shown
 
-    end_with(errors, with_proofs(invocation, ring_file, action))
+    end_with(errors, with_proofs(invocation, trust_file, action))
 
 
 @command("stats")
 @TRUST
 @click.pass_obj
-def stats_command(invocation: Invocation, *, ring_file: str) -> None:
+def stats_command(invocation: Invocation, *, trust_file: str) -> None:
     """Count proofs, revocations and bytes; exact, by listing."""
 
     async def action(store: ProofStore) -> ProofStats:
         return await store.stats()
 
-    stats = with_proofs(invocation, ring_file, action)
+    stats = with_proofs(invocation, trust_file, action)
     if invocation.json:
         print_json(stats)
         return
@@ -163,7 +163,7 @@ def stats_command(invocation: Invocation, *, ring_file: str) -> None:
 @TRUST
 @click.pass_obj
 def export_command(
-    invocation: Invocation, *, proof_id: str, output: str, force: bool, ring_file: str
+    invocation: Invocation, *, proof_id: str, output: str, force: bool, trust_file: str
 ) -> None:
     """Write a proof as one file that verifies with no store and no network.
 
@@ -173,7 +173,7 @@ def export_command(
     async def action(store: ProofStore) -> bytes:
         return await store.export(proof_id)
 
-    bundle = with_proofs(invocation, ring_file, action)
+    bundle = with_proofs(invocation, trust_file, action)
     run_loop(_write(bundle, output, force=force))
     if output != "-" and invocation.json:
         print_json({"proof_id": proof_id, "file": output, "size": len(bundle)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import read_ring, read_signer
+from credstore.cli.commands.proof.files import read_signer, read_trust
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.invocation import Invocation
 from credstore.cli.output import human_size, human_time
@@ -25,7 +25,7 @@ SHOWN = 400
 
 def with_proofs(
     invocation: Invocation,
-    ring_file: str,
+    trust_file: str,
     action: Callable[[ProofStore], Awaitable[T]],
     *,
     key_file: str | None = None,
@@ -35,10 +35,10 @@ def with_proofs(
 
     Args:
         invocation: Names the store.
-        ring_file: The keys whose proofs count.
+        trust_file: The keys whose proofs count.
         action: What to do.
         key_file: Private key that signs, or None to read only.
-        issuer: Who signs, where the ring trusts the key for several.
+        issuer: Who signs, where the key is trusted for several.
 
     Raises:
         click.UsageError: A file cannot be read.
@@ -48,12 +48,12 @@ def with_proofs(
     # Here, since it loads the provider, which `proof verify` does without.
     from credstore.proofs import ProofStore
 
-    ring = read_ring(ring_file)
+    trust = read_trust(trust_file)
     signers = () if key_file is None else (read_signer(key_file),)
 
     async def work() -> T:
         provider = open_store(invocation)
-        async with ProofStore(provider, trust=ring, signer=signers, issuer=issuer) as store:
+        async with ProofStore(provider, trust=trust, signer=signers, issuer=issuer) as store:
             return await action(store)
 
     return run_loop(work())
