@@ -1,4 +1,4 @@
-"""`credstore keys`: private keys nobody else reads, and a trust store that is never half written."""
+"""`credstore proof keys`: private keys nobody else reads, and a trust store that is never half written."""
 
 import stat
 from datetime import datetime, timedelta
@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from credstore.cli.commands import keys
 from credstore.cli.commands.proof import files as proof_files
+from credstore.cli.commands.proof import keys
 from credstore.proofs import parse_trust_store
 from tests.cli.conftest import CommandLine
 
@@ -18,7 +18,7 @@ ISSUER = "https://news.example"
 
 
 def generate(cli: CommandLine, file: str = "key.pem", *more: str, code: int = 0):
-    return cli("keys", "generate", file, "--issuer", ISSUER, *more, code=code)
+    return cli("proof", "keys", "generate", file, "--issuer", ISSUER, *more, code=code)
 
 
 def test_generate_makes_a_private_key_and_a_trust_store(cli: CommandLine) -> None:
@@ -107,7 +107,7 @@ def test_a_failed_replacement_leaves_the_old_trust_store(
 
 @pytest.mark.parametrize("issuer", ["news", ""])
 def test_an_issuer_is_a_uri(cli: CommandLine, issuer: str) -> None:
-    ended = cli("keys", "generate", "k.pem", "--issuer", issuer, code=2)
+    ended = cli("proof", "keys", "generate", "k.pem", "--issuer", issuer, code=2)
     assert "--issuer" in ended.err
     assert "is no absolute URI" in ended.err
     assert not Path("k.pem").exists()
@@ -115,18 +115,21 @@ def test_an_issuer_is_a_uri(cli: CommandLine, issuer: str) -> None:
 
 def test_list_for_people_and_programs(cli: CommandLine) -> None:
     made = generate(cli, "key.pem", "--json").document
-    out = cli("keys", "list").out
+    out = cli("proof", "keys", "list").out
     assert made["keyid"].removeprefix("sha256:")[:16] in out
     assert ISSUER in out
-    listed = cli("keys", "list", "--json").document
+    listed = cli("proof", "keys", "list", "--json").document
     assert listed["version"] == 1
     assert [each["keyid"] for each in listed["keys"]] == [made["keyid"]]
-    assert "other.json: No such file or directory" in cli("keys", "list", "--trust", "other.json", code=2).err
+    assert (
+        "other.json: No such file or directory"
+        in cli("proof", "keys", "list", "--trust", "other.json", code=2).err
+    )
 
 
 def test_rotate_closes_the_old_window_five_minutes_after(cli: CommandLine) -> None:
     old = generate(cli, "old.pem", "--json").document
-    new = cli("keys", "rotate", old["keyid"], "new.pem", "--in", "1h", "--json").document
+    new = cli("proof", "keys", "rotate", old["keyid"], "new.pem", "--in", "1h", "--json").document
     start = datetime.fromisoformat(new["valid_from"])
     assert start - datetime.fromisoformat(old["valid_from"]) >= timedelta(hours=1)
     assert datetime.fromisoformat(new["replaces"]["valid_until"]) == start + timedelta(minutes=5)
@@ -138,7 +141,7 @@ def test_rotate_closes_the_old_window_five_minutes_after(cli: CommandLine) -> No
 
 def test_rotate_tells_people(cli: CommandLine) -> None:
     old = generate(cli, "old.pem", "--json").document["keyid"]
-    rotated = cli("keys", "rotate", old.removeprefix("sha256:")[:8], "new.pem")
+    rotated = cli("proof", "keys", "rotate", old.removeprefix("sha256:")[:8], "new.pem")
     assert rotated.out.startswith("sha256:")
     assert "it takes over at" in rotated.err
     assert f"{old} counts for what is signed until" in rotated.err
@@ -147,14 +150,18 @@ def test_rotate_tells_people(cli: CommandLine) -> None:
 def test_rotate_refuses(cli: CommandLine) -> None:
     old = generate(cli, "old.pem", "--json").document["keyid"]
     trust = Path("keys.json").read_bytes()
-    assert "the trust store has 0 keys" in cli("keys", "rotate", "0" * 64, "new.pem", code=8).err
-    assert "give 8 digits or more" in cli("keys", "rotate", old[7:12], "new.pem", code=8).err
-    assert "never replaced" in cli("keys", "rotate", old, "old.pem", code=5).err
-    assert "keys.json" in cli("keys", "rotate", old, "new.pem", "--trust", "no/keys.json", code=2).err
+    assert "the trust store has 0 keys" in cli("proof", "keys", "rotate", "0" * 64, "new.pem", code=8).err
+    assert "give 8 digits or more" in cli("proof", "keys", "rotate", old[7:12], "new.pem", code=8).err
+    assert "never replaced" in cli("proof", "keys", "rotate", old, "old.pem", code=5).err
+    assert (
+        "keys.json" in cli("proof", "keys", "rotate", old, "new.pem", "--trust", "no/keys.json", code=2).err
+    )
     assert Path("keys.json").read_bytes() == trust
     assert not Path("new.pem").exists()
-    cli("keys", "rotate", old, "new.pem")
-    assert "nothing can take over" in cli("keys", "rotate", old, "third.pem", "--in", "1h", code=8).err
+    cli("proof", "keys", "rotate", old, "new.pem")
+    assert (
+        "nothing can take over" in cli("proof", "keys", "rotate", old, "third.pem", "--in", "1h", code=8).err
+    )
 
 
 def test_a_passphrase_from_the_environment_or_the_terminal(
@@ -171,3 +178,11 @@ def test_a_passphrase_from_the_environment_or_the_terminal(
     generate(cli, "b.pem", "--passphrase")
     assert load_pem_private_key(Path("b.pem").read_bytes(), b"asked for")
     assert proof_files.read_signer("b.pem").public_key.scheme == "ed25519"
+
+
+def test_the_keys_are_those_of_proofs(cli: CommandLine) -> None:
+    shown = cli("proof", "keys", "--help").out
+    assert "Usage: credstore proof keys" in shown
+    assert all(f"  {name} " in shown for name in ("generate", "list", "rotate"))
+    assert "  keys " in cli("proof", "--help").out
+    assert "there is no command 'keys'" in cli("keys", "list", code=2).err

@@ -219,17 +219,19 @@ def test_any_grace_is_an_answer_or_a_storage_error(grace):
 
 def test_the_trust_store_never_takes_the_place_of_the_private_key(tmp_path):
     both = str(tmp_path / "keys.json")
-    code = command(["keys", "generate", both, "--issuer", "https://a.example", "--trust", both])
+    code = command(["proof", "keys", "generate", both, "--issuer", "https://a.example", "--trust", both])
     made = (tmp_path / "keys.json").read_bytes() if (tmp_path / "keys.json").exists() else b""
     assert code != 0 or b"PRIVATE KEY" in made
 
 
 def test_rotating_beyond_the_calendar_is_a_usage_error(tmp_path, capsys):
     trust, key = str(tmp_path / "r.json"), str(tmp_path / "k.pem")
-    assert command(["keys", "generate", key, "--issuer", "https://a.example", "--trust", trust]) == 0
+    assert command(["proof", "keys", "generate", key, "--issuer", "https://a.example", "--trust", trust]) == 0
     keyid = capsys.readouterr().out.strip()
     assert (
-        command(["keys", "rotate", keyid, str(tmp_path / "k2.pem"), "--in", "4000000d", "--trust", trust])
+        command(
+            ["proof", "keys", "rotate", keyid, str(tmp_path / "k2.pem"), "--in", "4000000d", "--trust", trust]
+        )
         == 2
     )
 
@@ -253,12 +255,22 @@ def test_both_verifiers_refuse_a_number_longer_than_a_double():
 def test_a_trust_store_that_changed_while_a_passphrase_was_asked_for_is_not_overwritten(
     tmp_path, monkeypatch
 ):
-    from credstore.cli.commands import keys
+    from credstore.cli.commands.proof import keys
     from credstore.encryption import Secret
 
     trust = str(tmp_path / "r.json")
     make = lambda name, *more: command(  # noqa: E731
-        ["keys", "generate", str(tmp_path / name), "--issuer", "https://a.example", "--trust", trust, *more]
+        [
+            "proof",
+            "keys",
+            "generate",
+            str(tmp_path / name),
+            "--issuer",
+            "https://a.example",
+            "--trust",
+            trust,
+            *more,
+        ]
     )
     assert make("a.pem") == 0
     inner = []

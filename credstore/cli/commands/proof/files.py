@@ -34,7 +34,7 @@ KEY = click.option(
     metavar="FILE",
     envvar="CREDSTORE_PROOF_KEY",
     required=True,
-    help="Private key in PEM, as credstore keys generate makes it; or CREDSTORE_PROOF_KEY.",
+    help="Private key in PEM, as credstore proof keys generate makes it; or CREDSTORE_PROOF_KEY.",
 )
 TRUST = click.option(
     "--trust",

@@ -1,17 +1,17 @@
-"""Proofs as the commands show them, and the proof store of a command."""
+"""What the proof commands share: options, the proof store of a command, and proofs as they are shown."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from credstore.cli.commands.proof.files import read_signer, read_trust
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.invocation import Invocation
-from credstore.cli.output import human_size, human_time
+from credstore.cli.output import human_size, human_time, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError
 
@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 SHOWN = 400
 """Characters of claims that people are shown."""
+
+Reason = Literal["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"]
+REASON = click.option(
+    "--reason",
+    type=click.Choice(["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"]),
+    default="unspecified",
+    show_default=True,
+    help="Stands in the signed notice.",
+)
+EXPIRED = click.option("--allow-expired", is_flag=True, help="Expired proofs, too.")
+REVOKED = click.option("--allow-revoked", is_flag=True, help="Revoked proofs, too.")
 
 
 def with_proofs(
@@ -129,6 +140,13 @@ def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:
     ]
     rows += [("signed by", keyid) for keyid in proof.keyids]
     return [row for row in rows if row[1]]
+
+
+def proof_line(proof: Proof) -> str:
+    """A proof as one line of a list, for people."""
+    record = proof.record
+    issued, issuer = human_time(record.issued_at), printable(record.issuer)
+    return f"{record.proof_id}  {issued}  {proof.status.state:<7}  {issuer}"
 
 
 def status_rows(status: ProofStatus) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""`credstore keys`: the private keys that sign proofs, and the trust store that verifiers need."""
+"""`credstore proof keys`: the private keys that sign proofs, and the trust store that verifiers need."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def _find(trust: TrustStore, keyid: str) -> TrustedKey:
     if len(digits) < LEAST_DIGITS or len(found) != 1:
         raise StorageConfigurationError(
             f"the trust store has {len(found)} keys whose ids begin with {digits[:80]!r}; "
-            f"give {LEAST_DIGITS} digits or more of one, as credstore keys list shows them"
+            f"give {LEAST_DIGITS} digits or more of one, as credstore proof keys list shows them"
         )
     return found[0]
 
