@@ -87,6 +87,11 @@ class Foundation:
         return self._driver.capabilities
 
     @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Called with an `Event` after each call."""
+        return self._lifetime.observers
+
+    @property
     def closed(self) -> bool:
         """Whether `aclose` was called."""
         return self._lifetime.closed

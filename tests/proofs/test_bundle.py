@@ -34,10 +34,10 @@ from credstore.proofs.format.errors import (
     ProofTimestampError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, verify_proof
 from credstore.proofs.format.record import AssetDigest, ManifestLink, SoftBinding
 from credstore.proofs.format.status import encode_notice, make_notice
 from credstore.proofs.format.trust import TrustStore, encode_trust_store
-from credstore.proofs.format.verify import verify_proof
 from tests.proofs.material import (
     ASSET,
     EXPIRES,
@@ -127,7 +127,10 @@ def test_each_failure_is_its_own():
     refuse(ProofKeyRevokedError, bundle(good), TRUST.revoke(KEY.keyid, at=NOW, invalid_since=NOW))
     with pytest.raises(ProofIdMismatchError):
         verify_bundle(bundle(good), TRUST, now=NOW, proof_id=OTHER_ID)
-    assert verify_bundle(bundle(good), TRUST, now=EXPIRES, allow_expired=True).status.state == "expired"
+    assert (
+        verify_bundle(bundle(good), TRUST, now=EXPIRES, policy=unsafe_allow_expired()).status.state
+        == "expired"
+    )
 
 
 def test_a_trust_store_in_the_bundle_is_no_trust_store():

@@ -12,6 +12,7 @@ from credstore.driver import RetainingDriver, VersionedDriver
 from credstore.errors import ErrorCode, StorageError, StorageVersionsRemainError
 from credstore.model import Retention
 from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
+from credstore.proofs.format.policy import unsafe_allow_expired
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from credstore.testing import count_requests
@@ -80,7 +81,7 @@ def test_a_proof_that_was_only_hidden_before_is_erased_by_the_same_call(moto_ser
 
     async def check(store, raw, clock):
         proof = await store.issue(ASSET, manifest=b"manifest", expires_in=HOUR)
-        await store._eraser._notify("erasure", proof.verified, "unspecified")
+        await store._eraser._notify("erasure", proof.verified, "unspecified", store._call("delete", proof.proof_id))
         for key in raw.names() - {LAYOUT.erasure(proof.proof_id)}:
             await store.provider.delete(key)
         assert SHA256.hexdigest() in "".join(raw.names())
@@ -126,7 +127,7 @@ def test_what_a_retention_keeps_is_told_and_all_else_is_gone(moto_server):
             with pytest.raises(StorageVersionsRemainError) as raised:
                 await store.delete(proof.proof_id)
             error = raised.value
-            assert (error.code, error.operation) == (ErrorCode.VERSIONS_REMAIN, "delete")
+            assert (error.code, error.operation) == (ErrorCode.VERSIONS_REMAIN, "proof.delete")
             told = {
                 each.key: (each.version_id, each.retain_until, each.legal_hold) for each in error.remaining
             }
@@ -321,7 +322,7 @@ def test_a_sweep_comes_back_for_what_a_retention_keeps(conditional, key):
             report = await store.sweep_expired()
             assert not report.failed, report
             with pytest.raises(ProofNotFoundError):
-                await store.get(proof.proof_id, allow_expired=True)
+                await store.get(proof.proof_id, policy=unsafe_allow_expired())
         assert report.later == 1
         assert kept in shelf.versions.ids(record)
         assert not [name for name in shelf.names() if name.startswith((LAYOUT.assets, LAYOUT.manifests))]

@@ -17,10 +17,10 @@ from credstore.proofs.format.bundle import parse_bundle, verify_bundle
 from credstore.proofs.format.canonical import encode_json
 from credstore.proofs.format.dsse import encode_envelope, parse_envelope
 from credstore.proofs.format.errors import ProofAlgorithmError, ProofError, ProofFormatError
+from credstore.proofs.format.policy import verify_proof
 from credstore.proofs.format.record import ManifestLink, SoftBinding, parse_record
 from credstore.proofs.format.status import parse_notice
 from credstore.proofs.format.trust import TrustStore, encode_trust_store, parse_trust_store
-from credstore.proofs.format.verify import verify_proof
 from tests.proofs.material import (
     INDEPENDENT,
     KEY,

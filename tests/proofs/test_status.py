@@ -19,6 +19,7 @@ from credstore.proofs.format.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import verify_proof
 from credstore.proofs.format.status import (
     check_status,
     encode_notice,
@@ -28,7 +29,6 @@ from credstore.proofs.format.status import (
     verify_successor,
 )
 from credstore.proofs.format.trust import TrustStore, trust_key
-from credstore.proofs.format.verify import verify_proof
 from tests.proofs.material import (
     ID,
     ISSUER,

@@ -29,6 +29,7 @@ from credstore.proofs.format.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, unsafe_allow_revoked
 from credstore.proofs.format.record import AssetDigest, SoftBinding
 from credstore.proofs.format.signing import LocalSigner
 from credstore.proofs.format.trust import TrustStore, trust_key
@@ -210,25 +211,25 @@ def test_expired_revoked_and_erased_are_told_apart():
         shelf.clock.pass_(timedelta(milliseconds=1))
         with pytest.raises(ProofExpiredError) as refused:
             await store.get(proof.proof_id)
-        assert refused.value.operation == "get"
+        assert refused.value.operation == "proof.get"
         assert refused.value.key == proof.proof_id
         assert refused.value.provider == "memory"
         assert await store.find_by_hash(DIGEST.digest()) == []
-        (found,) = await store.find_by_hash(DIGEST.digest(), allow_expired=True)
+        (found,) = await store.find_by_hash(DIGEST.digest(), policy=unsafe_allow_expired())
         assert found.status.state == "expired"
         status = await store.revoke(proof.proof_id, "incorrect")
         assert status.state == "revoked"
         assert status.notice.reason == "incorrect"
         with pytest.raises(ProofRevokedError, match="incorrect"):
-            await store.get(proof.proof_id, allow_expired=True)
-        read = await store.get(proof.proof_id, allow_expired=True, allow_revoked=True)
+            await store.get(proof.proof_id, policy=unsafe_allow_expired())
+        read = await store.get(proof.proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
         assert read.status.notice == status.notice
         assert await store.revoke(proof.proof_id) == replace(status, as_of=shelf.clock())
         assert await store.exists(proof.proof_id)
         assert await store.delete(proof.proof_id, "legal")
         for _ in range(2):
             with pytest.raises(ProofErasedError, match="legal"):
-                await store.get(proof.proof_id, allow_expired=True, allow_revoked=True)
+                await store.get(proof.proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
             assert not await store.exists(proof.proof_id)
             assert not await store.delete(proof.proof_id)
         assert not await store.delete(store.new_proof_id())

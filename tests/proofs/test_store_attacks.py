@@ -20,10 +20,10 @@ from credstore.proofs.format.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, unsafe_allow_revoked, verify_proof
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import encode_notice, make_notice
 from credstore.proofs.format.trust import TrustStore, trust_key
-from credstore.proofs.format.verify import verify_proof
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MANIFEST, Marker, encode_marker
 from credstore.proofs.store.proof_store import ProofStore
 from tests.proofs.material import ISSUER, OTHER_ISSUER, SIGNER, START, STRANGER
@@ -121,9 +121,9 @@ def test_a_record_rolled_back_does_not_lose_its_revocation():
         await store.revoke(new.proof_id)
         await plant(store, LAYOUT.record(new.proof_id), kept)
         with pytest.raises(ProofIdMismatchError):
-            await store.get(new.proof_id, allow_expired=True)
+            await store.get(new.proof_id, policy=unsafe_allow_expired())
         with pytest.raises(ProofIdMismatchError):
-            await store.get(new.proof_id, allow_expired=True, allow_revoked=True)
+            await store.get(new.proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
 
     run(test)
 

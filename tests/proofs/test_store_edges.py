@@ -19,6 +19,7 @@ from credstore.proofs.format.errors import (
     ProofExpiredError,
     ProofRevokedError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import INDEPENDENT, NOW, RECORD, SIGNER, bundle  # noqa: F401
@@ -75,7 +76,7 @@ def test_a_sweeper_that_was_held_up_does_not_remove_the_next_proof_of_an_id():
         late.driver.hook = hook
         await late.sweep_expired()
         for each in won:
-            assert (await issuing.get(each.proof_id, allow_expired=True)).proof_id == each.proof_id
+            assert (await issuing.get(each.proof_id, policy=unsafe_allow_expired())).proof_id == each.proof_id
         await invariant(issuing, shelf)
 
     asyncio.run(run())

@@ -31,10 +31,11 @@ from credstore.proofs.format.errors import (
     ProofTimestampError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, verify_proof
 from credstore.proofs.format.record import AssetDigest, encode_record
 from credstore.proofs.format.signing import LocalSigner, PublicKey
 from credstore.proofs.format.trust import TrustStore, encode_trust_store, trust_key
-from credstore.proofs.format.verify import TrustedTime, verify_proof
+from credstore.proofs.format.verify import TrustedTime
 from tests.proofs.material import (
     ASSET,
     EXPIRES,
@@ -334,7 +335,7 @@ def test_a_proof_issued_after_its_own_timestamp_is_refused():
 def test_expiry_is_exact_and_never_extended():
     accept(issue(), now=EXPIRES - MS)
     refuse(ProofExpiredError, issue(), now=EXPIRES)
-    assert verify_proof(issue(), TRUST, now=EXPIRES, allow_expired=True).record == RECORD
+    assert verify_proof(issue(), TRUST, now=EXPIRES, policy=unsafe_allow_expired()).record == RECORD
     accept(issue(expires_at=None), now=EXPIRES + timedelta(days=10_000))
 
 

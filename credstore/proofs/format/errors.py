@@ -113,6 +113,12 @@ class ProofUnsignedError(ProofError):
     default_code = ErrorCode.PROOF_UNSIGNED
 
 
+class ProofPolicyError(ProofError):
+    """A valid proof that the reader's policy does not accept."""
+
+    default_code = ErrorCode.PROOF_POLICY
+
+
 class ProofTimestampError(ProofError):
     """An RFC 3161 token is not for this signature, not of a pinned authority, or contradicts the proof."""
 

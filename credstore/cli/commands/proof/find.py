@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.commands.proof.files import TRUST, measure_file
-from credstore.cli.commands.proof.shown import EXPIRED, REVOKED, proof_document, proof_line, with_proofs
+from credstore.cli.commands.proof.shown import (
+    EXPIRED,
+    REVOKED,
+    policy_of,
+    proof_document,
+    proof_line,
+    with_proofs,
+)
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import print_json, say
 
@@ -39,7 +46,8 @@ def find_command(
         digest = measure_file(asset).sha256
 
     async def action(store: ProofStore) -> list[Proof]:
-        return await store.find_by_hash(digest, allow_expired=allow_expired, allow_revoked=allow_revoked)
+        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
+        return await store.find_by_hash(digest, policy=policy)
 
     proofs = with_proofs(invocation, trust_file, action)
     if invocation.json:

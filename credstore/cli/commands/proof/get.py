@@ -10,6 +10,7 @@ from credstore.cli.commands.proof.files import TRUST, measure_file
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
+    policy_of,
     proof_document,
     record_rows,
     status_rows,
@@ -42,9 +43,8 @@ def get_command(
     measured = None if asset is None else measure_file(asset)
 
     async def action(store: ProofStore) -> Proof:
-        return await store.get(
-            proof_id, asset=measured, allow_expired=allow_expired, allow_revoked=allow_revoked
-        )
+        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
+        return await store.get(proof_id, asset=measured, policy=policy)
 
     proof = with_proofs(invocation, trust_file, action)
     if invocation.json:

@@ -16,7 +16,7 @@ from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError
 
 if TYPE_CHECKING:
-    from credstore.proofs import Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
+    from credstore.proofs import Policy, Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
 
 T = TypeVar("T")
 SHOWN = 400
@@ -68,6 +68,18 @@ def with_proofs(
             return await action(store)
 
     return run_loop(work())
+
+
+def policy_of(*, allow_expired: bool, allow_revoked: bool) -> Policy | None:
+    """What the options ask of proofs beside their being genuine; None for the usual checks."""
+    from credstore.proofs import unsafe_allow_expired, unsafe_allow_revoked
+
+    policy: Policy | None = None
+    if allow_expired:
+        policy = unsafe_allow_expired(policy)
+    if allow_revoked:
+        policy = unsafe_allow_revoked(policy)
+    return policy
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:

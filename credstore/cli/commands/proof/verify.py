@@ -11,7 +11,7 @@ from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read
 from credstore.cli.commands.proof.shown import record_rows, status_document, verified_document
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import human_time, print_fields, print_json
-from credstore.proofs import AssetDigest, BundleReport, verify_bundle
+from credstore.proofs import AssetDigest, BundleReport, unsafe_allow_expired, verify_bundle
 
 LARGEST_BUNDLE = 4 * 1024 * 1024
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -71,7 +71,7 @@ def verify_command(
             asset=measured,
             check_timestamp=check,
             threshold=threshold,
-            allow_expired=allow_expired,
+            policy=unsafe_allow_expired() if allow_expired else None,
         )
     if invocation.json:
         print_json(_document(report, measured))
