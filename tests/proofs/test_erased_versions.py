@@ -81,7 +81,9 @@ def test_a_proof_that_was_only_hidden_before_is_erased_by_the_same_call(moto_ser
 
     async def check(store, raw, clock):
         proof = await store.issue(ASSET, manifest=b"manifest", expires_in=HOUR)
-        await store._eraser._notify("erasure", proof.verified, "unspecified", store._call("delete", proof.proof_id))
+        await store._eraser._notify(
+            "erasure", proof.verified, "unspecified", store._call("delete", proof.proof_id)
+        )
         for key in raw.names() - {LAYOUT.erasure(proof.proof_id)}:
             await store.provider.delete(key)
         assert SHA256.hexdigest() in "".join(raw.names())

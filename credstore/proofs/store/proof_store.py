@@ -196,7 +196,7 @@ class ProofStore:
 
     async def _issue(self, issuer: ProofIssuer, request: IssueRequest, call: Call) -> Proof:
         proof = await issuer.issue(request, call)
-        call.key = proof.proof_id
+        call.key = call.key or proof.proof_id
         call.attributes.update(size=proof.record.asset.size)
         return proof
 
@@ -253,7 +253,9 @@ class ProofStore:
         options["supersedes"] = proof_id
         request = IssueRequest(asset=asset, **options)
         with self._call("supersede", proof_id, mutation=True) as call:
-            return await self._issue(self._issuer(), request, call)
+            proof = await self._issue(self._issuer(), request, call)
+            call.attributes.update(superseded_by=proof.proof_id)
+            return proof
 
     @overload
     async def get(
