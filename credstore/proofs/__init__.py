@@ -1,9 +1,8 @@
 """Proofs: signed records about assets, verified on every read.
 
-`record`, `envelope`, `keys`, `verify`, `status`, `bundle` and `timestamp` are pure: no store, no network, and
-clock and randomness are arguments. Formats: in-toto Statement v1 in DSSE 1.0.2, canonical by RFC 8785.
-`store` keeps proofs on a provider, by `index` (keys, pure), `objects` (single objects), `reading`, `issuing`,
-`erasing`, `sweeping`, `leftovers` and `checking`; `legacy` reads what the original service wrote.
+`format` is pure: no store, no network, and clock and randomness are arguments. Formats: in-toto Statement v1
+in DSSE 1.0.2, canonical by RFC 8785. `verify` checks what no reader may do without, `policy` what a reader
+asks beside it. `store` keeps proofs on a provider: `ProofStore` and what its verbs do.
 """
 
 from __future__ import annotations
