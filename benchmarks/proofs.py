@@ -13,7 +13,7 @@ from credstore.driver import PutRequest, PutResult
 from credstore.drivers.memory import MemoryDriver
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.signing import LocalSigner
-from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.trust import TrustStore, trust_key
 from credstore.proofs.store.model import IssueRequest
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
@@ -51,7 +51,7 @@ def _open(provider: StorageProvider) -> ProofStore:
         issuers=["https://issuer.example"],
         valid_from=datetime.now(UTC) - timedelta(days=1),
     )
-    return ProofStore(provider, trust=KeyRing(1, (key,)), signer=signer)
+    return ProofStore(provider, trust=TrustStore(1, (key,)), signer=signer)
 
 
 async def _cpu() -> dict[str, float]:

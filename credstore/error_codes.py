@@ -294,6 +294,7 @@ class ErrorCode(StrEnum):
         "ProofUnsigned",
         "A record of the original service, which nobody signed.",
     )
+    PROOF_POLICY = "PROOF_POLICY", "ProofPolicy", "The reader's policy does not accept the proof."
     PROOF_TIMESTAMP = (
         "PROOF_TIMESTAMP",
         "ProofTimestamp",

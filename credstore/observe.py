@@ -47,12 +47,12 @@ _logger.addHandler(logging.NullHandler())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One finished call of a provider.
+    """One finished call of a provider, or of a proof store on one.
 
     Attributes:
-        name: "credstore." and the verb, such as "credstore.store".
+        name: "credstore." and the verb, such as "credstore.store" or "credstore.proof.issue".
         provider: Label of the provider.
-        key: The object's key, or None.
+        key: The object's key, the proof's id, or None.
         attributes: Facts of the verb: `size`, `plain_size` (bytes), `codec`, counts.
         duration: Seconds from call to outcome.
         error: None after success, the error's `code`, or the name of what interrupted the call.

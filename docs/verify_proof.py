@@ -140,12 +140,12 @@ def load_verifier(entry):
     return ecdsa
 
 
-def unseal(envelope, ring):
+def unseal(envelope, trust):
     payload, tries, keys = b64(envelope["payload"], 2**20, b"-_"), 0, []
     message = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
     for signature in envelope["signatures"]:
         sig = b64(signature["sig"], 1024, b"-_")
-        for entry, verify_signature in ring:
+        for entry, verify_signature in trust:
             if signature.get("keyid", "") in {"", entry["keyid"]} and entry not in keys and tries < 8:
                 tries += 1
                 with suppress(InvalidSignature, ValueError):
@@ -159,16 +159,16 @@ def unseal(envelope, ring):
     return statement["subject"][0], statement["predicate"], keys
 
 
-def verify(bundle, ring, now, asset=None):
-    """From the bytes of a bundle and a key ring to the predicate, or ValueError."""
+def verify(bundle, trust, now, asset=None):
+    """From the bytes of a bundle and a trust store to the predicate, or ValueError."""
     try:
-        ring, bundle = strict(ring, 2**20), strict(bundle, 2**22)
-        check(ring, {"version": int, "keys": [KEY, 0, 1000]})
+        trust, bundle = strict(trust, 2**20), strict(bundle, 2**22)
+        check(trust, {"version": int, "keys": [KEY, 0, 1000]})
         check(bundle, BUNDLE)
-        need(ring["version"] > 0, "no version")
-        need(len({key["keyid"] for key in ring["keys"]}) == len(ring["keys"]), "a key twice")
-        ring = [(key, load_verifier(key)) for key in ring["keys"]]
-        subject, proof, keys = unseal(bundle["envelope"], ring)
+        need(trust["version"] > 0, "no version")
+        need(len({key["keyid"] for key in trust["keys"]}) == len(trust["keys"]), "a key twice")
+        trust = [(key, load_verifier(key)) for key in trust["keys"]]
+        subject, proof, keys = unseal(bundle["envelope"], trust)
         issued, expires = time(proof["issuedAt"]), time(proof.get("expiresAt", NEVER))
         need(expires > issued, "a lifetime that ends before it begins")
         need(proof.get("supersedes") != proof["proofId"], "a proof that replaces itself")

@@ -192,7 +192,7 @@ def test_encryption_links_proofs_and_structlog_need_no_extra(core):
     code = core + (
         "import asyncio, credstore, structlog\n"
         "from datetime import UTC, datetime\n"
-        "from credstore.proofs import KeyRing, LocalSigner, ProofStore, trust_key\n"
+        "from credstore.proofs import LocalSigner, ProofStore, TrustStore, trust_key\n"
         "async def main():\n"
         "    ring = credstore.KeyRing(credstore.LocalKey(bytes(range(32))))\n"
         "    options = {'encryption': credstore.ClientSide(ring, store_id='proofs')}\n"
@@ -207,7 +207,7 @@ def test_encryption_links_proofs_and_structlog_need_no_extra(core):
         "    start = datetime(2020, 1, 1, tzinfo=UTC)\n"
         "    key = trust_key(signer.public_key, issuers=['https://a.example'], valid_from=start)\n"
         "    async with credstore.MemoryStorageProvider() as store:\n"
-        "        proofs = ProofStore(store, trust=KeyRing(1, (key,)), signer=signer)\n"
+        "        proofs = ProofStore(store, trust=TrustStore(1, (key,)), signer=signer)\n"
         "        proof = await proofs.issue(b'photo', claims={'\u00e9': 1.5})\n"
         "        print(dict((await proofs.get(proof.proof_id)).record.claims) == {'\u00e9': 1.5})\n"
         "asyncio.run(main())\n"

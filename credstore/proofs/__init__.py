@@ -1,9 +1,8 @@
 """Proofs: signed records about assets, verified on every read.
 
-`record`, `envelope`, `keys`, `verify`, `status`, `bundle` and `timestamp` are pure: no store, no network, and
-clock and randomness are arguments. Formats: in-toto Statement v1 in DSSE 1.0.2, canonical by RFC 8785.
-`store` keeps proofs on a provider, by `index` (keys, pure), `objects` (single objects), `reading`, `issuing`,
-`erasing`, `sweeping`, `leftovers` and `checking`; `legacy` reads what the original service wrote.
+`format` is pure: no store, no network, and clock and randomness are arguments. Formats: in-toto Statement v1
+in DSSE 1.0.2, canonical by RFC 8785. `verify` checks what no reader may do without, `policy` what a reader
+asks beside it. `store` keeps proofs on a provider: `ProofStore` and what its verbs do.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
         ProofManifestError,
         ProofNotFoundError,
         ProofNotYetValidError,
+        ProofPolicyError,
         ProofRevokedError,
         ProofSignatureError,
         ProofTimestampError,
@@ -46,6 +46,18 @@ if TYPE_CHECKING:
     from credstore.proofs.format.original import (
         LegacyHomes,
         LegacyProof,
+    )
+    from credstore.proofs.format.policy import (
+        AllOf,
+        AnyOf,
+        Candidate,
+        IssuedBy,
+        Policy,
+        UnsafeUnsigned,
+        unsafe_allow_expired,
+        unsafe_allow_revoked,
+        unsafe_allow_unsigned,
+        verify_proof,
     )
     from credstore.proofs.format.record import (
         AssetDigest,
@@ -65,16 +77,15 @@ if TYPE_CHECKING:
         TimestampAuthorities,
     )
     from credstore.proofs.format.trust import (
-        KeyRing,
         TrustedKey,
-        encode_keyring,
-        parse_keyring,
+        TrustStore,
+        encode_trust_store,
+        parse_trust_store,
         trust_key,
     )
     from credstore.proofs.format.verify import (
         TrustedTime,
         VerifiedProof,
-        verify_proof,
     )
     from credstore.proofs.store.model import (
         FsckReport,
@@ -113,37 +124,54 @@ _HOMES = {
         "ProofManifestError",
         "ProofNotFoundError",
         "ProofNotYetValidError",
+        "ProofPolicyError",
         "ProofRevokedError",
         "ProofSignatureError",
         "ProofTimestampError",
         "ProofUnsignedError",
         "ProofUntrustedKeyError",
     ),
-    "format.trust": ("KeyRing", "TrustedKey", "encode_keyring", "parse_keyring", "trust_key"),
+    "format.trust": ("TrustStore", "TrustedKey", "encode_trust_store", "parse_trust_store", "trust_key"),
     "format.original": ("LegacyHomes", "LegacyProof"),
+    "format.policy": (
+        "AllOf",
+        "AnyOf",
+        "Candidate",
+        "IssuedBy",
+        "Policy",
+        "UnsafeUnsigned",
+        "unsafe_allow_expired",
+        "unsafe_allow_revoked",
+        "unsafe_allow_unsigned",
+        "verify_proof",
+    ),
     "format.record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
     "store.model": ("FsckReport", "IssueRequest", "Proof", "ProofOutcome", "ProofStats", "SweepReport"),
     "format.signing": ("LocalSigner", "PublicKey", "Signer"),
     "format.status": ("ProofStatus",),
     "store.proof_store": ("IssueOptions", "ProofStore"),
     "format.timestamp": ("TimestampAuthorities",),
-    "format.verify": ("TrustedTime", "VerifiedProof", "verify_proof"),
+    "format.verify": ("TrustedTime", "VerifiedProof"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AllOf",
+    "AnyOf",
     "AssetDigest",
     "Bundle",
     "BundleReport",
+    "Candidate",
     "Envelope",
     "FsckReport",
     "IssueOptions",
     "IssueRequest",
-    "KeyRing",
+    "IssuedBy",
     "LegacyHomes",
     "LegacyProof",
     "LocalSigner",
     "ManifestLink",
+    "Policy",
     "Proof",
     "ProofAlgorithmError",
     "ProofAssetMismatchError",
@@ -159,6 +187,7 @@ __all__ = [
     "ProofNotFoundError",
     "ProofNotYetValidError",
     "ProofOutcome",
+    "ProofPolicyError",
     "ProofRecord",
     "ProofRevokedError",
     "ProofSignatureError",
@@ -173,15 +202,20 @@ __all__ = [
     "SoftBinding",
     "SweepReport",
     "TimestampAuthorities",
+    "TrustStore",
     "TrustedKey",
     "TrustedTime",
+    "UnsafeUnsigned",
     "VerifiedProof",
     "bundle_name",
     "encode_bundle",
-    "encode_keyring",
+    "encode_trust_store",
     "parse_bundle",
-    "parse_keyring",
+    "parse_trust_store",
     "trust_key",
+    "unsafe_allow_expired",
+    "unsafe_allow_revoked",
+    "unsafe_allow_unsigned",
     "verify_bundle",
     "verify_proof",
 ]

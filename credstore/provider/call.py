@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -20,11 +21,18 @@ from credstore.observe import Event, Observer, notify
 
 
 class Lifetime:
-    """From a provider's first call to its close: which loop and process it belongs to."""
+    """From the first call of a provider, or of a store on one, to its close: its loop and its process."""
 
-    def __init__(self, label: str, observers: tuple[Observer, ...]) -> None:
-        """Start unbound; the first call binds it."""
+    def __init__(self, label: str, observers: tuple[Observer, ...], what: str = "provider") -> None:
+        """Start unbound; the first call binds it.
+
+        Args:
+            label: The provider's label, for events and errors.
+            observers: Called with an `Event` after each call.
+            what: What a refusal says is closed.
+        """
         self.label = label
+        self._what = what
         self.observers = observers
         self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,7 +74,7 @@ class Lifetime:
 
     def _refuse(self, code: ErrorCode, why: str, operation: str) -> None:
         raise StorageInvalidRequestError(
-            f"this provider {why}", code=code, provider=self.label, operation=operation
+            f"this {self._what} {why}", code=code, provider=self.label, operation=operation
         )
 
     async def close(self, release: Callable[[], Awaitable[None]]) -> None:
@@ -130,6 +138,15 @@ class Call:
                 raise
 
         return watch
+
+    @contextmanager
+    def outside(self) -> Generator[None, None, None]:
+        """Around code of the user's; what it raises goes to the user as it is."""
+        try:
+            yield
+        except Exception as error:
+            self.users = error
+            raise
 
     def explain(self, error: StorageError) -> StorageError:
         """Fill the facts that only this call knows; an error of another provider's call has them."""

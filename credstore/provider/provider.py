@@ -45,6 +45,7 @@ from credstore.model import (
     Unset,
     VersionsDeletedResult,
 )
+from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
 from credstore.provider.bulk import delete_keys, scan_own
 from credstore.provider.call import Call
@@ -108,6 +109,11 @@ class StorageProvider:
     def capabilities(self) -> Capabilities:
         """What this store can do, as facts."""
         return self._session.capabilities
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Called with an `Event` after each call."""
+        return self._session.lifetime.observers
 
     @property
     def closed(self) -> bool:

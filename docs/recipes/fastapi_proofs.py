@@ -6,7 +6,7 @@
     GET  /proofs/{id}/record          redirects to a temporary link to the signed record
 
 Settings: those of a store (`CREDSTORE_URL` and its like), `PROOFS_SIGNER` (file of the private key, PEM) and
-`PROOFS_TRUST` (file of the key ring). An image is hashed as it comes and never held.
+`PROOFS_TRUST` (file of the trust store). An image is hashed as it comes and never held.
 """
 
 import os
@@ -27,7 +27,7 @@ from credstore.proofs import (
     ProofNotFoundError,
     ProofRevokedError,
     ProofStore,
-    parse_keyring,
+    parse_trust_store,
 )
 
 LARGEST = 64 * 1024 * 1024
@@ -50,7 +50,7 @@ async def lifespan(app: FastAPI):
 
 def proofs_on(container: Container) -> ProofStore:
     signer = LocalSigner.from_pem(Path(os.environ["PROOFS_SIGNER"]).read_bytes())
-    trust = parse_keyring(Path(os.environ["PROOFS_TRUST"]).read_bytes())
+    trust = parse_trust_store(Path(os.environ["PROOFS_TRUST"]).read_bytes())
     return ProofStore(container.storage_provider(), trust=trust, signer=signer, close_provider=False)
 
 

@@ -18,7 +18,7 @@ from credstore.proofs import (
     ProofStore,
     ProofTimestampError,
     ProofUnsignedError,
-    encode_keyring,
+    encode_trust_store,
 )
 from tests.cli.conftest import CommandLine
 from tests.conformance.raw_s3 import RawS3
@@ -43,8 +43,8 @@ class ClockOfTheVector:
 
 @pytest.fixture
 def proof(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
-    """A command line with a key, a ring and a photo."""
-    cli("keys", "generate", "key.pem", "--issuer", ISSUER)
+    """A command line with a key, a trust store and a photo."""
+    cli("proof", "keys", "generate", "key.pem", "--issuer", ISSUER)
     monkeypatch.setenv("CREDSTORE_PROOF_KEY", "key.pem")
     monkeypatch.setenv("CREDSTORE_PROOF_TRUST", "keys.json")
     Path("photo.jpg").write_bytes(PHOTO)
@@ -88,7 +88,7 @@ def test_issue_and_get(proof: CommandLine) -> None:
     assert (document["claims"], document["status"]["state"]) == ({"by": "Ada"}, "valid")
     issued, expires = (datetime.fromisoformat(document[name]) for name in ("issued_at", "expires_at"))
     assert expires - issued == timedelta(days=30)
-    assert document["keyids"][0] in proof("keys", "list", "--json").out
+    assert document["keyids"][0] in proof("proof", "keys", "list", "--json").out
 
 
 def test_issue_with_a_manifest_and_claims_from_files(proof: CommandLine) -> None:
@@ -116,7 +116,7 @@ def test_long_claims_are_cut_for_people(proof: CommandLine) -> None:
 
 def test_the_issuer_of_a_key_trusted_for_several(proof: CommandLine) -> None:
     names = ("--issuer", ISSUER, "--issuer", "https://radio.example")
-    proof("keys", "generate", "two.pem", *names)
+    proof("proof", "keys", "generate", "two.pem", *names)
     issued = ("proof", "issue", "photo.jpg", "--key", "two.pem")
     assert "say who issues" in proof(*issued, code=8).err
     document = proof(*issued, "--issuer", "https://radio.example", "--json").document
@@ -272,10 +272,10 @@ def test_verify_with_a_timestamp(proof: CommandLine, monkeypatch: pytest.MonkeyP
     vector = json.loads((ROOT / "tests/proofs/vectors/timestamps.json").read_text())["good"]
     response = base64.b64decode(vector["response"])
     Path("stamped.json").write_bytes(material.bundle(material.issue(), timestamps=(response,)))
-    Path("ring.json").write_bytes(encode_keyring(material.RING))
+    Path("trusted.json").write_bytes(encode_trust_store(material.TRUST))
     Path("roots.pem").write_text(vector["root"])
     monkeypatch.setattr(proof_verify, "datetime", ClockOfTheVector)
-    verify = ("proof", "verify", "stamped.json", "--trust", "ring.json")
+    verify = ("proof", "verify", "stamped.json", "--trust", "trusted.json")
     assert "not checked  timestamps: give --timestamp-roots FILE" in proof(*verify).out
     out = proof(*verify, "--timestamp-roots", "roots.pem").out
     assert "says a timestamping authority" in out
@@ -293,7 +293,7 @@ def test_each_refusal_has_its_exit_code(proof: CommandLine) -> None:
     proof(*verify, "--threshold", "2", code=23)
     failed = proof(*verify, "--asset", "other.jpg", "--json", code=22)
     assert (failed.error["code"], failed.error["exit_code"], failed.out) == ("PROOF_ASSET_MISMATCH", 22, "")
-    proof("keys", "generate", "stranger.pem", "--issuer", ISSUER, "--trust", "others.json")
+    proof("proof", "keys", "generate", "stranger.pem", "--issuer", ISSUER, "--trust", "others.json")
     proof(*verify, "--trust", "others.json", code=23)
     bundle = Path("x.proof.json").read_bytes()
     Path("cut.json").write_bytes(bundle[:-1])
@@ -308,9 +308,9 @@ def test_wrong_files_are_named(proof: CommandLine, monkeypatch: pytest.MonkeyPat
     verify = ("proof", "verify", "x.proof.json")
     assert "no.json: No such file" in proof("proof", "verify", "no.json", code=2).err
     assert "no.jpg: No such file" in proof(*verify, "--asset", "no.jpg", code=2).err
-    assert "no-ring.json: No such file" in proof(*verify, "--trust", "no-ring.json", code=2).err
+    assert "no-trust.json: No such file" in proof(*verify, "--trust", "no-trust.json", code=2).err
     assert ".: Is a directory" in proof("proof", "verify", ".", code=2).err
-    assert "'photo.jpg': this is no key ring" in proof(*verify, "--trust", "photo.jpg", code=8).err
+    assert "'photo.jpg': not a valid trust store" in proof(*verify, "--trust", "photo.jpg", code=8).err
     assert "certificates in PEM" in proof(*verify, "--timestamp-roots", "photo.jpg", code=8).err
     with Path("large.json").open("wb") as large:
         large.truncate(5 * 1024 * 1024)
@@ -342,7 +342,7 @@ def test_wrong_keys_are_refused(proof: CommandLine, monkeypatch: pytest.MonkeyPa
     assert "(mode 0640); run `chmod 600`" in proof(*issued, code=8).err
     Path("key.pem").chmod(0o600)
     monkeypatch.setenv("CREDSTORE_PROOF_PASSPHRASE", "tall ship")
-    proof("keys", "generate", "sealed.pem", "--issuer", ISSUER, "--passphrase")
+    proof("proof", "keys", "generate", "sealed.pem", "--issuer", ISSUER, "--passphrase")
     proof(*issued, "--key", "sealed.pem")
     monkeypatch.setenv("CREDSTORE_PROOF_PASSPHRASE", "small boat")
     wrong = proof(*issued, "--key", "sealed.pem", code=8).err
@@ -350,7 +350,7 @@ def test_wrong_keys_are_refused(proof: CommandLine, monkeypatch: pytest.MonkeyPa
     assert "small boat" not in wrong
     monkeypatch.delenv("CREDSTORE_PROOF_PASSPHRASE")
     assert "set CREDSTORE_PROOF_PASSPHRASE" in proof(*issued, "--key", "sealed.pem", code=8).err
-    proof("keys", "generate", "stranger.pem", "--issuer", ISSUER, "--trust", "others.json")
+    proof("proof", "keys", "generate", "stranger.pem", "--issuer", ISSUER, "--trust", "others.json")
     assert "PROOF_UNTRUSTED_KEY" in proof(*issued, "--key", "stranger.pem", "--issuer", ISSUER, code=23).err
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from credstore.cli.commands.keys import keys_command
 from credstore.cli.commands.proof.command import proof_command
 from credstore.cli.commands.proof.files import PASSPHRASE
+from credstore.cli.commands.proof.keys import keys_command
 from credstore.config.environ import from_env
 from credstore.config.field_types import held_by
 from credstore.config.precedence import parse_setting

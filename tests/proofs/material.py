@@ -14,7 +14,7 @@ from credstore.proofs.format.canonical import encode_json
 from credstore.proofs.format.dsse import Envelope, encode_envelope, seal_payload
 from credstore.proofs.format.record import AssetDigest, ProofRecord, encode_record
 from credstore.proofs.format.signing import LocalSigner
-from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.trust import TrustStore, trust_key
 
 ISSUER = "https://issuer.example"
 OTHER_ISSUER = "https://other.example"
@@ -36,7 +36,7 @@ RECORD = ProofRecord(ID, ISSUER, ISSUED, AssetDigest.of(ASSET), EXPIRES, "text/p
 KEY = trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=START)
 P256_KEY = trust_key(P256.public_key, issuers=[ISSUER], valid_from=START)
 ROOT_KEY = trust_key(ROOT.public_key, issuers=[], usages=["root"], valid_from=START)
-RING = KeyRing(1, (KEY, P256_KEY, ROOT_KEY))
+TRUST = TrustStore(1, (KEY, P256_KEY, ROOT_KEY))
 
 
 def seal(payload: bytes, *signers: LocalSigner) -> Envelope:

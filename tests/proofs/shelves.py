@@ -12,13 +12,14 @@ from credstore.driver import Driver
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageConnectionError
 from credstore.proofs.format.errors import ProofError
-from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.policy import unsafe_allow_expired, unsafe_allow_revoked
+from credstore.proofs.format.trust import TrustStore, trust_key
 from credstore.proofs.store.layout import Layout
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import ISSUER, SIGNER, START
 
-RING = KeyRing(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=START),))
+TRUST = TrustStore(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=START),))
 LAYOUT = Layout()
 DAY = timedelta(days=1)
 HOUR = 3600.0
@@ -160,7 +161,7 @@ class Shelf:
         self.clock = Clock()
         self.driver = None
 
-    def open(self, *, conditional=True, delay=0.0, trust=RING, signer=SIGNER, **options):
+    def open(self, *, conditional=True, delay=0.0, trust=TRUST, signer=SIGNER, **options):
         memory = MemoryDriver(MemoryConfig(), objects=self.objects)
         self.driver = Scripted(self, memory, conditional=conditional, delay=delay)
         provider = StorageProvider(self.driver, MemoryConfig())
@@ -187,11 +188,13 @@ async def invariant(store, shelf):
     for key in shelf.held("r/"):
         proof_id = LAYOUT.parse_record(key)
         try:
-            proof = await store.get(proof_id, allow_expired=True, allow_revoked=True)
+            proof = await store.get(proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
         except ProofError:
             continue
         valid.add(proof_id)
-        found = await store.find_by_hash(proof.record.asset.sha256, allow_expired=True, allow_revoked=True)
+        found = await store.find_by_hash(
+            proof.record.asset.sha256, policy=unsafe_allow_expired(unsafe_allow_revoked())
+        )
         assert proof_id in {each.proof_id for each in found}, "a proof that its hash does not find"
         if proof.record.expires_at is not None:
             assert LAYOUT.marker(proof.record.expires_at, proof_id) in shelf.held("x/")

@@ -34,10 +34,10 @@ from credstore.proofs.format.errors import (
     ProofTimestampError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, verify_proof
 from credstore.proofs.format.record import AssetDigest, ManifestLink, SoftBinding
 from credstore.proofs.format.status import encode_notice, make_notice
-from credstore.proofs.format.trust import KeyRing, encode_keyring
-from credstore.proofs.format.verify import verify_proof
+from credstore.proofs.format.trust import TrustStore, encode_trust_store
 from tests.proofs.material import (
     ASSET,
     EXPIRES,
@@ -49,10 +49,10 @@ from tests.proofs.material import (
     NOW,
     OTHER_ID,
     P256,
-    RING,
     ROOT,
     SIGNER,
     STRANGER,
+    TRUST,
     bundle,
     issue,
     seal,
@@ -62,19 +62,19 @@ SOURCE = Path(__file__).parents[2] / "docs" / "verify_proof.py"
 LOG = LogPart(b"entry", "c2sp.org/tlog-proof@v1\nindex 0\n\n")
 
 
-def both(data, ring=RING, now=NOW, asset=ASSET):
-    report = verify_bundle(data, ring, now=now, asset=None if asset is None else AssetDigest.of(asset))
-    predicate = INDEPENDENT.verify(data, encode_keyring(ring), now, asset)
+def both(data, trust=TRUST, now=NOW, asset=ASSET):
+    report = verify_bundle(data, trust, now=now, asset=None if asset is None else AssetDigest.of(asset))
+    predicate = INDEPENDENT.verify(data, encode_trust_store(trust), now, asset)
     assert predicate == json.loads(report.proof.envelope.payload)["predicate"]
     return report
 
 
-def refuse(kind, data, ring=RING, now=NOW, asset=ASSET):
+def refuse(kind, data, trust=TRUST, now=NOW, asset=ASSET):
     with pytest.raises(kind) as failure:
-        verify_bundle(data, ring, now=now, asset=AssetDigest.of(asset))
+        verify_bundle(data, trust, now=now, asset=AssetDigest.of(asset))
     assert type(failure.value) is kind
     with pytest.raises(ValueError):
-        INDEPENDENT.verify(data, encode_keyring(ring), now, asset)
+        INDEPENDENT.verify(data, encode_trust_store(trust), now, asset)
 
 
 FULL = {
@@ -124,21 +124,24 @@ def test_each_failure_is_its_own():
     refuse(ProofUntrustedKeyError, bundle(issue(STRANGER)))
     refuse(ProofAssetMismatchError, bundle(good), asset=b"hellp")
     refuse(ProofExpiredError, bundle(good), now=EXPIRES)
-    refuse(ProofKeyRevokedError, bundle(good), RING.revoke(KEY.keyid, at=NOW, invalid_since=NOW))
+    refuse(ProofKeyRevokedError, bundle(good), TRUST.revoke(KEY.keyid, at=NOW, invalid_since=NOW))
     with pytest.raises(ProofIdMismatchError):
-        verify_bundle(bundle(good), RING, now=NOW, proof_id=OTHER_ID)
-    assert verify_bundle(bundle(good), RING, now=EXPIRES, allow_expired=True).status.state == "expired"
+        verify_bundle(bundle(good), TRUST, now=NOW, proof_id=OTHER_ID)
+    assert (
+        verify_bundle(bundle(good), TRUST, now=EXPIRES, policy=unsafe_allow_expired()).status.state
+        == "expired"
+    )
 
 
-def test_a_ring_in_the_bundle_is_no_ring():
+def test_a_trust_store_in_the_bundle_is_no_trust_store():
     value = json.loads(bundle(issue(STRANGER)))
     for name in ("keys", "trust", "verificationMaterial"):
-        refuse(ProofFormatError, json.dumps({**value, name: json.loads(encode_keyring(RING))}).encode())
-    refuse(ProofUntrustedKeyError, bundle(issue()), KeyRing(1, ()))
+        refuse(ProofFormatError, json.dumps({**value, name: json.loads(encode_trust_store(TRUST))}).encode())
+    refuse(ProofUntrustedKeyError, bundle(issue()), TrustStore(1, ()))
 
 
 def notice(kind="revocation", *, envelope=None, signer=SIGNER):
-    proof = verify_proof(envelope or issue(), RING, now=NOW)
+    proof = verify_proof(envelope or issue(), TRUST, now=NOW)
     return seal(encode_notice(make_notice(kind, proof, at=NOW)), signer)
 
 
@@ -159,7 +162,7 @@ def test_a_notice_that_does_not_verify_spoils_the_bundle():
 
 def test_timestamps_are_checked_over_the_first_signature():
     envelope = issue()
-    ring = RING.revoke(KEY.keyid, at=NOW, invalid_since=NOW)
+    trust = TRUST.revoke(KEY.keyid, at=NOW, invalid_since=NOW)
     seen = []
 
     def check(token, sig):
@@ -167,7 +170,7 @@ def test_timestamps_are_checked_over_the_first_signature():
         return ISSUED
 
     data = bundle(envelope, timestamps=(b"one", b"two"))
-    report = verify_bundle(data, ring, now=NOW, check_timestamp=check)
+    report = verify_bundle(data, trust, now=NOW, check_timestamp=check)
     assert (report.proof.time, report.proof.time_source) == (ISSUED, "rfc3161")
     assert seen == [(token, envelope.signatures[0].sig) for token in (b"one", b"two")]
     assert "timestamps" not in report.unchecked
@@ -176,7 +179,7 @@ def test_timestamps_are_checked_over_the_first_signature():
         raise ProofTimestampError("no")
 
     with pytest.raises(ProofTimestampError):
-        verify_bundle(data, RING, now=NOW, check_timestamp=fail)
+        verify_bundle(data, TRUST, now=NOW, check_timestamp=fail)
 
 
 STRUCTURE = {
@@ -240,7 +243,7 @@ def test_the_independent_verifier_stands_alone():
 
 def test_the_independent_verifier_is_a_command(tmp_path):
     (tmp_path / "b.json").write_bytes(bundle(issue(expires_at=None)))
-    (tmp_path / "keys.json").write_bytes(encode_keyring(RING))
+    (tmp_path / "keys.json").write_bytes(encode_trust_store(TRUST))
     (tmp_path / "asset").write_bytes(ASSET)
     (tmp_path / "other").write_bytes(b"hellp")
 
@@ -259,4 +262,4 @@ def test_the_independent_verifier_is_a_command(tmp_path):
 def test_every_refusal_is_one_of_ours():
     for data in (b"", b"[]", b"{}", b"\xff", b"null", b'"x"', b"1"):
         with pytest.raises(ProofError):
-            verify_bundle(data, RING, now=NOW)
+            verify_bundle(data, TRUST, now=NOW)

@@ -7,6 +7,7 @@ import pytest
 
 from credstore.errors import StorageError
 from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
+from credstore.proofs.format.policy import unsafe_allow_expired
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, heal, invariant
 
 ASSET, OTHER = b"hello", b"other"
@@ -125,7 +126,7 @@ async def _stopped(prepare, verb, how, nth):
     await invariant(second, shelf)
     if verb is _delete:
         with pytest.raises((ProofErasedError, ProofNotFoundError)):
-            await second.get(proof_id, allow_expired=True)
+            await second.get(proof_id, policy=unsafe_allow_expired())
         assert not shelf.held("r/")
         assert not shelf.held("m/")
     await heal(second, shelf, DIGESTS)

@@ -12,6 +12,7 @@ from credstore.driver import RetainingDriver, VersionedDriver
 from credstore.errors import ErrorCode, StorageError, StorageVersionsRemainError
 from credstore.model import Retention
 from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
+from credstore.proofs.format.policy import unsafe_allow_expired
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from credstore.testing import count_requests
@@ -20,7 +21,7 @@ from tests.conformance.versioned import VersionedMemory, Versions
 from tests.conftest import S3Server
 from tests.drivers.s3.support import s3_config
 from tests.proofs.material import SIGNER
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Clock, Killed, Scripted, Shelf, dying
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Clock, Killed, Scripted, Shelf, dying
 from tests.servers.moto import MotoServer
 
 ASSET = b"hello"
@@ -36,7 +37,7 @@ def on_moto(server: MotoServer, test, *, state="Enabled"):
             raw.switch_versions(state)
         provider = S3StorageProvider(s3_config(place.url, bucket=place.bucket))
         clock = Clock()
-        async with ProofStore(provider, trust=RING, signer=SIGNER, clock=clock) as store:
+        async with ProofStore(provider, trust=TRUST, signer=SIGNER, clock=clock) as store:
             return await test(store, raw, clock)
 
     return asyncio.run(main())
@@ -80,7 +81,9 @@ def test_a_proof_that_was_only_hidden_before_is_erased_by_the_same_call(moto_ser
 
     async def check(store, raw, clock):
         proof = await store.issue(ASSET, manifest=b"manifest", expires_in=HOUR)
-        await store._eraser._notify("erasure", proof.verified, "unspecified")
+        await store._eraser._notify(
+            "erasure", proof.verified, "unspecified", store._call("delete", proof.proof_id)
+        )
         for key in raw.names() - {LAYOUT.erasure(proof.proof_id)}:
             await store.provider.delete(key)
         assert SHA256.hexdigest() in "".join(raw.names())
@@ -126,7 +129,7 @@ def test_what_a_retention_keeps_is_told_and_all_else_is_gone(moto_server):
             with pytest.raises(StorageVersionsRemainError) as raised:
                 await store.delete(proof.proof_id)
             error = raised.value
-            assert (error.code, error.operation) == (ErrorCode.VERSIONS_REMAIN, "delete")
+            assert (error.code, error.operation) == (ErrorCode.VERSIONS_REMAIN, "proof.delete")
             told = {
                 each.key: (each.version_id, each.retain_until, each.legal_hold) for each in error.remaining
             }
@@ -184,7 +187,7 @@ class VersionedShelf(Shelf):
     def open(self, *, conditional=True, **options):
         self.driver = ScriptedVersions(self, VersionedMemory(self.versions), conditional=conditional)
         provider = StorageProvider(self.driver, self.driver.inner.config)
-        options = {"trust": RING, "signer": SIGNER, "clock": self.clock, **options}
+        options = {"trust": TRUST, "signer": SIGNER, "clock": self.clock, **options}
         store = ProofStore(provider, **options)
         store.driver = self.driver
         return store
@@ -321,7 +324,7 @@ def test_a_sweep_comes_back_for_what_a_retention_keeps(conditional, key):
             report = await store.sweep_expired()
             assert not report.failed, report
             with pytest.raises(ProofNotFoundError):
-                await store.get(proof.proof_id, allow_expired=True)
+                await store.get(proof.proof_id, policy=unsafe_allow_expired())
         assert report.later == 1
         assert kept in shelf.versions.ids(record)
         assert not [name for name in shelf.names() if name.startswith((LAYOUT.assets, LAYOUT.manifests))]

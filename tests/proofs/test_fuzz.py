@@ -17,10 +17,10 @@ from credstore.proofs.format.bundle import parse_bundle, verify_bundle
 from credstore.proofs.format.canonical import encode_json
 from credstore.proofs.format.dsse import encode_envelope, parse_envelope
 from credstore.proofs.format.errors import ProofAlgorithmError, ProofError, ProofFormatError
+from credstore.proofs.format.policy import verify_proof
 from credstore.proofs.format.record import ManifestLink, SoftBinding, parse_record
 from credstore.proofs.format.status import parse_notice
-from credstore.proofs.format.trust import KeyRing, encode_keyring, parse_keyring
-from credstore.proofs.format.verify import verify_proof
+from credstore.proofs.format.trust import TrustStore, encode_trust_store, parse_trust_store
 from tests.proofs.material import (
     INDEPENDENT,
     KEY,
@@ -28,8 +28,8 @@ from tests.proofs.material import (
     OTHER_ID,
     P256,
     P256_KEY,
-    RING,
     SIGNER,
+    TRUST,
     bundle,
     issue,
     seal,
@@ -37,7 +37,7 @@ from tests.proofs.material import (
 )
 
 COUNT = int(os.environ.get("CREDSTORE_FUZZ", "5000"))
-ONE_KEY = {signer: KeyRing(1, (key,)) for signer, key in ((SIGNER, KEY), (P256, P256_KEY))}
+ONE_KEY = {signer: TrustStore(1, (key,)) for signer, key in ((SIGNER, KEY), (P256, P256_KEY))}
 RICH = {
     "claims": {"title": "€", "numbers": [1, 2.5], "deep": {"x": None}},
     "soft_bindings": (SoftBinding("phash", "d1d1"),),
@@ -80,7 +80,7 @@ def test_no_mutated_record_is_accepted(signer):
     """Every change to what is signed, or to the signature, is refused."""
     rng = random.Random(f"record {signer}")
     envelope = issue(signer, **RICH)
-    ring = ONE_KEY[signer]
+    trust = ONE_KEY[signer]
     value = json.loads(encode_envelope(envelope))
     for _ in range(COUNT // 4):
         broken = json.loads(json.dumps(value))
@@ -92,7 +92,7 @@ def test_no_mutated_record_is_accepted(signer):
         broken["payload"] = base64.b64encode(payload).decode()
         broken["signatures"][0]["sig"] = base64.b64encode(sig).decode()
         with pytest.raises(ProofError):
-            verify_proof(encode_json(broken), ring, now=NOW)
+            verify_proof(encode_json(broken), trust, now=NOW)
 
 
 @pytest.mark.parametrize("signer", [SIGNER, P256])
@@ -100,13 +100,13 @@ def test_no_mutated_bundle_says_something_else(signer):
     """Both verifiers agree; what they accept is the same statement, by the same key."""
     rng = random.Random(f"bundle {signer}")
     envelope = issue(signer, **RICH)
-    data, ring = bundle(envelope), ONE_KEY[signer]
-    trusted = encode_keyring(ring)
+    data, trust = bundle(envelope), ONE_KEY[signer]
+    trusted = encode_trust_store(trust)
     refused = 0
     for _ in range(COUNT // 4):
         mutant = mutate(rng, data)
         try:
-            proof = verify_bundle(mutant, ring, now=NOW).proof
+            proof = verify_bundle(mutant, trust, now=NOW).proof
         except ProofError:
             refused += 1
             with pytest.raises(ValueError):
@@ -157,8 +157,8 @@ def change(rng, value, path):
 def test_both_read_what_a_trusted_key_signed_alike():
     """A trusted issuer with a broken program: the two readers see the same, or both refuse."""
     rng = random.Random("statements")
-    ring = ONE_KEY[SIGNER]
-    trusted = encode_keyring(ring)
+    trust = ONE_KEY[SIGNER]
+    trusted = encode_trust_store(trust)
     accepted = 0
     start = statement(
         claims={"a": {"b": 1}}, supersedes=OTHER_ID, critical=["claims"],
@@ -170,7 +170,7 @@ def test_both_read_what_a_trusted_key_signed_alike():
         broken = change(rng, json.loads(json.dumps(start)), rng.choice(paths))
         data = bundle(seal(encode_json(broken)))
         try:
-            verify_bundle(data, ring, now=NOW)
+            verify_bundle(data, trust, now=NOW)
         except ProofError:
             with pytest.raises(ValueError):
                 INDEPENDENT.verify(data, trusted, NOW)
@@ -180,11 +180,11 @@ def test_both_read_what_a_trusted_key_signed_alike():
     assert 0 < accepted < COUNT // 5
 
 
-def test_both_read_key_rings_alike():
-    rng = random.Random("rings")
+def test_both_read_trust_stores_alike():
+    rng = random.Random("trust stores")
     data = bundle(issue())
-    whole = encode_keyring(
-        RING.revoke(P256_KEY.keyid, at=NOW, invalid_since=NOW).retire(KEY.keyid, last_use=NOW)
+    whole = encode_trust_store(
+        TRUST.revoke(P256_KEY.keyid, at=NOW, invalid_since=NOW).retire(KEY.keyid, last_use=NOW)
     )
     start = json.loads(whole)
     paths = list(leaves(start))
@@ -193,7 +193,7 @@ def test_both_read_key_rings_alike():
         if place % 2:
             mutant = encode_json(change(rng, json.loads(whole), rng.choice(paths)))
         try:
-            verify_bundle(data, parse_keyring(mutant), now=NOW)
+            verify_bundle(data, parse_trust_store(mutant), now=NOW)
         except (ProofError, StorageConfigurationError):
             with pytest.raises(ValueError):
                 INDEPENDENT.verify(data, mutant, NOW)
@@ -207,5 +207,5 @@ def test_parsers_raise_only_our_errors(data):
         with pytest.raises(ProofFormatError):
             parse(data)
     with pytest.raises(StorageError) as failure:
-        parse_keyring(data)
+        parse_trust_store(data)
     assert isinstance(failure.value, StorageConfigurationError | ProofAlgorithmError)

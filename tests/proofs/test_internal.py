@@ -14,7 +14,7 @@ from credstore.proofs.format.original import LegacyHomes
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.testing.harness import put
 from tests.proofs.material import SIGNER
-from tests.proofs.shelves import RING, Clock, Shelf
+from tests.proofs.shelves import TRUST, Clock, Shelf
 
 
 @pytest.mark.parametrize("prefix", [".credstore/", "a/.credstore/", ".credstore/keys/", "a/.credstore/b/"])
@@ -41,7 +41,7 @@ def test_issuing_sweeping_checking_and_erasing_leave_it_alone():
         for key in (".credstore/planted", "proofs/.credstore/planted", ".credstore/legacy.json"):
             await put(driver, key, json.dumps(record).encode())
         async with ProofStore(
-            provider, trust=RING, signer=SIGNER, clock=clock, legacy=LegacyHomes()
+            provider, trust=TRUST, signer=SIGNER, clock=clock, legacy=LegacyHomes()
         ) as store:
             kept = await store.issue(b"kept", manifest=b"manifest")
             short = await store.issue(b"short", expires_in=timedelta(hours=1))

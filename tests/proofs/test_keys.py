@@ -1,4 +1,4 @@
-"""Keys and rings: which keys are loaded, what a ring says, how it changes and travels."""
+"""Keys and trust stores: which keys are loaded, what a trust store says, how it changes and travels."""
 
 import asyncio
 import base64
@@ -26,8 +26,12 @@ from credstore.proofs.format.errors import (
 )
 from credstore.proofs.format.record import make_statement
 from credstore.proofs.format.signing import LocalSigner, PublicKey, Signer, keyid_of
-from credstore.proofs.format.trust import KeyRing, encode_keyring, parse_keyring, trust_key
-from credstore.proofs.format.trust_publication import KEYRING_TYPE, encode_ring_statement, verify_ring
+from credstore.proofs.format.trust import TrustStore, encode_trust_store, parse_trust_store, trust_key
+from credstore.proofs.format.trust_publication import (
+    TRUST_STORE_TYPE,
+    encode_trust_statement,
+    verify_trust_store,
+)
 from tests.proofs.material import (
     INDEPENDENT,
     ISSUER,
@@ -35,12 +39,12 @@ from tests.proofs.material import (
     MINUTE,
     NOW,
     P256,
-    RING,
     ROOT,
     ROOT_KEY,
     SIGNER,
     START,
     STRANGER,
+    TRUST,
     bundle,
     issue,
     seal,
@@ -58,11 +62,11 @@ def spki_of(private):
 
 
 def entry(**changes):
-    members = json.loads(encode_keyring(KeyRing(1, (KEY,))))["keys"][0] | changes
+    members = json.loads(encode_trust_store(TrustStore(1, (KEY,))))["keys"][0] | changes
     return {name: value for name, value in members.items() if value is not None}
 
 
-def ring_of(*entries, **members):
+def trust_of(*entries, **members):
     return encode_json({"version": 1, "keys": list(entries), **members})
 
 
@@ -70,9 +74,9 @@ def with_key(scheme, spki):
     return entry(scheme=scheme, publicKey=base64.b64encode(spki).decode(), keyid=keyid_of(spki))
 
 
-def refuse_ring(data, kind):
+def refuse_trust_store(data, kind):
     with pytest.raises(kind):
-        parse_keyring(data)
+        parse_trust_store(data)
     with pytest.raises(ValueError):
         INDEPENDENT.verify(bundle(issue()), data, NOW)
 
@@ -167,7 +171,7 @@ UNUSABLE = {
 def test_a_key_of_another_kind_is_refused(case):
     with pytest.raises(ProofAlgorithmError):
         PublicKey(*UNUSABLE[case])
-    refuse_ring(ring_of(with_key(*UNUSABLE[case])), ProofAlgorithmError)
+    refuse_trust_store(trust_of(with_key(*UNUSABLE[case])), ProofAlgorithmError)
 
 
 def small_order_points():
@@ -217,17 +221,17 @@ def test_points_of_small_order_and_second_encodings_are_refused():
         assert isinstance(serialization.load_der_public_key(spki), Ed25519PublicKey)
         with pytest.raises(ProofAlgorithmError, match="small order"):
             PublicKey("ed25519", spki)
-        refuse_ring(ring_of(with_key("ed25519", spki)), ProofAlgorithmError)
+        refuse_trust_store(trust_of(with_key("ed25519", spki)), ProofAlgorithmError)
 
 
-def test_a_ring_reads_back():
-    ring = RING.revoke(P256.public_key.keyid, at=NOW, invalid_since=NOW - MINUTE).retire(
+def test_a_trust_store_reads_back():
+    trust = TRUST.revoke(P256.public_key.keyid, at=NOW, invalid_since=NOW - MINUTE).retire(
         KEY.keyid, last_use=NOW
     )
-    assert parse_keyring(encode_keyring(ring)) == ring
-    assert parse_keyring(json.dumps(json.loads(encode_keyring(ring)), indent=2).encode()) == ring
-    assert ring.find(KEY.keyid).public_key == SIGNER.public_key
-    assert ring.find(STRANGER.public_key.keyid) is None
+    assert parse_trust_store(encode_trust_store(trust)) == trust
+    assert parse_trust_store(json.dumps(json.loads(encode_trust_store(trust)), indent=2).encode()) == trust
+    assert trust.find(KEY.keyid).public_key == SIGNER.public_key
+    assert trust.find(STRANGER.public_key.keyid) is None
 
 
 TIME = "2026-01-02T03:04:05.678Z"
@@ -236,34 +240,34 @@ BROKEN = {
     "a name twice": b'{"version":1,"version":2,"keys":[]}',
     "an array": b"[]",
     "no version": encode_json({"keys": []}),
-    "version 0": ring_of(version=0),
-    "version true": ring_of(version=True),
-    "an unknown member": ring_of(comment="x"),
+    "version 0": trust_of(version=0),
+    "version true": trust_of(version=True),
+    "an unknown member": trust_of(comment="x"),
     "keys that are an object": encode_json({"version": 1, "keys": {}}),
-    "a key twice": ring_of(entry(), entry()),
-    "a key twice under two schemes": ring_of(
+    "a key twice": trust_of(entry(), entry()),
+    "a key twice under two schemes": trust_of(
         with_key("ecdsa-p256-sha256", P256.public_key.spki), with_key("ecdsa-p256-sha256-p1363", P256.public_key.spki)
     ),
-    "a key with an unknown member": ring_of(entry(alg="none")),
-    "another key's id": ring_of(entry(keyid=P256.public_key.keyid)),
-    "no id": ring_of(entry(keyid=None)),
-    "an unknown usage": ring_of(entry(usages=["proof", "everything"])),
-    "no usage": ring_of(entry(usages=[])),
-    "a usage that is a list": ring_of(entry(usages=[["proof"]])),
-    "an issuer that is none": ring_of(entry(issuers=["*"])),
-    "issuers that are a string": ring_of(entry(issuers=ISSUER)),
-    "a window that ends before it begins": ring_of(entry(validUntil="2025-12-31T23:59:59.999Z")),
-    "a time that is none": ring_of(entry(validFrom="2026-01-01")),
-    "no beginning": ring_of(entry(validFrom=None)),
-    "a revocation without its time": ring_of(entry(revoked={"at": TIME})),
-    "a revocation with more": ring_of(entry(revoked={"at": TIME, "invalidSince": TIME, "why": "x"})),
-    "a key in URL-safe base64": ring_of(entry(publicKey=entry()["publicKey"].replace("/", "_").replace("+", "-") + "-")),
+    "a key with an unknown member": trust_of(entry(alg="none")),
+    "another key's id": trust_of(entry(keyid=P256.public_key.keyid)),
+    "no id": trust_of(entry(keyid=None)),
+    "an unknown usage": trust_of(entry(usages=["proof", "everything"])),
+    "no usage": trust_of(entry(usages=[])),
+    "a usage that is a list": trust_of(entry(usages=[["proof"]])),
+    "an issuer that is none": trust_of(entry(issuers=["*"])),
+    "issuers that are a string": trust_of(entry(issuers=ISSUER)),
+    "a window that ends before it begins": trust_of(entry(validUntil="2025-12-31T23:59:59.999Z")),
+    "a time that is none": trust_of(entry(validFrom="2026-01-01")),
+    "no beginning": trust_of(entry(validFrom=None)),
+    "a revocation without its time": trust_of(entry(revoked={"at": TIME})),
+    "a revocation with more": trust_of(entry(revoked={"at": TIME, "invalidSince": TIME, "why": "x"})),
+    "a key in URL-safe base64": trust_of(entry(publicKey=entry()["publicKey"].replace("/", "_").replace("+", "-") + "-")),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_ring_is_refused(case):
-    refuse_ring(BROKEN[case], StorageConfigurationError)
+def test_a_broken_trust_store_is_refused(case):
+    refuse_trust_store(BROKEN[case], StorageConfigurationError)
 
 
 def test_entries_are_checked_when_made():
@@ -272,65 +276,67 @@ def test_entries_are_checked_when_made():
         with pytest.raises(StorageConfigurationError):
             trust_key(SIGNER.public_key, **{"issuers": [ISSUER], "valid_from": START, **arguments})
     with pytest.raises(StorageConfigurationError, match="twice"):
-        RING.add(KEY)
+        TRUST.add(KEY)
 
 
 def test_rotation_keeps_what_the_old_key_signed():
-    ring = KeyRing(1, (KEY,)).rotate(KEY.keyid, P256.public_key, at=NOW)
-    assert ring.version == 2
-    old, new = ring.keys
+    trust = TrustStore(1, (KEY,)).rotate(KEY.keyid, P256.public_key, at=NOW)
+    assert trust.version == 2
+    old, new = trust.keys
     assert (old.valid_from, old.valid_until) == (START, NOW + 5 * MINUTE)
     assert (new.issuers, new.usages, new.valid_from, new.valid_until) == (KEY.issuers, KEY.usages, NOW, None)
     assert old.is_within(NOW + 5 * MINUTE)
     assert not old.is_within(NOW + 5 * MINUTE + timedelta(milliseconds=1))
     assert new.is_within(NOW)
     assert not new.is_within(NOW - timedelta(milliseconds=1))
-    earlier = ring.retire(KEY.keyid, last_use=START)
+    earlier = trust.retire(KEY.keyid, last_use=START)
     assert earlier.retire(KEY.keyid, last_use=NOW).keys[0].valid_until == START + 5 * MINUTE
     for change in (
-        lambda: ring.rotate(STRANGER.public_key.keyid, P256.public_key, at=NOW),
-        lambda: ring.rotate(KEY.keyid, P256.public_key, at=NOW),
-        lambda: ring.revoke("sha256:00", at=NOW, invalid_since=NOW),
+        lambda: trust.rotate(STRANGER.public_key.keyid, P256.public_key, at=NOW),
+        lambda: trust.rotate(KEY.keyid, P256.public_key, at=NOW),
+        lambda: trust.revoke("sha256:00", at=NOW, invalid_since=NOW),
     ):
         with pytest.raises(StorageConfigurationError):
             change()
 
 
-def test_a_published_ring_is_accepted_from_a_pinned_root_only():
-    ring = RING.add(trust_key(STRANGER.public_key, issuers=[ISSUER], valid_from=NOW))
-    payload = encode_ring_statement(ring)
-    assert verify_ring(seal(payload, ROOT), RING, now=NOW) == ring
+def test_a_published_trust_store_is_accepted_from_a_pinned_root_only():
+    trust = TRUST.add(trust_key(STRANGER.public_key, issuers=[ISSUER], valid_from=NOW))
+    payload = encode_trust_statement(trust)
+    assert verify_trust_store(seal(payload, ROOT), TRUST, now=NOW) == trust
     for signer, kind in ((SIGNER, ProofUntrustedKeyError), (STRANGER, ProofUntrustedKeyError)):
         with pytest.raises(kind):
-            verify_ring(seal(payload, signer), RING, now=NOW)
+            verify_trust_store(seal(payload, signer), TRUST, now=NOW)
     changed = replace(seal(payload, ROOT), payload=payload.replace(b'"version":2', b'"version":3'))
     with pytest.raises(ProofSignatureError):
-        verify_ring(changed, RING, now=NOW)
-    for pinned in (KeyRing(1, (KEY, replace(ROOT_KEY, valid_until=START))),
-                   RING.revoke(ROOT_KEY.keyid, at=NOW, invalid_since=NOW)):  # fmt: skip
+        verify_trust_store(changed, TRUST, now=NOW)
+    for pinned in (TrustStore(1, (KEY, replace(ROOT_KEY, valid_until=START))),
+                   TRUST.revoke(ROOT_KEY.keyid, at=NOW, invalid_since=NOW)):  # fmt: skip
         with pytest.raises(ProofUntrustedKeyError):
-            verify_ring(seal(payload, ROOT), pinned, now=NOW)
+            verify_trust_store(seal(payload, ROOT), pinned, now=NOW)
 
 
-def test_an_older_ring_is_a_rollback():
+def test_an_older_trust_store_is_a_rollback():
     with pytest.raises(ProofConflictError, match="version 1"):
-        verify_ring(seal(encode_ring_statement(RING), ROOT), RING, now=NOW)
+        verify_trust_store(seal(encode_trust_statement(TRUST), ROOT), TRUST, now=NOW)
     with pytest.raises(ProofConflictError):
-        verify_ring(seal(encode_ring_statement(KeyRing(1, RING.keys)), ROOT), KeyRing(5, RING.keys), now=NOW)
+        verify_trust_store(
+            seal(encode_trust_statement(TrustStore(1, TRUST.keys)), ROOT), TrustStore(5, TRUST.keys), now=NOW
+        )
 
 
-def test_a_published_ring_of_another_shape_is_refused():
-    payload = encode_ring_statement(KeyRing(2, (KEY,)))
+def test_a_published_trust_store_of_another_shape_is_refused():
+    payload = encode_trust_statement(TrustStore(2, (KEY,)))
     value = json.loads(payload)
     value["subject"][0]["digest"]["sha256"] = "0" * 64
     for broken in (encode_json(value), issue().payload, payload + b" "):
         with pytest.raises(ProofFormatError):
-            verify_ring(seal(broken, ROOT), RING, now=NOW)
-    members = json.loads(encode_keyring(KeyRing(2, (KEY,))))
+            verify_trust_store(seal(broken, ROOT), TRUST, now=NOW)
+    members = json.loads(encode_trust_store(TrustStore(2, (KEY,))))
     members["keys"] *= 2
     digest = {"sha256": hashlib.sha256(encode_json(members)).hexdigest()}
-    twice = encode_json(make_statement("keyring", digest, KEYRING_TYPE, members))
+    twice = encode_json(make_statement("keyring", digest, TRUST_STORE_TYPE, members))
     with pytest.raises(ProofFormatError, match="twice"):
-        verify_ring(seal(twice, ROOT), RING, now=NOW)
+        verify_trust_store(seal(twice, ROOT), TRUST, now=NOW)
     with pytest.raises(StorageInvalidRequestError):
-        encode_ring_statement(KeyRing(0, ()))
+        encode_trust_statement(TrustStore(0, ()))

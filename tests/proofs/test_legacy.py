@@ -17,6 +17,7 @@ from credstore.proofs.format.errors import (
     ProofUnsignedError,
 )
 from credstore.proofs.format.original import LegacyHomes, LegacyProof, parse_legacy
+from credstore.proofs.format.policy import unsafe_allow_unsigned
 from credstore.proofs.format.record import AssetDigest, SoftBinding
 from tests.proofs.shelves import HOUR, Shelf
 
@@ -64,13 +65,13 @@ def test_a_record_is_read_in_each_home_and_is_no_proof(home):
         await store.provider.store(HOMES[home], data_of(home), compress=False)
         if home == "by day":
             with pytest.raises(ProofNotFoundError):
-                await store.get(ID, allow_legacy=True)
+                await store.get(ID, policy=unsafe_allow_unsigned())
         assert await store.import_legacy() == 1
         with pytest.raises(ProofUnsignedError):
             await store.get(ID)
         with pytest.raises(ProofUnsignedError):
             await store.get_proof(ID)
-        found = await store.get(ID, allow_legacy=True, asset=ASSET)
+        found = await store.get(ID, policy=unsafe_allow_unsigned(), asset=ASSET)
         assert found == LegacyProof(
             proof_id=ID,
             sha256=DIGEST,
@@ -82,7 +83,7 @@ def test_a_record_is_read_in_each_home_and_is_no_proof(home):
         )
         assert found.signed is False
         with pytest.raises(ProofAssetMismatchError):
-            await store.get(ID, allow_legacy=True, asset=b"other")
+            await store.get(ID, policy=unsafe_allow_unsigned(), asset=b"other")
         assert await store.find_legacy(DIGEST) == [found]
         assert await store.find_by_hash(DIGEST) == []
         assert not await store.exists(ID)
@@ -95,7 +96,7 @@ def test_a_record_is_read_in_each_home_and_is_no_proof(home):
 def test_a_hint_of_the_day_saves_the_import(day):
     async def test(shelf, store):
         await store.provider.store(HOMES["by day"], data_of("by day"), compress=False)
-        assert (await store.get(ID, allow_legacy=True)).proof_id == ID
+        assert (await store.get(ID, policy=unsafe_allow_unsigned())).proof_id == ID
 
     run(test, day=datetime(2025, 3, day, tzinfo=UTC), files=None)
 
@@ -104,7 +105,7 @@ def test_without_homes_nothing_is_looked_for():
     async def test(shelf):
         store = shelf.open()
         with pytest.raises(ProofNotFoundError):
-            await store.get(ID, allow_legacy=True)
+            await store.get(ID, policy=unsafe_allow_unsigned())
         assert store.driver.total == 2
         for verb in (store.import_legacy(), store.find_legacy(DIGEST)):
             with pytest.raises(StorageConfigurationError):
@@ -116,7 +117,7 @@ def test_without_homes_nothing_is_looked_for():
 def test_adopting_signs_what_was_hashed_here():
     async def test(shelf, store):
         await store.provider.store(HOMES["file"], data_of("file"), compress=False)
-        legacy = await store.get(ID, allow_legacy=True)
+        legacy = await store.get(ID, policy=unsafe_allow_unsigned())
         with pytest.raises(ProofAssetMismatchError):
             await store.adopt(legacy, b"other")
         with pytest.raises(StorageInvalidRequestError):
@@ -207,6 +208,6 @@ def test_an_import_takes_records_alone():
             store._objects.layout.legacy(other), json.dumps({"key": HOMES["by day"]}).encode()
         )
         with pytest.raises(ProofFormatError):
-            await store.get(other, allow_legacy=True)
+            await store.get(other, policy=unsafe_allow_unsigned())
 
     run(test, files="")

@@ -21,7 +21,7 @@ def test_a_wrong_name_is_an_attribute_error():
 
 def test_verifying_imports_no_store():
     code = (
-        "import sys; from credstore.proofs import verify_bundle, parse_keyring; "
+        "import sys; from credstore.proofs import verify_bundle, parse_trust_store; "
         "found = [name for name in sys.modules if name.startswith(('credstore.provider', 'credstore.wire', "
         "'credstore.drivers', 'aiohttp', 'asyncio'))]; sys.exit(str(found) if found else 0)"
     )

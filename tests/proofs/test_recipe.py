@@ -13,14 +13,14 @@ import pytest
 from fastapi.testclient import TestClient
 
 from credstore import LocalConfig, LocalStorageProvider, StorageConnectionError, serve_links
-from credstore.proofs import KeyRing, LocalSigner, ProofStore, encode_keyring, trust_key, verify_proof
+from credstore.proofs import LocalSigner, ProofStore, TrustStore, encode_trust_store, trust_key, verify_proof
 
 RECIPE = Path(__file__).parents[2] / "docs" / "recipes" / "fastapi_proofs.py"
 IMAGE = b"\x89PNG\r\n\x1a\n" + bytes(100_000)
 SHA256 = hashlib.sha256(IMAGE).hexdigest()
 PNG = {"content-type": "image/png"}
 SIGNER = LocalSigner.generate()
-RING = KeyRing(
+TRUST = TrustStore(
     1,
     (
         trust_key(
@@ -51,7 +51,7 @@ class Service:
 
         async def use():
             provider = LocalStorageProvider(self.config)
-            async with ProofStore(provider, trust=RING, signer=SIGNER) as proofs:
+            async with ProofStore(provider, trust=TRUST, signer=SIGNER) as proofs:
                 return await verb(proofs)
 
         return asyncio.run(use())
@@ -77,7 +77,7 @@ def service(tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     found = Service(tmp_path)
     (tmp_path / "signer.pem").write_bytes(SIGNER.to_pem())
-    (tmp_path / "keys.json").write_bytes(encode_keyring(RING))
+    (tmp_path / "keys.json").write_bytes(encode_trust_store(TRUST))
     monkeypatch.setenv("CREDSTORE_URL", f"file://{tmp_path}/store?link_url={found.config.link_url}")
     monkeypatch.setenv("PROOFS_SIGNER", str(tmp_path / "signer.pem"))
     monkeypatch.setenv("PROOFS_TRUST", str(tmp_path / "keys.json"))
@@ -114,7 +114,7 @@ def test_an_image_gets_a_proof_that_id_hash_and_link_find(service, client):
     status, headers, record = service.follow(redirect.headers["location"])
     assert status == 200
     assert headers["content-type"] == "application/vnd.dsse.envelope.v1+json"
-    proof = verify_proof(record, RING, now=datetime.now(UTC), proof_id=told["id"])
+    proof = verify_proof(record, TRUST, now=datetime.now(UTC), proof_id=told["id"])
     assert proof.record.asset.sha256.hex() == SHA256
 
 

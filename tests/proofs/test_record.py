@@ -29,7 +29,7 @@ from tests.proofs.material import (
     NOW,
     OTHER_ID,
     RECORD,
-    RING,
+    TRUST,
     bundle,
     seal,
     statement,
@@ -146,9 +146,9 @@ def refuse_everywhere(value):
 
 
 def keys():
-    from credstore.proofs.format.trust import encode_keyring
+    from credstore.proofs.format.trust import encode_trust_store
 
-    return encode_keyring(RING)
+    return encode_trust_store(TRUST)
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -19,6 +19,7 @@ from credstore.proofs.format.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import verify_proof
 from credstore.proofs.format.status import (
     check_status,
     encode_notice,
@@ -27,8 +28,7 @@ from credstore.proofs.format.status import (
     verify_notice,
     verify_successor,
 )
-from credstore.proofs.format.trust import KeyRing, trust_key
-from credstore.proofs.format.verify import verify_proof
+from credstore.proofs.format.trust import TrustStore, trust_key
 from tests.proofs.material import (
     ID,
     ISSUER,
@@ -38,21 +38,21 @@ from tests.proofs.material import (
     OTHER_ID,
     OTHER_ISSUER,
     P256,
-    RING,
     ROOT,
     SIGNER,
     START,
     STRANGER,
+    TRUST,
     issue,
     seal,
 )
 
-PROOF = verify_proof(issue(), RING, now=NOW)
+PROOF = verify_proof(issue(), TRUST, now=NOW)
 NOTICE = make_notice("revocation", PROOF, at=NOW, reason="incorrect")
 
 
-def verify(envelope, ring=RING, now=NOW, **options):
-    return verify_notice(envelope, ring, now=now, **{"proof_id": ID, "proof": PROOF, **options})
+def verify(envelope, trust=TRUST, now=NOW, **options):
+    return verify_notice(envelope, trust, now=now, **{"proof_id": ID, "proof": PROOF, **options})
 
 
 @pytest.mark.parametrize("kind", ["revocation", "erasure"])
@@ -87,7 +87,7 @@ def test_others_may_not_revoke():
     foreign = trust_key(SIGNER.public_key, issuers=[OTHER_ISSUER], valid_from=START)
     for key in (issuing, foreign):
         with pytest.raises(ProofUntrustedKeyError):
-            verify(seal(payload), KeyRing(1, (key,)))
+            verify(seal(payload), TrustStore(1, (key,)))
     with pytest.raises(ProofUntrustedKeyError):
         verify(seal(payload, STRANGER))
     with pytest.raises(ProofSignatureError):
@@ -96,8 +96,8 @@ def test_others_may_not_revoke():
 
 def test_one_key_that_may_is_enough():
     issuing = trust_key(SIGNER.public_key, issuers=[ISSUER], usages=["proof"], valid_from=START)
-    ring = KeyRing(1, (issuing, *RING.keys[1:]))
-    assert verify(seal(encode_notice(NOTICE), SIGNER, P256), ring) == NOTICE
+    trust = TrustStore(1, (issuing, *TRUST.keys[1:]))
+    assert verify(seal(encode_notice(NOTICE), SIGNER, P256), trust) == NOTICE
 
 
 def test_a_notice_is_about_one_exact_statement():
@@ -109,19 +109,19 @@ def test_a_notice_is_about_one_exact_statement():
 
 
 def test_the_keys_window_counts_at_the_notices_time():
-    ring = RING.retire(KEY.keyid, last_use=NOW - 60 * MINUTE)
+    trust = TRUST.retire(KEY.keyid, last_use=NOW - 60 * MINUTE)
     with pytest.raises(ProofKeyExpiredError):
-        verify(seal(encode_notice(NOTICE)), ring)
+        verify(seal(encode_notice(NOTICE)), trust)
     earlier = replace(NOTICE, at=NOW - 60 * MINUTE)
-    assert verify(seal(encode_notice(earlier)), ring) == earlier
+    assert verify(seal(encode_notice(earlier)), trust) == earlier
 
 
 def test_a_compromised_key_revokes_no_more_but_what_it_revoked_stays():
-    ring = RING.revoke(KEY.keyid, at=NOW, invalid_since=NOW)
+    trust = TRUST.revoke(KEY.keyid, at=NOW, invalid_since=NOW)
     with pytest.raises(ProofKeyRevokedError):
-        verify(seal(encode_notice(NOTICE)), ring)
+        verify(seal(encode_notice(NOTICE)), trust)
     earlier = replace(NOTICE, at=NOW - MINUTE)
-    assert verify(seal(encode_notice(earlier)), ring) == earlier
+    assert verify(seal(encode_notice(earlier)), trust) == earlier
 
 
 def test_a_notice_from_the_future_is_refused():
@@ -154,7 +154,7 @@ def test_a_proof_is_no_notice_and_a_notice_no_proof():
     with pytest.raises(ProofFormatError):
         verify(issue())
     with pytest.raises(ProofFormatError):
-        verify_proof(seal(encode_notice(NOTICE)), RING, now=NOW)
+        verify_proof(seal(encode_notice(NOTICE)), TRUST, now=NOW)
 
 
 def test_a_notice_that_breaks_a_rule_is_not_issued():
@@ -169,10 +169,10 @@ def test_a_notice_that_breaks_a_rule_is_not_issued():
 
 
 def test_a_successor_names_the_proof_and_has_its_issuer():
-    new = verify_proof(issue(proof_id=OTHER_ID, supersedes=ID), RING, now=NOW)
+    new = verify_proof(issue(proof_id=OTHER_ID, supersedes=ID), TRUST, now=NOW)
     assert verify_successor(new, PROOF) == OTHER_ID
     other = trust_key(STRANGER.public_key, issuers=[OTHER_ISSUER], valid_from=START)
     foreign = issue(STRANGER, proof_id=OTHER_ID, supersedes=ID, issuer=OTHER_ISSUER)
-    for claimed in (PROOF, verify_proof(foreign, RING.add(other), now=NOW)):
+    for claimed in (PROOF, verify_proof(foreign, TRUST.add(other), now=NOW)):
         with pytest.raises(ProofIdMismatchError):
             verify_successor(claimed, PROOF)

@@ -29,15 +29,16 @@ from credstore.proofs.format.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, unsafe_allow_revoked
 from credstore.proofs.format.record import AssetDigest, SoftBinding
 from credstore.proofs.format.signing import LocalSigner
-from credstore.proofs.format.trust import KeyRing, trust_key
+from credstore.proofs.format.trust import TrustStore, trust_key
 from credstore.proofs.store.layout import CLAIMED
 from credstore.proofs.store.model import IssueRequest
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.proofs.store.repository import LEASE
 from tests.proofs.material import ISSUER, OTHER_ISSUER, P256, SIGNER, START, STRANGER
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, dying, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Shelf, dying, invariant
 
 ASSET = b"hello"
 DIGEST = hashlib.sha256(ASSET)
@@ -210,25 +211,25 @@ def test_expired_revoked_and_erased_are_told_apart():
         shelf.clock.pass_(timedelta(milliseconds=1))
         with pytest.raises(ProofExpiredError) as refused:
             await store.get(proof.proof_id)
-        assert refused.value.operation == "get"
+        assert refused.value.operation == "proof.get"
         assert refused.value.key == proof.proof_id
         assert refused.value.provider == "memory"
         assert await store.find_by_hash(DIGEST.digest()) == []
-        (found,) = await store.find_by_hash(DIGEST.digest(), allow_expired=True)
+        (found,) = await store.find_by_hash(DIGEST.digest(), policy=unsafe_allow_expired())
         assert found.status.state == "expired"
         status = await store.revoke(proof.proof_id, "incorrect")
         assert status.state == "revoked"
         assert status.notice.reason == "incorrect"
         with pytest.raises(ProofRevokedError, match="incorrect"):
-            await store.get(proof.proof_id, allow_expired=True)
-        read = await store.get(proof.proof_id, allow_expired=True, allow_revoked=True)
+            await store.get(proof.proof_id, policy=unsafe_allow_expired())
+        read = await store.get(proof.proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
         assert read.status.notice == status.notice
         assert await store.revoke(proof.proof_id) == replace(status, as_of=shelf.clock())
         assert await store.exists(proof.proof_id)
         assert await store.delete(proof.proof_id, "legal")
         for _ in range(2):
             with pytest.raises(ProofErasedError, match="legal"):
-                await store.get(proof.proof_id, allow_expired=True, allow_revoked=True)
+                await store.get(proof.proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
             assert not await store.exists(proof.proof_id)
             assert not await store.delete(proof.proof_id)
         assert not await store.delete(store.new_proof_id())
@@ -363,10 +364,10 @@ def test_superseding_is_information_of_the_same_issuer():
         assert (await store.get(old.proof_id)).status.superseded_by == newer.proof_id
         with pytest.raises(ProofNotFoundError):
             await store.supersede(store.new_proof_id(), b"better")
-        ring = KeyRing(
-            1, (*RING.keys, trust_key(STRANGER.public_key, issuers=[OTHER_ISSUER], valid_from=START))
+        trust = TrustStore(
+            1, (*TRUST.keys, trust_key(STRANGER.public_key, issuers=[OTHER_ISSUER], valid_from=START))
         )
-        stranger = shelf.open(trust=ring, signer=STRANGER)
+        stranger = shelf.open(trust=trust, signer=STRANGER)
         with pytest.raises(ProofIdMismatchError):
             await stranger.supersede(old.proof_id, b"hers")
 
@@ -444,11 +445,11 @@ def test_export_verifies_with_no_store():
     async def test(shelf, store):
         proof = await store.issue(ASSET)
         bundle = await store.export(proof.proof_id)
-        report = verify_bundle(bundle, RING, now=shelf.clock(), asset=AssetDigest.of(ASSET))
+        report = verify_bundle(bundle, TRUST, now=shelf.clock(), asset=AssetDigest.of(ASSET))
         assert report.proof.record == proof.record
         await store.revoke(proof.proof_id)
         with pytest.raises(ProofRevokedError):
-            verify_bundle(await store.export(proof.proof_id), RING, now=shelf.clock())
+            verify_bundle(await store.export(proof.proof_id), TRUST, now=shelf.clock())
 
     run(test)
 
@@ -457,7 +458,7 @@ def test_links_are_to_valid_proofs_and_end_with_them(tmp_path):
     async def test():
         shelf = Shelf()
         provider = LocalStorageProvider(LocalConfig(path=tmp_path))
-        async with ProofStore(provider, trust=RING, signer=SIGNER, clock=shelf.clock) as store:
+        async with ProofStore(provider, trust=TRUST, signer=SIGNER, clock=shelf.clock) as store:
             proof = await store.issue(ASSET, manifest=b"m", expires_in=HOUR)
             link = await store.link(proof.proof_id, 60)
             assert proof.proof_id in link
@@ -480,7 +481,7 @@ def test_links_are_to_valid_proofs_and_end_with_them(tmp_path):
 def test_an_unverified_record_is_only_had_by_that_name():
     async def test(shelf, store):
         proof = await store.issue(ASSET)
-        reader = shelf.open(trust=KeyRing(1, ()), signer=())
+        reader = shelf.open(trust=TrustStore(1, ()), signer=())
         with pytest.raises(ProofUntrustedKeyError):
             await reader.get(proof.proof_id)
         assert await reader.read_unverified(proof.proof_id) == proof.record
@@ -498,7 +499,7 @@ def test_what_readers_would_refuse_is_not_issued():
         foreign = shelf.open(issuer=OTHER_ISSUER)
         with pytest.raises(ProofUntrustedKeyError):
             await foreign.issue(ASSET)
-        only = KeyRing(
+        only = TrustStore(
             1, (trust_key(SIGNER.public_key, issuers=[ISSUER], usages=["proof"], valid_from=START),)
         )
         proof = await store.issue(ASSET)
@@ -515,11 +516,11 @@ def test_what_readers_would_refuse_is_not_issued():
 
 def test_two_must_sign_where_two_are_asked_for():
     async def test(shelf, _):
-        ring = KeyRing(1, (*RING.keys, trust_key(P256.public_key, issuers=[ISSUER], valid_from=START)))
-        both = shelf.open(trust=ring, signer=(SIGNER, P256), threshold=2)
+        trust = TrustStore(1, (*TRUST.keys, trust_key(P256.public_key, issuers=[ISSUER], valid_from=START)))
+        both = shelf.open(trust=trust, signer=(SIGNER, P256), threshold=2)
         proof = await both.issue(ASSET)
         assert len((await both.get(proof.proof_id)).verified.keyids) == 2
-        one = shelf.open(trust=ring, threshold=2)
+        one = shelf.open(trust=trust, threshold=2)
         with pytest.raises(ProofUntrustedKeyError):
             await one.issue(ASSET)
 
@@ -661,11 +662,11 @@ def test_the_original_verbs():
 def test_closing():
     async def test():
         provider = MemoryStorageProvider()
-        store = ProofStore(provider, trust=RING, signer=SIGNER, close_provider=False)
+        store = ProofStore(provider, trust=TRUST, signer=SIGNER, close_provider=False)
         await store.aclose()
         await store.aclose()
         assert not provider.closed
-        owner = ProofStore(provider, trust=RING, signer=SIGNER)
+        owner = ProofStore(provider, trust=TRUST, signer=SIGNER)
         async with owner:
             pass
         assert provider.closed
@@ -677,10 +678,10 @@ def test_closing():
 def test_wrong_settings():
     provider = MemoryStorageProvider()
     with pytest.raises(StorageConfigurationError):
-        ProofStore(provider, trust=RING, threshold=0)
+        ProofStore(provider, trust=TRUST, threshold=0)
     for prefix in ("", "/", "a", "../", "a/../b/", "./", "a//", "a b/"):
         with pytest.raises(StorageInvalidRequestError):
-            ProofStore(provider, trust=RING, prefix=prefix)
+            ProofStore(provider, trust=TRUST, prefix=prefix)
 
 
 def test_a_failing_store_is_no_absence():

@@ -20,14 +20,14 @@ from credstore.proofs.format.errors import (
     ProofSignatureError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, unsafe_allow_revoked, verify_proof
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import encode_notice, make_notice
-from credstore.proofs.format.trust import KeyRing, trust_key
-from credstore.proofs.format.verify import verify_proof
+from credstore.proofs.format.trust import TrustStore, trust_key
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MANIFEST, Marker, encode_marker
 from credstore.proofs.store.proof_store import ProofStore
 from tests.proofs.material import ISSUER, OTHER_ISSUER, SIGNER, START, STRANGER
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Shelf, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Shelf, invariant
 
 ASSET = b"hello"
 DIGEST = hashlib.sha256(ASSET).digest()
@@ -121,9 +121,9 @@ def test_a_record_rolled_back_does_not_lose_its_revocation():
         await store.revoke(new.proof_id)
         await plant(store, LAYOUT.record(new.proof_id), kept)
         with pytest.raises(ProofIdMismatchError):
-            await store.get(new.proof_id, allow_expired=True)
+            await store.get(new.proof_id, policy=unsafe_allow_expired())
         with pytest.raises(ProofIdMismatchError):
-            await store.get(new.proof_id, allow_expired=True, allow_revoked=True)
+            await store.get(new.proof_id, policy=unsafe_allow_expired(unsafe_allow_revoked()))
 
     run(test)
 
@@ -224,10 +224,10 @@ def test_a_notice_that_does_not_verify_refuses():
 def test_who_revokes_for_another_issuer():
     async def test(shelf, store):
         proof = await store.issue(ASSET)
-        ring = KeyRing(
-            1, (*RING.keys, trust_key(STRANGER.public_key, issuers=[OTHER_ISSUER], valid_from=START))
+        trust = TrustStore(
+            1, (*TRUST.keys, trust_key(STRANGER.public_key, issuers=[OTHER_ISSUER], valid_from=START))
         )
-        reader = shelf.open(trust=ring)
+        reader = shelf.open(trust=trust)
         await plant(
             store,
             LAYOUT.erasure(proof.proof_id),
@@ -352,12 +352,12 @@ def test_an_asset_that_is_another():
 def test_a_key_compromised_later_counts_no_more():
     async def test(shelf, store):
         proof = await store.issue(ASSET)
-        ring = RING.revoke(SIGNER.public_key.keyid, at=shelf.clock(), invalid_since=START)
-        reader = shelf.open(trust=ring)
+        trust = TRUST.revoke(SIGNER.public_key.keyid, at=shelf.clock(), invalid_since=START)
+        reader = shelf.open(trust=trust)
         with pytest.raises(ProofError):
             await reader.get(proof.proof_id)
         assert await reader.find_by_hash(DIGEST) == []
-        retired = RING.retire(SIGNER.public_key.keyid, last_use=shelf.clock())
+        retired = TRUST.retire(SIGNER.public_key.keyid, last_use=shelf.clock())
         shelf.clock.pass_(timedelta(days=30))
         assert (await shelf.open(trust=retired).get(proof.proof_id)).record == proof.record
         with pytest.raises(ProofError):
@@ -371,7 +371,7 @@ def test_a_key_compromised_later_counts_no_more():
 def test_a_scan_goes_on_past_what_the_store_itself_finds_damaged(tmp_path):
     async def main():
         provider = LocalStorageProvider(LocalConfig(path=str(tmp_path)))
-        async with ProofStore(provider, trust=RING, signer=SIGNER) as store:
+        async with ProofStore(provider, trust=TRUST, signer=SIGNER) as store:
             proofs = [await store.issue(b"%d" % number) for number in range(3)]
             path = tmp_path / LAYOUT.record(proofs[1].proof_id)
             path.write_bytes(path.read_bytes()[:-1] + b"!")

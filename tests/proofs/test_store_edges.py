@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from credstore import ClientSide, MemoryConfig
-from credstore import KeyRing as WrappingRing
+from credstore import ClientSide, KeyRing, MemoryConfig
 from credstore.cli.main import run as command
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import StorageError
@@ -20,11 +19,12 @@ from credstore.proofs.format.errors import (
     ProofExpiredError,
     ProofRevokedError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 from tests.proofs.material import INDEPENDENT, NOW, RECORD, SIGNER, bundle  # noqa: F401
-from tests.proofs.material import RING as BUNDLE_RING
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, RING, Killed, Scripted, Shelf, dying, invariant
+from tests.proofs.material import TRUST as BUNDLE_TRUST
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Killed, Scripted, Shelf, dying, invariant
 from tests.provider.test_encryption import OLD
 
 
@@ -76,7 +76,7 @@ def test_a_sweeper_that_was_held_up_does_not_remove_the_next_proof_of_an_id():
         late.driver.hook = hook
         await late.sweep_expired()
         for each in won:
-            assert (await issuing.get(each.proof_id, allow_expired=True)).proof_id == each.proof_id
+            assert (await issuing.get(each.proof_id, policy=unsafe_allow_expired())).proof_id == each.proof_id
         await invariant(issuing, shelf)
 
     asyncio.run(run())
@@ -146,9 +146,9 @@ def test_retries_and_sweepers_of_an_expired_proof_in_any_order(seed):
 
 def sealed(shelf):
     driver = Scripted(shelf, MemoryDriver(MemoryConfig(), objects=shelf.objects))
-    policy = ClientSide(WrappingRing(OLD), store_id="tests")
+    policy = ClientSide(KeyRing(OLD), store_id="tests")
     provider = StorageProvider(driver, MemoryConfig(), encryption=policy)
-    store = ProofStore(provider, trust=RING, signer=SIGNER, clock=shelf.clock)
+    store = ProofStore(provider, trust=TRUST, signer=SIGNER, clock=shelf.clock)
     store.driver = driver
     return store
 
@@ -218,19 +218,22 @@ def test_any_grace_is_an_answer_or_a_storage_error(grace):
     asyncio.run(run())
 
 
-def test_the_ring_never_takes_the_place_of_the_private_key(tmp_path):
+def test_the_trust_store_never_takes_the_place_of_the_private_key(tmp_path):
     both = str(tmp_path / "keys.json")
-    code = command(["keys", "generate", both, "--issuer", "https://a.example", "--trust", both])
+    code = command(["proof", "keys", "generate", both, "--issuer", "https://a.example", "--trust", both])
     made = (tmp_path / "keys.json").read_bytes() if (tmp_path / "keys.json").exists() else b""
     assert code != 0 or b"PRIVATE KEY" in made
 
 
 def test_rotating_beyond_the_calendar_is_a_usage_error(tmp_path, capsys):
-    ring, key = str(tmp_path / "r.json"), str(tmp_path / "k.pem")
-    assert command(["keys", "generate", key, "--issuer", "https://a.example", "--trust", ring]) == 0
+    trust, key = str(tmp_path / "r.json"), str(tmp_path / "k.pem")
+    assert command(["proof", "keys", "generate", key, "--issuer", "https://a.example", "--trust", trust]) == 0
     keyid = capsys.readouterr().out.strip()
     assert (
-        command(["keys", "rotate", keyid, str(tmp_path / "k2.pem"), "--in", "4000000d", "--trust", ring]) == 2
+        command(
+            ["proof", "keys", "rotate", keyid, str(tmp_path / "k2.pem"), "--in", "4000000d", "--trust", trust]
+        )
+        == 2
     )
 
 
@@ -238,25 +241,37 @@ def test_both_verifiers_refuse_a_number_longer_than_a_double():
     from credstore.proofs.format.bundle import Bundle, encode_bundle, verify_bundle
     from credstore.proofs.format.dsse import seal_payload
     from credstore.proofs.format.record import encode_record
-    from credstore.proofs.format.trust import encode_keyring
+    from credstore.proofs.format.trust import encode_trust_store
 
     envelope = asyncio.run(seal_payload(encode_record(RECORD), (SIGNER,)))
     data = encode_bundle(Bundle(envelope, NOW)).replace(
         b'"envelope":{', b'"envelope":{"x":0.' + b"1" * 30 + b",", 1
     )
     with pytest.raises(ProofError):
-        verify_bundle(data, BUNDLE_RING, now=NOW)
+        verify_bundle(data, BUNDLE_TRUST, now=NOW)
     with pytest.raises(ValueError):
-        INDEPENDENT.verify(data, encode_keyring(BUNDLE_RING), NOW)
+        INDEPENDENT.verify(data, encode_trust_store(BUNDLE_TRUST), NOW)
 
 
-def test_a_ring_that_changed_while_a_passphrase_was_asked_for_is_not_overwritten(tmp_path, monkeypatch):
-    from credstore.cli.commands import keys
+def test_a_trust_store_that_changed_while_a_passphrase_was_asked_for_is_not_overwritten(
+    tmp_path, monkeypatch
+):
+    from credstore.cli.commands.proof import keys
     from credstore.encryption import Secret
 
-    ring = str(tmp_path / "r.json")
+    trust = str(tmp_path / "r.json")
     make = lambda name, *more: command(  # noqa: E731
-        ["keys", "generate", str(tmp_path / name), "--issuer", "https://a.example", "--trust", ring, *more]
+        [
+            "proof",
+            "keys",
+            "generate",
+            str(tmp_path / name),
+            "--issuer",
+            "https://a.example",
+            "--trust",
+            trust,
+            *more,
+        ]
     )
     assert make("a.pem") == 0
     inner = []
@@ -268,7 +283,7 @@ def test_a_ring_that_changed_while_a_passphrase_was_asked_for_is_not_overwritten
     monkeypatch.setattr(keys, "new_passphrase", ask)
     outer = make("slow.pem", "--passphrase")
     assert inner == [0]
-    trusted = len(keys.read_ring(ring).keys)
+    trusted = len(keys.read_trust(trust).keys)
     assert trusted == 1 + 1 + (outer == 0), "a key that was added meanwhile is trusted no more"
     assert (tmp_path / "slow.pem").exists() == (outer == 0)
 

@@ -13,7 +13,7 @@ from credstore.testing import count_requests
 from tests.faults.script import Reset
 from tests.faults.stores import objects_of, open_store, serving
 from tests.proofs.material import SIGNER
-from tests.proofs.shelves import DAY, HOUR, RING, Clock
+from tests.proofs.shelves import DAY, HOUR, TRUST, Clock
 
 ASSET = b"hello"
 DIGEST = hashlib.sha256(ASSET).digest()
@@ -24,7 +24,7 @@ def over_the_wire(test):
     async def main():
         async with serving() as origin:
             clock = Clock()
-            async with ProofStore(open_store(origin), trust=RING, signer=SIGNER, clock=clock) as store:
+            async with ProofStore(open_store(origin), trust=TRUST, signer=SIGNER, clock=clock) as store:
                 await test(origin, store, clock)
 
     asyncio.run(main())
@@ -69,7 +69,7 @@ def test_an_answer_lost_at_any_request_loses_nothing(verb, times):
             fired = []
             async with serving() as origin:
                 clock = Clock()
-                async with ProofStore(open_store(origin), trust=RING, signer=SIGNER, clock=clock) as store:
+                async with ProofStore(open_store(origin), trust=TRUST, signer=SIGNER, clock=clock) as store:
                     await lost_once(origin, store, clock, nth, fired)
             if not fired[0]:
                 return nth

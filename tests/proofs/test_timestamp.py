@@ -18,7 +18,7 @@ from credstore.errors import StorageConfigurationError
 from credstore.proofs.format.bundle import verify_bundle
 from credstore.proofs.format.errors import ProofKeyRevokedError, ProofTimestampError
 from credstore.proofs.format.timestamp import TimestampAuthorities, make_timestamp_request
-from tests.proofs.material import ISSUED, KEY, P256, RING, SIGNER, bundle, issue
+from tests.proofs.material import ISSUED, KEY, P256, SIGNER, TRUST, bundle, issue
 
 VECTORS = json.loads((Path(__file__).parent / "vectors" / "timestamps.json").read_text())
 RESPONSES = {name: base64.b64decode(each["response"]) for name, each in VECTORS.items()}
@@ -94,16 +94,16 @@ def test_a_request_is_over_the_digest_of_the_signature():
 def test_a_timestamp_in_a_bundle_saves_a_proof_from_a_key_compromised_later():
     data = bundle(ENVELOPE, timestamps=(RESPONSES["good"],))
     now = TIME + timedelta(days=1)
-    later = RING.revoke(KEY.keyid, at=now, invalid_since=TIME + timedelta(minutes=1))
+    later = TRUST.revoke(KEY.keyid, at=now, invalid_since=TIME + timedelta(minutes=1))
     report = verify_bundle(data, later, now=now, check_timestamp=GOOD.check)
     assert (report.proof.time, report.proof.time_source) == (TIME, "rfc3161")
-    earlier = RING.revoke(KEY.keyid, at=now, invalid_since=ISSUED + timedelta(minutes=1))
-    for ring, check in ((earlier, GOOD.check), (later, None)):
+    earlier = TRUST.revoke(KEY.keyid, at=now, invalid_since=ISSUED + timedelta(minutes=1))
+    for trust, check in ((earlier, GOOD.check), (later, None)):
         with pytest.raises(ProofKeyRevokedError):
-            verify_bundle(data, ring, now=now, check_timestamp=check)
+            verify_bundle(data, trust, now=now, check_timestamp=check)
 
 
 def test_a_bundle_with_a_timestamp_of_another_signature_is_refused():
     data = bundle(issue(P256), timestamps=(RESPONSES["good"],))
     with pytest.raises(ProofTimestampError):
-        verify_bundle(data, RING, now=TIME, check_timestamp=GOOD.check)
+        verify_bundle(data, TRUST, now=TIME, check_timestamp=GOOD.check)

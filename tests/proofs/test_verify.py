@@ -31,10 +31,11 @@ from credstore.proofs.format.errors import (
     ProofTimestampError,
     ProofUntrustedKeyError,
 )
+from credstore.proofs.format.policy import unsafe_allow_expired, verify_proof
 from credstore.proofs.format.record import AssetDigest, encode_record
 from credstore.proofs.format.signing import LocalSigner, PublicKey
-from credstore.proofs.format.trust import KeyRing, encode_keyring, trust_key
-from credstore.proofs.format.verify import TrustedTime, verify_proof
+from credstore.proofs.format.trust import TrustStore, encode_trust_store, trust_key
+from credstore.proofs.format.verify import TrustedTime
 from tests.proofs.material import (
     ASSET,
     EXPIRES,
@@ -50,11 +51,11 @@ from tests.proofs.material import (
     P256,
     P256_KEY,
     RECORD,
-    RING,
     ROOT,
     SIGNER,
     START,
     STRANGER,
+    TRUST,
     issue,
 )
 
@@ -69,27 +70,27 @@ def as_bundle(envelope):
     )
 
 
-def accept(envelope, ring=RING, now=NOW):
-    proof = verify_proof(envelope, ring, now=now)
-    predicate = INDEPENDENT.verify(as_bundle(envelope), encode_keyring(ring), now)
+def accept(envelope, trust=TRUST, now=NOW):
+    proof = verify_proof(envelope, trust, now=now)
+    predicate = INDEPENDENT.verify(as_bundle(envelope), encode_trust_store(trust), now)
     assert predicate["proofId"] == proof.record.proof_id
     return proof
 
 
-def refuse(kind, envelope, ring=RING, now=NOW):
+def refuse(kind, envelope, trust=TRUST, now=NOW):
     with pytest.raises(kind) as failure:
-        verify_proof(envelope, ring, now=now)
+        verify_proof(envelope, trust, now=now)
     assert type(failure.value) is kind
     assert failure.value.retryable is (kind is ProofNotYetValidError)
     with pytest.raises(ValueError):
-        INDEPENDENT.verify(as_bundle(envelope), encode_keyring(ring), now)
+        INDEPENDENT.verify(as_bundle(envelope), encode_trust_store(trust), now)
 
 
 @pytest.mark.parametrize("signer", [SIGNER, P256])
 def test_a_proof_verifies(signer):
     data = encode_envelope(issue(signer))
     proof = verify_proof(
-        data, RING, now=NOW, proof_id=ID, sha256=RECORD.asset.sha256, asset=AssetDigest.of(ASSET)
+        data, TRUST, now=NOW, proof_id=ID, sha256=RECORD.asset.sha256, asset=AssetDigest.of(ASSET)
     )
     assert proof.record == RECORD
     assert proof.keyids == (signer.public_key.keyid,)
@@ -109,7 +110,7 @@ def test_a_changed_byte_is_no_signature():
 
 def test_a_strange_key_is_untrusted():
     refuse(ProofUntrustedKeyError, issue(STRANGER))
-    refuse(ProofUntrustedKeyError, issue(), KeyRing(1, ()))
+    refuse(ProofUntrustedKeyError, issue(), TrustStore(1, ()))
 
 
 def test_a_key_id_decides_nothing():
@@ -146,8 +147,8 @@ def test_nobody_chooses_the_algorithm():
     ):
         refuse(ProofSignatureError, Envelope(issue().payload, (Signature(KEY.keyid, sig),)))
     raw = PublicKey("ecdsa-p256-sha256-p1363", P256.public_key.spki)
-    ring = KeyRing(1, (trust_key(raw, issuers=[ISSUER], valid_from=START),))
-    refuse(ProofSignatureError, issue(P256), ring)
+    trust = TrustStore(1, (trust_key(raw, issuers=[ISSUER], valid_from=START),))
+    refuse(ProofSignatureError, issue(P256), trust)
 
 
 def test_the_type_is_signed():
@@ -218,7 +219,7 @@ def test_spare_bits_of_base64_are_refused():
 
 def test_a_record_under_another_id_is_refused():
     with pytest.raises(ProofIdMismatchError, match=ID):
-        verify_proof(issue(), RING, now=NOW, proof_id=OTHER_ID)
+        verify_proof(issue(), TRUST, now=NOW, proof_id=OTHER_ID)
 
 
 def test_a_record_of_another_asset_is_refused():
@@ -226,15 +227,15 @@ def test_a_record_of_another_asset_is_refused():
         {"sha256": bytes(32)}, {"asset": AssetDigest.of(b"hellp")}, {"asset": replace(RECORD.asset, size=6)},
     ):  # fmt: skip
         with pytest.raises(ProofAssetMismatchError):
-            verify_proof(issue(), RING, now=NOW, **options)
+            verify_proof(issue(), TRUST, now=NOW, **options)
     long = replace(RECORD.asset, sha512=bytes(64))
-    assert verify_proof(issue(asset=long), RING, now=NOW, asset=RECORD.asset)
+    assert verify_proof(issue(asset=long), TRUST, now=NOW, asset=RECORD.asset)
     with pytest.raises(ProofAssetMismatchError):
-        verify_proof(issue(asset=long), RING, now=NOW, asset=replace(long, sha512=b"\1" * 64))
+        verify_proof(issue(asset=long), TRUST, now=NOW, asset=replace(long, sha512=b"\1" * 64))
     with pytest.raises(ValueError, match="another asset"):
-        INDEPENDENT.verify(as_bundle(issue()), encode_keyring(RING), NOW, b"hellp")
+        INDEPENDENT.verify(as_bundle(issue()), encode_trust_store(TRUST), NOW, b"hellp")
     with pytest.raises(ValueError, match="another asset"):
-        INDEPENDENT.verify(as_bundle(issue()), encode_keyring(RING), NOW, b"")
+        INDEPENDENT.verify(as_bundle(issue()), encode_trust_store(TRUST), NOW, b"")
 
 
 def test_a_key_is_trusted_for_its_issuers_and_uses_only():
@@ -242,29 +243,31 @@ def test_a_key_is_trusted_for_its_issuers_and_uses_only():
     refuse(ProofUntrustedKeyError, issue(issuer=ISSUER + "/"))
     refuse(ProofUntrustedKeyError, issue(ROOT))
     for usage in ("revoke", "log", "root"):
-        ring = KeyRing(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], usages=[usage], valid_from=START),))
-        refuse(ProofUntrustedKeyError, issue(), ring)
+        trust = TrustStore(
+            1, (trust_key(SIGNER.public_key, issuers=[ISSUER], usages=[usage], valid_from=START),)
+        )
+        refuse(ProofUntrustedKeyError, issue(), trust)
 
 
-def ring_from(start, end=None):
-    return KeyRing(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=start, valid_until=end),))
+def trust_from(start, end=None):
+    return TrustStore(1, (trust_key(SIGNER.public_key, issuers=[ISSUER], valid_from=start, valid_until=end),))
 
 
 def test_a_key_counts_within_its_window_both_ends_included():
-    accept(issue(), ring_from(ISSUED, ISSUED))
-    accept(issue(), ring_from(START, ISSUED), EXPIRES - MS)
-    refuse(ProofKeyExpiredError, issue(), ring_from(ISSUED + MS))
-    refuse(ProofKeyExpiredError, issue(), ring_from(START, ISSUED - MS))
+    accept(issue(), trust_from(ISSUED, ISSUED))
+    accept(issue(), trust_from(START, ISSUED), EXPIRES - MS)
+    refuse(ProofKeyExpiredError, issue(), trust_from(ISSUED + MS))
+    refuse(ProofKeyExpiredError, issue(), trust_from(START, ISSUED - MS))
 
 
 def test_after_rotation_old_proofs_stay_and_old_keys_sign_no_new_ones():
-    ring = KeyRing(1, (KEY,)).rotate(KEY.keyid, P256.public_key, at=NOW)
+    trust = TrustStore(1, (KEY,)).rotate(KEY.keyid, P256.public_key, at=NOW)
     later = NOW + 60 * MINUTE
-    accept(issue(), ring, later)
-    accept(issue(P256, issued_at=NOW), ring, later)
-    accept(issue(issued_at=NOW + 5 * MINUTE), ring, later)
-    refuse(ProofKeyExpiredError, issue(issued_at=NOW + 5 * MINUTE + MS), ring, later)
-    refuse(ProofKeyExpiredError, issue(P256, issued_at=NOW - MS), ring, later)
+    accept(issue(), trust, later)
+    accept(issue(P256, issued_at=NOW), trust, later)
+    accept(issue(issued_at=NOW + 5 * MINUTE), trust, later)
+    refuse(ProofKeyExpiredError, issue(issued_at=NOW + 5 * MINUTE + MS), trust, later)
+    refuse(ProofKeyExpiredError, issue(P256, issued_at=NOW - MS), trust, later)
 
 
 def at(time, envelope, source="rfc3161", place=0):
@@ -273,66 +276,66 @@ def at(time, envelope, source="rfc3161", place=0):
 
 def test_a_compromised_key_counts_only_with_a_trusted_time_before():
     envelope = issue()
-    ring = RING.revoke(KEY.keyid, at=NOW, invalid_since=ISSUED + 60 * MINUTE)
+    trust = TRUST.revoke(KEY.keyid, at=NOW, invalid_since=ISSUED + 60 * MINUTE)
     # However early it says it was issued.
-    refuse(ProofKeyRevokedError, envelope, ring)
-    proof = verify_proof(envelope, ring, now=NOW, times=[at(ISSUED + MINUTE, envelope)])
+    refuse(ProofKeyRevokedError, envelope, trust)
+    proof = verify_proof(envelope, trust, now=NOW, times=[at(ISSUED + MINUTE, envelope)])
     assert (proof.time, proof.time_source) == (ISSUED + MINUTE, "rfc3161")
     for times in (
         [at(ISSUED + 60 * MINUTE, envelope)],
         [TrustedTime(ISSUED, "witness", b"another signature")],
     ):
         with pytest.raises(ProofKeyRevokedError):
-            verify_proof(envelope, ring, now=NOW, times=times)
+            verify_proof(envelope, trust, now=NOW, times=times)
 
 
 def test_a_time_of_one_signature_says_nothing_about_another():
     """Whoever stole a key may put its signature beside an old one that has a timestamp."""
     envelope = issue(P256, SIGNER)
-    ring = RING.revoke(KEY.keyid, at=NOW, invalid_since=ISSUED + 60 * MINUTE)
-    proof = verify_proof(envelope, ring, now=NOW, times=[at(ISSUED, envelope)])
+    trust = TRUST.revoke(KEY.keyid, at=NOW, invalid_since=ISSUED + 60 * MINUTE)
+    proof = verify_proof(envelope, trust, now=NOW, times=[at(ISSUED, envelope)])
     assert proof.keyids == (P256.public_key.keyid,)
     with pytest.raises(ProofKeyRevokedError):
-        verify_proof(envelope, ring, now=NOW, times=[at(ISSUED, envelope)], threshold=2)
+        verify_proof(envelope, trust, now=NOW, times=[at(ISSUED, envelope)], threshold=2)
 
 
 def test_the_earliest_trusted_time_counts():
     envelope = issue()
     times = [at(ISSUED + 2 * MINUTE, envelope), at(ISSUED + MINUTE, envelope, "witness"), at(NOW, envelope)]
-    proof = verify_proof(envelope, RING, now=NOW, times=times)
+    proof = verify_proof(envelope, TRUST, now=NOW, times=times)
     assert (proof.time, proof.time_source) == (ISSUED + MINUTE, "witness")
     # The window is judged at that time, too.
     with pytest.raises(ProofKeyExpiredError):
-        verify_proof(envelope, ring_from(START, ISSUED), now=NOW, times=times)
+        verify_proof(envelope, trust_from(START, ISSUED), now=NOW, times=times)
 
 
 def test_the_earliest_time_of_all_signatures_is_that_of_the_proof():
     envelope = issue(SIGNER, P256)
     for first, second in ((1, 2), (2, 1)):
         times = [at(ISSUED + first * MINUTE, envelope), at(ISSUED + second * MINUTE, envelope, "witness", 1)]
-        proof = verify_proof(envelope, RING, now=NOW, times=times)
+        proof = verify_proof(envelope, TRUST, now=NOW, times=times)
         assert proof.time == ISSUED + MINUTE
         assert proof.time_source == ("rfc3161" if first == 1 else "witness")
 
 
 def test_the_reason_told_is_that_of_the_first_key_refused():
-    ring = RING.revoke(KEY.keyid, at=NOW, invalid_since=START).retire(P256_KEY.keyid, last_use=START)
+    trust = TRUST.revoke(KEY.keyid, at=NOW, invalid_since=START).retire(P256_KEY.keyid, last_use=START)
     for signers, kind in (((SIGNER, P256), ProofKeyRevokedError), ((P256, SIGNER), ProofKeyExpiredError)):
         with pytest.raises(kind):
-            verify_proof(issue(*signers), ring, now=NOW)
+            verify_proof(issue(*signers), trust, now=NOW)
 
 
 def test_a_proof_issued_after_its_own_timestamp_is_refused():
     envelope = issue()
-    assert verify_proof(envelope, RING, now=NOW, times=[at(ISSUED - 5 * MINUTE, envelope)])
+    assert verify_proof(envelope, TRUST, now=NOW, times=[at(ISSUED - 5 * MINUTE, envelope)])
     with pytest.raises(ProofTimestampError):
-        verify_proof(envelope, RING, now=NOW, times=[at(ISSUED - 5 * MINUTE - MS, envelope)])
+        verify_proof(envelope, TRUST, now=NOW, times=[at(ISSUED - 5 * MINUTE - MS, envelope)])
 
 
 def test_expiry_is_exact_and_never_extended():
     accept(issue(), now=EXPIRES - MS)
     refuse(ProofExpiredError, issue(), now=EXPIRES)
-    assert verify_proof(issue(), RING, now=EXPIRES, allow_expired=True).record == RECORD
+    assert verify_proof(issue(), TRUST, now=EXPIRES, policy=unsafe_allow_expired()).record == RECORD
     accept(issue(expires_at=None), now=EXPIRES + timedelta(days=10_000))
 
 
@@ -343,17 +346,17 @@ def test_clocks_may_differ_by_five_minutes():
 
 def test_a_threshold_counts_keys_not_ids_nor_signatures():
     two = issue(SIGNER, P256)
-    proof = verify_proof(two, RING, now=NOW, threshold=2)
+    proof = verify_proof(two, TRUST, now=NOW, threshold=2)
     assert proof.keyids == (SIGNER.public_key.keyid, P256.public_key.keyid)
     one = two.signatures[0]
     spoofed = Signature("", one.sig)
     for signatures in ((one, one), (one, spoofed), (spoofed, spoofed)):
-        assert verify_proof(Envelope(two.payload, signatures), RING, now=NOW).keyids == (KEY.keyid,)
+        assert verify_proof(Envelope(two.payload, signatures), TRUST, now=NOW).keyids == (KEY.keyid,)
         with pytest.raises(ProofUntrustedKeyError):
-            verify_proof(Envelope(two.payload, signatures), RING, now=NOW, threshold=2)
+            verify_proof(Envelope(two.payload, signatures), TRUST, now=NOW, threshold=2)
     # A second key that may not sign this does not count either.
     with pytest.raises(ProofUntrustedKeyError):
-        verify_proof(issue(SIGNER, ROOT), RING, now=NOW, threshold=2)
+        verify_proof(issue(SIGNER, ROOT), TRUST, now=NOW, threshold=2)
 
 
 def test_one_good_signature_among_bad_ones_is_enough():
@@ -366,16 +369,16 @@ def test_at_most_eight_signatures_are_tried():
     """A hostile envelope cannot make a verifier with many keys work for long."""
     strangers = [LocalSigner.generate() for _ in range(9)]
     keys = tuple(trust_key(each.public_key, issuers=[ISSUER], valid_from=START) for each in strangers)
-    ring = KeyRing(1, (*keys, KEY))
+    trust = TrustStore(1, (*keys, KEY))
     signature = Signature("", issue().signatures[0].sig)
-    refuse(ProofSignatureError, Envelope(issue().payload, (signature,)), ring)
-    accept(issue(), ring)
+    refuse(ProofSignatureError, Envelope(issue().payload, (signature,)), trust)
+    accept(issue(), trust)
 
 
 def test_arguments_are_checked():
     for options in ({"now": NOW.replace(tzinfo=None)}, {"now": NOW, "threshold": 0}):
         with pytest.raises(StorageInvalidRequestError):
-            verify_proof(issue(), RING, **options)
+            verify_proof(issue(), TRUST, **options)
 
 
 class Mixed:
@@ -415,15 +418,15 @@ def test_identity_is_of_what_was_said():
 
 def test_a_rollback_to_an_older_record_is_a_record_of_another_id():
     old, new = issue(), issue(proof_id=OTHER_ID, supersedes=ID)
-    assert verify_proof(new, RING, now=NOW, proof_id=OTHER_ID).record.supersedes == ID
+    assert verify_proof(new, TRUST, now=NOW, proof_id=OTHER_ID).record.supersedes == ID
     with pytest.raises(ProofIdMismatchError):
-        verify_proof(old, RING, now=NOW, proof_id=OTHER_ID)
+        verify_proof(old, TRUST, now=NOW, proof_id=OTHER_ID)
 
 
 def test_every_refusal_is_a_proof_error_that_says_no_content():
     secret = issue(claims={"who": "a private name"})
     for broken in (replace(secret, payload=secret.payload + b" "), replace(secret, payload=b"private")):
         with pytest.raises(ProofError) as failure:
-            verify_proof(broken, RING, now=NOW)
+            verify_proof(broken, TRUST, now=NOW)
         assert "private" not in str(failure.value)
-    assert "private" not in repr(verify_proof(secret, RING, now=NOW))
+    assert "private" not in repr(verify_proof(secret, TRUST, now=NOW))

@@ -14,7 +14,7 @@ from credstore.cli.demo.samples import make_picture
 from credstore.cli.output import human_size
 from credstore.encryption import ClientSide
 from credstore.keyring.local import LocalKey
-from credstore.keyring.ring import KeyRing as WrappingKeys
+from credstore.keyring.ring import KeyRing
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -39,7 +39,7 @@ async def show_encryption(
         tell: Says a line to a person.
         check: Notes what was compared.
     """
-    policy = ClientSide(WrappingKeys(LocalKey(secrets.token_bytes(32))), store_id="credstore-demo")
+    policy = ClientSide(KeyRing(LocalKey(secrets.token_bytes(32))), store_id="credstore-demo")
     key = "sealed/record.json"
     await store.store(key, content, compress="gzip", encryption=policy)
     stored = await asyncio.to_thread((root / key).read_bytes)
@@ -64,14 +64,14 @@ async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Ch
     """
     from credstore.proofs import (
         AssetDigest,
-        KeyRing,
         LocalSigner,
         ProofAssetMismatchError,
         ProofError,
         ProofSignatureError,
         ProofStore,
-        encode_keyring,
-        parse_keyring,
+        TrustStore,
+        encode_trust_store,
+        parse_trust_store,
         trust_key,
         verify_bundle,
         verify_proof,
@@ -80,12 +80,12 @@ async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Ch
     picture = make_picture("lighthouse", 48)
     signer = LocalSigner.generate()
     key = trust_key(signer.public_key, issuers=[ISSUER], valid_from=datetime.now(UTC))
-    keys_json = encode_keyring(KeyRing(1, (key,)))
+    keys_json = encode_trust_store(TrustStore(1, (key,)))
     tell(f"lighthouse.png, {human_size(len(picture))}; a new key signs for {ISSUER}:")
     tell(f"  {signer.public_key.keyid}")
 
-    ring = parse_keyring(keys_json)
-    async with ProofStore(store, trust=ring, signer=signer, close_provider=False) as proofs:
+    trust = parse_trust_store(keys_json)
+    async with ProofStore(store, trust=trust, signer=signer, close_provider=False) as proofs:
         issued = await proofs.issue(picture, media_type="image/png", expires_in=LIFE)
         tell(f"issued   proof {issued.proof_id}")
         digest = hashlib.sha256(picture).hexdigest()
@@ -99,7 +99,7 @@ async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Ch
         """With neither store nor network: the bundle, the picture, and keys.json."""
         measured = AssetDigest.of(asset)
         try:
-            verify_bundle(bundle, parse_keyring(keys_json), now=datetime.now(UTC), asset=measured)
+            verify_bundle(bundle, trust, now=datetime.now(UTC), asset=measured)
         except ProofError as error:
             return error
         return None
@@ -110,7 +110,7 @@ async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Ch
 
     status, _, body = await asyncio.to_thread(fetch, str(link), "identity")
     check("the proof's link opens", status == 200)  # noqa: PLR2004 - found
-    opened = verify_proof(body, ring, now=datetime.now(UTC), asset=AssetDigest.of(picture))
+    opened = verify_proof(body, trust, now=datetime.now(UTC), asset=AssetDigest.of(picture))
     check("what the link gives verifies", opened.record == issued.record)
     tell(f"opened   its temporary link: {status}, {human_size(len(body))}, verified")
 

@@ -8,7 +8,7 @@ its maker had none then.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -25,10 +25,11 @@ from credstore.proofs.format.fields import (
     read_time,
     refuse,
 )
+from credstore.proofs.format.policy import Candidate, Policy, accept, checked_policy
 from credstore.proofs.format.record import AssetDigest, parse_record
 from credstore.proofs.format.status import ProofStatus, check_status, verify_notice
-from credstore.proofs.format.trust import KeyRing
-from credstore.proofs.format.verify import TrustedTime, VerifiedProof, check_expiry, verify_proof
+from credstore.proofs.format.trust import TrustStore
+from credstore.proofs.format.verify import TrustedTime, VerifiedProof, verify_signed
 
 BUNDLE_TYPE = "application/vnd.credstore.proof-bundle.v1+json"
 LARGEST_BUNDLE = 4 * 1024 * 1024
@@ -76,7 +77,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class BundleReport:
-    """What verifying a bundle showed; there is a report only for a proof that is valid.
+    """What verifying a bundle showed; there is a report only for a proof that the policy accepts.
 
     Attributes:
         proof: The proof, its keys and times.
@@ -166,34 +167,37 @@ def _read_log(value: Json) -> LogPart:
 
 def verify_bundle(
     data: bytes | Bundle,
-    ring: KeyRing,
+    trust: TrustStore,
     *,
     now: datetime,
     proof_id: str | None = None,
     asset: AssetDigest | None = None,
     check_timestamp: CheckTimestamp | None = None,
     threshold: int = 1,
-    allow_expired: bool = False,
+    policy: Policy | None = None,
 ) -> BundleReport:
     """Verify a bundle with no network and no store.
 
     Args:
         data: The bundle, as bytes or parsed.
-        ring: The keys trusted.
+        trust: The keys trusted.
         now: The verifier's clock, with a zone.
         proof_id: The id it must be of, or None.
         asset: Digest and size of the asset at hand, or None.
         check_timestamp: Verifies an RFC 3161 response, such as `timestamp.TimestampAuthorities.check`; None
             leaves timestamps unchecked, and the report says so.
         threshold: How many different keys must have signed.
-        allow_expired: Report an expired proof, too.
+        policy: What else is asked of the proof; None asks that it is neither revoked nor expired.
 
     Raises:
         ProofRevokedError: It has a valid revocation.
         ProofErasedError: It has a valid erasure.
+        ProofPolicyError: The policy refuses it.
+        StorageInvalidRequestError: `policy` is not a policy, or as `verify_proof`.
         ProofError: As `verify_proof`, `verify_notice` and `check_timestamp` say: a part that does not verify
             makes the whole bundle invalid.
     """
+    asked = checked_policy(policy)
     bundle = data if isinstance(data, Bundle) else parse_bundle(data)
     unchecked: list[str] = []
     times: list[TrustedTime] = []
@@ -204,30 +208,30 @@ def verify_bundle(
     elif check_timestamp is not None:
         sig = bundle.envelope.signatures[0].sig
         times = [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
-    proof = verify_proof(
+    proof = verify_signed(
         bundle.envelope,
-        ring,
+        trust,
         now=now,
         proof_id=proof_id,
         asset=asset,
         times=times,
         threshold=threshold,
-        allow_expired=True,
     )
     if asset is None:
         unchecked.append("asset")
-    check_status(
-        [
-            verify_notice(each, ring, now=now, proof_id=proof.record.proof_id, proof=proof)
-            for each in bundle.status
-        ]
-    )
-    if not allow_expired:
-        check_expiry(proof.record, now)
+    notices = [
+        verify_notice(each, trust, now=now, proof_id=proof.record.proof_id, proof=proof)
+        for each in bundle.status
+    ]
+    check_status([each for each in notices if each.kind == "erasure"])
     expired = proof.record.expires_at is not None and now >= proof.record.expires_at
+    status = ProofStatus("expired" if expired else "valid", "bundle", bundle.made_at)
+    if notices:
+        status = replace(status, state="revoked", notice=min(notices, key=lambda each: each.at))
+    accept(asked, Candidate(proof, status, now))
     return BundleReport(
         proof=proof,
-        status=ProofStatus("expired" if expired else "valid", "bundle", bundle.made_at),
+        status=status,
         made_at=bundle.made_at,
         status_age=max(now - bundle.made_at, timedelta(0)),
         unchecked=tuple(unchecked),

@@ -19,7 +19,7 @@ from credstore.proofs.format.errors import ProofFormatError, ProofSignatureError
 from credstore.proofs.format.fields import format_base64, read_base64, read_list, read_object, refuse
 from credstore.proofs.format.record import LARGEST_PAYLOAD
 from credstore.proofs.format.signing import SIGNING_SCHEMES, Signer
-from credstore.proofs.format.trust import KeyRing, TrustedKey
+from credstore.proofs.format.trust import TrustedKey, TrustStore
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
@@ -77,7 +77,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature that fits, with the key of the ring that it is of."""
+    """A signature that fits, with the key of the trust store that it is of."""
 
     key: TrustedKey
     sig: bytes
@@ -93,7 +93,7 @@ async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
     """Sign canonical bytes; each signature is checked with its public key before this returns.
 
     Args:
-        payload: Of `encode_record`, `encode_notice` or `encode_ring_statement`.
+        payload: Of `encode_record`, `encode_notice` or `encode_trust_statement`.
         signers: 1 to 8, of different keys; asked one after the other.
 
     Raises:
@@ -205,18 +205,18 @@ def _read_sig(value: Json) -> bytes:
     return read_base64(value, "sig", most=_LARGEST_SIGNATURE, url_safe=True)
 
 
-def verify_signatures(envelope: Envelope, ring: KeyRing) -> tuple[Signed, ...]:
+def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ...]:
     """The signatures that fit, one of each key at most; whether a key may say this, others decide.
 
     Raises:
-        ProofUntrustedKeyError: No signature is of a key in the ring.
+        ProofUntrustedKeyError: No signature is of a key in the trust store.
         ProofSignatureError: There are such keys, but no signature fits.
     """
     message = envelope.pae
     found: dict[bytes, Signed] = {}
     tries = 0
     for signature in envelope.signatures:
-        for key in _candidates(signature.keyid, ring):
+        for key in _candidates(signature.keyid, trust):
             # Keys, not ids, are counted, and the work of a hostile envelope is bounded.
             if key.public_key.spki in found or tries >= MOST_TRIES:
                 continue
@@ -227,14 +227,14 @@ def verify_signatures(envelope: Envelope, ring: KeyRing) -> tuple[Signed, ...]:
     if found:
         return tuple(found.values())
     if tries == 0:
-        raise ProofUntrustedKeyError("the key ring has no key that signed this")
+        raise ProofUntrustedKeyError("the trust store has no key that signed this")
     raise ProofSignatureError(
         "no signature fits: the statement or a signature was changed, or another key signed"
     )
 
 
-def _candidates(keyid: str, ring: KeyRing) -> tuple[TrustedKey, ...]:
+def _candidates(keyid: str, trust: TrustStore) -> tuple[TrustedKey, ...]:
     if not keyid:
-        return ring.keys
-    key = ring.find(keyid)
+        return trust.keys
+    key = trust.find(keyid)
     return () if key is None else (key,)

@@ -41,7 +41,7 @@ class ProofSignatureError(ProofError, StorageIntegrityError):
 
 
 class ProofUntrustedKeyError(ProofError):
-    """The key is not in the key ring, or not trusted for this issuer or this use."""
+    """The key is not in the trust store, or not trusted for this issuer or this use."""
 
     default_code = ErrorCode.PROOF_UNTRUSTED_KEY
 
@@ -111,6 +111,12 @@ class ProofUnsignedError(ProofError):
     """A record of the original service: nobody signed it, so nothing about it is proved."""
 
     default_code = ErrorCode.PROOF_UNSIGNED
+
+
+class ProofPolicyError(ProofError):
+    """A valid proof that the reader's policy does not accept."""
+
+    default_code = ErrorCode.PROOF_POLICY
 
 
 class ProofTimestampError(ProofError):

@@ -1,4 +1,4 @@
-"""The kinds of value that records, key rings and bundles are made of: one reader for each. Pure.
+"""The kinds of value that records, trust stores and bundles are made of: one reader for each. Pure.
 
 Every `read_` takes a parsed JSON value and the field's name, and returns the Python value or raises
 `ProofFormatError` naming the field, never its content.

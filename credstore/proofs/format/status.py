@@ -37,7 +37,7 @@ from credstore.proofs.format.fields import (
     refuse,
 )
 from credstore.proofs.format.record import LARGEST_PAYLOAD, make_statement, parse_payload, read_statement
-from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import SKEW, VerifiedProof
 
 REVOCATION_TYPE = "https://credstore.dev/revocation/v1"
@@ -149,7 +149,7 @@ def _read_notice(statement: Json, kind: Kind) -> StatusNotice:
 
 def verify_notice(
     data: bytes | Envelope,
-    ring: KeyRing,
+    trust: TrustStore,
     *,
     now: datetime,
     proof_id: str,
@@ -159,7 +159,7 @@ def verify_notice(
 
     Args:
         data: The signed notice, as bytes or parsed.
-        ring: The keys trusted; one of usage `revoke` for the issuer, or of usage `root`, must have signed.
+        trust: The keys trusted; one of usage `revoke` for the issuer, or of usage `root`, must have signed.
         now: The verifier's clock.
         proof_id: The proof it must be about.
         proof: The proof itself, to compare issuer and digest, or None where only the tombstone is left.
@@ -173,7 +173,7 @@ def verify_notice(
         ProofNotYetValidError: Signed more than 5 minutes from now.
     """
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
-    signed = verify_signatures(envelope, ring)
+    signed = verify_signatures(envelope, trust)
     notice = parse_notice(envelope.payload)
     if notice.proof_id != proof_id or (
         proof is not None and (notice.digest, notice.issuer) != (proof.envelope.digest, proof.record.issuer)

@@ -1,7 +1,7 @@
-"""Key rings: which public keys a verifier trusts, for which issuers, uses and times. Pure.
+"""Trust stores: which public keys a verifier trusts, for which issuers, uses and times. Pure.
 
-A ring comes from the caller's configuration and is the only trust anchor: a key found in an envelope, in a
-bundle or beside the proofs is never one. Old public keys stay in the ring for ever, so that old proofs stay
+A trust store comes from the caller's configuration and is the only trust anchor: a key found in an envelope,
+in a bundle or beside the proofs is never one. Old public keys stay in it for ever, so that old proofs stay
 valid, judged at the time of their signature.
 """
 
@@ -31,7 +31,7 @@ from credstore.proofs.format.fields import (
 from credstore.proofs.format.signing import LARGEST_SPKI, PublicKey
 
 Usage = Literal["proof", "revoke", "log", "root"]
-LARGEST_RING = 1024 * 1024
+LARGEST_TRUST_STORE = 1024 * 1024
 MOST_KEYS = 1000
 MOST_ISSUERS = 100
 GRACE = timedelta(minutes=5)
@@ -58,8 +58,8 @@ class TrustedKey:
     Attributes:
         public_key: The key.
         issuers: Whose statements it may sign, as exact strings.
-        usages: `proof` issues, `revoke` revokes and erases, `root` signs rings and revokes for every issuer,
-            `log` signs checkpoints.
+        usages: `proof` issues, `revoke` revokes and erases, `root` signs trust stores and revokes
+            for every issuer, `log` signs checkpoints.
         valid_from: First instant of its window.
         valid_until: Last instant of its window, or None while it is open.
         revoked: Set once it is compromised.
@@ -83,11 +83,11 @@ class TrustedKey:
 
 
 @dataclass(frozen=True, slots=True)
-class KeyRing:
-    """The keys a verifier trusts. Changes make a new ring with the next version.
+class TrustStore:
+    """The keys a verifier trusts. Changes make a new store with the next version.
 
     Attributes:
-        version: 1 or more; a later ring has a larger one.
+        version: 1 or more; a later store has a larger one.
         keys: Each public key once.
     """
 
@@ -96,7 +96,7 @@ class KeyRing:
 
     def __post_init__(self) -> None:
         if len({key.public_key.spki for key in self.keys}) != len(self.keys):
-            raise StorageConfigurationError("a key stands twice in the ring")
+            raise StorageConfigurationError("a key stands twice in the trust store")
 
     def find(self, keyid: str) -> TrustedKey | None:
         """The key with this id, or None."""
@@ -105,16 +105,16 @@ class KeyRing:
                 return key
         return None
 
-    def add(self, key: TrustedKey) -> KeyRing:
-        """The next ring, with one more key.
+    def add(self, key: TrustedKey) -> TrustStore:
+        """The next version, with one more key.
 
         Raises:
             StorageConfigurationError: The key is there already.
         """
-        return KeyRing(self.version + 1, (*self.keys, key))
+        return TrustStore(self.version + 1, (*self.keys, key))
 
-    def rotate(self, keyid: str, successor: PublicKey, *, at: datetime) -> KeyRing:
-        """The next ring: `successor` takes over issuers and usages at `at`; the old key ends 5 minutes later.
+    def rotate(self, keyid: str, successor: PublicKey, *, at: datetime) -> TrustStore:
+        """The next version: `successor` takes over at `at`, and the old key ends 5 minutes later.
 
         Publish it before `at`, sign with the new key from `at` on, then destroy the old private key.
 
@@ -123,10 +123,10 @@ class KeyRing:
         """
         old = self._at(keyid)
         new = TrustedKey(successor, old.issuers, old.usages, at)
-        return KeyRing(self.version + 1, (*self.retire(keyid, last_use=at).keys, new))
+        return TrustStore(self.version + 1, (*self.retire(keyid, last_use=at).keys, new))
 
-    def retire(self, keyid: str, *, last_use: datetime) -> KeyRing:
-        """The next ring: the key's window ends 5 minutes after its last use; what it signed stays valid.
+    def retire(self, keyid: str, *, last_use: datetime) -> TrustStore:
+        """The next version: the key's window ends 5 minutes after its last use; what it signed stays valid.
 
         Raises:
             StorageConfigurationError: No such key.
@@ -137,8 +137,8 @@ class KeyRing:
             replace(old, valid_until=end if old.valid_until is None else min(end, old.valid_until))
         )
 
-    def revoke(self, keyid: str, *, at: datetime, invalid_since: datetime) -> KeyRing:
-        """The next ring: the key counts only for what trusted time shows to be older than `invalid_since`.
+    def revoke(self, keyid: str, *, at: datetime, invalid_since: datetime) -> TrustStore:
+        """The next version: the key counts only for what trusted time shows to be older than `invalid_since`.
 
         Raises:
             StorageConfigurationError: No such key.
@@ -148,12 +148,12 @@ class KeyRing:
     def _at(self, keyid: str) -> TrustedKey:
         key = self.find(keyid)
         if key is None:
-            raise StorageConfigurationError(f"the ring has no key {keyid[:80]!r}")
+            raise StorageConfigurationError(f"the trust store has no key {keyid[:80]!r}")
         return key
 
-    def _with(self, changed: TrustedKey) -> KeyRing:
+    def _with(self, changed: TrustedKey) -> TrustStore:
         keys = tuple(changed if key.keyid == changed.keyid else key for key in self.keys)
-        return KeyRing(self.version + 1, keys)
+        return TrustStore(self.version + 1, keys)
 
 
 def trust_key(
@@ -164,45 +164,45 @@ def trust_key(
     valid_from: datetime,
     valid_until: datetime | None = None,
 ) -> TrustedKey:
-    """One entry for a ring, checked as when read from a file.
+    """One entry for a trust store, checked as when read from a file.
 
     Raises:
         StorageConfigurationError: An issuer is no absolute URI, a usage unknown, the window ends before it
             begins, or a time has no zone.
     """
     key = TrustedKey(public_key, frozenset(issuers), frozenset(usages), valid_from, valid_until)
-    ring = KeyRing(1, (key,))
-    return parse_keyring(encode_keyring(ring)).keys[0]
+    trust = TrustStore(1, (key,))
+    return parse_trust_store(encode_trust_store(trust)).keys[0]
 
 
-def parse_keyring(data: bytes) -> KeyRing:
+def parse_trust_store(data: bytes) -> TrustStore:
     """Read `keys.json`: strict JSON, which need not be canonical; unknown members are errors.
 
     Raises:
-        StorageConfigurationError: Not a key ring; the message names what is wrong.
+        StorageConfigurationError: Not a trust store; the message names what is wrong.
         ProofAlgorithmError: A key of an unknown scheme, or one that must not be used.
     """
     try:
-        return read_keyring(parse_json(data, limit=LARGEST_RING))
+        return read_trust_store(parse_json(data, limit=LARGEST_TRUST_STORE))
     except ProofFormatError as error:
-        raise StorageConfigurationError(f"this is no key ring: {error.message}") from None
+        raise StorageConfigurationError(f"not a valid trust store: {error.message}") from None
 
 
-def encode_keyring(ring: KeyRing) -> bytes:
+def encode_trust_store(trust: TrustStore) -> bytes:
     """Write `keys.json`, canonical.
 
     Raises:
         StorageConfigurationError: A time has no zone, or a text a lone surrogate.
     """
     try:
-        return encode_json(keyring_members(ring))
+        return encode_json(trust_store_members(trust))
     except ProofFormatError as error:
-        raise StorageConfigurationError(f"this key ring cannot be written: {error.message}") from None
+        raise StorageConfigurationError(f"this trust store cannot be written: {error.message}") from None
 
 
-def keyring_members(ring: KeyRing) -> dict[str, Json]:
-    """A ring as a JSON object."""
-    return {"version": ring.version, "keys": [_key_members(key) for key in ring.keys]}
+def trust_store_members(trust: TrustStore) -> dict[str, Json]:
+    """A trust store as a JSON object."""
+    return {"version": trust.version, "keys": [_key_members(key) for key in trust.keys]}
 
 
 def _key_members(key: TrustedKey) -> dict[str, Json]:
@@ -224,19 +224,19 @@ def _key_members(key: TrustedKey) -> dict[str, Json]:
     return members
 
 
-def read_keyring(value: Json) -> KeyRing:
-    """Read a parsed ring; `parse_keyring` is for bytes.
+def read_trust_store(value: Json) -> TrustStore:
+    """Read a parsed trust store; `parse_trust_store` is for bytes.
 
     Raises:
-        ProofFormatError: Not a key ring.
+        ProofFormatError: Not a trust store.
         ProofAlgorithmError: A key of an unknown scheme, or one that must not be used.
     """
-    members = read_object(value, "the key ring", needs=("version", "keys"), may=())
+    members = read_object(value, "the trust store", needs=("version", "keys"), may=())
     entries = read_list(members["keys"], "keys", most=MOST_KEYS)
     keys = tuple(_read_key(entry, f"keys[{place}]") for place, entry in enumerate(entries))
     if len({key.public_key.spki for key in keys}) != len(keys):
         refuse("keys", "has a key twice")
-    return KeyRing(read_size(members["version"], "version", least=1), keys)
+    return TrustStore(read_size(members["version"], "version", least=1), keys)
 
 
 def _read_key(value: Json, place: str) -> TrustedKey:

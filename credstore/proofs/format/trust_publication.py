@@ -1,7 +1,7 @@
-"""Key rings that travel: a ring signed by a root key that the client already trusts. Pure.
+"""Trust stores that travel: signed by a root key that the client already trusts. Pure.
 
-A ring found beside the proofs counts only if a pinned `root` key signed it and its version is larger than
-every version this client has kept; so nobody who writes to the bucket can add a key, or bring back one.
+A trust store found beside the proofs counts only if a pinned `root` key signed it and its version is larger
+than every version this client has kept; so nobody who writes to the bucket can add a key, or bring back one.
 """
 
 from __future__ import annotations
@@ -15,54 +15,56 @@ from credstore.proofs.format.dsse import Envelope, parse_envelope, verify_signat
 from credstore.proofs.format.errors import ProofConflictError, ProofFormatError, ProofUntrustedKeyError
 from credstore.proofs.format.fields import read_hex, refuse
 from credstore.proofs.format.record import make_statement, parse_payload, read_statement
-from credstore.proofs.format.trust import KeyRing, keyring_members, read_keyring
+from credstore.proofs.format.trust import TrustStore, read_trust_store, trust_store_members
 
-KEYRING_TYPE = "https://credstore.dev/keyring/v1"
+TRUST_STORE_TYPE = "https://credstore.dev/keyring/v1"
 _SUBJECT = "keyring"
 
 
-def encode_ring_statement(ring: KeyRing) -> bytes:
+def encode_trust_statement(trust: TrustStore) -> bytes:
     """The canonical bytes to sign, with a key of usage `root`.
 
     Raises:
-        StorageInvalidRequestError: The ring is too large or has a time without zone.
+        StorageInvalidRequestError: The trust store is too large or has a time without zone.
     """
     try:
-        members: dict[str, Json] = keyring_members(ring)
+        members: dict[str, Json] = trust_store_members(trust)
         digest: dict[str, Json] = {"sha256": hashlib.sha256(encode_json(members)).hexdigest()}
-        payload = encode_json(make_statement(_SUBJECT, digest, KEYRING_TYPE, members))
-        read_keyring(read_statement(parse_payload(payload), KEYRING_TYPE)[2])
+        payload = encode_json(make_statement(_SUBJECT, digest, TRUST_STORE_TYPE, members))
+        read_trust_store(read_statement(parse_payload(payload), TRUST_STORE_TYPE)[2])
     except ProofFormatError as error:
-        raise StorageInvalidRequestError(f"this key ring cannot be published: {error.message}") from None
+        raise StorageInvalidRequestError(f"this trust store cannot be published: {error.message}") from None
     return payload
 
 
-def verify_ring(data: bytes | Envelope, pinned: KeyRing, *, now: datetime) -> KeyRing:
-    """Open a published ring.
+def verify_trust_store(data: bytes | Envelope, pinned: TrustStore, *, now: datetime) -> TrustStore:
+    """Open a published trust store.
 
     Args:
-        data: The signed ring, as bytes or parsed.
-        pinned: The newest ring this client has kept.
+        data: The signed trust store, as bytes or parsed.
+        pinned: The newest trust store this client has kept.
         now: The verifier's clock.
 
     Raises:
-        ProofFormatError: No key ring of this version.
+        ProofFormatError: No trust store of this version.
         ProofSignatureError: No signature fits.
         ProofUntrustedKeyError: Not signed by a pinned key of usage `root` that is valid now.
         ProofAlgorithmError: It has a key of an unknown scheme, or one that must not be used.
-        ProofConflictError: Not newer than the ring kept: a rollback.
+        ProofConflictError: Not newer than the trust store kept: a rollback.
     """
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
     signed = verify_signatures(envelope, pinned)
     if not any(
         "root" in each.key.usages and each.key.is_within(now) and not each.key.revoked for each in signed
     ):
-        raise ProofUntrustedKeyError("no pinned root key that is valid now has signed this key ring")
-    name, digest, predicate = read_statement(parse_payload(envelope.payload), KEYRING_TYPE)
-    ring = read_keyring(predicate)
+        raise ProofUntrustedKeyError("no pinned root key that is valid now has signed this trust store")
+    name, digest, predicate = read_statement(parse_payload(envelope.payload), TRUST_STORE_TYPE)
+    trust = read_trust_store(predicate)
     found = hashlib.sha256(encode_json(predicate)).digest()
     if name != _SUBJECT or read_hex(digest["sha256"], "subject.digest.sha256", size=32) != found:
-        refuse("subject", "is not this key ring")
-    if ring.version <= pinned.version:
-        raise ProofConflictError(f"the key ring is version {ring.version}, version {pinned.version} is known")
-    return ring
+        refuse("subject", "is not this trust store")
+    if trust.version <= pinned.version:
+        raise ProofConflictError(
+            f"the trust store is version {trust.version}; version {pinned.version} is known"
+        )
+    return trust

@@ -1,8 +1,8 @@
-"""What every read does before anyone sees a proof: signature, form, id, trust, time, asset, expiry. Pure.
+"""What every read does before anyone sees a proof: signature, form, id, trust, time, asset. Pure.
 
 Rules of this file: it fails closed, so a result means that every check here passed; the order is that of the
-checks' own needs (nothing is parsed before its signature fits), and the clock is an argument. Revocations
-are looked at in `status`, after this.
+checks' own needs (nothing is parsed before its signature fits), and the clock is an argument. Expiry and
+revocation are looked at after this, in `policy`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from credstore.proofs.format.errors import (
 )
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_record
-from credstore.proofs.format.trust import KeyRing, TrustedKey, Usage
+from credstore.proofs.format.trust import TrustedKey, TrustStore, Usage
 
 SKEW = timedelta(minutes=5)
 """What two clocks may differ; it forgives early ones, and never extends an expiry."""
@@ -69,9 +69,9 @@ class VerifiedProof:
     time_source: TimeSource
 
 
-def verify_proof(
+def verify_signed(
     data: bytes | Envelope,
-    ring: KeyRing,
+    trust: TrustStore,
     *,
     now: datetime,
     proof_id: str | None = None,
@@ -79,39 +79,17 @@ def verify_proof(
     asset: AssetDigest | None = None,
     times: Sequence[TrustedTime] = (),
     threshold: int = 1,
-    allow_expired: bool = False,
 ) -> VerifiedProof:
-    """Verify one proof; whatever this returns may be relied on, its revocation apart.
-
-    Args:
-        data: A stored envelope, as bytes or parsed.
-        ring: The keys trusted.
-        now: The verifier's clock, with a zone.
-        proof_id: The id asked for, or None where any will do.
-        sha256: The asset digest asked for, 32 bytes, or None.
-        asset: Digest and size of the asset at hand, or None where it is not.
-        times: Trusted times found for signatures of this envelope.
-        threshold: How many different keys must have signed.
-        allow_expired: Return an expired proof, too.
+    """Verify what no reader may do without; expiry and revocation apart, which a policy judges.
 
     Raises:
-        ProofFormatError: No proof of this version.
-        ProofSignatureError: No signature fits.
-        ProofUntrustedKeyError: Signed by keys not in the ring, not for this issuer or use, or by fewer than
-            `threshold`.
-        ProofKeyExpiredError: Signed outside of the key's window.
-        ProofKeyRevokedError: The key is compromised and no trusted time is older.
-        ProofIdMismatchError: A proof of another id.
-        ProofAssetMismatchError: A proof of another asset.
-        ProofNotYetValidError: Issued more than 5 minutes from now.
-        ProofTimestampError: Issued more than 5 minutes after its own trusted time.
-        ProofExpiredError: Not valid any more.
+        ProofError: As `policy.verify_proof`.
         StorageInvalidRequestError: `now` has no zone, or `threshold` is under 1.
     """
     if now.tzinfo is None or threshold < 1:
         raise StorageInvalidRequestError("verifying takes a clock with a zone and a threshold of at least 1")
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
-    signed = verify_signatures(envelope, ring)
+    signed = verify_signatures(envelope, trust)
     record = parse_record(envelope.payload)
     _check_identity(record, proof_id, sha256)
     accepted = accept_signatures(
@@ -128,8 +106,6 @@ def verify_proof(
         )
     if asset is not None:
         check_asset(record, asset)
-    if not allow_expired:
-        check_expiry(record, now)
     keyids = tuple(each.key.keyid for each, _ in accepted)
     found = [found for _, found in accepted if found is not None]
     if not found:

@@ -25,11 +25,12 @@ from credstore.proofs.format.status import (
     make_notice,
     verify_notice,
 )
-from credstore.proofs.format.verify import VerifiedProof, verify_proof
+from credstore.proofs.format.verify import VerifiedProof, verify_signed
 from credstore.proofs.store.layout import LARGEST_MARKER, Marker, parse_marker_body
 from credstore.proofs.store.model import Proof
 from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import ProofObjects
+from credstore.provider.call import Call
 from credstore.provider.remaining import merged
 
 
@@ -47,29 +48,30 @@ class ProofEraser:
     reader: ProofReader
     signers: tuple[Signer, ...]
 
-    async def revoke(self, proof_id: str, reason: Reason) -> ProofStatus:
+    async def revoke(self, proof_id: str, reason: Reason, call: Call) -> ProofStatus:
         """Revoke one proof; see `ProofStore.revoke`."""
         proof = (await self.reader.find(proof_id)).proof
         if proof.status.state == "revoked":
             return proof.status
-        notice = await self._notify("revocation", proof.verified, reason)
+        notice = await self._notify("revocation", proof.verified, reason, call)
         return ProofStatus("revoked", "store", notice.as_of, notice.notice, proof.status.superseded_by)
 
-    async def _notify(self, kind: Kind, proof: VerifiedProof, reason: Reason) -> ProofStatus:
+    async def _notify(self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call) -> ProofStatus:
         if not self.signers:
             raise StorageConfigurationError(f"a {kind} is signed; this store was opened without a signer")
         now = self.objects.clock()
         payload = encode_notice(make_notice(kind, proof, at=now, reason=reason))
-        envelope = await seal_payload(payload, self.signers)
+        with call.outside():
+            envelope = await seal_payload(payload, self.signers)
         proof_id = proof.record.proof_id
-        # What readers with this ring would refuse is not written.
-        notice = verify_notice(envelope, self.reader.ring, now=now, proof_id=proof_id, proof=proof)
+        # What readers with this trust store would refuse is not written.
+        notice = verify_notice(envelope, self.reader.trust, now=now, proof_id=proof_id, proof=proof)
         layout = self.objects.layout
         key = layout.revocation(proof_id) if kind == "revocation" else layout.erasure(proof_id)
         await self.objects.put_notice(key, encode_envelope(envelope))
         return ProofStatus("revoked" if kind == "revocation" else "erased", "store", now, notice)
 
-    async def delete(self, proof_id: str, reason: Reason) -> bool:
+    async def delete(self, proof_id: str, reason: Reason, call: Call) -> bool:
         """Erase one proof; see `ProofStore.delete`."""
         objects = self.objects
         try:
@@ -86,7 +88,7 @@ class ProofEraser:
             await objects.put_marker(today, proof_id, marker)
         else:
             today = record.expires_at
-        await self._notify("erasure", proof.verified, reason)
+        await self._notify("erasure", proof.verified, reason, call)
         await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
         return True
 
@@ -101,7 +103,7 @@ class ProofEraser:
         tombstone = await objects.fetch(layout.erasure(proof_id))
         if tombstone is None:
             return  # Gone since it was read.
-        erased_at = verify_notice(tombstone, self.reader.ring, now=objects.clock(), proof_id=proof_id).at
+        erased_at = verify_notice(tombstone, self.reader.trust, now=objects.clock(), proof_id=proof_id).at
         marker = layout.marker(erased_at, proof_id)
         sha256 = record.asset.sha256 if record is not None else None
         if sha256 is None:
@@ -121,12 +123,11 @@ class ProofEraser:
         return None
 
     def _verified(self, proof_id: str, data: bytes) -> ProofRecord:
-        return verify_proof(
+        return verify_signed(
             data,
-            self.reader.ring,
+            self.reader.trust,
             now=self.objects.clock(),
             proof_id=proof_id,
-            allow_expired=True,
             threshold=self.reader.threshold,
         ).record
 

@@ -28,16 +28,18 @@ from credstore.proofs.format.errors import (
     ProofUntrustedKeyError,
 )
 from credstore.proofs.format.ids import derive_proof_id, new_proof_id
+from credstore.proofs.format.policy import Candidate, accept
 from credstore.proofs.format.record import AssetDigest, ManifestLink, ProofRecord, encode_record
 from credstore.proofs.format.signing import Signer
-from credstore.proofs.format.status import ProofStatus, check_status
-from credstore.proofs.format.verify import VerifiedProof, accept_signatures, check_expiry
+from credstore.proofs.format.status import ProofStatus
+from credstore.proofs.format.verify import VerifiedProof, accept_signatures
 from credstore.proofs.store.assets import measure_asset, read_small
 from credstore.proofs.store.layout import CLAIMED, CLEANED, LARGEST_MANIFEST, Marker, checked_id
 from credstore.proofs.store.model import IssueRequest, Proof
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import LEASE, ProofObjects
+from credstore.provider.call import Call
 
 LONGEST_LIFE = timedelta(days=365 * 1000)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -82,10 +84,11 @@ class ProofIssuer:
         """An id that nobody has."""
         return new_proof_id(self.objects.clock(), self.randomness(10))
 
-    async def issue(self, request: IssueRequest) -> Proof:
+    async def issue(self, request: IssueRequest, call: Call) -> Proof:
         """Issue one proof; see `ProofStore.issue`."""
-        asset = await measure_asset(request.asset, progress=request.progress)
-        manifest = await self._manifest(request)
+        with call.outside():
+            asset = await measure_asset(request.asset, progress=request.progress)
+            manifest = await self._manifest(request)
         proof_id, fixed = self._identify(request, asset)
         record = self._record(request, proof_id, asset, manifest)
         # All of it is checked before anything is asked of the store.
@@ -99,7 +102,8 @@ class ProofIssuer:
             known = await self._known(record)
             if known is not None:
                 return known
-        envelope = await seal_payload(payload, self.signers)
+        with call.outside():
+            envelope = await seal_payload(payload, self.signers)
         verified = self._accept(record, envelope)
         return await self._publish(Draft(verified, encode_envelope(envelope), manifest, record.issued_at))
 
@@ -151,18 +155,18 @@ class ProofIssuer:
         )
 
     def _accept(self, record: ProofRecord, envelope: Envelope) -> VerifiedProof:
-        """What was just signed and checked, if readers with this ring will accept it.
+        """What was just signed and checked, if readers with this trust store will accept it.
 
         Raises:
             ProofUntrustedKeyError: They will not; nothing was written.
         """
         signed: list[Signed] = []
         for signature in envelope.signatures:
-            key = self.reader.ring.find(signature.keyid)
+            key = self.reader.trust.find(signature.keyid)
             if key is not None:
                 signed.append(Signed(key, signature.sig))
         if not signed:
-            raise ProofUntrustedKeyError("the key ring of this store has no key of its signer")
+            raise ProofUntrustedKeyError("this proof store does not trust the key of its own signer")
         accepted = accept_signatures(
             signed,
             usage="proof",
@@ -194,9 +198,7 @@ class ProofIssuer:
             or replace(old, issued_at=record.issued_at, expires_at=record.expires_at) != record
         ):
             raise ProofConflictError(f"proof {record.proof_id} was issued before and says something else")
-        if stored.status.notice is not None:
-            check_status((stored.status.notice,))
-        check_expiry(old, stored.status.as_of)
+        accept(None, Candidate(stored.verified, stored.status, stored.status.as_of))
         return stored
 
     async def _publish(self, draft: Draft) -> Proof:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import Progress, SignedUrl, Storable
+from credstore.observe import Observer
 from credstore.proofs.format.bundle import Bundle, encode_bundle
 from credstore.proofs.format.dsse import parse_envelope
 from credstore.proofs.format.errors import (
@@ -21,10 +22,11 @@ from credstore.proofs.format.errors import (
     ProofUnsignedError,
 )
 from credstore.proofs.format.original import LegacyHomes, LegacyProof, legacy_members
+from credstore.proofs.format.policy import Policy, UnsafeUnsigned, checked_policy
 from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding, parse_record
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus, Reason
-from credstore.proofs.format.trust import KeyRing
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_asset
 from credstore.proofs.store.concurrency import map_in_order
@@ -44,6 +46,7 @@ from credstore.proofs.store.original_records import LegacyRecords
 from credstore.proofs.store.reading import ProofReader, newest_first
 from credstore.proofs.store.repository import ProofObjects
 from credstore.proofs.store.sweeping import ProofSweeper
+from credstore.provider.call import Call, Lifetime
 from credstore.provider.links import LinkOptions
 from credstore.provider.provider import StorageProvider
 from credstore.provider.validation import check_prefix
@@ -74,7 +77,8 @@ class IssueOptions(TypedDict, total=False):
 class ProofStore:
     """Proofs about assets: issued, found by id or by hash, revoked, swept; verified on every read.
 
-    Open it with `async with`, or close it with `aclose()`. All errors are `StorageError`s; those about a
+    Open it with `async with`, or close it with `aclose()`. As its provider, it belongs to the event loop of
+    its first call and to the process that made it. All errors are `StorageError`s; those about a
     proof are `ProofError`s. A read that raises found no valid proof; only `ProofNotFoundError` means that
     there is none.
     """
@@ -83,7 +87,7 @@ class ProofStore:
         self,
         provider: StorageProvider,
         *,
-        trust: KeyRing,
+        trust: TrustStore,
         signer: Signer | Sequence[Signer] = (),
         revoker: Signer | Sequence[Signer] | None = None,
         issuer: str | None = None,
@@ -92,22 +96,27 @@ class ProofStore:
         legacy: LegacyHomes | None = None,
         heal: bool | None = None,
         close_provider: bool = True,
+        observers: Iterable[Observer] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         randomness: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """Put proofs on a provider.
 
         Args:
-            provider: Where they are; closed with the store unless `close_provider` is False.
+            provider: Where they are. The store owns it from now on: `aclose` closes it, once the store's own
+                calls have ended. With `close_provider=False` it stays its opener's, who closes it after the
+                store. Nothing is owned where this raises.
             trust: The keys whose proofs count: the only trust anchor.
             signer: Signs what is issued; without one the store only reads.
             revoker: Signs revocations and tombstones; the signer unless given.
-            issuer: URI of who issues; the one that the ring trusts the signer for, unless given.
+            issuer: URI of who issues; the one that the signer is trusted for, unless given.
             prefix: Leading part of all keys.
             threshold: How many different keys must have signed a proof.
             legacy: Where records of the original service are, if there are any.
             heal: Whether reads remove index names that lead nowhere; unless given, if there is a signer.
-            close_provider: Whether `aclose` closes the provider.
+            close_provider: Whether the store owns the provider.
+            observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
+                the proof's id; those of the provider unless given, which also see the requests behind it.
             clock: Tells the time, with a zone.
             randomness: Gives so many bytes that nobody can foresee.
 
@@ -122,7 +131,8 @@ class ProofStore:
         self.trust = trust
         self._owned = close_provider
         self._clock = clock
-        self._closed = False
+        seeing = provider.observers if observers is None else tuple(observers)
+        self._lifetime = Lifetime(provider.get_provider_name(), seeing, "proof store")
         signers = _signers(signer)
         layout = Layout(prefix)
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
@@ -141,7 +151,7 @@ class ProofStore:
     @property
     def closed(self) -> bool:
         """Whether `aclose` was called."""
-        return self._closed
+        return self._lifetime.closed
 
     def new_proof_id(self) -> str:
         """An id for `issue(proof_id=…)`, where a manifest must know it before the proof exists."""
@@ -162,7 +172,7 @@ class ProofStore:
             StorageInvalidRequestError: An argument breaks its rule; nothing was written.
             StorageConfigurationError: The store has no signer, or the issuer is not clear.
             StorageUnsupportedError: `idempotency_key` on a store without conditional writes.
-            ProofUntrustedKeyError: Readers with this ring would refuse it; nothing was written.
+            ProofUntrustedKeyError: Readers with this trust store would refuse it; nothing was written.
             ProofKeyExpiredError: The signer's key is not valid now.
             ProofSignatureError: The signer's answer does not verify.
             ProofConflictError: The id or key was used for something else; or, `retryable`, leftovers of an
@@ -181,8 +191,14 @@ class ProofStore:
         Source: provenance §3, issue order.
         """
         request = IssueRequest(asset=asset, **options)
-        with _Verb(self, "issue", request.proof_id):
-            return await self._issuer().issue(request)
+        with self._call("issue", request.proof_id, mutation=True) as call:
+            return await self._issue(self._issuer(), request, call)
+
+    async def _issue(self, issuer: ProofIssuer, request: IssueRequest, call: Call) -> Proof:
+        proof = await issuer.issue(request, call)
+        call.key = call.key or proof.proof_id
+        call.attributes.update(size=proof.record.asset.size)
+        return proof
 
     async def issue_many(
         self, requests: Iterable[IssueRequest] | AsyncIterable[IssueRequest], *, at_once: int = 64
@@ -197,24 +213,31 @@ class ProofStore:
             For each request its proof, or the error that there is none; one failure stops no other.
 
         Raises:
-            StorageInvalidRequestError: `at_once` out of range, or the store is closed.
+            StorageInvalidRequestError: `at_once` out of range, or the store is closed. Where it is closed
+                meanwhile, that is the outcome of each request that had not started.
             Exception: What a signer or a user's own stream raised.
         """
-        _check_at_once(at_once)
-        with _Verb(self, "issue", None):
+        with self._call("issue_many", None, mutation=True, awaited=False) as call:
+            _check_at_once(at_once)
             issuer = self._issuer()
 
-        async def one(request: IssueRequest) -> ProofOutcome:
-            try:
-                with _Verb(self, "issue", request.proof_id):
-                    proof = await issuer.issue(request)
-            except StorageError as error:
-                return ProofOutcome(request.proof_id, None, error)
-            return ProofOutcome(proof.proof_id, proof)
+            async def one(request: IssueRequest) -> ProofOutcome:
+                try:
+                    with self._call("issue", request.proof_id, mutation=True) as each:
+                        proof = await self._issue(issuer, request, each)
+                except StorageError as error:
+                    return ProofOutcome(request.proof_id, None, error)
+                return ProofOutcome(proof.proof_id, proof)
 
-        async with aclosing(map_in_order(requests, one, at_once=at_once)) as outcomes:
-            async for outcome in outcomes:
-                yield outcome
+            issued = failed = 0
+            # What is raised here comes from the requests, or from what the call of one let through.
+            with call.outside():
+                async with aclosing(map_in_order(requests, one, at_once=at_once)) as outcomes:
+                    async for outcome in outcomes:
+                        issued += outcome.error is None
+                        failed += outcome.error is not None
+                        call.attributes.update(issued=issued, failed=failed)
+                        yield outcome
 
     async def supersede(self, proof_id: str, /, asset: Asset, **options: Unpack[IssueOptions]) -> Proof:
         """Issue a proof that replaces an earlier one; that stays true, and its status names the new one.
@@ -228,7 +251,11 @@ class ProofStore:
             StorageError: As `issue`.
         """
         options["supersedes"] = proof_id
-        return await self.issue(asset, **options)
+        request = IssueRequest(asset=asset, **options)
+        with self._call("supersede", proof_id, mutation=True) as call:
+            proof = await self._issue(self._issuer(), request, call)
+            call.attributes.update(superseded_by=proof.proof_id)
+            return proof
 
     @overload
     async def get(
@@ -236,9 +263,7 @@ class ProofStore:
         proof_id: str,
         *,
         asset: Asset | None = None,
-        allow_expired: bool = False,
-        allow_revoked: bool = False,
-        allow_legacy: Literal[False] = False,
+        policy: Policy | None = None,
     ) -> Proof: ...
 
     @overload
@@ -247,9 +272,7 @@ class ProofStore:
         proof_id: str,
         *,
         asset: Asset | None = None,
-        allow_expired: bool = False,
-        allow_revoked: bool = False,
-        allow_legacy: bool,
+        policy: Policy | UnsafeUnsigned | None,
     ) -> Proof | LegacyProof: ...
 
     async def get(
@@ -257,18 +280,15 @@ class ProofStore:
         proof_id: str,
         *,
         asset: Asset | None = None,
-        allow_expired: bool = False,
-        allow_revoked: bool = False,
-        allow_legacy: bool = False,
+        policy: Policy | UnsafeUnsigned | None = None,
     ) -> Proof | LegacyProof:
         """The proof of an id, verified.
 
         Args:
             proof_id: UUID in lower case.
             asset: What the proof must be about, or None where it is not at hand.
-            allow_expired: Return an expired proof, too.
-            allow_revoked: Return a revoked proof, too; an erased one never.
-            allow_legacy: Return a record of the original service as `LegacyProof`, which nobody signed.
+            policy: What else is asked of the proof; None asks that it is neither revoked nor expired.
+                `unsafe_allow_unsigned()` also returns a record of the original service, as `LegacyProof`.
 
         Raises:
             ProofNotFoundError: There is none.
@@ -283,83 +303,84 @@ class ProofStore:
             ProofSignatureError: No signature fits.
             ProofUntrustedKeyError: No trusted key signed it.
             ProofKeyExpiredError: The key was not valid then, or is compromised.
-            StorageInvalidRequestError: `proof_id` is no UUID.
+            ProofPolicyError: The policy refuses it.
+            StorageInvalidRequestError: `proof_id` is not a UUID, or `policy` is not a policy.
             StorageError: The store failed; that tells nothing of the proof.
 
         Cost: 2 requests at once; 1 more for each notice and successor.
         Source: provenance §2.6.
         """
-        with _Verb(self, "get", proof_id):
+        with self._call("get", proof_id) as call:
             name = checked_id(proof_id)
+            unsigned = isinstance(policy, UnsafeUnsigned)
+            asked = policy.signed if isinstance(policy, UnsafeUnsigned) else checked_policy(policy)
             try:
-                proof = await self._reader.get(name, allow_expired=allow_expired, allow_revoked=allow_revoked)
+                proof = await self._reader.get(name, policy=asked)
             except ProofNotFoundError:
                 legacy = None if self._legacy is None else await self._legacy.find(name)
                 if legacy is None:
                     raise
-                if not allow_legacy:
+                if not unsigned:
                     raise ProofUnsignedError(
                         f"proof {name} is a record of the original service, which nobody signed"
                     ) from None
-                if asset is not None and (await measure_asset(asset)).sha256 != legacy.sha256:
+                if asset is not None and (await _measure(asset, call)).sha256 != legacy.sha256:
                     raise ProofAssetMismatchError("the record is about other bytes than the asset") from None
                 return legacy
             if asset is not None:
-                check_asset(proof.record, await measure_asset(asset))
+                check_asset(proof.record, await _measure(asset, call))
             return proof
 
-    async def find_by_hash(
-        self, digest: bytes | str, *, allow_expired: bool = False, allow_revoked: bool = False
-    ) -> list[Proof]:
-        """All valid proofs about an asset, newest first; empty where there is none.
+    async def find_by_hash(self, digest: bytes | str, *, policy: Policy | None = None) -> list[Proof]:
+        """All proofs about an asset that the policy accepts, newest first; empty where there are none.
 
         Index names that lead to no proof of this asset give nothing; those left by an issue or a deletion
         that never ended are removed.
 
         Args:
             digest: SHA-256 of the asset: 32 bytes, 64 hex digits, or these after `sha256:`.
-            allow_expired: Expired proofs, too.
-            allow_revoked: Revoked proofs, too.
+            policy: What else is asked of each proof; None asks that it is neither revoked nor expired.
 
         Raises:
-            StorageInvalidRequestError: No digest; or more than 1,000 names (code "TOO_MANY_PROOFS"), for
-                which there is `scan_by_hash`.
+            StorageInvalidRequestError: Not a digest, or not a policy; or more than 1,000 names (code
+                "TOO_MANY_PROOFS"), for which there is `scan_by_hash`.
             StorageError: The store failed.
 
         Cost: 1 listing, then 2 requests for each proof, some at once.
         """
-        with _Verb(self, "find_by_hash", None):
+        with self._call("find_by_hash", None) as call:
             sha256 = checked_digest(digest)
+            asked = checked_policy(policy)
             items = await self._objects.first(self._objects.layout.asset(sha256))
             if len(items) >= MOST_NAMES:
                 raise StorageInvalidRequestError(
                     f"an asset with {MOST_NAMES} proofs or more; take them one by one with scan_by_hash()",
                     code=ErrorCode.TOO_MANY_PROOFS,
                 )
-            looking = self._reader.look_up(
-                items, sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
-            )
+            looking = self._reader.look_up(items, sha256, policy=asked)
             async with aclosing(looking) as found:
-                return sorted([proof async for proof in found], key=newest_first, reverse=True)
+                proofs = sorted([proof async for proof in found], key=newest_first, reverse=True)
+            call.attributes.update(proofs=len(proofs))
+            return proofs
 
     async def scan_by_hash(
-        self, digest: bytes | str, *, allow_expired: bool = False, allow_revoked: bool = False
+        self, digest: bytes | str, *, policy: Policy | None = None
     ) -> AsyncGenerator[Proof, None]:
         """As `find_by_hash`, one proof at a time in the order of their ids, however many there are.
 
         Raises:
-            StorageInvalidRequestError: No digest.
+            StorageInvalidRequestError: Not a digest, or not a policy; or the store was closed meanwhile.
             StorageError: The store failed.
         """
-        with _Verb(self, "scan_by_hash", None):
+        with self._call("scan_by_hash", None, awaited=False) as call:
             sha256 = checked_digest(digest)
+            asked = checked_policy(policy)
             items = self._objects.scan(self._objects.layout.asset(sha256))
-            looking = self._reader.look_up(
-                items, sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
-            )
+            looking = self._reader.look_up(items, sha256, policy=asked)
             async with aclosing(looking) as found:
                 async for proof in found:
                     yield proof
+                    self._lifetime.check(call.operation)
 
     async def exists(self, proof_id: str) -> bool:
         """Whether there is a proof of this id that verifies, valid or not any more; erased ones are gone.
@@ -370,7 +391,7 @@ class ProofStore:
 
         Cost: as `get`.
         """
-        with _Verb(self, "exists", proof_id):
+        with self._call("exists", proof_id):
             try:
                 await self._reader.find(checked_id(proof_id))
             except (ProofNotFoundError, ProofErasedError):
@@ -394,8 +415,8 @@ class ProofStore:
 
         Cost: 3 requests.
         """
-        with _Verb(self, "revoke", proof_id):
-            return await self._eraser.revoke(checked_id(proof_id), reason)
+        with self._call("revoke", proof_id, mutation=True) as call:
+            return await self._eraser.revoke(checked_id(proof_id), reason, call)
 
     async def delete(self, proof_id: str, reason: Reason = "unspecified") -> bool:
         """Erase a proof and its manifest in every version.
@@ -424,8 +445,8 @@ class ProofStore:
             provider can keep versions 3 more, and where it does, 5 listings and up to 6 deletions.
         Source: provenance §3, erase order.
         """
-        with _Verb(self, "delete", proof_id):
-            return await self._eraser.delete(checked_id(proof_id), reason)
+        with self._call("delete", proof_id, mutation=True) as call:
+            return await self._eraser.delete(checked_id(proof_id), reason, call)
 
     async def sweep_expired(
         self, *, grace: timedelta | float = GRACE, limit: int | None = None
@@ -443,14 +464,16 @@ class ProofStore:
 
         Cost: 1 listing per 1,000 markers, 2 requests and 4 to 6 deletions in batches for each proof.
         """
-        with _Verb(self, "sweep_expired", None):
+        with self._call("sweep_expired", None, mutation=True) as call:
             try:
                 kept = grace if isinstance(grace, timedelta) else timedelta(seconds=grace)
             except (ValueError, OverflowError):
                 raise StorageInvalidRequestError("grace is a timedelta, or its seconds") from None
             if kept < timedelta(0) or (limit is not None and limit < 1):
                 raise StorageInvalidRequestError("grace is 0 or more, and a limit 1 or more")
-            return await self._sweeper.sweep(kept, limit)
+            report = await self._sweeper.sweep(kept, limit)
+            call.attributes.update(swept=report.swept, cleaned=report.cleaned, failed=len(report.failed))
+            return report
 
     async def link(
         self,
@@ -458,6 +481,7 @@ class ProofStore:
         expires_in: float = 3600.0,
         *,
         of: Literal["record", "manifest"] = "record",
+        policy: Policy | None = None,
         **options: Unpack[LinkOptions],
     ) -> SignedUrl:
         """A temporary link to a proof that is valid now; it ends no later than the proof.
@@ -466,6 +490,7 @@ class ProofStore:
             proof_id: UUID in lower case.
             expires_in: Seconds, 1 to 604,800.
             of: The signed record, or the manifest.
+            policy: As `get`; an expired proof gets no link in any case.
             options: As of `StorageProvider.get_signed_url`.
 
         Raises:
@@ -476,8 +501,8 @@ class ProofStore:
 
         Cost: as `get`, and that of `get_signed_url`.
         """
-        with _Verb(self, "link", proof_id):
-            proof = await self._reader.get(checked_id(proof_id))
+        with self._call("link", proof_id):
+            proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
             layout = self._objects.layout
             key = layout.record(proof.proof_id)
             if of == "manifest":
@@ -492,8 +517,12 @@ class ProofStore:
                 expires_in = min(expires_in, float(left)) if expires_in >= 1 else expires_in
             return await self.provider.get_signed_url(key, expires_in, **options)
 
-    async def get_manifest(self, proof_id: str) -> bytes:
+    async def get_manifest(self, proof_id: str, *, policy: Policy | None = None) -> bytes:
         """The manifest of a valid proof, the very bytes that the record names.
+
+        Args:
+            proof_id: UUID in lower case.
+            policy: As `get`.
 
         Raises:
             ProofNotFoundError: The proof has none, or it is gone.
@@ -503,9 +532,11 @@ class ProofStore:
 
         Cost: as `get`, and 1 request.
         """
-        with _Verb(self, "get_manifest", proof_id):
-            proof = await self._reader.get(checked_id(proof_id))
-            return await self._reader.manifest(proof)
+        with self._call("get_manifest", proof_id) as call:
+            proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
+            manifest = await self._reader.manifest(proof)
+            call.attributes.update(size=len(manifest))
+            return manifest
 
     async def export(self, proof_id: str, *, timestamps: Sequence[bytes] = ()) -> bytes:
         """An offline bundle: one file that verifies with `verify_bundle`, no store and no network.
@@ -523,7 +554,7 @@ class ProofStore:
         Cost: as `get`.
         Source: provenance §5.
         """
-        with _Verb(self, "export", proof_id):
+        with self._call("export", proof_id):
             found = await self._reader.find(checked_id(proof_id))
             made_at = found.proof.status.as_of
             return encode_bundle(Bundle(found.proof.envelope, made_at, found.notices, tuple(timestamps)))
@@ -539,7 +570,7 @@ class ProofStore:
 
         Cost: 1 request.
         """
-        with _Verb(self, "read_unverified", proof_id):
+        with self._call("read_unverified", proof_id):
             data = await self._objects.record(checked_id(proof_id))
             return None if data is None else parse_record(parse_envelope(data).payload)
 
@@ -551,7 +582,7 @@ class ProofStore:
 
         Cost: 1 request per 1,000 objects.
         """
-        with _Verb(self, "stats", None):
+        with self._call("stats", None):
             return await self._checker().stats()
 
     async def fsck(self, *, repair: bool = False) -> FsckReport:
@@ -566,8 +597,10 @@ class ProofStore:
 
         Cost: 1 request per 1,000 objects, 4 to 5 for each record, 1 for each name.
         """
-        with _Verb(self, "fsck", None):
-            return await self._checker().check(repair=repair)
+        with self._call("fsck", None, mutation=repair) as call:
+            report = await self._checker().check(repair=repair)
+            call.attributes.update(proofs=report.records, failed=len(report.problems))
+            return report
 
     def _checker(self) -> ProofChecker:
         return ProofChecker(self._objects, self._reader)
@@ -584,7 +617,7 @@ class ProofStore:
 
         Cost: 1 request per 1,000 objects, 3 for each record.
         """
-        with _Verb(self, "import_legacy", None):
+        with self._call("import_legacy", None, mutation=True):
             return await self._records().import_all()
 
     async def find_legacy(self, digest: bytes | str) -> list[LegacyProof]:
@@ -593,7 +626,7 @@ class ProofStore:
         Raises:
             StorageError: As `import_legacy`.
         """
-        with _Verb(self, "find_legacy", None):
+        with self._call("find_legacy", None):
             return await self._records().find_by_hash(checked_digest(digest))
 
     async def list(self, most: int | None = None) -> list[ProofOutcome]:
@@ -603,11 +636,13 @@ class ProofStore:
             StorageError: The store failed.
         """
         found: list[ProofOutcome] = []
-        async with aclosing(self.scan()) as outcomes:
-            async for outcome in outcomes:
-                if most is not None and len(found) >= most:
-                    break
-                found.append(outcome)
+        with self._call("list", None) as call:
+            async with aclosing(self._reader.scan()) as outcomes:
+                async for outcome in outcomes:
+                    if most is not None and len(found) >= most:
+                        break
+                    found.append(outcome)
+            call.attributes.update(proofs=len(found))
         return found
 
     async def scan(self) -> AsyncGenerator[ProofOutcome, None]:
@@ -620,10 +655,11 @@ class ProofStore:
 
         Cost: 1 request per 1,000 records, and 2 for each.
         """
-        with _Verb(self, "list", None):
+        with self._call("scan", None, awaited=False) as call:
             async with aclosing(self._reader.scan()) as outcomes:
                 async for outcome in outcomes:
                     yield outcome
+                    self._lifetime.check(call.operation)
 
     async def adopt(self, legacy: LegacyProof, asset: Asset, **options: Unpack[IssueOptions]) -> Proof:
         """Issue a signed proof in place of a record of the original service, with its id.
@@ -637,10 +673,10 @@ class ProofStore:
             ProofAssetMismatchError: The record is about other bytes.
             StorageError: As `issue`.
         """
-        with _Verb(self, "adopt", legacy.proof_id):
+        with self._call("adopt", legacy.proof_id, mutation=True) as call:
             if isinstance(asset, AssetDigest):
                 raise StorageInvalidRequestError("adopt takes the bytes of the asset, not a digest of them")
-            measured = await measure_asset(asset, progress=options.get("progress"))
+            measured = await _measure(asset, call, options.get("progress"))
             if measured.sha256 != legacy.sha256:
                 raise ProofAssetMismatchError("the record is about other bytes than the asset")
             given: IssueOptions = {
@@ -650,17 +686,21 @@ class ProofStore:
                 **options,
                 "proof_id": legacy.proof_id,
             }
-            return await self._issuer().issue(IssueRequest(asset=measured, **given))
+            return await self._issue(self._issuer(), IssueRequest(asset=measured, **given), call)
 
-    async def export_legacy(self, proof_id: str) -> dict[str, Any]:
+    async def export_legacy(self, proof_id: str, *, policy: Policy | None = None) -> dict[str, Any]:
         """The seven fields in which the original service keeps a record, for its readers.
+
+        Args:
+            proof_id: UUID in lower case.
+            policy: As `get`.
 
         Raises:
             ProofError: As `get`.
             StorageError: The store failed.
         """
-        with _Verb(self, "export_legacy", proof_id):
-            proof = await self._reader.get(checked_id(proof_id))
+        with self._call("export_legacy", proof_id):
+            proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
             return legacy_members(proof.record, proof.envelope.digest)
 
     def _records(self) -> LegacyRecords:
@@ -700,8 +740,14 @@ class ProofStore:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Refuse further calls, and close the provider where it is owned; safe to call again."""
-        self._closed = True
+        """Refuse further calls, wait for those under way, then close the provider if it is owned.
+
+        A `scan`, `scan_by_hash` or `issue_many` that its user holds open is not waited for, but what
+        it has started to issue is. Safe to call again, also if it was cancelled.
+        """
+        await self._lifetime.close(self._release)
+
+    async def _release(self) -> None:
         if self._owned:
             await self.provider.aclose()
 
@@ -714,14 +760,19 @@ class ProofStore:
         await self.aclose()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open"
+        state = "closed" if self.closed else "open"
         return f"<ProofStore {self._objects.layout.prefix} on {self.provider.get_provider_name()} ({state})>"
+
+    def _call(self, verb: str, key: object, *, mutation: bool = False, awaited: bool = True) -> Call:
+        """The call of a verb; `key` may be anything that a user took for an id."""
+        name = key if isinstance(key, str) else None
+        return Call(self._lifetime, f"proof.{verb}", name, mutation=mutation, awaited=awaited)
 
     def _issuer(self) -> ProofIssuer:
         """Whoever issues here.
 
         Raises:
-            StorageConfigurationError: There is no signer, or the ring does not tell for whom it signs.
+            StorageConfigurationError: There is no signer, or the trust store does not tell for whom it signs.
         """
         if not self._signers:
             raise StorageConfigurationError("issuing takes a signer; this store was opened without one")
@@ -731,35 +782,16 @@ class ProofStore:
             issuers = frozenset[str]() if key is None else key.issuers
             if len(issuers) != 1:
                 raise StorageConfigurationError(
-                    "say who issues (issuer=…): the ring trusts the signer's key for "
+                    "say who issues (issuer=…): the signer's key is trusted for "
                     f"{len(issuers)} issuers, not for one"
                 )
             (uri,) = issuers
         return ProofIssuer(self._objects, self._reader, uri, self._signers, self._randomness)
 
 
-class _Verb:
-    """A context around one verb: refuses a closed store, fills the facts of errors that have none."""
-
-    __slots__ = ("_key", "_operation", "_store")
-
-    def __init__(self, store: ProofStore, operation: str, key: object) -> None:
-        self._store = store
-        self._operation = operation
-        self._key = key
-
-    def __enter__(self) -> None:
-        if self._store.closed:
-            raise StorageInvalidRequestError(
-                "this proof store is closed; open a new one", code=ErrorCode.CLOSED, operation=self._operation
-            )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if isinstance(error, StorageError) and error.operation is None:
-            key = self._key if isinstance(self._key, str) else None
-            error.at(provider=self._store.provider.get_provider_name(), operation=self._operation, key=key)
+async def _measure(asset: Asset, call: Call, progress: Progress | None = None) -> AssetDigest:
+    with call.outside():
+        return await measure_asset(asset, progress=progress)
 
 
 def _signers(given: Signer | Sequence[Signer]) -> tuple[Signer, ...]:

@@ -24,6 +24,7 @@ from credstore.proofs.format.errors import (
 )
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.ids import is_proof_id
+from credstore.proofs.format.policy import Candidate, Policy, accept
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import (
     ProofStatus,
@@ -32,8 +33,8 @@ from credstore.proofs.format.status import (
     verify_notice,
     verify_successor,
 )
-from credstore.proofs.format.trust import KeyRing
-from credstore.proofs.format.verify import VerifiedProof, check_expiry, verify_proof
+from credstore.proofs.format.trust import TrustStore
+from credstore.proofs.format.verify import VerifiedProof, verify_signed
 from credstore.proofs.store.concurrency import both, map_in_order
 from credstore.proofs.store.layout import ERASED, NEXT, REVOKED
 from credstore.proofs.store.model import Proof, ProofOutcome
@@ -62,17 +63,17 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class ProofReader:
-    """Reads proofs of one store against one ring.
+    """Reads proofs of one store against one trust store.
 
     Attributes:
         objects: The store's objects.
-        ring: The keys trusted.
+        trust: The keys trusted.
         threshold: How many of them must have signed.
         heal: Whether names that lead nowhere are removed.
     """
 
     objects: ProofObjects
-    ring: KeyRing
+    trust: TrustStore
     threshold: int
     heal: bool
 
@@ -81,17 +82,12 @@ class ProofReader:
         proof_id: str,
         *,
         sha256: bytes | None = None,
-        allow_expired: bool = False,
-        allow_revoked: bool = False,
+        policy: Policy | None = None,
     ) -> Proof:
         """One proof by its checked id; see `ProofStore.get`."""
         found = await self.find(proof_id, sha256=sha256)
         proof = found.proof
-        if proof.status.state == "revoked" and not allow_revoked:
-            notice = proof.status.notice
-            check_status(() if notice is None else (notice,))
-        if not allow_expired:
-            check_expiry(proof.record, proof.status.as_of)
+        accept(policy, Candidate(proof.verified, proof.status, proof.status.as_of))
         return proof
 
     async def find(self, proof_id: str, *, sha256: bytes | None = None) -> Found:
@@ -109,14 +105,13 @@ class ProofReader:
         now = objects.clock()
         if data is None:
             await self._explain_absence(proof_id, names, now)
-        verified = verify_proof(
+        verified = verify_signed(
             data or b"",
-            self.ring,
+            self.trust,
             now=now,
             proof_id=proof_id,
             sha256=sha256,
             threshold=self.threshold,
-            allow_expired=True,
         )
         if not names:
             return Found(Proof(verified, _status(verified, now)), (), ())
@@ -133,7 +128,9 @@ class ProofReader:
             data = await self.objects.fetch(self.objects.layout.status(proof_id) + name)
             if data is not None:
                 envelope = parse_envelope(data)
-                notices.append(verify_notice(envelope, self.ring, now=now, proof_id=proof_id, proof=verified))
+                notices.append(
+                    verify_notice(envelope, self.trust, now=now, proof_id=proof_id, proof=verified)
+                )
                 envelopes.append(envelope)
         check_status([each for each in notices if each.kind == "erasure"])
         status = _status(verified, now)
@@ -151,9 +148,7 @@ class ProofReader:
             if data is None:
                 continue
             with suppress(ProofError):
-                new = verify_proof(
-                    data, self.ring, now=now, proof_id=new_id, threshold=self.threshold, allow_expired=True
-                )
+                new = verify_signed(data, self.trust, now=now, proof_id=new_id, threshold=self.threshold)
                 verify_successor(new, old)
                 if newest is None or new.record.issued_at > newest.record.issued_at:
                     newest = new
@@ -163,7 +158,7 @@ class ProofReader:
         if ERASED in names or len(names) == PAGE:
             data = await self.objects.fetch(self.objects.layout.erasure(proof_id))
             if data is not None:
-                notice = verify_notice(data, self.ring, now=now, proof_id=proof_id)
+                notice = verify_notice(data, self.trust, now=now, proof_id=proof_id)
                 raise ProofErasedError(
                     f"the issuer has erased proof {proof_id} at {format_time(notice.at)}, "
                     f"reason: {notice.reason}"
@@ -175,8 +170,7 @@ class ProofReader:
         items: Iterable[StorageItem] | AsyncIterable[StorageItem],
         sha256: bytes,
         *,
-        allow_expired: bool,
-        allow_revoked: bool,
+        policy: Policy | None,
     ) -> AsyncGenerator[Proof, None]:
         """The proofs of an asset's index names that verify, in the order of the names, in bounded memory."""
         layout = self.objects.layout
@@ -186,9 +180,7 @@ class ProofReader:
             if named is None:
                 return None
             try:
-                return await self.get(
-                    named[1], sha256=sha256, allow_expired=allow_expired, allow_revoked=allow_revoked
-                )
+                return await self.get(named[1], sha256=sha256, policy=policy)
             except (ProofNotFoundError, ProofErasedError) as error:
                 await self._heal(item, named[1], sha256, erased=isinstance(error, ProofErasedError))
             except (ProofError, StorageIntegrityError):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import click
 
-from credstore.cli.commands.proof.change import delete_command, link_command, revoke_command, sweep_command
+from credstore.cli.commands.proof.delete import delete_command
+from credstore.cli.commands.proof.export import export_command
+from credstore.cli.commands.proof.find import find_command
+from credstore.cli.commands.proof.get import get_command
 from credstore.cli.commands.proof.issue import issue_command
-from credstore.cli.commands.proof.look import (
-    export_command,
-    find_command,
-    get_command,
-    list_command,
-    stats_command,
-)
+from credstore.cli.commands.proof.keys import keys_command
+from credstore.cli.commands.proof.link import link_command
+from credstore.cli.commands.proof.list import list_command
+from credstore.cli.commands.proof.revoke import revoke_command
+from credstore.cli.commands.proof.stats import stats_command
+from credstore.cli.commands.proof.sweep import sweep_command
 from credstore.cli.commands.proof.verify import verify_command
 
 
@@ -20,12 +22,13 @@ from credstore.cli.commands.proof.verify import verify_command
 def proof_command() -> None:
     """Issue, find, verify and revoke signed proofs about files.
 
-    Keys and the key ring come from credstore keys; CREDSTORE_PROOF_KEY and CREDSTORE_PROOF_TRUST name
-    them for all commands.
+    Keys and the trust store come from credstore proof keys; CREDSTORE_PROOF_KEY and CREDSTORE_PROOF_TRUST
+    name them for all commands.
     """
 
 
 for each in (
+    keys_command,
     issue_command,
     get_command,
     find_command,

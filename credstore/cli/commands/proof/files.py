@@ -1,4 +1,4 @@
-"""The local files of the proof commands: private keys, key rings, claims; read whole and named when wrong."""
+"""Local files of the proof commands: private keys, trust stores, claims; read whole, named when wrong."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageError
 
 if TYPE_CHECKING:
-    from credstore.proofs import AssetDigest, KeyRing, LocalSigner
+    from credstore.proofs import AssetDigest, LocalSigner, TrustStore
 
 PASSPHRASE = "CREDSTORE_PROOF_PASSPHRASE"  # noqa: S105 - the name of a variable
 LARGEST_KEY = 64 * 1024
-LARGEST_RING = 1024 * 1024
+LARGEST_TRUST_STORE = 1024 * 1024
 CHUNK = 1024 * 1024
 _LOOSE = stat.S_IRWXG | stat.S_IRWXO if os.name == "posix" else 0
 
@@ -34,30 +34,30 @@ KEY = click.option(
     metavar="FILE",
     envvar="CREDSTORE_PROOF_KEY",
     required=True,
-    help="Private key in PEM, as credstore keys generate makes it; or CREDSTORE_PROOF_KEY.",
+    help="Private key in PEM, as credstore proof keys generate makes it; or CREDSTORE_PROOF_KEY.",
 )
 TRUST = click.option(
     "--trust",
-    "ring_file",
+    "trust_file",
     metavar="FILE",
     envvar="CREDSTORE_PROOF_TRUST",
     required=True,
-    help="The key ring: whose proofs count; or CREDSTORE_PROOF_TRUST.",
+    help="The trust store: whose proofs count; or CREDSTORE_PROOF_TRUST.",
 )
-"""The ring is the only trust anchor, so none is guessed."""
+"""The trust store is the only trust anchor, so none is guessed."""
 
 
-def read_ring(path: str) -> KeyRing:
-    """The key ring in a file.
+def read_trust(path: str) -> TrustStore:
+    """The trust store in a file.
 
     Raises:
         click.UsageError: It cannot be read.
-        StorageConfigurationError: It is no key ring.
+        StorageConfigurationError: It is not a valid trust store.
     """
-    from credstore.proofs import parse_keyring
+    from credstore.proofs import parse_trust_store
 
     with naming(path):
-        return parse_keyring(read_whole(path, LARGEST_RING))
+        return parse_trust_store(read_whole(path, LARGEST_TRUST_STORE))
 
 
 def read_signer(path: str) -> LocalSigner:
@@ -116,7 +116,9 @@ def read_claims(text: str | None) -> dict[str, Any] | None:
     """
     if text is None:
         return None
-    data = read_whole(text[1:], LARGEST_RING) if text.startswith("@") else text.encode(errors="replace")
+    data = (
+        read_whole(text[1:], LARGEST_TRUST_STORE) if text.startswith("@") else text.encode(errors="replace")
+    )
     try:
         claims: object = json.loads(data)
     except (ValueError, RecursionError):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
 @KEY
 @TRUST
-@click.option("--issuer", metavar="URI", help="Who signs; needed where the ring trusts the key for several.")
+@click.option("--issuer", metavar="URI", help="Who signs; needed where the key is trusted for several.")
 @click.option(
     "--expires", metavar="DURATION", callback=parameters.duration, help="How long it is valid; default: ever."
 )
@@ -46,7 +46,7 @@ def issue_command(
     *,
     files: tuple[str, ...],
     key_file: str,
-    ring_file: str,
+    trust_file: str,
     issuer: str | None,
     expires: float | None,
     claims: str | None,
@@ -95,7 +95,7 @@ def issue_command(
                         _tell(invocation, files, number, outcome.proof)
                     number += 1
 
-    with_proofs(invocation, ring_file, action, key_file=key_file, issuer=issuer)
+    with_proofs(invocation, trust_file, action, key_file=key_file, issuer=issuer)
     if len(files) > 1 and errors and not (invocation.quiet or invocation.json):
         note(f"credstore: {len(errors):,} of {len(files):,} files have no proof")
     end_with(errors, len(files) - len(errors))

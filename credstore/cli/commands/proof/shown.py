@@ -1,31 +1,42 @@
-"""Proofs as the commands show them, and the proof store of a command."""
+"""What the proof commands share: options, the proof store of a command, and proofs as they are shown."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import read_ring, read_signer
+from credstore.cli.commands.proof.files import read_signer, read_trust
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.invocation import Invocation
-from credstore.cli.output import human_size, human_time
+from credstore.cli.output import human_size, human_time, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError
 
 if TYPE_CHECKING:
-    from credstore.proofs import Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
+    from credstore.proofs import Policy, Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
 
 T = TypeVar("T")
 SHOWN = 400
 """Characters of claims that people are shown."""
 
+Reason = Literal["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"]
+REASON = click.option(
+    "--reason",
+    type=click.Choice(["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"]),
+    default="unspecified",
+    show_default=True,
+    help="Stands in the signed notice.",
+)
+EXPIRED = click.option("--allow-expired", is_flag=True, help="Expired proofs, too.")
+REVOKED = click.option("--allow-revoked", is_flag=True, help="Revoked proofs, too.")
+
 
 def with_proofs(
     invocation: Invocation,
-    ring_file: str,
+    trust_file: str,
     action: Callable[[ProofStore], Awaitable[T]],
     *,
     key_file: str | None = None,
@@ -35,10 +46,10 @@ def with_proofs(
 
     Args:
         invocation: Names the store.
-        ring_file: The keys whose proofs count.
+        trust_file: The keys whose proofs count.
         action: What to do.
         key_file: Private key that signs, or None to read only.
-        issuer: Who signs, where the ring trusts the key for several.
+        issuer: Who signs, where the key is trusted for several.
 
     Raises:
         click.UsageError: A file cannot be read.
@@ -48,15 +59,27 @@ def with_proofs(
     # Here, since it loads the provider, which `proof verify` does without.
     from credstore.proofs import ProofStore
 
-    ring = read_ring(ring_file)
+    trust = read_trust(trust_file)
     signers = () if key_file is None else (read_signer(key_file),)
 
     async def work() -> T:
         provider = open_store(invocation)
-        async with ProofStore(provider, trust=ring, signer=signers, issuer=issuer) as store:
+        async with ProofStore(provider, trust=trust, signer=signers, issuer=issuer) as store:
             return await action(store)
 
     return run_loop(work())
+
+
+def policy_of(*, allow_expired: bool, allow_revoked: bool) -> Policy | None:
+    """What the options ask of proofs beside their being genuine; None for the usual checks."""
+    from credstore.proofs import unsafe_allow_expired, unsafe_allow_revoked
+
+    policy: Policy | None = None
+    if allow_expired:
+        policy = unsafe_allow_expired(policy)
+    if allow_revoked:
+        policy = unsafe_allow_revoked(policy)
+    return policy
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
@@ -129,6 +152,13 @@ def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:
     ]
     rows += [("signed by", keyid) for keyid in proof.keyids]
     return [row for row in rows if row[1]]
+
+
+def proof_line(proof: Proof) -> str:
+    """A proof as one line of a list, for people."""
+    record = proof.record
+    issued, issuer = human_time(record.issued_at), printable(record.issuer)
+    return f"{record.proof_id}  {issued}  {proof.status.state:<7}  {issuer}"
 
 
 def status_rows(status: ProofStatus) -> list[tuple[str, str]]:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read_ring, read_whole
+from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read_trust, read_whole
 from credstore.cli.commands.proof.shown import record_rows, status_document, verified_document
 from credstore.cli.invocation import Invocation, command
 from credstore.cli.output import human_time, print_fields, print_json
-from credstore.proofs import AssetDigest, BundleReport, verify_bundle
+from credstore.proofs import AssetDigest, BundleReport, unsafe_allow_expired, verify_bundle
 
 LARGEST_BUNDLE = 4 * 1024 * 1024
 MINUTE, HOUR, DAY = 60, 3600, 86400
@@ -41,20 +41,20 @@ def verify_command(
     invocation: Invocation,
     *,
     bundle: str,
-    ring_file: str,
+    trust_file: str,
     asset: str | None,
     proof_id: str | None,
     timestamp_roots: str | None,
     threshold: int,
     allow_expired: bool,
 ) -> None:
-    """Verify an exported proof; it needs the file, the key ring, and nothing else.
+    """Verify an exported proof; it needs the file, the trust store, and nothing else.
 
     Exit codes: 0 verified, 20 no proof bundle, 21 no signature fits, 22 about another asset, 23 key not
     trusted, 24 expired, 25 revoked, 26 anything else that is wrong; 2 for files that cannot be read.
     """
     data = read_whole(bundle, LARGEST_BUNDLE)
-    ring = read_ring(ring_file)
+    trust = read_trust(trust_file)
     measured = None if asset is None else measure_file(asset)
     check = None
     if timestamp_roots is not None:
@@ -65,13 +65,13 @@ def verify_command(
     with naming(bundle):
         report = verify_bundle(
             data,
-            ring,
+            trust,
             now=datetime.now(UTC),
             proof_id=proof_id,
             asset=measured,
             check_timestamp=check,
             threshold=threshold,
-            allow_expired=allow_expired,
+            policy=unsafe_allow_expired() if allow_expired else None,
         )
     if invocation.json:
         print_json(_document(report, measured))

@@ -1,4 +1,4 @@
-"""`credstore keys`: the private keys that sign proofs, and the ring of public keys that verifiers trust."""
+"""`credstore proof keys`: the private keys that sign proofs, and the trust store that verifiers need."""
 
 from __future__ import annotations
 
@@ -11,24 +11,30 @@ from typing import Any, Literal
 import click
 
 from credstore.cli import parameters
-from credstore.cli.commands.proof.files import create_private, naming, new_passphrase, read_ring, replace_file
+from credstore.cli.commands.proof.files import (
+    create_private,
+    naming,
+    new_passphrase,
+    read_trust,
+    replace_file,
+)
 from credstore.cli.invocation import Command, Invocation
 from credstore.cli.output import human_time, note, print_json, print_table, say
 from credstore.errors import StorageConfigurationError
-from credstore.proofs import KeyRing, LocalSigner, PublicKey, TrustedKey, encode_keyring, trust_key
+from credstore.proofs import LocalSigner, PublicKey, TrustedKey, TrustStore, encode_trust_store, trust_key
 
 Usage = Literal["proof", "revoke", "log", "root"]
 LEAST_DIGITS = 8
 """Hex digits of a key's id that must be given at least."""
 
-RING = click.option(
+TRUST = click.option(
     "--trust",
-    "ring_file",
+    "trust_file",
     metavar="FILE",
     envvar="CREDSTORE_PROOF_TRUST",
     default="keys.json",
     show_default=True,
-    help="The key ring; or CREDSTORE_PROOF_TRUST.",
+    help="The trust store; or CREDSTORE_PROOF_TRUST.",
 )
 SCHEME = click.option(
     "--scheme",
@@ -46,7 +52,7 @@ PASSPHRASE = click.option(
 
 @click.group("keys", context_settings={"help_option_names": ["-h", "--help"]})
 def keys_command() -> None:
-    """Make keys that sign proofs, and keep the ring of public keys that says whose proofs count."""
+    """Make keys that sign proofs, and keep the trust store: the public keys whose proofs count."""
 
 
 @keys_command.command("generate", cls=Command)
@@ -65,7 +71,7 @@ def keys_command() -> None:
 )
 @SCHEME
 @PASSPHRASE
-@RING
+@TRUST
 @click.pass_obj
 def generate_command(
     invocation: Invocation,
@@ -75,31 +81,31 @@ def generate_command(
     usages: tuple[Usage, ...],
     scheme: str,
     passphrase: bool,
-    ring_file: str,
+    trust_file: str,
 ) -> None:
-    """Make a private key in the new FILE (PEM, mode 0600), and add its public part to the key ring.
+    """Make a private key in the new FILE (PEM, mode 0600), and add its public part to the trust store.
 
-    The ring is made if it is not there. Verifiers get the ring; nobody gets FILE, which is never replaced.
+    The trust store is made if it is not there. Verifiers get it; nobody gets FILE, which is never replaced.
     """
-    ring = _ring_now(ring_file)
+    trust = _trust_now(trust_file)
     signer = LocalSigner.generate(scheme)
     try:
         key = trust_key(signer.public_key, issuers=issuers, usages=usages, valid_from=_now())
     except StorageConfigurationError:
         named = ", ".join(map(repr, issuers))
         raise click.UsageError(f"--issuer {named} is no absolute URI such as https://news.example") from None
-    _write(file, signer, passphrase, ring_file, ring.add(key), before=ring)
-    _tell(invocation, file, ring_file, key)
+    _write(file, signer, passphrase, trust_file, trust.add(key), before=trust)
+    _tell(invocation, file, trust_file, key)
 
 
 @keys_command.command("list", cls=Command)
-@RING
+@TRUST
 @click.pass_obj
-def list_command(invocation: Invocation, *, ring_file: str) -> None:
-    """Show the keys of the ring, for whom and when each counts."""
-    ring = read_ring(ring_file)
+def list_command(invocation: Invocation, *, trust_file: str) -> None:
+    """Show the keys of the trust store, for whom and when each counts."""
+    trust = read_trust(trust_file)
     if invocation.json:
-        print_json({"version": ring.version, "keys": [_facts(key) for key in ring.keys]})
+        print_json({"version": trust.version, "keys": [_facts(key) for key in trust.keys]})
         return
     print_table(
         ["key", "scheme", "issuers", "usages", "from", "until"],
@@ -112,11 +118,11 @@ def list_command(invocation: Invocation, *, ring_file: str) -> None:
                 human_time(key.valid_from),
                 "REVOKED" if key.revoked is not None else human_time(key.valid_until),
             ]
-            for key in ring.keys
+            for key in trust.keys
         ],
     )
     if not invocation.quiet:
-        note(f"version {ring.version} of {ring_file}")
+        note(f"version {trust.version} of {trust_file}")
 
 
 @keys_command.command("rotate", cls=Command)
@@ -129,11 +135,11 @@ def list_command(invocation: Invocation, *, ring_file: str) -> None:
     default="0s",
     show_default=True,
     callback=parameters.duration,
-    help="When the new key takes over; time for the ring to reach everyone.",
+    help="When the new key takes over; time for the trust store to reach everyone.",
 )
 @SCHEME
 @PASSPHRASE
-@RING
+@TRUST
 @click.pass_obj
 def rotate_command(
     invocation: Invocation,
@@ -143,16 +149,16 @@ def rotate_command(
     delay: float,
     scheme: str,
     passphrase: bool,
-    ring_file: str,
+    trust_file: str,
 ) -> None:
     """Let a new key in the new FILE take over from KEYID, its id or the first 8 digits or more.
 
     The new key gets the issuers and usages of the old one, whose window ends 5 minutes after the change.
-    What the old key signed stays valid. Give the ring to verifiers, then destroy the old private key.
+    What the old key signed stays valid. Give the trust store to verifiers, then destroy the old private key.
     """
-    ring = read_ring(ring_file)
-    with naming(ring_file):
-        old = _find(ring, keyid)
+    trust = read_trust(trust_file)
+    with naming(trust_file):
+        old = _find(trust, keyid)
     try:
         at = _now() + timedelta(seconds=delay)
     except OverflowError:
@@ -160,46 +166,52 @@ def rotate_command(
     if old.revoked is not None or not old.is_within(at):
         raise StorageConfigurationError(f"{old.keyid} is not valid then, so nothing can take over from it")
     signer = LocalSigner.generate(scheme)
-    rotated = ring.rotate(old.keyid, signer.public_key, at=at)
-    _write(file, signer, passphrase, ring_file, rotated, before=ring)
-    _tell(invocation, file, ring_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
+    rotated = trust.rotate(old.keyid, signer.public_key, at=at)
+    _write(file, signer, passphrase, trust_file, rotated, before=trust)
+    _tell(invocation, file, trust_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
 
 
-def _find(ring: KeyRing, keyid: str) -> TrustedKey:
+def _find(trust: TrustStore, keyid: str) -> TrustedKey:
     digits = keyid.removeprefix("sha256:").lower()
-    found = [key for key in ring.keys if key.keyid.removeprefix("sha256:").startswith(digits)]
+    found = [key for key in trust.keys if key.keyid.removeprefix("sha256:").startswith(digits)]
     if len(digits) < LEAST_DIGITS or len(found) != 1:
         raise StorageConfigurationError(
-            f"the ring has {len(found)} keys whose ids begin with {digits[:80]!r}; "
-            f"give {LEAST_DIGITS} digits or more of one, as credstore keys list shows them"
+            f"the trust store has {len(found)} keys whose ids begin with {digits[:80]!r}; "
+            f"give {LEAST_DIGITS} digits or more of one, as credstore proof keys list shows them"
         )
     return found[0]
 
 
-def _at(ring: KeyRing, public_key: PublicKey) -> TrustedKey:
-    return next(key for key in ring.keys if key.public_key == public_key)
+def _at(trust: TrustStore, public_key: PublicKey) -> TrustedKey:
+    return next(key for key in trust.keys if key.public_key == public_key)
 
 
-def _ring_now(ring_file: str) -> KeyRing:
-    return read_ring(ring_file) if Path(ring_file).exists() else KeyRing(0, ())
+def _trust_now(trust_file: str) -> TrustStore:
+    return read_trust(trust_file) if Path(trust_file).exists() else TrustStore(0, ())
 
 
 def _write(
-    file: str, signer: LocalSigner, passphrase: bool, ring_file: str, ring: KeyRing, *, before: KeyRing
+    file: str,
+    signer: LocalSigner,
+    passphrase: bool,
+    trust_file: str,
+    trust: TrustStore,
+    *,
+    before: TrustStore,
 ) -> None:
-    """Both files; if the ring cannot be written, the key that nobody would trust is removed."""
-    data = encode_keyring(ring)
-    if os.path.realpath(file) == os.path.realpath(ring_file):
-        raise click.UsageError(f"{file}: is the key ring; the private key needs a file of its own")
+    """Both files; if the trust store cannot be written, the key that nobody would trust is removed."""
+    data = encode_trust_store(trust)
+    if os.path.realpath(file) == os.path.realpath(trust_file):
+        raise click.UsageError(f"{file}: is the trust store; the private key needs a file of its own")
     if Path(file).exists() or Path(file).is_symlink():
         # Before anyone is asked for a passphrase.
         create_private(file, b"")
     create_private(file, signer.to_pem(new_passphrase() if passphrase else None))
     try:
         # A passphrase may take minutes; a revocation written meanwhile must not be undone.
-        if _ring_now(ring_file) != before:
-            raise StorageConfigurationError(f"{ring_file} was changed meanwhile; run the command again")
-        replace_file(ring_file, data)
+        if _trust_now(trust_file) != before:
+            raise StorageConfigurationError(f"{trust_file} was changed meanwhile; run the command again")
+        replace_file(trust_file, data)
     except BaseException:
         with suppress(OSError):
             Path(file).unlink()
@@ -207,7 +219,7 @@ def _write(
 
 
 def _tell(
-    invocation: Invocation, file: str, ring_file: str, key: TrustedKey, old: TrustedKey | None = None
+    invocation: Invocation, file: str, trust_file: str, key: TrustedKey, old: TrustedKey | None = None
 ) -> None:
     if invocation.json:
         facts = _facts(key)
@@ -215,7 +227,7 @@ def _tell(
             {
                 **facts,
                 "file": file,
-                "trust": ring_file,
+                "trust": trust_file,
                 **({"replaces": _facts(old)} if old is not None else {}),
             }
         )
@@ -224,7 +236,7 @@ def _tell(
     if invocation.quiet:
         return
     note(f"credstore: the private key is in {file}; keep it secret, and a copy elsewhere")
-    note(f"credstore: {ring_file} trusts it for {', '.join(sorted(key.issuers))}; verifiers need this file")
+    note(f"credstore: {trust_file} trusts it for {', '.join(sorted(key.issuers))}; verifiers need this file")
     if old is not None:
         note(
             f"credstore: it takes over at {human_time(key.valid_from)}; {old.keyid} counts for what is "

@@ -1,0 +1,58 @@
+"""`credstore proof find`: the proofs about a file."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.commands.proof.files import TRUST, measure_file
+from credstore.cli.commands.proof.shown import (
+    EXPIRED,
+    REVOKED,
+    policy_of,
+    proof_document,
+    proof_line,
+    with_proofs,
+)
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import print_json, say
+
+if TYPE_CHECKING:
+    from credstore.proofs import Proof, ProofStore
+
+_DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
+
+
+@command("find")
+@click.argument("asset", metavar="FILE|SHA256")
+@EXPIRED
+@REVOKED
+@TRUST
+@click.pass_obj
+def find_command(
+    invocation: Invocation, *, asset: str, allow_expired: bool, allow_revoked: bool, trust_file: str
+) -> None:
+    """Show the valid proofs about a file, or about the asset of a digest, newest first.
+
+    Exit code 3 means that there is none.
+    """
+    from credstore.proofs import ProofNotFoundError
+
+    digest: bytes | str = asset
+    if Path(asset).exists() or not _DIGEST.fullmatch(asset):
+        digest = measure_file(asset).sha256
+
+    async def action(store: ProofStore) -> list[Proof]:
+        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
+        return await store.find_by_hash(digest, policy=policy)
+
+    proofs = with_proofs(invocation, trust_file, action)
+    if invocation.json:
+        print_json([proof_document(proof) for proof in proofs])
+    for proof in proofs if not invocation.json else ():
+        say(proof_line(proof))
+    if not proofs:
+        raise ProofNotFoundError("there is no valid proof about this asset", key=asset)

@@ -1,0 +1,53 @@
+"""`credstore proof get`: one proof, verified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.commands.proof.files import TRUST, measure_file
+from credstore.cli.commands.proof.shown import (
+    EXPIRED,
+    REVOKED,
+    policy_of,
+    proof_document,
+    record_rows,
+    status_rows,
+    with_proofs,
+)
+from credstore.cli.invocation import Invocation, command
+from credstore.cli.output import print_fields, print_json
+
+if TYPE_CHECKING:
+    from credstore.proofs import Proof, ProofStore
+
+
+@command("get")
+@click.argument("proof_id", metavar="ID")
+@click.option("--asset", metavar="FILE", help="The proof must be about the bytes of this file.")
+@EXPIRED
+@REVOKED
+@TRUST
+@click.pass_obj
+def get_command(
+    invocation: Invocation,
+    *,
+    proof_id: str,
+    asset: str | None,
+    allow_expired: bool,
+    allow_revoked: bool,
+    trust_file: str,
+) -> None:
+    """Show the proof of an id, if it verifies."""
+    measured = None if asset is None else measure_file(asset)
+
+    async def action(store: ProofStore) -> Proof:
+        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
+        return await store.get(proof_id, asset=measured, policy=policy)
+
+    proof = with_proofs(invocation, trust_file, action)
+    if invocation.json:
+        print_json(proof_document(proof))
+    else:
+        print_fields([*record_rows(proof.verified), *status_rows(proof.status)])
