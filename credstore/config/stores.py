@@ -205,6 +205,9 @@ class S3FamilyConfig(CommonConfig):
             `http://[user:password@]host:port`. One with a password is kept as a `Secret`; given as one
             it is in no traceback either.
         allow_http: Permit `http://` to a host that is not loopback.
+        capabilities: What this server does, beside or against what is known of the cloud: names separated by
+            commas, such as "conditional_create,create_by_multipart,-conditional_delete"; one with `-`
+            before it is taken away. It is taken at its word: prove it with the conformance suite first.
     """
 
     bucket: str = ""
@@ -225,6 +228,7 @@ class S3FamilyConfig(CommonConfig):
     ca_file: str | None = None
     proxy: str | Secret | None = FROM_ENVIRONMENT
     allow_http: bool = False
+    capabilities: str = ""
 
     roles: ClassVar[Mapping[str, Role]] = {
         **CommonConfig.roles,

@@ -1,8 +1,9 @@
 """A cloud is a row: how each S3-speaking store differs from AWS S3. Pure data.
 
 Rules of this file: a row grants only what is known to be enforced there (allow-list); what a cloud
-would silently ignore is not granted, so it is refused before anything is sent. A live probe may only
-take away. Facts are those of the provider notes; unverified ones count as absent.
+would silently ignore is not granted, so it is refused before anything is sent. What a row grants was
+tried on a real server, or is in the document it names; another server that speaks S3 is equal to none of
+them, and its user may state what it does (`stated.py`).
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class S3Dialect:
 
     Attributes:
         name: Label of the row.
+        grounds: What it stands on: the server that was run, or the document and live test of others.
         capabilities: What users may ask for.
         quoted_if_match: `If-Match` carries the etag in quotes, as HTTP says; Spaces answers 412 to it.
         create_by_multipart: Completing an upload honours `If-None-Match: *`.
@@ -51,6 +53,7 @@ class S3Dialect:
     """
 
     name: str
+    grounds: str
     capabilities: Capabilities
     quoted_if_match: bool = True
     create_by_multipart: bool = False
@@ -99,6 +102,7 @@ KNOWN = replace(LEAST, content_etags=True)
 
 S3 = S3Dialect(
     name="s3",
+    grounds="docs.aws.amazon.com/AmazonS3/latest/API; live runs of others on AWS, October 2026",
     capabilities=replace(
         KNOWN,
         conditional_create=True,
@@ -136,6 +140,7 @@ S3 = S3Dialect(
 
 R2 = S3Dialect(
     name="r2",
+    grounds="developers.cloudflare.com/r2/api/s3; live runs of others on R2, October 2026",
     capabilities=replace(
         KNOWN,
         conditional_create=True,
@@ -157,16 +162,23 @@ R2 = S3Dialect(
 
 SPACES = S3Dialect(
     name="spaces",
+    grounds="docs.digitalocean.com/products/spaces, S3 compatibility; live runs of others, October 2026",
     capabilities=replace(KNOWN, conditional_create=True, conditional_replace=True, versions=True, sse_c=True),
     quoted_if_match=False,
     acl=True,
     url_encoded_list=False,
 )
 
-WASABI = S3Dialect(name="wasabi", capabilities=replace(KNOWN, versions=True), acl=True)
+WASABI = S3Dialect(
+    name="wasabi",
+    grounds="docs.wasabi.com, S3 API reference; live runs of others, October 2026",
+    capabilities=replace(KNOWN, versions=True),
+    acl=True,
+)
 
 B2 = S3Dialect(
     name="b2",
+    grounds="backblaze.com/docs/cloud-storage-s3-compatible-api; live runs of others, October 2026",
     capabilities=replace(KNOWN, versions=True, sse_s3=True, sse_c=True, max_object_size=10 * 1000**4),
     pinned_copy=True,
     object_lock=True,
@@ -175,6 +187,7 @@ B2 = S3Dialect(
 
 MINIO = S3Dialect(
     name="minio",
+    grounds="github.com/minio/minio, docs and source of the releases of 2025",
     capabilities=replace(
         KNOWN, conditional_create=True, conditional_replace=True, tags=True, versions=True, sse_c=True
     ),
@@ -185,18 +198,29 @@ MINIO = S3Dialect(
 
 CEPH = S3Dialect(
     name="ceph",
-    capabilities=replace(KNOWN, tags=True, versions=True, sse_c=True),
+    grounds="Ceph RGW 16.2.15, run in November 2026",
+    capabilities=replace(
+        KNOWN,
+        conditional_create=True,
+        conditional_replace=True,
+        tags=True,
+        versions=True,
+        storage_classes=frozenset({"STANDARD", "STANDARD_IA"}),
+        sse_kms=True,
+        sse_c=True,
+    ),
+    quoted_if_match=False,
     acl=True,
     object_lock=True,
     url_encoded_list=False,
 )
 
-GENERIC = S3Dialect(name="generic", capabilities=LEAST)
+GENERIC = S3Dialect(name="generic", grounds="trusted with the least of all rows", capabilities=LEAST)
 
 DIALECTS = {row.name: row for row in (S3, R2, SPACES, WASABI, B2, MINIO, CEPH, GENERIC)}
 
 
-def dialect_for(config: S3FamilyConfig) -> S3Dialect:
+def row_for(config: S3FamilyConfig) -> S3Dialect:
     """The row of the cloud a configuration is for; a class nobody knows is trusted with the least."""
     row = cloud_named(config.cloud)
     return GENERIC if row is None else DIALECTS[row.dialect]

@@ -31,8 +31,9 @@ from credstore.drivers.s3 import copying, deleting, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.dialect import dialect_for
+from credstore.drivers.s3.dialect import row_for
 from credstore.drivers.s3.requests import list_objects
+from credstore.drivers.s3.stated import stated
 from credstore.drivers.s3.uploads import abort_upload, list_uploads
 from credstore.drivers.s3.xml import UploadInfo, parse_list, parse_uploads
 from credstore.errors import (
@@ -82,7 +83,7 @@ class S3Driver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used.
         """
         self._clock = clock
-        self._dialect = dialect_for(config)
+        self._dialect = stated(row_for(config), config.capabilities)
         source = credentials or credentials_of(config)
         if transport is None:
             transport = _client(config, place_of(config).origin)

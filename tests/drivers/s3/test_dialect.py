@@ -14,10 +14,16 @@ from credstore.config.stores import (
     WasabiConfig,
 )
 from credstore.driver import CREATE, CopyRequest, ObjectInfo, Precondition, ReadOptions, SignRequest
-from credstore.drivers.s3.dialect import DIALECTS, GENERIC, dialect_for
+from credstore.drivers.s3.dialect import DIALECTS, GENERIC, row_for
 from credstore.drivers.s3.options import S3PutOptions
+from credstore.drivers.s3.stated import NAMES, stated
 from credstore.encryption import CustomerKey, KmsKey
-from credstore.errors import StorageInvalidKeyError, StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
 from tests.drivers.s3.fake import Answer, FakeS3
 from tests.drivers.s3.support import Stream, make_driver, put_request, s3_config
 
@@ -37,15 +43,15 @@ def test_a_configuration_finds_its_row():
         (s3_config(OWN, kind=S3CompatibleConfig, flavor="minio"), "minio"),
         (s3_config(OWN, kind=S3CompatibleConfig, flavor="ceph"), "ceph"),
     ):
-        assert dialect_for(config).name == name
-    assert dialect_for(s3_config(OWN, kind=S3FamilyConfig, region="us-east-1")) is GENERIC
+        assert row_for(config).name == name
+    assert row_for(s3_config(OWN, kind=S3FamilyConfig, region="us-east-1")) is GENERIC
 
 
 @pytest.mark.parametrize(
     ("granted", "names"),
     [
-        ("conditional_create", {"s3", "r2", "spaces", "minio"}),
-        ("conditional_replace", {"s3", "r2", "spaces", "minio"}),
+        ("conditional_create", {"s3", "r2", "spaces", "minio", "ceph"}),
+        ("conditional_replace", {"s3", "r2", "spaces", "minio", "ceph"}),
         ("conditional_delete", {"s3"}),
         ("delete_tells_existence", set()),
         ("durable", set(DIALECTS)),
@@ -54,7 +60,7 @@ def test_a_configuration_finds_its_row():
         ("versions", set(DIALECTS) - {"r2", "generic"}),
         ("sse_s3", {"s3", "b2"}),
         ("sse_s3_implied", {"r2"}),
-        ("sse_kms", {"s3"}),
+        ("sse_kms", {"s3", "ceph"}),
         ("sse_c", {"s3", "r2", "spaces", "b2", "minio", "ceph"}),
     ],
 )
@@ -86,8 +92,8 @@ def copies(**fields):
 
 
 REFUSED = {
-    "create": (asks(precondition=CREATE), {"wasabi", "b2", "ceph", "generic"}),
-    "replace": (asks(precondition=REPLACE), {"wasabi", "b2", "ceph", "generic"}),
+    "create": (asks(precondition=CREATE), {"wasabi", "b2", "generic"}),
+    "replace": (asks(precondition=REPLACE), {"wasabi", "b2", "generic"}),
     "create in parts": (
         lambda driver: driver.put(put_request("k", LARGE, precondition=CREATE)),
         {"spaces", "wasabi", "b2", "ceph", "generic"},
@@ -100,9 +106,9 @@ REFUSED = {
     "replace by copy": (copies(precondition=REPLACE), set(DIALECTS) - {"s3"}),
     "delete one version": (lambda driver: driver.delete("k", if_match="e"), set(DIALECTS) - {"s3"}),
     "tags": (asks(tags={"a": "b"}), set(DIALECTS) - {"s3", "minio", "ceph"}),
-    "infrequent access": (asks(storage_class="STANDARD_IA"), set(DIALECTS) - {"s3", "r2"}),
+    "infrequent access": (asks(storage_class="STANDARD_IA"), set(DIALECTS) - {"s3", "r2", "ceph"}),
     "AES256": (asks(encryption="AES256"), set(DIALECTS) - {"s3", "b2", "r2"}),
-    "KMS": (asks(encryption=KmsKey()), set(DIALECTS) - {"s3"}),
+    "KMS": (asks(encryption=KmsKey()), set(DIALECTS) - {"s3", "ceph"}),
     "customer key": (asks(encryption=CustomerKey(bytes(32))), {"wasabi", "generic"}),
     "customer key for head": (
         lambda driver: driver.head("k", ReadOptions(customer_key=CustomerKey(bytes(32)))),
@@ -285,3 +291,69 @@ def test_driver_options_of_another_kind_are_refused():
     asyncio.run(main())
     with pytest.raises(StorageInvalidRequestError, match="together"):
         S3PutOptions(object_lock_mode="GOVERNANCE")
+
+
+def test_every_row_names_what_it_stands_on():
+    assert all(len(row.grounds) > 20 for row in DIALECTS.values())
+
+
+# What users state of their own server
+
+
+def test_what_is_stated_is_granted_and_what_is_taken_away_is_not():
+    row = stated(GENERIC, "conditional_create, create_by_multipart,tags,storage_class:COLD")
+    assert row.capabilities.conditional_create
+    assert row.create_by_multipart
+    assert row.capabilities.tags
+    assert row.capabilities.storage_classes == {"COLD"}
+    row = stated(DIALECTS["s3"], "-conditional_delete,-sse_s3,-storage_class:GLACIER")
+    assert not row.capabilities.conditional_delete
+    assert not row.capabilities.sse_s3
+    assert row.capabilities.storage_classes == DIALECTS["s3"].capabilities.storage_classes - {"GLACIER"}
+    assert stated(GENERIC, "") is GENERIC
+    assert stated(GENERIC, "create_by_copy,conditional_create").create_by_copy == "if-none-match"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_states_one_fact(name):
+    needed = {"create": "conditional_create,", "replac": "conditional_replace,"}.get(name[:6], "")
+    on, off = stated(GENERIC, f"{needed}{name}"), stated(DIALECTS["s3"], f"-{name}")
+    fact = on if hasattr(on, name) else on.capabilities
+    assert getattr(fact, name)
+    fact = off if hasattr(off, name) else off.capabilities
+    assert not getattr(fact, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("conditional_crate", "did you mean 'conditional_create'"),
+        ("zzz", "it knows acl"),
+        ("tags,tags", "twice"),
+        ("tags,-tags", "twice"),
+        ("create_by_multipart", "conditional_create"),
+        ("replace_by_copy", "conditional_replace"),
+        ("storage_class:", "not known"),
+        ("durable", "not known"),
+    ],
+)
+def test_a_statement_that_cannot_be_meant_is_refused(text, word):
+    with pytest.raises(StorageConfigurationError, match=word):
+        make_driver(OWN, kind=S3CompatibleConfig, capabilities=text)
+
+
+def test_a_stated_capability_is_used_and_a_revoked_one_refused():
+    async def main():
+        fake = FakeS3()
+        driver = make_driver(
+            fake.url, transport=fake.transport(), kind=S3CompatibleConfig, capabilities="conditional_create"
+        )
+        await driver.put(put_request("k", b"x", precondition=CREATE))
+        assert fake.log[-1].headers["if-none-match"] == "*"
+        await driver.aclose()
+        driver = make_driver(fake.url, transport=fake.transport(), capabilities="-conditional_delete")
+        with pytest.raises(StorageUnsupportedError):
+            await driver.delete("k", if_match="e")
+        await driver.aclose()
+
+    asyncio.run(main())

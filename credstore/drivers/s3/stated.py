@@ -1,0 +1,103 @@
+"""What a user states of their own server: names added to a dialect's row, or taken away. Pure.
+
+Rules of this file: a statement is the user's word for what their server does, so it may grant; what a
+name grants is one fact of the row, and a name that is unknown is refused with the nearest ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from credstore.drivers.s3.dialect import S3Dialect
+from credstore.errors import StorageConfigurationError
+
+_STORAGE_CLASS = "storage_class:"
+_COPY_CREATE = "create_by_copy"
+_OF_ROW = (
+    "create_by_multipart",
+    "replace_by_multipart",
+    "replace_by_copy",
+    "pinned_copy",
+    "copy_keeps_tags",
+    "acl",
+    "object_lock",
+    "url_encoded_list",
+    "quoted_if_match",
+)
+_OF_CAPABILITIES = (
+    "conditional_create",
+    "conditional_replace",
+    "conditional_delete",
+    "content_etags",
+    "delete_tells_existence",
+    "response_overrides",
+    "sse_c",
+    "sse_kms",
+    "sse_s3",
+    "tags",
+    "versions",
+)
+NAMES = tuple(sorted((*_OF_ROW, *_OF_CAPABILITIES, _COPY_CREATE)))
+"""What can be stated, beside `storage_class:NAME`; see `S3Dialect` and `Capabilities` for what each means."""
+_NEEDS: Mapping[str, str] = {
+    "create_by_multipart": "conditional_create",
+    _COPY_CREATE: "conditional_create",
+    "replace_by_multipart": "conditional_replace",
+    "replace_by_copy": "conditional_replace",
+}
+"""What means nothing without another."""
+
+
+def stated(dialect: S3Dialect, text: str) -> S3Dialect:
+    """The row with what a user states of their server.
+
+    Args:
+        dialect: Of the cloud or flavor.
+        text: Names separated by commas, each granting; one with `-` before it is taken away.
+
+    Raises:
+        StorageConfigurationError: A name is unknown, stated twice, or means nothing without another.
+    """
+    named = [each.strip() for each in text.split(",") if each.strip()]
+    seen: set[str] = set()
+    for each in named:
+        name = each.removeprefix("-")
+        if name in seen:
+            raise _wrong(f"has {name!r} twice")
+        seen.add(name)
+        dialect = _with(dialect, name, granted=name == each)
+    for name, needed in _NEEDS.items():
+        if name in named and not _has(dialect, needed):
+            raise _wrong(f"has {name!r} without {needed!r}, without which it means nothing")
+    return dialect
+
+
+def _with(dialect: S3Dialect, name: str, *, granted: bool) -> S3Dialect:
+    able = dialect.capabilities
+    flag: dict[str, Any] = {name: granted}
+    if name.startswith(_STORAGE_CLASS) and len(name) > len(_STORAGE_CLASS):
+        word = frozenset({name.removeprefix(_STORAGE_CLASS)})
+        change: Callable[[frozenset[str]], frozenset[str]] = (
+            word.union if granted else (lambda had: had - word)
+        )
+        return replace(dialect, capabilities=replace(able, storage_classes=change(able.storage_classes)))
+    if name in _OF_CAPABILITIES:
+        return replace(dialect, capabilities=replace(able, **flag))
+    if name == _COPY_CREATE:
+        return replace(dialect, create_by_copy="if-none-match" if granted else None)
+    if name in _OF_ROW:
+        return replace(dialect, **flag)
+    near = difflib.get_close_matches(name, NAMES, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"it knows {', '.join(NAMES)} and storage_class:NAME"
+    raise _wrong(f"has {name[:40]!r}, which is not known; {hint}")
+
+
+def _has(dialect: S3Dialect, name: str) -> bool:
+    return bool(getattr(dialect.capabilities, name))
+
+
+def _wrong(how: str) -> StorageConfigurationError:
+    return StorageConfigurationError(f"`capabilities` {how}")
