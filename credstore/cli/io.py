@@ -8,16 +8,16 @@ import errno
 import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import click
 
+from credstore.concurrency import in_thread
+
 CHUNK = 1024 * 1024
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Sink(Protocol):
@@ -68,7 +68,7 @@ class StandardOutput:
         Raises:
             BrokenPipeError: Nobody reads any more.
         """
-        await _in_thread(_write_all, sys.stdout.fileno(), data)
+        await in_thread(_write_all, sys.stdout.fileno(), data)
 
 
 class NewFile:
@@ -98,7 +98,7 @@ class NewFile:
             FileExistsError: The target exists and is not to be replaced.
             OSError: The directory cannot be written.
         """
-        await _in_thread(self._create)
+        await in_thread(self._create)
         return self
 
     def _create(self) -> None:
@@ -118,7 +118,7 @@ class NewFile:
         Raises:
             OSError: The disk is full.
         """
-        await _in_thread(_write_all, self._descriptor, data)
+        await in_thread(_write_all, self._descriptor, data)
 
     async def publish(self) -> None:
         """Make the file durable and give it its name.
@@ -127,7 +127,7 @@ class NewFile:
             FileExistsError: It was made by someone else meanwhile, and is not to be replaced.
             OSError: The disk failed.
         """
-        await _in_thread(self._publish)
+        await in_thread(self._publish)
 
     def _publish(self) -> None:
         os.fsync(self._descriptor)
@@ -160,14 +160,3 @@ def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
-
-
-async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run in a thread; a cancellation surfaces when the thread is done, so it changes nothing later."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await task
-        raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import tempfile
@@ -11,6 +10,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import cast
 
+from credstore.concurrency import in_thread
 from credstore.driver.values import ResumeToken
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 
@@ -42,7 +42,7 @@ class FileJournal:
             StorageInvalidRequestError: The file cannot be read, or holds no token.
         """
         try:
-            text = await asyncio.to_thread(self._read)
+            text = await in_thread(self._read)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -62,7 +62,7 @@ class FileJournal:
             StorageInvalidRequestError: It cannot be written.
         """
         try:
-            await asyncio.to_thread(self._write, json.dumps({"version": VERSION, **asdict(token)}))
+            await in_thread(self._write, json.dumps({"version": VERSION, **asdict(token)}))
         except OSError as error:
             raise self._failed("write", error) from None
 
@@ -73,7 +73,7 @@ class FileJournal:
             StorageInvalidRequestError: It cannot be removed.
         """
         try:
-            await asyncio.to_thread(self._path.unlink, missing_ok=True)
+            await in_thread(self._path.unlink, missing_ok=True)
         except OSError as error:
             raise self._failed("remove", error) from None
 
