@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import cast
@@ -13,6 +11,7 @@ from typing import cast
 from credstore.concurrency import in_thread
 from credstore.driver.values import ResumeToken
 from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.files import PRIVATE, write_file
 
 VERSION = 1
 _LARGEST = 64 * 1024
@@ -62,7 +61,13 @@ class FileJournal:
             StorageInvalidRequestError: It cannot be written.
         """
         try:
-            await in_thread(self._write, json.dumps({"version": VERSION, **asdict(token)}))
+            await in_thread(
+                write_file,
+                self._path,
+                json.dumps({"version": VERSION, **asdict(token)}).encode(),
+                replace=True,
+                mode=PRIVATE,
+            )
         except OSError as error:
             raise self._failed("write", error) from None
 
@@ -80,19 +85,6 @@ class FileJournal:
     def _read(self) -> bytes:
         with self._path.open("rb") as file:
             return file.read(_LARGEST)
-
-    def _write(self, text: str) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
 
     def _failed(self, what: str, error: OSError) -> StorageInvalidRequestError:
         return StorageInvalidRequestError(
