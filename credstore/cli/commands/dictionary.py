@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from credstore.cli import parameters
-from credstore.cli.invocation import Command, Invocation
+from credstore.cli.options import Command, Invocation, as_size
 from credstore.cli.output import human_size, human_time, note, print_json, say
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import with_store
@@ -54,7 +53,7 @@ def dictionary_command() -> None:
     default="110KiB",
     show_default=True,
     metavar="SIZE",
-    callback=parameters.size,
+    callback=as_size,
     help="Most bytes.",
 )
 @click.pass_obj

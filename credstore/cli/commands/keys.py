@@ -10,9 +10,8 @@ from typing import Any, Literal
 
 import click
 
-from credstore.cli import parameters
 from credstore.cli.commands.proof.files import create_private, naming, new_passphrase, read_ring, replace_file
-from credstore.cli.invocation import Command, Invocation
+from credstore.cli.options import Command, Invocation, as_duration
 from credstore.cli.output import human_time, note, print_json, print_table, say
 from credstore.errors import StorageConfigurationError
 from credstore.proofs import KeyRing, LocalSigner, PublicKey, TrustedKey, encode_keyring, trust_key
@@ -128,7 +127,7 @@ def list_command(invocation: Invocation, *, ring_file: str) -> None:
     metavar="DURATION",
     default="0s",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="When the new key takes over; time for the ring to reach everyone.",
 )
 @SCHEME

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from credstore.cli import parameters
 from credstore.cli.commands.proof.files import KEY, TRUST
 from credstore.cli.commands.proof.shown import end_with, remaining_document, status_document, with_proofs
 from credstore.cli.errors import report
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import human_time, note, print_fields, print_json, printable, say
 from credstore.errors import StorageVersionsRemainError
 
@@ -101,7 +100,7 @@ def _show_remaining(invocation: Invocation, proof_id: str, error: StorageVersion
     metavar="DURATION",
     default="1d",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="How long proofs are kept after they have expired.",
 )
 @click.option("--limit", metavar="COUNT", type=click.IntRange(1), help="Most markers to look at.")
@@ -141,7 +140,7 @@ def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, ri
     metavar="DURATION",
     default="1h",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="How long it works, 1s to 7d; never longer than the proof.",
 )
 @click.option("--manifest", is_flag=True, help="To the manifest, not to the signed record.")

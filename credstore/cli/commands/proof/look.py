@@ -12,8 +12,8 @@ import click
 from credstore.cli.commands.proof.files import TRUST, measure_file
 from credstore.cli.commands.proof.shown import end_with, proof_document, record_rows, status_rows, with_proofs
 from credstore.cli.errors import report
-from credstore.cli.invocation import Invocation, command
 from credstore.cli.io import NewFile, StandardOutput
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import (
     human_size,
     human_time,
