@@ -16,10 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL
+_CAREFUL = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CAREFUL
 """A new file, and never what a planted link leads to."""
-for _flag in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"):
-    CREATE |= getattr(os, _flag, 0)
 PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})

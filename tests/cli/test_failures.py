@@ -36,7 +36,6 @@ EXPECTED = {
     "StorageInvalidKeyError": 2,
     "StorageConfigurationError": 8,
     "StorageUnsupportedError": 1,
-    "StorageQuorumError": 1,
 }
 
 
