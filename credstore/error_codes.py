@@ -237,7 +237,6 @@ class ErrorCode(StrEnum):
         "The directory of the store was removed, moved or replaced while it was open.",
     )
     UNSUPPORTED = "UNSUPPORTED", "Unsupported", "The provider cannot do this; nothing was sent."
-    QUORUM_NOT_MET = "QUORUM_NOT_MET", "Quorum", "Fewer members than required hold the write."
     PROOF = "PROOF", "Proof", "Something else is wrong with a proof."
     PROOF_NOT_FOUND = (
         "PROOF_NOT_FOUND",

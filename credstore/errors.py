@@ -292,10 +292,3 @@ class StorageUnsupportedError(StorageError):
     """The provider cannot do this; nothing was sent."""
 
     default_code = ErrorCode.UNSUPPORTED
-
-
-class StorageQuorumError(StorageError):
-    """Fewer members than required hold the write; the message lists each member's outcome."""
-
-    default_code = ErrorCode.QUORUM_NOT_MET
-    default_retryable = True

@@ -1,4 +1,4 @@
-"""Events, and the one home of redaction. Silent by default, as a library should be.
+"""Events of a provider's calls. Silent by default, as a library should be.
 
 A provider calls its observers once after each verb with a frozen `Event`. Three adapters are here:
 `LoggingObserver` (standard library), `StructlogObserver` and `OpenTelemetryObserver` (imported when
@@ -10,12 +10,10 @@ made). An event never holds bytes, credentials, signed URLs or metadata values.
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
-from urllib.parse import unquote_plus, urlsplit, urlunsplit
 
 from credstore.extras import missing_extra
 from credstore.model import NOTHING
@@ -23,23 +21,6 @@ from credstore.model import NOTHING
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram
     from opentelemetry.trace import Tracer
-
-HIDDEN = "***"
-
-# Parameters that carry a signature, a token or an identity in a link of S3, Google Cloud, Azure,
-# CloudFront, Cloudflare, Bunny, Fastly, Akamai, nginx or KeyCDN, and in those of `credstore serve`.
-SECRET_PARAMETERS = frozenset({
-    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "awsaccesskeyid", "signature",
-    "x-goog-signature", "x-goog-credential", "sig", "token", "verify", "policy", "key-pair-id",
-    "bcdn_token", "__token__", "hdnts", "hdnea", "hmac", "md5", "credstore-signature",
-})  # fmt: skip
-
-SECRET_HEADERS = re.compile(
-    r"authorization|cookie|token|secret|customer-key|signature|credential|api-?key", re.IGNORECASE
-)
-
-# Bunny may put the token in the path: /bcdn_token=<token>&expires=…/file.
-_TOKEN_IN_PATH = re.compile(r"(bcdn_token=)[^&/]*", re.IGNORECASE)
 
 _logger = logging.getLogger("credstore")
 _logger.addHandler(logging.NullHandler())
@@ -76,25 +57,6 @@ def notify(observers: Iterable[Observer], event: Event) -> None:
             observer(event)
         except Exception:  # an observer is not part of the operation
             _logger.exception("an observer raised on %s", event.name)
-
-
-def redact_url(url: str) -> str:
-    """A URL that is safe to print: secrets in its query, path and user part are replaced by `***`."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    query = "&".join(_redacted(pair) for pair in parts.query.split("&")) if parts.query else ""
-    path = _TOKEN_IN_PATH.sub(rf"\1{HIDDEN}", parts.path)
-    return urlunsplit((parts.scheme, host, path, query, ""))
-
-
-def _redacted(pair: str) -> str:
-    name, equals, _value = pair.partition("=")
-    return f"{name}={HIDDEN}" if equals and unquote_plus(name).lower() in SECRET_PARAMETERS else pair
-
-
-def redact_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Headers that are safe to print: values of those that carry secrets are replaced by `***`."""
-    return {name: HIDDEN if SECRET_HEADERS.search(name) else value for name, value in headers.items()}
 
 
 class LoggingObserver:

@@ -4,7 +4,6 @@ import logging
 import subprocess
 import sys
 
-import pytest
 import structlog
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -14,51 +13,17 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from credstore.observe import (
-    SECRET_PARAMETERS,
     Event,
     LoggingObserver,
     OpenTelemetryObserver,
     StructlogObserver,
     notify,
-    redact_headers,
-    redact_url,
 )
 
 STORED = Event(
     name="credstore.store", provider="r2", key="a/b", attributes={"size": 7, "codec": None}, duration=0.25
 )
 FAILED = Event(name="credstore.store", provider="r2", key="a/b", duration=0.5, error="TIMEOUT")
-CANARY = "canary"
-
-
-@pytest.mark.parametrize("name", sorted(SECRET_PARAMETERS))
-def test_no_signature_in_a_redacted_url(name):
-    for written in (name, name.upper(), name.replace("-", "%2D"), name.replace("-", "%2d")):
-        url = f"https://user:{CANARY}@host/path?a=1&{written}={CANARY}&{written}={CANARY}#{CANARY}"
-        redacted = redact_url(url)
-        assert CANARY not in redacted
-        assert redacted.startswith("https://host/path?a=1&")
-
-
-def test_a_token_in_the_path_is_hidden():
-    assert CANARY not in redact_url(f"https://host/bcdn_token={CANARY}&expires=1/file")
-
-
-def test_plain_urls_stay():
-    assert redact_url("https://host:8080/a%20b?x=1&y") == "https://host:8080/a%20b?x=1&y"
-
-
-def test_no_secret_in_redacted_headers():
-    given = {
-        "Authorization": CANARY,
-        "x-amz-security-token": CANARY,
-        "x-amz-server-side-encryption-customer-key": CANARY,
-        "Cookie": CANARY,
-        "content-type": "text/plain",
-    }
-    redacted = redact_headers(given)
-    assert CANARY not in str(redacted)
-    assert redacted["content-type"] == "text/plain"
 
 
 def test_an_observer_that_raises_is_not_in_the_way(caplog):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from credstore.cli.exits import Exit, exit_of
-from credstore.cli.invocation import Invocation
+from credstore.cli.options import Invocation
 from credstore.cli.output import note, printable, to_json
 from credstore.errors import StorageError, StorageVersionsRemainError
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
-import secrets
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, Protocol, Self, TypeVar
+from typing import Protocol, Self
 
 import click
 
+from credstore.concurrency import in_thread
+from credstore.files import PendingFile, write_all
+
 CHUNK = 1024 * 1024
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Sink(Protocol):
@@ -68,15 +67,11 @@ class StandardOutput:
         Raises:
             BrokenPipeError: Nobody reads any more.
         """
-        await _in_thread(_write_all, sys.stdout.fileno(), data)
+        await in_thread(write_all, sys.stdout.fileno(), data)
 
 
 class NewFile:
-    """A file that appears under its name with all bytes, or not at all.
-
-    The bytes go to a hidden file beside it, which is made durable and then named; leaving the
-    context without `publish` removes it.
-    """
+    """A file that appears under its name with all bytes, or not at all; see `credstore.files.PendingFile`."""
 
     def __init__(self, target: Path, *, replace: bool) -> None:
         """Name the file; nothing is touched yet.
@@ -87,8 +82,7 @@ class NewFile:
         """
         self.target = Path(os.path.realpath(target))
         self._replace = replace
-        self._temporary = self.target.parent / f".credstore-{secrets.token_hex(8)}"
-        self._descriptor = -1
+        self._file = PendingFile(self.target, replace=replace)
 
     async def __aenter__(self) -> Self:
         """Make the hidden file.
@@ -98,7 +92,11 @@ class NewFile:
             FileExistsError: The target exists and is not to be replaced.
             OSError: The directory cannot be written.
         """
-        await _in_thread(self._create)
+        try:
+            await in_thread(self._create)
+        except BaseException:
+            self._file.close()
+            raise
         return self
 
     def _create(self) -> None:
@@ -106,11 +104,7 @@ class NewFile:
             raise click.UsageError(f"{self.target} is no regular file; write to - and redirect")
         if self.target.exists() and not self._replace:
             raise self._exists()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        try:
-            self._descriptor = os.open(self._temporary, flags, 0o666)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.target)) from None
+        self._file.open()
 
     async def write(self, data: bytes) -> None:
         """Take more bytes.
@@ -118,7 +112,7 @@ class NewFile:
         Raises:
             OSError: The disk is full.
         """
-        await _in_thread(_write_all, self._descriptor, data)
+        await in_thread(self._file.write, data)
 
     async def publish(self) -> None:
         """Make the file durable and give it its name.
@@ -127,22 +121,10 @@ class NewFile:
             FileExistsError: It was made by someone else meanwhile, and is not to be replaced.
             OSError: The disk failed.
         """
-        await _in_thread(self._publish)
-
-    def _publish(self) -> None:
-        os.fsync(self._descriptor)
-        if self._replace:
-            self._temporary.replace(self.target)
-            return
         try:
-            os.link(self._temporary, self.target)
+            await in_thread(self._file.publish)
         except FileExistsError:
             raise self._exists() from None
-        except OSError:
-            # A file system without hard links: the check and the renaming are two steps there.
-            if self.target.exists():
-                raise self._exists() from None
-            self._temporary.rename(self.target)
 
     def _exists(self) -> FileExistsError:
         return FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(self.target))
@@ -150,24 +132,4 @@ class NewFile:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        with contextlib.suppress(FileNotFoundError):
-            self._temporary.unlink()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-async def _in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run in a thread; a cancellation surfaces when the thread is done, so it changes nothing later."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        with contextlib.suppress(Exception):
-            await task
-        raise
+        self._file.close()

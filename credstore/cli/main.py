@@ -15,7 +15,7 @@ import click
 
 from credstore.cli.errors import report
 from credstore.cli.exits import MEANINGS, Exit, Terminated
-from credstore.cli.invocation import Invocation, global_options
+from credstore.cli.options import Invocation, global_options
 from credstore.cli.output import note
 
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from credstore.cli.invocation import Invocation
+from credstore.cli.options import Invocation
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

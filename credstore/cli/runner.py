@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from credstore.cli.exits import Terminated
-from credstore.cli.invocation import Invocation
+from credstore.cli.options import Invocation
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider

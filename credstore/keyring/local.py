@@ -22,6 +22,7 @@ from typing import NoReturn, Self
 
 from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import StorageConfigurationError
+from credstore.files import PRIVATE, PendingFile
 from credstore.keyring.wrapping import KeyWrap, checked_id
 
 SCRYPT_N = 2**17
@@ -148,16 +149,11 @@ class LocalKey(_Held):
         text = Secret(base64.b64encode(random(DATA_KEY)).decode())
         made = cls(_key_in(text, "the new key"), key_id=key_id)
         try:
-            descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(f"{text.reveal()}\n")
-                file.flush()
-                os.fsync(file.fileno())
-            directory = os.open(Path(name).parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            with PendingFile(name, replace=False, mode=PRIVATE) as file:
+                # By Python's own file: a function that is given the text would have it in its frame.
+                with os.fdopen(file.fd, "w", closefd=False) as writer:
+                    writer.write(f"{text.reveal()}\n")
+                file.publish()
         except OSError as error:
             raise StorageConfigurationError(
                 f"cannot make the key file {name!r}: {error.strerror or 'it cannot be written'}"

@@ -330,18 +330,6 @@ class Opener:
         return plain
 
 
-def seal(
-    data: Data, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
-) -> bytes:
-    """The encrypted object of `data` in one call; arguments and errors as of `Sealer`."""
-    return Sealer(key, binding, salt=salt, chunk_size=chunk_size, plain_size=plain_size).seal(data)
-
-
-def open_sealed(stored: Data, header: Header, key: DataKey, binding: Binding) -> bytes:
-    """What was encrypted, from a whole stored object; arguments and errors as of `Opener`."""
-    return Opener(header, key, binding).open(memoryview(stored)[header.size :])
-
-
 def check_key(header: Header, key: DataKey) -> None:
     """Check that this is the object's data key, before it is wrapped anew or relied on.
 

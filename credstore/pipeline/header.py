@@ -29,7 +29,6 @@ SUITES = frozenset({SUITE})
 """What this version reads; the object's own word never adds to it (CVE-2020-8912)."""
 TAG = 16
 SALT = 32
-COMMITMENT = 32
 SLOT_TAG = 16
 MAX_CHUNKS = 2**32
 MAX_KEY_ID = 255

@@ -7,12 +7,12 @@ in an error instead of an endless loop. Objects of credstore's own are passed ov
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from heapq import merge
 from operator import itemgetter
 from typing import TypeAlias
 
+from credstore.concurrency import map_all
 from credstore.driver.internal import behind_internal, internal_key, is_internal
 from credstore.driver.values import DeleteOutcome, ObjectInfo, Page
 from credstore.errors import (
@@ -203,22 +203,19 @@ async def delete_outcomes(session: Session, keys: Sequence[str]) -> dict[str, De
     """
     size = session.capabilities.max_delete_batch
     batches = [keys[start : start + size] for start in range(0, len(keys), size)]
-    gate = asyncio.Semaphore(BATCHES)
 
     async def run(batch: Sequence[str]) -> Mapping[str, DeleteOutcome | StorageError]:
-        async with gate:
-            try:
-                return await session.driver.delete_many(batch, deadline=session.deadline())
-            except StorageError as error:
-                return {key: for_key(error, key) for key in batch}
-            except Exception as error:  # noqa: BLE001 - the outcomes of the other requests count
-                failure = unforeseen(error, mutation=True)
-                failure.__cause__ = error
-                return {key: for_key(failure, key) for key in batch}
+        try:
+            return await session.driver.delete_many(batch, deadline=session.deadline())
+        except StorageError as error:
+            return {key: for_key(error, key) for key in batch}
+        except Exception as error:  # noqa: BLE001 - the outcomes of the other requests count
+            failure = unforeseen(error, mutation=True)
+            failure.__cause__ = error
+            return {key: for_key(failure, key) for key in batch}
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run(batch)) for batch in batches]
-    outcomes = {key: outcome for task in tasks for key, outcome in task.result().items()}
+    told = await map_all(batches, run, at_once=BATCHES)
+    outcomes = {key: outcome for each in told for key, outcome in each.items()}
     return {key: outcomes.get(key) or _unknown(key) for key in keys}
 
 

@@ -8,13 +8,12 @@ unwrapped and checked again.
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from secrets import token_hex
 
+from credstore.concurrency import map_all
 from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, Precondition
 from credstore.encryption import ClientSide, DataKey
 from credstore.errors import (
@@ -58,8 +57,8 @@ class Rotation:
     async def run(self, prefix: str, progress: Progress | None) -> RotationReport:
         """Rotate, then look at everything once more."""
         current = self._policy.keyring.current_id
-        rotated = [found async for found in self._each(prefix, self._rotate, progress)].count(True)
-        keys = Counter([found async for found in self._each(prefix, self._seen, progress)])
+        rotated = (await self._each(prefix, self._rotate, progress)).count(True)
+        keys = Counter(await self._each(prefix, self._seen, progress))
         counts = {key_id: count for key_id, count in keys.items() if isinstance(key_id, str)}
         return RotationReport(
             current=current, rotated=rotated, keys=counts, unencrypted=keys[None], failed=dict(self._failed)
@@ -67,25 +66,17 @@ class Rotation:
 
     async def _each(
         self, prefix: str, work: Callable[[str], Awaitable[object]], progress: Progress | None
-    ) -> AsyncIterator[object]:
+    ) -> list[object]:
         """What `work` finds for each object, some at once; a failure is noted for its key."""
-        running: set[asyncio.Task[object]] = set()
-        try:
-            async with aclosing(scan_infos(self._session, prefix)) as infos:
-                async for info in infos:
-                    running.add(asyncio.ensure_future(self._one(info.key, work)))
-                    if len(running) >= self._concurrency:
-                        done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                        for task in done:
-                            yield self._found(task, progress)
-            while running:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    yield self._found(task, progress)
-        finally:
-            for task in running:
-                task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+
+        async def one(info: ObjectInfo) -> object:
+            found = await self._one(info.key, work)
+            self._done += 1
+            if progress is not None:
+                progress(self._done, None)
+            return found
+
+        return await map_all(scan_infos(self._session, prefix), one, at_once=self._concurrency)
 
     async def _one(self, key: str, work: Callable[[str], Awaitable[object]]) -> object:
         try:
@@ -95,12 +86,6 @@ class Rotation:
         except StorageError as error:
             self._failed[key] = error
             return _GONE
-
-    def _found(self, task: asyncio.Task[object], progress: Progress | None) -> object:
-        self._done += 1
-        if progress is not None:
-            progress(self._done, None)
-        return task.result()
 
     async def _look(self, key: str) -> tuple[ObjectInfo, Header, DataKey] | None:
         """An object's state, its header and its data key; None if it is not encrypted."""

@@ -5,14 +5,13 @@ Rules of this file: a listing is trusted with nothing, a reply only with what it
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
 
+from credstore.concurrency import map_all
 from credstore.driver.contract import RetainingDriver, VersionedDriver
 from credstore.driver.values import DeleteOutcome
 from credstore.errors import (
@@ -33,8 +32,6 @@ _FEW = 100
 """Versions asked for of one key: a longer page may be full of other keys that begin so."""
 _MOST_MARKERS = 1000
 """Delete markers of one key that wait until it has no version any more; older ones hide nothing."""
-A = TypeVar("A")
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -188,7 +185,7 @@ class Removal:
                 return error
             return list(page.entries) if page.cursor is None else None
 
-        looked = dict(zip(keys, await _some_at_once(look, keys), strict=True))
+        looked = dict(zip(keys, await map_all(keys, look, at_once=_AT_ONCE), strict=True))
         failed = {key: each for key, each in looked.items() if isinstance(each, StorageError)}
         short = {key: each for key, each in looked.items() if isinstance(each, list) and each}
         try:
@@ -306,7 +303,7 @@ class Removal:
 
     async def told(self) -> Erased:
         """What was removed, and what keeps each version that stays."""
-        remaining = await _some_at_once(self._explained, self._stay)
+        remaining = await map_all(self._stay, self._explained, at_once=_AT_ONCE)
         return Erased(self._deleted, remaining, self._stay_count)
 
     async def _explained(self, stays: tuple[StorageVersion, StorageError]) -> RemainingVersion:
@@ -333,16 +330,3 @@ class Removal:
             mode=None if ended else retention.mode,
             legal_hold=retention.legal_hold,
         )
-
-
-async def _some_at_once(call: Callable[[A], Awaitable[T]], arguments: Iterable[A]) -> list[T]:
-    """What a call gives for each argument, in order, a few under way at a time."""
-    gate = asyncio.Semaphore(_AT_ONCE)
-
-    async def one(argument: A) -> T:
-        async with gate:
-            return await call(argument)
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(argument)) for argument in arguments]
-    return [task.result() for task in tasks]

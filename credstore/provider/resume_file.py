@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import tempfile
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import cast
 
+from credstore.concurrency import in_thread
 from credstore.driver.values import ResumeToken
 from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.files import PRIVATE, write_file
 
 VERSION = 1
 _LARGEST = 64 * 1024
@@ -42,7 +41,7 @@ class FileJournal:
             StorageInvalidRequestError: The file cannot be read, or holds no token.
         """
         try:
-            text = await asyncio.to_thread(self._read)
+            text = await in_thread(self._read)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -62,7 +61,13 @@ class FileJournal:
             StorageInvalidRequestError: It cannot be written.
         """
         try:
-            await asyncio.to_thread(self._write, json.dumps({"version": VERSION, **asdict(token)}))
+            await in_thread(
+                write_file,
+                self._path,
+                json.dumps({"version": VERSION, **asdict(token)}).encode(),
+                replace=True,
+                mode=PRIVATE,
+            )
         except OSError as error:
             raise self._failed("write", error) from None
 
@@ -73,26 +78,13 @@ class FileJournal:
             StorageInvalidRequestError: It cannot be removed.
         """
         try:
-            await asyncio.to_thread(self._path.unlink, missing_ok=True)
+            await in_thread(self._path.unlink, missing_ok=True)
         except OSError as error:
             raise self._failed("remove", error) from None
 
     def _read(self) -> bytes:
         with self._path.open("rb") as file:
             return file.read(_LARGEST)
-
-    def _write(self, text: str) -> None:
-        handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).replace(self._path)
-        except BaseException:
-            with suppress(OSError):
-                Path(temporary).unlink()
-            raise
 
     def _failed(self, what: str, error: OSError) -> StorageInvalidRequestError:
         return StorageInvalidRequestError(

@@ -5,6 +5,8 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 # Put together here, so that this file does not have them.
 FORBIDDEN = [
@@ -64,3 +66,24 @@ def test_nothing_is_left_undone():
     words = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b|raise NotImplemented" + r"Error")
     for path in (ROOT / "credstore").rglob("*.py"):
         assert not words.search(path.read_text()), path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "owners"),
+    [
+        (
+            r"os\.(fsync|link|replace|rename)\(|mkstemp|NamedTemporaryFile|O_EXCL|O_TMPFILE",
+            # A local store holds directories open, and exchanges files of its own.
+            {"files.py", "drivers/local/atomic.py", "drivers/local/objects.py"},
+        ),
+        (
+            r"TaskGroup|Semaphore\(|\bgather\(",
+            # Closing what is closed all at once; checks that race on purpose.
+            {"concurrency.py", "factory.py", "testing/harness.py", "testing/checks/writing.py"},
+        ),
+    ],
+)
+def test_publishing_and_bounded_work_have_one_owner_each(pattern, owners):
+    package = ROOT / "credstore"
+    found = {path for path in package.rglob("*.py") if re.search(pattern, path.read_text())}
+    assert {path.relative_to(package).as_posix() for path in found} == owners

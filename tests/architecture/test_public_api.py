@@ -95,7 +95,6 @@ NAMES = [
     "StorageObjectNotFoundError",
     "StoragePreconditionFailedError",
     "StorageProvider",
-    "StorageQuorumError",
     "StorageQuotaExceededError",
     "StorageRateLimitedError",
     "StorageResult",

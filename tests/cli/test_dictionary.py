@@ -46,6 +46,15 @@ def test_train_use_list_and_train_again(stocked: CommandLine, monkeypatch: pytes
     assert stocked("cat", "one").out.encode() == RECORDS[0]
 
 
+def test_an_object_that_cannot_be_read_is_told_as_ever(stocked: CommandLine) -> None:
+    stocked.put("proofs/damaged", RECORDS[0])
+    damaged = stocked.root / "proofs/damaged"
+    damaged.write_bytes(damaged.read_bytes().swapcase())
+    refused = stocked("dictionary", "train", "proofs/", code=7)
+    assert "proofs/damaged" in refused.err
+    assert "ExceptionGroup" not in refused.err
+
+
 def test_a_missing_one_is_told(stocked: CommandLine) -> None:
     name = stocked("dictionary", "train", "proofs/", "--quiet").out.strip()
     stocked.put("one", RECORDS[0], "--dictionary", name)

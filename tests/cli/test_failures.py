@@ -9,7 +9,7 @@ from credstore import errors
 from credstore.cli.commands.rm import exit_of_failures
 from credstore.cli.errors import report
 from credstore.cli.exits import MEANINGS, Exit, exit_of
-from credstore.cli.invocation import Invocation
+from credstore.cli.options import Invocation
 from credstore.model import BatchDeleteResult
 from tests.cli.conftest import CommandLine
 
@@ -36,7 +36,6 @@ EXPECTED = {
     "StorageInvalidKeyError": 2,
     "StorageConfigurationError": 8,
     "StorageUnsupportedError": 1,
-    "StorageQuorumError": 1,
 }
 
 

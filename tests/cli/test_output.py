@@ -7,9 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from credstore.cli import output, parameters, progress
+from credstore.cli import output, progress
 from credstore.cli.commands import put
-from credstore.cli.invocation import Invocation
+from credstore.cli.options import Invocation, as_encryption
 from credstore.encryption import KmsKey
 from credstore.model import HealthCheckResult
 
@@ -62,7 +62,7 @@ def test_values_as_json() -> None:
 
 def test_encryption_words() -> None:
     def parse(text: str | None) -> object:
-        return parameters.encryption(None, None, text)  # type: ignore[arg-type]
+        return as_encryption(None, None, text)  # type: ignore[arg-type]
 
     assert [parse(text) for text in (None, "none", "AES256", "kms")] == [None, False, "AES256", KmsKey()]
     assert parse("kms:arn:aws:kms:eu-west-1:1:key/2") == KmsKey("arn:aws:kms:eu-west-1:1:key/2")

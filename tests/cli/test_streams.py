@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import asyncio
+import errno
 import os
 import stat
 import threading
@@ -68,8 +69,8 @@ def test_a_file_system_without_hard_links(
 ) -> None:
     target = tmp_path / "file"
 
-    def refuse(*_: object) -> None:
-        raise PermissionError("no hard links here")
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "no hard links here")
 
     monkeypatch.setattr(os, "link", refuse)
 

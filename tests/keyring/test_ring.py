@@ -217,14 +217,14 @@ def test_a_poisoned_memory_opens_nothing():
     ring = KeyRing(CallableKey("mine", reverse, reverse), cache=KeyCache())
     place = Binding("store", "a", "ab" * 16)
     key = run(ring.generate(store_id="store"))
-    stored = envelope.seal(b"proof", key, place, salt=bytes(32), chunk_size=4096, plain_size=5)
+    stored = envelope.Sealer(key, place, salt=bytes(32), chunk_size=4096, plain_size=5).seal(b"proof")
     found = parse_header(stored)
 
     def read():
         asking = ring.unwrap(
             found.key_id, found.wrapped, store_id="store", suite=found.suite, salt=found.salt
         )
-        return envelope.open_sealed(stored, found, run(asking), place)
+        return envelope.Opener(found, run(asking), place).open(stored[found.size :])
 
     assert read() == b"proof"
     for remembered in ring._remembered.values():

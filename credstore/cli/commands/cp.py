@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.commands.put import describe
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
 from credstore.cli.runner import with_store
 from credstore.model import StorageResult

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from credstore.cli import parameters
-from credstore.cli.invocation import Command, Invocation
+from credstore.cli.options import Command, Invocation, as_size
 from credstore.cli.output import human_size, human_time, note, print_json, say
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import with_store
+from credstore.concurrency import map_all
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import StoredDictionary
 
@@ -53,7 +53,7 @@ def dictionary_command() -> None:
     default="110KiB",
     show_default=True,
     metavar="SIZE",
-    callback=parameters.size,
+    callback=as_size,
     help="Most bytes.",
 )
 @click.pass_obj
@@ -112,21 +112,17 @@ async def _draw(provider: StorageProvider, prefix: str, count: int) -> list[str]
 
 async def _fetch(invocation: Invocation, provider: StorageProvider, keys: list[str]) -> list[bytes]:
     """The objects' plain bytes; those that have gone meanwhile are left out."""
-    found: list[bytes] = []
-    waiting = iter(keys)
+    done = 0
     with TransferBar(invocation, "objects") as bar:
 
-        async def lane() -> None:
-            for key in waiting:
-                data = await provider.retrieve(key)
-                if data:
-                    found.append(data)
-                bar(len(found), len(keys))
+        async def fetch(key: str) -> bytes | None:
+            nonlocal done
+            data = await provider.retrieve(key)
+            done += 1
+            bar(done, len(keys))
+            return data
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(lane())
-    return found
+        return [data for data in await map_all(keys, fetch, at_once=AT_ONCE) if data]
 
 
 async def _train(provider: StorageProvider, plains: list[bytes], size: int) -> Trained:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli import parameters
-from credstore.cli.invocation import Invocation, command
 from credstore.cli.io import NewFile, Sink, StandardOutput
+from credstore.cli.options import Invocation, as_size, command
 from credstore.cli.output import human_size, print_json, printable, say, to_json
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import with_store
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("key")
 @click.argument("target", metavar="[FILE|-]", required=False, type=click.Path(allow_dash=True))
 @click.option("-f", "--force", is_flag=True, help="Replace an existing file.")
-@click.option("--suffix", metavar="SIZE", callback=parameters.size, help="Only the last bytes: 64KiB.")
+@click.option("--suffix", metavar="SIZE", callback=as_size, help="Only the last bytes: 64KiB.")
 @click.pass_obj
 def get_command(
     invocation: Invocation, key: str, target: str | None, force: bool, suffix: int | None
@@ -58,9 +57,9 @@ def get_command(
 
 @command("cat")
 @click.argument("key")
-@click.option("--start", metavar="SIZE", callback=parameters.size, help="First byte, from 0.")
-@click.option("--end", metavar="SIZE", callback=parameters.size, help="One past the last byte: 5MB.")
-@click.option("--suffix", metavar="SIZE", callback=parameters.size, help="Only the last bytes: 64KiB.")
+@click.option("--start", metavar="SIZE", callback=as_size, help="First byte, from 0.")
+@click.option("--end", metavar="SIZE", callback=as_size, help="One past the last byte: 5MB.")
+@click.option("--suffix", metavar="SIZE", callback=as_size, help="Only the last bytes: 64KiB.")
 @click.pass_obj
 def cat_command(
     invocation: Invocation, key: str, start: int | None, end: int | None, suffix: int | None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.exits import Exit
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, human_time, note, print_fields, print_json, printable
 from credstore.cli.runner import with_store
 from credstore.errors import StorageObjectNotFoundError

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli import parameters
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import human_time, note, print_json, printable, say
 from credstore.cli.runner import with_store
 from credstore.model import Method, SignedUrl
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     metavar="DURATION",
     default="1h",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="How long it works, 1s to 7d.",
 )
 @click.option(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, human_time, print_json, printable, say
 from credstore.cli.runner import with_store
 from credstore.model import CommonPrefix, StorageItem

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import click
 
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, print_table
 from credstore.config.registry import Cloud, Registry
 from credstore.config.variables import variables_of

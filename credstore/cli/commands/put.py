@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli import parameters
-from credstore.cli.invocation import Invocation, command
 from credstore.cli.io import read_standard_input
+from credstore.cli.options import Invocation, as_encryption, as_pairs, command
 from credstore.cli.output import human_size, print_json, printable, say
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import with_store
@@ -41,17 +40,13 @@ for _ending, _type in {
 @click.option("--dictionary", metavar="NAME", help="Of a zstd dictionary in the store; implies zstd.")
 @click.option("--content-type", metavar="TYPE", help="MIME type; default: guessed from the name.")
 @click.option("--cache-control", metavar="VALUE", help="For those who fetch it by a link.")
-@click.option(
-    "-m", "--metadata", metavar="NAME=VALUE", multiple=True, callback=parameters.pairs, help="Repeatable."
-)
-@click.option(
-    "-t", "--tag", metavar="NAME=VALUE", multiple=True, callback=parameters.pairs, help="Repeatable."
-)
+@click.option("-m", "--metadata", metavar="NAME=VALUE", multiple=True, callback=as_pairs, help="Repeatable.")
+@click.option("-t", "--tag", metavar="NAME=VALUE", multiple=True, callback=as_pairs, help="Repeatable.")
 @click.option("--storage-class", metavar="NAME", help="One of the cloud's own.")
 @click.option(
     "--encryption",
     metavar="none|aes256|kms[:KEY-ID]",
-    callback=parameters.encryption,
+    callback=as_encryption,
     help="At rest, by the provider; default: the store's.",
 )
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")

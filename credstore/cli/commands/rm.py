@@ -9,7 +9,7 @@ import click
 
 from credstore.cli.errors import report
 from credstore.cli.exits import Exit, exit_of
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.runner import with_store
 from credstore.model import BatchDeleteResult

@@ -9,7 +9,7 @@ import sys
 import click
 
 from credstore.cli.exits import Terminated
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.edge.server import listen, serve_links

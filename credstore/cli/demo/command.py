@@ -18,7 +18,7 @@ import click
 
 from credstore.cli.demo.samples import Record, sample_records
 from credstore.cli.exits import Exit
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, print_json, print_table, printable, say
 from credstore.cli.runner import run_loop
 from credstore.config.stores import LocalConfig

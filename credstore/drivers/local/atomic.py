@@ -21,15 +21,14 @@ from typing import Self
 
 from credstore.drivers.local.failures import translate
 from credstore.errors import ErrorCode, StorageUnavailableError
+from credstore.files import CREATE, name_if_absent, write_all
 
 CLOEXEC = os.O_CLOEXEC
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | CLOEXEC
 """O_NONBLOCK: opening a planted FIFO must not wait for its writer."""
-CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | CLOEXEC
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG})
 """What opening says where no object can be: nothing, a link, a socket, or a file as directory."""
-_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _CLOCK_STEPS = (0, 1, 1_000, 1_000_000, 2_000_000_000)
 """Nanoseconds to add until a file's time differs; file systems keep 1 ns to 2 s."""
 
@@ -249,15 +248,8 @@ class Temporary:
 
     def link(self, directory: int, name: str) -> None:
         """Publish the file as `name` only if nothing is there (FileExistsError)."""
-        try:
-            os.link(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in _NO_HARD_LINKS:
-                raise
-            # Without hard links the key's lock alone keeps other writers of ours away.
-            if exists(directory, name):
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-            self.rename(directory, name)
+        # Without hard links the key's lock alone keeps other writers of ours away.
+        name_if_absent(self.name, name, hidden_in=self._directory, name_in=directory)
         self.published = True
 
     def is_at(self, directory: int, name: str) -> bool:
@@ -309,15 +301,6 @@ def opened(fd: int) -> Generator[int, None, None]:
         release(fd)
 
 
-def exists(directory: int, name: str) -> bool:
-    """Whether there is anything of this name, links and special files included."""
-    try:
-        os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
-
-
 def open_regular(directory: int, name: str) -> tuple[int, os.stat_result] | None:
     """Open a regular file for reading; None where there is none of that name."""
     try:
@@ -335,13 +318,6 @@ def open_regular(directory: int, name: str) -> tuple[int, os.stat_result] | None
         return fd, status
     os.close(fd)
     return None
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of `data` where the file stands; a short write goes on."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def read_all(fd: int, offset: int, length: int) -> bytes:

@@ -22,7 +22,6 @@ from typing import Any, cast
 
 from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
-    CREATE,
     DIRECTORY,
     READ,
     Directories,
@@ -32,9 +31,9 @@ from credstore.drivers.local.atomic import (
     opened,
     read_all,
     release,
-    write_all,
 )
 from credstore.errors import ErrorCode, StorageIntegrityError
+from credstore.files import CREATE, write_all
 
 FORMAT = 2
 _PIECE = 1024 * 1024

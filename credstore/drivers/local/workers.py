@@ -11,6 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from credstore.concurrency import until_done
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -29,14 +31,14 @@ class Workers:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             if not job.cancel():
-                await _join(future)
+                await until_done([future])
                 _drop(future)
             raise
 
     async def finish(self, work: Callable[[], object]) -> None:
         """Call `work` in a thread, also if this task is cancelled before it begins."""
         future = asyncio.wrap_future(self._pool.submit(work))
-        cancelled = await _join(future)
+        cancelled = await until_done([future])
         future.result()
         if cancelled is not None:
             raise cancelled
@@ -44,17 +46,6 @@ class Workers:
     def close(self) -> None:
         """Wait for the threads and end them."""
         self._pool.shutdown(wait=True)
-
-
-async def _join(future: asyncio.Future[T]) -> asyncio.CancelledError | None:
-    """Wait until it is done; the last of the cancellations that came meanwhile."""
-    cancelled: asyncio.CancelledError | None = None
-    while not future.done():
-        try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError as again:
-            cancelled = again
-    return cancelled
 
 
 def _drop(future: asyncio.Future[T]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from credstore.config.registry import cloud_named
-from credstore.config.stores import GIB, MIB, S3FamilyConfig
+from credstore.config.stores import GIB, S3FamilyConfig
 from credstore.driver.values import Capabilities
 from credstore.model import Method
 
@@ -20,8 +20,6 @@ LINKS: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 OWN_METADATA = 256
 """Bytes kept free for credstore's own names (write-id, digest, codec) beside the user's metadata."""
 MAX_PARTS = 10_000
-MIN_PART = 5 * MIB
-"""Smallest part but the last, for all S3 stores."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +44,6 @@ class S3Dialect:
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
-        corrects_region: The right host of a bucket can be computed from its region.
         forbidden_may_be_missing: 403 is also the answer for a bucket that does not exist.
         nfc_keys: The cloud rewrites keys to Unicode NFC, so others are refused.
         max_single_put: Bytes of one PutObject or part.
@@ -66,7 +63,6 @@ class S3Dialect:
     acl: bool = False
     object_lock: bool = False
     url_encoded_list: bool = True
-    corrects_region: bool = False
     forbidden_may_be_missing: bool = False
     nfc_keys: bool = False
     max_single_put: int = 5 * GIB
@@ -135,7 +131,6 @@ S3 = S3Dialect(
     copy_keeps_tags=True,
     acl=True,
     object_lock=True,
-    corrects_region=True,
 )
 
 R2 = S3Dialect(

@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from credstore.concurrency import map_all
 from credstore.config.stores import MIB
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
@@ -265,33 +266,23 @@ async def _send_all(
     upload_id: str,
     concurrency: int,
 ) -> list[str]:
-    slots = asyncio.Semaphore(concurrency)
-    tasks: list[asyncio.Task[str]] = []
+    async def run(numbered: tuple[int, P]) -> str:
+        return await send(upload_id, *numbered)
 
-    async def run(number: int, part: P) -> str:
-        try:
-            return await send(upload_id, number, part)
-        finally:
-            slots.release()
+    return await map_all(_numbered(parts), run, at_once=concurrency)
 
-    try:
-        async with aclosing(parts), asyncio.TaskGroup() as group:
-            while True:
-                await slots.acquire()  # Before a part is read, so that no more are in memory.
-                try:
-                    part = await anext(parts)
-                except StopAsyncIteration:
-                    break
-                number = len(tasks) + 1
-                if number > MAX_PARTS:
-                    raise StorageInvalidRequestError(
-                        f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
-                        code=ErrorCode.TOO_LARGE,
-                    )
-                tasks.append(group.create_task(run(number, part)))
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-    return [task.result() for task in tasks]
+
+async def _numbered(parts: AsyncGenerator[P, None]) -> AsyncGenerator[tuple[int, P], None]:
+    number = 0
+    async with aclosing(parts):
+        async for part in parts:
+            number += 1
+            if number > MAX_PARTS:
+                raise StorageInvalidRequestError(
+                    f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
+                    code=ErrorCode.TOO_LARGE,
+                )
+            yield number, part
 
 
 async def _complete(

@@ -6,10 +6,10 @@ all; whoever stops reading, also by a cancel, leaves no task behind.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+
+from credstore.concurrency import map_in_order
 
 Span = tuple[int, int]
 """First byte, and one past the last."""
@@ -35,25 +35,19 @@ async def in_order(
         fetch: All bytes of one span, in chunks.
         concurrency: Spans at once, the one that is being given included.
     """
-    waiting = deque(spans)
-    running: deque[asyncio.Task[list[bytes]]] = deque()
 
-    def start_more() -> None:
-        while waiting and len(running) < concurrency - 1:
-            running.append(asyncio.ensure_future(fetch(*waiting.popleft())))
+    async def part(span: Span | None) -> AsyncGenerator[bytes, None] | list[bytes]:
+        return first if span is None else await fetch(*span)
 
-    try:
-        start_more()
-        async with aclosing(first):
-            async for chunk in first:
-                yield chunk
-        while running:
-            data = await running[0]
-            running.popleft()
-            start_more()
-            for chunk in data:
-                yield chunk
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+    async with (
+        aclosing(first),
+        aclosing(map_in_order((None, *spans), part, at_once=concurrency)) as parts,
+    ):
+        async for chunks in parts:
+            if isinstance(chunks, list):
+                for chunk in chunks:
+                    yield chunk
+            else:
+                async for chunk in chunks:
+                    yield chunk
+            del chunks  # While the next part is waited for, this one's place is taken already.

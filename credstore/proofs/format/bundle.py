@@ -26,7 +26,7 @@ from credstore.proofs.format.fields import (
     refuse,
 )
 from credstore.proofs.format.policy import Candidate, Policy, accept, checked_policy
-from credstore.proofs.format.record import AssetDigest, parse_record
+from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import ProofStatus, check_status, verify_notice
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import TrustedTime, VerifiedProof, verify_signed
@@ -236,12 +236,3 @@ def verify_bundle(
         status_age=max(now - bundle.made_at, timedelta(0)),
         unchecked=tuple(unchecked),
     )
-
-
-def proof_id_of(bundle: Bundle) -> str:
-    """The id that the unverified statement claims; for file names and messages, not for trust.
-
-    Raises:
-        ProofFormatError: It is no statement of a proof.
-    """
-    return parse_record(bundle.envelope.payload).proof_id

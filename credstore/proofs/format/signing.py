@@ -23,7 +23,6 @@ from credstore.proofs.format.errors import ProofAlgorithmError
 Scheme = Literal["ed25519", "ecdsa-p256-sha256", "ecdsa-p256-sha256-p1363"]
 SIGNING_SCHEMES: tuple[Scheme, ...] = ("ed25519", "ecdsa-p256-sha256")
 LARGEST_SPKI = 1024
-_ED25519_RAW = 32
 _COORDINATE = 32
 _PRIME = 2**255 - 19
 # The y coordinates of the eight points of small order (RFC 7748 section 7, RFC 8032 section 5.1): orders

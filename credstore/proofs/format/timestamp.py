@@ -18,8 +18,6 @@ from credstore.extras import require_extra
 from credstore.proofs.format.errors import ProofTimestampError
 
 _NEEDING = "timestamps need"
-REQUEST_TYPE = "application/timestamp-query"
-REPLY_TYPE = "application/timestamp-reply"
 LARGEST_RESPONSE = 64 * 1024
 
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
+from credstore.concurrency import map_in_order
 from credstore.errors import StorageError
 from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
-from credstore.proofs.store.concurrency import map_in_order
 from credstore.proofs.store.layout import ERASED, REVOKED, Marker
 from credstore.proofs.store.model import FsckReport, ProofStats
 from credstore.proofs.store.orphans import Leftovers

@@ -5,13 +5,13 @@ from __future__ import annotations
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from credstore.concurrency import map_in_order
 from credstore.model import StorageItem
 from credstore.proofs.format.canonical import encode_json, parse_json
 from credstore.proofs.format.errors import ProofError, ProofFormatError
 from credstore.proofs.format.fields import read_object, read_text
 from credstore.proofs.format.ids import is_proof_id
 from credstore.proofs.format.original import LARGEST_LEGACY, LegacyHomes, LegacyProof, parse_legacy
-from credstore.proofs.store.concurrency import map_in_order
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MARKER
 from credstore.proofs.store.reading import AT_ONCE
 from credstore.proofs.store.repository import ProofObjects

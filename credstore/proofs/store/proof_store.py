@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, TypedDict, Unpack, overload
 
+from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import Progress, SignedUrl, Storable
 from credstore.observe import Observer
@@ -29,7 +30,6 @@ from credstore.proofs.format.status import ProofStatus, Reason
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_asset
-from credstore.proofs.store.concurrency import map_in_order
 from credstore.proofs.store.erasing import ProofEraser
 from credstore.proofs.store.fsck import ProofChecker
 from credstore.proofs.store.issuing import ProofIssuer

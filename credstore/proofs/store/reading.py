@@ -12,6 +12,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from credstore.concurrency import both, map_in_order
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.model import StorageItem
 from credstore.proofs.format.dsse import Envelope, parse_envelope
@@ -35,7 +36,6 @@ from credstore.proofs.format.status import (
 )
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof, verify_signed
-from credstore.proofs.store.concurrency import both, map_in_order
 from credstore.proofs.store.layout import ERASED, NEXT, REVOKED
 from credstore.proofs.store.model import Proof, ProofOutcome
 from credstore.proofs.store.orphans import Leftovers

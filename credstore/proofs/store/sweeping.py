@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from credstore.concurrency import map_in_order
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -23,7 +24,6 @@ from credstore.errors import (
 from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
 from credstore.proofs.format.record import ProofRecord
-from credstore.proofs.store.concurrency import map_in_order
 from credstore.proofs.store.erasing import ProofEraser
 from credstore.proofs.store.layout import LARGEST_MARKER, parse_marker_body
 from credstore.proofs.store.model import SweepReport

@@ -10,12 +10,12 @@ asked at once (P31).
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from credstore.concurrency import both
 from credstore.driver.contract import BreaksCircuits, Driver, TaggedDriver
 from credstore.driver.guard import Guard
 from credstore.driver.refusals import (
@@ -395,9 +395,9 @@ class FallbackDriver(Driver):
             StorageError: Of one that cannot; the message says whether the other can.
         """
         self._guard.check(deadline)
-        first, second = await asyncio.gather(
+        first, second = await both(
             outcome_of(self._primary.ping(deadline=deadline)),
-            outcome_of(self._fallback.ping(deadline=deadline)),
+            lambda: outcome_of(self._fallback.ping(deadline=deadline)),
         )
         if isinstance(first, StorageError):
             if isinstance(second, StorageError):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
 
+from credstore.concurrency import both
 from credstore.driver.contract import Driver
 from credstore.driver.internal import FAILOVER, internal_key
 from credstore.driver.values import Page
@@ -63,7 +63,7 @@ class Pages:
             )
             return await outcome_of(page)
 
-        read_pages = await asyncio.gather(read(0), read(1))
+        read_pages = await both(read(0), lambda: read(1))
         failures = [page for page in read_pages if isinstance(page, StorageError)]
         pages = [
             await self._shown(page, label, deadline) if isinstance(page, Page) else None

@@ -9,7 +9,7 @@ import click
 from credstore.cli.commands.proof.files import KEY, TRUST
 from credstore.cli.commands.proof.shown import REASON, Reason, remaining_document, with_proofs
 from credstore.cli.errors import report
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, print_json, printable, say
 from credstore.errors import StorageVersionsRemainError
 

@@ -9,8 +9,8 @@ import click
 
 from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import with_proofs
-from credstore.cli.invocation import Invocation, command
 from credstore.cli.io import NewFile, StandardOutput
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, print_json, printable, say
 from credstore.cli.runner import run_loop
 

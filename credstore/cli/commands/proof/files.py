@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import stat
 import sys
 from collections.abc import Generator
@@ -18,6 +17,7 @@ import click
 
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageError
+from credstore.files import PRIVATE, write_file
 
 if TYPE_CHECKING:
     from credstore.proofs import AssetDigest, LocalSigner, TrustStore
@@ -167,33 +167,23 @@ def create_private(path: str, data: bytes) -> None:
         OSError: It cannot be made.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        write_file(path, data, replace=False, mode=PRIVATE)
     except FileExistsError:
         raise FileExistsError(errno.EEXIST, "exists already; a key is never replaced", path) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def replace_file(path: str, data: bytes) -> None:
     """Give a file new bytes: readers see the old ones or the new ones, never a mix.
 
+    A symbolic link stays, and the file it leads to is meant.
+
     Raises:
         OSError: It cannot be written; the old bytes are still there.
     """
-    target = Path(os.path.realpath(path))
-    temporary = target.parent / f".credstore-{secrets.token_hex(8)}"
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        write_file(os.path.realpath(path), data, replace=True)
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

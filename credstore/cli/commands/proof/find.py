@@ -17,7 +17,7 @@ from credstore.cli.commands.proof.shown import (
     proof_line,
     with_proofs,
 )
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
 
 if TYPE_CHECKING:

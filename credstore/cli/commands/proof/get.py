@@ -16,7 +16,7 @@ from credstore.cli.commands.proof.shown import (
     status_rows,
     with_proofs,
 )
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli import parameters
 from credstore.cli.commands.proof.files import KEY, TRUST, read_claims
 from credstore.cli.commands.proof.shown import end_with, proof_document, with_proofs
 from credstore.cli.commands.put import UNKNOWN_TYPE, guess_type
 from credstore.cli.errors import report
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.progress import TransferBar
 from credstore.errors import StorageError, StorageInvalidRequestError
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 @TRUST
 @click.option("--issuer", metavar="URI", help="Who signs; needed where the key is trusted for several.")
 @click.option(
-    "--expires", metavar="DURATION", callback=parameters.duration, help="How long it is valid; default: ever."
+    "--expires", metavar="DURATION", callback=as_duration, help="How long it is valid; default: ever."
 )
 @click.option("--claims", metavar="JSON|@FILE", help="A JSON object to sign along.")
 @click.option("--manifest", metavar="FILE", help="Kept with the proof, such as a C2PA manifest store.")

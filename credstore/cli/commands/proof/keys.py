@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import click
 
-from credstore.cli import parameters
 from credstore.cli.commands.proof.files import (
     create_private,
     naming,
@@ -18,7 +17,7 @@ from credstore.cli.commands.proof.files import (
     read_trust,
     replace_file,
 )
-from credstore.cli.invocation import Command, Invocation
+from credstore.cli.options import Command, Invocation, as_duration
 from credstore.cli.output import human_time, note, print_json, print_table, say
 from credstore.errors import StorageConfigurationError
 from credstore.proofs import LocalSigner, PublicKey, TrustedKey, TrustStore, encode_trust_store, trust_key
@@ -134,7 +133,7 @@ def list_command(invocation: Invocation, *, trust_file: str) -> None:
     metavar="DURATION",
     default="0s",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="When the new key takes over; time for the trust store to reach everyone.",
 )
 @SCHEME

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli import parameters
 from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import with_proofs
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import human_time, note, print_json, say
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     metavar="DURATION",
     default="1h",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="How long it works, 1s to 7d; never longer than the proof.",
 )
 @click.option("--manifest", is_flag=True, help="To the manifest, not to the signed record.")

@@ -10,7 +10,7 @@ import click
 from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import end_with, proof_document, proof_line, with_proofs
 from credstore.cli.errors import report
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
 from credstore.errors import StorageError
 

@@ -8,7 +8,7 @@ import click
 
 from credstore.cli.commands.proof.files import KEY, TRUST
 from credstore.cli.commands.proof.shown import REASON, Reason, status_document, with_proofs
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
 
 if TYPE_CHECKING:

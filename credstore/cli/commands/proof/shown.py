@@ -10,7 +10,7 @@ import click
 
 from credstore.cli.commands.proof.files import read_signer, read_trust
 from credstore.cli.exits import Exit, exit_of
-from credstore.cli.invocation import Invocation
+from credstore.cli.options import Invocation
 from credstore.cli.output import human_size, human_time, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError

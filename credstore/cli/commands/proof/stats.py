@@ -8,7 +8,7 @@ import click
 
 from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import with_proofs
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, human_time, print_fields, print_json
 
 if TYPE_CHECKING:

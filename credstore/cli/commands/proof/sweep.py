@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli import parameters
 from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import end_with, with_proofs
 from credstore.cli.errors import report
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     metavar="DURATION",
     default="1d",
     show_default=True,
-    callback=parameters.duration,
+    callback=as_duration,
     help="How long proofs are kept after they have expired.",
 )
 @click.option("--limit", metavar="COUNT", type=click.IntRange(1), help="Most markers to look at.")

@@ -9,7 +9,7 @@ import click
 
 from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read_trust, read_whole
 from credstore.cli.commands.proof.shown import record_rows, status_document, verified_document
-from credstore.cli.invocation import Invocation, command
+from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, print_fields, print_json
 from credstore.proofs import AssetDigest, BundleReport, unsafe_allow_expired, verify_bundle
 

@@ -1,14 +1,22 @@
-"""The global options, accepted before and after the command's name."""
+"""The options that all commands take, and what the text of an option means.
+
+The global options stand before or after the command's name. The functions `as_*` are callbacks of click: each
+gets the text as given and returns what it means.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
-from credstore.cli import parameters
+from credstore.config.units import parse_duration, parse_size
+from credstore.encryption import KmsKey, ServerEncryption
+from credstore.errors import StorageError
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -91,7 +99,7 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             metavar="DURATION",
             expose_value=False,
             hidden=hidden,
-            callback=_keeping("timeout", parameters.duration),
+            callback=_keeping("timeout", as_duration),
             help="Bound on one operation, 30s or 2m; bodies add their own time.",
         ),
     ]
@@ -109,3 +117,56 @@ class Command(click.Command):
 def command(name: str, **more: Any) -> Callable[[Callable[..., Any]], Command]:
     """Decorate a function as a command of `credstore`; its docstring is the help."""
     return click.command(name, cls=Command, **more)
+
+
+def as_duration(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    """`90`, `30s`, `15m`, `12h`, `7d` as seconds."""
+    return _parsed(context, parameter, text, parse_duration)
+
+
+def as_size(context: click.Context, parameter: click.Parameter, text: str | None) -> int | None:
+    """`512`, `64KB`, `5MB`, `1GiB` as bytes."""
+    return _parsed(context, parameter, text, parse_size)
+
+
+def _parsed(
+    context: click.Context, parameter: click.Parameter, text: str | None, parse: Callable[[str], T]
+) -> T | None:
+    if text is None:
+        return None
+    try:
+        return parse(text)
+    except ValueError as error:
+        message = error.message if isinstance(error, StorageError) else str(error)
+        raise click.BadParameter(message, context, parameter) from None
+
+
+def as_pairs(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:
+    """Repeated `name=value` as a mapping; the value may hold further `=`."""
+    named: dict[str, str] = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not found or not name:
+            raise click.BadParameter(f"{text!r} is not name=value", context, parameter)
+        if name in named:
+            raise click.BadParameter(f"{name!r} is given twice", context, parameter)
+        named[name] = value
+    return named
+
+
+def as_encryption(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> bool | ServerEncryption | None:
+    """`none`, `aes256`, `kms` or `kms:KEY-ID` as the option of `store`; None leaves it to the store."""
+    if text is None:
+        return None
+    word, _, key_id = text.partition(":")
+    match word.lower(), key_id:
+        case "none", "":
+            return False
+        case "aes256", "":
+            return "AES256"
+        case "kms", _:
+            return KmsKey(key_id or None)
+        case _:
+            raise click.BadParameter(f"{text!r} is not none, aes256, kms or kms:KEY-ID", context, parameter)

@@ -1,0 +1,185 @@
+"""Work on several things at once: on two, or on many with a bound and the results in order.
+
+Rules of this file: the first error is raised as it is, never in a group; an error, a cancellation or leaving
+early cancels what is under way and waits for it, whatever further cancellations come; sources are read by the
+caller's own task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Sequence,
+)
+from contextlib import aclosing
+from functools import partial
+from types import coroutine
+from typing import Any, ParamSpec, TypeVar, cast
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+async def map_in_order(
+    items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[R]], *, at_once: int
+) -> AsyncGenerator[R, None]:
+    """`await work(item)` for each item, at most `at_once` under way, results in the order of the items.
+
+    A slow item holds up those behind it, so that no more than `at_once` results are held, the one that is
+    being given included. `map_all` is for results that are all wanted together.
+
+    Args:
+        items: Taken one at a time, each when there is room for it.
+        work: What to do with one.
+        at_once: 1 or more.
+    """
+    window: deque[asyncio.Future[R]] = deque()
+    try:
+        async with aclosing(_each(items)) as taken:
+            async for item in taken:
+                window.append(asyncio.ensure_future(work(item)))
+                if len(window) >= at_once:
+                    yield await window[0]
+                    window.popleft()
+        while window:
+            yield await window[0]
+            window.popleft()
+    finally:
+        await _end(window)
+
+
+async def map_all(
+    items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[R]], *, at_once: int
+) -> list[R]:
+    """The results of `await work(item)` for all items in their order, at most `at_once` under way.
+
+    A slow item holds up no other. One item of a sequence is worked on in the caller's own task.
+
+    Args:
+        items: Taken one at a time, each when there is room for it.
+        work: What to do with one.
+        at_once: 1 or more.
+    """
+    if isinstance(items, Sequence) and len(items) <= 1:
+        return [await work(item) for item in items]
+    room = asyncio.Semaphore(at_once)
+    found: list[R | None] = []
+
+    async def run(number: int, item: T) -> None:
+        try:
+            found[number] = await work(item)
+        finally:
+            room.release()
+
+    try:
+        async with aclosing(_each(items)) as taken, asyncio.TaskGroup() as group:
+            while True:
+                await room.acquire()
+                try:
+                    item = await anext(taken)
+                except StopAsyncIteration:
+                    break
+                found.append(None)
+                group.create_task(run(len(found) - 1, item))
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return cast("list[R]", found)
+
+
+async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
+    if isinstance(items, AsyncIterable):
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if inspect.isasyncgen(items):
+                await items.aclose()
+    else:
+        for item in items:
+            yield item
+
+
+async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `work` in a thread; a cancellation surfaces when it is done, so that it changes nothing later."""
+    thread = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(thread)
+    except asyncio.CancelledError:
+        await until_done([thread])
+        if not thread.cancelled():
+            thread.exception()  # Looked at: the cancellation is what the caller learns.
+        raise
+
+
+async def until_done(tasks: Collection[asyncio.Future[Any]]) -> asyncio.CancelledError | None:
+    """Wait for all of them, whatever cancellations of this task come meanwhile; the last of those."""
+    cancelled: asyncio.CancelledError | None = None
+    while running := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(running)
+        except asyncio.CancelledError as again:
+            cancelled = again
+    return cancelled
+
+
+async def _end(tasks: Collection[asyncio.Future[Any]]) -> None:
+    """Cancel what is under way, and wait for it."""
+    for task in tasks:
+        task.cancel()
+    cancelled = await until_done(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # Looked at: one error is told, and these are others.
+    if cancelled is not None:
+        raise cancelled
+
+
+async def both(first: Coroutine[Any, Any, T], second: Callable[[], Coroutine[Any, Any, R]]) -> tuple[T, R]:
+    """The results of two coroutines that wait at the same time; an error of one cancels the other.
+
+    Where the first has its answer without waiting, as a store in memory does, no task is made for the second:
+    a task and a turn of the loop cost as much as a request there.
+    """
+    try:
+        waited: object = first.send(None)
+    except StopIteration as done:
+        return done.value, await second()
+    other = asyncio.ensure_future(second())
+    try:
+        return await _resumed(first, waited), await other
+    except GeneratorExit:
+        other.cancel()
+        raise
+    except BaseException:
+        await _end([other])
+        raise
+
+
+@coroutine
+def _resumed(started: Coroutine[Any, Any, T], waited: object) -> Generator[object, Any, T]:
+    """Go on with a coroutine that was started in this task and waits for `waited`."""
+    while True:
+        try:
+            answer: object = yield waited
+        except GeneratorExit:
+            started.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - a cancellation, too, is the coroutine's to handle
+            step: Callable[[], object] = partial(started.throw, error)
+        else:
+            step = partial(started.send, answer)
+        try:
+            waited = step()
+        except StopIteration as done:
+            return cast("T", done.value)

@@ -1,0 +1,201 @@
+"""Files that appear under their name whole and on the disk, or not at all.
+
+Rules of this file: bytes go to a hidden file beside the target. It is flushed once before it gets the name,
+and never named after a flush that failed (the kernel reports a lost write only once); the directory is
+flushed after. A symbolic link of the target's name is never followed. Whatever ends it before, a
+cancellation included, removes the hidden file.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+_CAREFUL = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
+CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CAREFUL
+"""A new file, and never what a planted link leads to."""
+PRIVATE = 0o600
+"""The mode of a file that only its owner may read."""
+_NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+_NO_FLUSH = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
+"""What file systems say that keep no directories to flush, some of the network among them."""
+
+
+class PendingFile:
+    """A file that has not got its name yet; leaving the context without `publish` removes it.
+
+    Attributes:
+        target: The name that it is to get.
+        fd: Its descriptor for writing; -1 when it is not open.
+    """
+
+    __slots__ = ("_hidden", "_mode", "_replace", "fd", "target")
+
+    def __init__(self, target: str | os.PathLike[str], *, replace: bool, mode: int | None = None) -> None:
+        """Name the file; nothing is touched.
+
+        Args:
+            target: Its path. A symbolic link there is replaced or in the way, as a file would be.
+            replace: Whether it may take the place of another.
+            mode: Its permissions, less the umask; without, those of any new file, or of the file it replaces.
+        """
+        self.target = Path(target)
+        self.fd = -1
+        self._replace = replace
+        self._mode = mode
+        self._hidden = self.target.parent / f".credstore-{secrets.token_hex(8)}"
+
+    def open(self) -> None:
+        """Make the hidden file.
+
+        Raises:
+            OSError: The directory cannot be written; names the target.
+        """
+        try:
+            self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
+            if self._replace and self._mode is None:
+                self._keep_mode()
+        except OSError as error:
+            self.close()
+            raise self._named(error) from None
+
+    def _keep_mode(self) -> None:
+        try:
+            there = self.target.lstat().st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISREG(there) and hasattr(os, "fchmod"):
+            os.fchmod(self.fd, there & 0o777)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`.
+
+        Raises:
+            OSError: The disk is full, say; names the target.
+        """
+        try:
+            write_all(self.fd, data)
+        except OSError as error:
+            raise self._named(error) from None
+
+    def publish(self) -> None:
+        """Flush the file, give it its name, and flush the directory; it is open still.
+
+        Raises:
+            FileExistsError: Something of the name is there, and is not to be replaced.
+            OSError: It could not be flushed or named; names the target. If it was the directory that could
+                not be flushed, the file has its name, and may lose it when the power fails.
+        """
+        try:
+            os.fsync(self.fd)
+            if self._replace:
+                self._hidden.replace(self.target)
+            else:
+                name_if_absent(self._hidden, self.target)
+            sync_directory(self.target.parent)
+        except OSError as error:
+            raise self._named(error) from None
+
+    def _named(self, error: OSError) -> OSError:
+        return OSError(error.errno, error.strerror or "it cannot be written", str(self.target))
+
+    def close(self) -> None:
+        """Let go of the file, and remove its hidden name if it has that still."""
+        fd, self.fd = self.fd, -1
+        if fd < 0:
+            return
+        with suppress(OSError):  # All of it is on the disk, or not wanted.
+            os.close(fd)
+        with suppress(OSError):
+            self._hidden.unlink()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def write_file(
+    target: str | os.PathLike[str], data: bytes, *, replace: bool, mode: int | None = None
+) -> None:
+    """Publish a small file; see `PendingFile`.
+
+    Raises:
+        FileExistsError: Something of the name is there, and is not to be replaced.
+        OSError: It cannot be written; what was there is there still.
+    """
+    with PendingFile(target, replace=replace, mode=mode) as file:
+        file.write(data)
+        file.publish()
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
+    """Write all of `data` where the file stands; a short write goes on."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def name_if_absent(
+    hidden: str | Path, name: str | Path, *, hidden_in: int | None = None, name_in: int | None = None
+) -> None:
+    """Give a file a name that nothing has; the old name may be there still.
+
+    Without hard links looking and renaming are two steps, between which others can take the name.
+
+    Args:
+        hidden: Its name now.
+        name: Its name to be.
+        hidden_in: Descriptor of the directory that `hidden` is relative to.
+        name_in: Likewise of `name`.
+
+    Raises:
+        FileExistsError: Something of the name is there, be it a link that leads nowhere.
+        OSError: It cannot be named.
+    """
+    follow = os.link not in os.supports_follow_symlinks  # Where there is no choice, it must not be stated.
+    try:
+        os.link(hidden, name, src_dir_fd=hidden_in, dst_dir_fd=name_in, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+    else:
+        return
+    if exists(name, name_in):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
+    os.rename(hidden, name, src_dir_fd=hidden_in, dst_dir_fd=name_in)
+
+
+def exists(name: str | Path, directory: int | None = None) -> bool:
+    """Whether there is anything of this name, links and special files included."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable, where it can be flushed and read.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except PermissionError:
+        return  # Names may be put there but not looked at, or the system opens no directories.
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_FLUSH:
+            raise
+    finally:
+        os.close(fd)

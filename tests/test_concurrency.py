@@ -1,0 +1,351 @@
+"""Several things at once: order, bound, and nothing left running."""
+
+import asyncio
+import threading
+from contextlib import aclosing
+
+import pytest
+
+from credstore.concurrency import both, in_thread, map_all, map_in_order, until_done
+
+
+async def value(result, turns=0):
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+@pytest.mark.parametrize("first", [0, 1, 5])
+@pytest.mark.parametrize("second", [0, 1, 5])
+def test_both_results(first, second):
+    async def run():
+        assert await both(value(1, first), lambda: value(2, second)) == (1, 2)
+        for one, two in ((KeyError(), 2), (1, KeyError()), (KeyError(), ValueError())):
+            with pytest.raises((KeyError, ValueError)):
+                await both(value(one, first), lambda two=two: value(two, second))
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_both_wait_at_the_same_time():
+    async def run():
+        meet = asyncio.Barrier(2)
+        await asyncio.wait_for(both(meet.wait(), meet.wait), 5)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_cancelling_reaches_both(turns):
+    ended = []
+
+    async def for_ever(name):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(name)
+
+    async def run():
+        task = asyncio.ensure_future(both(for_ever("first"), lambda: for_ever("second")))
+        for _ in range(turns + 2):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(ended) == ["first", "second"]
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_a_timeout_within_the_first_is_its_own():
+    async def slow():
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        return "went on"
+
+    async def run():
+        assert await both(slow(), lambda: value(2, 3)) == ("went on", 2)
+
+    asyncio.run(run())
+
+
+def test_leaving_both_unfinished_closes_the_first():
+    closed = []
+
+    async def first():
+        try:
+            await asyncio.sleep(10)
+        finally:
+            closed.append(1)
+
+    async def run():
+        waiting = both(first(), lambda: value(2))
+        waiting.send(None)
+        waiting.close()
+        await asyncio.sleep(0)
+        assert closed == [1]
+
+    asyncio.run(run())
+
+
+def test_order_and_bound():
+    async def run():
+        running = most = 0
+
+        async def work(number):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            for _ in range((number * 7) % 5):
+                await asyncio.sleep(0)
+            running -= 1
+            return number
+
+        found = [each async for each in map_in_order(range(50), work, at_once=4)]
+        assert found == list(range(50))
+        assert most == 4
+
+    asyncio.run(run())
+
+
+def test_an_error_ends_those_under_way():
+    async def run():
+        async def work(number):
+            if number == 3:
+                raise KeyError(number)
+            await asyncio.sleep(0 if number < 3 else 100)
+
+        with pytest.raises(KeyError):
+            async for _ in map_in_order(range(10), work, at_once=5):
+                pass
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_the_source_is_closed():
+    closed = []
+
+    async def source():
+        try:
+            for number in range(100):
+                yield number
+        finally:
+            closed.append(1)
+
+    async def run():
+        results = map_in_order(source(), value, at_once=2)
+        async for _ in results:
+            break
+        await results.aclose()
+        assert closed == [1]
+
+    asyncio.run(run())
+
+
+def test_an_item_is_taken_when_there_is_room():
+    taken = []
+
+    def source():
+        for number in range(10):
+            taken.append(number)
+            yield number
+
+    async def run():
+        async with aclosing(map_in_order(source(), value, at_once=3)) as results:
+            assert await anext(results) == 0
+            assert taken == [0, 1, 2]
+            assert await anext(results) == 1
+            assert taken == [0, 1, 2, 3]
+
+    asyncio.run(run())
+
+
+def test_further_cancels_disturb_nothing_that_is_ending():
+    async def run(many):
+        held, ended = asyncio.Event(), []
+
+        async def work(number):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                if number:
+                    await held.wait()
+                ended.append(number)
+
+        task = asyncio.ensure_future(many(work))
+        for _ in range(3):
+            for _ in range(5):
+                await asyncio.sleep(0)
+            task.cancel()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not task.done()
+        held.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert sorted(ended) == [0, 1, 2]
+        assert len(asyncio.all_tasks()) == 1
+
+    async def in_order(work):
+        async with aclosing(map_in_order(range(3), work, at_once=3)) as results:
+            async for _ in results:
+                pass
+
+    async def all_of(work):
+        await map_all(range(3), work, at_once=3)
+
+    asyncio.run(run(in_order))
+    asyncio.run(run(all_of))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 50])
+@pytest.mark.parametrize("kind", [list, iter])
+def test_all_results_in_the_order_of_the_items(count, kind):
+    async def run():
+        running = most = 0
+
+        async def work(number):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            for _ in range((number * 7) % 5 + 1):
+                await asyncio.sleep(0)
+            running -= 1
+            return number
+
+        assert await map_all(kind(list(range(count))), work, at_once=4) == list(range(count))
+        assert most == min(count, 4)
+
+    asyncio.run(run())
+
+
+def test_a_slow_item_holds_up_no_other():
+    async def run():
+        last = asyncio.Event()
+
+        async def work(number):
+            if number == 0:
+                await last.wait()
+            if number == 9:
+                last.set()
+            return number
+
+        assert await asyncio.wait_for(map_all(range(10), work, at_once=2), 30) == list(range(10))
+
+    asyncio.run(run())
+
+
+def test_one_item_needs_no_task():
+    async def run():
+        async def work(number):
+            return asyncio.current_task()
+
+        assert await map_all([1], work, at_once=4) == [asyncio.current_task()]
+
+    asyncio.run(run())
+
+
+def test_the_first_error_comes_alone_and_ends_all():
+    ended = []
+
+    async def run():
+        async def work(number):
+            try:
+                if number == 3:
+                    raise KeyError(number)
+                await asyncio.Event().wait()
+            finally:
+                ended.append(number)
+
+        with pytest.raises(KeyError):
+            await map_all(range(10), work, at_once=5)
+        assert sorted(ended) == [0, 1, 2, 3, 4]
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_an_error_of_the_source_comes_alone_and_closes_it():
+    closed = []
+
+    async def source():
+        try:
+            yield 1
+            yield 2
+            raise KeyError
+        finally:
+            closed.append(1)
+
+    async def run():
+        async def work(number):
+            await asyncio.Event().wait()
+
+        with pytest.raises(KeyError):
+            await map_all(source(), work, at_once=5)
+        assert closed == [1]
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_the_source_is_read_by_the_callers_task_when_there_is_room():
+    async def run():
+        tasks, running = set(), 0
+
+        async def source():
+            for number in range(20):
+                assert running < 3
+                tasks.add(asyncio.current_task())
+                yield number
+
+        async def work(number):
+            nonlocal running
+            running += 1
+            for _ in range(number % 4):
+                await asyncio.sleep(0)
+            running -= 1
+
+        await map_all(source(), work, at_once=3)
+        assert tasks == {asyncio.current_task()}
+
+    asyncio.run(run())
+
+
+def test_a_cancelled_thread_is_waited_for():
+    go, done = threading.Event(), []
+
+    def work():
+        assert go.wait(30)
+        done.append(1)
+        raise KeyError
+
+    async def run():
+        task = asyncio.ensure_future(in_thread(work))
+        for _ in range(2):
+            for _ in range(3):
+                await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.sleep(0)
+        assert not task.done()
+        go.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert done == [1]
+
+    asyncio.run(run())
+
+
+def test_in_a_thread_results_and_errors_are_the_callers():
+    async def run():
+        assert await in_thread(divmod, 7, 2) == (3, 1)
+        with pytest.raises(ZeroDivisionError):
+            await in_thread(divmod, 7, 0)
+        assert await until_done([]) is None
+
+    asyncio.run(run())
