@@ -24,6 +24,7 @@ MAX_XML = 16 * 1024 * 1024
 """Bytes of the largest reply; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
+_ERRORS = frozenset({"error", "errorresponse"})
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -144,12 +145,12 @@ class UploadsReply:
     markers: tuple[str, str] | None
 
 
-def parse_xml(body: bytes, *roots: str) -> ET.Element:
-    """The root of a reply.
+def parse_xml(body: bytes, *fields: str) -> ET.Element:
+    """The root of a reply, whatever its name: servers differ in it (moto and rclone do), not in the fields.
 
     Args:
         body: As received; leading blanks are S3's way of keeping a slow answer alive (N15).
-        roots: Names the root may have, without namespace; none for any but an error or a web page.
+        fields: Names of children of which it has at least one; none where it may have none.
 
     Raises:
         StorageIntegrityError: Too large, with a DTD or entities, not XML, or something else.
@@ -160,9 +161,11 @@ def parse_xml(body: bytes, *roots: str) -> ET.Element:
         root: ET.Element = defusedxml.ElementTree.fromstring(body.lstrip(), forbid_dtd=True)
     except (ET.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
         raise _unreadable("is not the XML that S3 speaks") from None
-    name = _local(root)
-    if name not in roots and (roots or name.lower() in {"error", "html"}):
-        raise _unreadable(f"is not a {roots[0]}" if roots else "is not what was asked for")
+    name = _local(root).lower()
+    if name == "html" or (name in _ERRORS and "Code" not in fields):
+        raise _unreadable("is not what was asked for")
+    if fields and not any(_local(child) in fields for child in root):
+        raise _unreadable(f"has no {' or '.join(fields)}")
     return root
 
 
@@ -224,10 +227,10 @@ def parse_error_fields(body: bytes) -> ErrorReply:
     Raises:
         StorageIntegrityError: Not such a document.
     """
-    root = parse_xml(body, "Error", "ErrorResponse")
-    if _local(root) == "ErrorResponse":
-        root = next(_children(root, "Error"), root)
-    return _error_of(root)
+    root = parse_xml(body, "Code", "Error")
+    if _local(root).lower() not in _ERRORS:
+        raise _unreadable("is not an error")
+    return _error_of(next(_children(root, "Error"), root))
 
 
 def _error_of(element: ET.Element) -> ErrorReply:
@@ -259,7 +262,7 @@ def parse_list(body: bytes) -> ListReply:
     Raises:
         StorageIntegrityError: Not such a page, or truncated without a token.
     """
-    root = parse_xml(body, "ListBucketResult")
+    root = parse_xml(body, "IsTruncated")
     encoded = _text(root, "EncodingType") == "url"
     entries: list[ListEntry] = []
     for each in _children(root, "Contents"):
@@ -289,7 +292,7 @@ def parse_list(body: bytes) -> ListReply:
 
 def parse_deleted(body: bytes) -> DeleteReply:
     """The outcome of each key of DeleteObjects."""
-    root = parse_xml(body, "DeleteResult", "DeleteObjectsResult")
+    root = parse_xml(body)
     deleted = {
         _key(each, encoded=False): _text(each, "DeleteMarkerVersionId") for each in _children(root, "Deleted")
     }
@@ -390,22 +393,22 @@ def _answer(body: bytes) -> ET.Element | None:
 
 def parse_copied(body: bytes) -> str | None:
     """Entity tag of CopyObject's or UploadPartCopy's result, or None."""
-    return strip_quotes(_text(parse_xml(body, "CopyObjectResult", "CopyPartResult"), "ETag"))
+    return strip_quotes(_text(parse_xml(body, "ETag"), "ETag"))
 
 
 def parse_upload_id(body: bytes) -> str:
     """Id of a new multipart upload."""
-    return _needed(parse_xml(body, "InitiateMultipartUploadResult"), "UploadId")
+    return _needed(parse_xml(body, "UploadId"), "UploadId")
 
 
 def parse_completed(body: bytes) -> str | None:
     """Entity tag of a completed upload, or None."""
-    return strip_quotes(_text(parse_xml(body, "CompleteMultipartUploadResult"), "ETag"))
+    return strip_quotes(_text(parse_xml(body), "ETag"))
 
 
 def parse_uploads(body: bytes) -> UploadsReply:
     """One page of ListMultipartUploads."""
-    root = parse_xml(body, "ListMultipartUploadsResult")
+    root = parse_xml(body, "IsTruncated", "Upload", "MaxUploads")
     encoded = _text(root, "EncodingType") == "url"
     uploads = [
         UploadInfo(
@@ -427,7 +430,7 @@ def parse_parts(body: bytes) -> PartsReply:
     Raises:
         StorageIntegrityError: Not such a page, or a part without number, size or entity tag.
     """
-    root = parse_xml(body, "ListPartsResult")
+    root = parse_xml(body, "UploadId", "IsTruncated", "Part")
     parts: list[PartInfo] = []
     for each in _children(root, "Part"):
         number, size = parse_size(_text(each, "PartNumber")), parse_size(_text(each, "Size"))
@@ -445,7 +448,7 @@ def parse_parts(body: bytes) -> PartsReply:
 
 def parse_tags(body: bytes) -> dict[str, str]:
     """The tags of an object."""
-    root = parse_xml(body, "Tagging")
+    root = parse_xml(body, "TagSet")
     return {
         _needed(tag, "Key"): _text(tag, "Value") or ""
         for tag_set in _children(root, "TagSet")

@@ -14,10 +14,17 @@ from credstore.drivers.s3.responses import WrongRegionError, classify, parse_con
 from credstore.drivers.s3.uploads import complete_upload
 from credstore.drivers.s3.xml import (
     MAX_XML,
+    DeleteReply,
+    ListReply,
+    PartsReply,
+    UploadsReply,
     parse_completed,
+    parse_copied,
     parse_deleted,
     parse_list,
+    parse_parts,
     parse_size,
+    parse_tags,
     parse_time,
     parse_upload_id,
     parse_uploads,
@@ -242,11 +249,7 @@ def test_uploads_and_their_markers():
 
 @pytest.mark.parametrize("body", [b"", b"<x/>", b"<InitiateMultipartUploadResult/>", b"<a>", b"\xff"])
 def test_a_reply_without_what_it_must_have_is_a_typed_error(body):
-    for parse in (
-        (parse_upload_id, parse_deleted, parse_list)
-        if body != b"<InitiateMultipartUploadResult/>"
-        else (parse_upload_id,)
-    ):
+    for parse in (parse_upload_id, parse_list, parse_copied, parse_uploads, parse_parts, parse_tags):
         with pytest.raises(errors.StorageIntegrityError) as caught:
             parse(body)
         assert caught.value.code == "NOT_S3"
@@ -260,11 +263,32 @@ def test_l18_a_document_is_bounded():
     assert parse_completed(b"\n  <CompleteMultipartUploadResult/>") is None
 
 
+@pytest.mark.parametrize(
+    ("parse", "inner", "found"),
+    [
+        (parse_upload_id, "<UploadId>U</UploadId>", "U"),
+        (parse_list, "<IsTruncated>false</IsTruncated>", ListReply([], [], None)),
+        (parse_copied, "<ETag>&quot;e&quot;</ETag>", "e"),
+        (parse_completed, "<ETag>e</ETag>", "e"),
+        (parse_uploads, "<IsTruncated>false</IsTruncated>", UploadsReply([], None)),
+        (parse_parts, "<UploadId>U</UploadId>", PartsReply([], None)),
+        (parse_tags, "<TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet>", {"a": "b"}),
+        (parse_deleted, "<Deleted><Key>k</Key></Deleted>", DeleteReply({"k": None}, {})),
+    ],
+)
+@pytest.mark.parametrize("root", ["Anything", "InitiateMultipartUpload", "ListPartsResponse"])
+def test_the_name_of_a_root_says_nothing_and_its_fields_everything(parse, inner, found, root):
+    assert parse(f'<{root} xmlns="urn:x">{inner}</{root}>'.encode()) == found
+    for wrong in ("Error", "html", "HTML", "ErrorResponse"):
+        with pytest.raises(errors.StorageIntegrityError):
+            parse(f"<{wrong}>{inner}</{wrong}>".encode())
+
+
 def test_documents_of_ours_are_read_back_exactly():
     keys = ["<&>\"'", "ü🦀", " blank ", "a\u2028b"]
-    root = parse_xml(delete_objects(keys).body, "Delete")
+    root = parse_xml(delete_objects(keys).body)
     assert [element.text for element in root.iter() if element.tag.endswith("Key")] == keys
-    completion = parse_xml(complete_upload("k", "U", ["a", "b"], {}).body, "CompleteMultipartUpload")
+    completion = parse_xml(complete_upload("k", "U", ["a", "b"], {}).body)
     assert [element.text for element in completion.iter() if element.text] == ["1", '"a"', "2", '"b"']
 
 
