@@ -48,7 +48,7 @@ def test_issuing_sweeping_checking_and_erasing_leave_it_alone():
             own = {key: found for key, found in objects.items() if is_internal(key)}
             assert len(own) > 5
             clock.pass_(timedelta(days=10))
-            assert await store.import_legacy() == 0
+            assert (await store.import_legacy()).read == 0
             assert (await store.sweep_expired()).failed == {}
             report = await store.fsck(repair=True)
             assert ".credstore" not in repr(report)

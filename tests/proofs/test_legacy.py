@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -16,9 +17,10 @@ from credstore.proofs.format.errors import (
     ProofNotFoundError,
     ProofUnsignedError,
 )
-from credstore.proofs.format.original import LegacyHomes, LegacyProof, parse_legacy
+from credstore.proofs.format.original import LegacyHomes, LegacyProof, derive_legacy_key, parse_legacy
 from credstore.proofs.format.policy import unsafe_allow_unsigned
 from credstore.proofs.format.record import AssetDigest, SoftBinding
+from credstore.proofs.store.model import LegacyImport
 from tests.proofs.shelves import HOUR, Shelf
 
 ASSET = b"hello"
@@ -66,7 +68,7 @@ def test_a_record_is_read_in_each_home_and_is_no_proof(home):
         if home == "by day":
             with pytest.raises(ProofNotFoundError):
                 await store.get(ID, policy=unsafe_allow_unsigned())
-        assert await store.import_legacy() == 1
+        assert (await store.import_legacy()).read == 1
         with pytest.raises(ProofUnsignedError):
             await store.get(ID)
         with pytest.raises(ProofUnsignedError):
@@ -87,7 +89,7 @@ def test_a_record_is_read_in_each_home_and_is_no_proof(home):
         assert await store.find_legacy(DIGEST) == [found]
         assert await store.find_by_hash(DIGEST) == []
         assert not await store.exists(ID)
-        assert await store.import_legacy() == 1
+        assert (await store.import_legacy()).read == 1
 
     run(test)
 
@@ -202,7 +204,10 @@ def test_an_import_takes_records_alone():
         ):
             await store.provider.store(key, body, compress=False)
         await store.issue(ASSET, expires_in=HOUR)
-        assert await store.import_legacy() == 1
+        done = await store.import_legacy()
+        assert done == LegacyImport(
+            read=1, skipped=3, unopened=1, unopened_keys=("proofs/2025/03/05/wrong.json",)
+        )
         await store._objects.put_legacy(f"{store._objects.layout.legacy_asset(DIGEST)}{other}", b"{}")
         await store._objects.put_legacy(
             store._objects.layout.legacy(other), json.dumps({"key": HOMES["by day"]}).encode()
@@ -211,3 +216,98 @@ def test_an_import_takes_records_alone():
             await store.get(other, policy=unsafe_allow_unsigned())
 
     run(test, files="")
+
+
+# What the original's own code wrote
+
+WRITTEN = Path(__file__).parent / "vectors" / "credlink"
+PASSPHRASE = Secret("correct horse battery staple 2025")
+IDS = {
+    "file-api.json": "cbfd4ad7-52f0-433c-9240-32c13b7b8207",
+    "file-package.json": "f17c4f9f-1d25-45af-89a0-aaaa4027a9e3",
+    "file-unified.json": "0ddf1bdc-fcf9-40c6-9201-9d2b1f10fc84",
+    "encrypted.json": "a3b62e26-a776-459f-a7ec-a2be504c0432",
+}
+HASHES = {
+    "file-api.json": "66e33471",
+    "file-package.json": "70a0a2d0",
+    "file-unified.json": "7095dab2",
+    "encrypted.json": "c21152be",
+}
+
+
+async def with_files(shelf, test, files=tuple(IDS), **homes):
+    async with shelf.open(legacy=LegacyHomes(**homes)) as store:
+        for name in files:
+            data = (WRITTEN / name).read_bytes()
+            await store.provider.store(f"{IDS[name]}.json", data, compress=False)
+        return await test(store)
+
+
+def test_the_key_of_a_passphrase_is_the_originals():
+    assert derive_legacy_key(PASSPHRASE).reveal() == (
+        "2f463aa850f85bcb62b1bc6b60306e12d4e102d380b170416a8fe262a22ba853"
+    )
+
+
+@pytest.mark.parametrize("homes", [{"passphrase": PASSPHRASE}, {"key": derive_legacy_key(PASSPHRASE)}])
+def test_what_the_original_wrote_opens(homes):
+    async def test(store):
+        done = await store.import_legacy()
+        assert (done.read, done.unopened) == (4, 0)
+        for name, proof_id in IDS.items():
+            found = await store.get(proof_id, policy=unsafe_allow_unsigned())
+            assert found.proof_id == proof_id
+            assert found.sha256.hex().startswith(HASHES[name])
+            assert [each.alg for each in found.soft_bindings] == (
+                ["phash"] if name in {"file-api.json", "encrypted.json"} else []
+            )
+            assert [each.proof_id for each in await store.find_legacy(found.sha256)] == [proof_id]
+        plain = await store.get(IDS["file-api.json"], policy=unsafe_allow_unsigned())
+        assert plain.manifest["title"] == "Füchse 🦊"
+        assert plain.manifest["assertions"][0]["data"]["big"] == 1e21
+
+    asyncio.run(with_files(Shelf(), test, **homes))
+
+
+@pytest.mark.parametrize(
+    "homes",
+    [{}, {"passphrase": Secret("another")}, {"key": KEY}],
+    ids=["none", "wrong passphrase", "wrong key"],
+)
+def test_records_that_do_not_open_are_counted_and_named(homes):
+    async def test(store):
+        done = await store.import_legacy()
+        sealed = {f"{IDS[name]}.json" for name in ("encrypted.json", "file-unified.json")}
+        assert (done.read, done.skipped, done.unopened) == (2, 0, 2)
+        assert set(done.unopened_keys) == sealed
+        with pytest.raises((ProofFormatError, StorageConfigurationError)):
+            await store.get(IDS["encrypted.json"], policy=unsafe_allow_unsigned())
+
+    asyncio.run(with_files(Shelf(), test, **homes))
+
+
+def test_a_key_and_a_passphrase_contradict_each_other():
+    with pytest.raises(StorageConfigurationError, match="not both"):
+        LegacyHomes(key=KEY, passphrase=PASSPHRASE)
+    assert PASSPHRASE.reveal() not in repr(LegacyHomes(passphrase=PASSPHRASE))
+
+
+def test_a_version_that_is_there_has_to_be_one():
+    good = encrypted(RECORD)
+    del good["version"]
+    assert parse_legacy(json.dumps(good).encode(), KEY).proof_id == ID
+    for wrong in (0, 2, None, "1"):
+        with pytest.raises(ProofFormatError):
+            parse_legacy(json.dumps({**good, "version": wrong}).encode(), KEY)
+
+
+def test_a_proof_without_an_end_is_exported_with_one_that_the_originals_sweep_keeps():
+    async def test(shelf, store):
+        proof = await store.issue(ASSET)
+        exported = await store.export_legacy(proof.proof_id)
+        assert exported["expiresAt"] == 253402300799999
+        read = parse_legacy(json.dumps(exported).encode())
+        assert read.expires_at == datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
+
+    run(test)

@@ -1,8 +1,9 @@
 """Records of the original service, as values: nobody signed them, so nothing about them is proved. Pure.
 
 `{proofId, proofUri, imageHash, manifest, timestamp, signature, expiresAt}`, plain or as an encrypted file
-`{"version":1,"ciphertext","iv","tag"}` (AES-256-GCM, hex). Its `signature` is a constant, its times are
-milliseconds since 1970. Written for its readers, `signature` names the signed envelope.
+`{"version":1,"ciphertext","iv","tag"}` (AES-256-GCM, hex), where a missing version is 1. Its `signature` is
+a constant, its times are milliseconds since 1970. Written for its readers, `signature` names the signed
+envelope.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, cast
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
@@ -40,6 +42,7 @@ class LegacyHomes:
         prefix: Of the records by day, `<prefix>YYYY/MM/DD/<id>.json`.
         files: Of those by id alone, `<files><id>.json`, or None where there are none.
         key: Of encrypted files: 64 hex digits.
+        passphrase: In place of `key`, what the original had as `ENCRYPTION_KEY` where that is not a key.
         day: A day to look at first, with the one before and after; the writer's clock chose it.
     """
 
@@ -47,8 +50,11 @@ class LegacyHomes:
     files: str | None = ""
     key: Secret | None = None
     day: datetime | None = None
+    passphrase: Secret | None = None
 
     def __post_init__(self) -> None:
+        if self.key is not None and self.passphrase is not None:
+            raise StorageConfigurationError("give LegacyHomes the key or the passphrase, not both")
         if self.key is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()):
             raise StorageConfigurationError("the key of encrypted records is 64 hex digits")
 
@@ -88,8 +94,30 @@ class LegacyProof:
     signed: bool = field(default=False, init=False)
 
 
+def derive_legacy_key(passphrase: Secret) -> Secret:
+    """The key that the original makes of a passphrase; some 50 ms and 16 MiB.
+
+    Source: provenance of its records: scrypt (RFC 7914) with salt `salt`, N 16384, r 8, p 1.
+    """
+    scrypt = Scrypt(salt=b"salt", length=_KEY, n=16384, r=8, p=1)
+    return Secret(scrypt.derive(passphrase.reveal().encode()).hex())
+
+
+def looks_like_legacy(data: bytes) -> bool:
+    """Whether something is a record by its shape, plain or encrypted, even if it cannot be opened."""
+    try:
+        members = read_object(parse_json(data, limit=LARGEST_LEGACY), "the record")
+    except ProofFormatError:
+        return False
+    return {"ciphertext", "iv", "tag"} <= members.keys() or {"proofId", "imageHash"} <= members.keys()
+
+
 def parse_legacy(data: bytes, key: Secret | None = None) -> LegacyProof:
     """Read a record, decrypting it where it is encrypted.
+
+    Args:
+        data: JSON.
+        key: 64 hex digits, as given or of `derive_legacy_key`.
 
     Raises:
         ProofFormatError: It is none, or does not decrypt.
@@ -122,8 +150,8 @@ def parse_legacy(data: bytes, key: Secret | None = None) -> LegacyProof:
 
 def _decrypted(members: dict[str, Json], key: Secret | None) -> bytes:
     if key is None:
-        raise StorageConfigurationError("this record is encrypted; give LegacyHomes its key")
-    if members.get("version") != 1:
+        raise StorageConfigurationError("this record is encrypted; give LegacyHomes its key or passphrase")
+    if members.get("version", 1) != 1:
         refuse("version", "is not 1")
     iv = read_hex(members.get("iv"), "iv", size=_IV)
     tag = read_hex(members.get("tag"), "tag", size=_TAG)
@@ -174,7 +202,7 @@ def legacy_members(record: ProofRecord, digest: bytes) -> dict[str, Any]:
         "manifest": {} if record.claims is None else dict(record.claims),
         "timestamp": record.issued_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "signature": f"dsse:sha256:{digest.hex()}",
-        "expiresAt": None
+        "expiresAt": _LAST  # To JavaScript null is less than now, and the original's sweep would delete it.
         if record.expires_at is None
         else (record.expires_at - _EPOCH) // timedelta(milliseconds=1),
     }

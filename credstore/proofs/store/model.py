@@ -163,3 +163,21 @@ class ProofStats:
     expiring: int
     total_size: int
     last_updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyImport:
+    """What an import of the original service's records found.
+
+    Attributes:
+        read: Records that ids and hashes lead to now.
+        skipped: Objects that are something else.
+        unopened: What looks like a record but did not open: a wrong or missing key, a changed file, or fields
+            that cannot be right.
+        unopened_keys: Their keys, at most 1,000.
+    """
+
+    read: int
+    skipped: int
+    unopened: int
+    unopened_keys: tuple[str, ...] = ()

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from contextlib import aclosing
-from dataclasses import dataclass
+from typing import Literal
 
 from credstore.concurrency import map_in_order
+from credstore.encryption import Secret
+from credstore.errors import StorageConfigurationError
 from credstore.model import StorageItem
 from credstore.proofs.format.canonical import encode_json, parse_json
 from credstore.proofs.format.errors import ProofError, ProofFormatError
 from credstore.proofs.format.fields import read_object, read_text
 from credstore.proofs.format.ids import is_proof_id
-from credstore.proofs.format.original import LARGEST_LEGACY, LegacyHomes, LegacyProof, parse_legacy
+from credstore.proofs.format.original import (
+    LARGEST_LEGACY,
+    LegacyHomes,
+    LegacyProof,
+    derive_legacy_key,
+    looks_like_legacy,
+    parse_legacy,
+)
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MARKER
+from credstore.proofs.store.model import LegacyImport
 from credstore.proofs.store.reading import AT_ONCE
 from credstore.proofs.store.repository import ProofObjects
 
+_MOST_NAMED = 1000
+_Outcome = Literal["read", "skipped", "unopened", "ours"]
 
-@dataclass(frozen=True, slots=True)
+
 class LegacyRecords:
-    """Reads the original service's records.
+    """Reads the original service's records."""
 
-    Attributes:
-        objects: The store's objects.
-        homes: Where they are.
-    """
+    def __init__(self, objects: ProofObjects, homes: LegacyHomes) -> None:
+        """Read nothing yet.
 
-    objects: ProofObjects
-    homes: LegacyHomes
+        Args:
+            objects: The store's objects.
+            homes: Where the records are.
+        """
+        self.objects = objects
+        self.homes = homes
+        self._key = homes.key
+        self._deriving = asyncio.Lock()
 
     async def find(self, proof_id: str) -> LegacyProof | None:
         """The record of a checked id, or None.
@@ -53,7 +71,16 @@ class LegacyRecords:
 
     async def _read(self, key: str) -> LegacyProof | None:
         data = await self.objects.fetch(key, LARGEST_LEGACY)
-        return None if data is None else parse_legacy(data, self.homes.key)
+        return None if data is None else parse_legacy(data, await self._key_for(data))
+
+    async def _key_for(self, data: bytes) -> Secret | None:
+        """The key, made of the passphrase when the first encrypted record is met."""
+        passphrase = self.homes.passphrase
+        if self._key is None and passphrase is not None and b'"ciphertext"' in data:
+            async with self._deriving:
+                if self._key is None:
+                    self._key = await asyncio.to_thread(derive_legacy_key, passphrase)
+        return self._key
 
     async def find_by_hash(self, sha256: bytes) -> list[LegacyProof]:
         """The imported records that name an asset."""
@@ -65,9 +92,10 @@ class LegacyRecords:
                     found.append(legacy)
         return found
 
-    async def import_all(self) -> int:
+    async def import_all(self) -> LegacyImport:
         """Write a pointer and an index name for each record; see `ProofStore.import_legacy`."""
-        count = 0
+        counts: Counter[_Outcome] = Counter()
+        unopened: list[str] = []
         prefixes = [self.homes.prefix] if self.homes.files is None else [self.homes.files, self.homes.prefix]
         # One of them may lie within the other; what was seen is written once more, harmlessly.
         if any(self.homes.prefix != each and self.homes.prefix.startswith(each) for each in prefixes):
@@ -76,21 +104,31 @@ class LegacyRecords:
             async with aclosing(
                 map_in_order(self.objects.scan(prefix), self._import, at_once=AT_ONCE)
             ) as done:
-                async for found in done:
-                    count += found
-        return count
+                async for key, found in done:
+                    counts[found] += 1
+                    if found == "unopened" and len(unopened) < _MOST_NAMED:
+                        unopened.append(key)
+        return LegacyImport(
+            read=counts["read"],
+            skipped=counts["skipped"],
+            unopened=counts["unopened"],
+            unopened_keys=tuple(unopened),
+        )
 
-    async def _import(self, item: StorageItem) -> bool:
+    async def _import(self, item: StorageItem) -> tuple[str, _Outcome]:
         key, layout = item.key, self.objects.layout
-        if key.startswith(layout.prefix) or not key.endswith(".json"):
-            return False
+        if key.startswith(layout.prefix):
+            return key, "ours"
+        data = await self.objects.fetch(key, LARGEST_LEGACY) if key.endswith(".json") else None
+        if data is None:
+            return key, "skipped"
         try:
-            legacy = await self._read(key)
-        except ProofError:
-            return False  # Something else's JSON.
-        if legacy is None or not is_proof_id(legacy.proof_id):
-            return False
+            legacy = parse_legacy(data, await self._key_for(data))
+        except (ProofError, StorageConfigurationError):
+            return key, "unopened" if looks_like_legacy(data) else "skipped"
+        if not is_proof_id(legacy.proof_id):
+            return key, "unopened"
         name = layout.legacy_asset(legacy.sha256) + legacy.proof_id
         await self.objects.put_legacy(layout.legacy(legacy.proof_id), encode_json({"key": key}))
         await self.objects.put_legacy(name, INDEX_BODY)
-        return True
+        return key, "read"

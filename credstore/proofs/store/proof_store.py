@@ -37,6 +37,7 @@ from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checke
 from credstore.proofs.store.model import (
     FsckReport,
     IssueRequest,
+    LegacyImport,
     Proof,
     ProofOutcome,
     ProofStats,
@@ -605,11 +606,12 @@ class ProofStore:
     def _checker(self) -> ProofChecker:
         return ProofChecker(self._objects, self._reader)
 
-    async def import_legacy(self) -> int:
+    async def import_legacy(self) -> LegacyImport:
         """Find all records of the original service once, so that ids and hashes lead to them.
 
         Returns:
-            How many were found.
+            How many were read, what else was there, and what looks like a record but did not open, as with
+            a wrong passphrase: nothing leads to those.
 
         Raises:
             StorageConfigurationError: The store was opened without `legacy`.
@@ -617,8 +619,10 @@ class ProofStore:
 
         Cost: 1 request per 1,000 objects, 3 for each record.
         """
-        with self._call("import_legacy", None, mutation=True):
-            return await self._records().import_all()
+        with self._call("import_legacy", None, mutation=True) as call:
+            done = await self._records().import_all()
+            call.attributes.update(read=done.read, skipped=done.skipped, unopened=done.unopened)
+            return done
 
     async def find_legacy(self, digest: bytes | str) -> list[LegacyProof]:
         """The records of the original service about an asset, after `import_legacy`; nobody signed them.
