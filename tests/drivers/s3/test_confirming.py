@@ -3,7 +3,7 @@
 import pytest
 
 from credstore.encryption import KmsKey
-from credstore.errors import StorageAccessDeniedError, StorageIntegrityError
+from credstore.errors import StorageAccessDeniedError, StorageError, StorageIntegrityError
 from tests.drivers.s3.fake import Answer, error, xml
 from tests.drivers.s3.running import run
 from tests.drivers.s3.support import Stream, put_request
@@ -80,6 +80,46 @@ def test_where_a_part_and_the_last_answer_are_silent_a_head_decides(parts, head,
     run(check, **PARTS)
 
 
+def test_an_upload_without_encryption_is_looked_at_only_for_an_etag_that_was_not_given():
+    async def check(fake, driver):
+        plan(fake, begun={}, parts=({}, {}), done={})
+        body = Stream(b"x" * 20, length=20)
+        assert (await driver.put(put_request("k", body=body))).etag == "e-2"
+        assert fake.sent("HEAD") == []
+
+    run(check, **PARTS)
+
+
+@pytest.mark.parametrize("told", [{}, KMS], ids=["silent", "confirmed"])
+def test_an_etag_that_was_not_given_costs_one_head(told):
+    async def check(fake, driver):
+        fake.plan("POST", xml("<CompleteMultipartUploadResult/>", 200), query="uploadId")
+        plan(fake, parts=({}, {}) if not told else (KMS, KMS), head=Answer(200, headers={**OURS, **KMS}))
+        result = await stored(driver)
+        assert (result.etag, result.encryption, len(fake.sent("HEAD"))) == ("e-2", "aws:kms", 1)
+
+    run(check, **PARTS)
+
+
+@pytest.mark.parametrize(
+    ("head", "found"),
+    [
+        (Answer(200, headers={**OURS, "x-amz-version-id": "v1"}), ("e-2", "v1")),
+        (Answer(200, headers={"ETag": '"x"', "x-amz-meta-credstore-write-id": "b" * 32}), (None, None)),
+        (error(403, "AccessDenied"), (None, None)),
+    ],
+    ids=["ours", "theirs", "refused"],
+)
+def test_an_etag_that_a_put_did_not_give_is_that_of_the_object_if_it_is_ours(head, found):
+    async def check(fake, driver):
+        fake.plan("PUT", Answer(200, b"", {"x-amz-request-id": "1"}))
+        fake.plan("HEAD", head)
+        result = await driver.put(put_request("k", b"x", write_id=WRITE))
+        assert (result.etag, result.version_id, len(fake.log)) == (*found, 2)
+
+    run(check)
+
+
 def test_parts_that_all_confirm_need_no_word_of_the_last_answer():
     async def check(fake, driver):
         plan(fake, begun={}, done={})
@@ -130,3 +170,98 @@ def test_a_checksum_of_parts_or_of_what_was_not_hashed_before_says_nothing():
         assert (await driver.put(put_request("k", b"x" * 20))).size == 20
 
     run(check, part_size=10, multipart_threshold=100)
+
+
+def test_a_stream_of_one_part_is_hashed_before_it_is_sent_and_a_longer_one_is_not():
+    async def check(fake, driver):
+        for length, hashed in ((10, True), (11, False)):
+            fake.log.clear()
+            result = await driver.put(put_request("k", body=Stream(b"x" * length, length=length)))
+            assert (result.digest is not None) is hashed
+            assert [(seen.method, dict(seen.query)) for seen in fake.log] == [("PUT", {})]
+
+    run(check, part_size=10, multipart_threshold=11)
+
+
+def test_what_is_longer_than_the_threshold_by_a_byte_goes_in_parts():
+    async def check(fake, driver):
+        plan(fake, begun={}, parts=({}, {}), done={})
+        await driver.put(put_request("k", b"x" * 12))
+        assert [seen.method for seen in fake.log] == ["POST", "PUT", "PUT", "POST"]
+
+    run(check, part_size=10, multipart_threshold=11, max_concurrency=1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "headers", "honoured"),
+    [
+        ({"storage_class": "STANDARD_IA"}, {}, True),
+        ({"storage_class": "STANDARD_IA"}, {"x-amz-storage-class": "STANDARD_IA"}, True),
+        ({"storage_class": "STANDARD_IA"}, {"x-amz-storage-class": "STANDARD"}, False),
+        ({"tags": {"a": "1"}}, {}, True),
+        ({"tags": {"a": "1"}}, {"x-amz-tagging-count": "1"}, True),
+        ({"tags": {"a": "1"}}, {"x-amz-tagging-count": "0"}, False),
+        ({}, {"x-amz-storage-class": "GLACIER", "x-amz-tagging-count": "3"}, True),
+    ],
+)
+@pytest.mark.parametrize("in_parts", [False, True], ids=["one", "parts"])
+def test_only_what_an_answer_says_otherwise_than_was_asked_is_refused(fields, headers, honoured, in_parts):
+    async def check(fake, driver):
+        if in_parts:
+            plan(fake, begun={}, parts=({}, {}), done=headers, head=Answer(200, headers=OURS))
+        else:
+            fake.plan("PUT", lambda seen: Answer(200, b"", {**fake.apply(seen).headers, **headers}))
+        if honoured:
+            await driver.put(put_request("k", b"x" * 20, write_id=WRITE, **fields))
+            assert fake.sent("DELETE") == []
+        else:
+            with pytest.raises(StorageIntegrityError) as caught:
+                await driver.put(put_request("k", b"x" * 20, write_id=WRITE, **fields))
+            assert (caught.value.code, caught.value.applied) == ("NOT_HONOURED", "yes")
+            assert "removed again" in str(caught.value)
+            assert (fake.objects, len(fake.sent("DELETE"))) == ({}, 1)
+
+    run(check, part_size=10, multipart_threshold=10 if in_parts else 100)
+
+
+THEIRS = {"ETag": '"t"', "x-amz-meta-credstore-write-id": "b" * 32}
+
+
+@pytest.mark.parametrize(
+    ("answered", "head", "query", "if_match", "clause"),
+    [
+        ({"x-amz-version-id": "v1"}, None, {"versionId": "v1"}, None, "removed again"),
+        ({}, Answer(200, headers=OURS), {}, '"e-2"', "removed again"),
+        ({}, Answer(200, headers={**OURS, "x-amz-version-id": "v2"}), {"versionId": "v2"}, None, "removed again"),
+        ({"x-amz-version-id": "null"}, Answer(200, headers=OURS), {}, '"e-2"', "removed again"),
+        ({}, Answer(200, headers=THEIRS), None, None, "not there any more"),
+        ({}, error(404, "NoSuchKey"), None, None, "not there any more"),
+        ({}, Answer(200, headers={"ETag": '"x"'}), None, None, "left alone"),
+        ({}, error(403, "AccessDenied"), None, None, "could not be removed"),
+    ],
+    ids=["version", "etag", "seen version", "no version", "theirs", "gone", "unknown", "refused"],
+)
+def test_what_is_taken_back_is_this_writes_own_and_nothing_else(answered, head, query, if_match, clause):
+    async def check(fake, driver):
+        fake.plan("PUT", Answer(200, b"", {"ETag": '"e-2"', "x-amz-storage-class": "STANDARD", **answered}))
+        if head is not None:
+            fake.plan("HEAD", head, times=9)
+        with pytest.raises(StorageIntegrityError) as caught:
+            await driver.put(put_request("k", b"x", write_id=WRITE, storage_class="STANDARD_IA"))
+        assert clause in str(caught.value)
+        assert len(fake.sent("HEAD")) == (0 if head is None else 1)
+        deleted = [(dict(seen.query), seen.headers.get("if-match")) for seen in fake.sent("DELETE")]
+        assert deleted == ([] if query is None else [(query, if_match)])
+
+    run(check)
+
+
+@pytest.mark.parametrize("code", ["NoSuchBucket", "AccessDenied"])
+def test_only_a_conflict_begins_an_upload_again(code):
+    async def check(fake, driver):
+        fake.plan("POST", error(404 if code == "NoSuchBucket" else 403, code), times=9, query="uploads")
+        with pytest.raises(StorageError) as caught:
+            await driver.put(put_request("k", b"x" * 20))
+        assert (caught.value.provider_code, caught.value.applied, len(fake.log)) == (code, "no", 1)
+
+    run(check, **PARTS)
