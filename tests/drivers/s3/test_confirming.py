@@ -1,12 +1,18 @@
 """What the answers to one upload in parts must have said of its encryption, and what is done where they did not."""
 
+import asyncio
+
 import pytest
 
+from credstore.config.stores import BackblazeConfig, R2Config, S3Config, SpacesConfig
+from credstore.drivers.s3 import ours
+from credstore.drivers.s3.ours import Write, take_back
 from credstore.encryption import KmsKey
 from credstore.errors import StorageAccessDeniedError, StorageError, StorageIntegrityError
-from tests.drivers.s3.fake import Answer, error, xml
+from credstore.testing import ScriptedTransport
+from tests.drivers.s3.fake import RESET, Answer, error, xml
 from tests.drivers.s3.running import run
-from tests.drivers.s3.support import Stream, put_request
+from tests.drivers.s3.support import Stream, make_driver, put_request
 
 SSE = "x-amz-server-side-encryption"
 KMS = {SSE: "aws:kms", SSE + "-aws-kms-key-id": "id"}
@@ -254,6 +260,77 @@ def test_what_is_taken_back_is_this_writes_own_and_nothing_else(answered, head, 
         assert deleted == ([] if query is None else [(query, if_match)])
 
     run(check)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told", "query", "if_match"),
+    [
+        (R2Config, "v1", {}, None),
+        (SpacesConfig, None, {}, None),
+        (SpacesConfig, "v1", {"versionId": "v1"}, None),
+        (BackblazeConfig, None, {}, None),
+        (S3Config, None, {}, '"e-2"'),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_each_cloud_is_asked_to_remove_what_it_can_tell_apart(kind, told, query, if_match):
+    """A version id of a cloud without versions names nothing, and conditions are sent where they are heeded."""
+
+    async def check(fake, driver):
+        fake.plan("HEAD", Answer(200, headers={**OURS, **({"x-amz-version-id": told} if told else {})}))
+        write = Write(key="k", write_id=WRITE)
+        taken = await take_back(driver._bucket, write, told if kind is R2Config else None)
+        assert taken.gone
+        assert [seen.method for seen in fake.log] == ["HEAD", "DELETE"]
+        assert (dict(fake.log[1].query), fake.log[1].headers.get("if-match")) == (query, if_match)
+
+    settings = {"account_id": "0" * 32} if kind is R2Config else {}
+    settings |= {"region": "us-west-004"} if kind in {SpacesConfig, BackblazeConfig} else {}
+    run(check, kind=kind, **settings)
+
+
+@pytest.mark.parametrize(
+    ("kind", "version_id", "gone"), [(S3Config, "v1", True), (S3Config, None, False), (R2Config, "v1", False)]
+)
+def test_an_object_rewritten_in_place_is_left_unless_its_new_version_can_be_removed(kind, version_id, gone):
+    async def check(fake, driver):
+        write = Write(key="k", write_id=WRITE, in_place=True)
+        taken = await take_back(driver._bucket, write, version_id)
+        assert (taken.gone, len(fake.log)) == (gone, int(gone))
+        assert gone or "left as it is" in taken.clause
+
+    run(check, kind=kind, **({"account_id": "0" * 32} if kind is R2Config else {}))
+
+
+def test_a_removal_that_takes_too_long_is_told_and_not_waited_for(monkeypatch):
+    monkeypatch.setattr(ours, "ABORT_TIME", 0.01)
+
+    async def never(_sent):
+        await asyncio.Event().wait()
+
+    async def main():
+        driver = make_driver("http://127.0.0.1:9", transport=ScriptedTransport(never))
+        try:
+            return await take_back(driver._bucket, Write(key="k", write_id=WRITE), None)
+        finally:
+            await driver.aclose()
+
+    taken = asyncio.run(main())
+    assert (taken.gone, "may still be there" in taken.clause) == (False, True)
+
+
+@pytest.mark.parametrize("headers", [{"x-amz-storage-class": "STANDARD"}, {"x-amz-tagging-count": "2"}])
+def test_what_a_head_says_otherwise_of_a_write_whose_answer_was_lost_is_refused_too(headers):
+    async def check(fake, driver):
+        fake.plan("PUT", RESET)
+        fake.plan("HEAD", Answer(200, headers={**OURS, **headers}), times=2)
+        with pytest.raises(StorageIntegrityError) as caught:
+            await driver.put(
+                put_request("k", b"", write_id=WRITE, storage_class="STANDARD_IA", tags={"a": "1"})
+            )
+        assert (caught.value.code, caught.value.applied) == ("NOT_HONOURED", "yes")
+
+    run(check, max_retries=0)
 
 
 @pytest.mark.parametrize("code", ["NoSuchBucket", "AccessDenied"])
