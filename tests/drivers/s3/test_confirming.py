@@ -238,7 +238,13 @@ THEIRS = {"ETag": '"t"', "x-amz-meta-credstore-write-id": "b" * 32}
     [
         ({"x-amz-version-id": "v1"}, None, {"versionId": "v1"}, None, "removed again"),
         ({}, Answer(200, headers=OURS), {}, '"e-2"', "removed again"),
-        ({}, Answer(200, headers={**OURS, "x-amz-version-id": "v2"}), {"versionId": "v2"}, None, "removed again"),
+        (
+            {},
+            Answer(200, headers={**OURS, "x-amz-version-id": "v2"}),
+            {"versionId": "v2"},
+            None,
+            "removed again",
+        ),
         ({"x-amz-version-id": "null"}, Answer(200, headers=OURS), {}, '"e-2"', "removed again"),
         ({}, Answer(200, headers=THEIRS), None, None, "not there any more"),
         ({}, error(404, "NoSuchKey"), None, None, "not there any more"),

@@ -125,13 +125,16 @@ TWO, THREE = composite_etag([ONE] * 2), composite_etag([ONE] * 3)
         (20, TWO, None, 10),
         (20, THREE, None, None),
         (20, f"{ONE}-0", 20, None),
+        (20, f"{ONE}-1", 20, 20),
         (10_000, f"{ONE}-10000", 1, 1),
         (10_001, f"{ONE}-10001", 1, None),
         (2 * LARGEST, TWO, LARGEST, LARGEST),
         (2 * LARGEST + 2, TWO, LARGEST + 1, None),
     ],
 )
-def test_parts_of_a_copy_are_comparable_only_where_they_are_cut_as_the_sources_were(size, etag, told, expected):
+def test_parts_of_a_copy_are_comparable_only_where_they_are_cut_as_the_sources_were(
+    size, etag, told, expected
+):
     async def check(fake, driver):
         fake.plan("HEAD", error(400, "InvalidArgument") if told is None else Answer(200, declared=told))
         source = replace(of(etag), size=size)
@@ -153,7 +156,10 @@ def test_a_copy_is_compared_by_its_bytes_while_it_is_this_writes():
         for data, same in ((b"data", True), (b"date", False), (b"dat", False), (b"data.", False)):
             for known in (source, replace(source, digest=None)):
                 await driver.put(put_request("to", data, write_id="a" * 32))
+                fake.log.clear()
                 assert await read(fake, driver, known) is same
+                reads = [seen.key for seen in fake.log]
+                assert reads == (["to"] if known.digest or len(data) != 4 else ["to", "from"])
         await driver.put(put_request("to", b"data", write_id="b" * 32))
         with pytest.raises(StorageConflictError):
             await read(fake, driver, source)

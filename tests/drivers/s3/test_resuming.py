@@ -234,20 +234,22 @@ def test_another_customer_key_of_the_same_write_is_no_other_option():
     run(check, **SETTINGS)
 
 
-def test_a_cancel_while_an_upload_begins_stays_a_cancel_whatever_becomes_of_it():
+@pytest.mark.parametrize(
+    ("answer", "aborted"),
+    [(error(403, "AccessDenied"), 0), (RESET, 0), (BEGUN, 1)],
+    ids=["refused", "lost", "begun"],
+)
+def test_a_cancel_while_an_upload_begins_stays_a_cancel_whatever_becomes_of_it(answer, aborted):
     async def check(fake, driver):
-        for answer, aborted in ((error(403, "AccessDenied"), 0), (RESET, 0), (BEGUN, 1)):
-            fake.log.clear()
+        def cancel(_seen):
+            task.cancel()
+            return answer
 
-            def cancel(_seen, answer=answer):
-                task.cancel()
-                return answer
-
-            fake.plan("POST", cancel, query="uploads")
-            fake.plan("DELETE", Answer(204), query="uploadId")
-            task = asyncio.ensure_future(driver.put(put_request("k", DATA)))
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            assert len(fake.sent("DELETE")) == aborted
+        fake.plan("POST", cancel, query="uploads")
+        fake.plan("DELETE", Answer(204), query="uploadId")
+        task = asyncio.ensure_future(driver.put(put_request("k", DATA)))
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert len(fake.sent("DELETE")) == aborted
 
     run(check, **SETTINGS)
