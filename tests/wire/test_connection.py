@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from credstore.wire.connection import Answer, Connection
+from credstore.wire.connection import READ_AHEAD, Answer, Connection
 from credstore.wire.http import HttpClient
 from credstore.wire.transport import WireError
 from tests.servers.certificates import make_certificate
@@ -199,6 +199,47 @@ def test_a_body_nobody_reads_is_not_taken_in():
         wire.give(bytes(700_000), 100_000)
         assert b"".join([chunk async for chunk in chunks]) == bytes(700_000)
         assert wire.connection.usable
+
+    on_wire(check)
+
+
+def test_reading_goes_on_only_once_less_is_held_than_is_read_ahead():
+    async def check(wire):
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        wire.give(bytes(READ_AHEAD - 1))
+        assert not wire.transport.paused
+        wire.give(b"x")
+        assert wire.transport.paused
+        wire.give(b"y")
+        chunks = reply.chunks()
+        assert len(await anext(chunks)) == READ_AHEAD - 1
+        assert not wire.transport.paused
+        wire.give(bytes(READ_AHEAD - 2))
+        assert wire.transport.paused
+        wire.give(b"z")
+        assert await anext(chunks) == b"x"
+        assert wire.transport.paused
+        assert await anext(chunks) == b"y"
+        assert not wire.transport.paused
+        await chunks.aclose()
+        await reply.aclose()
+
+    on_wire(check)
+
+
+def test_nothing_more_is_asked_of_a_transport_that_was_aborted():
+    async def check(wire):
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        await reply.aclose()
+        assert wire.transport.aborted
+        wire.connection.pause_reading()
+        assert not wire.transport.paused
+        for again in (wire.connection.abort, wire.connection.resume_reading):
+            wire.transport.aborted, wire.transport.paused = False, True
+            again()
+            assert (wire.transport.aborted, wire.transport.paused) == (False, True)
 
     on_wire(check)
 
