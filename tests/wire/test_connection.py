@@ -114,6 +114,8 @@ def test_an_answer_in_any_pieces_is_the_same(data, size):
         ("GET", OK + b"Upgrade: h2\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n", True),
         ("HEAD", OK + b"Transfer-Encoding: chunked\r\n\r\n", True),
         ("HEAD", OK + b"Connection: close\r\n\r\n", False),
+        ("HEAD", b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n", False),
+        ("HEAD", b"HTTP/1.0 200 OK\r\n\r\n", False),
         ("HEAD", OK + b"Content-Length: 2\r\n\r\nno", False),
         ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n", True),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", True),
@@ -182,6 +184,20 @@ def test_headers_without_end_are_not_taken_in():
             with pytest.raises(WireError):
                 await reply.head(None)
             assert wire.transport.aborted
+
+    on_wire(check)
+
+
+@pytest.mark.parametrize(("over", "refused"), [(0, False), (1, True)])
+def test_a_head_is_waited_for_up_to_its_longest(over, refused):
+    async def check(wire):
+        reply = wire.ask()
+        begun = OK + b"Content-Length: 0\r\nX: "
+        wire.give(begun + b"y" * (64 * 1024 - len(begun) + over), 64 * 1024 + over)
+        assert wire.transport.aborted is refused
+        if not refused:
+            wire.give(b"\r\n\r\n")
+            assert reply.take_whole() == b""
 
     on_wire(check)
 
