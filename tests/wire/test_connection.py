@@ -248,14 +248,17 @@ def test_nothing_more_is_asked_of_a_transport_that_was_aborted():
     async def check(wire):
         reply = wire.ask()
         wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        wire.give(bytes(READ_AHEAD))
         await reply.aclose()
-        assert wire.transport.aborted
-        wire.connection.pause_reading()
-        assert not wire.transport.paused
-        for again in (wire.connection.abort, wire.connection.resume_reading):
-            wire.transport.aborted, wire.transport.paused = False, True
-            again()
-            assert (wire.transport.aborted, wire.transport.paused) == (False, True)
+        assert (wire.transport.aborted, wire.transport.paused) == (True, True)
+        wire.transport.aborted = False
+        wire.connection.abort()
+        wire.connection.resume_reading()
+        assert (wire.transport.aborted, wire.transport.paused) == (False, True)
+        idle = Wire()
+        idle.connection.abort()
+        idle.connection.pause_reading()
+        assert not idle.transport.paused
 
     on_wire(check)
 
