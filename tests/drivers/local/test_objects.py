@@ -2,17 +2,21 @@
 
 import asyncio
 import errno
+import json
 import os
 import threading
 
 import pytest
 
-from credstore.driver import CREATE, OVERWRITE
+from credstore.driver import CREATE, OVERWRITE, Precondition
+from credstore.drivers.local.attributes import Record, foreign
+from credstore.drivers.local.locks import KeyLocks
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageIntegrityError,
     StorageNotFoundError,
+    StoragePreconditionFailedError,
 )
 
 from .support import make_driver, put_request, read_pair
@@ -137,6 +141,101 @@ def test_attributes_of_another_key_are_never_those_of_an_object(tmp_path):
             assert seen == [{}, {}], "it has what was kept for another"
         await driver.put(put_request("a", b"stored again"))
         assert await read_pair(driver, "a") == b"stored again"
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+RECORD = Record(foreign("k"), size=4, inode=7, replaced=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 0},
+        {"format": None},
+        {"later": 1},
+        {"headers": {"later": 1}},
+        {"headers": None},
+        *({name: ...} for name in json.loads(RECORD.encode())),
+    ],
+    ids=str,
+)
+def test_attributes_with_a_field_more_or_less_are_damaged_or_of_another_version(change):
+    assert Record.decode(RECORD.encode()) == RECORD
+    changed = {**json.loads(RECORD.encode()), **change}
+    data = json.dumps({name: value for name, value in changed.items() if value is not ...})
+    with pytest.raises(StorageIntegrityError) as caught:
+        Record.decode(data.encode())
+    assert caught.value.code == "ATTRIBUTES_DAMAGED"
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b"7", b"{", b"\xff"])
+def test_what_is_no_record_is_damaged(data):
+    with pytest.raises(StorageIntegrityError) as caught:
+        Record.decode(data)
+    assert caught.value.code == "ATTRIBUTES_DAMAGED"
+
+
+def test_a_condition_on_a_version_of_nothing_is_not_met(tmp_path):
+    async def run():
+        driver = make_driver(tmp_path)
+        for act in (
+            driver.put(put_request("k", b"x", Precondition("replace", "etag"))),
+            driver.delete("k", if_match="etag"),
+        ):
+            with pytest.raises(StoragePreconditionFailedError, match="absent") as caught:
+                await act
+            assert caught.value.applied == "no"
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+def test_deleting_nothing_writes_nothing(tmp_path):
+    async def run():
+        driver = make_driver(tmp_path)
+        assert (await driver.delete("k")).existed is False
+        assert list(tmp_path.iterdir()) == []
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("theirs", ["removed", "a directory"])
+def test_an_object_that_goes_while_its_name_is_awaited_is_not_moved_aside(tmp_path, monkeypatch, theirs):
+    async def run():
+        driver = make_driver(tmp_path)
+        await driver.put(put_request("a", b"older"))
+        holding, seen = KeyLocks.hold, []
+
+        def hold(locks, key, deadline):
+            if key == "a" and not seen:
+                seen.append(key)
+                (tmp_path / "a").unlink()  # Another tool, between our look and our lock.
+                if theirs == "a directory":
+                    (tmp_path / "a").mkdir()
+            return holding(locks, key, deadline)
+
+        monkeypatch.setattr(KeyLocks, "hold", hold)
+        await driver.put(put_request("a/b", b"below"))
+        assert seen
+        assert await read_pair(driver, "a/b") == b"below"
+        assert (tmp_path / "a/b").read_bytes() == b"below"
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+def test_what_a_writer_left_that_was_killed_before_there_were_attributes_is_removed(tmp_path):
+    async def run():
+        left = tmp_path / ".credstore/tmp/0123456789abcdef-left"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"left")
+        driver = make_driver(tmp_path)
+        await driver.put(put_request("k", b"data"))
+        assert not left.exists()
+        assert await read_pair(driver, "k") == b"data"
         await driver.aclose()
 
     asyncio.run(run())
