@@ -215,26 +215,37 @@ def test_an_object_that_goes_while_its_name_is_awaited_is_not_moved_aside(tmp_pa
                 (tmp_path / "a").unlink()  # Another tool, between our look and our lock.
                 if theirs == "a directory":
                     (tmp_path / "a").mkdir()
+                    (tmp_path / "a/theirs").write_bytes(b"theirs")
             return holding(locks, key, deadline)
 
         monkeypatch.setattr(KeyLocks, "hold", hold)
         await driver.put(put_request("a/b", b"below"))
         assert seen
         assert await read_pair(driver, "a/b") == b"below"
-        assert (tmp_path / "a/b").read_bytes() == b"below"
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == (
+            ["b"] if theirs == "removed" else ["b", "theirs"]
+        )
         await driver.aclose()
 
     asyncio.run(run())
 
 
-def test_what_a_writer_left_that_was_killed_before_there_were_attributes_is_removed(tmp_path):
+@pytest.mark.parametrize("attributes", ["none", "a directory", "damaged"])
+def test_what_a_killed_writer_left_is_removed_whatever_is_where_its_attributes_would_be(tmp_path, attributes):
     async def run():
         left = tmp_path / ".credstore/tmp/0123456789abcdef-left"
         left.parent.mkdir(parents=True)
         left.write_bytes(b"left")
+        kept = tmp_path / ".credstore/attributes/012/0123456789abcdef.7-7"
+        if attributes != "none":
+            kept.parent.mkdir(parents=True)
+        if attributes == "a directory":
+            kept.mkdir()
+        elif attributes == "damaged":
+            kept.write_bytes(b"damaged")
         driver = make_driver(tmp_path)
         await driver.put(put_request("k", b"data"))
-        assert not left.exists()
+        assert (left.exists(), kept.exists()) == (False, attributes != "none")
         assert await read_pair(driver, "k") == b"data"
         await driver.aclose()
 
