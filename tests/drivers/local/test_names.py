@@ -80,6 +80,8 @@ def test_different_keys_have_different_names_even_where_case_and_form_are_ignore
 def test_ordinary_keys_are_their_own_path():
     place = primary("proofs/2026/Ünï code.json")
     assert (place.directories, place.name) == (("proofs", "2026"), "Ünï code.json")
+    place = primary("proofs/2026/a-b c.json", fold=True)
+    assert (place.directories, place.name) == (("proofs", "2026"), "a-b c.json")
 
 
 @pytest.mark.parametrize(
