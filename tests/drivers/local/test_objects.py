@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from credstore.driver import CREATE, OVERWRITE, Precondition
+from credstore.drivers.local.atomic import Syncer, Temporary, opened
 from credstore.drivers.local.attributes import Record, foreign
 from credstore.drivers.local.locks import KeyLocks
 from credstore.errors import (
@@ -250,3 +251,29 @@ def test_what_a_killed_writer_left_is_removed_whatever_is_where_its_attributes_w
         await driver.aclose()
 
     asyncio.run(run())
+
+
+def test_letting_go_of_a_temporary_file_twice_leaves_the_store_writable(tmp_path):
+    syncer = Syncer(enabled=True)
+    with opened(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)) as directory:
+        file = Temporary(directory, syncer)
+        file.discard()
+        file.discard()
+    syncer.check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_hard_links_a_name_that_is_taken_is_not_taken_again(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "taken").write_bytes(b"theirs")
+    with opened(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)) as directory:
+        file = Temporary(directory, Syncer(enabled=False))
+        with pytest.raises(FileExistsError):
+            file.link(directory, "taken")
+        assert (tmp_path / "taken").read_bytes() == b"theirs"
+        file.link(directory, "free")
+        file.discard()
+    assert {path.name for path in tmp_path.iterdir()} == {"taken", "free"}
