@@ -9,7 +9,6 @@ from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
 from credstore.config.stores import CommonConfig
 from credstore.config.url import nearest, shown, url_kind
-from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
 
 SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": "path"}
@@ -67,6 +66,6 @@ def _value(kind: Cloud, word: str, value: object) -> object:
         )
     if word in kind.preset and kind.preset[word] != value:
         raise StorageConfigurationError(f"`{word}` contradicts the provider's name")
-    if not isinstance(value, str) or (str in held[word] and Secret not in held[word]):
+    if not isinstance(value, str) or str in held[word]:
         return value
     return parse_setting(kind, word, value, f"`{word}` of the settings")

@@ -262,7 +262,7 @@ class S3FamilyConfig(CommonConfig):
         super().__post_init__()
         dns = self.dns_buckets or self.resolved_addressing == "virtual"
         checks.check_bucket(self.cloud, self.bucket, dns=dns)
-        checks.check_region(self.cloud, self.resolved_region, required=True)
+        checks.check_region(self.cloud, self.resolved_region)
         self._check_endpoint()
         self._check_keys()
         self._check_sizes()

@@ -72,11 +72,11 @@ def check_bucket(owner: str, bucket: str, *, dns: bool) -> None:
         raise wrong(owner, "bucket", "must be 3 to 255 letters, digits, dots, hyphens and underscores")
 
 
-def check_region(owner: str, region: str, *, required: bool) -> None:
+def check_region(owner: str, region: str) -> None:
     """A region is named where there is no default, and is a plain word."""
-    if not region and required:
+    if not region:
         raise wrong(owner, "region", "is missing")
-    if region and not _REGION.fullmatch(region):
+    if not _REGION.fullmatch(region):
         raise wrong(owner, "region", "must be a word of letters, digits and hyphens, such as eu-west-1")
 
 

@@ -185,7 +185,7 @@ class Answer:
         await self._wait(start + self._idle)
         self._waited += self._connection.now() - start
         if self._waited > self._idle:
-            if self._taken + self._buffered < _SLOWEST * self._waited and not self._complete:
+            if self._taken + self._buffered < _SLOWEST * self._waited:
                 self._give_up()
             self._waited, self._taken = 0.0, -self._buffered
 
@@ -302,8 +302,8 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def usable(self) -> bool:
-        """Whether a request may be sent."""
-        return not self._broken and self._answer is None
+        """Whether a request may be sent; asked only while none is under way."""
+        return not self._broken
 
     def start(
         self, method: str, data: bytes, *, end: float | None, idle: float, more: bool = False
@@ -411,7 +411,7 @@ class Connection(asyncio.BufferedProtocol):
     def _finish(self, answer: Answer) -> None:
         """The answer is here in full: use the connection again if that is safe."""
         self._answer = None
-        if self._sending or self._broken or not self._keep:
+        if self._sending or not self._keep:
             self.abort()
         else:
             if self._bodyless:

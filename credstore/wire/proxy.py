@@ -173,7 +173,7 @@ class ProxyRules:
                 scheme, end, rest = name.lower().rpartition("_proxy")
                 if not end or rest or scheme not in {"http", "https", "all", "no"}:
                     continue
-                if lower and name.endswith("_proxy"):
+                if name.endswith("_proxy"):
                     found.pop(scheme, None)
                 if value and lower == name.endswith("_proxy"):
                     found[scheme] = (name, Secret(value))
@@ -231,13 +231,13 @@ def _matches(entry: str, host: str, address: IpAddress | None, port: int) -> boo
             entry = name
         network = _network(entry)
     if network is not None:
-        return address is not None and address.version == network.version and address in network
+        return address is not None and address in network
     if address is not None:
         return False
     if entry.startswith("*."):
         return host.endswith(entry[1:].rstrip("."))
     name = entry.strip(".")
-    return bool(name) and (host == name or host.endswith(f".{name}"))
+    return host == name or host.endswith(f".{name}")
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -2,10 +2,13 @@
 
 import pytest
 
+from credstore.config.field_types import fits
 from credstore.config.stores import S3CompatibleConfig
 from credstore.config.validation import check_url
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
+
+CLOUD = "https://storage.example.com"
 
 
 def custom(**settings):
@@ -52,3 +55,96 @@ def test_http_is_for_this_machine_however_it_is_spelled(host):
     assert custom(endpoint=f"http://{host}:9000").resolved_endpoint == f"http://{host}:9000"
     with pytest.raises(StorageConfigurationError, match="is http"):
         check_url("custom", "endpoint", "http://192.0.2.1", allow_http=False, path=False)
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "below"),
+    [
+        ("timeout", 0.001, 0.0009),
+        ("max_retries", 0, -1),
+        ("max_retrieve_size", 1, 0),
+        ("part_size", 5 * 2**20, 5 * 2**20 - 1),
+        ("copy_part_size", 5 * 2**20, 5 * 2**20 - 1),
+        ("multipart_threshold", 1, 0),
+        ("single_copy_limit", 1, 0),
+        ("max_concurrency", 1, 0),
+        ("max_connections", 1, 0),
+        ("bandwidth_limit", 1024, 1023),
+    ],
+)
+def test_a_number_is_at_least_what_makes_sense(field, least, below):
+    assert getattr(custom(endpoint=CLOUD, **{field: least}), field) == least
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of .* must be"):
+        custom(endpoint=CLOUD, **{field: below})
+
+
+@pytest.mark.parametrize("field", ["part_size", "copy_part_size", "multipart_threshold", "single_copy_limit"])
+def test_no_part_is_larger_than_s3_allows(field):
+    assert getattr(custom(endpoint=CLOUD, **{field: 5 * 2**30}), field) == 5 * 2**30
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of .* must be .* to "):
+        custom(endpoint=CLOUD, **{field: 5 * 2**30 + 1})
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), float("-inf")])
+def test_a_time_that_never_ends_is_none(value):
+    with pytest.raises(StorageConfigurationError, match="`timeout`"):
+        custom(endpoint=CLOUD, timeout=value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "s3.localhost", "127.0.0.1", "[::1]"])
+def test_parts_may_be_small_on_this_machine_alone(host):
+    assert custom(endpoint=f"http://{host}:9000", part_size=1).part_size == 1
+    for elsewhere in (CLOUD, "https://localhost.example.com", "https://notlocalhost"):
+        with pytest.raises(StorageConfigurationError, match="part_size"):
+            custom(endpoint=elsewhere, part_size=1)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://host\t.example.com", "plain ASCII"),
+        ("https://host.example.com/a\nb", "plain ASCII"),
+        ("https://host.example.com/a b", "plain ASCII"),
+        ("https://host.example.com/a\\b", "plain ASCII"),
+        ("https://hóst.example.com", "plain ASCII"),
+        ("https://:443", "must be https"),
+        ("https://", "must be https"),
+        ("ftp://host.example.com", "must be https"),
+        ("https://host.example.com:0", "must be https"),
+        ("https://host.example.com:65536", "65535"),
+        ("https://host.example.com#", "fragment"),
+        ("https://host.example.com/a#b", "fragment"),
+        ("https://host.example.com?", "query"),
+        ("https://user@host.example.com", "user or password"),
+        ("https://ex!ample.com", "neither a name nor an address"),
+        ("https://-example.com", "neither a name nor an address"),
+        ("https://2852039166", "neither a name nor an address"),
+        ("https://0xa9.254.1", "neither a name nor an address"),
+    ],
+)
+@pytest.mark.parametrize("field", ["endpoint", "cdn_url"])
+def test_a_url_that_does_not_say_plainly_where_it_leads_is_refused(field, url, words):
+    with pytest.raises(StorageConfigurationError, match=words):
+        custom(**{"endpoint": CLOUD, field: url})
+
+
+def test_an_endpoint_has_no_path_but_a_slash_and_a_cdn_may_have_one():
+    assert custom(endpoint=f"{CLOUD}/").resolved_endpoint == CLOUD
+    assert custom(endpoint=CLOUD, cdn_url=f"{CLOUD}/a/b").cdn_url == f"{CLOUD}/a/b"
+    with pytest.raises(StorageConfigurationError, match="without bucket or path"):
+        custom(endpoint=f"{CLOUD}/bucket")
+
+
+@pytest.mark.parametrize("dictionary", ["", "x", "0" * 63, "0" * 65, "A" * 64])
+def test_a_dictionary_is_named_by_its_digest(dictionary):
+    assert custom(endpoint=CLOUD, dictionary="0" * 64).dictionary == "0" * 64
+    with pytest.raises(StorageConfigurationError, match="`dictionary`"):
+        custom(endpoint=CLOUD, dictionary=dictionary)
+
+
+def test_a_choice_is_one_of_its_values_and_of_their_type():
+    assert fits((1, "a", type(None)), 1)
+    assert fits((1, "a", type(None)), None)
+    assert not fits((1, "a"), True)
+    assert not fits((1, "a"), 1.0)
+    assert not fits((1, "a"), "b")

@@ -100,3 +100,55 @@ def test_a_local_root_is_text_or_a_path(tmp_path):
             LocalConfig(path=wrong)
     with pytest.raises(StorageConfigurationError, match="path"):
         LocalConfig(path=7)
+
+
+def test_an_address_of_its_own_keeps_a_bucket_in_the_path():
+    for endpoint in ("http://127.0.0.1:9000", "https://192.0.2.1", "http://localhost:9000"):
+        assert S3Config(bucket="proofs", endpoint=endpoint).resolved_addressing == "path"
+    assert S3Config(bucket="proofs").resolved_addressing == "virtual"
+    assert S3Config(bucket="proofs.example").resolved_addressing == "path"
+
+
+def test_only_awss_own_host_in_china_is_below_cn():
+    assert S3Config(bucket="proofs", region="cn-north-1").resolved_endpoint == (
+        "https://s3.cn-north-1.amazonaws.com.cn"
+    )
+    own = "https://storage.example.com"
+    assert S3Config(bucket="proofs", region="cn-north-1", endpoint=own).resolved_endpoint == own
+
+
+def test_an_account_may_be_named_beside_its_own_endpoint():
+    account = "a" * 32
+    endpoint = f"https://{account}.eu.r2.cloudflarestorage.com"
+    keys = {"access_key_id": "id", "secret_access_key": Secret("secret")}
+    found = R2Config(bucket="proofs", account_id=account, jurisdiction="eu", endpoint=endpoint, **keys)
+    assert found.resolved_endpoint == endpoint
+    for wrong in ({"account_id": "b" * 32}, {"account_id": account, "jurisdiction": "fedramp"}):
+        with pytest.raises(StorageConfigurationError, match="keep one of them"):
+            R2Config(bucket="proofs", endpoint=endpoint, **wrong, **keys)
+
+
+@pytest.mark.parametrize("bucket", ["Proofs", "pro_ofs", "ab", "a..b"])
+def test_a_bucket_that_cannot_be_a_host_is_refused_also_where_it_is_in_the_path(bucket):
+    keys = {"access_key_id": "id", "secret_access_key": Secret("secret")}
+    with pytest.raises(StorageConfigurationError, match="`bucket`"):
+        R2Config(bucket=bucket, account_id="a" * 32, **keys)
+
+
+def test_a_public_address_is_a_cdn_or_the_clouds_own():
+    keys = {"access_key_id": "id", "secret_access_key": Secret("secret")}
+    cdn = {"cdn_url": "https://cdn.example.com"}
+    r2 = {"bucket": "proofs", "account_id": "a" * 32, **keys}
+    spaces = {"bucket": "proofs", "region": "ams3", **keys}
+    assert not R2Config(**r2).has_public_address
+    assert R2Config(**r2, public_url="https://pub-0.r2.dev").has_public_address
+    assert R2Config(**r2, **cdn).has_public_address
+    assert not SpacesConfig(**spaces).has_public_address
+    assert SpacesConfig(**spaces, cdn=True).has_public_address
+    assert SpacesConfig(**spaces, **cdn).has_public_address
+
+
+def test_a_profile_and_a_key_exclude_each_other():
+    assert S3Config(bucket="proofs", profile="work").profile == "work"
+    with pytest.raises(StorageConfigurationError, match="keep one of them"):
+        S3Config(bucket="proofs", profile="work", access_key_id="id", secret_access_key=Secret("secret"))

@@ -12,11 +12,13 @@ from credstore.config.stores import (
     SpacesConfig,
     WasabiConfig,
 )
+from credstore.config.url import from_url
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
 
 ACCOUNT = "0123456789abcdef" * 2
 CANARY = "canary-secret-value"
+LOCAL = {"CREDSTORE_PROVIDER": "local", "CREDSTORE_PATH": "/srv"}
 AWS = {"AWS_ACCESS_KEY_ID": "AKIDAWS", "AWS_SECRET_ACCESS_KEY": CANARY}
 
 
@@ -265,3 +267,45 @@ def test_no_secret_shows():
     config = from_env({"STORAGE_PROVIDER": "s3", "STORAGE_BUCKET": "proofs", **AWS})
     assert CANARY not in repr(config)
     assert CANARY not in f"{config}"
+
+
+@pytest.mark.parametrize("digits", ["9" * 20, "9" * 5000, "-1", "1.0", "٣"])
+def test_a_count_of_too_many_digits_is_refused_as_any_other_text(digits):
+    assert from_env({**LOCAL, "CREDSTORE_MAX_RETRIES": "0" * 18 + "7"}).max_retries == 7
+    refused({**LOCAL, "CREDSTORE_MAX_RETRIES": digits}, "CREDSTORE_MAX_RETRIES", "whole number")
+
+
+def test_keys_beside_a_url_are_of_the_store_it_names():
+    environ = {
+        "CREDSTORE_URL": "minio://127.0.0.1:9000/proofs?http=true",
+        "CREDSTORE_ACCESS_KEY_ID": "of-minio",
+        "CREDSTORE_SECRET_ACCESS_KEY": CANARY,
+    }
+    assert from_env(environ).access_key_id == "of-minio"
+    assert from_url("s3://proofs", environ).access_key_id is None
+
+
+def test_a_provider_given_by_name_decides_whatever_the_url_says():
+    found = from_env({"CREDSTORE_URL": "memory://scratch/team", "AWS_BUCKET_NAME": "proofs"}, "s3")
+    assert isinstance(found, S3Config)
+    assert (found.bucket, found.prefix) == ("proofs", "")
+
+
+def test_a_flavor_that_contradicts_the_given_name_is_refused_though_the_environment_names_no_store():
+    environ = {"MINIO_ENDPOINT": "http://127.0.0.1:9000", "CREDSTORE_FLAVOR": "ceph"}
+    refused(environ, "say different things", "CREDSTORE_FLAVOR", provider="minio")
+
+
+def test_a_server_without_a_flavor_reads_no_variable_of_one_that_has():
+    environ = {"CREDSTORE_PROVIDER": "custom", "CREDSTORE_ENDPOINT": "http://127.0.0.1:9000"}
+    environ |= {"CREDSTORE_BUCKET": "proofs", "MINIO_ACCESS_KEY": "id", "MINIO_SECRET_KEY": CANARY}
+    refused(environ, "access_key_id", "is missing")
+    assert from_env({**environ, "CREDSTORE_FLAVOR": "minio"}).access_key_id == "id"
+
+
+def test_a_part_of_a_key_is_refused_and_a_profile_alone_is_none():
+    bucket = {"CREDSTORE_PROVIDER": "s3", "CREDSTORE_BUCKET": "proofs"}
+    assert from_env({**bucket, "AWS_PROFILE": "work"}).profile == "work"
+    refused({**bucket, "AWS_SESSION_TOKEN": CANARY}, "AWS_SESSION_TOKEN is set without")
+    refused({**bucket, "AWS_ACCESS_KEY_ID": "id"}, "AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY")
+    refused({**bucket, "AWS_SECRET_ACCESS_KEY": CANARY}, "AWS_SECRET_ACCESS_KEY is set without")

@@ -15,6 +15,7 @@ from credstore.errors import StorageInvalidRequestError
         ("8MiB", 8 * 2**20),
         ("1.5 GiB", 3 * 2**29),
         ("64kb", 64_000),
+        ("0" * 39 + "5", 5),
     ],
 )
 def test_sizes(text, size):
@@ -44,13 +45,14 @@ def test_an_answer_never_repeats_what_may_be_a_secret():
         ("1h30m", 5400),
         ("7d", 604_800),
         ("2w", 1_209_600),
+        ("0" * 39 + "5", 5),
     ],
 )
 def test_durations(text, seconds):
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-1s", "1y", "h", "1 h m", "1e3"])
+@pytest.mark.parametrize("text", ["", "soon", "-1s", "1y", "h", "1 h m", "1e3", "1" * 41])
 def test_what_is_no_duration(text):
     with pytest.raises(StorageInvalidRequestError):
         parse_duration(text)

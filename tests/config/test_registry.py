@@ -257,3 +257,50 @@ def test_variables_of_one_more_row_follow_the_rules_of_all(acme):
     quiet = {"ACME_CLI_KEY": "canary-secret-cli"}
     assert from_url("acme://a/c", quiet).account_key == Secret("canary-secret-cli")
     assert from_url("acme://a/c", {**quiet, "ACME_QUIET": "true"}).account_key is None
+
+
+@pytest.mark.parametrize("word", ["two words", "with-hyphen", "Upper", "1st", ""])
+def test_a_row_is_named_by_a_plain_lower_case_word(word):
+    for row in (
+        Cloud(name=word, config=MemoryConfig, driver=""),
+        Cloud(name="x", aliases=(word,), config=MemoryConfig, driver=""),
+    ):
+        known = Registry()
+        with pytest.raises(StorageConfigurationError, match="not a lower-case word"):
+            known.register(row)
+        assert known.words() == Registry().words()
+
+
+def test_a_row_registered_in_one_place_is_known_there_alone():
+    known = Registry()
+    known.register(ACME)
+    settings = {"provider": "acme", "account": "a", "container": "c"}
+    assert from_mapping(settings, KEY, registry=known) == from_url("acme://a/c", KEY, registry=known)
+    named = {"CREDSTORE_PROVIDER": "acme", "CREDSTORE_CONTAINER": "c", "CREDSTORE_ACCOUNT": "a"}
+    assert from_env(named, registry=known).container == "c"
+    for make in (lambda: from_mapping(settings, KEY), lambda: from_url("acme://a/c", KEY)):
+        with pytest.raises(StorageConfigurationError, match="no provider known here"):
+            make()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlainConfig(CommonConfig):
+    """A store of one place, whose URL has nothing but parameters."""
+
+    provider: ClassVar[str] = "plain"
+
+    @property
+    def place(self) -> object:
+        return "plain"
+
+    @property
+    def public_base(self) -> str:
+        return "https://plain.example"
+
+
+def test_a_store_without_a_bucket_takes_none_from_a_url():
+    known = Registry()
+    known.register(Cloud(name="plain", config=PlainConfig, driver=""))
+    assert from_url("plain:?prefix=team", {}, registry=known).prefix == "team/"
+    with pytest.raises(StorageConfigurationError, match="must look like plain:"):
+        from_url("plain://somewhere", {}, registry=known)

@@ -111,3 +111,49 @@ def test_a_wrong_mapping_says_what_is_wrong(settings, words):
 def test_a_url_takes_no_key_of_another_cloud():
     with pytest.raises(StorageConfigurationError, match="DO_SPACES_KEY"):
         from_url("spaces://proofs?region=ams3", AWS)
+
+
+@pytest.mark.parametrize("named", [None, "", 5, b"s3", ["s3"]])
+def test_a_mapping_names_its_provider_in_a_word(named):
+    with pytest.raises(StorageConfigurationError, match="name no `provider`"):
+        from_mapping({"provider": named, "bucket": "proofs"}, {})
+
+
+def test_a_setting_of_none_is_left_open():
+    found = from_mapping({"provider": "s3", "bucket": "proofs", "region": None, "bucket_name": None}, AWS)
+    assert (found.bucket, found.resolved_region) == ("proofs", "us-east-1")
+
+
+def test_a_proxy_is_the_same_in_words_of_every_kind():
+    settings = {"provider": "s3", "bucket": "proofs"}
+    plain = from_mapping({**settings, "proxy": "http://proxy.example:3128"}, AWS)
+    assert plain.proxy == "http://proxy.example:3128"
+    hidden = from_mapping({**settings, "proxy": "http://user:canary@proxy.example:3128"}, AWS)
+    assert isinstance(hidden.proxy, Secret)
+    assert from_mapping({**settings, "proxy": hidden.proxy}, AWS) == hidden
+
+
+@pytest.mark.parametrize(
+    "url", ["memory", "memory://a b", "memory://a\u200bb", "memory://a\x00b", "memory:// "]
+)
+def test_a_url_has_nothing_that_cannot_be_seen(url):
+    with pytest.raises(StorageConfigurationError, match="must be a URL such as"):
+        from_url(url, {})
+
+
+def test_only_a_proxys_password_is_refused_where_an_at_sign_stands():
+    assert from_url("memory://a?cache_control=b@c", {}).cache_control == "b@c"
+    with pytest.raises(StorageConfigurationError, match="CREDSTORE_PROXY"):
+        from_url("s3://proofs?proxy=http://user:canary@proxy.example:3128", AWS)
+
+
+@pytest.mark.parametrize("url", ["file:///srv/data", "file://localhost/srv/data"])
+def test_a_file_url_names_this_machine_or_none(url):
+    assert from_url(url, {}).path == "/srv/data"
+    with pytest.raises(StorageConfigurationError, match="must look like"):
+        from_url("file://elsewhere/srv/data", {})
+
+
+def test_a_port_in_place_of_a_bucket_is_refused_as_a_form():
+    with pytest.raises(StorageConfigurationError, match="must look like s3://"):
+        from_url("s3://proofs:9000/team", AWS)

@@ -124,6 +124,9 @@ def test_adopting_signs_what_was_hashed_here():
             await store.adopt(legacy, b"other")
         with pytest.raises(StorageInvalidRequestError):
             await store.adopt(legacy, AssetDigest.of(ASSET))
+        with pytest.raises(StorageInvalidRequestError, match="progress is a function") as caught:
+            await store.adopt(legacy, ASSET, progress="x")
+        assert (caught.value.applied, caught.value.operation) == ("no", "proof.adopt")
         proof = await store.adopt(legacy, ASSET, expires_in=HOUR)
         assert proof.proof_id == ID
         assert proof.claims == {"title": "hello"}

@@ -123,6 +123,32 @@ def test_a_large_asset_is_hashed_piece_by_piece_with_progress():
     run(test)
 
 
+@pytest.mark.parametrize(
+    "asset", [ASSET, bytes(100_000), AssetDigest.of(ASSET)], ids=["small", "large", "digest"]
+)
+@pytest.mark.parametrize("value", [0, "x", False, []], ids=repr)
+def test_progress_that_cannot_be_called_is_refused_before_anything_is_written(asset, value):
+    async def test(shelf, store):
+        old = await store.issue(ASSET)
+        before = set(shelf.held())
+        for verb, call in (
+            ("issue", store.issue(asset, progress=value)),
+            ("supersede", store.supersede(old.proof_id, asset, progress=value)),
+        ):
+            with pytest.raises(StorageInvalidRequestError, match="progress is a function") as caught:
+                await call
+            assert (caught.value.applied, caught.value.operation) == ("no", f"proof.{verb}")
+        requests = [IssueRequest(asset=asset, progress=value), IssueRequest(asset=b"good")]
+        refused, good = [outcome async for outcome in store.issue_many(requests)]
+        assert isinstance(refused.error, StorageInvalidRequestError)
+        assert refused.error.applied == "no"
+        await store.get(good.proof.proof_id)
+        assert set(shelf.held()) > before
+        assert len(await store.find_by_hash(DIGEST.digest())) == 1
+
+    run(test)
+
+
 def test_what_a_users_stream_raises_comes_as_it_is():
     async def chunks():
         yield b"he"

@@ -7,7 +7,7 @@ import pytest
 from credstore import S3CompatibleConfig, Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from tests.faults.rig import run as on_origin
-from tests.provider.support import run
+from tests.provider.support import Spy, run
 
 DATA = bytes(range(256)) * 4000
 PARTS = {"multipart_threshold": 100_000, "part_size": 100_000}
@@ -69,13 +69,43 @@ def test_what_a_callback_raises_is_the_callers_and_leaves_nothing_open(settings)
     on_origin(test, **settings)
 
 
-def test_what_cannot_be_called_is_refused():
-    async def main(provider):
-        for call in (provider.retrieve("k", progress=5), provider.open("k", progress="x").__aenter__()):
-            with pytest.raises(StorageInvalidRequestError, match="progress"):
-                await call
+async def opened(provider, progress):
+    async with provider.open("k", progress=progress):
+        pass
 
-    run(main)
+
+async def endless():
+    while True:
+        yield b"x" * 1000
+
+
+WATCHED = {
+    "retrieve": lambda p, v: p.retrieve("k", progress=v),
+    "open": opened,
+    "rotate_keys": lambda p, v: p.rotate_keys(progress=v),
+    "store bytes": lambda p, v: p.store("k", b"new", progress=v),
+    "store a stream": lambda p, v: p.store("k", endless(), progress=v),
+}
+NOT_CALLABLE = [0, 5, "x", "", b"x", True, False, [], {}, (), float("nan")]
+
+
+@pytest.mark.parametrize("value", NOT_CALLABLE, ids=repr)
+@pytest.mark.parametrize("name", WATCHED)
+def test_what_cannot_be_called_is_refused_before_the_store_is_asked(name, value):
+    spy = Spy()
+
+    async def main(provider):
+        await provider.store("k", b"old")
+        spy.calls.clear()
+        with pytest.raises(
+            StorageInvalidRequestError, match="progress is a function of two numbers"
+        ) as caught:
+            await WATCHED[name](provider, value)
+        assert (caught.value.applied, caught.value.operation) == ("no", name.split()[0])
+        assert not spy.calls
+        assert await provider.retrieve("k") == b"old"
+
+    run(main, spy)
 
 
 def test_a_bandwidth_limit_holds_for_a_store(monkeypatch):

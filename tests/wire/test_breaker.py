@@ -140,6 +140,20 @@ def test_refusals_are_answers(status, kind):
     run(check, answer(status), max_attempts=1)
 
 
+def test_what_is_not_tried_again_says_nothing_of_the_endpoint():
+    """An archived object cannot be read now, and others can."""
+
+    async def check(rig: Rig):
+        clock = watched(rig)
+        rig.exchange._classify = lambda *_: StorageUnavailableError("archived", retryable=False)
+        for _ in range(3 * Breaker.FAILURES):
+            clock[0] += 1.0
+            await rig.fails(StorageUnavailableError)
+        assert set(rig.exchange.circuits().values()) == {"closed"}
+
+    run(check, answer(403))
+
+
 def test_calls_cut_off_by_cancels_do_not_hold_a_circuit_open():
     async def stall(_sent):
         await asyncio.Event().wait()

@@ -9,7 +9,7 @@ import traceback
 import pytest
 
 from credstore.encryption import Secret
-from credstore.wire.connecting import USER_AGENT
+from credstore.wire.connecting import USER_AGENT, _Opening
 from credstore.wire.http import HttpClient
 from credstore.wire.proxy import ProxyRules
 from credstore.wire.transport import HttpRequest, StreamBody, WireError
@@ -328,5 +328,18 @@ def test_a_passed_over_host_is_reached_directly():
             assert await got(client, server.url) == (200, b"ok")
             assert proxy.connections == 0
             await client.aclose()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("over", "given_up"), [(0, False), (1, True)])
+def test_a_proxys_answer_is_waited_for_up_to_its_longest(over, given_up):
+    async def main():
+        opening = _Opening(asyncio.get_running_loop())
+        begun = b"HTTP/1.1 200 OK\r\nX: "
+        opening.data_received(begun + b"y" * (64 * 1024 - len(begun) + over))
+        assert opening.status.done() is given_up
+        opening.data_received(b"\r\n\r\n")
+        assert await opening.status == (None if given_up else 200)
 
     asyncio.run(main())

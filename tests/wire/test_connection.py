@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from credstore.wire.connection import Answer, Connection
+from credstore.wire.connection import READ_AHEAD, Answer, Connection
 from credstore.wire.http import HttpClient
 from credstore.wire.transport import WireError
 from tests.servers.certificates import make_certificate
@@ -114,6 +114,8 @@ def test_an_answer_in_any_pieces_is_the_same(data, size):
         ("GET", OK + b"Upgrade: h2\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n", True),
         ("HEAD", OK + b"Transfer-Encoding: chunked\r\n\r\n", True),
         ("HEAD", OK + b"Connection: close\r\n\r\n", False),
+        ("HEAD", b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n", False),
+        ("HEAD", b"HTTP/1.0 200 OK\r\n\r\n", False),
         ("HEAD", OK + b"Content-Length: 2\r\n\r\nno", False),
         ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n", True),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", True),
@@ -186,6 +188,20 @@ def test_headers_without_end_are_not_taken_in():
     on_wire(check)
 
 
+@pytest.mark.parametrize(("over", "refused"), [(0, False), (1, True)])
+def test_a_head_is_waited_for_up_to_its_longest(over, refused):
+    async def check(wire):
+        reply = wire.ask()
+        begun = OK + b"Content-Length: 0\r\nX: "
+        wire.give(begun + b"y" * (64 * 1024 - len(begun) + over), 64 * 1024 + over)
+        assert wire.transport.aborted is refused
+        if not refused:
+            wire.give(b"\r\n\r\n")
+            assert reply.take_whole() == b""
+
+    on_wire(check)
+
+
 def test_a_body_nobody_reads_is_not_taken_in():
     async def check(wire):
         reply = wire.ask()
@@ -199,6 +215,50 @@ def test_a_body_nobody_reads_is_not_taken_in():
         wire.give(bytes(700_000), 100_000)
         assert b"".join([chunk async for chunk in chunks]) == bytes(700_000)
         assert wire.connection.usable
+
+    on_wire(check)
+
+
+def test_reading_goes_on_only_once_less_is_held_than_is_read_ahead():
+    async def check(wire):
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        wire.give(bytes(READ_AHEAD - 1))
+        assert not wire.transport.paused
+        wire.give(b"x")
+        assert wire.transport.paused
+        wire.give(b"y")
+        chunks = reply.chunks()
+        assert len(await anext(chunks)) == READ_AHEAD - 1
+        assert not wire.transport.paused
+        wire.give(bytes(READ_AHEAD - 2))
+        assert wire.transport.paused
+        wire.give(b"z")
+        assert await anext(chunks) == b"x"
+        assert wire.transport.paused
+        assert await anext(chunks) == b"y"
+        assert not wire.transport.paused
+        await chunks.aclose()
+        await reply.aclose()
+
+    on_wire(check)
+
+
+def test_nothing_more_is_asked_of_a_transport_that_was_aborted():
+    async def check(wire):
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        wire.give(bytes(READ_AHEAD))
+        await reply.aclose()
+        assert (wire.transport.aborted, wire.transport.paused) == (True, True)
+        wire.transport.aborted = False
+        wire.connection.abort()
+        wire.connection.resume_reading()
+        assert (wire.transport.aborted, wire.transport.paused) == (False, True)
+        idle = Wire()
+        idle.connection.abort()
+        idle.connection.pause_reading()
+        assert not idle.transport.paused
 
     on_wire(check)
 

@@ -233,6 +233,84 @@ def test_a_clock_that_is_wrong_is_put_right_once():
     run(check, answer(401, date=format_datetime(ahead, usegmt=True)), answer(200))
 
 
+@pytest.mark.parametrize(
+    ("seconds", "requests"), [(240, 1), (241, 2), (86_400, 2), (86_401, 1), (-86_400, 2)]
+)
+def test_a_clock_is_put_right_by_more_than_four_minutes_and_at_most_a_day(seconds, requests):
+    async def check(rig):
+        rig.now = float(int(rig.now))
+        date = format_datetime(datetime.fromtimestamp(rig.now + seconds, UTC), usegmt=True)
+        rig.wire.then(answer(401, date=date), OK)
+        if requests == 1:
+            await rig.fails(StorageAuthenticationError)
+        else:
+            await rig.call()
+        assert len(rig.wire.requests) == requests
+
+    run(check)
+
+
+def test_a_clock_of_a_server_that_jumps_is_followed_once_a_call():
+    def jumping(sent):
+        hours = len(rigs[0].wire.requests)
+        date = datetime.fromtimestamp(rigs[0].now + hours * 3600, UTC)
+        return answer(401, date=format_datetime(date, usegmt=True))
+
+    rigs = []
+
+    async def check(rig):
+        rigs.append(rig)
+        await rig.fails(StorageAuthenticationError)
+        assert len(rig.wire.requests) == 2
+
+    run(check, jumping)
+
+
+@pytest.mark.parametrize("refusal", [400, 401])
+def test_a_body_that_was_read_is_not_sent_again_though_its_refusal_could_be_put_right(refusal):
+    ahead = datetime.fromtimestamp(time.time() + 3600, UTC)
+
+    async def check(rig):
+        async def chunks():
+            yield b"once"
+
+        await rig.fails(StorageAuthenticationError, "PUT", body=StreamBody(4, chunks), replayable=False)
+        assert len(rig.wire.requests) == 1
+
+    run(check, answer(refusal, date=format_datetime(ahead, usegmt=True)), OK, signer=AwsSigner(Renewable()))
+
+
+def test_a_body_that_never_left_is_sent_though_it_can_be_read_once():
+    async def check(rig):
+        opened = []
+
+        async def chunks():
+            opened.append(True)
+            yield b"once"
+
+        await rig.call("PUT", body=StreamBody(4, chunks), replayable=False)
+        assert (len(rig.wire.requests), len(opened), len(rig.slept)) == (1, 1, 1)
+
+    run(check, WireError("connect", sent=False), OK)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind"),
+    [
+        (404, {"x-cloud": "1"}, StorageUnavailableError),
+        (403, {"x-cloud": "1"}, StorageAccessDeniedError),
+        (403, {}, StorageConfigurationError),
+        (407, {}, StorageConfigurationError),
+    ],
+)
+def test_a_failure_by_way_of_a_proxy_is_the_clouds_only_where_it_shows_so(status, headers, kind):
+    async def check(rig):
+        error = await rig.fails(kind)
+        assert ("http://proxy" in str(error)) is (not headers)
+
+    run(check, ScriptedAnswer(status, b"", headers, proxy="http://proxy:3128"), max_attempts=1)
+
+
 @pytest.mark.parametrize("seconds", [100, 90_000])
 def test_a_clock_that_is_hardly_or_absurdly_wrong_is_left_alone(seconds):
     date = format_datetime(datetime.fromtimestamp(time.time() + seconds, UTC), usegmt=True)

@@ -161,6 +161,21 @@ def test_a_definite_answer_counts_and_a_failure_waits_for_the_other(acts, outcom
     run(check, max_attempts=1)
 
 
+def test_a_definite_answer_of_the_second_request_ends_the_wait_for_the_first():
+    async def check(rig: Rig):
+        taught(rig)
+        rig.wire.then(stalling(), answer(403))
+        reading = asyncio.ensure_future(rig.call("GET"))
+        while len(rig.wire.requests) < 2:
+            await asyncio.sleep(0)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert reading.done()
+        assert isinstance(reading.exception(), StorageAccessDeniedError)
+
+    run(check, max_attempts=1)
+
+
 @pytest.mark.parametrize("turns", range(0, 60, 3))
 def test_a_cancelled_read_leaves_nothing(turns):
     async def check(rig: Rig):

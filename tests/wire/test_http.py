@@ -97,6 +97,15 @@ def test_a_request_is_sent_as_given_and_nothing_is_added(monkeypatch):
     run(check)
 
 
+def test_the_host_is_the_urls_where_none_is_given():
+    async def check(server, client):
+        reply = await send(client, server.url + "/a")
+        await reply.read(10)
+        assert server.seen[0].headers["host"] == server.url.partition("://")[2]
+
+    run(check)
+
+
 @pytest.mark.parametrize(
     ("method", "body", "framing"),
     [
@@ -106,6 +115,8 @@ def test_a_request_is_sent_as_given_and_nothing_is_added(monkeypatch):
         ("PUT", b"", {"content-length": "0"}),
         ("POST", None, {"content-length": "0"}),
         ("PUT", b"x", {"content-length": "1"}),
+        ("DELETE", None, {}),
+        ("DELETE", b"x", {"content-length": "1"}),
         ("PUT", bytes(range(256)) * 1024, {"content-length": "262144"}),
         ("PUT", 5, {"content-length": "5"}),
         ("PUT", None, {"transfer-encoding": "chunked"}),

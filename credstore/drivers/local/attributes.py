@@ -17,7 +17,7 @@ import hashlib
 import json
 import mimetypes
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 from credstore.driver.values import NO_HEADERS, ContentHeaders
@@ -64,9 +64,6 @@ class Attributes:
     tags: dict[str, str]
 
 
-_FIELDS = frozenset(each.name for each in fields(Attributes)) - {"headers"}
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """The attributes of one version, and what tells its file from others.
@@ -101,8 +98,6 @@ class Record:
                 raise ValueError
             size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            if found.keys() != _FIELDS:
-                raise ValueError
             return cls(Attributes(headers=headers, **found), size, inode, replaced)
         except (ValueError, TypeError, KeyError, AttributeError):
             text = "the attributes of the object are damaged, or of a newer credstore"

@@ -4,7 +4,8 @@ Rules of this file: no I/O. A key's segments (split at "/") are file names as th
 other tools keep their names and ours can be read by them. What a file system cannot hold, or what
 starts with the reserved word, is escaped below names that start with `.credstore`:
 
-- `.credstore-TEXT` is the segment that TEXT spells, with `%xx` for every byte outside `a-z0-9_.-`;
+- `.credstore-TEXT` is the segment that TEXT spells, with `%xx` for every byte outside `a-z0-9_.-`, and
+  with `fold` for a dot at the end of a name;
 - `.credstore+TEXT/` is the beginning of a segment too long for one name, continued inside;
 - `.credstore=TEXT` is an object whose own name is taken by a directory (`a` beside `a/b`).
 
@@ -68,7 +69,7 @@ def aside(key: str, *, fold: bool = False) -> Place:
     """The file where the object `key` is if its primary name is taken by something else."""
     *parents, last = key.split("/")
     path = [name for segment in parents for name in _names(segment, fold=fold)]
-    *more, name = _escape(last, ASIDE)
+    *more, name = _escape(last, ASIDE, fold=fold)
     return Place((*path, *more), name)
 
 
@@ -78,7 +79,7 @@ def directory(segments: list[str], *, fold: bool = False) -> tuple[str, ...]:
 
 
 def _names(segment: str, *, fold: bool) -> tuple[str, ...]:
-    return (segment,) if _is_plain(segment, fold=fold) else _escape(segment, ESCAPED)
+    return (segment,) if _is_plain(segment, fold=fold) else _escape(segment, ESCAPED, fold=fold)
 
 
 def _is_plain(segment: str, *, fold: bool) -> bool:
@@ -90,13 +91,15 @@ def _is_plain(segment: str, *, fold: bool) -> bool:
     )
 
 
-def _escape(segment: str, last: str) -> tuple[str, ...]:
+def _escape(segment: str, last: str, *, fold: bool) -> tuple[str, ...]:
     atoms = [chr(byte) if byte in _PLAIN_BYTES else f"%{byte:02x}" for byte in segment.encode()]
     pieces: list[str] = [""]
     for atom in atoms:
         if len(pieces[-1]) + len(atom) > _PIECE:
             pieces.append("")
         pieces[-1] += atom
+    if fold:  # FAT drops the dots at the end of a name, so that two names would be one.
+        pieces = [f"{piece[:-1]}%2e" if piece.endswith(".") else piece for piece in pieces]
     return (*(CONTINUED + piece for piece in pieces[:-1]), last + pieces[-1])
 
 
@@ -129,5 +132,5 @@ def _unescape(escaped: str, mark: str, *, fold: bool) -> Spelling | None:
         return None
     if mark == ESCAPED and _is_plain(segment, fold=fold):
         return None
-    joined = "".join(name[len(mark) :] for name in _escape(segment, mark))
+    joined = "".join(name[len(mark) :] for name in _escape(segment, mark, fold=fold))
     return Spelling(segment, aside=mark == ASIDE) if joined == escaped else None

@@ -236,7 +236,7 @@ def can_go_on(error: BaseException) -> bool:
     """Whether an upload that ended so can be continued: cut off, or failed for a reason that passes."""
     if not isinstance(error, StorageError):
         return True
-    return error.retryable and error.code not in {ErrorCode.CONCURRENT_WRITE, ErrorCode.UPLOAD_NOT_FOUND}
+    return error.retryable and error.code != ErrorCode.CONCURRENT_WRITE  # After that it cannot be completed.
 
 
 async def _begin(bucket: Bucket, upload: Upload) -> tuple[str, Mapping[str, str]]:

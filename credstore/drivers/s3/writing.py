@@ -158,8 +158,7 @@ async def _send(
     else:
         check_is_s3(reply.status, reply.headers, "maybe")
         headers = reply.headers
-        asked = request.encryption is not None and not request.encryption_by_default
-        if asked or request.storage_class is not None or request.tags:
+        if request.encryption is not None or request.storage_class is not None or request.tags:
             await check_answer(bucket, _write(request, bucket.dialect), headers)
         check_checksum(headers, digest)
         etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)

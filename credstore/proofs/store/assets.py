@@ -17,6 +17,7 @@ from credstore.model import Progress, Storable
 from credstore.proofs.format.record import AssetDigest
 from credstore.provider.bodies import WatchedBody
 from credstore.provider.sources import body_of
+from credstore.provider.validation import check_progress
 
 Asset: TypeAlias = "Storable | AssetDigest"
 """Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size known already."""
@@ -32,9 +33,11 @@ async def measure_asset(asset: Asset, *, progress: Progress | None = None) -> As
         progress: Called with (bytes hashed, total or None), in order.
 
     Raises:
-        StorageInvalidRequestError: Text, a path that cannot be read, a file that changed, another type.
+        StorageInvalidRequestError: Text, a path that cannot be read, a file that changed, another type; or
+            `progress` cannot be called.
         Exception: What the user's own stream or callback raised.
     """
+    check_progress(progress)
     if isinstance(asset, AssetDigest):
         return asset
     if isinstance(asset, bytes) and len(asset) <= _SMALL and progress is None:

@@ -1,6 +1,7 @@
 """A root that is not at its path any more is no empty store, and nothing is stored in it."""
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from credstore import LocalConfig, LocalStorageProvider
 from credstore.driver import CREATE
 from credstore.drivers.local import atomic
+from credstore.drivers.local.root import Root
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageConflictError, StorageError
 
 from .support import StreamBody, make_driver, put_request, read_pair
@@ -240,3 +242,48 @@ def test_a_key_whose_path_is_too_long_for_one_call_is_stored(tmp_path):
         await far.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_secret_of_links_that_is_not_whole_is_refused_and_never_replaced(tmp_path, size):
+    root = Root(str(tmp_path), create=True, fsync=False)
+    try:
+        secret = root.link_secret()
+        assert (len(secret), root.link_secret()) == (32, secret)
+        file = tmp_path / ".credstore/link-secret"
+        assert file.stat().st_mode & 0o077 == 0
+        file.write_bytes(bytes(size))
+        with pytest.raises(StorageConfigurationError, match="is damaged"):
+            root.link_secret()
+        assert file.read_bytes() == bytes(size)
+    finally:
+        root.close()
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_a_root_whose_path_cannot_be_walked_any_more_is_there_unless_it_was_removed(
+    tmp_path, monkeypatch, removed
+):
+    """As by a process that gave its rights up after it had opened the store."""
+    path = tmp_path / "root"
+    root = Root(str(path), create=True, fsync=False)
+    try:
+        if removed:
+            path.rmdir()
+        real = os.stat
+
+        def refused(name, **options):
+            if name == str(path):
+                raise PermissionError(errno.EACCES, "refused")
+            return real(name, **options)
+
+        monkeypatch.setattr(os, "stat", refused)
+        if removed:
+            with pytest.raises(StorageConfigurationError, match="was removed") as caught:
+                root.check_there()
+            assert caught.value.code == "ROOT_REMOVED"
+        else:
+            root.check_there()
+    finally:
+        monkeypatch.undo()
+        root.close()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.drivers.local.names import CONTROL, aside, parse, primary
+from credstore.drivers.local.names import CONTROL, MAX_NAME, aside, parse, primary
 
 segments = st.one_of(
     st.sampled_from(
@@ -22,6 +22,9 @@ segments = st.one_of(
             "e\u0301",
             "%41",
             "credst~1",
+            "a.",
+            "a..",
+            "a ",
         ]
     ),
     st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\x7f"), max_size=12),
@@ -61,8 +64,9 @@ def test_names_are_safe_file_names(key, fold):
 
 
 def seen(place):
-    """What a file system that ignores case and form makes of it."""
-    return tuple(unicodedata.normalize("NFD", n).casefold() for n in (*place.directories, place.name))
+    """What file systems that ignore case and form, and dots or blanks at the end, make of it."""
+    names = (*place.directories, place.name)
+    return tuple(unicodedata.normalize("NFD", name).casefold().rstrip(". ") for name in names)
 
 
 @settings(max_examples=150, deadline=None)
@@ -76,6 +80,8 @@ def test_different_keys_have_different_names_even_where_case_and_form_are_ignore
 def test_ordinary_keys_are_their_own_path():
     place = primary("proofs/2026/Ünï code.json")
     assert (place.directories, place.name) == (("proofs", "2026"), "Ünï code.json")
+    place = primary("proofs/2026/a-b c.json", fold=True)
+    assert (place.directories, place.name) == (("proofs", "2026"), "a-b c.json")
 
 
 @pytest.mark.parametrize(
@@ -127,3 +133,48 @@ def test_no_spelling_of_the_reserved_word_is_the_reserved_word_where_case_is_ign
     theirs = {seen(find(f"{segment}/keys/x", fold=fold)) for find in (primary, aside)}
     assert not ours & theirs
     assert all(CONTROL not in place for place in ours | theirs)
+
+
+@pytest.mark.parametrize(("segment", "plain"), [("x" * MAX_NAME, True), ("x" * (MAX_NAME + 1), False)])
+def test_a_name_of_the_longest_kind_is_kept_as_it_is_and_one_byte_more_is_divided(segment, plain):
+    """Names that are on disks: another division would not find them."""
+    place = primary(segment)
+    assert ((place.directories, place.name) == ((), segment)) is plain
+    assert (parse(segment) is not None) is plain
+    if not plain:
+        (begun,) = place.directories
+        assert begun == ".credstore+" + "x" * (len(begun) - len(".credstore+"))
+        assert place.name == ".credstore-" + "x" * (len(segment) - len(begun) + len(".credstore+"))
+        assert len(begun) == len(".credstore+") + 240
+        whole = primary("x" * (len(begun) - len(".credstore+")) * 2 + "y")
+        assert whole.directories == (begun, begun)
+
+
+def test_a_dot_at_the_end_of_each_piece_comes_back():
+    (begun,) = primary("x" * (MAX_NAME + 1)).directories
+    size = len(begun) - len(".credstore+")
+    key = ("x" * (size - 1) + ".") * 2 + "y."
+    place = primary(key, fold=True)
+    assert all(name.endswith("%2e") and len(name) <= MAX_NAME for name in (*place.directories, place.name))
+    assert spelled(place, fold=True) == key
+    assert primary(key, fold=False).directories[0].endswith("x.")
+
+
+@pytest.mark.parametrize(
+    ("segment", "escaped"),
+    [("a.", "a%2e"), ("a ", "a%20"), ("a..", "a.%2e"), ("a. ", "a.%20"), ("x.y.", "x.y%2e")],
+)
+def test_an_end_that_some_disks_drop_is_escaped_there(segment, escaped):
+    assert primary(segment, fold=True).name == f".credstore-{escaped}"
+    assert aside(segment, fold=True).name == f".credstore={escaped}"
+    assert aside(segment, fold=False).name == f".credstore={segment.replace(' ', '%20')}"
+    assert primary(segment, fold=False).name == segment
+    assert parse(segment, fold=True) is None
+    assert parse(segment, fold=False).text == segment
+
+
+def test_a_plain_name_below_a_name_that_goes_on_is_of_no_key():
+    (begun,) = primary("x" * (MAX_NAME + 1)).directories
+    assert parse(begun).continued
+    assert parse("plain") is not None
+    assert parse("plain", parse(begun).text) is None

@@ -2,17 +2,22 @@
 
 import asyncio
 import errno
+import json
 import os
 import threading
 
 import pytest
 
-from credstore.driver import CREATE, OVERWRITE
+from credstore.driver import CREATE, OVERWRITE, Precondition
+from credstore.drivers.local.atomic import Syncer, Temporary, opened
+from credstore.drivers.local.attributes import Record, foreign
+from credstore.drivers.local.locks import KeyLocks
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageIntegrityError,
     StorageNotFoundError,
+    StoragePreconditionFailedError,
 )
 
 from .support import make_driver, put_request, read_pair
@@ -140,3 +145,135 @@ def test_attributes_of_another_key_are_never_those_of_an_object(tmp_path):
         await driver.aclose()
 
     asyncio.run(run())
+
+
+RECORD = Record(foreign("k"), size=4, inode=7, replaced=None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 0},
+        {"format": None},
+        {"later": 1},
+        {"headers": {"later": 1}},
+        {"headers": None},
+        *({name: ...} for name in json.loads(RECORD.encode())),
+    ],
+    ids=str,
+)
+def test_attributes_with_a_field_more_or_less_are_damaged_or_of_another_version(change):
+    assert Record.decode(RECORD.encode()) == RECORD
+    changed = {**json.loads(RECORD.encode()), **change}
+    data = json.dumps({name: value for name, value in changed.items() if value is not ...})
+    with pytest.raises(StorageIntegrityError) as caught:
+        Record.decode(data.encode())
+    assert caught.value.code == "ATTRIBUTES_DAMAGED"
+
+
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b"7", b"{", b"\xff"])
+def test_what_is_no_record_is_damaged(data):
+    with pytest.raises(StorageIntegrityError) as caught:
+        Record.decode(data)
+    assert caught.value.code == "ATTRIBUTES_DAMAGED"
+
+
+def test_a_condition_on_a_version_of_nothing_is_not_met(tmp_path):
+    async def run():
+        driver = make_driver(tmp_path)
+        for act in (
+            driver.put(put_request("k", b"x", Precondition("replace", "etag"))),
+            driver.delete("k", if_match="etag"),
+        ):
+            with pytest.raises(StoragePreconditionFailedError, match="absent") as caught:
+                await act
+            assert caught.value.applied == "no"
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+def test_deleting_nothing_writes_nothing(tmp_path):
+    async def run():
+        driver = make_driver(tmp_path)
+        assert (await driver.delete("k")).existed is False
+        assert list(tmp_path.iterdir()) == []
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("theirs", ["removed", "a directory"])
+def test_an_object_that_goes_while_its_name_is_awaited_is_not_moved_aside(tmp_path, monkeypatch, theirs):
+    async def run():
+        driver = make_driver(tmp_path)
+        await driver.put(put_request("a", b"older"))
+        holding, seen = KeyLocks.hold, []
+
+        def hold(locks, key, deadline):
+            if key == "a" and not seen:
+                seen.append(key)
+                (tmp_path / "a").unlink()  # Another tool, between our look and our lock.
+                if theirs == "a directory":
+                    (tmp_path / "a").mkdir()
+                    (tmp_path / "a/theirs").write_bytes(b"theirs")
+            return holding(locks, key, deadline)
+
+        monkeypatch.setattr(KeyLocks, "hold", hold)
+        await driver.put(put_request("a/b", b"below"))
+        assert seen
+        assert await read_pair(driver, "a/b") == b"below"
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == (
+            ["b"] if theirs == "removed" else ["b", "theirs"]
+        )
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("attributes", ["none", "a directory", "damaged"])
+def test_what_a_killed_writer_left_is_removed_whatever_is_where_its_attributes_would_be(tmp_path, attributes):
+    async def run():
+        left = tmp_path / ".credstore/tmp/0123456789abcdef-left"
+        left.parent.mkdir(parents=True)
+        left.write_bytes(b"left")
+        kept = tmp_path / ".credstore/attributes/012/0123456789abcdef.7-7"
+        if attributes != "none":
+            kept.parent.mkdir(parents=True)
+        if attributes == "a directory":
+            kept.mkdir()
+        elif attributes == "damaged":
+            kept.write_bytes(b"damaged")
+        driver = make_driver(tmp_path)
+        await driver.put(put_request("k", b"data"))
+        assert (left.exists(), kept.exists()) == (False, attributes != "none")
+        assert await read_pair(driver, "k") == b"data"
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
+def test_letting_go_of_a_temporary_file_twice_leaves_the_store_writable(tmp_path):
+    syncer = Syncer(enabled=True)
+    with opened(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)) as directory:
+        file = Temporary(directory, syncer)
+        file.discard()
+        file.discard()
+    syncer.check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_hard_links_a_name_that_is_taken_is_not_taken_again(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise OSError(errno.EPERM, "no hard links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    (tmp_path / "taken").write_bytes(b"theirs")
+    with opened(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)) as directory:
+        file = Temporary(directory, Syncer(enabled=False))
+        with pytest.raises(FileExistsError):
+            file.link(directory, "taken")
+        assert (tmp_path / "taken").read_bytes() == b"theirs"
+        file.link(directory, "free")
+        file.discard()
+    assert {path.name for path in tmp_path.iterdir()} == {"taken", "free"}

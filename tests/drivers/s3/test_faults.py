@@ -42,6 +42,30 @@ def test_n02_n11_n12_a_put_that_was_applied_before_its_answer_was_lost_succeeds(
     run(check)
 
 
+def test_looking_an_unclear_write_up_costs_nothing_where_the_provider_answers():
+    async def check(fake, driver):
+        budget = driver._bucket._exchange._budget
+        for _ in range(2 * budget.CAPACITY // budget.RETRY_COST):
+            fake.plan("PUT", RESET, applied=True)
+            assert (await driver.put(put_request("k", b"mine"))).size == 4
+
+    run(check, max_retries=0)
+
+
+def test_looking_a_conflict_up_gives_nothing_back_to_the_budget_of_retries():
+    """It took nothing of it, so that a provider which answers so could be asked without end."""
+
+    async def check(fake, driver):
+        budget = driver._bucket._exchange._budget
+        for _ in range(3):
+            fake.objects.clear()
+            fake.plan("PUT", RESET, applied=True)
+            await driver.put(put_request("k", b"mine", precondition=CREATE))
+        assert budget.tokens <= budget.CAPACITY - 3 * budget.RETRY_COST + 3 * 2
+
+    run(check)
+
+
 def test_a_replace_whose_answer_was_lost_succeeds():
     async def check(fake, driver):
         old = await driver.put(put_request("k", b"old"))

@@ -47,6 +47,7 @@ def test_a_cut_body_is_the_same_bytes_in_equal_pieces(chunks, size):
         (8 * MIB * MAX_PARTS + 1, 8 * MIB, 9 * MIB),
         (5 * GIB * MAX_PARTS, 8 * MIB, 5 * GIB),
         (100, 6 * GIB, 5 * GIB),
+        (5_000_001 * MAX_PARTS, 5_000_001, 5_000_001),
     ],
 )
 def test_k02_parts_grow_so_that_ten_thousand_suffice(length, part_size, size):
@@ -55,9 +56,12 @@ def test_k02_parts_grow_so_that_ten_thousand_suffice(length, part_size, size):
     assert length is None or -(-length // found) <= MAX_PARTS
 
 
-def test_k02_a_body_beyond_that_is_refused():
-    with pytest.raises(StorageInvalidRequestError):
-        plan_part_size(5 * GIB * MAX_PARTS + 1, 8 * MIB, 5 * GIB)
+@pytest.mark.parametrize("largest", [5 * GIB, 5_000_001])
+def test_k02_the_longest_body_fills_ten_thousand_parts_and_one_beyond_is_refused(largest):
+    assert plan_part_size(largest * MAX_PARTS, MIB, largest) == largest
+    with pytest.raises(StorageInvalidRequestError) as caught:
+        plan_part_size(largest * MAX_PARTS + 1, MIB, largest)
+    assert caught.value.code == "TOO_LARGE"
 
 
 class Source:

@@ -170,6 +170,16 @@ def test_a_page_of_a_gateway_is_no_s3():
     assert answer(301, page).code == "NOT_S3"
 
 
+def test_an_error_of_s3_is_read_though_it_is_declared_a_web_page():
+    body = b"<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>"
+    assert answer(404, body, {"content-type": "text/html"}).provider_code == "NoSuchKey"
+
+
+def test_a_hint_about_access_is_given_only_where_access_was_denied():
+    assert "ask them" in str(classify(403, {}, b"", region="us-east-1", hint="ask them"))
+    assert "ask them" not in str(classify(404, {}, b"", region="us-east-1", hint="ask them"))
+
+
 def test_a_region_is_taken_from_where_s3_puts_it():
     hinted = {"x-amz-bucket-region": "eu-west-1"}
     assert answer(301, headers=hinted).region == "eu-west-1"

@@ -190,6 +190,21 @@ def test_a_stream_of_unknown_length_has_at_most_ten_thousand_parts(monkeypatch):
     run(check, **PARTS)
 
 
+def test_an_object_of_the_largest_size_is_begun_and_one_byte_more_is_refused_unread():
+    async def check(fake, driver):
+        largest = driver.capabilities.max_object_size
+        fake.plan("POST", BEGUN, query="uploads")
+        fake.plan("PUT", PART, query="partNumber")
+        fake.plan("DELETE", Answer(204), query="uploadId")
+        for length, code, opened in ((largest, "BODY_LENGTH", 1), (largest + 1, "TOO_LARGE", 0)):
+            stream = Stream(b"x", length=length)
+            with pytest.raises(StorageInvalidRequestError) as caught:
+                await driver.put(put_request("k", body=stream))
+            assert (caught.value.code, caught.value.applied, stream.opened) == (code, "no", opened)
+
+    run(check)
+
+
 def test_an_upload_that_fails_is_aborted_and_applied_nothing():
     async def check(fake, driver):
         fake.plan("POST", BEGUN, query="uploads")

@@ -403,6 +403,7 @@ def test_nothing_keeps_a_delete_marker(headers):
     [
         ({"x-amz-delete-marker": "true", "x-amz-version-id": "v1"}, "v1"),
         ({"x-amz-delete-marker": "true", "x-amz-version-id": "null"}, "null"),
+        ({"x-amz-delete-marker": "true"}, "null"),
         ({"x-amz-version-id": "of-something"}, None),
         ({}, None),
     ],
