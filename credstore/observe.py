@@ -1,4 +1,4 @@
-"""Events, and the one home of redaction. Silent by default, as a library should be.
+"""Events, and the only place that redacts. Silent by default, as a library should be.
 
 A provider calls its observers once after each verb with a frozen `Event`. Three adapters are here:
 `LoggingObserver` (standard library), `StructlogObserver` and `OpenTelemetryObserver` (imported when
@@ -50,7 +50,7 @@ class Event:
     """One finished call of a provider.
 
     Attributes:
-        name: "credstore." and the verb, such as "credstore.store".
+        name: "credstore." and the verb, for example "credstore.store".
         provider: Label of the provider.
         key: The object's key, or None.
         attributes: Facts of the verb: `size`, `plain_size` (bytes), `codec`, counts.
