@@ -104,7 +104,8 @@ class Signer(Protocol):
     async def renew(self, used: Signed) -> None:
         """Get newer credentials, after the cloud called those of `used` expired.
 
-        Of concurrent calls, one does it; nothing is done where the current ones are newer than `used`, or cannot be renewed.
+        Of concurrent calls, one does it; nothing is done where the current ones are newer than `used`, or
+        cannot be renewed.
 
         Raises:
             StorageError: They could not be renewed.
