@@ -45,7 +45,7 @@ class ErrorCode(StrEnum):
     VERSIONS_REMAIN = (
         "VERSIONS_REMAIN",
         "VersionsRemain",
-        "Deleted for readers, but older versions stay in the store, or whether they do is unknown.",
+        "Deleted for readers, but older versions remain in the store, or it is unknown whether they do.",
     )
     LINK_EXPIRED = "LINK_EXPIRED", "AccessDenied", "The temporary link has expired."
     LINK_INVALID = (

@@ -173,11 +173,11 @@ class RemainingVersion:
 
 
 class StorageVersionsRemainError(StorageAccessDeniedError):
-    """Readers do not find it any more, but versions stay in the store, or may; `remaining` lists them.
+    """Readers no longer find it, but versions remain in the store, or may remain; `remaining` lists them.
 
     Attributes:
-        remaining: The versions that stay, at most 1,000 of them; empty where the store did not permit listing
-            them, so that they are unknown.
+        remaining: The versions that remain, at most 1,000 of them; empty where the store did not permit
+            listing them, so that they are unknown.
     """
 
     default_code = ErrorCode.VERSIONS_REMAIN

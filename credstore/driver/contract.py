@@ -266,8 +266,7 @@ class VersionedDriver(Protocol):
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
         """Whether there may be versions besides those that `list` shows.
 
-        False is a promise that `Driver.delete` leaves nothing behind now; True also where this cannot be
-        determined.
+        False is a promise that `Driver.delete` leaves nothing behind now; True if that is not certain.
 
         Raises:
             StorageError: The store did not respond.

@@ -6,8 +6,8 @@
 
 Rules of this file: no other module spells the segment in a key. No user-facing verb reads, lists, counts,
 writes, links to or deletes such a key, wherever in it the segment appears: a store on `team/a/` keeps its
-objects at `team/a/.credstore/`, and the whole bucket may be a store too. What is kept here is small, goes
-past codec and client-side encryption, and does not count as a user's event.
+objects at `team/a/.credstore/`, and the whole bucket may be a store too. What is kept here is small, bypasses
+codec and client-side encryption, and does not count as a user's event.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ class ObjectReader(Generic[I]):
                 where they are in memory already.
             length: Exact number of bytes to expect, or None.
             digest: SHA-256 of all of them (32 bytes), or None, as for a range.
-            close: Gives back what the chunks hold; called exactly once, also after an error.
+            close: Releases what the chunks hold; called exactly once, also after an error.
             explain: Adds the facts to an error that only the maker of the reader knows.
         """
         self.info = info

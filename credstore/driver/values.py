@@ -186,7 +186,7 @@ class ResumeToken:
         digest: SHA-256 of the body, in hex.
         part_size: Bytes of each part but the last.
         upload_id: The provider's name of the upload.
-        write_id: Of the write, kept from its beginning.
+        write_id: Of the write, the same from start to end.
         options: SHA-256 over the options the object was to be stored with, in hex.
     """
 
@@ -379,7 +379,7 @@ class ReadOptions:
         if self.suffix is not None:
             return max(0, size - self.suffix), size
         if self.start >= size and self.start > 0:
-            raise invalid_range(f"the range begins at byte {self.start}, the object has {size} bytes")
+            raise invalid_range(f"the range starts at byte {self.start}, the object has {size} bytes")
         end = size if self.end is None else min(self.end, size)
         return self.start, max(self.start, end)
 

@@ -97,7 +97,7 @@ class LinkRequest(NamedTuple):
 
 
 def check_not_sealed(policy: ClientSide, method: str) -> None:
-    """Refuse links past the encryption of a store.
+    """Refuse links that would bypass the encryption of a store.
 
     Raises:
         StorageUnsupportedError: The holder of the link would store plain bytes, or get encrypted ones.

@@ -349,7 +349,9 @@ def _request(call: WireCall, signed: Signed) -> HttpRequest:
 
 def _of_proxy(proxy: str, status: int) -> StorageError:
     """A response that a proxy sent instead of the cloud."""
-    error = connection_error(WireError(proxy_failure(status), sent=True, detail=f"{proxy} answered {status}"))
+    error = connection_error(
+        WireError(proxy_failure(status), sent=True, detail=f"{proxy} responded {status}")
+    )
     error.status_code = status
     return error
 

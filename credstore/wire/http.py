@@ -52,7 +52,7 @@ class HttpClient(Transport):
             max_connections: Maximum number of open connections; further requests wait for one.
             connect_timeout: Seconds for the name lookup, and again for the connection with its TLS.
             idle_timeout: Seconds without progress in either direction.
-            ca_file: PEM file of certificate authorities to trust beside the system's.
+            ca_file: PEM file of certificate authorities to trust besides the system's.
             bandwidth: Bytes per second of bodies in each direction, or None for no limit.
             proxies: Which proxy each origin is reached through; fixed for the lifetime of a client.
         """
