@@ -300,6 +300,8 @@ class StorageProvider:
     async def add_dictionary(self, dictionary: Dictionary) -> str:
         """Store a dictionary, so that all readers of the store can read objects compressed with it.
 
+        `store(..., dictionary=...)` does this itself.
+
         Args:
             dictionary: It is kept at `.credstore/dictionaries/<name>`.
 
@@ -780,7 +782,8 @@ class StorageProvider:
         Args:
             key: The object's key.
 
-        Returns: False if its key was forgotten before.
+        Returns:
+            False if its key was forgotten before.
 
         Raises:
             StorageVersionsRemainError: The object cannot be read now, but versions of its key remain, or may
