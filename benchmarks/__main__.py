@@ -1,4 +1,4 @@
-"""What credstore costs, beside its peers, in one run.
+"""What credstore costs, compared with its peers, in one run.
 
 make bench                              everything; writes results.json and README.md
 python -m benchmarks large many         these sections alone, the others as they were

@@ -72,7 +72,7 @@ async def _obstore(name: str, url: str) -> None:
     elif name == "stream":
         await obstore.put_async(peer.store, "big", _stream())
     elif name == "read":
-        # Over several connections, as many as credstore's, each piece let go of as it comes.
+        # Over as many connections as credstore uses, each piece released as it arrives.
         turns = asyncio.Semaphore(4)
 
         async def piece(start: int) -> int:
@@ -103,7 +103,7 @@ def render(found: dict[str, Figures]) -> list[str]:
 
 
 def _peak(*, anew: bool = False) -> float:
-    """MiB; `getrusage` would begin with the peak of the process that started this one."""
+    """MiB; `getrusage` would start with the peak of the process that started this one."""
     if anew:
         Path("/proc/self/clear_refs").write_text("5")
     return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024

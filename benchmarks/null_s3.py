@@ -1,7 +1,7 @@
 """A null S3: nginx with WebDAV on loopback, which stores and serves files and checks nothing.
 
-A multipart upload is begun and completed by fixed answers, its parts overwrite each other; a listing
-is 100 pages of 1,000 keys, written before.
+A multipart upload is started and completed by fixed responses, its parts overwrite each other; a listing is
+100 pages of 1,000 keys, written in advance.
 """
 
 import os
@@ -37,11 +37,11 @@ http {{
         location /pages/ {{ }}
         location / {{
             if ($args ~ "list-type=2") {{ rewrite ^ /pages/$page break; }}
-            if ($args ~ "^uploads") {{ return 200 "{begun}"; }}
+            if ($args ~ "^uploads") {{ return 200 "{started}"; }}
             if ($request_method = POST) {{ return 200 "{completed}"; }}
             dav_methods PUT DELETE;
             create_full_put_path on;
-            # S3 answers a write with an etag, WebDAV does not.
+            # S3 responds to a write with an etag, WebDAV does not.
             if ($request_method = PUT) {{
                 add_header ETag '"9e107d9d372bb6826bd81d3542a419d6"' always;
             }}
@@ -49,7 +49,7 @@ http {{
     }}
 }}
 """
-_BEGUN = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+_STARTED = "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
 _COMPLETED = (
     "<CompleteMultipartUploadResult><ETag>9e107d9d372bb6826bd81d3542a419d6-1</ETag>"
     "</CompleteMultipartUploadResult>"
@@ -57,7 +57,7 @@ _COMPLETED = (
 _TLS = "ssl_certificate {file}; ssl_certificate_key {file}; ssl_session_cache shared:s:1m;"
 PAGES, PAGE = 100, 1000
 LARGE = 256 * 1024 * 1024
-"""Bytes of the object `large` that is there to be read."""
+"""Bytes of the object `large`, which exists for reads."""
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def running_null_s3(certificate: str | None = None) -> Iterator[str]:
                 user=user,
                 tls=tls,
                 listen="ssl" if tls else "",
-                begun=_BEGUN,
+                started=_STARTED,
                 completed=_COMPLETED,
             )
         )

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.null_s3 import BUCKET
 
 CA_FILE = os.environ.get("BENCH_CA_FILE")
-"""Of the authority to trust, where the server speaks TLS."""
+"""Certificate of the authority to trust, if the server speaks TLS."""
 KEY_ID, SECRET, REGION = "AKIDEXAMPLE", "example-secret", "us-east-1"
 
 
@@ -205,7 +205,7 @@ class S3fs:
 
 
 class OpenDal:
-    """Accepts only status 200 for a write, which WebDAV does not give."""
+    """Accepts only status 200 for a write, which WebDAV does not send."""
 
     async def open(self, url: str, concurrency: int) -> None:
         import opendal
@@ -262,4 +262,4 @@ PEERS: dict[str, type[Any]] = {
     "miniopy-async": Miniopy,
 }
 NEED_200 = ("OpenDAL", "miniopy-async")
-"""Have no figures where a write is answered 201."""
+"""These have no figures if the response to a write is 201."""

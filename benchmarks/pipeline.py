@@ -1,4 +1,4 @@
-"""What happens to bytes before they are sent: codecs, dictionaries, and how long the loop is held."""
+"""What happens to bytes before they are sent: codecs, dictionaries, and how long the loop is blocked."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def _codecs() -> dict[str, float]:
 
 
 async def _lag() -> dict[str, float]:
-    """How long the loop was held at once, in milliseconds, while large objects come and go."""
+    """How long the loop was blocked at once, in milliseconds, while large objects come and go."""
     data = bytes(range(256)) * (LARGE // 256)
     found: dict[str, float] = {}
     async with MemoryStorageProvider(MemoryConfig()) as store:

@@ -1,4 +1,4 @@
-"""What a proof costs beside its signature operations, and many at once beside one by one over a slow link."""
+"""What a proof costs besides its signature operations, and many at once against one by one over a slow link."""
 
 from __future__ import annotations
 
@@ -109,8 +109,7 @@ def render(found: dict[str, dict[str, list[float]]]) -> list[str]:
     cpu, many = found["cpu"], found["many"]
     return [
         (
-            "CPU of a proof with a record of 1 KiB on the memory provider, in microseconds, beside the bare "
-            "Ed25519 operations it contains: issue signs, checks its signature and writes three objects; a "
+            "CPU of a proof with a record of 1 KiB on the memory provider, in microseconds, next to the bare Ed25519 operations it contains: issue signs, checks its signature and writes three objects; a "
             "verified read reads the record, lists its status and verifies."
         ),
         "",

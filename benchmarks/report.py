@@ -22,11 +22,11 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
 def comparison(
     peers: Mapping[str, Figures], ours: str, names: Mapping[str, str], digits: int = 0
 ) -> list[str]:
-    """A table of peers: each figure, and ours as a multiple of it.
+    """A table of peers: each figure, and our own as a multiple of it.
 
     Args:
         peers: By name.
-        ours: The name of ours among them.
+        ours: The name of our own client among them.
         names: Of the figures, and as they are shown.
         digits: After the point.
     """

@@ -1,4 +1,4 @@
-"""One peer, one measurement, in a process of its own: prints what it cost as JSON."""
+"""One peer, one measurement, in a process of its own: prints the cost as JSON."""
 
 import asyncio
 import json

@@ -9,7 +9,7 @@ from credstore.extras import require_extra
 
 
 def main() -> int:
-    """Run the command line; one line instead of it where its extra is not installed.
+    """Run the command line, or print one line where its extra is not installed.
 
     Returns:
         The exit code.

@@ -14,7 +14,7 @@ from credstore.provider.session import ProviderOptions
 
 
 class Container:
-    """The services of one application, from one reading of the environment.
+    """The services of one application, all from one reading of the environment.
 
     For FastAPI lifespans, aiohttp cleanup contexts and workers:
 
@@ -26,7 +26,7 @@ class Container:
     """
 
     def __init__(self, environ: Mapping[str, str] | None = None, **options: Unpack[ProviderOptions]) -> None:
-        """Copy the environment; nothing is opened.
+        """Copy the environment; nothing is opened yet.
 
         Args:
             environ: Variables by name; `os.environ` unless given.

@@ -13,7 +13,7 @@ from credstore.errors import (
 
 
 class Secret:
-    """A string that shows itself only to `reveal()`: not in repr, str, format, pickle or logs."""
+    """A string that only `reveal()` shows: not repr, str, format, pickle or logs."""
 
     __slots__ = ("__value",)
 
@@ -76,7 +76,7 @@ class CustomerKey:
     key: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        key = cast("object", self.key)  # Callers without types.
+        key = cast("object", self.key)  # For callers without type checking.
         if not isinstance(key, bytes) or len(key) != 32:  # noqa: PLR2004 - AES-256
             message = "a customer-provided key is 32 bytes"
             raise StorageInvalidRequestError(message)
@@ -136,7 +136,7 @@ class KeySource(Protocol):
         ...
 
     async def generate(self, *, store_id: str) -> DataKey:
-        """A fresh data key, wrapped with the current wrapping key."""
+        """A new data key, wrapped with the current wrapping key."""
         ...
 
     async def unwrap(
@@ -145,7 +145,7 @@ class KeySource(Protocol):
         """The data key in `wrapped`.
 
         Raises:
-            StorageDecryptionError: The wrapping key is unknown or another.
+            StorageDecryptionError: The wrapping key is unknown or not the right one.
         """
         ...
 
@@ -155,7 +155,7 @@ class KeySource(Protocol):
 
 
 CHUNK_SIZES = tuple(2**exponent for exponent in range(12, 23))
-"""Bytes a chunk of an encrypted object may have: powers of two from 4 KiB to 4 MiB."""
+"""Chunk sizes an encrypted object may have, in bytes: powers of two from 4 KiB to 4 MiB."""
 _LONGEST_STORE_ID = 255
 
 
@@ -165,16 +165,17 @@ class ClientSide:
 
     Attributes:
         keyring: Wraps and unwraps the objects' keys; usually a `KeyRing`.
-        store_id: Names the store for good. Every object is bound to it, so an object of another
-            store does not decrypt here. Give the same one to everything that reads or writes the
-            store, on all replicas, and never change it: up to 255 printable ASCII characters. Each
-            prefix of a bucket is a store of its own.
-        required: Refuse to read what is not encrypted so; with False such objects are read as they are.
-        chunk_size: Bytes that are encrypted as one unit, which a range is read in: a power of two
-            from 4 KiB to 4 MiB. Objects say theirs, so it may be changed at any time.
-        shreddable: Keep the wrapped key of each new object beside it, below `.credstore/keys/`, so that
-            `forget_key` can make the object unreadable for good, also under retention. Costs a
-            request more for each write and read.
+        store_id: Names the store, permanently. Every object is bound to it, so an object of another store
+            does not decrypt here. Use the same one wherever the store is read or written, on all replicas,
+            and never change it: up to 255 printable ASCII characters. Each prefix of a bucket is a store of
+            its own.
+        required: Refuse to read what is not encrypted in this way; with False such objects are read as they
+            are.
+        chunk_size: Bytes that are encrypted, and for ranges read, as one unit: a power of two
+            from 4 KiB to 4 MiB. Each object records its own, so it may be changed at any time.
+        shreddable: Keep the wrapped key of each new object next to it, below `.credstore/keys/`, so that
+            `forget_key` can make the object unreadable for good, even under retention. Costs one more request
+            for each write and read.
     """
 
     keyring: KeySource = field(repr=False)

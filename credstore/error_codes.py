@@ -1,7 +1,7 @@
 """The catalogue of codes: every word that a `StorageError` may carry as its `code`.
 
-Rules of this file: it imports nothing of ours; no other module spells a code out; `docs/errors.md` is made
-from it.
+Rules of this file: it imports nothing from credstore; no other module spells a code out; `docs/errors.md` is
+made from it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ class ErrorCode(StrEnum):
     meaning: str
 
     def __new__(cls, value: str, kind: str, meaning: str) -> Self:
-        """Make a member from its row: the word, the class without `Storage` and `Error`, the sentence."""
+        """Make a member from its row: the code, the class without `Storage` and `Error`, and the sentence."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.raised_as = f"{kind}Error" if kind.startswith("Proof") else f"Storage{kind}Error"
         member.meaning = meaning
         return member
 
-    STORAGE_ERROR = "STORAGE_ERROR", "", "A failure of no other kind."
-    UNFORESEEN = "UNFORESEEN", "", "An exception nobody foresaw ended the call; please report its traceback."
+    STORAGE_ERROR = "STORAGE_ERROR", "", "A failure that no other code describes."
+    UNFORESEEN = "UNFORESEEN", "", "An unforeseen exception ended the call; please report its traceback."
     OUT_OF_MEMORY = "OUT_OF_MEMORY", "", "There was not enough memory for the call."
     IO_ERROR = "IO_ERROR", "", "The disk failed."
     NOT_FOUND = "NOT_FOUND", "ObjectNotFound", "There is no such object."
@@ -45,7 +45,7 @@ class ErrorCode(StrEnum):
     VERSIONS_REMAIN = (
         "VERSIONS_REMAIN",
         "VersionsRemain",
-        "Deleted for readers, but older versions stay in the store, or nobody can tell whether they do.",
+        "Deleted for readers, but older versions remain in the store, or it is unknown whether they do.",
     )
     LINK_EXPIRED = "LINK_EXPIRED", "AccessDenied", "The temporary link has expired."
     LINK_INVALID = (
@@ -66,20 +66,20 @@ class ErrorCode(StrEnum):
     CLOCK_SKEW = "CLOCK_SKEW", "Authentication", "This machine's clock is too far from the provider's."
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED", "QuotaExceeded", "A quota, spending cap or disk is full."
     CONFLICT = "CONFLICT", "Conflict", "Another writer or the object's present state stood in the way."
-    CONCURRENT_WRITE = "CONCURRENT_WRITE", "Conflict", "Another write to this key was under way."
+    CONCURRENT_WRITE = "CONCURRENT_WRITE", "Conflict", "Another write to this key was in progress."
     BUCKET_NOT_EMPTY = "BUCKET_NOT_EMPTY", "Conflict", "The bucket is not empty."
     ALREADY_EXISTS = (
         "ALREADY_EXISTS",
         "AlreadyExists",
-        "`if_absent` was asked and another writer's object is there.",
+        "`if_absent` was given, and another writer's object is there.",
     )
     PRECONDITION_FAILED = (
         "PRECONDITION_FAILED",
         "PreconditionFailed",
-        "The object is not, or no longer, the version asked for.",
+        "The object is not, or is no longer, the version asked for.",
     )
     RATE_LIMITED = "RATE_LIMITED", "RateLimited", "The provider asks to slow down."
-    UNAVAILABLE = "UNAVAILABLE", "Unavailable", "The provider cannot serve this now."
+    UNAVAILABLE = "UNAVAILABLE", "Unavailable", "The provider cannot serve this request now."
     ARCHIVED = (
         "ARCHIVED",
         "Unavailable",
@@ -88,20 +88,20 @@ class ErrorCode(StrEnum):
     CIRCUIT_OPEN = (
         "CIRCUIT_OPEN",
         "Unavailable",
-        "The endpoint has only failed for a while and is left alone for now.",
+        "The endpoint has done nothing but fail for a while and is not called for now.",
     )
-    KEY_SERVICE_FAILED = "KEY_SERVICE_FAILED", "Unavailable", "The key service did not answer."
+    KEY_SERVICE_FAILED = "KEY_SERVICE_FAILED", "Unavailable", "The key service did not respond."
     WRITES_DISABLED = (
         "WRITES_DISABLED",
         "Unavailable",
         "The disk failed to keep an earlier write; open the store again before writing.",
     )
-    TIMEOUT = "TIMEOUT", "Timeout", "A bound on time was reached before a definite answer."
+    TIMEOUT = "TIMEOUT", "Timeout", "A time limit was reached before a definite result."
     CONNECTION_FAILED = "CONNECTION_FAILED", "Connection", "No connection could be made."
     CONNECTION_BROKEN = (
         "CONNECTION_BROKEN",
         "Connection",
-        "The connection broke before the answer was complete.",
+        "The connection broke before the response was complete.",
     )
     NAME_NOT_FOUND = "NAME_NOT_FOUND", "Connection", "The host's name could not be resolved."
     PROXY_UNREACHABLE = "PROXY_UNREACHABLE", "Connection", "The proxy cannot be reached."
@@ -111,10 +111,10 @@ class ErrorCode(StrEnum):
         "Timeout",
         "The proxy did not make the connection to the endpoint in time.",
     )
-    PROXY_AUTHENTICATION = "PROXY_AUTHENTICATION", "Configuration", "The proxy wants a user and password."
-    PROXY_REFUSED = "PROXY_REFUSED", "Configuration", "The proxy lets nothing pass to the endpoint."
-    PROXY_UNUSABLE = "PROXY_UNUSABLE", "Configuration", "The proxy's address is not one that can be used."
-    BAD_ANSWER = "BAD_ANSWER", "Connection", "The answer is not HTTP as it should be, or is too large."
+    PROXY_AUTHENTICATION = "PROXY_AUTHENTICATION", "Configuration", "The proxy requires a user and password."
+    PROXY_REFUSED = "PROXY_REFUSED", "Configuration", "The proxy does not permit connections to the endpoint."
+    PROXY_UNUSABLE = "PROXY_UNUSABLE", "Configuration", "The proxy's address cannot be used."
+    BAD_ANSWER = "BAD_ANSWER", "Connection", "The response is not valid HTTP, or is too large."
     INTEGRITY = "INTEGRITY", "Integrity", "What came back is not what was stored."
     TRUNCATED = "TRUNCATED", "Integrity", "The bytes end before they should."
     TOO_LONG = "TOO_LONG", "Integrity", "There are more bytes than there should be."
@@ -124,33 +124,33 @@ class ErrorCode(StrEnum):
         "Integrity",
         "The bytes that arrived do not match the checksum sent along.",
     )
-    SIZE_MISMATCH = "SIZE_MISMATCH", "Integrity", "The object decodes to another size than was recorded."
-    REPLACED = "REPLACED", "Integrity", "The object was replaced while it was read."
+    SIZE_MISMATCH = "SIZE_MISMATCH", "Integrity", "The object decodes to a different size than was recorded."
+    REPLACED = "REPLACED", "Integrity", "The object was replaced while it was being read."
     CHANGED_OUTSIDE = (
         "CHANGED_OUTSIDE",
         "Integrity",
-        "The file was changed by another program than credstore.",
+        "The file was changed by a program other than credstore.",
     )
     ATTRIBUTES_DAMAGED = (
         "ATTRIBUTES_DAMAGED",
         "Integrity",
-        "What was recorded beside the file cannot be read.",
+        "The record kept with the file cannot be read.",
     )
     DICTIONARY_CHANGED = (
         "DICTIONARY_CHANGED",
         "Integrity",
-        "The compression dictionary is not the one its name says.",
+        "The compression dictionary is not the one it is named after.",
     )
     COPY_MISSING = (
         "COPY_MISSING",
         "Integrity",
         "The copy is not there after it was made; the source was kept.",
     )
-    COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy is not what its source was; the source was kept."
+    COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy differs from its source; the source was kept."
     COPY_INCOMPLETE = (
         "COPY_INCOMPLETE",
         "Integrity",
-        "The copy has the bytes of its source, but not all that is kept beside them.",
+        "The copy has the bytes of its source, but not everything that is kept with them.",
     )
     NOT_ENCRYPTED = (
         "NOT_ENCRYPTED",
@@ -162,12 +162,12 @@ class ErrorCode(StrEnum):
         "Integrity",
         "The provider stored the object without an option that was asked for.",
     )
-    WRONG_RANGE = "WRONG_RANGE", "Integrity", "The answer is not the range that was asked for."
-    NO_BODY = "NO_BODY", "Integrity", "The answer has no body where it needs one."
-    NO_ETAG = "NO_ETAG", "Integrity", "The answer has no ETag where it needs one."
-    NO_LENGTH = "NO_LENGTH", "Integrity", "The answer does not tell how long it is."
+    WRONG_RANGE = "WRONG_RANGE", "Integrity", "The response is not the range that was asked for."
+    NO_BODY = "NO_BODY", "Integrity", "The response has no body where it needs one."
+    NO_ETAG = "NO_ETAG", "Integrity", "The response has no ETag where it needs one."
+    NO_LENGTH = "NO_LENGTH", "Integrity", "The response does not say how long it is."
     LISTING = "LISTING", "Integrity", "The listing contradicts itself."
-    FOREIGN_KEY = "FOREIGN_KEY", "Integrity", "The answer names a key that was not asked about."
+    FOREIGN_KEY = "FOREIGN_KEY", "Integrity", "The response names a key that was not asked about."
     NO_OUTCOME = "NO_OUTCOME", "Integrity", "The provider did not say what became of this key."
     DECRYPTION_FAILED = (
         "DECRYPTION_FAILED",
@@ -176,8 +176,8 @@ class ErrorCode(StrEnum):
     )
     CODEC = "CODEC", "Codec", "The object does not decompress."
     CORRUPT = "CORRUPT", "Codec", "The compressed form is damaged."
-    TRAILING_DATA = "TRAILING_DATA", "Codec", "There are bytes after the end of the compressed form."
-    UNKNOWN_CODEC = "UNKNOWN_CODEC", "Codec", "The object was compressed in a way not known here."
+    TRAILING_DATA = "TRAILING_DATA", "Codec", "There are trailing bytes after the end of the compressed form."
+    UNKNOWN_CODEC = "UNKNOWN_CODEC", "Codec", "The object was compressed with an unknown method."
     DICTIONARY_MISSING = (
         "DICTIONARY_MISSING",
         "Codec",
@@ -190,17 +190,17 @@ class ErrorCode(StrEnum):
     )
     INVALID_RANGE = "INVALID_RANGE", "InvalidRequest", "The range starts beyond the end of the object."
     INVALID_PART = "INVALID_PART", "InvalidRequest", "The parts of the upload do not fit together."
-    INVALID_TAG = "INVALID_TAG", "InvalidRequest", "The provider does not take these tags."
-    BODY_LENGTH = "BODY_LENGTH", "InvalidRequest", "The data is not as long as it was said to be."
-    SOURCE_CHANGED = "SOURCE_CHANGED", "InvalidRequest", "The data changed while it was stored."
+    INVALID_TAG = "INVALID_TAG", "InvalidRequest", "The provider does not accept these tags."
+    BODY_LENGTH = "BODY_LENGTH", "InvalidRequest", "The data is not as long as announced."
+    SOURCE_CHANGED = "SOURCE_CHANGED", "InvalidRequest", "The data changed while it was being stored."
     RESUME_MISMATCH = (
         "RESUME_MISMATCH",
         "InvalidRequest",
-        "The upload to continue is of another object, data or store.",
+        "The upload to continue belongs to another object, other data or another store.",
     )
-    TOO_LARGE = "TOO_LARGE", "", "It is larger than allowed here, or than the provider takes."
-    TOO_SMALL = "TOO_SMALL", "InvalidRequest", "A part is smaller than the provider takes."
-    TOO_MANY_PROOFS = "TOO_MANY_PROOFS", "InvalidRequest", "More proofs than asked for carry this digest."
+    TOO_LARGE = "TOO_LARGE", "", "It is larger than allowed here, or than the provider accepts."
+    TOO_SMALL = "TOO_SMALL", "InvalidRequest", "A part is smaller than the provider accepts."
+    TOO_MANY_PROOFS = "TOO_MANY_PROOFS", "InvalidRequest", "More proofs than asked for have this digest."
     METADATA_TOO_LARGE = (
         "METADATA_TOO_LARGE",
         "InvalidRequest",
@@ -227,9 +227,9 @@ class ErrorCode(StrEnum):
         "Configuration",
         "An optional package is not installed; the message has the line that installs it.",
     )
-    KEY_UNUSABLE = "KEY_UNUSABLE", "Configuration", "The key service does not let this key be used."
+    KEY_UNUSABLE = "KEY_UNUSABLE", "Configuration", "The key service does not permit the use of this key."
     WRONG_REGION = "WRONG_REGION", "Configuration", "The bucket is in another region or at another endpoint."
-    NOT_S3 = "NOT_S3", "", "The answer did not come from the store: a web page, or another protocol."
+    NOT_S3 = "NOT_S3", "", "The response did not come from the store: it is a web page, or another protocol."
     TLS = "TLS", "Configuration", "No trusted TLS connection could be made."
     ROOT_REMOVED = (
         "ROOT_REMOVED",
@@ -241,10 +241,10 @@ class ErrorCode(StrEnum):
     PROOF_NOT_FOUND = (
         "PROOF_NOT_FOUND",
         "ProofNotFound",
-        "There is no proof of this id, or none for this asset.",
+        "There is no proof with this id, or none for this asset.",
     )
     PROOF_FORMAT = "PROOF_FORMAT", "ProofFormat", "The bytes are not a proof."
-    PROOF_SIGNATURE = "PROOF_SIGNATURE", "ProofSignature", "No signature of a known key fits the bytes."
+    PROOF_SIGNATURE = "PROOF_SIGNATURE", "ProofSignature", "No signature by a known key matches the bytes."
     PROOF_UNTRUSTED_KEY = (
         "PROOF_UNTRUSTED_KEY",
         "ProofUntrustedKey",
@@ -253,12 +253,12 @@ class ErrorCode(StrEnum):
     PROOF_ALGORITHM = (
         "PROOF_ALGORITHM",
         "ProofAlgorithm",
-        "The key is of a kind credstore does not sign or verify with.",
+        "The key is of a kind that credstore cannot sign or verify with.",
     )
     PROOF_KEY_EXPIRED = (
         "PROOF_KEY_EXPIRED",
         "ProofKeyExpired",
-        "The key was not, or no longer, valid at the time of signing.",
+        "The key was not valid yet, or no longer valid, at the time of signing.",
     )
     PROOF_KEY_REVOKED = (
         "PROOF_KEY_REVOKED",
@@ -268,12 +268,12 @@ class ErrorCode(StrEnum):
     PROOF_ID_MISMATCH = (
         "PROOF_ID_MISMATCH",
         "ProofIdMismatch",
-        "A valid proof, but of another id than the one asked for.",
+        "A valid proof, but its id is not the one asked for.",
     )
     PROOF_ASSET_MISMATCH = (
         "PROOF_ASSET_MISMATCH",
         "ProofAssetMismatch",
-        "A valid proof, but of other bytes than the asset given.",
+        "A valid proof, but not of the given asset's bytes.",
     )
     PROOF_EXPIRED = "PROOF_EXPIRED", "ProofExpired", "The proof was valid until a time that has passed."
     PROOF_NOT_YET_VALID = (
@@ -291,13 +291,13 @@ class ErrorCode(StrEnum):
     PROOF_UNSIGNED = (
         "PROOF_UNSIGNED",
         "ProofUnsigned",
-        "A record of the original service, which nobody signed.",
+        "A record of the original service, which is not signed.",
     )
     PROOF_POLICY = "PROOF_POLICY", "ProofPolicy", "The reader's policy does not accept the proof."
     PROOF_TIMESTAMP = (
         "PROOF_TIMESTAMP",
         "ProofTimestamp",
-        "A timestamp token is not for this signature, not of a pinned authority, or contradicts it.",
+        "A timestamp token is not for this signature, is not from a pinned authority, or contradicts it.",
     )
     PROOF_MANIFEST = (
         "PROOF_MANIFEST",

@@ -1,9 +1,9 @@
-"""The error tree: everything that can go wrong below a user's call, as one leaf module.
+"""The error tree: everything that can go wrong below a user's call, in one leaf module.
 
-Rules of this file: it imports nothing of ours but the codes; every error can be pickled and copied; facts
-are fields and the text is built from them, never from a request, a header or a URL, so no secret can
-reach it. Drivers fill what they know (`provider_code`, `status_code`, `request_id`, `applied`); the
-provider fills `provider`, `operation` and `key` in one place (`StorageError.at`).
+Rules of this file: it imports nothing from credstore but the codes; every error can be pickled and copied;
+facts are fields and the text is built from them, never from a request, a header or a URL, so no secret can
+reach it. Drivers fill what they know (`provider_code`, `status_code`, `request_id`, `applied`); the provider
+fills `provider`, `operation` and `key` in one place (`StorageError.at`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import ClassVar, Literal, Self, TypedDict, Unpack
 from credstore.error_codes import ErrorCode as ErrorCode  # noqa: PLC0414 - whoever raises finds both here
 
 Applied = Literal["yes", "no", "maybe"]
-"""Whether the effect of a failed operation happened; "no" is said only where it is proved (P0)."""
+"""Whether the effect of a failed operation happened; "no" only where that is proved (P0)."""
 
 
 class ErrorFacts(TypedDict, total=False):
@@ -43,16 +43,16 @@ class StorageError(Exception):
     """Base of every error credstore raises; catch it to catch all of them.
 
     Attributes:
-        message: What happened and what to do about it, one sentence, without the facts below.
-        code: An `ErrorCode`; a driver of another package may have words of its own.
+        message: What happened and what to do about it, in one sentence, without the facts below.
+        code: An `ErrorCode`; a driver from another package may have codes of its own.
         provider_code: The provider's own code (``"NoSuchKey"``), verbatim, or None.
-        provider: Label of the provider (``"r2"``), or None before one was involved.
+        provider: Label of the provider (``"r2"``), or None if none was involved yet.
         operation: The user's verb (``"store"``), or None.
         key: The object's key, or None where the failure is not about one object.
         bucket: The bucket or root it happened in, or None.
-        status_code: HTTP status of the deciding answer, or None.
+        status_code: HTTP status of the response that decided the outcome, or None.
         request_id: The provider's id of the request, for its support, or None.
-        retryable: Whether the same call may succeed later without changing anything.
+        retryable: Whether the same call may succeed later without any change.
         applied: Whether the effect happened: "yes", "no" (proved) or "maybe".
         retry_after: Seconds the provider asked to wait, or None.
     """
@@ -76,7 +76,7 @@ class StorageError(Exception):
         self.retry_after: float | None = facts.get("retry_after")
 
     def at(self, *, provider: str, operation: str, key: str | None) -> Self:
-        """Fill the facts only the provider knows, keeping those already there; returns itself."""
+        """Fill in the facts that only the provider knows, keeping those already there; returns itself."""
         self.provider = self.provider or provider
         self.operation = operation
         self.key = self.key if self.key is not None else key
@@ -127,7 +127,7 @@ def _rebuild(cls: type[StorageError], message: str, facts: ErrorFacts) -> Storag
 
 
 class StorageNotFoundError(StorageError):
-    """What was asked for does not exist; the two cases that matter most are classes below this one."""
+    """What was asked for does not exist; the two cases that matter most have subclasses."""
 
     default_code = ErrorCode.NOT_FOUND
 
@@ -153,14 +153,14 @@ class StorageAccessDeniedError(StorageError, PermissionError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingVersion:
-    """A version that could not be removed, and what keeps it, as far as the store tells.
+    """A version that could not be removed, and what keeps it, as far as the store says.
 
     Attributes:
         key: The object's key.
         version_id: Its version; None for an object that could not be deleted at all.
-        retain_until: Until when a retention keeps it, UTC; None where no date is known.
+        retain_until: When its retention ends, UTC; None where no date is known.
         mode: "GOVERNANCE" or "COMPLIANCE", where a retention keeps it, else None.
-        legal_hold: Whether a legal hold keeps it, without an end of its own.
+        legal_hold: Whether a legal hold keeps it, which has no end date.
         error: Why it could not be removed.
     """
 
@@ -173,11 +173,11 @@ class RemainingVersion:
 
 
 class StorageVersionsRemainError(StorageAccessDeniedError):
-    """Readers do not find it any more, but versions stay in the store, or may; `remaining` says which.
+    """Readers no longer find it, but versions remain in the store, or may remain; `remaining` lists them.
 
     Attributes:
-        remaining: The versions that stay, at most 1,000 of them; empty where the store did not let them be
-            listed, so that nobody can tell.
+        remaining: The versions that remain, at most 1,000 of them; empty where the store did not permit
+            listing them, so that they are unknown.
     """
 
     default_code = ErrorCode.VERSIONS_REMAIN
@@ -212,48 +212,48 @@ class StorageConflictError(StorageError):
 
 
 class StorageAlreadyExistsError(StorageConflictError, FileExistsError):
-    """`if_absent` was asked and an object of another writer is there."""
+    """`if_absent` was given, and another writer's object is there."""
 
     default_code = ErrorCode.ALREADY_EXISTS
     errno = errno.EEXIST
 
 
 class StoragePreconditionFailedError(StorageConflictError):
-    """`if_match` was asked and the object is not, or no longer, that version."""
+    """`if_match` was given, and the object is not, or is no longer, that version."""
 
     default_code = ErrorCode.PRECONDITION_FAILED
 
 
 class StorageRateLimitedError(StorageError):
-    """The provider asked to slow down; `retry_after` tells for how long, where it said."""
+    """The provider asked to slow down; `retry_after` says for how long, where known."""
 
     default_code = ErrorCode.RATE_LIMITED
     default_retryable = True
 
 
 class StorageUnavailableError(StorageError):
-    """The provider answered that it cannot serve now (5xx), or the object is archived."""
+    """The provider responded that it cannot serve the request now (5xx), or the object is archived."""
 
     default_code = ErrorCode.UNAVAILABLE
     default_retryable = True
 
 
 class StorageTimeoutError(StorageError):
-    """A bound on time was reached before a definite answer."""
+    """A time limit was reached before a definite result."""
 
     default_code = ErrorCode.TIMEOUT
     default_retryable = True
 
 
 class StorageConnectionError(StorageError):
-    """The connection could not be made, or broke before a definite answer."""
+    """The connection could not be made, or broke before a definite response."""
 
     default_code = ErrorCode.CONNECTION_FAILED
     default_retryable = True
 
 
 class StorageIntegrityError(StorageError):
-    """What came back is not what was stored: wrong length, digest, header or reply."""
+    """What came back is not what was stored: wrong length, digest, header or response."""
 
     default_code = ErrorCode.INTEGRITY
 
@@ -265,7 +265,7 @@ class StorageDecryptionError(StorageIntegrityError):
 
 
 class StorageCodecError(StorageIntegrityError):
-    """The compressed form is truncated, of another codec, too large, or has bytes to spare."""
+    """The compressed form is truncated, of another codec, too large, or has trailing bytes."""
 
     default_code = ErrorCode.CODEC
 

@@ -1,4 +1,4 @@
-"""Extras: the packages of each, and the one error where an extra is not installed.
+"""Extras: which packages each needs, and the one error for an extra that is not installed.
 
 Rules of this file: it imports errors only, and looking for a package never imports it. A test keeps
 the table, `pyproject.toml` and the README in step.
@@ -24,11 +24,11 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "timestamp": ("rfc3161_client",),
     }
 )
-"""What has to be importable for each extra to work."""
+"""Modules that must be importable for each extra to work."""
 
 
 def missing_extra(extra: Extra, needing: str) -> StorageConfigurationError:
-    """The error where an extra is needed and not installed.
+    """The error for an extra that is needed but not installed.
 
     Args:
         extra: Its name in `pyproject.toml`.
@@ -43,7 +43,7 @@ def missing_extra(extra: Extra, needing: str) -> StorageConfigurationError:
 
 
 def require_extra(extra: Extra, needing: str) -> None:
-    """Refuse to go on without an extra, for what is made now and will import it only when it is used.
+    """Refuse to continue without an extra, for objects made now that will import it only when used.
 
     Args:
         extra: See `missing_extra`.
@@ -52,7 +52,7 @@ def require_extra(extra: Extra, needing: str) -> None:
     Raises:
         StorageConfigurationError: A package of the extra is not installed (`EXTRA_MISSING`).
 
-    Cost: a look at the import path for each package, some 0.1 ms; nothing is imported.
+    Cost: one search of the import path for each package, about 0.1 ms; nothing is imported.
     """
     if not all(_is_there(module) for module in MODULES[extra]):
         raise missing_extra(extra, needing)
@@ -63,5 +63,5 @@ def _is_there(module: str) -> bool:
         return find_spec(module) is not None
     except ValueError:  # It was put among the loaded modules by hand, without a spec.
         return True
-    except ImportError:  # A finder that refuses, or the package above is not there.
+    except ImportError:  # A finder refuses, or the parent package is missing.
         return False

@@ -1,6 +1,7 @@
 """`StorageFactory`: from a config, URL, mapping or environment to an open provider.
 
-With `provider/presets.py` the composition root: here names become drivers, and drivers strategies.
+Together with `provider/presets.py`, the composition root: here names become drivers, and drivers become
+strategies.
 """
 
 from __future__ import annotations
@@ -35,11 +36,11 @@ StoreSpec: TypeAlias = CommonConfig | str | Mapping[str, object]
 """A config dataclass, a store URL, or a mapping in the original design's words."""
 
 PLUGINS = "credstore.drivers"
-"""Entry-point group; an entry is named as the provider and loads to a function of a factory."""
+"""Entry-point group; an entry has the provider's name and loads a function that takes a factory."""
 
 
 class _OnDefault(Generic[P, R]):
-    """A method that, called on the class, acts on the default instance, as the original's names do."""
+    """A method that, called on the class, acts on the default instance, as in the original."""
 
     def __init__(self, method: Callable[Concatenate[StorageFactory, P], R]) -> None:
         self._method = method
@@ -51,14 +52,14 @@ class _OnDefault(Generic[P, R]):
 
 
 class StorageFactory:
-    """Makes providers, and gives the same one again for the same settings.
+    """Makes providers, and returns the same one again for the same settings.
 
     An instance has its own registry and cache. The verbs also work on the class itself
     (`StorageFactory.create(...)`), on one default instance that the library never uses.
 
-    A cached provider belongs to everybody on this event loop who creates the same settings: whoever
-    closes it closes it for all, and the next `create` makes a new one. Another loop gets its own.
-    For a provider of your own, make `StorageFactory()` or use the named classes.
+    A cached provider is shared by all who create it with the same settings on this event loop: whoever closes
+    it closes it for all, and the next `create` makes a new one. Another loop gets its own. For a private
+    provider, make `StorageFactory()` or use the named classes.
     """
 
     _default: StorageFactory | None = None
@@ -66,10 +67,10 @@ class StorageFactory:
     def __init__(
         self, *, environ: Mapping[str, str] | None = None, **options: Unpack[ProviderOptions]
     ) -> None:
-        """Begin with the built-in providers.
+        """Start with the built-in providers.
 
         Args:
-            environ: Variables by name; `os.environ` at each call unless given.
+            environ: Variables by name; `os.environ`, read at each call, unless given.
             options: For every provider made here; see `ProviderOptions`.
         """
         self._environ = environ
@@ -93,8 +94,8 @@ class StorageFactory:
 
         Args:
             store: A config, a URL such as `s3://bucket/prefix?region=eu-west-1` or `file:///path`, or a
-                mapping such as `{"provider": "r2", "bucket": "proofs"}`. What a URL or mapping
-                leaves open, keys above all, comes from the environment.
+                mapping such as `{"provider": "r2", "bucket": "proofs"}`. Whatever a URL or mapping does not
+                say, above all keys, comes from the environment.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
@@ -109,8 +110,8 @@ class StorageFactory:
         """The provider that the environment describes; `.env.example` has every variable.
 
         Args:
-            environ: Variables by name, in place of the factory's.
-            provider: Name or alias, in place of `CREDSTORE_PROVIDER`.
+            environ: Variables by name, instead of the factory's.
+            provider: Name or alias, instead of `CREDSTORE_PROVIDER`.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory; the message
@@ -124,7 +125,7 @@ class StorageFactory:
         """The settings of a store, as `create` would make it; nothing is opened.
 
         Args:
-            store: As for `create`; the environment tells unless given.
+            store: As for `create`; taken from the environment unless given.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
@@ -138,7 +139,7 @@ class StorageFactory:
         """One provider over two stores: the second serves what the first cannot.
 
         Args:
-            primary: Serves as long as it can; its defaults (compression, encryption, ...) hold.
+            primary: Serves as long as it can; its defaults (compression, encryption, ...) apply.
             fallback: Takes over; see `FallbackDriver` for what exactly that means.
 
         Raises:
@@ -167,12 +168,12 @@ class StorageFactory:
         Args:
             name: Lower-case word; the scheme of its URLs.
             config: Its config dataclass, with `provider = name`.
-            build: From a config to a driver of the whole store; nothing is sent yet. The config's
-                `prefix` is seen to here.
-            aliases: Further words.
+            build: Makes a driver of the whole store from a config; nothing is sent yet. The config's `prefix`
+                is applied by the factory.
+            aliases: Other names.
 
         Raises:
-            StorageConfigurationError: A word is taken, or is not a lower-case word.
+            StorageConfigurationError: A name is taken, or is not a lower-case word.
         """
         self._registry.register(Cloud(name=name, config=config, build=build, aliases=tuple(aliases)))
 
@@ -180,7 +181,7 @@ class StorageFactory:
     def get_registered_providers(self) -> list[str]:
         """Names and aliases of all providers, installed plug-ins included, sorted.
 
-        A plug-in that was not used yet is listed by its name; its aliases are known when it is loaded.
+        A plug-in that has not been used yet is listed by its name; its aliases are known once it is loaded.
         """
         return sorted({*self._registry.words(), *(plugin.name for plugin in entry_points(group=PLUGINS))})
 
@@ -229,16 +230,16 @@ class StorageFactory:
         )
 
     def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
-        """The open provider of these configs on this loop; without a loop a new one each time."""
+        """The open provider of these configs on this loop; without a running loop, a new one each time."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             return make()
-        # An open connection holds its loop, so the weak key alone does not let an ended one go.
+        # An open connection refers to its loop, so the weak key alone does not release a loop that has ended.
         for ended in [each for each in self._cache if each.is_closed()]:
             del self._cache[ended]
         providers = self._cache.setdefault(loop, {})
-        key = (os.getpid(), *configs)  # A forked child makes its own.
+        key = (os.getpid(), *configs)  # A forked child process makes its own.
         found = providers.get(key)
         if found is None or found.closed:
             found = providers[key] = make()
@@ -259,14 +260,14 @@ class StorageFactory:
             raise
         except Exception as error:
             raise StorageConfigurationError(
-                f"the plug-in {plugin.name!r} ({plugin.value}) does not load: {type(error).__name__}: {error}"
+                f"the plug-in {plugin.name!r} ({plugin.value}) fails to load: {type(error).__name__}: {error}"
             ) from error
 
 
 def _overlap(first: CommonConfig, second: CommonConfig) -> bool:
-    """Whether an object could be of both stores."""
+    """Whether an object could belong to both stores."""
     one, two = first.place, second.place
-    if isinstance(one, Path) and isinstance(two, Path):  # A root may be below another, or below its prefix.
+    if isinstance(one, Path) and isinstance(two, Path):  # One root may be below the other or its prefix.
         one, two = one / first.prefix, two / second.prefix
         return one.is_relative_to(two) or two.is_relative_to(one)
     inside = first.prefix.startswith(second.prefix) or second.prefix.startswith(first.prefix)

@@ -1,4 +1,4 @@
-"""SHA-256 and joins of bytes that do not hold the event loop."""
+"""SHA-256 and joins of bytes that do not block the event loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 LOOP_BUDGET = 512 * 1024
-"""Bytes of hashing or compressing that cost under half a millisecond; more goes to a thread."""
+"""Number of bytes that take under half a millisecond to hash or compress; more go to a thread."""
 
 
 class Hash(Protocol):
-    """What hashlib gives."""
+    """What hashlib returns."""
 
     def update(self, data: bytes | memoryview, /) -> None:
         """Take in more bytes."""
@@ -24,7 +24,7 @@ class Hash(Protocol):
 
 
 async def hash_into(digest: Hash, data: bytes) -> None:
-    """Feed `data` to `digest`, in a thread when it would hold the event loop too long."""
+    """Feed `data` to `digest`, in a thread when it would block the event loop for too long."""
     if len(data) > LOOP_BUDGET:
         await asyncio.to_thread(digest.update, data)
     else:

@@ -29,20 +29,20 @@ if TYPE_CHECKING:
 Codec = Literal["gzip", "zstd"]
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
 CircuitState = Literal["closed", "open", "half-open"]
-"""Whether calls go to an endpoint: as always; not for now, since it has only failed; or one, as a trial."""
+"""Whether calls go to an endpoint: as usual; not for now, since it has only failed; or one, as a trial."""
 Progress = Callable[[int, "int | None"], None]
 """Called with (bytes done, total bytes or None), in order, from the event loop."""
 
 
 class _Nothing(Mapping[str, Any]):
-    """The empty mapping as a default: hashable, since Python 3.11 takes any other for mutable."""
+    """The empty mapping as a default: hashable, since Python 3.11 considers any other one mutable."""
 
     __slots__ = ()
 
     def __getitem__(self, key: str) -> Any:
         raise KeyError(key)
 
-    def get(self, key: str, default: Any = None, /) -> Any:  # noqa: ARG002 - the mapping's own would raise and catch
+    def get(self, key: str, default: Any = None, /) -> Any:  # noqa: ARG002 - the mapping's own raises and catches
         return default
 
     def __contains__(self, key: object) -> bool:
@@ -73,7 +73,7 @@ class SignedUrl(str):
     Attributes:
         method: The one HTTP method it works for.
         headers: Headers the holder must send verbatim; empty for an ordinary GET link.
-        expires_at: When it stops working, UTC; never later than the credentials that signed it.
+        expires_at: When it expires, UTC; never later than the credentials that signed it.
     """
 
     __slots__ = ("expires_at", "headers", "method")
@@ -96,18 +96,18 @@ class SignedUrl(str):
         return f"SignedUrl({shown}?***, method={self.method}, expires_at={self.expires_at.isoformat()})"
 
     def __reduce__(self) -> NoReturn:
-        message = "a SignedUrl is never pickled; use str.__str__(url) where that is meant"
+        message = "a SignedUrl is never pickled; use str.__str__(url) if you really mean to"
         raise TypeError(message)
 
 
 @dataclass(frozen=True, slots=True)
 class LinkGrant:
-    """What a temporary link that a store of our own made, and has checked, lets its holder have.
+    """What a temporary link that credstore made and has checked grants its holder.
 
     Attributes:
         key: Of the object.
         overrides: Response headers to impose, by lower-case name.
-        expires_at: When it ends, UTC.
+        expires_at: When it expires, UTC.
     """
 
     key: str
@@ -117,15 +117,15 @@ class LinkGrant:
 
 _DICTIONARY_MAGIC = b"\x37\xa4\x30\xec"
 _LARGEST_DICTIONARY = 8 * 1024 * 1024
-"""Bytes; the recommended largest window of a decoder (RFC 8878 section 3.1.1.1.2)."""
+"""Bytes; the largest decoder window that RFC 8878 section 3.1.1.1.2 recommends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dictionary:
-    """A zstd dictionary: what many small objects have in common, kept once.
+    """A zstd dictionary: what many small objects have in common, stored once.
 
-    Made by `train_dictionary`, or by `zstd --train`. An object compressed with it can be read only
-    where it is: it is kept in the store itself under its name.
+    Made by `train_dictionary`, or by `zstd --train`. An object compressed with it can be read only where the
+    dictionary is, so it is kept in the store itself under its name.
 
     Attributes:
         data: The dictionary, in the format of RFC 8878 section 5.
@@ -138,7 +138,7 @@ class Dictionary:
     def __post_init__(self) -> None:
         data = cast("object", self.data)
         if not isinstance(data, bytes) or not data.startswith(_DICTIONARY_MAGIC):
-            raise StorageInvalidRequestError("this is no zstd dictionary; train_dictionary() makes one")
+            raise StorageInvalidRequestError("this is not a zstd dictionary; train_dictionary() makes one")
         if len(data) > _LARGEST_DICTIONARY:
             raise StorageInvalidRequestError(
                 f"a dictionary has at most {_LARGEST_DICTIONARY} bytes, this one {len(data)}"
@@ -153,7 +153,7 @@ class StoredDictionary:
     Attributes:
         name: SHA-256 of its bytes, 64 hex digits.
         size: Bytes.
-        last_modified: When it was stored: timezone-aware UTC, or None where the store does not tell.
+        last_modified: When it was stored: timezone-aware UTC, or None where the store does not say.
     """
 
     name: str
@@ -171,7 +171,7 @@ class Unset(Enum):
 
 
 UNSET: Final = Unset.UNSET
-"""Stands for a condition that was left out, so that None, which names no version, can be refused."""
+"""Stands for a condition that was not given, so that None, which names no version, can be refused."""
 Storable: TypeAlias = (
     "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
 )
@@ -181,28 +181,27 @@ class StoreOptions(TypedDict, total=False):
     """Options of `StorageProvider.store`; what a provider cannot honour is refused, never ignored.
 
     Keys:
-        content_type: MIME type a reader of the plain bytes should see; `application/json`.
+        content_type: MIME type a reader of the plain bytes should see; `application/json` unless given.
         cache_control: `public, max-age=31536000, immutable` unless given.
-        content_disposition: As a browser should treat a link, RFC 6266.
+        content_disposition: How a browser should treat a link, RFC 6266.
         content_language: RFC 5646 tags.
-        metadata: User metadata; names are HTTP tokens (lower-cased), values text without control
-            characters; names of credstore's own (`x-compression`, `x-original-size`,
-            `credstore-*`) are refused.
-        tags: Up to 10 pairs, where the provider has object tags.
+        metadata: User metadata; names are HTTP tokens (lower-cased), values text without control characters;
+            credstore's own names (`x-compression`, `x-original-size`, `credstore-*`) are refused.
+        tags: At most 10 pairs, where the provider has object tags.
         storage_class: One of `provider.capabilities.storage_classes`.
-        compress: True means gzip, which links can show to any browser; "zstd" is smaller and
-            faster and stored opaque. False stores the bytes as they are.
+        compress: True means gzip, which any browser can show through a link; "zstd" is smaller and faster and
+            stored opaque. False stores the bytes as they are.
         dictionary: A `Dictionary` for zstd, or the name of one that is in the store. It is stored
             with the first object that needs it.
         encryption: At rest, by the provider: True (AES256 where it has the header), False, a `KmsKey`
-            or a `CustomerKey`. Before anything is sent: a `ClientSide`, in place of the provider's.
+            or a `CustomerKey`. Before anything is sent: a `ClientSide`, instead of the provider's.
         if_absent: Refuse to replace an object.
-        if_match: Replace only the version with this etag; None, as of a result without one, is refused.
-        resume: Path of a file for an upload that another process may go on with: made when the
-            upload begins, removed when the object is there. If it is there already, its upload is
-            continued. Needs bytes, a path or a file that can seek, without compression, and
-            `provider.capabilities.resumable`. What fails or is cancelled is then not cleaned up.
-        timeout: Seconds for the whole call, in place of the configured one.
+        if_match: Replace only the version with this etag; None, as in a result without one, is refused.
+        resume: Path of a file for an upload that another process may continue: created when the upload
+            starts, removed when the object is there. If the file exists already, its upload is continued.
+            Needs bytes, a path or a file that can seek, without compression, and
+            `provider.capabilities.resumable`. An upload that fails or is cancelled is then not cleaned up.
+        timeout: Seconds for the whole call, instead of the configured number.
         progress: Called with (bytes sent, total or None).
         driver_options: Options of one cloud, `{"s3": S3PutOptions(...)}`.
     """
@@ -227,7 +226,7 @@ class StoreOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageResult:
-    """What `store`, `copy` and `move` report of the object as it now is.
+    """What `store`, `copy` and `move` report about the object as it is now.
 
     Attributes:
         key: The object's key.
@@ -235,9 +234,9 @@ class StorageResult:
         etag: The provider's entity tag, verbatim without quotes; not a digest of the content.
         version_id: Where the bucket keeps versions, else None.
         size: Stored bytes.
-        timestamp: When the provider answered, UTC.
+        timestamp: When the provider responded, UTC.
         provider: Label of the provider.
-        plain_size: Bytes given, before compression; None for a copy of an object that does not tell.
+        plain_size: Bytes given, before compression; None for a copy of an object that does not record it.
         digest: SHA-256 of the stored bytes, or None for a copy of an object without one.
         content_type: As stored.
         compression: "gzip", "zstd" or None.
@@ -284,15 +283,15 @@ class StorageItem:
         cache_control: * As stored.
         content_disposition: * As stored.
         content_language: * As stored.
-        plain_size: * Bytes before compression; None also where an object does not tell.
+        plain_size: * Bytes before compression; None also where an object does not record it.
         compression: * "gzip", "zstd" or None.
         dictionary: * Name of the `Dictionary` that is needed to read it, or None.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
-        client_side: * Its metadata say that it was encrypted before it was sent.
+        client_side: * Its metadata says that it was encrypted before it was sent.
         digest: * SHA-256 of the stored bytes, where it was recorded.
         version_id: Where the bucket keeps versions.
-        served_by: Label of the member that answered.
-        degraded: True where a member that should have answered did not.
+        served_by: Label of the member that responded.
+        degraded: True where a member that should have responded did not.
     """
 
     key: str
@@ -319,10 +318,10 @@ class StorageItem:
 
 @dataclass(frozen=True, slots=True)
 class CommonPrefix:
-    """What a listing with a delimiter shows in place of all keys that go on beyond it.
+    """What a listing with a delimiter shows in place of all keys that continue beyond it.
 
     Attributes:
-        prefix: Their beginning up to the first delimiter after the listing's prefix, that included.
+        prefix: What they share, up to and including the first delimiter after the listing's prefix.
         degraded: True where a member that should have been listed was not.
     """
 
@@ -332,10 +331,10 @@ class CommonPrefix:
 
 
 class Listing(list[StorageItem]):
-    """The objects of a listing, ascending by the UTF-8 bytes of their keys; a list with these beside it.
+    """The objects of a listing, ascending by the UTF-8 bytes of their keys; a list with two attributes.
 
     Attributes:
-        prefixes: With a delimiter: the common prefixes, ascending likewise; list each to see what is below.
+        prefixes: With a delimiter: the common prefixes, also ascending; list each to see what is below it.
         degraded: True where a member that should have been listed was not.
     """
 
@@ -358,14 +357,14 @@ class StorageVersion:
     Attributes:
         key: The object's key.
         version_id: Names it for `retrieve`, `get_metadata` and `delete`; opaque. "null" names what was stored
-            while versions were off.
-        is_latest: Whether it is what the key stands for now.
-        is_delete_marker: It is no content, but says that the object was deleted.
+            while versioning was off.
+        is_latest: Whether it is what the key names now.
+        is_delete_marker: It has no content, but says that the object was deleted.
         size: Stored bytes; 0 for a delete marker.
         last_modified: UTC, or None where the provider did not say.
         etag: The provider's entity tag without quotes, or None.
         storage_class: As the provider names it, or None.
-        served_by: Label of the member that has it.
+        served_by: Label of the member that holds it.
     """
 
     key: str
@@ -384,7 +383,7 @@ class Retention:
     """What keeps a version from being removed.
 
     Attributes:
-        mode: "GOVERNANCE" or "COMPLIANCE", or None without a retention.
+        mode: "GOVERNANCE" or "COMPLIANCE", or None where there is no retention.
         retain_until: When the retention ends, UTC; it may have passed.
         legal_hold: Kept until somebody lifts the hold.
     """
@@ -401,9 +400,9 @@ class VersionsDeletedResult:
     Attributes:
         deleted: Versions with content that were removed for good; delete markers are not counted. Where the
             store keeps no versions, the objects it was asked to remove.
-        remaining: Versions that stay, with what keeps each and until when; the first 1,000. Above those of a
-            key stays a delete marker, so that readers do not find it.
-        remaining_count: Number of all that stay.
+        remaining: Versions that remain, with what keeps each and until when; the first 1,000. A delete marker
+            remains on top of those of a key, so that readers do not find it.
+        remaining_count: Number of all that remain.
     """
 
     deleted: int
@@ -412,7 +411,7 @@ class VersionsDeletedResult:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing stays."""
+        """Whether nothing remains."""
         return self.remaining_count == 0
 
     @property
@@ -423,11 +422,11 @@ class VersionsDeletedResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RotationReport:
-    """What `rotate_keys` did and, by a second look at every object, what there is now.
+    """What `rotate_keys` did and, from a second look at every object, what there is now.
 
     Attributes:
-        current: Id of the wrapping key that objects shall have.
-        rotated: Objects that were given it now.
+        current: Id of the wrapping key that objects should have.
+        rotated: Objects that were given it by this call.
         keys: Objects by the id of the wrapping key they have.
         unencrypted: Objects that are not encrypted by the client.
         failed: Why an object could not be looked at or rotated, by its key.
@@ -441,7 +440,7 @@ class RotationReport:
 
     @property
     def complete(self) -> bool:
-        """Whether every object was seen, and no encrypted one needs another key than the current."""
+        """Whether every object was seen, and no encrypted one needs a key other than the current one."""
         return not self.failed and set(self.keys) <= {self.current}
 
 
@@ -469,9 +468,9 @@ class HealthCheckResult:
     """The outcome of one cheap, bounded request.
 
     Attributes:
-        healthy: Whether the store answered as it should.
+        healthy: Whether the store responded as it should.
         provider: Label of the provider.
-        latency: Milliseconds from call to answer, as in the original.
+        latency: Milliseconds from call to response, as in the original.
         errors: What went wrong, one text per member; empty when healthy.
         timestamp: When it was measured, UTC.
         circuits: For each endpoint (`host[:port]`) that was used, whether calls go to it.
@@ -490,7 +489,7 @@ class BatchDeleteResult:
     """The outcome of `batch_delete`: each input key is in exactly one of `deleted` and `failed`.
 
     Attributes:
-        deleted: Keys that do not exist any more, in input order, without repeats.
+        deleted: Keys that no longer exist, in input order, without repeats.
         failed: The error of each other key; `.applied == "maybe"` where the outcome is unknown.
     """
 

@@ -18,7 +18,7 @@ CODECS = ["none", "gzip", "zstd"]
 
 
 def hkdf(secret, salt, info, length):
-    """RFC 5869, with nothing but HMAC."""
+    """RFC 5869, using only HMAC."""
     extracted = hmac.new(salt, secret, hashlib.sha256).digest()
     block, output, counter = b"", b"", 0
     while len(output) < length:

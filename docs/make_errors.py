@@ -11,14 +11,14 @@ from credstore.proofs.format import errors as proof_errors
 HEAD = """# Errors
 
 Every failure is a `StorageError`, and says in its fields what happened (`message`, `code`), where
-(`provider`, `operation`, `key`, `bucket`), what the provider answered (`status_code`,
-`provider_code`, `request_id`), whether the same call may succeed later (`retryable`, `retry_after`), and
-whether its effect happened (`applied`: "yes", "no" or "maybe").
+(`provider`, `operation`, `key`, `bucket`), what the provider responded (`status_code`, `provider_code`,
+`request_id`), whether the same call may succeed later (`retryable`, `retry_after`), and whether its effect
+happened (`applied`: "yes", "no" or "maybe").
 
-`code` is an `ErrorCode`, a string that is the same on all clouds. Catch classes, compare codes. Three
-classes are also the one that Python's own files raise: `StorageObjectNotFoundError` is a
-`FileNotFoundError`, `StorageAccessDeniedError` a `PermissionError`, `StorageAlreadyExistsError` a
-`FileExistsError`; a wrong argument or setting is a `ValueError`.
+`code` is an `ErrorCode`, a string that is the same on all clouds. Catch classes, compare codes. Three classes
+are also those that Python's own files raise: `StorageObjectNotFoundError` is a `FileNotFoundError`,
+`StorageAccessDeniedError` a `PermissionError`, `StorageAlreadyExistsError` a `FileExistsError`; a wrong
+argument or setting is a `ValueError`.
 
 This page is made by `python docs/make_errors.py` from `credstore/error_codes.py`.
 

@@ -180,7 +180,7 @@ def verify(bundle, trust, now, asset=None):
         need(issued <= now + timedelta(minutes=5), "issued in the future")
         found = asset is not None and (hashlib.sha256(asset).hexdigest(), len(asset))
         need(not found or found == (subject["digest"]["sha256"], proof["asset"]["size"]), "another asset")
-        # A valid notice revokes, and one that is not valid spoils the bundle: either way this is no proof.
+        # A valid notice revokes, and an invalid one spoils the bundle: either way, the proof does not hold.
         need(not bundle.get("status"), "revoked or erased, or the notice in the bundle is not valid")
         _ = [b64(each["response"], 2**16) for each in bundle.get("timestamps", [])]
         b64(bundle.get("log", {}).get("entry", ""), 2**16 - 1)

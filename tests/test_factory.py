@@ -309,7 +309,7 @@ def test_the_settings_of_a_store_can_be_had_without_opening_it():
 def test_a_named_provider_of_something_else_shows_the_right_call(wrong):
     with pytest.raises(StorageConfigurationError, match=r"LocalStorageProvider\(LocalConfig\(path="):
         LocalStorageProvider(wrong)
-    with pytest.raises(StorageConfigurationError, match="is made of its config"):
+    with pytest.raises(StorageConfigurationError, match="is made from its config"):
         S3StorageProvider(wrong)
 
 

@@ -1,6 +1,6 @@
 """Stores from the environment. Pure: the environment is an argument.
 
-The names are in `names.py`; who a name belongs to is in `filling.py`.
+The names are in `variables.py`; which provider a name belongs to is in `precedence.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from credstore.config.variables import PREFIX, PROVIDER, URL, spoken, variables_
 from credstore.errors import StorageConfigurationError
 
 _TYPO = 0.8
-"""Likeness (difflib's ratio) from which an unknown `CREDSTORE_` name is taken for a slip."""
+"""Similarity (difflib's ratio) from which an unknown `CREDSTORE_` name counts as a typo."""
 
 
 def from_env(
@@ -24,13 +24,13 @@ def from_env(
 ) -> CommonConfig:
     """The config that the environment describes.
 
-    `CREDSTORE_URL` says all at once; else `CREDSTORE_PROVIDER` or `STORAGE_PROVIDER` names the
+    `CREDSTORE_URL` says everything at once; otherwise `CREDSTORE_PROVIDER` or `STORAGE_PROVIDER` names the
     store, and `CREDSTORE_<FIELD>` (or the names in `.env.example`) its settings.
 
     Args:
         environ: Variables by name, such as `os.environ`; empty ones count as unset.
-        provider: Name or alias that decides in place of the environment.
-        registry: The clouds that are known; the built-in ones unless given.
+        provider: Name or alias to use instead of the environment's.
+        registry: The known clouds; the built-in ones unless given.
 
     Raises:
         StorageConfigurationError: No provider is named, or a setting is missing, unknown or
@@ -76,7 +76,7 @@ def _named(environ: Environ, registry: Registry) -> Cloud:
 
 
 def _beside(kind: Cloud, environ: Environ) -> dict[str, object]:
-    """What `CREDSTORE_<FIELD>` says of the place that `CREDSTORE_URL` names: both are of one store."""
+    """What `CREDSTORE_<FIELD>` says about the place that `CREDSTORE_URL` names; both mean one store."""
     names = {field: PREFIX + field.upper() for field in fields_with(kind.config_class, "place")}
     return {
         field: parse_setting(kind, field, environ[name], name)
@@ -86,7 +86,7 @@ def _beside(kind: Cloud, environ: Environ) -> dict[str, object]:
 
 
 def _check_agreement(kind: Cloud, given: dict[str, object], environ: Environ) -> None:
-    """What the URL and the provider's name say, the `CREDSTORE_<FIELD>`s beside them do not deny."""
+    """Check that the `CREDSTORE_<FIELD>`s do not contradict the URL and the provider's name."""
     for source, fields in (("the provider's name", kind.preset), (URL, given)):
         for field, value in fields.items():
             name = PREFIX + field.upper()
@@ -95,14 +95,14 @@ def _check_agreement(kind: Cloud, given: dict[str, object], environ: Environ) ->
 
 
 def _bare(value: object) -> object:
-    """A value without the last slash, which makes no difference to a prefix or an address."""
+    """A value without its last slash, which makes no difference to a prefix or an address."""
     return value.removesuffix("/") if isinstance(value, str) else value
 
 
 def _check_typos(environ: Environ, registry: Registry) -> None:
-    """No `CREDSTORE_` name is almost a known one.
+    """Check that no `CREDSTORE_` name is almost a known one.
 
-    Others are left alone: Kubernetes sets `CREDSTORE_PORT` and the like for a service named credstore.
+    Others are ignored: Kubernetes sets `CREDSTORE_PORT` and the like for a service named credstore.
     """
     known = {field.upper() for row in registry.rows() for field in held_by(row.config_class)}
     known |= {"URL", "PROVIDER"}

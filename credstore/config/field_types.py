@@ -1,6 +1,6 @@
-"""What a field of a config may hold, read from its type: one rule for text, and one for values. Pure.
+"""What a field of a config may hold, read from its type: one rule for text and one for values. Pure.
 
-Texts come from the environment and from URLs. An answer to a bad one never repeats it: it may be a
+Texts come from the environment and from URLs. A message about a bad one never repeats it, since it may be a
 secret set in the wrong place.
 """
 
@@ -29,17 +29,17 @@ _WORDS = {
 }
 _KMS = "kms"
 Role = Literal["name", "place", "origin", "key", "identity", "tuning"]
-"""What a field is to its store, when the environment fills what is left open (see `filling`).
+"""What a field is to its store, when the environment fills in the rest (see `precedence`).
 
-- "name": says which bucket or directory it is; whoever gives one has named the place.
-- "place": belongs to that place alone, such as its public address.
-- "origin": leads to the cloud or account; given as one.
-- "key": a key or its secret; they come as one, and never stand in a URL.
-- "identity": comes with the keys, but is no secret.
-- "tuning": the same for every store, whosever variable it is.
+- "name": says which bucket or directory it is; giving one names the place.
+- "place": belongs only to that place, such as its public address.
+- "origin": leads to the cloud or account; given together.
+- "key": a key or its secret; they come together, and never appear in a URL.
+- "identity": comes with the keys, but is not a secret.
+- "tuning": the same for every store, whichever variable sets it.
 
-A field without a role belongs to its cloud: the variables that serve all clouds set it only where
-they are meant for this one.
+A field without a role belongs to its cloud: variables that serve all clouds set it only where they are meant
+for this one.
 """
 
 
@@ -77,7 +77,7 @@ def _alternatives(hint: Any) -> Iterator[object]:
 
 
 def fits(held: tuple[object, ...], value: object) -> bool:
-    """Whether a field may hold a value; a whole number is a fraction too, a bool is no number."""
+    """Whether a field may hold a value; a whole number counts as a fraction, a bool not as a number."""
     for each in held:
         if isinstance(each, type):
             number = (int, float) if each is float else each
@@ -97,7 +97,7 @@ def parse_text(field: str, held: tuple[object, ...], text: str) -> object:
         text: Not empty.
 
     Raises:
-        StorageInvalidRequestError: Nothing the field may hold; the message tells what it may.
+        StorageInvalidRequestError: The field cannot hold this; the message says what it can.
     """
     literals = {str(each).lower(): each for each in held if not isinstance(each, type)}
     if text.lower() in literals:

@@ -12,7 +12,7 @@ from credstore.config.url import nearest, shown, url_kind
 from credstore.errors import StorageConfigurationError
 
 SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": "path"}
-"""Words of the original design whose field has another name."""
+"""Words of the original design whose fields have different names here."""
 
 
 def from_mapping(
@@ -24,12 +24,11 @@ def from_mapping(
         settings: `provider` (or `provider_type`), and any field of that provider's config;
             `bucket_name` and `local_path` stand for `bucket` and `path`. Values are the field's own,
             or text as in the environment; secrets may be plain text. None counts as unset.
-        environ: Where keys and what is left open come from; see `filling`.
+        environ: Where keys and everything not given come from; see `precedence`.
         registry: The clouds that are known; the built-in ones unless given.
 
     Raises:
-        StorageConfigurationError: An unknown word, two spellings that disagree, or the config
-            refuses itself.
+        StorageConfigurationError: An unknown word, two spellings that disagree, or the config is invalid.
     """
     registry = registry or Registry()
     words = _merged(settings)
@@ -47,7 +46,7 @@ def _merged(settings: Mapping[str, object]) -> dict[str, object]:
     words: dict[str, object] = {}
     for written, value in settings.items():
         if not isinstance(written, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            raise StorageConfigurationError("the settings have a word that is no text")
+            raise StorageConfigurationError("the settings have a name that is not text")
         word = SYNONYMS.get(written, written)
         if value is None:
             continue

@@ -1,14 +1,13 @@
-"""From what a URL, a mapping or nothing gives to a whole config: the environment fills the rest. Pure.
+"""From the settings of a URL or mapping to a complete config: the environment fills in the rest. Pure.
 
-Rules of this file, each there so that no key and no address reaches a store it is not meant for:
+Rules of this file, so that no key and no address reaches a store it is not meant for:
 
-- Keys come as one: from the strongest level that has any of them, never mixed from two.
+- Keys come together, from the strongest level that has any of them, never mixed from two.
 - Names that serve every provider (`CREDSTORE_*`, `STORAGE_*`) belong to the provider that the
-  environment itself names. For another one only their tuning (timeouts, sizes) is read.
-- Whoever names the bucket or path names the place: its prefix and public addresses are not read then.
-  Whoever gives the endpoint or the account gives both.
-
-Which field is what, its config class says (`holds.Role`).
+  environment itself names. For any other, only their tuning (timeouts, sizes) is read.
+- Giving the bucket or path names the place: its prefix and public addresses are then not read. Giving the
+  endpoint or the account counts as giving both. The config class says which field is what
+  (`field_types.Role`).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Which provider the names that serve all belong to.
+    """Which provider the names that serve all providers belong to.
 
     Attributes:
         ours: Canonical provider of `CREDSTORE_*`, or None for any.
@@ -50,17 +49,17 @@ class Family:
 
 
 def fill(kind: Cloud, given: Mapping[str, object], environ: Environ, family: Family) -> CommonConfig:
-    """A config of `given` fields and, for the others, the environment and the defaults.
+    """A config of the `given` fields and, for all others, the environment and the defaults.
 
     Args:
-        kind: What store it is.
-        given: Fields with typed values; they win.
+        kind: What kind of store it is.
+        given: Fields with typed values; they take precedence.
         environ: Variables by name; empty ones count as unset.
         family: From `family_of`.
 
     Raises:
-        StorageConfigurationError: A variable contradicts another or does not parse, or the config
-            refuses itself; the message names the variables.
+        StorageConfigurationError: A variable contradicts another or does not parse, or the config is invalid;
+            the message names the variables.
     """
     values = {**kind.preset, **given}
     keys = fields_with(kind.config_class, "key", "identity")
@@ -77,18 +76,18 @@ def fill(kind: Cloud, given: Mapping[str, object], environ: Environ, family: Fam
             values[field] = value
     if not keys & given.keys():
         values |= _read_keys(row, environ, family)
-    # Their types are checked by the config itself.
+    # The config itself checks their types.
     make = cast("Callable[..., CommonConfig]", kind.config_class)
     return make(**values)
 
 
 def family_of(environ: Environ, registry: Registry, url_kind: str | None) -> Family:
-    """Who the names for all belong to.
+    """Which provider the names for all providers belong to.
 
     Args:
         environ: Variables by name.
         registry: The clouds that are known.
-        url_kind: Label of the provider of `CREDSTORE_URL`, if set.
+        url_kind: Label of the provider of `CREDSTORE_URL`, if that is set.
 
     Raises:
         StorageConfigurationError: A named provider is unknown, or two variables disagree.
@@ -108,18 +107,18 @@ def parse_setting(kind: Cloud, field: str, text: str, source: str) -> object:
     """A field's value from text.
 
     Raises:
-        StorageConfigurationError: It does not parse; the message begins with `source`.
+        StorageConfigurationError: It does not parse; the message starts with `source`.
     """
     if source in MILLISECONDS and _NUMBER.fullmatch(text.strip()):
         text = f"{text.strip()}ms"
     try:
         return parse_text(field, held_by(kind.config_class)[field], text)
     except StorageInvalidRequestError as error:
-        raise StorageConfigurationError(f"{source} is not a good `{field}`: {error.message}") from None
+        raise StorageConfigurationError(f"{source} is not a valid `{field}`: {error.message}") from None
 
 
 def _skipped(kind: Cloud, given: Mapping[str, object]) -> frozenset[str]:
-    """Fields that belong to another place than the one that is given."""
+    """Fields that belong to a place other than the one given."""
     config, skipped = kind.config_class, frozenset[str]()
     if fields_with(config, "name") & given.keys():
         skipped |= fields_with(config, "name", "place")
@@ -128,7 +127,7 @@ def _skipped(kind: Cloud, given: Mapping[str, object]) -> frozenset[str]:
 
 
 def _readable(kind: Cloud, field: str, environ: Environ, family: Family) -> Levels:
-    """The levels of a field that belong to this provider here."""
+    """The levels of a field that belong to this provider."""
     others: set[str] = set()
     if field not in fields_with(kind.config_class, "tuning"):
         if family.ours not in {None, kind.label}:
@@ -149,7 +148,7 @@ def _read(kind: Cloud, field: str, environ: Environ, family: Family) -> object |
 
 
 def _agreed(kind: Cloud, field: str, level: tuple[str, ...], environ: Environ) -> tuple[str, object] | None:
-    """The one value of a level and the variable it is from, or None."""
+    """The one value of a level and the variable it comes from, or None."""
     found = [(name, parse_setting(kind, field, environ[name], name)) for name in level if environ.get(name)]
     if any(value != found[0][1] for _, value in found):
         names = spoken([name for name, _ in found]).replace(" or ", " and ")

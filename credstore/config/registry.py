@@ -1,8 +1,8 @@
-"""A cloud is one row: everything that is known of it besides its config class and its driver.
+"""A cloud is one row: everything that is known about it besides its config class and its driver.
 
-Rules of this file: a row is data, and whoever needs a fact of a cloud reads it here. Classes stand as
-"module:Class" and are loaded when they are first used, so that a config can ask for its own row, and
-no setting costs the import of a driver. Which clouds there are, nobody else may know.
+Rules of this file: a row is data, and whoever needs a fact about a cloud reads it here. Classes are given as
+"module:Class" and loaded when they are first used, so that a config can ask for its own row, and no setting
+costs the import of a driver. No other module may know which clouds there are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from credstore.errors import StorageConfigurationError
 from credstore.model import NOTHING
 
 Levels = tuple[tuple[str, ...], ...]
-"""Environment variables of one field, strongest level first; see `names.levels_of`."""
+"""Environment variables of one field, strongest level first; see `variables.levels_of`."""
 
 _CONFIGS = "credstore.config.stores"
 _PROVIDERS = "credstore.provider.presets"
@@ -31,25 +31,24 @@ class Cloud:
     """One cloud, or a server with a name of its own.
 
     Attributes:
-        name: The word users name it by, and the scheme of its URLs.
+        name: The name users give it, and the scheme of its URLs.
         config: Its config class: "module:Class", or the class itself.
-        driver: Its driver class, "module:Class", which takes the config alone; empty for a plug-in's,
-            whose `build` is.
-        build: Makes the driver of a plug-in's config, in place of `driver`.
-        provider: The provider class named for it, "module:Class"; empty where users have
-            `StorageProvider`.
+        driver: Its driver class, "module:Class", which takes only the config; empty for a plug-in, which has
+            `build` instead.
+        build: Makes the driver of a plug-in's config, instead of `driver`.
+        provider: The provider class named after it, "module:Class"; empty where users get `StorageProvider`.
         label: The config class's `provider`; the name unless given.
-        aliases: Further words.
+        aliases: Other names.
         hosts: Domains of its endpoints, so that no other cloud's keys are sent there.
         url: How its store URLs look.
-        needed: What a config cannot do without, with values that pass its checks; keys too, where
-            users usually have some.
-        variables: Environment variables of its own, by field: the levels below `CREDSTORE_<FIELD>`,
-            the first beside the original design's names.
+        needed: What a config needs, with values that pass its checks; keys too, where users usually have
+            some.
+        variables: Its own environment variables, by field: the levels below `CREDSTORE_<FIELD>`, the first
+            one together with the original design's names.
         silencers: Variables that, set to "true", make others unread.
-        named_by: A field whose variable alone names this store.
+        named_by: A field whose variable is enough to name this store.
         preset: Fields that the name itself sets; such a row refines the one named `label`.
-        dialect: Row of `drivers/s3/dialect.py`, for what speaks S3.
+        dialect: Row of `drivers/s3/dialect.py`, for stores that speak S3.
     """
 
     name: str
@@ -78,7 +77,7 @@ class Cloud:
         return loaded(self.config) if isinstance(self.config, str) else self.config
 
     def refined(self, values: Mapping[str, object]) -> Cloud:
-        """The row that these settings come to: `flavor="minio"` of "custom" is "minio"."""
+        """The row that these settings amount to: `flavor="minio"` of "custom" is "minio"."""
         told = {**self.preset, **values}
         for row in CLOUDS:
             agrees = all(told.get(field) == value for field, value in row.preset.items())
@@ -87,7 +86,7 @@ class Cloud:
         return self
 
     def refining(self) -> frozenset[str]:
-        """Fields that decide which row it comes to."""
+        """Fields that decide which row it is."""
         return frozenset(field for row in CLOUDS if row.label == self.label for field in row.preset)
 
 
@@ -266,13 +265,13 @@ def loaded(reference: str) -> Any:
 
 
 class Registry:
-    """Words to rows: the built-in ones, and what is registered."""
+    """Maps names to rows: the built-in ones, and what is registered."""
 
     def __init__(self, load: Callable[[str], None] | None = None) -> None:
         """Start with the built-in rows.
 
         Args:
-            load: Called with a word that is unknown; it may register it.
+            load: Called with an unknown name, which it may register.
         """
         self._load = load
         self._rows = {word: row for row in CLOUDS for word in (row.name, *row.aliases)}
@@ -281,7 +280,7 @@ class Registry:
         """Add a row.
 
         Raises:
-            StorageConfigurationError: A word is taken, or is not a plain lower-case word.
+            StorageConfigurationError: A name is taken, or is not a plain lower-case word.
         """
         words = (row.name, *row.aliases)
         for word in words:
@@ -294,14 +293,14 @@ class Registry:
         self._rows |= dict.fromkeys(words, row)
 
     def find(self, word: str, *, where: str) -> Cloud:
-        """The row a word stands for, in either case; `-` counts as `_`.
+        """The row a name stands for, in either case; `-` counts as `_`.
 
         Args:
             word: A name or alias.
-            where: What the word was read from; the message begins with it and never has the word.
+            where: What the word was read from; the message starts with it and never contains the name.
 
         Raises:
-            StorageConfigurationError: Unknown; the message tells the choices.
+            StorageConfigurationError: It is unknown; the message lists the choices.
         """
         word = word.strip().lower().replace("-", "_")
         if word not in self._rows and self._load is not None:
@@ -310,12 +309,12 @@ class Registry:
         if row is None:
             choices = f"choose one of {', '.join(sorted(self._rows))}"
             near = difflib.get_close_matches(word, self._rows, n=1)
-            hint = f"did you mean {near[0]!r}? Else {choices}" if near else choices
-            raise StorageConfigurationError(f"{where} names no provider known here; {hint}")
+            hint = f"did you mean {near[0]!r}? Otherwise {choices}" if near else choices
+            raise StorageConfigurationError(f"{where} does not name a known provider; {hint}")
         return row
 
     def row_of(self, config: type[Any], cloud: str) -> Cloud | None:
-        """The row of a config of this class, which calls itself so; None where there is none."""
+        """The row of a config with this class and this label; None if there is none."""
         own = (row for row in self._rows.values() if row.build is not None and row.config is config)
         row = next(own, None) or cloud_named(cloud)
         return row if row is not None and issubclass(config, row.config_class) else None

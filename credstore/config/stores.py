@@ -1,9 +1,9 @@
 """One frozen dataclass per cloud: every setting with its unit, default and check.
 
-Rules of this file: no environment, no clock, no I/O. A dataclass checks itself when it is made, so
-a config that exists is usable; what is missing is found here, not at the first request. What differs
-between clouds is a property here or a fact of the cloud's row (`registry.py`), so that nobody asks
-which class a config is. Secrets are `Secret`, so a config can be logged.
+Rules of this file: no environment, no clock, no I/O. A dataclass checks itself when it is made, so a config
+that exists is usable; what is missing is found here, not at the first request. What differs between clouds is
+a property here or a fact in the cloud's row (`registry.py`), so that no code asks which class a config is.
+Secrets are `Secret`, so a config can be logged.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from credstore.wire.proxy import FROM_ENVIRONMENT, has_password, is_word, parse_
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
-# S3 API, "Multipart upload limits"; kept by every cloud of the family.
+# S3 API, "Multipart upload limits"; the same on every cloud of the family.
 _LEAST_PART = 5 * MIB
 _MOST_PART = 5 * GIB
 _R2_HOST = ".r2.cloudflarestorage.com"
@@ -41,20 +41,21 @@ class CommonConfig:
     """Settings that every store has.
 
     Attributes:
-        prefix: Leading segments of all keys, `team/a`: the store is what is below them, and keys are
-            without them. It ends with one slash, which is added; "" for the whole.
-        cdn_url: Base of public URLs, `https://cdn.example.com/path`, in place of the provider's form.
-            It leads to where keys begin without the prefix, which follows it.
-        timeout: Seconds for one small operation, retries included. Bodies add their own time.
-        max_retries: Further attempts after the first of each wire request.
+        prefix: Leading segments of all keys, `team/a`: the store is what is below them, and keys do not
+            contain them. It ends with one slash, which is added; "" for the whole store.
+        cdn_url: Base of public URLs, `https://cdn.example.com/path`, instead of the provider's form. It leads
+            to where keys start without the prefix, which is appended.
+        timeout: Seconds for one small operation, including retries. Bodies add their own time.
+        max_retries: Number of further attempts after the first of each wire request.
         compress: Default of the `compress` option.
         dictionary: Name of the `Dictionary` in the store that zstd is used with unless a call says
-            otherwise; it does nothing where another codec or none is used.
-        encryption: Default of the `encryption` option; None means AES256 where the provider has
-            the header, and nothing elsewhere.
+            otherwise; it has no effect where another codec or none is used.
+        encryption: Default of the `encryption` option; None means AES256 where the provider has the header,
+            and nothing elsewhere.
         content_type: Default of the option.
         cache_control: Default of the option.
-        max_retrieve_size: Most plain bytes `retrieve` returns at once; larger objects are streamed.
+        max_retrieve_size: Maximum number of plain bytes that `retrieve` returns; larger objects have to be
+            streamed.
     """
 
     provider: ClassVar[str] = ""
@@ -75,11 +76,12 @@ class CommonConfig:
         "cache_control": "tuning",
         "max_retrieve_size": "tuning",
     }
-    """Of the fields that have one; a config class adds its own."""
+    """Roles of the fields that have one; a config class adds its own."""
     needed_beside: ClassVar[Mapping[str, str]] = {}
-    """Of a key the other one that it is no good without."""
+    """For each key, the other one that it is useless without."""
     server_in_url: ClassVar[bool] = False
-    """Whether a store URL names the server (`minio://host:9000/bucket`), so that it may say `http=true`."""
+    """Whether a store URL names the server (`minio://host:9000/bucket`), so that it may contain
+    `http=true`."""
     prefix: str = ""
     cdn_url: str | None = None
     timeout: float = 30.0
@@ -96,7 +98,7 @@ class CommonConfig:
         for name, alternatives in held.items():
             if not fits(alternatives, getattr(self, name)):
                 raise checks.wrong(self.cloud, name, f"must be {describe(name, alternatives)}")
-        # So that equal stores are equal configs.
+        # So that equal stores have equal configs.
         object.__setattr__(self, "prefix", checks.checked_prefix(self.cloud, self.prefix))
         checks.check_range(self.cloud, "timeout", self.timeout, 0.001)
         checks.check_range(self.cloud, "max_retries", self.max_retries, 0)
@@ -121,7 +123,7 @@ class CommonConfig:
 
     @property
     def place(self) -> object:
-        """What two configs of one store have in common, however differently they are tuned; no prefix."""
+        """What all configs of one store have in common, however they are tuned, without the prefix."""
         return replace(self, prefix="")
 
     @property
@@ -141,29 +143,29 @@ class CommonConfig:
 
     @property
     def answers_at(self) -> str | None:
-        """Base of temporary links that `serve_links` answers; None where a cloud does."""
+        """Base of temporary links that `serve_links` serves; None where a cloud does."""
         return None
 
     @property
     def spool_size(self) -> int:
-        """Bytes up to which a body is kept in memory: what the store sends in one request."""
+        """Number of bytes up to which a body is kept in memory: what is sent in one request."""
         return SPOOL
 
     @property
     def is_paced(self) -> bool:
-        """Whether transfers wait for each other, so that none has a time of its own to end in."""
+        """Whether transfers wait for each other, so that no transfer has its own time limit."""
         return False
 
     @classmethod
     def placed(cls, authority: str, path: str) -> dict[str, object] | None:
-        """Fields that stand in a store URL outside of its parameters.
+        """Fields that are in a store URL outside its parameters.
 
         Args:
             authority: Between `//` and the next slash, decoded.
             path: What follows, decoded, with its slash; without `//` everything up to the `?`.
 
         Returns:
-            The fields by name; None where a URL of this store looks otherwise.
+            The fields by name; None if a URL of this store looks different.
         """
         if not authority:
             return None if path.strip("/") else {}
@@ -188,22 +190,22 @@ class S3FamilyConfig(CommonConfig):
         endpoint: `https://host[:port]`; None for the cloud's own.
         access_key_id: With `secret_access_key`; both or neither.
         secret_access_key: The secret half.
-        session_token: Of temporary credentials.
+        session_token: Session token of temporary credentials.
         addressing: "virtual" (bucket in the host) or "path"; None for the cloud's preference.
-        multipart_threshold: Bytes from which a body is sent in parts.
-        part_size: Bytes of one part; grows by itself so that 10,000 parts suffice.
+        multipart_threshold: Number of bytes from which a body is sent in parts.
+        part_size: Bytes of one part; grows automatically so that 10,000 parts suffice.
         max_concurrency: Parts in flight for one body.
         single_copy_limit: Bytes up to which a copy is one request.
         copy_part_size: Bytes of one part of a larger copy.
         max_connections: Open connections to the endpoint.
-        hedge_reads: Ask a second time for reads that take longer than 95 of 100 do, for at most one
-            read in twenty; the first good answer counts.
+        hedge_reads: Request reads that take longer than 95 of 100 a second time, for at most one read in
+            twenty; the first good response counts.
         bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
-        ca_file: PEM file of further certificate authorities to trust.
+        ca_file: PEM file of additional certificate authorities to trust.
         proxy: "env" for what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say when the
             store is made; "off" or None for none; or the URL of the proxy for all requests,
-            `http://[user:password@]host:port`. One with a password is kept as a `Secret`; given as one
-            it is in no traceback either.
+            `http://[user:password@]host:port`. One with a password is kept as a `Secret`; if it is given as
+            one, it does not appear in tracebacks either.
         allow_http: Permit `http://` to a host that is not loopback.
         capabilities: What this server does, beside or against what is known of the cloud: names separated by
             commas, such as "conditional_create,create_by_multipart,-conditional_delete"; one with `-`
@@ -254,9 +256,10 @@ class S3FamilyConfig(CommonConfig):
     default_region: ClassVar[str | None] = None
     default_addressing: ClassVar[Addressing] = "path"
     dns_buckets: ClassVar[bool] = True
-    """Whether every bucket's name can stand in a host; if not, only those that do are checked so."""
+    """Whether every bucket's name must be usable in a host name; if not, only those used that way are
+    checked."""
     own_chain: ClassVar[bool] = False
-    """Whether there is somewhere else to find keys."""
+    """Whether there is another place to find keys."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -281,7 +284,7 @@ class S3FamilyConfig(CommonConfig):
         checks.check_own_cloud(self.cloud, self.provider, "endpoint", (parts.hostname or "").rstrip("."))
 
     def _check_proxy(self, proxy: Secret) -> None:
-        """Keep a word or URL as text, so that equal proxies are equal configs; one with a password hidden."""
+        """Keep a word or URL as text, so that equal proxies have equal configs; hide one with a password."""
         word = is_word(proxy)
         if not word:
             parse_proxy(proxy, f"`proxy` of {self.cloud} ({spoken(variables_of(self.cloud, 'proxy'))})")
@@ -295,7 +298,7 @@ class S3FamilyConfig(CommonConfig):
             missing = "access_key_id" if self.access_key_id is None else "secret_access_key"
             raise checks.wrong(self.cloud, missing, "is missing; a key and its secret go together")
         if self.session_token is not None and self.access_key_id is None:
-            raise checks.wrong(self.cloud, "access_key_id", "is missing beside `session_token`")
+            raise checks.wrong(self.cloud, "access_key_id", "is missing, but `session_token` is set")
         if self.access_key_id is None and not self.own_chain:
             secrets = spoken(variables_of(self.cloud, "secret_access_key"))
             raise checks.wrong(
@@ -303,7 +306,7 @@ class S3FamilyConfig(CommonConfig):
             )
 
     def _check_sizes(self) -> None:
-        # A server on this machine is a test's; it takes what it takes.
+        # A server on this machine is for tests; it decides what it accepts.
         least = 1 if checks.is_loopback(self.endpoint) else _LEAST_PART
         checks.check_range(self.cloud, "part_size", self.part_size, least, _MOST_PART)
         checks.check_range(self.cloud, "copy_part_size", self.copy_part_size, least, _MOST_PART)
@@ -326,10 +329,10 @@ class S3FamilyConfig(CommonConfig):
 
     @property
     def resolved_addressing(self) -> Addressing:
-        """Where the bucket's name goes: into the host or into the path."""
+        """Where the bucket's name goes: into the host or the path."""
         if self.addressing is not None:
             return self.addressing
-        # A wildcard certificate covers one label, and an IP address has no hosts below it.
+        # A wildcard certificate covers only one label, and an IP address has no hosts below it.
         in_path = "." in self.bucket or checks.is_bare(self.endpoint)
         return "path" if in_path else self.default_addressing
 
@@ -349,7 +352,7 @@ class S3FamilyConfig(CommonConfig):
 
     @property
     def spool_size(self) -> int:
-        """Bytes from which a body is sent in parts."""
+        """Number of bytes from which a body is sent in parts."""
         return self.multipart_threshold
 
     @property
@@ -380,11 +383,13 @@ class S3Config(S3FamilyConfig):
         super().__post_init__()
         checks.check_word(self.cloud, "profile", self.profile)
         if self.profile is not None and self.access_key_id is not None:
-            raise checks.wrong(self.cloud, "profile", "is set beside `access_key_id`; keep one of them")
+            raise checks.wrong(
+                self.cloud, "profile", "is set together with `access_key_id`; keep one of them"
+            )
 
     @property
     def resolved_endpoint(self) -> str:
-        """AWS's own host of the region, in China's partition for a region there."""
+        """AWS's own host of the region, in the China partition for a region there."""
         own = super().resolved_endpoint
         return f"{own}.cn" if self.endpoint is None and self.resolved_region.startswith("cn-") else own
 
@@ -394,7 +399,7 @@ class R2Config(S3FamilyConfig):
     """Cloudflare R2.
 
     Attributes:
-        account_id: 32 hex digits; the endpoint is made of it.
+        account_id: 32 hex digits; the endpoint is derived from it.
         jurisdiction: "eu" or "fedramp" for buckets that live in one.
         public_url: Base of public links where no `cdn_url` is set: `https://pub-<hash>.r2.dev`.
     """
@@ -415,7 +420,9 @@ class R2Config(S3FamilyConfig):
         if self.account_id is not None and not _ACCOUNT_ID.fullmatch(self.account_id):
             raise checks.wrong(self.cloud, "account_id", "must be 32 lower-case hex digits")
         if not unicodedata.is_normalized("NFC", self.prefix):
-            raise checks.wrong(self.cloud, "prefix", "must be in Unicode normal form C, as R2 keeps keys")
+            raise checks.wrong(
+                self.cloud, "prefix", "must be in Unicode normal form C, the form in which R2 keeps keys"
+            )
 
     def _check_endpoint(self) -> None:
         if self.endpoint is None:
@@ -428,9 +435,9 @@ class R2Config(S3FamilyConfig):
             return
         account, _, inside = host.removesuffix(_R2_HOST).partition(".")
         if self.account_id is not None and self.account_id != account:
-            raise checks.wrong(self.cloud, "endpoint", "is not that of `account_id`; keep one of them")
+            raise checks.wrong(self.cloud, "endpoint", "does not belong to `account_id`; keep one of them")
         if self.jurisdiction is not None and self.jurisdiction != inside:
-            raise checks.wrong(self.cloud, "endpoint", "is not that of `jurisdiction`; keep one of them")
+            raise checks.wrong(self.cloud, "endpoint", "does not belong to `jurisdiction`; keep one of them")
 
     @property
     def resolved_endpoint(self) -> str:
@@ -440,7 +447,7 @@ class R2Config(S3FamilyConfig):
 
     @property
     def public_base(self) -> str:
-        """The bucket's public address, if it has one; the API answers nobody without credentials."""
+        """The bucket's public address, if it has one; the API refuses requests without credentials."""
         return self.public_url or super().public_base
 
     @property
@@ -464,14 +471,14 @@ class SpacesConfig(S3FamilyConfig):
 
     @property
     def public_base(self) -> str:
-        """The Space's CDN host, if it is asked for."""
+        """The Space's CDN host, if requested."""
         if self.cdn:
             return f"https://{self.bucket}.{self.resolved_region}.cdn.digitaloceanspaces.com"
         return super().public_base
 
     @property
     def has_public_address(self) -> bool:
-        """Whether there is a CDN: the Space's own or another."""
+        """Whether there is a CDN, the Space's own or another one."""
         return self.cdn or super().has_public_address
 
 
@@ -489,8 +496,8 @@ class BackblazeConfig(S3FamilyConfig):
     """Backblaze B2 through its S3 API.
 
     Attributes:
-        download_url: The account's download host, `https://f004.backblazeb2.com`; with it public
-            URLs have the friendly form `/file/<bucket>/<key>`.
+        download_url: The account's download host, `https://f004.backblazeb2.com`; with it, public URLs have
+            the friendly form `/file/<bucket>/<key>`.
     """
 
     provider: ClassVar[str] = "b2"
@@ -512,7 +519,7 @@ class S3CompatibleConfig(S3FamilyConfig):
     """Any other server that speaks S3: MinIO, Ceph RGW, Garage, SeaweedFS.
 
     Attributes:
-        flavor: Whose behaviour to expect; "generic" trusts it with the least.
+        flavor: Whose behaviour to expect; "generic" assumes the least.
     """
 
     provider: ClassVar[str] = "custom"
@@ -523,7 +530,7 @@ class S3CompatibleConfig(S3FamilyConfig):
 
     @property
     def cloud(self) -> str:
-        """The flavor's row, or the one of all others."""
+        """The flavor's row, or the one for all others."""
         return self.provider if self.flavor == "generic" else self.flavor
 
     @classmethod
@@ -545,8 +552,8 @@ class LocalConfig(CommonConfig):
     Attributes:
         path: The root directory, as text or a path object; kept as text.
         create: Make the root if it is missing.
-        link_url: Base of temporary links: where `credstore serve` or `serve_links` answers for this root.
-        fsync: Keep acknowledged objects through a power cut; False only for throw-away data.
+        link_url: Base of temporary links: where `credstore serve` or `serve_links` serves this root.
+        fsync: Keep acknowledged objects through a power failure; False only for throw-away data.
     """
 
     provider: ClassVar[str] = "local"
@@ -558,11 +565,11 @@ class LocalConfig(CommonConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "path", self.root)  # So that equal roots are equal configs.
+        object.__setattr__(self, "path", self.root)  # So that equal roots have equal configs.
         if not self.root:
             raise checks.wrong(self.cloud, "path", "is missing")
         if "\0" in self.root:
-            raise checks.wrong(self.cloud, "path", "has a NUL in it")
+            raise checks.wrong(self.cloud, "path", "contains a NUL character")
 
     @property
     def root(self) -> str:
@@ -571,7 +578,7 @@ class LocalConfig(CommonConfig):
 
     @property
     def place(self) -> object:
-        """The root as seen from the working directory, past symbolic links."""
+        """The root resolved from the working directory, following symbolic links."""
         return Path(self.root).resolve()
 
     @property
@@ -586,7 +593,7 @@ class LocalConfig(CommonConfig):
 
     @classmethod
     def placed(cls, authority: str, path: str) -> dict[str, object] | None:
-        """The path, all of it; see `CommonConfig.placed`."""
+        """The whole path; see `CommonConfig.placed`."""
         if authority not in {"", "localhost"}:
             return None
         return {"path": path} if path else {}
@@ -594,11 +601,11 @@ class LocalConfig(CommonConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig(CommonConfig):
-    """This process's memory: for tests, and the executable specification of a driver.
+    """The memory of this process, for tests, and the executable specification of a driver.
 
     Attributes:
-        name: A label; two stores of one name share nothing, but a factory gives the same one again.
-        link_url: Base of temporary links: where `serve_links` answers for this store.
+        name: A label; two stores with the same name share nothing, but a factory returns the same one again.
+        link_url: Base of temporary links: where `serve_links` serves this store.
     """
 
     provider: ClassVar[str] = "memory"
@@ -611,7 +618,7 @@ class MemoryConfig(CommonConfig):
 
     @property
     def public_base(self) -> str:
-        """A label; it leads nowhere."""
+        """A label that leads nowhere."""
         return f"memory://{quote(self.name, safe='')}"
 
     @property

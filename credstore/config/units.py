@@ -1,6 +1,6 @@
 """Sizes and durations as people write them: `5MB`, `30s`, `7d`. Pure.
 
-An answer to bad text never repeats the text: it may be a secret set in the wrong place.
+A message about bad text never repeats the text, since it may be a secret set in the wrong place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SIZE = re.compile(rf"({_DECIMAL}) ?([a-z]*)", re.IGNORECASE | re.ASCII)
 _DURATION = re.compile(rf"(?:{_DECIMAL} ?(?:ms|s|m|h|d|w) ?)+", re.IGNORECASE | re.ASCII)
 _TERM = re.compile(rf"({_DECIMAL}) ?(ms|s|m|h|d|w)", re.IGNORECASE | re.ASCII)
 
-# "5MB" is a power of ten and "5MiB" of two (IEC 80000-13); a bare "5M" means both to different
+# "5MB" is a power of ten and "5MiB" of two (IEC 80000-13); a bare "5M" means one or the other to different
 # programs, so it is refused.
 _SIZES = {"": 1, "b": 1} | {
     f"{letter}{infix}b": base**power
@@ -37,13 +37,13 @@ def parse_size(text: str) -> int:
     """Bytes from `512`, `64KB`, `5MB` (powers of 1,000) or `8MiB`, `1.5GiB` (powers of 1,024).
 
     Args:
-        text: A decimal number and a unit, in either case; none means bytes.
+        text: A decimal number and a unit, in either case; without a unit, bytes.
 
     Returns:
         A whole number of bytes, 0 or more.
 
     Raises:
-        StorageInvalidRequestError: It is no size, or no whole number of bytes.
+        StorageInvalidRequestError: It is not a size, or not a whole number of bytes.
     """
     match = _SIZE.fullmatch(text.strip()) if len(text) <= _MAX_LENGTH else None
     factor = _SIZES.get(match[2].lower()) if match else None
@@ -67,7 +67,7 @@ def parse_duration(text: str) -> float:
         Seconds, 0 or more.
 
     Raises:
-        StorageInvalidRequestError: It is no duration.
+        StorageInvalidRequestError: It is not a duration.
     """
     text = text.strip()
     if len(text) <= _MAX_LENGTH:

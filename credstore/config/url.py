@@ -1,6 +1,6 @@
 """Stores as URLs: `s3://bucket/prefix?region=eu-west-1`, `minio://host:9000/bucket`, `file:///path`. Pure.
 
-A message never repeats the URL: it may have a secret where none belongs.
+A message never repeats the URL, since it may have a secret where it does not belong.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from credstore.errors import StorageConfigurationError
 _SOURCE = "the store URL"
 _MAX_SHOWN = 40
 _HTTP = "http"
-"""The parameter by which a URL that names its server says that it has no TLS."""
+"""The parameter with which a URL that names its server says that it has no TLS."""
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 def from_url(url: str, environ: Environ, *, registry: Registry | None = None) -> CommonConfig:
     """The config a URL describes.
 
-    `s3://bucket/prefix` and the like for every cloud; `minio://host:9000/bucket/prefix`, `ceph://…`
+    `s3://bucket/prefix` and similarly for every cloud; `minio://host:9000/bucket/prefix`, `ceph://…`
     and `custom://…` (with `?http=true` for a server without TLS); `file:///path` or
-    `local:relative/path`, all of it the root; `memory://name/prefix`. The prefix may be left out.
-    Further fields are parameters: `?region=eu-west-1&part_size=16MiB&timeout=10s`, and `?prefix=` too.
+    `local:relative/path`, the whole path is the root; `memory://name/prefix`. The prefix may be left out.
+    Other fields are parameters: `?region=eu-west-1&part_size=16MiB&timeout=10s`, and `?prefix=` too.
 
     Args:
-        url: Percent-encoded where it must be; `+` in a parameter is a space. It never has keys.
-        environ: Where keys and what the URL leaves open come from; see `filling`.
+        url: Percent-encoded where necessary; `+` in a parameter is a space. It never contains keys.
+        environ: Where keys and everything the URL does not say come from; see `precedence`.
         registry: The clouds that are known; the built-in ones unless given.
 
     Raises:
-        StorageConfigurationError: Unknown scheme or parameter, a key in the URL, or the config
-            refuses itself.
+        StorageConfigurationError: The scheme or a parameter is unknown, there is a key in the URL, or the
+            config is invalid.
     """
     registry = registry or Registry()
     kind, given = parse_url(url, _SOURCE, registry)
@@ -50,7 +50,7 @@ def url_kind(environ: Environ, registry: Registry) -> str | None:
     """Label of the provider of `CREDSTORE_URL`, or None where it is not set.
 
     Raises:
-        StorageConfigurationError: It is no store URL.
+        StorageConfigurationError: It is not a store URL.
     """
     return parse_url(environ[URL], URL, registry)[0].label if environ.get(URL) else None
 
@@ -98,7 +98,7 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
 
 
 def _decoded(text: str, source: str) -> str:
-    """The text that percent-encoding stands for; a guess would name another place."""
+    """The text that percent-encoding stands for; a guess would name a different place."""
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
@@ -135,12 +135,12 @@ def _placed(kind: Cloud, authority: str, path: str, source: str) -> Iterable[tup
     placed: dict[str, object] | None = kind.config_class.placed(authority, path)
     if placed is None:
         form = kind.url or f"{kind.name}:?parameter=value"
-        raise StorageConfigurationError(f"{source} must look like {form}, with all else after a `?`")
+        raise StorageConfigurationError(f"{source} must look like {form}, with everything else after a `?`")
     return placed.items()
 
 
 def shown(name: str) -> str:
-    """A name somebody wrote, short and without surprises, for a message."""
+    """A name somebody wrote, shortened and made safe for a message."""
     return repr(name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}…")
 
 

@@ -1,6 +1,6 @@
-"""The rules a config checks itself by; each failure names the field and the variables that set it. Pure.
+"""How a config checks itself; each failure names the field and the variables of it. Pure.
 
-A message never repeats the value: a secret may stand in the wrong field, or inside a URL.
+A message never repeats the value, since a secret may be in the wrong field, or inside a URL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from credstore.driver.internal import SEGMENT, is_internal_prefix
 from credstore.errors import StorageConfigurationError
 
 _DNS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-# What MinIO, Ceph, B2 and AWS's buckets from before 2018 allow, in a path only.
+# What MinIO, Ceph, B2 and AWS's buckets from before 2018 permit, only in a path.
 _PATH_BUCKET = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?")
@@ -24,9 +24,10 @@ _NUMBER_LABEL = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\.?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
-"""What no key has: control characters, non-characters and lone surrogates."""
+"""What keys never contain: control characters, non-characters and lone surrogates."""
 LONGEST_PREFIX = 512
-"""Bytes of UTF-8; the shortest limit of a key (1,024) leaves as many for the keys themselves."""
+"""Bytes of UTF-8; with the shortest limit of a key (1,024), the same number remains for the keys
+themselves."""
 
 
 def wrong(owner: str, field: str, why: str) -> StorageConfigurationError:
@@ -35,7 +36,7 @@ def wrong(owner: str, field: str, why: str) -> StorageConfigurationError:
     Args:
         owner: Name of the cloud's row, whose variables to name.
         field: Of the config.
-        why: End of the sentence that the field begins, without a value.
+        why: The end of a sentence that starts with the field, without a value.
     """
     return StorageConfigurationError(
         f"`{field}` of {owner or 'this store'} {why}; it is set by {spoken(variables_of(owner, field))}"
@@ -43,27 +44,27 @@ def wrong(owner: str, field: str, why: str) -> StorageConfigurationError:
 
 
 def check_range(owner: str, field: str, value: float, least: float, most: float = math.inf) -> None:
-    """A number is finite and within bounds."""
+    """Check that a number is finite and within bounds."""
     if not (math.isfinite(value) and least <= value <= most):
         bounds = f"at least {least}" if most == math.inf else f"{least} to {most}"
         raise wrong(owner, field, f"must be {bounds}")
 
 
 def check_word(owner: str, field: str, value: str | None) -> None:
-    """A one-line value that goes into a header, a file or a signature; spaces around it are a slip."""
+    """Check a one-line value for a header, a file or a signature; spaces around it are a mistake."""
     if value is not None and (not value or value != value.strip() or not value.isprintable()):
         raise wrong(owner, field, "is empty, or has spaces around it or control characters; paste it again")
 
 
 def check_header(owner: str, field: str, value: str) -> None:
-    """A value that goes into a header as it is."""
+    """Check a value that goes into a header unchanged."""
     check_word(owner, field, value)
     if not value.isascii():
         raise wrong(owner, field, "must be plain ASCII")
 
 
 def check_bucket(owner: str, bucket: str, *, dns: bool) -> None:
-    """A bucket is named, and its name can stand in a host (`dns`) or in a path."""
+    """Check that a bucket is named, and that its name can be used in a host (`dns`) or in a path."""
     if not bucket:
         raise wrong(owner, "bucket", "is missing")
     if dns and not _DNS_BUCKET.fullmatch(bucket):
@@ -81,20 +82,20 @@ def check_region(owner: str, region: str) -> None:
 
 
 def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path: bool) -> SplitResult:
-    """A base URL leads nowhere surprising: https (http on this machine only), no user, query or fragment.
+    """Check that a base URL is safe: https (http only on this machine), no user, query or fragment.
 
     Args:
         owner: Name of the cloud's row.
         field: Of the config.
         url: Its value.
-        allow_http: Also accept `http://` to another machine; None where that is no setting.
+        allow_http: Also accept `http://` to another machine; None where that is not a setting.
         path: Whether a path may follow the host.
 
     Returns:
         The URL's parts.
 
     Raises:
-        StorageConfigurationError: The URL is none of that, or leads to a link-local address.
+        StorageConfigurationError: The URL is not safe, or leads to a link-local address.
     """
     form = "https://host[:port][/path]" if path else "https://host[:port]"
     if not url.isascii() or _UNPRINTABLE.search(url) or "\\" in url:
@@ -107,7 +108,7 @@ def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path
     except ValueError:
         raise wrong(owner, field, f"must be {form}, with a port up to 65535") from None
     if "@" in parts.netloc:
-        raise wrong(owner, field, "has no user or password in it; keys have fields of their own")
+        raise wrong(owner, field, "must not have a user or password in it; keys have fields of their own")
     if parts.scheme not in {"http", "https"} or not host or port == 0:
         raise wrong(owner, field, f"must be {form}")
     if "?" in url or "#" in url:
@@ -119,7 +120,7 @@ def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path
         otherwise = (
             "" if allow_http is None else f" or `allow_http` ({spoken(variables_of(owner, 'allow_http'))})"
         )
-        raise wrong(owner, field, f"is http, so everything could be read on the way; use https{otherwise}")
+        raise wrong(owner, field, f"is http, so everything could be read in transit; use https{otherwise}")
     return parts
 
 
@@ -143,11 +144,11 @@ def is_bare(url: str | None) -> bool:
 
 
 def _check_host(owner: str, field: str, host: str) -> bool:
-    """Whether a sound host is this machine."""
+    """Whether a valid host is this machine."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
-        # A resolver reads `2852039166` and `0xa9.254.1` as IPv4, past the check below.
+        # A resolver reads `2852039166` and `0xa9.254.1` as IPv4, which the check below would miss.
         if not _HOST.fullmatch(host) or _NUMBER_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]):
             raise wrong(owner, field, "has a host that is neither a name nor an address") from None
         return host == "localhost" or host.endswith(".localhost")
@@ -158,7 +159,7 @@ def _check_host(owner: str, field: str, host: str) -> bool:
 
 
 def check_own_cloud(owner: str, provider: str, field: str, host: str) -> None:
-    """An endpoint is not another cloud's: the keys of this one would go there."""
+    """Check that an endpoint is not another cloud's, as the keys of this one would be sent there."""
     for cloud in registry.CLOUDS:
         theirs = any(host == domain or host.endswith(f".{domain}") for domain in cloud.hosts)
         if theirs and cloud.label != provider:
@@ -167,15 +168,15 @@ def check_own_cloud(owner: str, provider: str, field: str, host: str) -> None:
 
 
 def checked_prefix(owner: str, prefix: str) -> str:
-    """The prefix with one slash at its end, or "" where there is none.
+    """The prefix with one slash at its end, or "" if there is none.
 
     Args:
         owner: Name of the cloud's row.
         prefix: As given.
 
     Raises:
-        StorageConfigurationError: Keys below it could not be told from others, or would be
-            rewritten by browsers, or are credstore's own.
+        StorageConfigurationError: Keys below it would be ambiguous, would be rewritten by browsers, or are
+            credstore's own.
     """
     if not prefix:
         return ""
@@ -184,11 +185,13 @@ def checked_prefix(owner: str, prefix: str) -> str:
     if prefix != prefix.strip():
         raise wrong(owner, "prefix", "has spaces around it; paste it again")
     if prefix.startswith("/"):
-        raise wrong(owner, "prefix", "begins with a slash; leave it out, keys have none there either")
+        raise wrong(
+            owner, "prefix", "starts with a slash; leave it out, as keys do not start with one either"
+        )
     whole = prefix if prefix.endswith("/") else f"{prefix}/"
     segments = whole[:-1].split("/")
     if "" in segments:
-        raise wrong(owner, "prefix", "has two slashes after each other; keep one of them")
+        raise wrong(owner, "prefix", "has two slashes in a row; keep one of them")
     if not {".", ".."}.isdisjoint(segments):
         raise wrong(owner, "prefix", "has a segment '.' or '..', which browsers and proxies would rewrite")
     if is_internal_prefix(whole):

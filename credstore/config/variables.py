@@ -1,10 +1,9 @@
-"""Which environment variable sets which field, as data: these serve all, a cloud's own are in its row.
+"""Which environment variable sets which field, as data: these serve all clouds; a cloud's own are in its row.
 
-Each field has levels, strongest first: `CREDSTORE_<FIELD>`; then the original design's names beside
-those a cloud's users already have; then what the cloud's own tools read. Within a level all names
-must agree, a higher level hides the lower ones. A name that begins with a cloud's own prefix stands
-only under that cloud, so no key set for one cloud is read for another. `.env.example` is checked
-against both. Pure.
+Each field has levels, strongest first: `CREDSTORE_<FIELD>`; then the original design's names together with
+those a cloud's users already have; then what the cloud's own tools read. Within a level, all names must
+agree; a higher level hides the lower ones. A name that starts with a cloud's own prefix is listed only under
+that cloud, so no key set for one cloud is read for another. `.env.example` is checked against both. Pure.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ URL = "CREDSTORE_URL"
 PROVIDER: Levels = (("CREDSTORE_PROVIDER",), ("STORAGE_PROVIDER",))
 
 MILLISECONDS = frozenset({"STORAGE_TIMEOUT"})
-"""Variables whose lone number is milliseconds, as in the original design."""
+"""Variables in which a plain number means milliseconds, as in the original design."""
 
 ORIGINAL: Mapping[str, str] = {
     "bucket": "STORAGE_BUCKET",

@@ -14,23 +14,23 @@ A driver guarantees to the provider:
 - deadlines are kept; cancelling leaves no task, connection, file or half object behind;
 - a body is opened again only if it is `replayable`; `aclose` can be called twice.
 
-Every failure is a `StorageError` with `applied` telling the truth; `provider`, `operation` and `key`
-are filled above. Each method says what it raises when; these hold for all but `aclose` (see `guard.py`
+Every failure is a `StorageError` whose `applied` is truthful; `provider`, `operation` and `key`
+are filled above. Each method documents what it raises; these errors apply to all but `aclose` (see `guard.py`
 for the first three), and nothing is sent:
 
 | When | Error | `code` |
 |---|---|---|
 | the driver is closed | `StorageInvalidRequestError` | CLOSED |
 | it was made by the process that this one was forked from | `StorageInvalidRequestError` | FORKED |
-| the deadline has passed before the call began | `StorageTimeoutError`, applied "no" | TIMEOUT |
-| `capabilities` do not have what is asked | `StorageUnsupportedError` | UNSUPPORTED |
+| the deadline had passed before the call began | `StorageTimeoutError`, applied "no" | TIMEOUT |
+| `capabilities` lack what is asked for | `StorageUnsupportedError` | UNSUPPORTED |
 
-And these once the store was asked:
+And these once the store has been asked:
 
 | When | Error | `code` |
 |---|---|---|
 | there is no such bucket | `StorageBucketNotFoundError` | BUCKET_NOT_FOUND |
-| the deadline passes meanwhile | `StorageTimeoutError`, applied "no" or "maybe" | TIMEOUT |
+| the deadline passes during the call | `StorageTimeoutError`, applied "no" or "maybe" | TIMEOUT |
 
 A strategy is a driver over drivers: it decides whether, where and when, never which bytes.
 """
@@ -68,12 +68,12 @@ class Driver(Protocol):
 
     @property
     def name(self) -> str:
-        """Label, such as "r2"; the `served_by` of what it answers."""
+        """Label, such as "r2"; the `served_by` of its results."""
         ...
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """What the store can do."""
         ...
 
     async def put(self, request: PutRequest) -> PutResult:
@@ -85,9 +85,9 @@ class Driver(Protocol):
             StorageInvalidRequestError: The body ends before its announced length (code "BODY_LENGTH"),
                 or is larger than the store takes ("TOO_LARGE").
             StorageIntegrityError: The body is not the one that `digest` names (code "DIGEST_MISMATCH").
-            StorageUnsupportedError: Something asked cannot be honoured; nothing was sent.
-            StorageError: Anything else; `applied` tells whether the object may be there.
-            Exception: What the body itself raised, as it is; no object became visible.
+            StorageUnsupportedError: A requested option cannot be honoured; nothing was sent.
+            StorageError: Anything else; `applied` says whether the object may be there.
+            Exception: Whatever the body itself raised, unchanged; no object became visible.
         """
         ...
 
@@ -99,15 +99,15 @@ class Driver(Protocol):
             StorageNotFoundError: `version_id`, and no such version is kept (code "VERSION_NOT_FOUND").
             StorageInvalidRequestError: Code "INVALID_RANGE": `start` is at or beyond the end of the
                 object, except 0 on an empty one; or see `ReadOptions.check_range`.
-            StoragePreconditionFailedError: `if_match`, and the object is another version.
-            StorageUnsupportedError: `version_id` or `customer_key` where there is no such thing.
-            StorageError: Anything else. While reading, `StorageIntegrityError` unless all bytes came
-                and are the ones that were stored.
+            StoragePreconditionFailedError: `if_match`, and the object is a different version.
+            StorageUnsupportedError: `version_id` or `customer_key` where the store has no such thing.
+            StorageError: Anything else. While reading, `StorageIntegrityError` unless all bytes arrived and
+                are the ones that were stored.
         """
         ...
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
-        """What `get` would serve, without the bytes; raises as `get` does. Ranges are not looked at."""
+        """What `get` would serve, without the bytes; raises what `get` raises. Ranges are ignored."""
         ...
 
     async def delete(
@@ -118,10 +118,10 @@ class Driver(Protocol):
         version_id: str | None = None,
         deadline: float | None = None,
     ) -> DeleteOutcome:
-        """Remove one object; removing what is not there is no error, unless a version was named.
+        """Remove one object; removing a missing one is not an error, unless a version was named.
 
-        `if_match` on an absent object fails: no representation matches it (RFC 9110 §13.1.1). A store
-        that answers otherwise (S3 says 404) is translated; where an earlier attempt of this call may have
+        `if_match` on an absent object fails, as no representation matches it (RFC 9110 §13.1.1). A store that
+        responds differently (S3 says 404) is translated; where an earlier attempt of this call may have
         removed the object, it succeeds with `existed` None.
 
         Raises:
@@ -134,15 +134,15 @@ class Driver(Protocol):
     async def delete_many(
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
-        """Remove at most `capabilities.max_delete_batch` distinct keys; each has one outcome.
+        """Remove at most `capabilities.max_delete_batch` distinct keys, with one outcome for each.
 
-        An absent object has a `DeleteOutcome`. A key the provider said nothing about has an error with
+        An absent object gets a `DeleteOutcome`. A key the provider said nothing about gets an error with
         `applied == "maybe"`.
 
         Raises:
-            StorageIntegrityError: The provider answered about a key that was not asked for (code
+            StorageIntegrityError: The provider reported on a key that was not asked for (code
                 "FOREIGN_KEY").
-            StorageError: The whole request failed; also where the driver is closed or too late.
+            StorageError: The whole request failed, or the driver is closed, or the deadline has passed.
         """
         ...
 
@@ -158,38 +158,40 @@ class Driver(Protocol):
     ) -> Page:
         """One page of the objects whose keys start with `prefix`.
 
-        With a delimiter, keys that have it after `prefix` are not given; their beginning up to the
-        first one, that included, is given once among `Page.prefixes`. So everything given, key or
-        prefix, has a name; names are distinct and ascend by their UTF-8 bytes from page to page. Nothing
-        below a prefix is looked at where the delimiter is "/", so a prefix costs as much as an object.
-        A store of plain files shows each directory as a prefix, also one that somebody else left empty.
+        With a delimiter, keys that contain it after `prefix` are not listed; instead, what they share up to
+        and including its first occurrence is listed once in `Page.prefixes`. Names, that is keys and
+        prefixes, are distinct and ascend by their UTF-8 bytes from page to page. Where the delimiter is "/",
+        nothing below a prefix is looked at, so a prefix costs as much as an object. A store of plain files
+        shows each directory as a prefix, even one that somebody else left empty.
 
         Args:
-            prefix: Leading part of the keys, possibly empty.
-            cursor: Of the page before; the other arguments but `limit` are then the same as for that page.
-            delimiter: Usually "/"; not empty. None gives all keys.
-            start_after: Only names after this one, by their UTF-8 bytes; need not be there. A prefix that
-                it equals or leads into is left out with all its keys.
-            limit: Most names on the page, 1 to 1,000; there can be fewer, or none, before the end.
+            prefix: What the keys start with, possibly empty.
+            cursor: From the previous page; all other arguments but `limit` are then the same as for that
+                page.
+            delimiter: Usually "/"; not empty. None lists all keys.
+            start_after: Only names after this one, by their UTF-8 bytes; it need not exist. A prefix that
+                equals it, or that it lies below, is left out with all its keys.
+            limit: Maximum number of names on the page, 1 to 1,000; there can be fewer, even none, before the
+                end.
             deadline: Instant of `time.monotonic()`, or None.
 
         Raises:
-            StorageInvalidRequestError: `cursor` is not one of this driver, where it can tell.
-            StorageIntegrityError: What came is not a listing.
+            StorageInvalidRequestError: `cursor` is not one of this driver's, where it can tell.
+            StorageIntegrityError: What arrived is not a listing.
             StorageError: Anything else.
         """
         ...
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy one object inside the store at any size; a copy that is found to be of other bytes is removed.
+        """Copy one object of any size inside the store; a copy found to have other bytes is removed.
 
         Raises:
-            StorageObjectNotFoundError: The source is gone.
+            StorageObjectNotFoundError: The source does not exist.
             StorageAlreadyExistsError: Mode "create", and there is an object at the destination.
-            StoragePreconditionFailedError: The source is not the version `request.source` names any
-                more; or mode "replace", and the destination is not that version, or absent.
-            StorageUnsupportedError: Something asked, or something of the source, cannot be honoured; nothing
-                was sent.
+            StoragePreconditionFailedError: The source is no longer the version that `request.source` names;
+                or mode "replace", and the destination is not that version, or absent.
+            StorageUnsupportedError: A requested option, or a property of the source, cannot be honoured;
+                nothing was sent.
             StorageError: Anything else, as for `put`.
         """
         ...
@@ -198,18 +200,18 @@ class Driver(Protocol):
         """Make a link; local computation only, apart from refreshing credentials.
 
         Raises:
-            StorageUnsupportedError: No link of this kind can be made here: the method, the response
-                headers, or the version.
-            StorageInvalidRequestError: A header no link can impose, or a duration out of range.
+            StorageUnsupportedError: The store makes no links with this method, these response headers, or a
+                version.
+            StorageInvalidRequestError: A header that no link can impose, or a duration out of range.
             StorageError: The credentials cannot be refreshed, or have expired.
         """
         ...
 
     async def ping(self, *, deadline: float | None = None) -> None:
-        """One cheap request that proves that the store can be reached and used.
+        """Prove with one cheap request that the store can be reached and used.
 
         Raises:
-            StorageError: It cannot; the class says why.
+            StorageError: It cannot be reached or used; the class says why.
         """
         ...
 
@@ -220,20 +222,20 @@ class Driver(Protocol):
 
 @runtime_checkable
 class BreaksCircuits(Protocol):
-    """A driver that leaves endpoints alone which have only failed for a while."""
+    """A driver that stops calling endpoints that have done nothing but fail for a while."""
 
     @property
     def circuits(self) -> Mapping[str, CircuitState]:
-        """The state for each endpoint (`host[:port]`) that was used."""
+        """The state of each endpoint (`host[:port]`) that was used."""
         ...
 
 
 @runtime_checkable
 class TaggedDriver(Protocol):
-    """A driver whose objects have tags, if `capabilities.tags`; for copies that it does not make itself."""
+    """A driver whose objects have tags, if `capabilities.tags`; for copies that the driver does not make."""
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
-        """The object's tags; none where there are no tags at all.
+        """The object's tags; empty where the store has no tags at all.
 
         Raises:
             StorageNotFoundError: There is no such object.
@@ -242,11 +244,11 @@ class TaggedDriver(Protocol):
         ...
 
     async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
-        """Replace all tags of an object; nothing else of it changes but, for some stores, its etag.
+        """Replace all tags of an object; nothing else about it changes except, on some stores, its etag.
 
         Raises:
             StorageNotFoundError: There is no such object.
-            StorageUnsupportedError: There are no tags here.
+            StorageUnsupportedError: The store has no tags.
             StorageError: Anything else.
         """
         ...
@@ -256,18 +258,18 @@ class TaggedDriver(Protocol):
 class VersionedDriver(Protocol):
     """A driver of a store that may keep versions, where `Driver.delete` only hides an object.
 
-    `get`, `head`, `delete`, `copy` and `sign` take the `version_id` of what it lists where
-    `capabilities.versions` says so. A driver without versions leaves this protocol alone, or, if it has
-    stores of both kinds, answers False to `keeps_versions` and refuses the rest.
+    `get`, `head`, `delete`, `copy` and `sign` take the `version_id` of a listed version where
+    `capabilities.versions` says so. A driver without versions does not implement this protocol or, if it
+    serves stores of both kinds, returns False from `keeps_versions` and refuses the rest.
     """
 
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
-        """Whether there may be versions beside those that `list` shows.
+        """Whether there may be versions besides those that `list` shows.
 
-        False says for sure that `Driver.delete` leaves nothing behind now; True where nobody can tell.
+        False is a promise that `Driver.delete` leaves nothing behind now; True if that is not certain.
 
         Raises:
-            StorageError: The store did not answer.
+            StorageError: The store did not respond.
         """
         ...
 
@@ -282,12 +284,12 @@ class VersionedDriver(Protocol):
     ) -> VersionPage:
         """One page of at most `limit` (1 to 1,000) versions and delete markers under a prefix.
 
-        With `exact` only those of the very key `prefix`, and no request more than these need. Deleting what
-        the last page but one gave does not disturb it.
+        With `exact`, only those of exactly the key `prefix`, without more requests than these need. Deleting
+        what the page before the last one listed does not disturb it.
 
         Raises:
             StorageAccessDeniedError: The credentials may not list versions.
-            StorageUnsupportedError: The store keeps none; nothing was sent.
+            StorageUnsupportedError: The store keeps no versions; nothing was sent.
             StorageError: Anything else.
         """
         ...
@@ -297,9 +299,9 @@ class VersionedDriver(Protocol):
     ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
         """Remove at most `capabilities.max_delete_batch` distinct (key, version id) for good.
 
-        Each has one outcome. One that is not there is removed already. One under retention or legal hold has
-        an error with code "LOCKED" or "ACCESS_DENIED"; one the provider said nothing about has an error with
-        `applied == "maybe"`. Failures of the whole request raise.
+        Each has one outcome. A missing one counts as removed. One under retention or legal hold gets an error
+        with code "LOCKED" or "ACCESS_DENIED"; one the provider said nothing about gets an error with `applied
+        == "maybe"`. A failure of the whole request is raised.
         """
         ...
 
@@ -309,7 +311,7 @@ class RetainingDriver(Protocol):
     """A driver of a store that can keep versions from being removed."""
 
     async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
-        """What keeps a version; a `Retention` of nothing where nothing does.
+        """What keeps a version from being removed; an empty `Retention` where nothing does.
 
         Raises:
             StorageNotFoundError: There is no such version.
@@ -322,10 +324,10 @@ class RetainingDriver(Protocol):
 
 @runtime_checkable
 class VerifiesLinks(Protocol):
-    """A driver whose links are checked by us, because no cloud stands behind it."""
+    """A driver whose links credstore checks itself, because there is no cloud behind it."""
 
     def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
-        """Check a request for one of its links.
+        """Check a request that uses one of its links.
 
         Args:
             method: HTTP method of the request.
@@ -334,6 +336,6 @@ class VerifiesLinks(Protocol):
             now: Unix time in seconds.
 
         Raises:
-            StorageAccessDeniedError: Wrong, changed or expired; one text for all.
+            StorageAccessDeniedError: The link is wrong, changed or expired; the text is the same for all.
         """
         ...

@@ -9,14 +9,14 @@ from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageTimeo
 
 
 class Guard:
-    """A driver that is open, in the process that made it.
+    """Knows whether a driver is open and in the process that made it.
 
     Attributes:
-        closed: Set it when the driver is closed.
+        closed: Set when the driver is closed.
     """
 
     def __init__(self, name: str) -> None:
-        """Begin open.
+        """Start out open.
 
         Args:
             name: The driver's, for messages.
@@ -26,7 +26,7 @@ class Guard:
         self.closed = False
 
     def check(self, deadline: float | None = None) -> None:
-        """Refuse a call that must not begin.
+        """Refuse a call that must not start.
 
         Args:
             deadline: Instant of `time.monotonic()`, or None.

@@ -1,13 +1,13 @@
 """credstore's own objects in a user's store: every key with the segment `.credstore`.
 
-    .credstore/keys/<id>             wrapped keys that are kept apart from their objects
-    .credstore/dictionaries/<name>   zstd dictionaries, each named for its content
-    .credstore/failover              at a fallback: until when writes may have come to it
+    .credstore/keys/<id>             wrapped keys that are kept separately from their objects
+    .credstore/dictionaries/<name>   zstd dictionaries, each named after its content
+    .credstore/failover              on a fallback: until when it may have received writes
 
-Rules of this file: no other module spells the segment in a key. No verb of users reads, lists, counts,
-writes, links to or deletes such a key, wherever in it the segment is: a store on `team/a/` keeps its
-objects at `team/a/.credstore/`, and the whole bucket may be a store too. What is kept here is small,
-goes past codec and client-side encryption, and is no event of a user's.
+Rules of this file: no other module spells the segment in a key. No user-facing verb reads, lists, counts,
+writes, links to or deletes such a key, wherever in it the segment appears: a store on `team/a/` keeps its
+objects at `team/a/.credstore/`, and the whole bucket may be a store too. What is kept here is small, bypasses
+codec and client-side encryption, and does not count as a user's event.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ KEYS = "keys/"
 DICTIONARIES = "dictionaries/"
 FAILOVER = "failover"
 LARGEST = 8 * 1024 * 1024
-"""Bytes of one of them."""
+"""Largest size of such an object, in bytes."""
 _MARK = f"/{SEGMENT}/"
 
 
 def internal_key(name: str) -> str:
-    """The whole key of the object that is called `name` here.
+    """The full key of the object that is called `name` here.
 
     >>> internal_key(FAILOVER)
     '.credstore/failover'
@@ -57,7 +57,7 @@ def is_internal(key: str) -> bool:
 
 
 def is_internal_prefix(prefix: str) -> bool:
-    """Whether every key that begins so is credstore's own.
+    """Whether every key that starts with this prefix is credstore's own.
 
     >>> [is_internal_prefix(prefix) for prefix in (".credstore/", ".credstore/keys/0", ".credstore")]
     [True, True, False]
@@ -66,9 +66,9 @@ def is_internal_prefix(prefix: str) -> bool:
 
 
 def behind_internal(key: str) -> str | None:
-    """From where to list on, to pass over the folder that an internal key is in; None if that gains nothing.
+    """Where to resume a listing to skip the folder that an internal key is in; None if that gains nothing.
 
-    All that lies between the two is in that folder, and what credstore puts there has smaller names.
+    Everything between the two is in that folder, and what credstore puts there has smaller names.
 
     >>> behind_internal("team/a/.credstore/keys/x")
     'team/a/.credstore/~'
@@ -82,15 +82,15 @@ class Terms(Protocol):
     """How requests for these objects are made."""
 
     def reading(self) -> ReadOptions:
-        """Options of one small request that begins now."""
+        """Options of one small request that starts now."""
         ...
 
     def deadline(self, *, size: int) -> float | None:
-        """Of a write of `size` bytes that begins now."""
+        """Options of a write of `size` bytes that starts now."""
         ...
 
     def at_rest(self) -> ServerEncryption | None:
-        """Encryption of what is written, as for all objects of the store."""
+        """Encryption of what is written, the same as for all objects of the store."""
         ...
 
 
@@ -98,7 +98,7 @@ class InternalObjects:
     """The small objects that credstore keeps in one store; nothing else reads or writes them."""
 
     def __init__(self, driver: Driver, terms: Terms) -> None:
-        """Touch nothing yet.
+        """Send nothing yet.
 
         Args:
             driver: Of the store.
@@ -108,15 +108,15 @@ class InternalObjects:
         self._terms = terms
 
     async def get(self, name: str, *, max_size: int = LARGEST) -> bytes:
-        """All bytes of an object, which match the digest that was recorded with it.
+        """All bytes of an object, checked against the digest recorded with it.
 
         Args:
             name: The key without the segment.
-            max_size: Bytes that it has at most.
+            max_size: Maximum number of bytes.
 
         Raises:
-            StorageObjectNotFoundError: There is none.
-            StorageIntegrityError: It was changed, or has more bytes.
+            StorageObjectNotFoundError: There is no such object.
+            StorageIntegrityError: It was changed, or has more than `max_size` bytes.
             StorageError: The store cannot be read.
         """
         reader = await self._driver.get(internal_key(name), self._terms.reading())
@@ -131,10 +131,10 @@ class InternalObjects:
             ) from None
 
     async def head(self, name: str) -> ObjectInfo:
-        """What is known of an object.
+        """What is known about an object.
 
         Raises:
-            StorageObjectNotFoundError: There is none.
+            StorageObjectNotFoundError: There is no such object.
             StorageError: The store cannot be read.
         """
         return await self._driver.head(internal_key(name), self._terms.reading())
@@ -154,11 +154,11 @@ class InternalObjects:
             name: The key without the segment.
             data: At most `LARGEST` bytes.
             content_type: MIME type.
-            cache_control: For what stands between.
+            cache_control: For caches on the way.
             precondition: What may be replaced.
 
         Raises:
-            StorageInvalidRequestError: More bytes (code "TOO_LARGE"); nothing was sent.
+            StorageInvalidRequestError: `data` is larger (code "TOO_LARGE"); nothing was sent.
             StorageError: As `Driver.put`.
         """
         if len(data) > LARGEST:
@@ -182,11 +182,12 @@ class InternalObjects:
     async def replace(
         self, name: str, data: bytes, *, content_type: str, cache_control: str | None = None
     ) -> None:
-        """As `put`, over the version that is there now; never where there is none.
+        """As `put`, over the version that is there now; never creates an object.
 
         Raises:
-            StorageObjectNotFoundError: There is none.
-            StoragePreconditionFailedError: It was replaced or removed meanwhile, where the store can tell.
+            StorageObjectNotFoundError: There is no such object.
+            StoragePreconditionFailedError: It was replaced or removed in the meantime, where the store can
+                tell.
             StorageError: As `put`.
         """
         info = await self.head(name)

@@ -1,9 +1,9 @@
 """`ObjectReader`, the one stream of an object's bytes.
 
-Rules of this file: a reader never ends normally unless it gave exactly the promised number of bytes
-and, where a digest is known, exactly the bytes it names (P21). It raises instead, whoever serves
-the bytes, so every driver and every strategy gets the check without writing it. Always close a
-reader (`async with`); an unread body otherwise holds its connection.
+Rules of this file: a reader never ends normally unless it has yielded exactly the promised number of bytes
+and, where a digest is known, exactly the bytes it names (P21). It raises instead, whoever serves the bytes,
+so every driver and every strategy gets the check without writing it. Always close a reader (`async with`); an
+unread body otherwise holds its connection.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from credstore.model import Progress
 if TYPE_CHECKING:
     from types import TracebackType
 
-I = TypeVar("I")  # noqa: E741 - the info a driver (ObjectInfo) or a provider (StorageItem) knows
+I = TypeVar("I")  # noqa: E741 - the info that a driver (ObjectInfo) or a provider (StorageItem) has
 
 
 class ObjectReader(Generic[I]):
-    """An async iterator of `bytes` that checks what it gives.
+    """An async iterator of `bytes` that checks what it yields.
 
     Attributes:
-        info: What is known of the object.
-        length: Bytes this reader will give, or None where only the end tells.
+        info: What is known about the object.
+        length: Bytes this reader will yield, or None where that is only known at the end.
     """
 
     __slots__ = (
@@ -59,16 +59,16 @@ class ObjectReader(Generic[I]):
         close: Callable[[], Awaitable[None]] | None = None,
         explain: Callable[[StorageError], object] | None = None,
     ) -> None:
-        """Wrap the bytes of one answer.
+        """Wrap the bytes of one response.
 
         Args:
-            info: What is known of the object.
-            chunks: The bytes, in order, closed with the reader if it is a generator; or all of them,
-                where they are here already.
+            info: What is known about the object.
+            chunks: The bytes, in order, closed with the reader if it is a generator; or all of them at once,
+                where they are in memory already.
             length: Exact number of bytes to expect, or None.
             digest: SHA-256 of all of them (32 bytes), or None, as for a range.
-            close: Gives back what the chunks hold; called exactly once, also after an error.
-            explain: Fills the facts of an error that only the maker of the reader knows.
+            close: Releases what the chunks hold; called exactly once, also after an error.
+            explain: Adds the facts to an error that only the maker of the reader knows.
         """
         self.info = info
         self.length = length
@@ -92,7 +92,7 @@ class ObjectReader(Generic[I]):
         self._progress: Progress | None = None
 
     def watch(self, progress: Progress | None) -> None:
-        """Call `progress` with (bytes read, bytes in all or None) after each chunk, once for none at all."""
+        """Call `progress` with (bytes read, total bytes or None) after each chunk, once if there is none."""
         self._progress = progress
 
     def __aiter__(self) -> Self:
@@ -101,7 +101,7 @@ class ObjectReader(Generic[I]):
     async def __anext__(self) -> bytes:
         if self._closed:
             if self._failed:
-                message = "this reader has failed; what it gave before is incomplete"
+                message = "this reader has failed; what it yielded before is incomplete"
                 raise StorageIntegrityError(message, code=ErrorCode.TRUNCATED, retryable=True)
             raise StopAsyncIteration
         try:
@@ -112,7 +112,7 @@ class ObjectReader(Generic[I]):
                 if self._digest is not None:
                     await hash_into(self._digest, chunk)
                     self._held += len(chunk)
-                    if self._held > LOOP_BUDGET:  # A source that never waits would hold the loop.
+                    if self._held > LOOP_BUDGET:  # A source that never waits would block the loop.
                         self._held = 0
                         await asyncio.sleep(0)
                 if self._progress is not None:
@@ -161,10 +161,10 @@ class ObjectReader(Generic[I]):
         """All remaining bytes, checked; closes the reader.
 
         Args:
-            max_size: Most bytes to accept, or None for any number.
+            max_size: Maximum number of bytes to accept, or None for any number.
 
         Raises:
-            StorageIntegrityError: Length or digest do not match.
+            StorageIntegrityError: The length or the digest does not match.
             StorageInvalidRequestError: There are more than `max_size` bytes.
         """
         if max_size is not None and self.length is not None and self.length > max_size:
@@ -185,7 +185,7 @@ class ObjectReader(Generic[I]):
         return await joined(parts)
 
     async def _read_at_once(self, content: bytes) -> bytes:
-        """What iterating would give and check, in one step."""
+        """What iterating would yield and check, in one step."""
         self._content = None
         self._done = len(content)
         try:
@@ -208,7 +208,7 @@ class ObjectReader(Generic[I]):
             self._explain(error)
 
     async def aclose(self) -> None:
-        """Give back the connection or file; safe to call again."""
+        """Release the connection or file; safe to call again."""
         if self._closed:
             return
         self._closed = True

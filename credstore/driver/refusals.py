@@ -1,9 +1,9 @@
 """What a store cannot do, said in one place: which capability it lacks, and what to do instead.
 
-Rules of this file: every refusal for want of a capability is a row of this table, whoever finds it
-out, the provider before it does any work or the driver before it sends anything. A check compares
-what is asked with the `Capabilities` of who is asked. What cannot work for other reasons (what an
-object is, how a provider is set up) is refused by whoever knows the reason.
+Rules of this file: every refusal because of a missing capability is a row of this table, whether the provider
+notices before it does any work or the driver before it sends anything. A check compares what is asked for
+with the `Capabilities` of the store. What cannot work for other reasons (what an object is, how a provider is
+set up) is refused by whoever knows the reason.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Lack:
     """One thing that some stores cannot do.
 
     Attributes:
-        cannot: Goes on after "<who> cannot".
+        cannot: Continues the sentence "<who> cannot".
         instead: What the user can do.
     """
 
@@ -73,7 +73,7 @@ VERSIONS: Final = Lack("keep versions of an object (version_id)", "leave version
 FOREIGN_VERSIONS: Final = Lack(
     "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
 )
-RETENTION: Final = Lack("tell what keeps a version (retention, legal hold)", "ask it with its own tools")
+RETENTION: Final = Lack("say what keeps a version (retention, legal hold)", "ask it with its own tools")
 LIST_VERSIONS: Final = Lack(
     "list the versions of objects", "use list and batch_delete, or a store that keeps versions"
 )
@@ -98,7 +98,7 @@ ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access
 OBJECT_LOCK: Final = Lack(
     "lock objects (object_lock_mode, legal_hold)", "leave the lock out, or use a store that has it"
 )
-OPTIONS: Final = Lack("take driver_options", "leave out what stands there under its name")
+OPTIONS: Final = Lack("take driver_options", "leave out what is given there under its name")
 
 
 def no_storage_class(storage_class: str, known: Iterable[str]) -> Lack:
@@ -115,12 +115,12 @@ TAGS_OF_SOURCE: Final = Lack(
 
 
 def no_encryption_of_source(kind: str) -> Lack:
-    """A copy that would have to be encrypted as its source is."""
+    """A copy that would have to be encrypted in the same way as its source."""
     return Lack(f"encrypt a copy as its source is ({kind})", "give the encryption of the copy")
 
 
 def no_link(method: str, able: Iterable[str]) -> Lack:
-    """A method that a store makes no links for."""
+    """An HTTP method that a store makes no links for."""
     choices = ", ".join(sorted(able))
     instead = (
         f"it makes links for {choices}" if choices else "local and memory stores and every cloud make some"
@@ -132,7 +132,7 @@ def check_condition(precondition: Precondition, able: Capabilities, who: str) ->
     """Refuse the condition of a write that would be ignored.
 
     Raises:
-        StorageUnsupportedError: The store has none of this kind.
+        StorageUnsupportedError: The store does not support conditions of this kind.
     """
     if precondition.mode == "create" and not able.conditional_create:
         raise IF_ABSENT.of(who)
@@ -144,7 +144,8 @@ def check_encryption(encryption: ServerEncryption | None, able: Capabilities, wh
     """Refuse encryption at rest of a kind that a store does not have.
 
     Raises:
-        StorageUnsupportedError: So it is. AES256 is accepted where everything is encrypted anyway.
+        StorageUnsupportedError: The store lacks this kind. AES256 is accepted where everything is encrypted
+            anyway.
     """
     if encryption is None:
         return
@@ -162,7 +163,7 @@ def check_storage_class(storage_class: str | None, able: Capabilities, who: str)
     """Refuse a storage class that a store does not have.
 
     Raises:
-        StorageUnsupportedError: So it is; the message names those it has.
+        StorageUnsupportedError: The store lacks this class; the message names those it has.
     """
     if storage_class is not None and storage_class not in able.storage_classes:
         raise no_storage_class(storage_class, able.storage_classes).of(who)
@@ -172,7 +173,7 @@ def check_tags(tags: Mapping[str, str], able: Capabilities, who: str) -> None:
     """Refuse tags where there are none.
 
     Raises:
-        StorageUnsupportedError: So it is.
+        StorageUnsupportedError: The store has no tags.
     """
     if tags and not able.tags:
         raise TAGS.of(who)
@@ -182,14 +183,14 @@ def check_version(version_id: str | None, able: Capabilities, who: str) -> None:
     """Refuse to name a version where none are kept.
 
     Raises:
-        StorageUnsupportedError: So it is.
+        StorageUnsupportedError: The store keeps no versions.
     """
     if version_id is not None and not able.versions:
         raise VERSIONS.of(who)
 
 
 def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
-    """Refuse a write of which something would be ignored.
+    """Refuse a write that has an option the store would ignore.
 
     Args:
         request: The write; its `driver_options` are the driver's to check.
@@ -209,10 +210,10 @@ def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
 
 
 def check_read(options: ReadOptions, able: Capabilities, who: str) -> None:
-    """Refuse a read of which something would be ignored.
+    """Refuse a read that has an option the store would ignore.
 
     Raises:
-        StorageUnsupportedError: A version or a customer-provided key where there is no such thing.
+        StorageUnsupportedError: A version or a customer-provided key where the store has no such thing.
     """
     if options.version_id is not None:
         check_version(options.version_id, able, who)
@@ -224,7 +225,7 @@ def check_delete(if_match: str | None, version_id: str | None, able: Capabilitie
     """Refuse a delete whose condition would be ignored.
 
     Raises:
-        StorageUnsupportedError: A condition or a version where there is no such thing.
+        StorageUnsupportedError: A condition or a version where the store has no such thing.
     """
     if if_match is not None and not able.conditional_delete:
         raise DELETE_IF_MATCH.of(who)
@@ -232,7 +233,7 @@ def check_delete(if_match: str | None, version_id: str | None, able: Capabilitie
 
 
 def check_copy(request: CopyRequest, able: Capabilities, who: str) -> None:
-    """Refuse a copy of which something would be ignored.
+    """Refuse a copy that has an option the store would ignore.
 
     Raises:
         StorageUnsupportedError: The first thing that the store cannot do.
@@ -247,7 +248,7 @@ def check_sign(request: SignRequest, able: Capabilities, who: str) -> None:
     """Refuse a link that a store cannot make.
 
     Raises:
-        StorageUnsupportedError: Its method, its response headers or its version.
+        StorageUnsupportedError: It cannot make links with this method, response headers or a version.
     """
     if request.method not in able.presign:
         raise no_link(request.method, able.presign).of(who)

@@ -1,7 +1,7 @@
-"""Pure: what a HEAD says about a write whose answer was lost, refused or unclear (P0, P6).
+"""Pure: what a HEAD says about a write whose response was lost, negative or unclear (P0, P6).
 
 A write carries a random write-id in the object's metadata. After an unclear attempt one HEAD shows
-which write the key holds now; this table turns that into the outcome.
+which write the key holds now; this table turns that into an outcome.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Mode = Literal["overwrite", "create", "replace"]
 
 
 def settle(mode: Mode, write_id: str, seen: str | None, *, exists: bool) -> Applied:
-    """Decide whether the write `write_id` happened, from one look at the key after it.
+    """Decide whether the write `write_id` happened, from one look at the key afterwards.
 
     Args:
         mode: How the write treats an existing object.

@@ -1,4 +1,4 @@
-"""Links that a store of our own signs and checks, since no cloud answers them: for `serve_links`. Pure.
+"""Links that credstore signs and checks itself, since no cloud serves them: for `serve_links`. Pure.
 
     {link_url}/{key}?expires=<unix seconds>&method=GET[&response-<header>=...]&signature=<base64url>
 
@@ -41,7 +41,7 @@ def sign_link(
     """The link's URL.
 
     Raises:
-        StorageUnsupportedError: An override or the key cannot be in a link.
+        StorageUnsupportedError: An override or the key is not allowed in a link.
     """
     unknown = sorted(set(overrides) - OVERRIDES)
     if unknown:
@@ -60,7 +60,7 @@ def sign_link(
 def check_link(
     base: str, secret: bytes, *, method: str, path: str, query: Mapping[str, str], now: float
 ) -> LinkGrant:
-    """What a request's link grants.
+    """What the link in a request grants.
 
     Args:
         base: As for `sign_link`.
@@ -99,7 +99,7 @@ def check_link(
 
 
 def _instant(text: str) -> int:
-    """Unix seconds as `sign_link` writes them, and in no other way: one link, one text."""
+    """Unix seconds exactly as `sign_link` writes them, so that each link has one form only."""
     if not re.fullmatch("[1-9][0-9]{0,10}", text):
         raise ValueError(text)
     return int(text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 SYSTEM_NAMES = frozenset({"x-compression", "x-original-size"})
-"""Metadata names of the original design that belong to credstore, beside all of `credstore-*`."""
+"""Metadata names of the original design that belong to credstore, besides all of `credstore-*`."""
 SYSTEM_PREFIX = "credstore-"
 WRITE_ID = "credstore-write-id"
 DIGEST = "credstore-sha256"
@@ -35,12 +35,12 @@ class Body(Protocol):
 
     @property
     def length(self) -> int | None:
-        """Number of bytes, or None where only the end tells."""
+        """Number of bytes, or None where that is only known at the end."""
         ...
 
     @property
     def replayable(self) -> bool:
-        """Whether `open` may be called more than once and gives the same bytes each time."""
+        """Whether `open` may be called more than once and yields the same bytes each time."""
         ...
 
     @property
@@ -49,7 +49,7 @@ class Body(Protocol):
         ...
 
     def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The bytes from `offset` on, in chunks of any size; `offset` > 0 only if replayable."""
+        """The bytes from `offset` onwards, in chunks of any size; `offset` > 0 only if replayable."""
         ...
 
 
@@ -105,7 +105,7 @@ CREATE = Precondition("create")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContentHeaders:
-    """What is sent with the object's bytes to whoever fetches it by a link; None means absent."""
+    """What is sent with the object's bytes to whoever fetches it through a link; None means absent."""
 
     content_type: str | None = None
     content_encoding: str | None = None
@@ -131,16 +131,17 @@ class PutRequest:
         metadata: The user's metadata.
         system: credstore's own metadata, without write-id and digest.
         precondition: What may be replaced.
-        encryption: At rest, by the provider; None for its default. A provider that does not confirm it has
-            not done it: code "NOT_ENCRYPTED", and what was made is removed if it is still there.
-        encryption_by_default: True where nobody asked for `encryption`, so that it need not be confirmed.
+        encryption: At rest, by the provider; None for its default. If the provider does not confirm it, it
+            was not done: code "NOT_ENCRYPTED", and what was made is removed if it is still there.
+        encryption_by_default: True where the caller did not ask for `encryption`, so that it need not be
+            confirmed.
         storage_class: Or None for the bucket's default.
         tags: Object tags.
         extras: As in `ObjectInfo`, where this is a copy of such an object.
-        driver_options: Options for drivers by name, already checked to be for this one.
+        driver_options: Options for drivers by name, already checked to be for this driver.
         deadline: Instant of `time.monotonic()`, or None.
         journal: Where the token of an upload in parts is kept, so that a later write with the same
-            journal continues it; what fails or is cancelled meanwhile is then not aborted. Only for
+            journal continues it; an upload that fails or is cancelled is then not aborted. Only for
             drivers with `Capabilities.resumable`, and bodies that are replayable with length and digest.
         progress: Called with (bytes accepted, total or None).
     """
@@ -176,7 +177,7 @@ def join_metadata(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeToken:
-    """What continues an upload that was begun, in this process or another. No credential, but private.
+    """What it takes to continue an upload that was started in any process; private, though not a credential.
 
     Attributes:
         place: Where the upload is: endpoint and bucket.
@@ -185,8 +186,8 @@ class ResumeToken:
         digest: SHA-256 of the body, in hex.
         part_size: Bytes of each part but the last.
         upload_id: The provider's name of the upload.
-        write_id: Of the write, kept from its beginning.
-        options: SHA-256 over what the object was to be stored with, in hex.
+        write_id: Of the write, the same from start to end.
+        options: SHA-256 over the options the object was to be stored with, in hex.
     """
 
     place: str
@@ -200,18 +201,18 @@ class ResumeToken:
 
 
 class Journal(Protocol):
-    """Where the token of one resumable write is kept; each method raises `StorageError`s only."""
+    """Where the token of one resumable write is kept; its methods only raise `StorageError`s."""
 
     async def load(self) -> ResumeToken | None:
-        """What was saved last, or None."""
+        """The token saved last, or None."""
         ...
 
     async def save(self, token: ResumeToken) -> None:
-        """Keep it, durably."""
+        """Save it durably."""
         ...
 
     async def clear(self) -> None:
-        """Forget it; nothing to forget is no error."""
+        """Forget it; that there is nothing to forget is not an error."""
         ...
 
 
@@ -256,7 +257,7 @@ class PutResult:
         etag: Entity tag without quotes, or None.
         version_id: Where versions are kept.
         digest: SHA-256 of the stored bytes (32 bytes), or None.
-        encryption: "AES256", "aws:kms", "SSE-C" or None, as answered.
+        encryption: "AES256", "aws:kms", "SSE-C" or None, as the provider reports it.
         served_by: Label of the member that holds it.
         degraded: True where members that should hold it do not.
         replicas: Labels of all that hold it.
@@ -277,11 +278,11 @@ class PutResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectInfo:
-    """What a store knows of one object; a listing leaves the starred ones None.
+    """What a store knows about one object; a listing leaves the starred ones None.
 
     Attributes:
         key: The object's key.
-        size: Stored bytes of the whole object, also when only a range is read.
+        size: Stored bytes of the whole object, even when only a range is read.
         etag: Entity tag without quotes, or None.
         last_modified: Timezone-aware UTC, or None.
         storage_class: As the provider names it.
@@ -289,14 +290,14 @@ class ObjectInfo:
         headers: * Content headers as stored.
         metadata: * The user's metadata.
         system: * credstore's own, without write-id and digest.
-        write_id: * Of the write that made it.
-        digest: * SHA-256 of the stored bytes (32 bytes); empty where what was recorded was damaged.
+        write_id: * Id of the write that made it.
+        digest: * SHA-256 of the stored bytes (32 bytes); empty where the record was damaged.
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
-        kms_key_id: * Key of the provider's key service, where told.
-        tag_count: * Number of tags, where told.
-        extras: * What else a copy has to carry, by the driver's own names: nobody else reads them.
-        served_by: Label of the member that answered.
-        degraded: True where a member that should have answered did not.
+        kms_key_id: * Key of the provider's key service, where reported.
+        tag_count: * Number of tags, where reported.
+        extras: * What else a copy has to carry, under names that only the driver reads.
+        served_by: Label of the member that responded.
+        degraded: True where a member that should have responded did not.
     """
 
     key: str
@@ -328,13 +329,13 @@ class ReadOptions:
 
     Attributes:
         start: First stored byte, 0-based.
-        end: One past the last stored byte, or None for the end; more than there is, is cut.
-        suffix: The last so many stored bytes, 1 or more, in place of `start` and `end`; more than
-            there are is all of them.
+        end: One past the last stored byte, or None for the end; cut off at the end of the object.
+        suffix: Number of stored bytes to read from the end, 1 or more, instead of `start` and `end`; if the
+            object has fewer, all of them.
         if_match: Only the version with this etag, else `StoragePreconditionFailedError`.
         version_id: A kept version.
         customer_key: Where the object needs one (SSE-C).
-        deadline: For the answer's head; the body is bounded by idle time.
+        deadline: For the head of the response; the body is bounded by idle time.
     """
 
     start: int = 0
@@ -347,28 +348,28 @@ class ReadOptions:
 
     @property
     def whole(self) -> bool:
-        """Whether all bytes are asked for."""
+        """Whether the whole object is asked for."""
         return self.start == 0 and self.end is None and self.suffix is None
 
     def check_range(self) -> None:
-        """Refuse a range that no object has.
+        """Refuse a range that is invalid for every object.
 
         Raises:
-            StorageInvalidRequestError: `suffix` is less than 1, or stands beside `start` or `end` (code
-                "INVALID_RANGE").
+            StorageInvalidRequestError: `suffix` is less than 1, or is given together with `start` or `end`
+                (code "INVALID_RANGE").
         """
         if self.suffix is None:
             return
         if self.suffix < 1:
             raise invalid_range(f"the last {self.suffix} bytes is not a range; ask for 1 or more")
         if self.start or self.end is not None:
-            raise invalid_range("suffix stands in place of start and end; give one or the other")
+            raise invalid_range("suffix is given instead of start and end; use one or the other")
 
     def span(self, size: int) -> tuple[int, int]:
         """The first byte to read and the one past the last, within an object of `size` bytes.
 
-        An `end` before `start` gives no bytes. All there is of an empty object is its end, so a start of
-        0 and any suffix are right for it.
+        An `end` before `start` gives no bytes. An empty object consists of its end only, so a start of 0 and
+        any suffix are valid for it.
 
         Raises:
             StorageInvalidRequestError: `start` is at or beyond the end, or `check_range` refuses (code
@@ -378,7 +379,7 @@ class ReadOptions:
         if self.suffix is not None:
             return max(0, size - self.suffix), size
         if self.start >= size and self.start > 0:
-            raise invalid_range(f"the range begins at byte {self.start}, the object has {size} bytes")
+            raise invalid_range(f"the range starts at byte {self.start}, the object has {size} bytes")
         end = size if self.end is None else min(self.end, size)
         return self.start, max(self.start, end)
 
@@ -412,15 +413,15 @@ class CopyRequest:
     """One copy inside the store; the bytes never pass through the client.
 
     Attributes:
-        source: What `head` told just now; the copy is pinned to its etag (P8) and keeps its
+        source: What `head` has just reported; the copy is pinned to its etag (P8) and keeps its
             headers, metadata, system metadata, digest, tags, storage class and encryption.
         destination: Key of the copy; may equal the source's (rewrites metadata in place).
         write_id: Fresh, for the copy.
         precondition: What may be replaced at the destination.
         encryption: For the copy; None keeps the source's.
-        system: Metadata of credstore's own for the copy; None keeps the source's.
+        system: credstore's own metadata for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
-        provable: Copy in such a way, where there is one, that equal entity tags prove the copy
+        provable: If possible, copy in such a way that equal entity tags prove the copy
             (`Capabilities.content_etags`), though that takes more requests.
         deadline: Instant of `time.monotonic()`, or None.
     """
@@ -443,7 +444,7 @@ class Page:
     Attributes:
         entries: The objects, ascending by the UTF-8 bytes of their keys.
         cursor: Give it to the next call; None where this page is the last.
-        prefixes: With a delimiter: what stands for the keys beyond it, each once, ascending likewise.
+        prefixes: With a delimiter: what stands for the keys beyond it, each once and also ascending.
         degraded: True where a member that should have been listed was not.
     """
 
@@ -479,13 +480,13 @@ class SignRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedRequest:
-    """A link as signed: the URL is a secret, so its repr is empty of it.
+    """A signed link: the URL is a secret, so its repr leaves it out.
 
     Attributes:
         url: Complete, percent-encoded.
         method: The one method it works for.
         headers: What the holder must send verbatim.
-        expires_at: When it ends, UTC, never after the signing credentials do.
+        expires_at: When it expires, UTC, never after the signing credentials do.
         served_by: Label of the member it leads to.
     """
 
@@ -506,17 +507,17 @@ class Capabilities:
     Attributes:
         conditional_create: `if_absent` is atomic here.
         conditional_replace: `if_match` is atomic here.
-        conditional_delete: A delete can be bound to an etag.
+        conditional_delete: A delete can be made conditional on an etag.
         delete_tells_existence: `delete` knows whether an object was there.
-        durable: What `store` acknowledged survives power loss or the loss of a machine.
+        durable: What `store` has acknowledged survives a power failure or the loss of a machine.
         multipart: Large and unsized bodies are sent in parts.
         resumable: An upload in parts can be continued by another process.
-        presign: Methods a link can be made for.
+        presign: HTTP methods that a link can be made for.
         response_overrides: A link can impose response headers.
-        links_decode: Who answers a link decodes what is stored for whoever cannot, so there are GET links
-            to objects that are stored opaque too.
+        links_decode: The server behind a link decodes what is stored for clients that cannot, so there are
+            also GET links to objects stored opaque.
         tags: Objects have tags.
-        content_etags: Objects with equal entity tags have equal bytes; unequal ones may all the same.
+        content_etags: Objects with equal entity tags have equal bytes; unequal ones may have equal bytes too.
         versions: The store can keep versions.
         storage_classes: Accepted names; empty where there is no choice.
         sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
@@ -553,7 +554,7 @@ class Capabilities:
     max_delete_batch: int = 1000
 
     def meet(self, other: Capabilities) -> Capabilities:
-        """What both can do; the only place where capabilities are combined."""
+        """What both stores can do; the only place where capabilities are combined."""
         met: dict[str, object] = {}
         for each in fields(self):
             mine, theirs = getattr(self, each.name), getattr(other, each.name)
@@ -571,8 +572,8 @@ class Capabilities:
 class VersionPage:
     """One page of a listing of versions.
 
-    Keys ascend by their UTF-8 bytes, for each member of a strategy by itself; the versions of one key follow
-    each other, the newest first.
+    Keys ascend by their UTF-8 bytes, separately for each member of a strategy; the versions of one key follow
+    each other, newest first.
 
     Attributes:
         entries: Versions and delete markers.

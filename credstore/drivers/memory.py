@@ -1,7 +1,7 @@
-"""`MemoryDriver`: the driver contract in the plainest way, and so its executable specification.
+"""`MemoryDriver`: the driver contract in its plainest form, and thus its executable specification.
 
-Rules of this file: what a driver must do stands here without a cloud's or a disk's reasons around
-it. Every change of the table is one step without an `await` in it, so it is atomic.
+Rules of this file: it shows what a driver must do, without the detail that a cloud or a disk brings with it.
+Every change to the table is one step without an `await`, and therefore atomic.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ from credstore.model import NOTHING, LinkGrant
 
 CHUNK = 512 * 1024
 MANY = 100
-"""New keys that are sorted in together, not one by one."""
+"""From this number of new keys on, they are sorted in together, not one by one."""
 BEYOND = b"\xff"
-"""Sorts after all that UTF-8 can go on with."""
+"""Sorts after anything that UTF-8 can continue with."""
 _CAPABILITIES = Capabilities(
     conditional_create=True,
     conditional_replace=True,
@@ -75,7 +75,7 @@ _CAPABILITIES = Capabilities(
 
 @dataclass(frozen=True, slots=True)
 class MemoryObject:
-    """One stored object: its bytes, and what is known of it."""
+    """One stored object: its bytes, and what is known about it."""
 
     data: bytes
     info: ObjectInfo
@@ -88,7 +88,7 @@ class MemoryObjects:
 
     Attributes:
         by_key: The objects.
-        link_secret: What links to them are signed with; random, so links end with the process.
+        link_secret: What links to them are signed with; random, so links stop working when the process ends.
     """
 
     by_key: dict[str, MemoryObject] = field(default_factory=dict[str, MemoryObject])
@@ -104,7 +104,7 @@ class MemoryObjects:
         self.by_key[key] = stored
 
     def remove(self, key: str) -> bool:
-        """Forget a key; whether it was there."""
+        """Forget a key and return whether it was there."""
         if self.by_key.pop(key, None) is None:
             return False
         order = self.ordered()
@@ -112,7 +112,7 @@ class MemoryObjects:
         return True
 
     def ordered(self) -> list[bytes]:
-        """The keys as UTF-8, ascending; to keep them so at every write would cost more the more there are."""
+        """The keys as UTF-8, ascending; sorted only when needed, as doing so at every write costs more."""
         if len(self._new) > MANY:
             self._order += self._new
             self._order.sort()
@@ -123,11 +123,11 @@ class MemoryObjects:
         return self._order
 
     def names(self, prefix: bytes, after: bytes, delimiter: bytes) -> Iterator[tuple[bytes, bool]]:
-        """Names of a listing, ascending, each with whether it stands for keys beyond the delimiter.
+        """The names of a listing, ascending, each with whether it stands for keys beyond the delimiter.
 
         Args:
-            prefix: Leading part of the names.
-            after: They come after this one; empty for all.
+            prefix: What the names start with.
+            after: Only names after this one; empty for all.
             delimiter: Or empty for none.
         """
         order = self.ordered()
@@ -146,7 +146,7 @@ class MemoryObjects:
 
 
 class MemoryDriver(Driver):
-    """Objects in this process's memory, gone with it."""
+    """Objects in the memory of this process, gone when it ends."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class MemoryDriver(Driver):
         objects: MemoryObjects | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Begin empty, or with the objects of another driver.
+        """Start empty, or with the objects of another driver.
 
         Args:
             config: The store's settings.
@@ -209,9 +209,9 @@ class MemoryDriver(Driver):
         info = stored.info
         now = self._objects.by_key.get(info.key)
         if precondition.mode == "create" and now is not None:
-            raise StorageAlreadyExistsError("there is an object of this key already")
+            raise StorageAlreadyExistsError("there is already an object with this key")
         if precondition.mode == "replace" and (now is None or now.info.etag != precondition.etag):
-            raise StoragePreconditionFailedError("the object is gone or another version")
+            raise StoragePreconditionFailedError("the object is gone or a different version")
         self._objects.put(stored)
         return PutResult(
             key=info.key,
@@ -246,7 +246,7 @@ class MemoryDriver(Driver):
         if found is None:
             raise StorageObjectNotFoundError("there is no such object")
         if options.if_match is not None and options.if_match != found.info.etag:
-            raise StoragePreconditionFailedError("the object is another version than the one asked for")
+            raise StoragePreconditionFailedError("the object is not the version asked for")
         return found
 
     async def delete(
@@ -262,9 +262,7 @@ class MemoryDriver(Driver):
         check_delete(if_match, version_id, _CAPABILITIES, self.name)
         found = self._objects.by_key.get(key)
         if if_match is not None and (found is None or found.info.etag != if_match):
-            raise StoragePreconditionFailedError(
-                "the object is gone, or another version than the one to delete"
-            )
+            raise StoragePreconditionFailedError("the object is gone, or is not the version to delete")
         return DeleteOutcome(existed=self._objects.remove(key))
 
     async def delete_many(
@@ -305,7 +303,7 @@ class MemoryDriver(Driver):
         """Copy one object; see `Driver.copy`.
 
         Raises:
-            StorageIntegrityError: The source's bytes are not those that its digest names; it stays.
+            StorageIntegrityError: The source's bytes do not match its digest; the source is kept.
         """
         check_copy(request, _CAPABILITIES, self.name)
         options = ReadOptions(
@@ -321,7 +319,7 @@ class MemoryDriver(Driver):
                 "the source's bytes do not match its recorded SHA-256; nothing was copied, the source is kept"
             )
             raise StorageIntegrityError(text, code=ErrorCode.DIGEST_MISMATCH, applied="no")
-        source = self._find(request.source.key, options)  # It may have been replaced meanwhile.
+        source = self._find(request.source.key, options)  # It may have been replaced in the meantime.
         system = source.info.system if request.system is None else dict(request.system)
         info = replace(
             source.info,
@@ -372,7 +370,7 @@ class MemoryDriver(Driver):
         return check_link(self.config.link_url, secret, method=method, path=path, query=query, now=now)
 
     async def ping(self, *, deadline: float | None = None) -> None:
-        """Refuse only when closed or too late."""
+        """Refuse only when closed or past the deadline."""
         self._guard.check(deadline)
 
     async def aclose(self) -> None:
@@ -381,7 +379,7 @@ class MemoryDriver(Driver):
 
 
 async def _received(request: PutRequest) -> tuple[bytes, bytes]:
-    """All bytes of the body, in agreement with its length and digest, and their SHA-256."""
+    """All bytes of the body, checked against its length and digest, and their SHA-256."""
     data = request.body.data
     if data is not None:
         digest = await sha256(data)
@@ -390,12 +388,10 @@ async def _received(request: PutRequest) -> tuple[bytes, bytes]:
     length = request.body.length
     if length is not None and length != len(data):
         raise StorageInvalidRequestError(
-            f"the body gave {len(data)} bytes, where {length} were announced", code=ErrorCode.BODY_LENGTH
+            f"the body has {len(data)} bytes, where {length} were announced", code=ErrorCode.BODY_LENGTH
         )
     if request.digest is not None and request.digest != digest:
-        raise StorageIntegrityError(
-            "the body is not the one its SHA-256 names", code=ErrorCode.DIGEST_MISMATCH
-        )
+        raise StorageIntegrityError("the body does not match its SHA-256", code=ErrorCode.DIGEST_MISMATCH)
     if request.body.data is not None and request.progress is not None:
         request.progress(len(data), len(data))
     return data, digest
@@ -424,12 +420,12 @@ def _new_etag() -> str:
 
 
 def _kept(given: Mapping[str, str]) -> Mapping[str, str]:
-    """The same, which its giver cannot change any more."""
+    """A copy that the caller can no longer change."""
     return dict(given) if given else NOTHING
 
 
 def _listed(info: ObjectInfo) -> ObjectInfo:
-    """As much of it as a listing tells."""
+    """As much of it as a listing shows."""
     return ObjectInfo(
         key=info.key,
         size=info.size,

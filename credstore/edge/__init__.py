@@ -1,1 +1,1 @@
-"""A small edge that answers the temporary links of local and memory stores: `serve_links`."""
+"""A small edge that serves the temporary links of local and memory stores: `serve_links`."""

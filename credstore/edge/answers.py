@@ -1,8 +1,8 @@
-"""The answers of the edge: what each request gets, and nothing that was not proved right.
+"""The edge's responses: what each request gets, and nothing that was not verified.
 
-Rules of this file: a link is checked before the store is asked; all links that grant nothing get one
-answer. What fails before the first byte has a status; what fails later cuts the connection, so that
-no damaged object arrives whole. An answer holds two chunks of an object at most.
+Rules of this file: a link is checked before the store is asked; all links that grant nothing get the same
+response. A failure before the first byte gets a status; a later one cuts the connection, so that no damaged
+object arrives complete. A response holds at most two chunks of an object.
 """
 
 from __future__ import annotations
@@ -46,22 +46,22 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 PATIENCE = 30.0
-"""Seconds in which a reader has to take the next `SLICE`."""
+"""Seconds within which a reader has to accept the next `SLICE`."""
 SLICE = 64 * 1024
 """Bytes sent at once."""
 LOOKS = 3
-"""How often an object is looked at anew that another write replaces meanwhile."""
+"""How often to look again at an object that another write has replaced in the meantime."""
 MOST_FIELDS = 16
-"""Fields of a query; a link has nine at most."""
+"""Maximum number of fields in a query; a link has at most nine."""
 _ABSENT = (StorageObjectNotFoundError, StorageInvalidKeyError)
 _BUSY = (StorageUnavailableError, StorageTimeoutError, StorageConnectionError, StorageRateLimitedError)
 _TEXTS = {
-    400: "This is not a request of HTTP that can be answered.\n",
+    400: "This is not a valid HTTP request.\n",
     403: "This link is not valid.\n",
     404: "There is no such object.\n",
-    405: "Only GET and HEAD are answered here.\n",
-    406: "The object cannot be had in the encodings that are accepted.\n",
-    412: "The object is another version.\n",
+    405: "Only GET and HEAD are supported here.\n",
+    406: "The object is not available in the encodings that are accepted.\n",
+    412: "The object is a different version.\n",
     416: "The object has no such range.\n",
     500: "The object cannot be read.\n",
     503: "The store is not available now; try again.\n",
@@ -72,7 +72,7 @@ _NOW = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class _Representation:
-    """What of an object is sent: stored or plain bytes, whole or in part."""
+    """What is sent of an object: stored or plain bytes, all or a part."""
 
     item: StorageItem
     coding: str
@@ -82,24 +82,24 @@ class _Representation:
 
 
 class _ReplacedError(Exception):
-    """The object is not the one that was looked at any more."""
+    """The object is no longer the one that was looked at."""
 
 
 class Answers:
     """The handler of all requests."""
 
     def __init__(self, provider: StorageProvider, *, log: Callable[[str], None] | None) -> None:
-        """Answer from this store.
+        """Serve from this store.
 
         Args:
-            provider: It checks its links itself.
-            log: Told each answer: method, path without query, status.
+            provider: A store that checks its links itself.
+            log: Called for each response: method, path without query, status.
         """
         self._provider = provider
         self._log = log
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+        """Respond to one request."""
         path, _, query = _target(request.raw_path).partition("?")
         try:
             response = await self._answer(request, path, query)
@@ -110,7 +110,7 @@ class Answers:
         return response
 
     async def _answer(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
-        if request.method == "OPTIONS":  # Links are no part of it: it tells nothing about them.
+        if request.method == "OPTIONS":  # Links are not involved: it reveals nothing about them.
             return web.Response(status=204, headers={**GUARDS, **PREFLIGHT})
         if request.method not in METHODS:
             return plain(405, Allow=", ".join(METHODS))
@@ -143,10 +143,10 @@ class Answers:
     async def _about(
         self, request: web.BaseRequest, item: StorageItem, grant: LinkGrant
     ) -> web.StreamResponse:
-        if item.client_side:  # There are no links to what is encrypted, but with `check=False`.
+        if item.client_side:  # There are no links to what is encrypted, except with `check=False`.
             return plain(500)
         stored, decodable = _codings(item)
-        # Several headers of one name are one list.
+        # Several headers with the same name are one list.
         coding = choose_coding(_listed(request, "Accept-Encoding"), stored, decodable=decodable)
         if coding is None:
             return plain(406, Vary="Accept-Encoding")
@@ -155,7 +155,7 @@ class Answers:
         settled = is_settled(item.last_modified, now)
         version = item.etag or (item.digest.hex() if item.digest else None)
         if item.digest is None and not settled:
-            version = None  # Of a file of another tool the etag is no more than its size and times.
+            version = None  # For a file from another tool, the etag only covers its size and times.
         tag = None if version is None else entity_tag(version, coding)
         ranged = coding == IDENTITY and size is not None
         left = int(grant.expires_at.timestamp() - now)
@@ -182,7 +182,7 @@ class Answers:
             decode=wanted.coding == IDENTITY,
         )
         async with opening as reader, aclosing(_held_back(reader)) as chunks:
-            if reader.info.client_side:  # Somebody took the mark away that would have refused it before.
+            if reader.info.client_side:  # Somebody removed the mark that would have refused it before.
                 return plain(500)
             if (reader.info.etag, reader.info.size) != (item.etag, item.size):
                 raise _ReplacedError
@@ -197,16 +197,16 @@ class Answers:
                 async for chunk in chunks:
                     await _write(response, chunk)
             except (StorageError, TimeoutError, ConnectionError):
-                # The status is sent; only a broken connection can still tell. Or it is the reader's end.
+                # The status is sent, so only a broken connection can still show it. Or the reader broke it.
                 _cut(request)
             return response
 
 
 def plain(status: int, **headers: str) -> web.Response:
-    """An answer without an object.
+    """A response without an object.
 
     Args:
-        status: Of HTTP, one that has a text here.
+        status: An HTTP status that has a text here.
         headers: More of them.
     """
     return web.Response(
@@ -234,9 +234,9 @@ def _listed(request: web.BaseRequest, name: str) -> str | None:
 
 
 def _codings(item: StorageItem) -> tuple[str | None, bool]:
-    """The coding that the stored bytes can be sent in as they are, and whether plain ones can be."""
+    """The coding in which the stored bytes can be sent unchanged, and whether plain bytes can be sent."""
     if item.compression is not None:
-        # What needs a dictionary is nothing for the reader's own decoder.
+        # The reader's decoder cannot handle what needs a dictionary.
         return (item.compression if item.dictionary is None else None), True
     encoding = (item.content_encoding or IDENTITY).strip().lower()
     return (None, True) if encoding == IDENTITY else (encoding, False)
@@ -264,7 +264,7 @@ async def _write(response: web.StreamResponse, chunk: bytes) -> None:
 
 
 def _cut(request: web.BaseRequest) -> None:
-    """End the connection with a reset: a plain end would be a complete answer in HTTP/1.0."""
+    """End the connection with a reset: a plain end would be a complete response in HTTP/1.0."""
     transport = request.transport
     if transport is not None:
         connection: socket.socket | None = transport.get_extra_info("socket")

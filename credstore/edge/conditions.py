@@ -1,6 +1,6 @@
 """Conditional and range requests. Pure.
 
-Source: RFC 9110 §8.8.2.2 (what a date can tell), §8.8.3 (entity tags), §13 (conditions and their order),
+Source: RFC 9110 §8.8.2.2 (what a date can prove), §8.8.3 (entity tags), §13 (conditions and their order),
 §14 (ranges).
 """
 
@@ -16,10 +16,10 @@ from email.utils import parsedate_to_datetime
 _TAG = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\uffff]*")[ \t]*')
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
 SETTLING = 2.0
-"""Seconds in which a version can be followed by another one of the same date: HTTP's dates have seconds, and
-no common file system's times are coarser than two."""
+"""Seconds within which a version can be followed by another one with the same date: HTTP's dates have
+seconds, and no common file system's times are coarser than two."""
 _LONGEST = 20
-"""Digits of a position that is looked at; far more than any object has."""
+"""Maximum number of digits in a position; far more than any object needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +36,13 @@ class Span:
 
 
 def entity_tag(version: str, coding: str) -> str:
-    """A strong entity tag, quoted: another one for each version and each coding of an object."""
+    """A strong entity tag, quoted: different for each version and each coding of an object."""
     told = hashlib.sha256(f"{coding}\n{version}".encode("utf-8", "surrogateescape")).hexdigest()
     return f'"{told[:32]}"'
 
 
 def is_settled(modified: datetime | None, now: float) -> bool:
-    """Whether a date tells the version from all others: no later one can have it.
+    """Whether a date identifies the version: no later one can have the same date.
 
     Args:
         modified: When the object was written, or None.
@@ -54,13 +54,14 @@ def is_settled(modified: datetime | None, now: float) -> bool:
 def failed_condition(
     headers: Mapping[str, str], tag: str | None, modified: datetime | None, *, settled: bool = True
 ) -> int | None:
-    """The status that ends the request, 304 or 412, or None where its conditions hold.
+    """The status that ends the request, 304 or 412, or None if its conditions hold.
 
     Args:
         headers: Of the request.
-        tag: Of the representation it would get, or None where it has none.
+        tag: Of the representation it would get, or None if there is none.
         modified: When the object was written, or None.
-        settled: Whether that date is this version's alone; if not, it is later than any in a condition.
+        settled: Whether that date belongs only to this version; if not, it counts as later than any in a
+            condition.
     """
     if modified is not None and not settled:
         modified = datetime.max.replace(tzinfo=UTC)
@@ -79,10 +80,10 @@ def failed_condition(
 
 
 def chosen_span(headers: Mapping[str, str], tag: str | None, size: int) -> Span | None:
-    """The one range asked for, or None where the whole representation is to be sent.
+    """The one range asked for, or None if the whole representation is to be sent.
 
-    Several ranges are answered with the whole, and so is an If-Range that is not this representation's
-    strong tag: a date in it has seconds only, and cannot tell two codings apart.
+    Several ranges get the whole, and so does an If-Range that is not this representation's strong tag: a date
+    in it only has seconds, and cannot tell two codings apart.
 
     Args:
         headers: Of the request.
@@ -124,7 +125,7 @@ def _names(listed: str, tag: str | None, *, weak: bool) -> bool:
 
 
 def _written_after(modified: datetime | None, text: str | None) -> bool | None:
-    """Whether the object is younger than a date of HTTP, in seconds; None where either is not known."""
+    """Whether the object is newer than an HTTP date, in seconds; None if either is not known."""
     if modified is None or text is None:
         return None
     try:

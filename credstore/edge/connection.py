@@ -1,4 +1,4 @@
-"""aiohttp's server with the edge's limits, no banner, and no request in any log."""
+"""aiohttp's server with the edge's limits, without a banner, and without requests in any log."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from aiohttp.streams import StreamReader
 from credstore.edge.answers import Answers, plain
 
 SHUTDOWN = 5.0
-"""Seconds that transfers under way are given to end."""
+"""Seconds that transfers in progress get to finish."""
 IDLE = 30.0
 """Seconds for a request's head, and between two requests."""
 LINGER = 2.0
-"""Seconds in which the body of a request, which nobody reads, may still come."""
+"""Seconds in which the body of a request, which is never read, may still arrive."""
 LONGEST_LINE = 8190
 """Bytes of a request's first line: a key of 1,024 bytes, percent-encoded, and its query."""
 LONGEST_FIELD = 4096
 MOST_FIELDS = 64
 
 _logger = logging.getLogger("credstore.edge")
-_silent = logging.Logger("credstore.edge.http")  # noqa: LOG001 - one that has no parent, for nobody
+_silent = logging.Logger("credstore.edge.http")  # noqa: LOG001 - a logger without a parent, which is never read
 _silent.setLevel(logging.CRITICAL + 1)
 
 
@@ -37,7 +37,7 @@ class _Request(web.BaseRequest):
 
 
 class _Connection(web.RequestHandler):
-    # aiohttp times what comes after a request, and before 3.14.5 not the first one's coming.
+    # aiohttp limits the time after a request and, before 3.14.5, not the time until the first one.
     _unheard: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -49,7 +49,7 @@ class _Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def heard(self) -> None:
-        """A request's head has come."""
+        """A request's head has arrived."""
         if self._unheard is not None:
             self._unheard.cancel()
             self._unheard = None
@@ -61,12 +61,12 @@ class _Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP, or failed here, in our words: theirs have the request in them."""
+        """Respond to invalid HTTP, or to a failure here, in our own words: aiohttp's contain the request."""
         del message
         if status == 500:  # noqa: PLR2004 - internal error
-            _logger.error("an answer failed: %s", type(exc).__name__)
+            _logger.error("a response failed: %s", type(exc).__name__)
         if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
+            raise ConnectionError("the response has started")
         response = plain(400 if status == 400 else 500)  # noqa: PLR2004 - bad request
         response.force_close()
         return response
@@ -102,7 +102,7 @@ def _request(
 
 @asynccontextmanager
 async def answering(answers: Answers, listener: socket.socket) -> AsyncGenerator[None, None]:
-    """Answer on `listener` until the block ends."""
+    """Serve on `listener` until the block ends."""
     runner = web.ServerRunner(_Server(answers, request_factory=_request), shutdown_timeout=SHUTDOWN)
     await runner.setup()
     try:

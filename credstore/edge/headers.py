@@ -17,7 +17,7 @@ from credstore.model import StorageItem
 METHODS = ("GET", "HEAD", "OPTIONS")
 GUARDS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
-    # What an object brings along neither runs nor loads, and has no origin to act in.
+    # What an object contains neither runs nor loads anything, and has no origin to act in.
     "Content-Security-Policy": (
         "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'; sandbox"
     ),
@@ -26,7 +26,7 @@ GUARDS: Mapping[str, str] = {
     "Access-Control-Allow-Origin": "*",
     "X-Robots-Tag": "noindex, nofollow",
 }
-"""On every answer. A link carries its whole permission, so any page that has one may use it."""
+"""On every response. A link carries its whole permission, so any page that has one may use it."""
 EXPOSED: Mapping[str, str] = {
     "Access-Control-Expose-Headers": (
         "Accept-Ranges, Content-Disposition, Content-Encoding, Content-Length, Content-Range, ETag"
@@ -46,11 +46,11 @@ _KEPT = ("no-cache", "must-revalidate", "no-transform")
 
 
 def private_for(asked: str | None, left: int) -> str:
-    """Cache-Control for the holder of a link alone, and for no longer than the link lives.
+    """Cache-Control for only the holder of a link, and for no longer than the link lives.
 
     Args:
-        asked: Of the link, or as stored.
-        left: Seconds until the link ends.
+        asked: From the link, or as stored.
+        left: Seconds until the link expires.
     """
     directives = [each.strip().lower() for each in (asked or "").split(",")]
     if "no-store" in directives:
@@ -63,15 +63,15 @@ def private_for(asked: str | None, left: int) -> str:
 def object_headers(
     item: StorageItem, imposed: Mapping[str, str], *, coding: str, tag: str | None, left: int, ranged: bool
 ) -> dict[str, str]:
-    """Of an answer about an object, with or without its bytes.
+    """Headers of a response about an object, with or without its bytes.
 
     Args:
         item: The object.
         imposed: By the link.
         coding: Of the representation.
         tag: Of the representation.
-        left: Seconds until the link ends.
-        ranged: Whether parts of the representation can be had.
+        left: Seconds until the link expires.
+        ranged: Whether parts of the representation are available.
     """
     told = {
         "Content-Type": imposed.get("content-type", item.content_type) or "application/octet-stream",
@@ -88,7 +88,7 @@ def object_headers(
 
 
 def unchanged_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Those of a 304 among those of the 200 it stands for (RFC 9110 §15.4.5)."""
+    """The headers of a 304, out of those of the corresponding 200 (RFC 9110 §15.4.5)."""
     return {
         name: value for name, value in headers.items() if not name.startswith("Content-") or name in GUARDS
     }
@@ -100,5 +100,5 @@ def content_range(span: Span, size: int) -> str:
 
 
 def http_date(moment: datetime) -> str:
-    """A moment in UTC as HTTP writes it."""
+    """A time in UTC in HTTP's form."""
     return format_datetime(moment.replace(microsecond=0), usegmt=True)

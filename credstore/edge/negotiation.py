@@ -1,4 +1,4 @@
-"""Which content coding a request is answered in. Pure.
+"""Which content coding a request gets. Pure.
 
 Source: RFC 9110 §12.5.3 (Accept-Encoding), §12.4.2 (quality values), §8.4.1 (codings).
 """
@@ -13,19 +13,19 @@ _ELEMENT = re.compile(
 )
 _ALIASES = {"x-gzip": "gzip", "x-compress": "compress"}
 _UNNAMED = 0.0001
-"""Quality of `identity` where the request does not speak of it: acceptable, after all that is named."""
+"""Quality of `identity` if the request does not mention it: acceptable, after everything mentioned."""
 
 
 def choose_coding(accepted: str | None, stored: str | None, *, decodable: bool) -> str | None:
-    """The coding to answer in, or None where the request accepts none that there is.
+    """The coding to respond in, or None if the request accepts none of those available.
 
     Args:
         accepted: Value of Accept-Encoding, or None where it is absent.
-        stored: Coding of the stored bytes that may be sent as they are, or None.
+        stored: Coding of the stored bytes that may be sent unchanged, or None.
         decodable: Whether the plain bytes can be sent.
 
-    What is stored wins where both are liked equally. Without the header the plain bytes are sent: any
-    coding would be allowed then, but the programs that send none are those that decode none.
+    What is stored wins if both have the same quality. Without the header, the plain bytes are sent: any
+    coding would be allowed then, but programs that do not send it do not decode anything.
     """
     if accepted is None:
         return IDENTITY if decodable else stored
@@ -44,7 +44,7 @@ def choose_coding(accepted: str | None, stored: str | None, *, decodable: bool) 
 
 
 def _qualities(accepted: str) -> dict[str, float]:
-    """The quality by coding, in lower case; elements that are none are passed over."""
+    """The quality by coding, in lower case; invalid elements are skipped."""
     found: dict[str, float] = {}
     for element in accepted.split(","):
         match = _ELEMENT.fullmatch(element)

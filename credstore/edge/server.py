@@ -1,4 +1,4 @@
-"""`serve_links`: the edge of a store that has no cloud to answer its links."""
+"""`serve_links`: the edge of a store that has no cloud to serve its links."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ async def serve_links(
     listener: socket.socket | None = None,
     log: Callable[[str], None] | None = None,
 ) -> AsyncGenerator[str, None]:
-    """Answer the temporary links of a local or memory store while the block runs; gives the base URL.
+    """Serve the temporary links of a local or memory store while the block runs; yields the base URL.
 
     A link gets the object's bytes for GET and HEAD, in the encoding the reader accepts: as stored, or
-    decoded. Ranges (of decoded bytes), entity tags and conditions work as in HTTP; any page may fetch
-    a link it has (CORS). Nothing is listed; all links that are wrong, changed or expired get one
-    answer. A damaged object never arrives whole; a part of an object is not checked against its
-    digest, as with `open`.
+    decoded. Ranges (of decoded bytes), entity tags and conditions work as in HTTP; any page may fetch a link
+    it has (CORS). Nothing is listed; all links that are wrong, changed or expired get the same response. A
+    damaged object never arrives complete; a part of an object is not checked against its digest, as with
+    `open`.
 
     Args:
-        provider: A store that checks its links itself; open, and of this event loop.
-        listener: A bound socket, closed at the end; unless given, the address in the store's
-            `link_url` is listened on. Behind a proxy that ends TLS it has to be given.
-        log: Called with one line for each answer: method, path without query, status.
+        provider: A store that checks its links itself; open, and on this event loop.
+        listener: A bound socket, closed at the end; unless given, the address in the store's `link_url` is
+            used. Behind a proxy that terminates TLS it has to be given.
+        log: Called with one line for each response: method, path without query, status.
 
     Raises:
-        StorageUnsupportedError: Links of this store are answered by its cloud.
-        StorageConfigurationError: The address is taken or none of this machine, or the extra `cli` is
+        StorageUnsupportedError: Links of this store are served by its cloud.
+        StorageConfigurationError: The address is taken or not one of this machine's, or the extra `cli` is
             missing.
 
     Source: RFC 9110 (conditions, ranges, negotiation); Fetch standard, "CORS protocol".
@@ -71,7 +71,7 @@ def listen(host: str, port: int) -> socket.socket:
         port: Or 0 for a free one.
 
     Raises:
-        StorageConfigurationError: The address is taken, or none of this machine.
+        StorageConfigurationError: The address is taken, or not one of this machine's.
     """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
@@ -85,16 +85,17 @@ def listen(host: str, port: int) -> socket.socket:
 def _at_link_url(provider: StorageProvider) -> socket.socket:
     base = provider.config.answers_at
     if base is None:
-        raise StorageConfigurationError("this store has no link_url to listen at; give a listener")
+        raise StorageConfigurationError("this store has no link_url to listen at; pass a listener")
     address = urlsplit(base)
     if address.scheme != "http" or not address.hostname:
         raise StorageConfigurationError(
-            "link_url is not http://, so something else ends TLS for it; give the listener that it leads to"
+            "link_url is not http://, so something else terminates TLS for it; pass the listener that it "
+            "leads to"
         )
     return listen(address.hostname, 80 if address.port is None else address.port)
 
 
 async def _probe(provider: StorageProvider) -> None:
-    """Find out now whether the store checks links; it refuses an empty one if it does."""
+    """Find out now whether the store checks links; if so, it refuses an empty one."""
     with contextlib.suppress(StorageAccessDeniedError):
         await asyncio.to_thread(provider.verify_link, "GET", "/", {})

@@ -1,4 +1,4 @@
-"""The address about to be signed: its parts, and what no edge would read as we do. Pure.
+"""The address about to be signed: its parts, and a refusal of whatever an edge would read differently. Pure.
 
 An address is accepted only in the form that every edge sees unchanged: absolute, ASCII, properly
 percent-encoded, without dot segments. So quotes, backslashes and control characters never reach a
@@ -30,10 +30,10 @@ class Address:
     """One address in parts; `origin + path + ("?" + query if query)` is the whole.
 
     Attributes:
-        url: The whole.
+        url: The whole address.
         origin: Scheme and authority.
-        path: Percent-encoded, begins with a slash.
-        query: Percent-encoded, without the question mark; empty for none.
+        path: Percent-encoded, starts with a slash.
+        query: Percent-encoded, without the question mark; empty if there is none.
     """
 
     url: str
@@ -42,7 +42,7 @@ class Address:
     query: str
 
     def with_query(self, addition: str) -> str:
-        """The address with `addition`, already encoded, as the last of its query."""
+        """The address with `addition`, already encoded, at the end of its query."""
         return f"{self.url}{'&' if self.query else '?'}{addition}"
 
     def decoded_path(self) -> bytes:
@@ -59,22 +59,22 @@ def parse_address(url: str, *, cdn: str, reserved: AbstractSet[str]) -> Address:
         reserved: Names of query parameters that the CDN adds itself.
 
     Raises:
-        StorageInvalidRequestError: Not an absolute percent-encoded http(s) address, or it has
-            one of the reserved parameters. The message does not repeat it.
+        StorageInvalidRequestError: It is not an absolute percent-encoded http(s) address, or it has one of
+            the reserved parameters. The message does not repeat it.
     """
     found = _ADDRESS.fullmatch(url)
     if found is None:
         raise StorageInvalidRequestError(
             f"{cdn} signs an absolute http(s) URL, percent-encoded, with a path and without user name, "
-            "fragment, quotes, spaces or control characters; this resource is none, set cdn_url to one"
+            "fragment, quotes, spaces or control characters; this resource is not one, set cdn_url to one"
         )
     parts = Address(url, found["origin"], found["path"], found["query"] or "")
     if any(segment in {b".", b".."} for segment in parts.decoded_path().split(b"/")):
         raise StorageInvalidRequestError(
-            f"{cdn} would resolve a path with a segment '.' or '..'; name it without"
+            f"{cdn} would resolve a path with a segment '.' or '..'; use a name without one"
         )
     if _CONTROL.search(unquote_to_bytes(parts.path + parts.query)):
-        raise StorageInvalidRequestError("an address has no control characters, encoded or not")
+        raise StorageInvalidRequestError("an address must not have control characters, encoded or not")
     names = {unquote(part.partition("=")[0]) for part in parts.query.split("&")}
     if taken := names & reserved:
         raise StorageInvalidRequestError(

@@ -34,7 +34,7 @@ _KEY_SIZES = range(16, 129)
 _ACL = re.compile(r"/(?:[A-Za-z0-9\-._/*?]|%[0-9A-F]{2})*")
 _ACL_IS = "must be a tuple of paths, with * and ? as wildcards, without ! and ~"
 _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]{1,512}")
-"""What `~`-separated fields in a query carry unescaped."""
+"""Characters that are not escaped in `~`-separated fields of a query."""
 _ESCAPE = re.compile("%..")
 
 
@@ -44,15 +44,14 @@ class AkamaiSigner:
 
     Attributes:
         key: The property's encryption key, hexadecimal.
-        acl: A link opens every path that one of these matches, `/images/*`; empty for the linked
-            path alone.
-        parameter: Of the token in the query: `__token__`, or `hdnts` where the property says so.
+        acl: A link opens every path that one of these matches, `/images/*`; empty for only the linked path.
+        parameter: Name of the token in the query: `__token__`, or `hdnts` where the property says so.
         ip: The one client that may use a link.
         session_id: Text the token carries as `id`: letters, digits and `._:@/-`.
-        payload: Text the token carries as `data`, likewise.
+        payload: Text the token carries as `data`, with the same characters.
         salt: The property's transition key or salt: hashed, not shown.
-        active_from: Epoch seconds before which a link does not work yet.
-        digest: As the property says.
+        active_from: Epoch seconds before which a link does not work.
+        digest: The same as at the property.
         escape_early: Whether the property has "escape token input".
     """
 
@@ -97,7 +96,9 @@ class AkamaiSigner:
                 "add one or leave them out"
             )
         if not self.acl and "~" in address.path:
-            raise StorageUnsupportedError("'~' divides the fields of a token; rename the object or set `acl`")
+            raise StorageUnsupportedError(
+                "'~' separates the fields of a token; rename the object or set `acl`"
+            )
         if not self.acl and self.escape_early and "%" in address.path:
             raise StorageUnsupportedError(
                 "Akamai does not say how it escapes a path that is escaped already; set `acl`, "

@@ -1,11 +1,11 @@
 """bunny.net: token authentication of pull zones, HMAC-SHA256 and the older SHA-256. Pure.
 
-Nothing divides the path from the expiry in what is signed, as in Fastly's: a link to `/a9` that ends
-at 1700000000 has the signature of one to `/a` that ends at 91700000000. Give objects that differ
-only in digits at their end another ending.
+Nothing separates the path from the expiry in what is signed, as with Fastly: a link to `/a9` that expires at
+1700000000 has the same signature as one to `/a` that expires at 91700000000. Give objects that differ only in
+digits at their end a different ending.
 
-Source: providers.md §4.3; BunnyWay/BunnyCDN.TokenAuthentication (e2e/vectors.json; the order of the
-message is that of the code, not of its README); bunny.net docs, "Token authentication, advanced".
+Source: providers.md §4.3; BunnyWay/BunnyCDN.TokenAuthentication (e2e/vectors.json; the order of the message
+is that of the code, not of its README); bunny.net docs, "Token authentication, advanced".
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class BunnySigner:
         algorithm: "HS256", or "SHA256" for the tokens from before 2026, which zones still accept.
         form: "query", or "directory": the token is in the path, so that relative links keep it.
         token_path: A link opens everything below this path, `/videos/`; letters, digits and `/._~-`.
-        ip: The one client that may use a link, IPv4, or IPv6 of which the first 64 bits count; the
-            zone needs "token IP validation".
-        countries: The only countries that may, ISO 3166-1 alpha-2.
-        countries_blocked: Countries that may not.
+        ip: The one client that may use a link, IPv4, or IPv6, of which only the first 64 bits count; the zone
+            needs "token IP validation".
+        countries: The only countries that may use it, ISO 3166-1 alpha-2.
+        countries_blocked: Countries that may not use it.
         speed_limit: kB per second.
-        ignore_parameters: Other query parameters may be added to a link or changed.
+        ignore_parameters: Whether other query parameters may be added to a link or changed.
     """
 
     name: str = field(default="Bunny", init=False, repr=False)
@@ -142,7 +142,7 @@ class BunnySigner:
 
 
 def _pack(ip: str | None) -> bytes:
-    """An address as the edge signs it: all of IPv4, the network half of IPv6."""
+    """An address as the edge signs it: all of IPv4, but only the network half of IPv6."""
     if ip is None:
         return b""
     packed = ipaddress.ip_address(ip).packed
@@ -154,14 +154,14 @@ def _encode(digest: bytes) -> str:
 
 
 def _own(query: str) -> dict[str, str]:
-    """The address's own parameters, decoded; what could be read in two ways is refused."""
+    """The address's own parameters, decoded; ambiguous ones are refused."""
     parameters: dict[str, str] = {}
     for part in query.split("&"):
         name, _, value = (unquote(piece) for piece in part.partition("="))
         # Signed as name=value&name=value without escapes: an & in a value would pass for a parameter.
         if "+" in part or "&" in name + value or "=" in name or not name[:1].isalpha() or name in parameters:
             raise StorageUnsupportedError(
-                "Bunny signs query parameters unescaped: each has one value, a name that begins with a "
+                "Bunny signs query parameters unescaped: each has one value, a name that starts with a "
                 "letter, and no '&' or '+' in it; take those out, or set ignore_parameters=True"
             )
         parameters[name] = value

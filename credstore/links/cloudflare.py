@@ -34,15 +34,15 @@ _EARLIEST, _LATEST = 10**9, 10**10 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudflareSigner:
-    """Links that a Cloudflare custom rule lets through; the one native way for R2's custom domains.
+    """Links that a Cloudflare custom rule permits; the one native way for R2's custom domains.
 
-    The token has the time of issue, and the rule how long it lasts: a shorter link is one that was
-    issued earlier, and a longer one than `ttl` cannot be made.
+    The token contains the time of issue, and the rule says how long it lasts: a shorter link is one that was
+    issued earlier, and one longer than `ttl` cannot be made.
 
     Attributes:
         secret: The first argument of the rule.
         ttl: Seconds; the third argument of the rule.
-        parameter: Of the token in the query. The rule's last argument is its length and 2 more.
+        parameter: Name of the token in the query. The rule's last argument is the length of this name plus 2.
         encoding: "base64", or "base64url" for a rule with the flag 's'.
     """
 
@@ -62,7 +62,7 @@ class CloudflareSigner:
 
     @property
     def max_expires_in(self) -> float | None:
-        """Seconds a link may last: the rule's own."""
+        """Seconds a link may last, as set in the rule."""
         return self.ttl
 
     def sign(self, url: str, *, now: int, expires_at: int) -> str:

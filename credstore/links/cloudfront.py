@@ -24,7 +24,7 @@ HashAlgorithm = Literal["SHA256", "SHA1"]
 
 _CDN = "CloudFront"
 RSA_BITS = 2048
-"""The one RSA size of a CloudFront public key, beside ECDSA P-256."""
+"""The one RSA size of a CloudFront public key; ECDSA P-256 is the alternative."""
 _LATEST = 2_147_483_647
 _RESERVED = frozenset({"Expires", "Policy", "Signature", "Key-Pair-Id", "Hash-Algorithm"})
 _KEY_PAIR_ID = re.compile(r"[A-Za-z0-9]{4,64}")
@@ -42,17 +42,17 @@ class CloudFrontSigner:
     """Links of a CloudFront distribution whose behaviour has a trusted key group.
 
     Without `resource`, `ip_range` and `active_from` the policy is canned: only the expiry is in the
-    link. Any of them makes a custom policy, which the link carries.
+    link. Any of them makes it a custom policy, which the link carries.
 
     Attributes:
         key_pair_id: Id of the public key in the key group, `K...`.
         private_key: Its private half in PEM, RSA with 2048 bits or ECDSA P-256.
         passphrase: Of an encrypted PEM.
-        hash_algorithm: "SHA256", or "SHA1" as links were before 2026; ECDSA has SHA256 alone.
+        hash_algorithm: "SHA256", or "SHA1" as for links before 2026; ECDSA only has SHA256.
         resource: Pattern of all addresses that one link opens, `https://host/images/*`; `*` stands
-            for any characters, `?` for exactly one. None for the linked address alone.
+            for any characters, `?` for exactly one. None for only the linked address.
         ip_range: IPv4 addresses that may use a link, `192.0.2.0/24`.
-        active_from: Epoch seconds before which a link does not work yet.
+        active_from: Epoch seconds before which a link does not work.
     """
 
     name: str = field(default=_CDN, init=False, repr=False)
@@ -91,10 +91,10 @@ class CloudFrontSigner:
         )
 
     def sign_cookies(self, url: str, *, now: int, expires_at: int) -> Mapping[str, str]:
-        """Cookies that open `url`, or all that `resource` covers.
+        """Cookies that open `url`, or everything that `resource` covers.
 
-        Set each with `Secure`, `HttpOnly`, `Path` and `Domain` of the distribution, without an
-        expiry of its own.
+        Set each with `Secure`, `HttpOnly`, `Path` and `Domain` of the distribution, without an expiry of
+        their own.
 
         Args:
             url: The object's address, without CloudFront's parameters.
@@ -105,8 +105,8 @@ class CloudFrontSigner:
             Values by cookie name. They grant access: never log them.
 
         Raises:
-            StorageInvalidRequestError: As `sign`.
-            StorageUnsupportedError: As `sign`.
+            StorageInvalidRequestError: See `sign`.
+            StorageUnsupportedError: See `sign`.
         """
         parse_address(url, cdn=self.name, reserved=_RESERVED)
         return {f"CloudFront-{name}": value for name, value in self._grant(url, now, expires_at)}
@@ -181,7 +181,9 @@ def _load_key(pem: str, passphrase: str | None, hash_algorithm: HashAlgorithm) -
     try:
         key = load_pem_private_key(pem.encode(), None if passphrase is None else passphrase.encode())
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise wrong(_CDN, "private_key", "is no private key in PEM, or its `passphrase` is wrong") from None
+        raise wrong(
+            _CDN, "private_key", "is not a private key in PEM, or its `passphrase` is wrong"
+        ) from None
     if isinstance(key, rsa.RSAPrivateKey) and key.key_size == RSA_BITS:
         digest = hashes.SHA256() if hash_algorithm == "SHA256" else hashes.SHA1()  # noqa: S303 - CloudFront's
         return lambda data: key.sign(data, padding.PKCS1v15(), digest)

@@ -1,8 +1,8 @@
 """Fastly: the token of the published VCL, `<expiry>_<hex HMAC of path and expiry>`. Pure.
 
-Nothing divides the path from the expiry in what is signed. A link to `/a9` that ends at 1700000000
-has therefore the signature of one to `/a` that ends at 91700000000: give objects that differ only
-in digits at their end another ending, or have the VCL refuse expiries of more than ten digits.
+Nothing separates the path from the expiry in what is signed. A link to `/a9` that expires at 1700000000
+therefore has the same signature as one to `/a` that expires at 91700000000: give objects that differ only in
+digits at their end a different ending, or make the VCL refuse expiries of more than ten digits.
 
 Source: providers.md §4.5; fastly/token-functions, README and `hmac` examples.
 """
@@ -22,7 +22,7 @@ from credstore.model import Method
 Digest = Literal["sha1", "sha256"]
 
 _LATEST = 10**10 - 1
-"""The published VCL takes ten digits, or eleven."""
+"""The published VCL accepts ten or eleven digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class FastlySigner:
     Attributes:
         key: The VCL's key, in base64.
         digest: "sha1" as published, or "sha256" where the VCL says `digest.hmac_sha256`.
-        parameter: Of the token in the query.
+        parameter: Name of the token in the query.
     """
 
     name: str = field(default="Fastly", init=False, repr=False)

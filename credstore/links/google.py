@@ -69,7 +69,7 @@ class _SignedRequests(ABC):
         return address.with_query(f"{policy}&Signature={self._signature(policy)}")
 
     def sign_cookie(self, url: str, *, now: int, expires_at: int) -> Mapping[str, str]:
-        """The cookie that opens every address beginning with `url_prefix`, or with `url` if that is None.
+        """The cookie that opens every address that starts with `url_prefix`, or with `url` if that is None.
 
         Args:
             url: The object's address.
@@ -80,8 +80,8 @@ class _SignedRequests(ABC):
             The one value by the cookie's name. It grants access: never log it.
 
         Raises:
-            StorageInvalidRequestError: As `sign`.
-            StorageUnsupportedError: As `sign`.
+            StorageInvalidRequestError: See `sign`.
+            StorageUnsupportedError: See `sign`.
         """
         address = parse_address(url, cdn=self.name, reserved=_RESERVED)
         check_times(self.name, now=now, expires_at=expires_at, longest=self.max_expires_in)
@@ -106,9 +106,9 @@ class CloudCdnSigner(_SignedRequests):
     """Links of a Cloud CDN backend with a signed-request key.
 
     Attributes:
-        key_name: Of the key, as the backend knows it.
+        key_name: Name of the key at the backend.
         key: 16 bytes in URL-safe base64.
-        url_prefix: A link opens every address that begins so; None for the linked address alone.
+        url_prefix: A link opens every address that starts with this; None for only the linked address.
         max_expires_in: Seconds a link may last; None for no limit.
     """
 
@@ -127,7 +127,7 @@ class MediaCdnSigner(_SignedRequests):
     Attributes:
         key_name: Of the keyset.
         key: The 32 bytes of an Ed25519 private key in URL-safe base64; the keyset has its public half.
-        url_prefix: A link opens every address that begins so; None for the linked address alone.
+        url_prefix: A link opens every address that starts with this; None for only the linked address.
         max_expires_in: Seconds the route accepts, its `signedRequestMaximumExpirationTtl`; None for
             no limit.
     """
@@ -146,9 +146,9 @@ class MediaCdnTokenSigner:
     Attributes:
         key: In URL-safe base64: the 32 bytes of an Ed25519 private key, or the shared secret.
         algorithm: "ed25519", or "sha1" or "sha256" for routes that validate with shared keys.
-        path_globs: A link opens every path that one of these matches, `/videos/*`; none for the
-            linked path alone.
-        parameter: Of the token in the query: the route's `tokenQueryParameter`.
+        path_globs: A link opens every path that one of these matches, `/videos/*`; empty for only the linked
+            path.
+        parameter: Name of the token in the query: the route's `tokenQueryParameter`.
         max_expires_in: Seconds the edge accepts.
     """
 
@@ -190,7 +190,7 @@ class MediaCdnTokenSigner:
             )
         if not self.path_globs and "~" in address.path:
             raise StorageUnsupportedError(
-                "'~' divides the fields of a Media CDN token; rename the object or set `path_globs`"
+                "'~' separates the fields of a Media CDN token; rename the object or set `path_globs`"
             )
         shown = f"PathGlobs={','.join(self.path_globs)}" if self.path_globs else "FullPath"
         signed = shown if self.path_globs else f"FullPath={address.path}"

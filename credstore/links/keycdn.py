@@ -24,12 +24,12 @@ _RESERVED = frozenset({"token", "expire"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCdnSigner:
-    """Links of a KeyCDN zone with "Secure Token"; the edge answers 403 for wrong, 410 for expired.
+    """Links of a KeyCDN zone with "Secure Token"; the edge sends 403 for wrong and 410 for expired ones.
 
     Attributes:
         secret: The zone's secure token key.
-        path_form: How the edge sees a path that has to be percent-encoded. KeyCDN does not say, so
-            a link to such an object is refused until one was tried and this is set.
+        path_form: How the edge sees a path that has to be percent-encoded. KeyCDN does not say, so a link to
+            such an object is refused until you have tried one and set this.
     """
 
     name: str = field(default="KeyCDN", init=False, repr=False)

@@ -31,12 +31,12 @@ class NginxSigner:
 
     Attributes:
         secret: What the configured expression has in place of `$secret`.
-        expression: The text of `secure_link_md5` with `$secret` for the secret; it may have
+        expression: The text of `secure_link_md5` with `$secret` for the secret; it may contain
             `$secure_link_expires`, `$uri` and `$remote_addr`. `$uri` is the path as nginx decodes it.
         remote_addr: The one client that may use a link, where the expression has `$remote_addr`.
-        parameter: Of the digest in the query.
-        expires_parameter: Of the expiry in the query.
-        merge_slashes: Whether nginx merges `//` in paths, as it does unless told otherwise.
+        parameter: Name of the digest in the query.
+        expires_parameter: Name of the expiry in the query.
+        merge_slashes: Whether nginx merges `//` in paths, as it does by default.
     """
 
     name: str = field(default="nginx", init=False, repr=False)
@@ -95,7 +95,7 @@ class NginxSigner:
 
 
 def _variables(expression: object) -> frozenset[str] | None:
-    """Names of the variables in an expression; None where a `$` begins none."""
+    """Names of the variables in an expression; None if a `$` does not start one."""
     if not isinstance(expression, str) or "$" in _VARIABLE.sub("", expression):
         return None
     return frozenset(plain or braced for plain, braced in _VARIABLE.findall(expression))

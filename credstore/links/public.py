@@ -1,7 +1,7 @@
 """Public URLs: where anyone may fetch an object that is public, on the CDN or at the provider.
 
-Rules of this file: it is the only owner of public URLs; nobody below the provider knows any. A public URL
-grants nothing by itself. Pure. Each provider's own form is its config's (`CommonConfig.public_base`).
+Rules of this file: it is the only owner of public URLs; nothing below the provider knows any. A public URL
+grants no access by itself. Pure. Each provider's own form is its config's (`CommonConfig.public_base`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def public_url(config: CommonConfig) -> PublicUrl:
     """The function from key to public URL for one store.
 
     Args:
-        config: `cdn_url` wins over the provider's own form. Its path is kept, a trailing slash
+        config: `cdn_url` takes precedence over the provider's own form. Its path is kept; a trailing slash
             makes no difference; the store's prefix follows it.
 
     Returns:
@@ -31,7 +31,7 @@ def public_url(config: CommonConfig) -> PublicUrl:
     start = f"{(config.cdn_url or config.public_base).rstrip('/')}/{quote(config.prefix, safe=_SAFE)}"
 
     def locate(key: str) -> str:
-        # Most keys stand for themselves, and `quote` costs more than to see that.
+        # Most keys need no quoting, and `quote` costs more than finding that out.
         return f"{start}{key if _UNRESERVED.fullmatch(key) else quote(key, safe=_SAFE)}"
 
     return locate

@@ -1,4 +1,4 @@
-"""The settings of a signer: keys decoded strictly, every mistake named. Pure.
+"""The settings of a signer: keys are decoded strictly, and every mistake is named. Pure.
 
 A message names the field and never repeats its value, which may be a secret in the wrong place.
 """
@@ -18,7 +18,7 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 
 
 def wrong(cdn: str, field: str, why: str) -> StorageConfigurationError:
-    """The error of one setting; `why` ends the sentence that the field begins."""
+    """The error of one setting; `why` ends the sentence that the field starts."""
     return StorageConfigurationError(f"`{field}` of the {cdn} signer {why}")
 
 
@@ -32,7 +32,8 @@ def reveal(cdn: str, field: str, secret: object, *, lines: bool = False) -> str:
         lines: Whether it may have several lines, and an empty last one, as a PEM file.
 
     Raises:
-        StorageConfigurationError: Not a `Secret`, empty, with spaces around it or control characters.
+        StorageConfigurationError: It is not a `Secret`, is empty, or has spaces around it or control
+            characters.
     """
     if not isinstance(secret, Secret):
         raise wrong(cdn, field, f"must be a credstore.Secret, not {type(secret).__name__}")
@@ -51,11 +52,11 @@ def decode_base64(cdn: str, field: str, secret: object, *, url_safe: bool, sizes
         cdn: For the message.
         field: For the message.
         secret: A `Secret`.
-        url_safe: With `-` and `_`, RFC 4648 section 5, else with `+` and `/`.
-        sizes: Bytes it may have.
+        url_safe: Whether with `-` and `_`, RFC 4648 section 5, or with `+` and `/`.
+        sizes: Numbers of bytes it may have.
 
     Raises:
-        StorageConfigurationError: Not that.
+        StorageConfigurationError: It is not valid.
     """
     text = reveal(cdn, field, secret)
     bare = text.rstrip("=")
@@ -76,7 +77,7 @@ def decode_hex(cdn: str, field: str, secret: object, *, sizes: range) -> bytes:
     """The bytes of a secret in hexadecimal digits.
 
     Raises:
-        StorageConfigurationError: Other characters, an odd number of digits, or a wrong size.
+        StorageConfigurationError: It has other characters, an odd number of digits, or the wrong size.
     """
     text = reveal(cdn, field, secret)
     if not re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text):
@@ -92,7 +93,7 @@ def _check_size(cdn: str, field: str, decoded: bytes, sizes: range) -> bytes:
 
 
 def check_choice(cdn: str, field: str, value: object, choices: object) -> None:
-    """A value is one of a `Literal`'s."""
+    """Check that a value is one of a `Literal`'s."""
     allowed = get_args(choices)
     if value not in allowed:
         raise wrong(cdn, field, f"must be one of {', '.join(map(repr, allowed))}")
@@ -101,7 +102,7 @@ def check_choice(cdn: str, field: str, value: object, choices: object) -> None:
 def check_word(
     cdn: str, field: str, value: object, *, pattern: re.Pattern[str] = _WORD, why: str | None = None
 ) -> None:
-    """A text that goes into a URL or a policy as it is; `why` says it better than the pattern."""
+    """Check a text that goes into a URL or a policy unchanged; `why` explains it better than the pattern."""
     if not isinstance(value, str) or not pattern.fullmatch(value):
         raise wrong(cdn, field, why or f"must match {pattern.pattern}")
 
@@ -109,7 +110,7 @@ def check_word(
 def check_words(
     cdn: str, field: str, value: object, *, pattern: re.Pattern[str], why: str, most: int = 100
 ) -> None:
-    """A tuple of such texts, perhaps empty."""
+    """Check a tuple of such texts, possibly empty."""
     if not isinstance(value, tuple):
         raise wrong(cdn, field, why)
     words = cast("tuple[object, ...]", value)
@@ -120,13 +121,13 @@ def check_words(
 
 
 def check_flag(cdn: str, field: str, value: object) -> None:
-    """A setting is True or False; anything else would quietly count as one of them."""
+    """Check that a setting is True or False; anything else would silently count as one of them."""
     if not isinstance(value, bool):
         raise wrong(cdn, field, "must be True or False")
 
 
 def check_count(cdn: str, field: str, value: object, *, optional: bool = True, unit: str = "seconds") -> None:
-    """A whole number, at least 1; None where `optional`."""
+    """Check for a whole number, at least 1; or None if `optional`."""
     if value is None and optional:
         return
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -134,7 +135,7 @@ def check_count(cdn: str, field: str, value: object, *, optional: bool = True, u
 
 
 def check_ip(cdn: str, field: str, value: object, *, version: Literal[4] | None = None) -> None:
-    """One IP address in its usual form, or None."""
+    """Check for one IP address in its usual form, or None."""
     if value is None:
         return
     try:

@@ -1,9 +1,9 @@
-"""What a CDN signer is: it turns an object's address into a link that one edge honours for a time. Pure.
+"""What a CDN signer is: it turns an object's address into a link that one edge honours for some time. Pure.
 
 Rules of this package: one file per CDN, no I/O, no clock; keys come as `Secret` and are decoded when
-the signer is made, so that a wrong one is refused at once and by name. A signer refuses what its edge
-would not honour. No text of an error has a URL, a token or a key. Tests: the CDN's published vectors
-and an independent computation in `tests/links/`.
+the signer is made, so that a wrong one is refused at once and by name. A signer refuses what its edge would
+not honour. Error texts contain no URL, token or key. Tests: the CDN's published vectors and an independent
+computation in `tests/links/`.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ Source = Literal["public", "presigned"]
 
 READING: frozenset[Method] = frozenset({"GET", "HEAD"})
 LATEST = 253_402_300_799
-"""Epoch seconds; the end of the year 9999, the last that `datetime` can tell."""
+"""Epoch seconds; the end of the year 9999, the last that `datetime` can represent."""
 
 
 class LinkSigner(Protocol):
     """Makes temporary links for one CDN; any object with these members is one.
 
     Attributes:
-        name: The CDN, for texts.
+        name: The CDN, for messages.
         source: What `sign` takes: the object's public address, or a link presigned at its origin.
-        methods: HTTP methods its links work for; the token itself is bound to none of them.
+        methods: HTTP methods its links work for; the token itself is not bound to any of them.
         max_expires_in: Seconds a link may last at this edge, or None for no limit.
     """
 
@@ -50,13 +50,13 @@ class LinkSigner(Protocol):
         Args:
             url: Absolute and percent-encoded, as `source` says.
             now: Epoch seconds.
-            expires_at: Epoch seconds from which the link shall no longer work.
+            expires_at: Epoch seconds from which the link must no longer work.
 
         Returns:
-            The address with its token, percent-encoded; of a user's own signer perhaps awaitable.
+            The address with its token, percent-encoded; possibly awaitable from a user's own signer.
 
         Raises:
-            StorageInvalidRequestError: A malformed address or time.
+            StorageInvalidRequestError: The address or a time is malformed.
             StorageUnsupportedError: The edge would not honour the link; the message says what to change.
         """
         ...
@@ -75,8 +75,8 @@ def check_times(
         latest: Last epoch second that the edge accepts.
 
     Raises:
-        StorageInvalidRequestError: Not whole seconds, or not in the future.
-        StorageUnsupportedError: Beyond what the edge honours.
+        StorageInvalidRequestError: A time is not in whole seconds, or not in the future.
+        StorageUnsupportedError: The time is beyond what the edge honours.
     """
     times: dict[str, object] = {"now": now, "expires_at": expires_at}
     for what, given in times.items():
@@ -84,16 +84,16 @@ def check_times(
             raise StorageInvalidRequestError(f"{what} is in whole epoch seconds, not {type(given).__name__}")
     if not 0 <= now < expires_at:
         raise StorageInvalidRequestError(
-            "a link expires after now; ask for an expires_in of 1 second or more"
+            "a link must expire in the future; ask for an expires_in of 1 second or more"
         )
     if longest is not None and expires_at - now > longest:
         raise StorageUnsupportedError(
-            f"{name} honours a link for at most {longest:g} seconds as this signer is set, not for "
+            f"{name} honours a link for at most {longest:g} seconds as this signer is configured, not for "
             f"{expires_at - now}; ask for a shorter expires_in, or raise the limit at the edge and here"
         )
     if expires_at > latest:
         raise StorageUnsupportedError(
-            f"{name} knows no time after epoch second {latest}; ask for a shorter expires_in"
+            f"{name} does not accept times after epoch second {latest}; ask for a shorter expires_in"
         )
 
 
@@ -103,7 +103,7 @@ Callback = Callable[[str, datetime], "str | Awaitable[str]"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallableSigner:
-    """A function of yours as a signer, for any CDN that has none here.
+    """Your own function as a signer, for any CDN that has none here.
 
     Attributes:
         function: Called with the object's public address, percent-encoded, and the time of expiry

@@ -19,7 +19,7 @@ from credstore.links.signer import Source, check_times
 from credstore.model import Method
 
 _LONGEST = 7 * 24 * 3600
-"""Seconds; of SigV4 query authentication."""
+"""Seconds; the limit of SigV4 query authentication."""
 _HOST = re.compile(r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 _SPACE = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _REGION = re.compile(r"[a-z]{3}[0-9]{1,2}")
@@ -30,7 +30,7 @@ _SIGNED = frozenset({"X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Expires", 
 class SpacesCdnSigner:
     """Links of a Space through its CDN.
 
-    Links are for GET alone: an edge that asks the origin with GET for a HEAD breaks the signature.
+    Links are only for GET: an edge that sends GET to the origin for a HEAD breaks the signature.
 
     Attributes:
         space: Name of the Space.
@@ -56,14 +56,14 @@ class SpacesCdnSigner:
         """See `LinkSigner.sign`; `url` is the link presigned at the Space's own host.
 
         Raises:
-            StorageUnsupportedError: Not presigned with SigV4, or for another host or in path style,
-                which the CDN does not pass on.
+            StorageUnsupportedError: It is not presigned with SigV4, or is for another host or in path style,
+                which the CDN does not forward.
         """
         address = parse_address(url, cdn=self.name, reserved=frozenset())
         check_times(self.name, now=now, expires_at=expires_at, longest=_LONGEST)
         if address.origin != f"https://{self.space}.{self.region}.digitaloceanspaces.com":
             raise StorageUnsupportedError(
-                "the Spaces CDN passes on only what was presigned for "
+                "the Spaces CDN forwards only what was presigned for "
                 "https://<space>.<region>.digitaloceanspaces.com; set `space`, `region` "
                 "and virtual-hosted addressing accordingly"
             )
@@ -73,7 +73,7 @@ class SpacesCdnSigner:
             raise StorageUnsupportedError("the Spaces CDN needs a link presigned with Signature Version 4")
         if unquote(given["X-Amz-SignedHeaders"]) != "host":
             raise StorageUnsupportedError(
-                "a link that requires headers is no link for a CDN; sign the host alone"
+                "a link that requires headers cannot go through a CDN; sign only the host"
             )
         host = self.host or f"{self.space}.{self.region}.cdn.digitaloceanspaces.com"
         return f"https://{host}{url.removeprefix(address.origin)}"

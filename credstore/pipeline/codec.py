@@ -1,9 +1,9 @@
 """gzip and zstd, bounded in both directions and exact at the end.
 
-Rules of this file: no I/O and no threads. Decoding never trusts a declared size (P19), accepts
-exactly one gzip member or one zstd frame, and is complete only when that frame has ended and
-nothing follows (0.5, K08, K09). Contexts are reused through a free list; taking one out is a single
-`list.pop`, so callers in several threads never share one.
+Rules of this file: no I/O and no threads. Decoding never trusts a declared size (P19), accepts exactly one
+gzip member or one zstd frame, and is complete only when that frame has ended and nothing follows (0.5, K08,
+K09). Contexts are reused through a free list; taking one out is a single `list.pop`, so callers in different
+threads never share one.
 
 Sources: RFC 1952 (gzip), RFC 8878 (zstd).
 """
@@ -24,18 +24,19 @@ ZSTD_LEVEL = 3
 GZIP_WINDOW = 31
 """zlib's wbits for a 32 KiB window in a gzip wrapper."""
 ZSTD_WINDOW = 8 * 1024 * 1024
-"""Largest window to accept; RFC 8878 §3.1.1.1.2 recommends decoders to support exactly this."""
+"""Largest window to accept; RFC 8878 §3.1.1.1.2 recommends that decoders support exactly this."""
 ZSTD_SLICE = 1024
-"""Input bytes for one decoder step: a block of 4 bytes can make 128 KiB, so a step stays below 32 MiB."""
+"""Input bytes for one decoder step: a block of 4 bytes can expand to 128 KiB, so a step stays below 32
+MiB."""
 GZIP_SLICE = 64 * 1024
-"""Input bytes for one decoder step: what it leaves over is copied for the next."""
+"""Input bytes for one decoder step: what is left over is copied for the next step."""
 PIECE = 256 * 1024
-"""Most bytes of one decoded piece of gzip."""
+"""Maximum number of bytes in one decoded piece of gzip."""
 FREE = 8
-"""Contexts kept for reuse."""
+"""Number of contexts kept for reuse."""
 
 DICTIONARIES = 16
-"""Dictionaries kept ready for use."""
+"""Number of dictionaries kept ready for use."""
 
 
 class Encoder(Protocol):
@@ -57,7 +58,7 @@ class Decoder(Protocol):
         """Decode more, piece by piece.
 
         Raises:
-            StorageCodecError: The bytes are not of this codec, or go on after its end.
+            StorageCodecError: The bytes are not of this codec, or there are trailing bytes.
         """
         ...
 
@@ -90,7 +91,7 @@ class _Inflater(Protocol):
 
 
 class _Deflate(NamedTuple):
-    """A maker and reader of gzip, at once and in pieces, and the level to use it at."""
+    """Functions to make and read gzip, at once and in pieces, and the level to use."""
 
     compress: Callable[[bytes, int, int], bytes]
     compressobj: Callable[[int, int, int], _Stream]
@@ -100,7 +101,7 @@ class _Deflate(NamedTuple):
 
 
 def _fastest() -> _Deflate:
-    try:  # Half to a fifth of zlib's time for the same size, where there is a wheel for the processor.
+    try:  # Takes half to a fifth of zlib's time for the same size, where there is a wheel for the processor.
         from isal import isal_zlib as isal
     except ImportError:
         return _Deflate(zlib.compress, zlib.compressobj, zlib.decompressobj, zlib.error, 6)
@@ -123,7 +124,7 @@ class _GzipEncoder:
 
 
 class _Contexts:
-    """The contexts of zstd with one dictionary, or with none."""
+    """The zstd contexts for one dictionary, or for none."""
 
     def __init__(self, dictionary: Dictionary | None) -> None:
         self.compressors: list[zstandard.ZstdCompressor] = []
@@ -157,7 +158,7 @@ def _contexts(dictionary: Dictionary | None) -> _Contexts:
 
 class _ZstdEncoder:
     def __init__(self, dictionary: Dictionary | None) -> None:
-        # An own context: one in the free list could be taken by a one-shot call meanwhile.
+        # A separate context, since one in the free list could be taken by a one-shot call in the meantime.
         self._stream = _contexts(dictionary).compressor().compressobj()
 
     def feed(self, data: bytes) -> bytes:
@@ -217,7 +218,7 @@ class _ZstdDecoder:
 
 
 def encoder(codec: Codec, dictionary: Dictionary | None = None) -> Encoder:
-    """An incremental encoder; its output depends on nothing but the bytes fed and zstd's dictionary."""
+    """An incremental encoder; its output depends only on the bytes fed and zstd's dictionary."""
     return _GzipEncoder() if codec == "gzip" else _ZstdEncoder(dictionary)
 
 
@@ -227,7 +228,7 @@ def decoder(codec: Codec, dictionary: Dictionary | None = None) -> Decoder:
 
 
 def encode(codec: Codec, data: bytes, dictionary: Dictionary | None = None) -> bytes:
-    """Encode all of `data`; the same input always gives the same bytes.
+    """Encode all of `data`; the same input always yields the same bytes.
 
     Args:
         codec: What to encode with.
@@ -253,11 +254,12 @@ def decode(codec: Codec, data: bytes, *, max_size: int, dictionary: Dictionary |
     Args:
         codec: What it was encoded with.
         data: One complete member or frame.
-        max_size: Most plain bytes to produce.
+        max_size: Maximum number of plain bytes to produce.
         dictionary: What zstd used, or None.
 
     Raises:
-        StorageCodecError: Not of this codec, cut off, followed by more, or larger than `max_size`.
+        StorageCodecError: The data is not of this codec, is cut off, has trailing bytes, or is larger than
+            `max_size`.
     """
     if codec == "zstd":
         declared = _declared_size(data)
@@ -278,8 +280,8 @@ def decode(codec: Codec, data: bytes, *, max_size: int, dictionary: Dictionary |
 def too_large(max_size: int) -> StorageCodecError:
     """The error for an object that decodes to more than it may."""
     return StorageCodecError(
-        f"the object decompresses to more than {max_size} bytes, the most it declares or you allow; "
-        "nothing of it was kept",
+        f"the object decompresses to more than the {max_size} bytes that it declares or you allow; nothing "
+        f"was kept",
         code=ErrorCode.TOO_LARGE,
     )
 
@@ -295,7 +297,7 @@ def _decode_sized_zstd(data: bytes, declared: int, max_size: int, contexts: _Con
         # The frame's own size was checked, so this allocates no more than max_size.
         plain = context.decompress(data, max_output_size=max_size, allow_extra_data=False)
     except (zstandard.ZstdError, MemoryError):
-        _corrupt("zstd", "cut off, followed by other bytes or damaged")
+        _corrupt("zstd", "cut off, followed by trailing bytes or damaged")
     if len(plain) != declared:
         _truncated("zstd")
     if len(contexts.decompressors) < FREE:
@@ -323,5 +325,5 @@ def _truncated(codec: Codec) -> NoReturn:
 
 def _trailing(codec: Codec) -> NoReturn:
     raise StorageCodecError(
-        f"the object has bytes after the end of its {codec} data", code=ErrorCode.TRAILING_DATA
+        f"the object has trailing bytes after its {codec} data", code=ErrorCode.TRAILING_DATA
     )

@@ -1,12 +1,12 @@
 """Encryption and decryption of one object: AES-256-GCM in chunks, bound to its place (STREAM).
 
-Rules of this file: pure and incremental; randomness (data key and salt) comes from outside, so the
-same arguments give the same bytes and a retry sends what the first attempt sent (P13). A data key
-encrypts one object: with another salt it would give other keys, with the same salt and other bytes
-it would break GCM. The commitment is compared before anything is decrypted, every time, whoever
-unwrapped or cached the key (CVE-2026-6550); nothing of a chunk is given before its tag is checked;
-after a failure an opener gives nothing any more. All failures are `undecryptable()` (P22). Only
-wrappers of keys are in local names, for a traceback may show these.
+Rules of this file: pure and incremental; randomness (data key and salt) comes from outside, so the same
+arguments yield the same bytes and a retry sends what the first attempt sent (P13). A data key encrypts one
+object: with a different salt it would yield other keys, and with the same salt and other bytes it would break
+GCM. The commitment is compared before anything is decrypted, every time, whoever unwrapped or cached the key
+(CVE-2026-6550); no part of a chunk is returned before its tag is checked; after a failure, an opener returns
+nothing more. All failures are `undecryptable()` (P22). Local variables only hold wrappers of keys, since a
+traceback may show them.
 
 Source: docs/envelope.md. STREAM: Hoang, Reyhanitabar, Rogaway, Vizár, "Online Authenticated-
 Encryption and its Nonce-Reuse Misuse-Resistance", 2015.
@@ -59,7 +59,7 @@ def _cryptography() -> tuple[type[AESGCM], Callable[[bytes, bytes], bytes], type
 
 
 class _Derived:
-    """What follows from a data key and a salt; shows nothing of it."""
+    """What is derived from a data key and a salt; never shown."""
 
     __slots__ = ("__slot_key", "cipher", "commitment", "size_mask")
 
@@ -76,7 +76,7 @@ class _Derived:
 
 
 class _Chunks:
-    """Bytes of any lengths in, chunks of one length out; the last stays in `rest` until more come."""
+    """Bytes of any length in, chunks of one length out; the last stays in `rest` until more arrive."""
 
     __slots__ = ("_size", "rest")
 
@@ -105,7 +105,7 @@ class Sealer:
     """Plain bytes in, an encrypted object out.
 
     Attributes:
-        header: What the object begins with, before all that `feed` and `finish` give.
+        header: What the object starts with, before everything that `feed` and `finish` return.
     """
 
     __slots__ = ("_chunk_size", "_chunks", "_cipher", "_data", "_done", "_exact", "_index", "header")
@@ -113,18 +113,18 @@ class Sealer:
     def __init__(
         self, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
     ) -> None:
-        """Begin an object.
+        """Start an object.
 
         Args:
-            key: Fresh for this object.
+            key: New for this object.
             binding: Where it goes, with the write-id.
-            salt: 32 random bytes, fresh for this object.
+            salt: 32 random bytes, new for this object.
             chunk_size: Bytes of a chunk: a power of two from 4 KiB to 4 MiB.
-            plain_size: Bytes before the codec, or None if that is not known yet. Without a codec
-                exactly so many must be fed.
+            plain_size: Bytes before the codec, or None if that is not known yet. Without a codec, exactly
+                this many must be fed.
 
         Raises:
-            StorageInvalidRequestError: Something the format does not have.
+            StorageInvalidRequestError: An argument does not fit the format.
             StorageConfigurationError: The package cryptography is missing.
         """
         derived = _Derived(key, salt)
@@ -148,7 +148,7 @@ class Sealer:
         self._done = 0
 
     def feed(self, data: Data) -> bytes:
-        """Encrypt more; gives the chunks that are complete and cannot be the last."""
+        """Encrypt more; returns the chunks that are complete and cannot be the last."""
         sealed = BytesIO()
         self._feed_into(sealed, data)
         return sealed.getvalue()
@@ -157,15 +157,15 @@ class Sealer:
         """The last chunk.
 
         Raises:
-            StorageInvalidRequestError: Other than the announced number of bytes were fed.
+            StorageInvalidRequestError: The number of bytes fed is not the one announced.
         """
         return self._end(self._chunks.rest, self._done)
 
     def seal(self, data: Data) -> bytes:
-        """The whole object of `data`, header included, in place of `feed` and `finish`.
+        """The whole object for `data`, including the header, instead of `feed` and `finish`.
 
         Raises:
-            StorageInvalidRequestError: As `finish`.
+            StorageInvalidRequestError: See `finish`.
         """
         if len(data) <= self._chunk_size:
             return self.header + self._end(data, len(data))
@@ -179,7 +179,7 @@ class Sealer:
     def _end(self, chunk: Data, done: int) -> bytes:
         if self._exact is not None and done != self._exact:
             raise StorageInvalidRequestError(
-                f"{done} bytes came where {self._exact} were announced; nothing of it is kept",
+                f"there were {done} bytes where {self._exact} were announced; nothing is kept",
                 code=ErrorCode.SOURCE_CHANGED,
             )
         return self._encrypt(chunk, last=True)
@@ -203,8 +203,8 @@ class Opener:
     """An encrypted object in, its plain bytes out, chunk by authentic chunk.
 
     Attributes:
-        plain_size: Bytes before the codec, or None where the object does not tell. Authentic as soon
-            as anything was given.
+        plain_size: Bytes before the codec, or None if the object does not record it. Authentic as soon as
+            anything was returned.
     """
 
     __slots__ = (
@@ -226,11 +226,11 @@ class Opener:
         Args:
             header: Of the object.
             key: What the key ring unwrapped.
-            binding: Where the object was found, and what its metadata say it is.
-            span: The part that will be fed, from `span_of`; all after the header if None.
+            binding: Where the object was found, and what its metadata says it is.
+            span: The part that will be fed, from `span_of`; everything after the header if None.
 
         Raises:
-            StorageDecryptionError: It is not.
+            StorageDecryptionError: It is not the object's key.
             StorageConfigurationError: The package cryptography is missing.
         """
         derived = _checked(header, key)
@@ -261,10 +261,10 @@ class Opener:
             )
 
     def feed(self, data: Data) -> bytes:
-        """Decrypt more; gives the wanted bytes of the chunks that are complete and not the last.
+        """Decrypt more; returns the wanted bytes of the chunks that are complete and not the last.
 
         Raises:
-            StorageDecryptionError: Not what was encrypted; nothing of this call is given.
+            StorageDecryptionError: It is not what was encrypted; this call returns nothing.
         """
         plain = BytesIO()
         self._feed_into(plain, data)
@@ -274,15 +274,15 @@ class Opener:
         """The wanted bytes of the last chunk, and the proof that it is the last.
 
         Raises:
-            StorageDecryptionError: Cut off, or not what was encrypted.
+            StorageDecryptionError: It is cut off, or not what was encrypted.
         """
         return self._wanted(self._end(self._chunks.rest))
 
     def open(self, stored: Data) -> bytes:
-        """What was encrypted, from the whole object without its header, in place of `feed` and `finish`.
+        """What was encrypted, from the whole object without its header, instead of `feed` and `finish`.
 
         Raises:
-            StorageDecryptionError: As `feed` and `finish`.
+            StorageDecryptionError: See `feed` and `finish`.
         """
         if len(stored) <= self._full:
             return self._wanted(self._end(stored))
@@ -300,7 +300,7 @@ class Opener:
         if self._to_end and (
             (index and not plain) or (self._exact is not None and index * size + len(plain) != self._exact)
         ):
-            raise self._failed()  # No honest writer does so; there is one form of every object.
+            raise self._failed()  # No honest writer does this; every object has exactly one form.
         return plain
 
     def _decrypt(self, chunk: Data, *, last: bool) -> bytes:
@@ -311,7 +311,7 @@ class Opener:
         try:
             return self._cipher.decrypt(_nonce(index, last=last), chunk, self._data)
         except _cryptography()[2]:
-            pass  # What is raised below has no context that would tell causes apart.
+            pass  # What is raised below has no context that would distinguish causes.
         raise self._failed()
 
     def _failed(self) -> StorageDecryptionError:
@@ -331,21 +331,21 @@ class Opener:
 
 
 def check_key(header: Header, key: DataKey) -> None:
-    """Check that this is the object's data key, before it is wrapped anew or relied on.
+    """Check that this is the object's data key, before it is wrapped again or relied on.
 
     Raises:
-        StorageDecryptionError: It is not, or the header was changed where it holds keys.
+        StorageDecryptionError: It is not, or the part of the header that holds keys was changed.
     """
     _checked(header, key)
 
 
 def _checked(header: Header, key: DataKey) -> _Derived:
-    if header.suite != SUITE:  # Here too, past any cache: policy decides, not the object.
+    if header.suite != SUITE:  # Here too, bypassing any cache: policy decides, not the object.
         raise undecryptable()
     derived = _Derived(key, header.salt)
     if not hmac.compare_digest(derived.commitment, header.commitment):
         raise undecryptable()
-    # The slot may be outdated by metadata, but it is what the writer wrote: no bit of it changes unseen.
+    # Metadata may supersede the slot, but it is what the writer wrote: no bit of it can change unnoticed.
     if not hmac.compare_digest(derived.slot_tag(header.slot), header.slot_tag):
         raise undecryptable()
     return derived
@@ -357,5 +357,5 @@ def _nonce(index: int, *, last: bool) -> bytes:
 
 
 def _ascii(text: str) -> str:
-    """For compare_digest, which takes no other text."""
+    """For compare_digest, which accepts no other text."""
     return text if text.isascii() else ""

@@ -1,8 +1,8 @@
 """The layout of an encrypted object: its header, what binds it to its place, where its chunks are.
 
-Rules of this file: it holds no key and decrypts nothing, so everything it says is a claim until
-`envelope.py` has checked it. Reading a header is bounded. Whatever is wrong is one error with one
-text (P22), made by `undecryptable`, so that no answer tells an attacker how far a forgery came.
+Rules of this file: it holds no key and decrypts nothing, so everything it says is a claim until `envelope.py`
+has checked it. Reading a header is bounded. Whatever is wrong, the error and its text are the same (P22),
+made by `undecryptable`, so that no response shows an attacker how far a forgery got.
 
 Source: docs/envelope.md, which is precise enough to implement the format elsewhere.
 """
@@ -19,14 +19,16 @@ from credstore.encryption import CHUNK_SIZES, DataKey
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
 from credstore.model import Codec
 
-TEXT = "the object cannot be decrypted: it is not what was stored under this key, or the key is another"
+TEXT = (
+    "the object cannot be decrypted: it is not what was stored under this key, or its encryption key is wrong"
+)
 MAGIC = b"\x89CSE\r\n\x1a\n"
-"""Not text, and damaged by whatever converts line ends, as PNG's."""
+"""Not text, and damaged by anything that converts line endings, like PNG's."""
 VERSION = 1
 SUITE = 1
 """AES-256-GCM in chunks (STREAM), HKDF-SHA256, committing."""
 SUITES = frozenset({SUITE})
-"""What this version reads; the object's own word never adds to it (CVE-2020-8912)."""
+"""What this version reads; an object's own claim never adds to it (CVE-2020-8912)."""
 TAG = 16
 SALT = 32
 SLOT_TAG = 16
@@ -34,7 +36,7 @@ MAX_CHUNKS = 2**32
 MAX_KEY_ID = 255
 """Characters."""
 MAX_WRAPPED = 6144
-"""Bytes; the most AWS KMS makes (API Decrypt, CiphertextBlob)."""
+"""Bytes; the maximum that AWS KMS makes (API Decrypt, CiphertextBlob)."""
 
 _FLAGS = 10
 _EXPONENT = 11
@@ -43,11 +45,11 @@ _SALT = 28
 _COMMITMENT = 60
 _PLAIN_SIZE = 92
 CORE = 100
-"""Bytes of the part that every chunk authenticates; the slot of the wrapped key follows."""
+"""Bytes of the part that every chunk authenticates; the slot of the wrapped key follows it."""
 MAX_HEADER = CORE + 1 + MAX_KEY_ID + 2 + MAX_WRAPPED + SLOT_TAG
 """Bytes of the largest header, 6,518."""
 USUAL_HEADER = 1024
-"""Bytes that hold nearly every header, a good first range to ask for."""
+"""Bytes that contain nearly every header, a good first range to request."""
 
 _CODEC_BITS = 0b011
 _SIZE_KNOWN = 0b100
@@ -60,14 +62,14 @@ def undecryptable() -> StorageDecryptionError:
 
 
 class Binding(NamedTuple):
-    """What an object is bound to besides its key: anywhere else it does not decrypt.
+    """What an object is bound to besides its key; it does not decrypt anywhere else.
 
     Attributes:
         store_id: Permanent name of the store, the same on all replicas.
         key: The object's logical key.
-        write_id: Of the write that encrypted it, 32 hex digits. The header carries it; None at a
-            read leaves it uncompared, as for an object that was copied onto itself since.
-        codec: What was encrypted is encoded with it.
+        write_id: Of the write that encrypted it, 32 hex digits. The header carries it; with None, a read does
+            not compare it, as for an object that was copied onto itself since.
+        codec: What the encrypted bytes are encoded with.
         dictionary: Name of its zstd dictionary.
     """
 
@@ -93,8 +95,8 @@ class Header(NamedTuple):
         core: Its first 100 bytes, which every chunk authenticates.
         slot: Key id and wrapped key with their lengths, which the slot's tag authenticates.
         slot_tag: 16 bytes.
-        key_id: Of the wrapping key, unless the object's metadata have a newer wrapped key.
-        wrapped: The wrapped data key, likewise.
+        key_id: Of the wrapping key, unless the object's metadata has a newer wrapped key.
+        wrapped: The wrapped data key, with the same exception.
     """
 
     core: bytes
@@ -115,7 +117,7 @@ class Header(NamedTuple):
 
     @property
     def codec(self) -> Codec | None:
-        """What was encrypted is encoded with it."""
+        """What the encrypted bytes are encoded with."""
         return _CODES[self.core[_FLAGS] & _CODEC_BITS]
 
     @property
@@ -140,7 +142,7 @@ class Header(NamedTuple):
 
     @property
     def commitment(self) -> bytes:
-        """32 bytes, which only the right data key makes."""
+        """32 bytes that only the right data key produces."""
         return self.core[_COMMITMENT:_PLAIN_SIZE]
 
     @property
@@ -155,7 +157,7 @@ def make_core(
     """The first 100 bytes of a header.
 
     Raises:
-        StorageInvalidRequestError: A size that the format does not have.
+        StorageInvalidRequestError: A size is not valid in the format.
     """
     try:
         write_id = bytes.fromhex(binding.write_id or "")
@@ -172,10 +174,10 @@ def make_core(
 
 
 def make_slot(key: DataKey) -> bytes:
-    """Key id and wrapped key as the header holds them, without the tag.
+    """Key id and wrapped key in the form of the header, without the tag.
 
     Raises:
-        StorageInvalidRequestError: The key ring gave something that does not fit.
+        StorageInvalidRequestError: The key ring returned something that does not fit.
     """
     if not is_key_id(key.key_id) or not 0 < len(key.wrapped) <= MAX_WRAPPED:
         raise StorageInvalidRequestError(
@@ -194,18 +196,18 @@ def is_key_id(text: str) -> bool:
 def parse_header(
     data: bytes | bytearray | memoryview, *, complete: bool = False, suites: Collection[int] = SUITES
 ) -> Header | None:
-    """Read the header at the beginning of an object.
+    """Read the header at the start of an object.
 
     Args:
         data: The object's first bytes, or all of it.
-        complete: There are no more bytes than these.
+        complete: Whether there are no more bytes than these.
         suites: Numbers of the suites to accept.
 
     Returns:
-        The header; None if more bytes are needed, which never happens from `MAX_HEADER` on.
+        The header; None if more bytes are needed, which never happens with `MAX_HEADER` bytes or more.
 
     Raises:
-        StorageDecryptionError: This is no envelope, or none of an accepted suite.
+        StorageDecryptionError: This is not an envelope, or not one of an accepted suite.
     """
     head = bytes(data[:MAX_HEADER])
     if head[: len(MAGIC)] != MAGIC[: len(head)]:
@@ -249,7 +251,7 @@ def _parse(head: bytes, suites: Collection[int]) -> Header | None:
 
 
 def wrapped_text(key: DataKey) -> str:
-    """A wrapped key as metadata hold it beside an object whose wrapping key was changed."""
+    """A wrapped key in the form used in the metadata of an object whose wrapping key was changed."""
     make_slot(key)  # The same limits as in the body.
     return f"{key.key_id} {base64.b64encode(key.wrapped).decode()}"
 
@@ -258,7 +260,7 @@ def parse_wrapped(text: str) -> tuple[str, bytes]:
     """Key id and wrapped key from the text in an object's metadata.
 
     Raises:
-        StorageDecryptionError: It is nothing that `wrapped_text` made.
+        StorageDecryptionError: It was not made by `wrapped_text`.
     """
     key_id, _, encoded = text.partition(" ")
     try:
@@ -293,10 +295,10 @@ class Span(NamedTuple):
         stored_start: First stored byte to read.
         stored_end: The byte after the last.
         first: Index of the first chunk.
-        skip: Plain bytes of the first chunks that are not wanted.
-        length: Plain bytes that are; 0 where the range begins at or after the end. Then the last chunk
-            is read all the same, for only it proves where the end is.
-        to_end: The last of these chunks is the object's last.
+        skip: Number of plain bytes of the first chunks that are not wanted.
+        length: Number of plain bytes that are; 0 if the range starts at or after the end. Then the last chunk
+            is read anyway, since only that proves where the end is.
+        to_end: Whether the last of these chunks is the object's last.
     """
 
     stored_start: int
@@ -308,14 +310,14 @@ class Span(NamedTuple):
 
 
 def sealed_plain_size(header: Header, stored_size: int) -> int:
-    """How many bytes were encrypted, as the size of the stored object tells.
+    """How many bytes were encrypted, computed from the size of the stored object.
 
     Args:
         header: Of the object.
-        stored_size: Bytes of the whole stored object, as its store says.
+        stored_size: Bytes of the whole stored object, as reported by its store.
 
     Raises:
-        StorageDecryptionError: No envelope has this size.
+        StorageDecryptionError: No envelope can have this size.
     """
     full = header.chunk_size + TAG
     payload = stored_size - header.size
@@ -326,18 +328,18 @@ def sealed_plain_size(header: Header, stored_size: int) -> int:
 
 
 def span_of(header: Header, stored_size: int, start: int, end: int | None) -> Span:
-    """The chunks that hold the plain bytes from `start` to `end` (not included; None is the end).
+    """The chunks that hold the plain bytes from `start` to `end` (exclusive; None is the end).
 
     Only for what was encrypted without a codec: the positions are those of the encrypted bytes.
 
     Args:
         header: Of the object.
-        stored_size: Bytes of the whole stored object, as its store says.
+        stored_size: Bytes of the whole stored object, as reported by its store.
         start: 0 or more.
         end: More than `start`, or None.
 
     Raises:
-        StorageDecryptionError: No envelope has this size.
+        StorageDecryptionError: No envelope can have this size.
     """
     size, full = header.chunk_size, header.chunk_size + TAG
     plain = sealed_plain_size(header, stored_size)

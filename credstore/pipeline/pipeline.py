@@ -1,7 +1,7 @@
 """The fixed order between the caller's bytes and the stored bytes, and the marks that undo it.
 
-Rules of this file: pure. What an object was made with is told by credstore's own metadata, never by
-a response header, which a CDN may rewrite; the one exception is an object no credstore wrote, whose
+Rules of this file: pure. What an object was made with is recorded in credstore's own metadata, never in a
+response header, which a CDN may rewrite; the one exception is an object that credstore did not write, whose
 stored Content-Encoding is all there is.
 
 Formats (providers.md §6): gzip keeps the content type and carries `Content-Encoding: gzip`, so any
@@ -25,7 +25,7 @@ ORIGINAL_SIZE = "x-original-size"
 CONTENT_TYPE = "credstore-content-type"
 DICTIONARY = "credstore-dictionary"
 ENVELOPE = "credstore-envelope"
-"""Says that the object is encrypted; a hint, for only what is encrypted proves it."""
+"""Says that the object is encrypted; only a hint, since only the encrypted bytes prove it."""
 WRAPPED_KEY = "credstore-wrapped-key"
 """The data key under a newer wrapping key than the one in the body (docs/envelope.md)."""
 CODECS: tuple[Codec, ...] = get_args(Codec)
@@ -33,12 +33,12 @@ CODECS: tuple[Codec, ...] = get_args(Codec)
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What is stored beside the bytes so that a reader can undo the pipeline.
+    """What is stored with the bytes so that a reader can undo the pipeline.
 
     Attributes:
         content_type: For the stored object.
         content_encoding: For the stored object, or None.
-        system: Metadata of credstore's own.
+        system: credstore's own metadata.
     """
 
     content_type: str
@@ -52,11 +52,11 @@ class Recipe:
 
     Attributes:
         codec: What to decode with, or None.
-        plain_size: Bytes to expect, or None where the object does not tell.
+        plain_size: Number of bytes to expect, or None if the object does not record it.
         content_type: Of the plain bytes, or None.
-        opaque: Nothing that fetches the stored bytes by a link can show them.
+        opaque: Whether clients that fetch the stored bytes through a link cannot show them.
         dictionary: Name of the zstd dictionary to decode with, or None.
-        sealed: The stored bytes say they are encrypted; what is in them tells the rest.
+        sealed: Whether the stored bytes are marked as encrypted; their content says the rest.
     """
 
     codec: Codec | None
@@ -68,7 +68,7 @@ class Recipe:
 
 
 def sealed_marks(content_type: str) -> Marks:
-    """What to store beside an encrypted object: codec and size are in it, where nobody can change them.
+    """What to store with an encrypted object: codec and size are inside it, where they cannot be changed.
 
     Args:
         content_type: Of the plain bytes.
@@ -79,7 +79,7 @@ def sealed_marks(content_type: str) -> Marks:
 def marks(
     codec: Codec | None, content_type: str, plain_size: int | None, dictionary: Dictionary | None = None
 ) -> Marks:
-    """What to store beside bytes encoded with `codec`.
+    """What to store with bytes encoded with `codec`.
 
     Args:
         codec: Or None for bytes as given.
@@ -114,11 +114,11 @@ def recipe(
         content_type: As stored.
         content_encoding: As stored.
         stored_size: In bytes.
-        foreign: No credstore wrote it (it has no write-id).
+        foreign: Whether credstore did not write it (it has no write-id).
 
     Raises:
-        StorageCodecError: It was made with a codec this version does not know; `decode=False` on a
-            read gives the stored bytes.
+        StorageCodecError: It was made with a codec this version does not know; `decode=False` on a read
+            returns the stored bytes.
     """
     if ENVELOPE in system:
         return Recipe(None, None, system.get(CONTENT_TYPE), opaque=True, sealed=True)
@@ -158,8 +158,8 @@ class Decoding:
         Args:
             codec: From the object's recipe.
             plain_size: From the object's recipe; checked.
-            max_size: Most plain bytes to give, or None.
-            dictionary: That of the recipe's name.
+            max_size: Maximum number of plain bytes to yield, or None.
+            dictionary: The dictionary that the recipe names.
         """
         self._decoder = codecs.decoder(codec, dictionary)
         self._plain_size = plain_size
@@ -171,7 +171,7 @@ class Decoding:
         """Decode more, piece by piece.
 
         Raises:
-            StorageCodecError: Damaged, trailing bytes, or more than it may be.
+            StorageCodecError: It is damaged, has trailing bytes, or is larger than permitted.
         """
         for piece in self._decoder.feed(data):
             self._done += len(piece)
@@ -183,8 +183,8 @@ class Decoding:
         """Check the end.
 
         Raises:
-            StorageCodecError: Cut off.
-            StorageIntegrityError: Fewer bytes than the object declares.
+            StorageCodecError: It is cut off.
+            StorageIntegrityError: There are fewer bytes than the object declares.
         """
         self._decoder.finish()
         _check_size(self._done, self._plain_size)
@@ -196,12 +196,12 @@ def decode(found: Recipe, stored: bytes, *, max_size: int, dictionary: Dictionar
     Args:
         found: From `recipe`.
         stored: All stored bytes, already verified.
-        max_size: Most plain bytes to make.
-        dictionary: That of the recipe's name.
+        max_size: Maximum number of plain bytes to produce.
+        dictionary: The dictionary that the recipe names.
 
     Raises:
-        StorageCodecError: Damaged, cut off, trailing bytes, or more than it may be.
-        StorageIntegrityError: Not as many bytes as the object declares.
+        StorageCodecError: It is damaged, cut off, has trailing bytes, or is larger than permitted.
+        StorageIntegrityError: The number of bytes is not the one the object declares.
     """
     if found.codec is None:
         return stored

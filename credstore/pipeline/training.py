@@ -17,20 +17,20 @@ LEAST_SAMPLES = 8
 LEAST_SAMPLE = 8
 LEAST_TOTAL = 4096
 DICTIONARY_SIZE = 112_640
-"""Bytes, as zstd's own default: more brings little for records of a few kilobytes."""
+"""Bytes, the same as zstd's default: more gains little for records of a few kilobytes."""
 LEAST_SIZE = 256
 
 
 def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -> Dictionary:
-    """Make a dictionary of what the samples have in common; takes seconds, so call it in a thread.
+    """Make a dictionary of what the samples have in common; this takes seconds, so call it in a thread.
 
     Args:
-        samples: Typical plain objects, at least 8 with 4,096 bytes together; best are a few hundred
-            to a few thousand, about a hundred times `size` together.
-        size: Most bytes of the dictionary.
+        samples: Typical plain objects, at least 8 with 4,096 bytes in total; best are a few hundred to a few
+            thousand, about a hundred times `size` in total.
+        size: Maximum number of bytes in the dictionary.
 
     Raises:
-        StorageInvalidRequestError: Too few or too small samples, or a size under 256.
+        StorageInvalidRequestError: There are too few or too small samples, or the size is under 256.
     """
     # zstd crashes on a handful of bytes, and learns nothing from samples under 8.
     examples: list[bytes | bytearray | memoryview] = [
@@ -48,7 +48,7 @@ def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -
         trained = zstandard.train_dictionary(size, examples, level=ZSTD_LEVEL)
     except zstandard.ZstdError:
         raise StorageInvalidRequestError(
-            f"{len(examples)} objects of {total} bytes together are too little to train {size} bytes on; "
-            "give more of them, or a smaller size"
+            f"{len(examples)} objects of {total} bytes together are not enough to train {size} bytes; pass "
+            f"more of them, or a smaller size"
         ) from None
     return Dictionary(trained.as_bytes())

@@ -1,6 +1,6 @@
 """What a body becomes on its way: watched, in memory, encoded; over any body.
 
-Rules of this file: nothing is read before it is asked for, and what is left early is closed.
+Rules of this file: nothing is read before it is asked for, and what is abandoned early is closed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from credstore.hashing import hash_into, joined
 from credstore.pipeline.codec import Encoder
 
 INLINE = 48 * 1024
-"""Bytes that are encoded on the event loop: 0.1 ms of gzip, 0.8 ms where zlib has to make it."""
+"""Number of bytes encoded on the event loop: 0.1 ms of gzip, 0.8 ms where zlib has to do it."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class WatchedBody:
     Attributes:
         source: The user's stream as a body.
         failure: What reading it raised, or None.
-        done: Bytes of the last pass so far.
+        done: Number of bytes of the last pass so far.
     """
 
     source: Body
@@ -36,17 +36,17 @@ class WatchedBody:
 
     @property
     def length(self) -> int | None:
-        """As the source's."""
+        """The same as the source's."""
         return self.source.length
 
     @property
     def data(self) -> bytes | None:
-        """As the source's."""
+        """The same as the source's."""
         return self.source.data
 
     @property
     def replayable(self) -> bool:
-        """As the source, and never after it failed."""
+        """As for the source, and never after it has failed."""
         return self.source.replayable and self.failure is None
 
     def open(self, offset: int = 0) -> AsyncIterator[bytes]:
@@ -56,7 +56,7 @@ class WatchedBody:
         return chunks
 
     def restored(self) -> Exception:
-        """The failure as the user's stream raised it, with the causes it had, whoever caught it since."""
+        """The failure as the user's stream raised it, with its causes, no matter who has caught it since."""
         if self.failure is None:
             message = "the stream did not fail"
             raise RuntimeError(message)
@@ -87,11 +87,11 @@ class WatchedBody:
 
 @dataclass(frozen=True, slots=True)
 class EncodedBody:
-    """Another body, encoded or encrypted on the way."""
+    """Another body, encoded or encrypted as it is read."""
 
     source: Body
     make: Callable[[], Encoder]
-    """Begins anew; the same bytes give the same bytes."""
+    """Starts again; the same input yields the same output."""
     length: int | None = None
     data: None = None
 
@@ -101,7 +101,7 @@ class EncodedBody:
         return self.source.replayable
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The encoded bytes from `offset` on; large chunks are encoded in a thread."""
+        """The encoded bytes from `offset` onwards; large chunks are encoded in a thread."""
         stream = self.make()
         async for chunk in self.source.open():
             if len(chunk) > INLINE:
@@ -137,8 +137,8 @@ class PrefixedBody:
 async def settled(body: Body, limit: int) -> Body:
     """The same body, in memory if it has at most `limit` bytes.
 
-    Small bodies gain a known length and digest and can be sent again; a larger stream goes on from
-    the bytes that were read, so nothing is lost.
+    Small bodies gain a known length and digest and can be sent again; a larger stream continues after the
+    bytes that were read, so nothing is lost.
     """
     if body.data is not None or (body.length is not None and body.length > limit):
         return body

@@ -1,8 +1,8 @@
-"""Verbs over many objects: scan, stats, batch delete; exact at any size or an error.
+"""Verbs over many objects: scan, stats, batch delete; exact at any size, or an error.
 
-A listing is trusted with nothing (P11, L05): names must be under the prefix and strictly ascending,
-so nothing is given twice, a delimiter must have been honoured, and a page that brings nothing new ends
-in an error instead of an endless loop. Objects of credstore's own are passed over, and count for nothing.
+A listing is never trusted (P11, L05): names must be under the prefix and strictly ascending, so nothing is
+listed twice, a delimiter must have been honoured, and a page that brings nothing new ends in an error instead
+of an endless loop. credstore's own objects are skipped and not counted.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from credstore.provider.call import unforeseen
 from credstore.provider.session import Session
 
 Erase = Callable[[Session, Sequence[str]], Awaitable[Mapping[str, StorageError]]]
-"""Removes every version of keys, and gives the errors."""
+"""Removes every version of keys, and returns the errors."""
 PAGE = 1000
 EMPTY_PAGES = 10_000
-"""Pages without an entry in a row before a listing counts as broken; B2 and Ceph do send some."""
+"""Number of empty pages in a row after which a listing counts as broken; B2 and Ceph do send some."""
 BATCHES = 4
 """Batch-delete requests in flight."""
 
@@ -60,19 +60,19 @@ async def scan_names(
     start_after: str | None = None,
     hidden: Callable[[str], bool] = is_internal,
 ) -> AsyncGenerator[Found, None]:
-    """Every name of a listing, once, ascending by the UTF-8 bytes.
+    """Every name of a listing, once, ascending by UTF-8 bytes.
 
     Args:
         session: Of the store.
-        prefix: Leading part of the names, possibly empty.
-        max_keys: Stop after so many, or None for all.
+        prefix: What the names start with, possibly empty.
+        max_keys: Stop after this many, or None for all.
         delimiter: See `Driver.list`.
-        start_after: Likewise.
-        hidden: Which names to pass over.
+        start_after: See `Driver.list`.
+        hidden: Which names to skip.
 
     Raises:
-        StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix, has what
-            was not asked for, or has no end.
+        StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix, contains what
+            was not asked for, or does not end.
     """
     cursor: str | None = None
     last = None if start_after is None else start_after.encode()
@@ -80,7 +80,7 @@ async def scan_names(
     jumped, may_jump = False, True
     seen: set[str] = set()
     while max_keys is None or given < max_keys:
-        # Small pages could all be full of what is passed over.
+        # Small pages could be full of what is skipped.
         limit = PAGE if max_keys is None or passed else min(PAGE, max_keys - given)
         page = await session.driver.list(
             prefix,
@@ -96,7 +96,7 @@ async def scan_names(
             if not text.startswith(prefix):
                 raise _broken(f"has {text!r}, which is not under the prefix {prefix!r}")
             if last is not None and name <= last:
-                raise _broken(f"gives {text!r} again, out of order, or before its beginning")
+                raise _broken(f"lists {text!r} again, out of order, or before its start")
             if delimiter is not None or page.prefixes:
                 _check_folded(found, prefix, delimiter)
             last = name
@@ -114,7 +114,7 @@ async def scan_names(
         if page.entries or page.prefixes:
             seen.clear()
         elif jumped:
-            may_jump = False  # A server that ignores `start_after` begins at the first object each time.
+            may_jump = False  # A server that ignores `start_after` starts at the first object each time.
         jumped = behind is not None
         if behind is not None:
             cursor, start_after = None, behind
@@ -126,7 +126,7 @@ async def scan_names(
 
 
 def _in_order(page: Page) -> Iterable[tuple[bytes, Found]]:
-    """What is on a page with its names; ascending if the page is as it should be."""
+    """What is on a page, with the names; ascending if the page is in order."""
     entries: Iterable[tuple[bytes, Found]] = ((each.key.encode(), each) for each in page.entries)
     if not page.prefixes:
         return entries
@@ -135,7 +135,7 @@ def _in_order(page: Page) -> Iterable[tuple[bytes, Found]]:
 
 
 def _check_folded(found: Found, prefix: str, delimiter: str | None) -> None:
-    """Refuse a key that goes on beyond the delimiter, and a common prefix that is none."""
+    """Refuse a key that continues beyond the delimiter, and an invalid common prefix."""
     if isinstance(found, ObjectInfo):
         if delimiter is not None and delimiter in found.key[len(prefix) :]:
             raise _broken(f"has {found.key!r}, as if it had not been asked to stop at {delimiter!r}")
@@ -146,7 +146,7 @@ def _check_folded(found: Found, prefix: str, delimiter: str | None) -> None:
 
 
 def scan_own(session: Session, folder: str) -> AsyncGenerator[ObjectInfo, None]:
-    """As `scan_infos`, of what credstore keeps for itself in one folder of `credstore.driver.internal`."""
+    """Like `scan_infos`, for what credstore keeps for itself in one folder of `driver.internal`."""
     return scan_infos(session, internal_key(folder), hidden=lambda _: False)
 
 
@@ -164,15 +164,15 @@ async def delete_keys(
     Args:
         session: Of the store.
         keys: In any number; repeats count once.
-        erase: What removes every version of keys and gives the errors; None to delete as the store does.
+        erase: What removes every version of keys and returns the errors; None to delete as the store does.
 
     Raises:
-        StorageInvalidRequestError: Something else in place of keys.
-        StorageInvalidKeyError: A key that is no text at all.
+        StorageInvalidRequestError: `keys` is something other than a list of keys.
+        StorageInvalidKeyError: A key is not text at all.
     """
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidRequestError(
-            f"batch_delete takes a list of keys; this is one {type(keys).__name__}"
+            f"batch_delete takes a list of keys, not a single {type(keys).__name__}"
         )
     failed: dict[str, Exception] = {}
     wanted: list[str] = []
@@ -229,7 +229,7 @@ def _distinct(keys: Iterable[str]) -> list[str]:
 
 
 def for_key(error: StorageError, key: str) -> StorageError:
-    """The same error about one of the keys it is about."""
+    """A copy of the error for one of the keys it is about."""
     facts = error.facts()
     facts["key"] = key
     own = type(error)(error.message, **facts)

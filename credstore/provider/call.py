@@ -1,8 +1,8 @@
 """One user's call: the checks before it, the facts of its errors, its event.
 
-Everything a verb shares stands here once: refusing a closed provider, another event loop or a
-forked child (P17); filling `provider`, `operation` and `key` of an error; turning what nobody
-foresaw into a `StorageError`; telling observers how it went.
+What all verbs share is here, once: refusing a closed provider, another event loop or a forked child (P17);
+filling `provider`, `operation` and `key` of an error; turning unforeseen failures into a `StorageError`;
+reporting the outcome to observers.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Lifetime:
         self._released = False
 
     def check(self, operation: str) -> None:
-        """Refuse a call that could not end well.
+        """Refuse a call that could not succeed.
 
         Raises:
             StorageInvalidRequestError: Closed, forked, or on another event loop.
@@ -69,7 +69,7 @@ class Lifetime:
     def leave(self) -> None:
         """End a counted call."""
         self._running -= 1
-        if self.closed and self._running == 0:  # And none can enter any more.
+        if self.closed and self._running == 0:  # By now, none can enter any more.
             self._idle.set()
 
     def _refuse(self, code: ErrorCode, why: str, operation: str) -> None:
@@ -78,10 +78,10 @@ class Lifetime:
         )
 
     async def close(self, release: Callable[[], Awaitable[None]]) -> None:
-        """Refuse new calls, wait for those under way, and release once; again if that was cut short.
+        """Refuse new calls, wait for those in progress, and release once; again if that was cut short.
 
         Args:
-            release: Gives back what the provider holds.
+            release: Releases what the provider holds.
         """
         self.closed = True
         async with self._closing:
@@ -114,8 +114,8 @@ class Call:
             operation: The user's verb.
             key: The object's key, or None.
             mutation: Whether an unforeseen failure may have left an effect.
-            awaited: Whether closing the provider waits for it; not for a scan, which its user may
-                hold open for ever.
+            awaited: Whether closing the provider waits for it; not for a scan, which its user may hold open
+                forever.
         """
         self._lifetime = lifetime
         self._start = 0.0
@@ -125,10 +125,10 @@ class Call:
         self.awaited = awaited
         self.attributes: dict[str, object] = {}
         self.users: Exception | None = None
-        """What the user's own stream or callback raised: it goes to the user as it is."""
+        """What the user's own stream or callback raised: it reaches the user unchanged."""
 
     def watching(self, progress: Progress) -> Progress:
-        """The same callback; what it raises goes to the user as it is."""
+        """The same callback; what it raises reaches the user unchanged."""
 
         def watch(done: int, total: int | None) -> None:
             try:
@@ -149,7 +149,7 @@ class Call:
             raise
 
     def explain(self, error: StorageError) -> StorageError:
-        """Fill the facts that only this call knows; an error of another provider's call has them."""
+        """Fill in the facts that only this call knows; an error of another provider's call has them."""
         if error.operation is not None:
             return error
         return error.at(provider=self._lifetime.label, operation=self.operation, key=self.key)
@@ -166,7 +166,7 @@ class Call:
     ) -> None:
         if self.awaited:
             self._lifetime.leave()
-        if kind is GeneratorExit:  # A scan that its user left early; nothing failed.
+        if kind is GeneratorExit:  # Its user ended a scan early; nothing failed.
             if self._lifetime.observers:
                 self._observe(None)
             return
@@ -193,7 +193,7 @@ class Call:
 
 
 def unforeseen(error: Exception, *, mutation: bool) -> StorageError:
-    """The `StorageError` for a failure nobody foresaw; its text tells the kind alone.
+    """The `StorageError` for an unforeseen failure; its text names only the type.
 
     Args:
         error: What was raised.

@@ -1,4 +1,4 @@
-"""Copy and move: one complete object at every moment, pinned to the version that was looked at."""
+"""Copy and move: always one complete object, and the source is pinned to the version looked at."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ from credstore.provider.write import precondition_of
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes a copy."""
 _PIECE = 1024 * 1024
-"""Least bytes of a copy to read at a time."""
+"""Minimum number of bytes of a copy to read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copier:
-    """What makes a copy, and of what bytes.
+    """What makes a copy, and whether it has the source's bytes.
 
     Attributes:
-        make: The driver, inside the store, or what `sealed_copy` gives, through here.
-        anew: The copy's bytes are not the source's: its result has the digest of those that were sent.
+        make: The driver, inside the store, or what `sealed_copy` returns, through this process.
+        resealed: The copy's bytes are not the source's; its result has the digest of those that were sent.
     """
 
     make: Copy
-    anew: bool
+    resealed: bool
 
 
 async def copy_request(
@@ -63,8 +63,8 @@ async def copy_request(
     """Check a copy and look at its source.
 
     Raises:
-        StorageAlreadyExistsError: `if_absent`, and source and destination are one.
-        StorageError: A wrong argument, or the source cannot be looked at.
+        StorageAlreadyExistsError: `if_absent`, and source and destination are the same.
+        StorageError: A wrong argument, or the source cannot be read.
     """
     session.check_key(source)
     session.check_key(destination)
@@ -77,7 +77,7 @@ async def copy_request(
     reading = session.reading(source_encryption, None, timeout)
     info = await session.driver.head(source, reading)
     if if_absent and source == destination:
-        raise StorageAlreadyExistsError("source and destination are one key, and it is there")
+        raise StorageAlreadyExistsError("source and destination are the same key, and it exists")
     return CopyRequest(
         source=replace(info, key=source),
         destination=destination,
@@ -90,28 +90,28 @@ async def copy_request(
 
 
 def copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> Copier:
-    """What makes this copy: the store, unless it has to pass through here.
+    """What makes this copy: the store, unless it has to pass through this process.
 
     Raises:
-        StorageUnsupportedError: It has to, and `server_side` forbids it.
+        StorageUnsupportedError: It has to pass through here, and `server_side` forbids it.
     """
     policy, found = session.policy, known_recipe(request.source)
     required = policy is not None and policy.required
     sealed = required or (found is not None and is_meant(policy, found))
     if request.destination == request.source.key or not sealed or policy is None:
-        return Copier(session.driver.copy, anew=False)
+        return Copier(session.driver.copy, resealed=False)
     if server_side:
         raise StorageUnsupportedError(
-            "the object is encrypted for its key, so a copy has to be encrypted anew and the store alone "
+            "the object is encrypted for its key, so a copy has to be encrypted again and the store alone "
             "cannot make it; leave server_side out"
         )
     return _sealed_copy(session, policy)
 
 
 def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
-    """What copies an encrypted object: through here, for it is bound to its key and so is the copy.
+    """What copies an encrypted object through this process, since each object is bound to its key.
 
-    Bytes are decrypted and encrypted anew as they come, in bounded memory; headers, metadata, tags,
+    Bytes are decrypted and encrypted again as they arrive, in bounded memory; headers, metadata, tags,
     storage class and encryption at rest are kept as `Driver.copy` keeps them.
 
     Args:
@@ -125,7 +125,7 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
         options = ReadOptions(
             if_match=source.etag, customer_key=request.source_customer_key, deadline=request.deadline
         )
-        if source.tag_count and not capabilities.tags:  # Others have set them, past credstore.
+        if source.tag_count and not capabilities.tags:  # Set by others, not through credstore.
             raise TAGS_OF_SOURCE.of(driver.name)
         tags = (
             await driver.get_tags(source.key, deadline=request.deadline)
@@ -157,7 +157,7 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
                     precondition=request.precondition,
                     encryption=at_rest,
                     encryption_by_default=by_default,
-                    # A class that only the provider itself has named is refused there, not left out.
+                    # A class that only the provider itself has named is refused by the driver, not left out.
                     storage_class=source.storage_class if chosen or not is_usual(source) else None,
                     tags=tags,
                     extras=source.extras,
@@ -166,13 +166,13 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
             )
             return replace(result, digest=digest or hashed.digest)
 
-    return Copier(copy, anew=True)
+    return Copier(copy, resealed=True)
 
 
 async def _pieces(
     driver: Driver, source: ObjectInfo, options: ReadOptions, spool: int
 ) -> AsyncGenerator[bytes, None]:
-    """The stored bytes, some at a time: while these are sent no connection is held that sending may need."""
+    """The stored bytes, piece by piece: while one is sent, no connection is held that sending may need."""
     size = max(spool, _PIECE)
     for start in range(0, source.size, size):
         part = replace(options, start=start, end=min(start + size, source.size))
@@ -182,10 +182,10 @@ async def _pieces(
 
 
 def _at_rest(session: Session, request: CopyRequest) -> tuple[ServerEncryption | None, bool]:
-    """Encryption at rest of a copy, and whether nobody has asked for it.
+    """Encryption at rest of a copy, and whether it is only a default.
 
     Raises:
-        StorageUnsupportedError: The source's is of a kind that cannot be asked for.
+        StorageUnsupportedError: The source has a kind that cannot be requested.
     """
     kind = request.source.encryption
     if request.encryption is not None:
@@ -200,7 +200,7 @@ def _at_rest(session: Session, request: CopyRequest) -> tuple[ServerEncryption |
 
 
 async def copied(session: Session, request: CopyRequest, copier: Copier) -> StorageResult:
-    """Copy and report; onto itself only another encryption at rest is a reason to do anything.
+    """Copy and report; a copy onto itself does nothing unless the encryption at rest changes.
 
     Raises:
         StorageError: As `Driver.copy`.
@@ -216,19 +216,19 @@ async def move_object(
 ) -> StorageResult:
     """Copy, prove the copy, and delete the version that was copied (P9).
 
-    The copy is proved by its entity tag where that tells (`Capabilities.content_etags`), else it is read
-    back, in bounded memory, and with it the source where that has no digest.
+    The copy is proved by its entity tag where that is conclusive (`Capabilities.content_etags`); otherwise it
+    is read back in bounded memory, and so is the source if it has no digest.
 
     Args:
         session: Of the store.
         request: What to copy.
         copier: What makes the copy.
-        seconds: For each of the further requests, in place of the configured, or None.
+        seconds: For each further request, instead of the configured number, or None.
 
     Raises:
-        StorageIntegrityError: The copy is not there or not what its source is; the source is kept, and a
-            copy of other bytes is removed if it is still ours.
-        StorageConflictError: The source was replaced meanwhile; its new version is kept.
+        StorageIntegrityError: The copy is missing or differs from its source; the source is kept, and a copy
+            with other bytes is removed if it is still ours.
+        StorageConflictError: The source was replaced in the meantime; its new version is kept.
         StorageError: As `Driver.copy` and `Driver.delete`.
     """
     source = request.source
@@ -236,7 +236,7 @@ async def move_object(
         return _result(session, source, _as_it_is(source))
     result = await copier.make(replace(request, provable=True))
     try:
-        await check_copy(session, request, result, seconds, anew=copier.anew)
+        await check_copy(session, request, result, seconds, resealed=copier.resealed)
         await _delete_source(session, source, request, seconds)
     except StorageError as error:
         error.applied = "maybe"
@@ -253,7 +253,7 @@ async def _delete_source(
         if driver.capabilities.conditional_delete and source.etag is not None:
             try:
                 await driver.delete(source.key, if_match=source.etag, deadline=session.deadline(seconds))
-            except StoragePreconditionFailedError:  # It is another version, or gone.
+            except StoragePreconditionFailedError:  # It is a different version, or gone.
                 if not await _is_gone(session, request, seconds):
                     raise _replaced() from None
             return
@@ -262,7 +262,7 @@ async def _delete_source(
             raise _replaced()
         await driver.delete(source.key, deadline=session.deadline(seconds))
     except StorageObjectNotFoundError:
-        return  # Somebody removed it first: that is what a move wants.
+        return  # Someone else removed it first, which is what a move wants anyway.
 
 
 async def _is_gone(session: Session, request: CopyRequest, seconds: float | None) -> bool:
@@ -271,7 +271,7 @@ async def _is_gone(session: Session, request: CopyRequest, seconds: float | None
     except StorageObjectNotFoundError:
         return True
     except StorageError:
-        return False  # Another version may need another key.
+        return False  # A different version may need a different key.
     return False
 
 
@@ -280,7 +280,7 @@ def _looking(session: Session, request: CopyRequest, seconds: float | None) -> R
 
 
 def _replaced() -> StorageConflictError:
-    return StorageConflictError("the source was replaced while it was moved; the new version is kept")
+    return StorageConflictError("the source was replaced while it was being moved; the new version is kept")
 
 
 def _as_it_is(info: ObjectInfo) -> PutResult:

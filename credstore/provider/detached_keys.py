@@ -1,8 +1,8 @@
-"""Keys beside their objects instead of in them, so that one can be forgotten (crypto-shredding).
+"""Keys kept next to their objects instead of in them, so that one can be forgotten (crypto-shredding).
 
-An object under retention cannot be deleted; its key can. The object's body then names a small object
-of ours that holds the wrapped key, and no wrapped key. The commitment in the body decides as ever
-whether what is found there is the object's key, so replacing it gives nothing to anybody.
+An object under retention cannot be deleted; its key can. The object's body then has no wrapped key, but names
+a small object of credstore's that holds it. As always, the commitment in the body decides whether what is
+found there is the object's key, so an attacker gains nothing by replacing it.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def place_of(key_id: str) -> str | None:
 
 
 class DetachedKeys:
-    """A key ring whose wrapped keys are objects of their own."""
+    """A key ring whose wrapped keys are separate objects."""
 
     def __init__(self, ring: KeySource, objects: InternalObjects, *, detach: bool) -> None:
-        """Put it around a ring.
+        """Wrap a ring.
 
         Args:
             ring: Wraps and unwraps.
             objects: Of the store.
-            detach: Keep the wrapped keys of new objects apart; those of others are found either way.
+            detach: Keep the wrapped keys of new objects separately; existing ones are found either way.
         """
         self._ring = ring
         self._objects = objects
@@ -54,14 +54,14 @@ class DetachedKeys:
         return self._ring.current_id
 
     def knows(self, key_id: str) -> bool:
-        """Whether it is the ring's, or names a place."""
+        """Whether the ring knows it, or it names an object that holds a wrapped key."""
         return place_of(key_id) is not None or self._ring.knows(key_id)
 
     async def generate(self, *, store_id: str) -> DataKey:
-        """A fresh data key; if it is kept apart, its wrapped form is in the store before this returns.
+        """A new data key; if it is kept separately, its wrapped form is in the store before this returns.
 
         Raises:
-            StorageError: The ring or the store did not take part.
+            StorageError: The ring or the store failed.
         """
         found = await self._ring.generate(store_id=store_id)
         if not self._detach:
@@ -73,11 +73,11 @@ class DetachedKeys:
         return DataKey(found.reveal(), key_id=_NAMED + name, wrapped=_NOTHING_WRAPPED)
 
     async def replace(self, place: str, key: DataKey) -> None:
-        """Write a newer wrapped key over the one that is there, never where it was forgotten.
+        """Replace the wrapped key with a newer one, but never where it was forgotten.
 
         Raises:
             StorageNotFoundError: It was forgotten.
-            StorageConflictError: It was replaced or forgotten meanwhile.
+            StorageConflictError: It was replaced or forgotten in the meantime.
             StorageError: It could not be stored.
         """
         await self._objects.replace(
@@ -91,7 +91,7 @@ class DetachedKeys:
 
         Raises:
             StorageDecryptionError: It was forgotten, or the ring cannot unwrap it.
-            StorageError: The ring or the store did not answer.
+            StorageError: The ring or the store did not respond.
         """
         place = place_of(key_id)
         if place is not None:

@@ -1,6 +1,6 @@
-"""The dictionaries of one store: each an object named for its content, fetched once.
+"""The dictionaries of one store: each an object named after its content, fetched once.
 
-Rules of this file: what came back is a dictionary only if its SHA-256 is its name; an object is
+Rules of this file: bytes are accepted as a dictionary only if their SHA-256 is its name; an object is
 never written before the dictionary it needs is there.
 """
 
@@ -22,17 +22,17 @@ from credstore.errors import (
 from credstore.model import Dictionary, StoredDictionary
 
 KEPT = 16
-"""Dictionaries kept in memory."""
+"""Number of dictionaries kept in memory."""
 _NAME_LENGTH = 64
 
 
 def is_name(name: object) -> bool:
-    """Whether it is 64 lower-case hex digits."""
+    """Whether the name is 64 lower-case hex digits."""
     return isinstance(name, str) and len(name) == _NAME_LENGTH and set(name) <= set("0123456789abcdef")
 
 
 async def stored_dictionaries(infos: AsyncIterator[ObjectInfo]) -> list[StoredDictionary]:
-    """The dictionaries in a listing of their folder; what has another name is none."""
+    """The dictionaries in a listing of their folder; objects with other names are skipped."""
     place = internal_key(DICTIONARIES)
     return [
         StoredDictionary(name=name, size=info.size, last_modified=info.last_modified)
@@ -42,7 +42,7 @@ async def stored_dictionaries(infos: AsyncIterator[ObjectInfo]) -> list[StoredDi
 
 
 class Dictionaries:
-    """Those that one provider has met."""
+    """The dictionaries that one provider has used."""
 
     def __init__(self, objects: InternalObjects) -> None:
         """Fetch nothing yet.
@@ -56,16 +56,16 @@ class Dictionaries:
         self._lock = asyncio.Lock()
 
     async def get(self, name: str) -> Dictionary:
-        """The dictionary of this name, from memory or from the store.
+        """The dictionary with this name, from memory or from the store.
 
         Raises:
             StorageCodecError: It is not in the store (code "DICTIONARY_MISSING").
-            StorageIntegrityError: What is there under its name is not it.
+            StorageIntegrityError: What is stored under its name is something else.
             StorageError: The store cannot be read.
         """
         if not is_name(name):
             raise StorageCodecError(
-                "the object names no dictionary that could be", code=ErrorCode.DICTIONARY_MISSING
+                "the object names a dictionary in a way that is not valid", code=ErrorCode.DICTIONARY_MISSING
             )
         found = self._known.get(name)
         if found is None:
@@ -83,12 +83,12 @@ class Dictionaries:
         except StorageObjectNotFoundError:
             raise StorageCodecError(
                 f"the dictionary {name} is missing; it belongs at {place}, and without it the object cannot "
-                "be decompressed (decode=False gives the stored bytes)",
+                f"be decompressed (decode=False returns the stored bytes)",
                 code=ErrorCode.DICTIONARY_MISSING,
             ) from None
         if hashlib.sha256(data).hexdigest() != name:
             raise StorageIntegrityError(
-                f"the dictionary at {place} was changed: its SHA-256 is not its name",
+                f"the dictionary at {place} was changed: its SHA-256 does not match its name",
                 code=ErrorCode.DICTIONARY_CHANGED,
             )
         return Dictionary(data)

@@ -1,9 +1,9 @@
 """Encryption on the client: bodies sealed on their way out, stored bytes opened on their way in.
 
-Rules of this file: the store's policy decides whether and how an object is encrypted, never the
-object (P23). What an object's metadata say of its key counts only if its body agrees; else the body's
-own wrapped key is tried, so that changed or stripped metadata never change what decrypts. Whatever is
-wrong with an encrypted object is one error with one text (P22).
+Rules of this file: the store's policy decides whether and how an object is encrypted, never the object (P23).
+What an object's metadata says about its key counts only if its body agrees; otherwise the body's own wrapped
+key is tried, so that changed or stripped metadata never changes what decrypts. Whatever is wrong with an
+encrypted object, the error and its text are the same (P22).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from credstore.pipeline.pipeline import CONTENT_TYPE, WRAPPED_KEY, Recipe
 from credstore.provider.bodies import EncodedBody, digest_of
 
 INLINE = 256 * 1024
-"""Bytes that are encrypted or decrypted on the event loop: under a third of a millisecond."""
+"""Number of bytes encrypted or decrypted on the event loop: under a third of a millisecond."""
 
 
 class _Envelope:
@@ -67,7 +67,7 @@ class _Envelope:
 async def sealed_body(
     policy: ClientSide, body: Body, place: tuple[str, str], codec: Codec | None, plain_size: int | None
 ) -> tuple[Body, bytes | None]:
-    """A body encrypted with a data key of its own, and its SHA-256 where it can be known beforehand.
+    """A body encrypted with its own data key, and its SHA-256 where it can be known beforehand.
 
     Args:
         policy: The store's.
@@ -105,7 +105,7 @@ def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
 
     Args:
         policy: The store's, or the call's.
-        found: What the object's metadata say.
+        found: What the object's metadata says.
 
     Raises:
         StorageInvalidRequestError: It is encrypted, and there is no key ring (code "ENCRYPTED").
@@ -114,15 +114,15 @@ def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
         return policy.required or found.sealed
     if found.sealed:
         raise StorageInvalidRequestError(
-            "the object is encrypted; give encryption=ClientSide(...) with its key ring (decode=False gives "
-            "the stored bytes)",
+            "the object is encrypted; pass encryption=ClientSide(...) with its key ring (decode=False "
+            "returns the stored bytes)",
             code=ErrorCode.ENCRYPTED,
         )
     return False
 
 
 async def open_whole(policy: ClientSide, info: ObjectInfo, key: str, stored: bytes) -> tuple[bytes, Recipe]:
-    """What was encrypted, from all stored bytes, and how it becomes plain.
+    """What was encrypted, taken from all stored bytes, and how to turn it into plain bytes.
 
     Raises:
         StorageDecryptionError: It does not decrypt.
@@ -139,10 +139,10 @@ async def open_whole(policy: ClientSide, info: ObjectInfo, key: str, stored: byt
 
 
 async def open_stream(policy: ClientSide, stored: StoredReader, key: str) -> tuple[StoredReader, Recipe]:
-    """A reader of what was encrypted over a reader of all stored bytes, and how it becomes plain.
+    """A reader of what was encrypted, on top of one of all stored bytes, and how to make it plain.
 
     Raises:
-        StorageDecryptionError: It does not begin as it should, or its key is another.
+        StorageDecryptionError: Its header is invalid, or its key is a different one.
         StorageError: The key ring could not be asked.
     """
     head, header = await read_header(stored)
@@ -156,7 +156,7 @@ async def open_stream(policy: ClientSide, stored: StoredReader, key: str) -> tup
 async def open_span(
     policy: ClientSide, stored: StoredReader, key: str, header: Header, span: Span
 ) -> tuple[StoredReader, Recipe]:
-    """A reader of a range of what was encrypted over a reader of the chunks that hold it."""
+    """A reader of a range of what was encrypted, on top of a reader of the chunks that hold it."""
     opener = await opener_of(policy, stored.info, key, header, span)
     chunks = _opened(b"", stored, opener)
     reader = ObjectReader(stored.info, chunks, length=span.length, close=stored.aclose)
@@ -164,7 +164,7 @@ async def open_span(
 
 
 async def read_header(stored: AsyncIterator[bytes]) -> tuple[bytes, Header]:
-    """The header at the beginning of the stored bytes, and all bytes that were read for it.
+    """The header at the start of the stored bytes, and all bytes that were read for it.
 
     Raises:
         StorageDecryptionError: There is none.
@@ -192,10 +192,10 @@ async def read_head(driver: Driver, key: str, options: ReadOptions) -> tuple[Obj
 
 
 async def header_of(driver: Driver, key: str, options: ReadOptions, info: ObjectInfo, head: bytes) -> Header:
-    """The header of an object that begins with `head`, of the same version.
+    """The header of an object that starts with `head`, read from the same version.
 
     Raises:
-        StorageDecryptionError: It has none.
+        StorageDecryptionError: It has no header.
         StorageError: As `Driver.get`.
     """
     header = parse_header(head, complete=info.size <= USUAL_HEADER)
@@ -207,7 +207,7 @@ async def header_of(driver: Driver, key: str, options: ReadOptions, info: Object
 
 
 async def looked_at(stored: StoredReader, policy: ClientSide | None) -> tuple[StoredReader, bool]:
-    """A reader of the same bytes from the first on, and whether they are encrypted whatever is marked."""
+    """A reader of the same bytes from the start, and whether they are encrypted, marked or not."""
     if policy is None:
         return stored, False
     head = b""
@@ -227,23 +227,23 @@ async def looked_at(stored: StoredReader, policy: ClientSide | None) -> tuple[St
 
 
 def begins_sealed(head: bytes) -> bool:
-    """Whether bytes begin as an encrypted object does, whatever its metadata say."""
+    """Whether bytes start like an encrypted object, whatever its metadata says."""
     return head.startswith(MAGIC)
 
 
 async def opener_of(
     policy: ClientSide, info: ObjectInfo, key: str, header: Header, span: Span | None = None
 ) -> Opener:
-    """What decrypts this object, once its key is known to be its key."""
+    """What decrypts this object, once its key is known to be the right one."""
     data_key = await data_key_of(policy, header, info.system or NOTHING)
     return Opener(header, data_key, Binding(policy.store_id, key, None, header.codec), span)
 
 
 async def data_key_of(policy: ClientSide, header: Header, system: Mapping[str, str]) -> DataKey:
-    """The object's data key: from its metadata if that is the one its body commits to, else from its body.
+    """The object's data key: from its metadata if its body commits to that one, otherwise from its body.
 
     Raises:
-        StorageDecryptionError: Neither unwraps to it.
+        StorageDecryptionError: Neither of them unwraps to the right key.
         StorageError: The key ring could not be asked.
     """
     text = system.get(WRAPPED_KEY)
@@ -252,7 +252,7 @@ async def data_key_of(policy: ClientSide, header: Header, system: Mapping[str, s
             found = await _unwrapped(policy, header, *parse_wrapped(text))
             check_key(header, found)
         except StorageDecryptionError:
-            pass  # Not this object's: as if it were not there.
+            pass  # Not this object's key: treated as if it were not there.
         else:
             return found
     return await _unwrapped(policy, header, header.key_id, header.wrapped)
@@ -265,7 +265,7 @@ async def _unwrapped(policy: ClientSide, header: Header, key_id: str, wrapped: b
 
 
 def recipe_of_header(info: ObjectInfo, header: Header, opener: Opener) -> Recipe:
-    """How what was encrypted becomes plain."""
+    """How to turn what was encrypted into plain bytes."""
     headers = info.headers
     marked = (info.system or NOTHING).get(CONTENT_TYPE)
     content_type = marked or (headers.content_type if headers else None)
@@ -287,7 +287,7 @@ async def _fed(opener: Opener, chunk: bytes) -> bytes:
 
 
 async def _same_error(stored: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same bytes; if they are not those that were stored, that is the one error of this file."""
+    """The same bytes; if they are not those that were stored, this raises the one error of this file."""
     try:
         async for chunk in stored:
             yield chunk

@@ -1,9 +1,10 @@
-"""Deletions that leave nothing: in a store that keeps versions, no version and no delete marker stays.
+"""Deletions that leave nothing: in a store that keeps versions, no version and no delete marker remains.
 
-Rules of this file: older versions go first and what the key stands for now goes last, so that readers never
-see an older version come up, and whatever stops, the same call finds its place again. A version that cannot
-be removed is told with what keeps it, and hidden by a delete marker. Versions are removed by their ids, so
-what is written meanwhile stays. Where nobody can tell whether versions are left, that is never a success.
+Rules of this file: older versions are removed first and the current one last, so that readers never see an
+older version reappear, and after any interruption the same call finds its place again. A version that cannot
+be removed is reported with what keeps it, and hidden by a delete marker. Versions are removed by their ids,
+so whatever is written in the meantime remains. If it is unknown whether versions are left, the call never
+succeeds.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ async def erase_keys(session: Session, keys: Sequence[str]) -> tuple[Erased, dic
         keys: Checked and distinct, in any number.
 
     Returns:
-        What was removed, and the error of each key of which something is left, or may be.
+        What was removed, and an error for each key that has something left, or may have.
 
-    Cost: where the driver can keep versions, 1 request to know whether it does. If not, 1 for each batch of
-        keys; if so, 1 for each key and at most 2 for each batch of versions.
+    Cost: where the driver can keep versions, 1 request to find out whether it does. If not, 1 for each batch
+        of keys; if so, 1 for each key and at most 2 for each batch of versions.
     """
     if not keys:
         return Erased(), {}
@@ -54,7 +55,7 @@ async def erase_keys(session: Session, keys: Sequence[str]) -> tuple[Erased, dic
         erased, failed, keys = await _delete_all(session, keys)
         if not keys:
             return erased, failed
-        # Versions were switched on meanwhile, or the driver cannot say that they are.
+        # Versioning was switched on in the meantime, or the driver cannot say that it is.
         if not isinstance(session.driver, VersionedDriver):
             refused = LIST_VERSIONS.of(session.name)
             return erased, failed | {key: untold(refused, key) for key in keys}
@@ -76,7 +77,7 @@ async def erase_keys(session: Session, keys: Sequence[str]) -> tuple[Erased, dic
 async def _delete_all(
     session: Session, keys: Sequence[str]
 ) -> tuple[Erased, dict[str, StorageError], list[str]]:
-    """Delete objects as the store does: what is gone, what failed, and the keys that were only hidden."""
+    """Delete objects as the store does; return what is gone, what failed, and the keys only hidden."""
     erased, failed, marked = Erased(), dict[str, StorageError](), list[str]()
     for key, outcome in (await plainly_deleted(session, keys)).items():
         if isinstance(outcome, StorageError):
@@ -89,7 +90,7 @@ async def _delete_all(
 
 
 async def erased_errors(session: Session, keys: Sequence[str]) -> Mapping[str, StorageError]:
-    """Remove objects in every version; the error of each key of which something is left, or may be."""
+    """Remove objects in every version; return an error for each key that has something left, or may have."""
     return (await erase_keys(session, keys))[1]
 
 
@@ -98,7 +99,7 @@ async def forget_key(session: Session, key: str) -> bool:
 
     Raises:
         StorageUnsupportedError: Its key is in the object itself.
-        StorageVersionsRemainError: Versions of the key stay, or may.
+        StorageVersionsRemainError: Versions of the key remain, or may remain.
         StorageError: The key may still be there.
     """
     options = session.reading()
@@ -108,7 +109,7 @@ async def forget_key(session: Session, key: str) -> bool:
     if place is None or not isinstance(keys, DetachedKeys):
         raise StorageUnsupportedError(
             "the object's key is in the object itself; store it with ClientSide(..., "
-            "shreddable=True), or take its wrapping key out of the key ring"
+            "shreddable=True), or remove its wrapping key from the key ring"
         )
     existed = await keys.exists(place)
     await _erase_key(session, internal_key(place))
@@ -120,7 +121,7 @@ async def _erase_key(session: Session, key: str) -> None:
     """Remove one object in every version.
 
     Raises:
-        StorageVersionsRemainError: Readers do not find it any more, but versions stay, or may.
+        StorageVersionsRemainError: Readers no longer find it, but versions remain, or may remain.
         StorageError: It may still be there.
     """
     _, failed = await erase_keys(session, [key])
@@ -129,16 +130,16 @@ async def _erase_key(session: Session, key: str) -> None:
 
 
 async def erase_below(session: Session, prefix: str) -> Erased:
-    """Remove every object under a prefix in every version, in bounded memory; none of credstore's own.
+    """Remove every object under a prefix in every version, in bounded memory, except credstore's own.
 
     Args:
         session: Of the store.
         prefix: Of the keys.
 
     Raises:
-        StorageError: It ended early; the same call again goes on.
+        StorageError: It ended early; the same call continues.
 
-    Cost: where the driver can keep versions, 1 request to know whether it does. If not, 1 listing and 1
+    Cost: where the driver can keep versions, 1 request to find out whether it does. If not, 1 listing and 1
         deletion per 1,000 objects; if so, 1 listing and at most 2 deletions per 1,000 versions.
     """
     versioned = await _versioned(session)
@@ -166,10 +167,10 @@ async def erase_below(session: Session, prefix: str) -> Erased:
 
 
 async def _delete_below(session: Session, prefix: str) -> tuple[Erased, bool]:
-    """Delete the objects under a prefix as the store does, and whether it only hid some.
+    """Delete the objects under a prefix as the store does; return whether it only hid some.
 
     Raises:
-        StorageError: Of an object that no lock keeps.
+        StorageError: An object that no lock keeps could not be deleted.
     """
     total, is_marked = Erased(), False
     async with aclosing(_batches(session, prefix)) as batches:
@@ -192,10 +193,10 @@ async def erase_old(session: Session, prefix: str, *, exact: bool) -> Erased:
     Args:
         session: Of the store.
         prefix: Of the keys.
-        exact: Only of this very key.
+        exact: Only of exactly this key.
 
     Raises:
-        StorageError: It ended early; the same call again goes on.
+        StorageError: It ended early; the same call continues.
 
     Cost: 1 request; where versions are kept, 1 listing and 1 deletion per 1,000 versions.
     """
@@ -208,10 +209,10 @@ async def erase_old(session: Session, prefix: str, *, exact: bool) -> Erased:
 
 
 async def _versioned(session: Session) -> VersionedDriver | None:
-    """The driver where there may be versions, None where a delete leaves nothing.
+    """The driver if there may be versions, None if a delete leaves nothing behind.
 
     Raises:
-        StorageError: The store did not answer.
+        StorageError: The store did not respond.
     """
     driver = session.driver
     if isinstance(driver, VersionedDriver) and await driver.keeps_versions(deadline=session.deadline()):
@@ -225,7 +226,7 @@ async def _batches(session: Session, prefix: str) -> AsyncGenerator[list[str], N
     async for info in scan_infos(session, prefix):
         if info.degraded:
             raise StorageUnavailableError(
-                "a member of the store cannot be listed now, so what it has would stay",
+                "a member of the store cannot be listed now, so what it holds would remain",
                 applied="maybe",
                 retryable=True,
             )

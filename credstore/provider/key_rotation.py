@@ -1,9 +1,9 @@
 """Giving objects a new wrapping key without moving their bytes.
 
-Rules of this file: an object's new wrapped key goes beside it in a copy onto itself, pinned to the
-version that was looked at; the key was its key by the commitment in its body before it is wrapped
-anew. What the report says of keys comes from a second look at all objects, at which each key has been
-unwrapped and checked again.
+Rules of this file: an object gets its new wrapped key in a copy onto itself, pinned to the version that was
+looked at; the commitment in its body proves that the key is the right one before it is wrapped again. What
+the report says about keys comes from a second look at all objects, during which each key is unwrapped and
+checked again.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from credstore.provider.encryption import begins_sealed, data_key_of, header_of,
 from credstore.provider.session import Session
 
 _TRIES = 3
-"""Looks at an object that others replace meanwhile."""
+"""Number of looks at an object that others keep replacing."""
 _GONE = object()
-"""What is found of an object that went away or could not be looked at."""
+"""What is found for an object that disappeared or could not be read."""
 
 
 class Rotation:
     """One run over the objects of a store."""
 
     def __init__(self, session: Session, policy: ClientSide, *, concurrency: int) -> None:
-        """Begin nothing.
+        """Do nothing yet.
 
         Args:
             session: Of the store.
@@ -91,7 +91,7 @@ class Rotation:
         """An object's state, its header and its data key; None if it is not encrypted."""
         info, head = await read_head(self._session.driver, key, self._session.reading())
         if ENVELOPE not in (info.system or NOTHING) and not begins_sealed(head):
-            return None  # Not by its mark alone, which anybody may have taken away.
+            return None  # Not by its mark alone, which anyone may have removed.
         header = await header_of(self._session.driver, key, self._session.reading(), info, head)
         data_key = await data_key_of(self._policy, header, info.system or NOTHING)
         check_key(header, data_key)
@@ -103,7 +103,7 @@ class Rotation:
         return None if found is None else found[2].key_id
 
     async def _rotate(self, key: str) -> bool:
-        """Whether the object was given the current key now."""
+        """Whether this run gave the object the current key."""
         for attempt in range(_TRIES):
             found = await self._look(key)
             if found is None or found[2].key_id == self._policy.keyring.current_id:
@@ -137,5 +137,5 @@ class Rotation:
         try:
             await self._session.driver.copy(request)
         except StorageUnsupportedError:
-            # No conditions on copies there: the copy is still of the version that was looked at.
+            # No conditions on copies there, but the source is still pinned to the version that was looked at.
             await self._session.driver.copy(replace(request, precondition=OVERWRITE))

@@ -1,9 +1,9 @@
 """Temporary links: never one that cannot work.
 
-A link of a cloud bypasses the pipeline: whoever opens it gets the stored bytes with the stored headers.
+A cloud's link bypasses the pipeline: whoever opens it gets the stored bytes with the stored headers.
 So a GET link to an object stored opaque is refused, gzip stored without Content-Encoding (as the original
 design did) gets it imposed by the link, and a PUT link is refused where the pipeline would have changed
-the bytes. Links that our own edge answers (`Capabilities.links_decode`) need neither: it decodes.
+the bytes. Links that our own edge serves (`Capabilities.links_decode`) need neither, since it decodes.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DAY = 24 * 3600
 LONGEST = 7 * DAY
 """Seconds; the limit of every S3-family provider (SigV4 query authentication)."""
 LONGEST_ANYWHERE = 3650 * DAY
-"""Seconds; of a link of a CDN that has no limit of its own."""
+"""Seconds; the limit for links of a CDN that has no limit of its own."""
 
 
 _METHODS: tuple[Method, ...] = get_args(Method)
@@ -51,21 +51,21 @@ _MEANT_FOR: Mapping[str, frozenset[str]] = {
     "PUT": frozenset({"content_type", "headers"}) | _ALWAYS,
     "DELETE": frozenset({"version_id"}) | _ALWAYS,
 }
-"""The options that change something, by method."""
+"""The options that have an effect, by method."""
 
 
 class LinkOptions(TypedDict, total=False):
     """Options of `StorageProvider.get_signed_url`.
 
     Keys:
-        download_name: Save as a file of this name; any Unicode, RFC 6266.
-        content_disposition: Response header, verbatim, in place of `download_name`.
+        download_name: Save as a file with this name; any Unicode, RFC 6266.
+        content_disposition: Response header, verbatim, instead of `download_name`.
         content_type: GET: response header to impose. PUT: header the holder must send.
         cache_control: Response header to impose.
         headers: PUT: further headers the holder must send, by name.
         version_id: A kept version.
         check: False skips looking at the object first; the link may then not work.
-        timeout: Seconds, in place of the configured.
+        timeout: Seconds, instead of the configured number.
     """
 
     download_name: str
@@ -79,11 +79,11 @@ class LinkOptions(TypedDict, total=False):
 
 
 class LinkRequest(NamedTuple):
-    """A link that somebody wants.
+    """A link that was asked for.
 
     Attributes:
         key: Of the object.
-        method: It shall work for.
+        method: The HTTP method it should work for.
         expires_in: Seconds.
         options: As given.
         deadline: Instant of `time.monotonic()`, or None.
@@ -97,35 +97,35 @@ class LinkRequest(NamedTuple):
 
 
 def check_not_sealed(policy: ClientSide, method: str) -> None:
-    """Refuse links past the encryption of a store.
+    """Refuse links that would bypass the encryption of a store.
 
     Raises:
-        StorageUnsupportedError: Its holder would store plain bytes, or get encrypted ones.
+        StorageUnsupportedError: The holder of the link would store plain bytes, or get encrypted ones.
     """
     if method == "PUT":
         raise StorageUnsupportedError(
-            "a PUT link stores what its holder sends, past the encryption of this provider; use a provider "
-            "without it"
+            "a PUT link stores what its holder sends, bypassing the encryption of this provider; use a "
+            "provider without it"
         )
     if policy.required and method in {"GET", "HEAD"}:
         raise StorageUnsupportedError(
-            "the objects of this provider are encrypted, and whoever opens a link has no key; store what "
-            "shall be linked to through a provider without encryption"
+            "the objects of this provider are encrypted, and whoever opens a link has no key; to link to an "
+            "object, store it through a provider without encryption"
         )
 
 
 def granted(session: Session, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
-    """What a request's link grants; see `StorageProvider.verify_link`.
+    """What the link in a request grants; see `StorageProvider.verify_link`.
 
     Raises:
-        StorageAccessDeniedError: Nothing; one text for all.
+        StorageAccessDeniedError: It grants nothing; the text is the same for all causes.
         StorageUnsupportedError: Links of this store are checked by the provider itself.
     """
     driver = session.driver
     if not isinstance(driver, VerifiesLinks):
         raise StorageUnsupportedError(f"links of {driver.name} are checked by the provider, not here")
     grant = driver.verify_link(method, path, query, time.time())
-    if is_internal(grant.key):  # Nothing here signs such a link, but whoever has the secret could.
+    if is_internal(grant.key):  # Nothing here signs such a link, but anyone with the secret could.
         raise invalid_link()
     return grant
 
@@ -134,7 +134,7 @@ async def make_link(session: Session, request: LinkRequest) -> SignedUrl:
     """Check that a link presigned by the store will work, and make it.
 
     Raises:
-        StorageNotFoundError: A GET or HEAD link to nothing.
+        StorageNotFoundError: A GET or HEAD link to a missing object.
         StorageUnsupportedError: It could not work; the message says what to change.
         StorageInvalidRequestError: A wrong option or duration.
     """
@@ -149,12 +149,12 @@ async def make_cdn_link(
 
     Args:
         session: Of the store.
-        request: What is wanted.
+        request: What was asked for.
         signer: Of the CDN.
-        call: Is told what a signer of the user's own raises.
+        call: Records what a user's own signer raises.
 
     Raises:
-        StorageConfigurationError: There is no CDN to link to.
+        StorageConfigurationError: No CDN is configured.
         StorageUnsupportedError: It could not work; the message says what to change.
         StorageError: As for `make_link`.
     """
@@ -180,10 +180,10 @@ async def make_cdn_link(
 
 
 async def _check_public(session: Session, request: LinkRequest, signer: LinkSigner) -> None:
-    """Refuse what a link to the object's public address cannot give."""
+    """Refuse what a link to the object's public address cannot provide."""
     if not session.config.has_public_address:
         raise StorageConfigurationError(
-            f"links of {signer.name} lead to a CDN, and there is none; set cdn_url to its address"
+            f"links of {signer.name} lead to a CDN, and none is configured; set cdn_url to its address"
         )
     given = sorted(set(request.options) - _ALWAYS)
     if given:
@@ -228,7 +228,8 @@ async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:
             raise OVERRIDES.of(driver.name)
     elif method == "PUT" and chosen_codec(session.config.compress) is not None:
         raise StorageUnsupportedError(
-            "a PUT link stores what its holder sends, past the compression configured for this provider; "
+            "a PUT link stores what its holder sends, bypassing the compression configured for this "
+            "provider; "
             "use a provider with compress=False for it"
         )
     return await driver.sign(
@@ -257,13 +258,13 @@ def _check_options(method: str, options: LinkOptions) -> None:
         raise StorageInvalidRequestError(f"{min(without)} changes nothing about a {method} link")
     check_flag("check", options.get("check", True))
     if method == "DELETE" and "version_id" in options:
-        checked_version(options["version_id"])  # None would be a link that removes whatever is there.
+        checked_version(options["version_id"])  # None would make a link that removes whatever is there.
     elif options.get("version_id") is not None:
         check_header("version_id", options.get("version_id"))
 
 
 def disposition(name: str) -> str:
-    """`Content-Disposition` that saves under `name`, in RFC 6266 form for any Unicode name."""
+    """A `Content-Disposition` that saves under `name`, in RFC 6266 form for any Unicode name."""
     check_header("download_name", name)
     fallback = "".join(char if " " <= char <= "~" and char not in '"\\%/' else "_" for char in name)
     return f"attachment; filename=\"{fallback}\"; filename*=UTF-8''{quote(name, safe='')}"
@@ -284,7 +285,7 @@ def _overrides(options: LinkOptions) -> dict[str, str]:
 async def _needed(
     session: Session, key: str, options: LinkOptions, deadline: float | None, *, decoded: bool
 ) -> dict[str, str]:
-    """Response headers that the link has to impose, once the object is known to be one it can lead to."""
+    """Response headers that the link has to impose, after checking that it can lead to the object."""
     reading = ReadOptions(version_id=options.get("version_id"), deadline=deadline)
     info = await session.driver.head(key, reading)
     found = recipe_of(info)

@@ -21,11 +21,11 @@ async def names(
     delimiter: str | None,
     start_after: str | None,
 ) -> AsyncGenerator[StorageItem | CommonPrefix, None]:
-    """What a listing has; see `StorageProvider.scan`.
+    """What a listing contains; see `StorageProvider.scan`.
 
     Raises:
         StorageInvalidRequestError: A wrong argument; nothing was sent.
-        StorageIntegrityError: As `scan_names`; or the session was closed meanwhile.
+        StorageIntegrityError: As `scan_names`; or the session was closed in the meantime.
         StorageError: Anything else.
     """
     check_prefix(prefix, session.capabilities.max_key_size)
@@ -48,10 +48,10 @@ async def list_names(
     delimiter: str | None,
     start_after: str | None,
 ) -> Listing:
-    """The same, all of it; see `StorageProvider.list`.
+    """All of a listing at once; see `StorageProvider.list`.
 
     Raises:
-        StorageError: As `names`.
+        StorageError: See `names`.
     """
     items: list[StorageItem] = []
     prefixes: list[str] = []
@@ -66,7 +66,7 @@ async def list_names(
 
 
 async def totals(session: Session, prefix: str) -> StorageStats:
-    """Exact ones; see `StorageProvider.get_stats`.
+    """Exact totals; see `StorageProvider.get_stats`.
 
     Raises:
         StorageUnavailableError: A member of a composite store cannot be listed.
@@ -77,7 +77,7 @@ async def totals(session: Session, prefix: str) -> StorageStats:
     async for info in scan_infos(session, prefix):
         if info.degraded:
             raise StorageUnavailableError(
-                "a member of the store cannot be listed now, so totals lack its objects",
+                "a member of the store cannot be listed now, so the totals would lack its objects",
                 applied="no",
                 retryable=True,
             )

@@ -1,7 +1,7 @@
-"""The named providers: a configuration and a driver each, nothing else.
+"""The named providers: a configuration and a driver each, and nothing else.
 
-Here and in `factory.py` drivers are chosen: which class it is, the cloud's row says. A test holds the
-named classes to overriding nothing.
+Drivers are chosen here and in `factory.py`; the cloud's row says which class it is. A test makes sure that
+the named classes override nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ C = TypeVar("C", bound=CommonConfig)
 
 
 class NamedProvider(StorageProvider, Generic[C]):
-    """A provider that is made of its configuration alone."""
+    """A provider that is made from its configuration alone."""
 
     def __init__(self, config: C, **options: Unpack[ProviderOptions]) -> None:
         """Choose the driver; nothing is sent or touched yet.
@@ -41,13 +41,13 @@ class NamedProvider(StorageProvider, Generic[C]):
             options: See `ProviderOptions`.
 
         Raises:
-            StorageConfigurationError: It is not a configuration, that of another cloud, or none that
-                credstore has a driver for.
+            StorageConfigurationError: It is not a configuration, it is that of another cloud, or credstore
+                has no driver for it.
         """
         row = _row_of(config, type(self).__name__)
         if row.provider and not isinstance(self, loaded(row.provider)):
             raise StorageConfigurationError(
-                f"{type(self).__name__} is not made of a {type(config).__name__}; that is for "
+                f"{type(self).__name__} is not made from a {type(config).__name__}; that is for "
                 f"{_class_of(row.provider)}, or for StorageFactory().create(...)"
             )
         super().__init__(_driver_of(row, config), config, **options)
@@ -82,10 +82,10 @@ class LocalStorageProvider(NamedProvider[LocalConfig]):
 
 
 class MemoryStorageProvider(NamedProvider[MemoryConfig]):
-    """This process's memory: for tests."""
+    """The memory of this process, for tests."""
 
     def __init__(self, config: MemoryConfig | None = None, **options: Unpack[ProviderOptions]) -> None:
-        """As every named provider; without a configuration a store with the defaults."""
+        """Like every named provider; without a configuration, a store with the defaults."""
         super().__init__(MemoryConfig() if config is None else config, **options)
 
 
@@ -94,10 +94,10 @@ def build_driver(config: CommonConfig, registry: Registry | None = None) -> Driv
 
     Args:
         config: One of the configuration dataclasses.
-        registry: The clouds that are known; the built-in ones unless given.
+        registry: The known clouds; the built-in ones unless given.
 
     Raises:
-        StorageConfigurationError: No driver takes this configuration.
+        StorageConfigurationError: There is no driver for this configuration.
     """
     return _driver_of(_row_of(config, registry=registry), config)
 
@@ -105,15 +105,15 @@ def build_driver(config: CommonConfig, registry: Registry | None = None) -> Driv
 def provider_for(
     config: CommonConfig, registry: Registry | None = None, **options: Unpack[ProviderOptions]
 ) -> StorageProvider:
-    """The provider of a configuration; of a built-in cloud the one named for it.
+    """The provider for a configuration; for a built-in cloud, the one named after it.
 
     Args:
         config: One of the configuration dataclasses.
-        registry: The clouds that are known; the built-in ones unless given.
+        registry: The known clouds; the built-in ones unless given.
         options: See `ProviderOptions`.
 
     Raises:
-        StorageConfigurationError: No driver takes this configuration.
+        StorageConfigurationError: There is no driver for this configuration.
     """
     row = _row_of(config, registry=registry)
     if row.provider:
@@ -130,7 +130,7 @@ def _driver_of(row: Cloud, config: CommonConfig) -> Driver:
 def _row_of(config: object, provider: str = "", *, registry: Registry | None = None) -> Cloud:
     if not isinstance(config, CommonConfig):
         raise StorageConfigurationError(
-            f"a provider is made of its config, not of a {type(config).__name__}: {_example(provider)}"
+            f"a provider is made from its config, not from a {type(config).__name__}: {_example(provider)}"
         )
     row = (registry or Registry()).row_of(type(config), config.cloud)
     if row is None:
@@ -139,7 +139,7 @@ def _row_of(config: object, provider: str = "", *, registry: Registry | None = N
 
 
 def _example(provider: str) -> str:
-    """The right call of a named provider."""
+    """The right call for a named provider."""
     row = next((each for each in CLOUDS if _class_of(each.provider) == provider), CLOUDS[0])
     settings = ", ".join(
         f"{name}=Secret({value!r})" if "secret" in name else f"{name}={value!r}"

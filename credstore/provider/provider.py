@@ -81,12 +81,12 @@ from credstore.provider.write import finish_write, plan_write
 class StorageProvider:
     """Objects of one store, whatever cloud or disk it is.
 
-    Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first
-    call and to the process that made it. All verbs raise `StorageError`s only; each carries the
-    provider, the verb and the key, and tells in `applied` whether a change may have happened.
+    Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first call and
+    to the process that made it. All verbs raise `StorageError`s only; each carries the provider, the verb and
+    the key, and says in `applied` whether a change may have happened.
 
     Attributes:
-        config: The settings it was made with; secrets in it never show.
+        config: The settings it was made with; secrets in it are never shown.
     """
 
     def __init__(
@@ -97,12 +97,12 @@ class StorageProvider:
         members: Mapping[str, CommonConfig] = NOTHING,
         **options: Unpack[ProviderOptions],
     ) -> None:
-        """Put the verbs over a driver; see `Session`."""
+        """Put the verbs on top of a driver; see `Session`."""
         self._session = Session(driver, config, members=members, **options)
 
     @property
     def config(self) -> CommonConfig:
-        """The settings it was made with; secrets in it never show."""
+        """The settings it was made with; secrets in it are never shown."""
         return self._session.config
 
     @property
@@ -125,7 +125,7 @@ class StorageProvider:
         return self._session.name
 
     async def aclose(self) -> None:
-        """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
+        """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""
         await self._session.aclose()
 
     async def __aenter__(self) -> Self:
@@ -145,8 +145,8 @@ class StorageProvider:
 
         Args:
             key: 1 to 1,024 bytes of UTF-8 without control characters; not normalised.
-            data: Bytes-like, a path object, a binary file (from its position, not closed), or an
-                iterable or async iterable of bytes, of any length. Text is refused.
+            data: Bytes-like, a path object, a binary file (from its position, not closed), or an iterable or
+                async iterable of bytes, of any length. Text is refused.
             options: See `StoreOptions`. `if_absent=True` refuses to replace an object.
 
         Returns:
@@ -159,9 +159,9 @@ class StorageProvider:
             StorageInvalidRequestError: An option or the data is wrong; nothing was sent.
             StorageUnsupportedError: The provider cannot honour an option; nothing was sent.
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
-            StoragePreconditionFailedError: `if_match`, and the object is another version.
+            StoragePreconditionFailedError: `if_match`, and the object is a different version.
             StorageError: `.applied` is "no" or "maybe"; after "maybe" the object may appear later.
-            Exception: What the user's own stream raised, as it is; no object became visible.
+            Exception: What the user's own stream raised, unchanged; no object became visible.
 
         Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear.
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
@@ -173,7 +173,7 @@ class StorageProvider:
                 options["progress"] = call.watching(told)
             body = await body_of(data)
             if isinstance(body, BytesBody):
-                # Nothing of the user's is left that could fail, or be left half read.
+                # Nothing of the user's is left that could fail, or stay half read.
                 return await self._write(call, key, body, options)
             async with aclosing(WatchedBody(body)) as watched:
                 try:
@@ -182,7 +182,7 @@ class StorageProvider:
                     if watched.failure is None or call.users is not None:
                         raise
             call.users = watched.failure
-            raise watched.restored()  # Outside of the handler, which would become its context.
+            raise watched.restored()  # Outside the handler, which would otherwise become its context.
 
     async def _write(
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
@@ -208,19 +208,19 @@ class StorageProvider:
 
         Args:
             key: The object's key.
-            max_size: Most bytes to return; the configured `max_retrieve_size` unless given.
-            decode: False gives the stored bytes, for objects made with an unknown codec.
-            encryption: The customer-provided key the object was stored with (SSE-C), or what
-                decrypts it here, in place of the provider's.
+            max_size: Maximum number of bytes to return; the configured `max_retrieve_size` unless given.
+            decode: False returns the stored bytes, for objects made with an unknown codec.
+            encryption: The customer-provided key the object was stored with (SSE-C), or what decrypts it
+                here, instead of the provider's.
             version_id: A kept version.
-            timeout: Seconds until the answer begins, in place of the configured.
-            progress: Called with (stored bytes received, stored bytes in all), in order.
+            timeout: Seconds until the response starts, instead of the configured number.
+            progress: Called with (stored bytes received, stored bytes in total), in order.
 
         Raises:
-            StorageDecryptionError: They are not what was encrypted under this key, or not encrypted.
+            StorageDecryptionError: The bytes are not what was encrypted under this key, or are not encrypted.
             StorageIntegrityError: The bytes are not those that were stored.
-            StorageCodecError: They do not decompress.
-            StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE").
+            StorageCodecError: The bytes do not decompress.
+            StorageInvalidRequestError: There are more than `max_size` bytes (code "TOO_LARGE").
             StorageNotFoundError: There is no such bucket, root or version.
             StorageError: Anything else.
 
@@ -272,29 +272,30 @@ class StorageProvider:
             start: First plain byte, 0-based.
             end: One past the last plain byte; None for all. A range of a compressed object is
                 decoded from the object's start.
-            suffix: The last so many plain bytes, 1 or more, in place of `start` and `end`; more than there
-                are is all of them.
+            suffix: Number of plain bytes to read from the end, 1 or more, instead of `start` and `end`; if
+                the object has fewer, all of them.
             decode: False streams the stored bytes.
-            encryption: The customer-provided key the object was stored with (SSE-C), or what
-                decrypts it here, in place of the provider's.
+            encryption: The customer-provided key the object was stored with (SSE-C), or what decrypts it
+                here, instead of the provider's.
             version_id: A kept version.
-            timeout: Seconds until the answer begins, in place of the configured.
-            progress: Called with (stored bytes received, stored bytes in all), in order.
+            timeout: Seconds until the response starts, instead of the configured number.
+            progress: Called with (stored bytes received, stored bytes in total), in order.
 
         Returns:
-            An async context manager of an `ObjectReader`, whose `info` is the `StorageItem`. The
-            reader raises unless every byte came and matches.
+            An async context manager of an `ObjectReader`, whose `info` is the `StorageItem`. The reader
+            raises unless every byte arrives and matches.
 
         Raises:
             StorageNotFoundError: On entering: no such object.
-            StorageInvalidRequestError: On entering: a range beyond the end, or one that is none (code
-                "INVALID_RANGE"). While reading: the last bytes of a compressed object that does not tell
+            StorageInvalidRequestError: On entering: a range beyond the end, or an invalid range (code
+                "INVALID_RANGE"). While reading: the last bytes of a compressed object that does not record
                 its plain size, where these are more than `max_retrieve_size` (code "TOO_LARGE").
-            StorageDecryptionError: Then or while reading: not what was encrypted under this key.
+            StorageDecryptionError: On entering or while reading: not what was encrypted under this key.
             StorageIntegrityError: While reading: cut short or changed.
             StorageError: Anything else.
 
-        Cost: 1 request for all bytes, or for the last ones of an object stored as it is; else 2 for a range.
+        Cost: 1 request for all bytes, or for the last ones of an object stored unchanged; otherwise 2 for a
+            range.
         """
         reading = Reading(
             self._session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
@@ -303,15 +304,15 @@ class StorageProvider:
         return Opening(reading, wanted, call=self._session.call("open", key), progress=progress)
 
     async def add_dictionary(self, dictionary: Dictionary) -> str:
-        """Store a dictionary, so that objects compressed with it can be read by all who read the store.
+        """Store a dictionary, so that all readers of the store can read objects compressed with it.
 
-        `store(..., dictionary=...)` does so by itself.
+        `store(..., dictionary=...)` does this itself.
 
         Args:
             dictionary: It is kept at `.credstore/dictionaries/<name>`.
 
         Returns:
-            Its name: 64 hex digits, for the option or setting `dictionary`.
+            Its name: 64 hex digits, for use as the option or setting `dictionary`.
 
         Raises:
             StorageInvalidRequestError: Not a `Dictionary`.
@@ -329,11 +330,11 @@ class StorageProvider:
         """A dictionary that is in the store.
 
         Args:
-            name: Its SHA-256, 64 hex digits, as items and results tell it.
+            name: Its SHA-256, 64 hex digits, as given in items and results.
 
         Raises:
             StorageCodecError: It is not there (code "DICTIONARY_MISSING").
-            StorageIntegrityError: What is there is not it.
+            StorageIntegrityError: What is there is not this dictionary.
             StorageError: Anything else.
 
         Cost: 1 request the first time, then none.
@@ -345,7 +346,7 @@ class StorageProvider:
         """The dictionaries that are in the store, ascending by name.
 
         Raises:
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageIntegrityError: The provider's listing repeats itself or does not end.
             StorageError: Anything else.
 
         Cost: 1 request per 1,000 dictionaries.
@@ -361,16 +362,16 @@ class StorageProvider:
         version_id: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageItem | None:
-        """What is known of an object, without its bytes; None if there is no such object.
+        """What is known about an object, without its bytes; None if there is no such object.
 
         Args:
             key: The object's key.
             encryption: The customer-provided key the object was stored with (SSE-C).
             version_id: A kept version.
-            timeout: Seconds, in place of the configured.
+            timeout: Seconds, instead of the configured number.
 
         Raises:
-            StorageCodecError: It is there, made with a codec this version does not know.
+            StorageCodecError: It exists, but was made with a codec this version does not know.
             StorageNotFoundError: There is no such bucket, root or version.
             StorageError: Anything else.
 
@@ -383,7 +384,7 @@ class StorageProvider:
             return None if info is None else item_of(info, self._session.name, recipe_of(info))
 
     async def exists(self, key: str, *, timeout: float | None = None) -> bool:  # noqa: ASYNC109
-        """Whether there is such an object; an unreachable store raises, it is never False.
+        """Whether there is such an object; an unreachable store raises and never returns False.
 
         Raises:
             StorageNotFoundError: There is no such bucket or root.
@@ -403,25 +404,25 @@ class StorageProvider:
         version_id: str | Unset = UNSET,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> bool | None:
-        """Remove an object; removing what is not there is no error, unless a version was named.
+        """Remove an object; removing a missing one is not an error, unless a version was named.
 
-        Where the bucket keeps versions this hides the object, and its versions stay until they are removed:
-        with `version_id`, or all by `delete_versions`.
+        Where the bucket keeps versions, this hides the object, and its versions remain until they are
+        removed: with `version_id`, or all by `delete_versions`.
 
         Args:
             key: The object's key.
-            if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as of
-                a result without one, is refused: it would remove whatever is there.
-            version_id: A kept version, removed for good; None is refused likewise.
-            timeout: Seconds, in place of the configured.
+            if_match: Only the version with this etag, which has to be there (RFC 9110 §13.1.1). None, as in a
+                result without one, is refused: it would remove whatever is there.
+            version_id: A kept version, removed for good; None is refused here too.
+            timeout: Seconds, instead of the configured number.
 
         Returns:
-            Whether it existed; None where the provider does not tell
+            Whether it existed; None where the provider does not say
             (`capabilities.delete_tells_existence`).
 
         Raises:
-            StoragePreconditionFailedError: `if_match`, and the object is another version, or absent.
-            StorageUnsupportedError: `if_match` or `version_id`, and the provider cannot honour it.
+            StoragePreconditionFailedError: `if_match`, and the object is a different version, or absent.
+            StorageUnsupportedError: `if_match` or `version_id` is given, and the provider cannot honour it.
             StorageInvalidRequestError: A condition that names no version; nothing was sent.
             StorageError: Anything else; a composite store names the members not reached.
         """
@@ -435,26 +436,28 @@ class StorageProvider:
             return outcome.existed
 
     async def batch_delete(self, keys: Iterable[str], *, all_versions: bool = False) -> BatchDeleteResult:
-        """Delete any number of objects; every distinct key ends in exactly one of two outcomes.
+        """Delete any number of objects; every distinct key has exactly one of two outcomes.
 
-        Where the bucket keeps versions this hides the objects, as `delete` does, but with `all_versions`.
+        Where the bucket keeps versions, this hides the objects, as `delete` does, unless `all_versions` is
+        set.
 
         Args:
-            keys: Repeats count once; absent objects count as deleted, and a key that is not a user's
-                (code "RESERVED_KEY") or cannot name an object fails by itself, unsent.
-            all_versions: Leave nothing: no version and no delete marker. A key of which something stays, or
-                may, is in `failed` with a `StorageVersionsRemainError` that says which and until when.
+            keys: Repeats count once; absent objects count as deleted, and a key that belongs to credstore
+                (code "RESERVED_KEY") or cannot name an object fails on its own, unsent.
+            all_versions: Leave nothing behind: no version and no delete marker. A key with something left, or
+                possibly left, is in `failed` with a `StorageVersionsRemainError` that says what and until
+                when.
 
         Returns:
-            `deleted` and `failed`; nothing is raised for a single key.
+            `deleted` and `failed`; nothing is raised for individual keys.
 
         Raises:
-            StorageInvalidRequestError: Something else in place of keys; or the provider is closed or
-                used on another loop.
-            StorageInvalidKeyError: One of them is no text; nothing was sent.
+            StorageInvalidRequestError: `keys` is something other than a list of keys, or the provider is
+                closed or used on another loop.
+            StorageInvalidKeyError: One of them is not text; nothing was sent.
 
-        Cost: 1 request per `capabilities.max_delete_batch` keys. For all versions 1 more; where the store
-            keeps versions, 1 for each key and 2 per 1,000 versions too.
+        Cost: 1 request per `capabilities.max_delete_batch` keys. For all versions, 1 more; where the store
+            keeps versions, also 1 for each key and 2 per 1,000 versions.
         """
         with self._session.call("batch_delete", None, mutation=True) as call:
             check_flag("all_versions", all_versions)
@@ -472,24 +475,24 @@ class StorageProvider:
     ) -> Listing:
         """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
 
-        With a delimiter only those up to it, as a directory is listed: the keys that go on beyond it are
-        not looked at one by one, what they have in common is in `prefixes` of the result. What credstore
-        keeps for itself beside them, below a segment `.credstore`, is not among them.
+        With a delimiter, only those up to it, as a directory is listed: the keys that continue beyond it are
+        not looked at one by one, and what they have in common is in `prefixes` of the result. What credstore
+        keeps for itself next to them, below a segment `.credstore`, is left out.
 
         Args:
-            prefix: Leading part of the keys; "" for all.
-            max_keys: Return at most so many, objects and prefixes together; None for all, however many
+            prefix: What the keys start with; "" for all.
+            max_keys: Maximum number of objects and prefixes together to return; None for all, however many
                 there are.
-            delimiter: Usually "/"; keys that have it after `prefix` are shown as their beginning up to it.
-            start_after: Only keys and prefixes after this text, which need not be a key; to go on from the
-                last one seen.
+            delimiter: Usually "/"; keys that contain it after `prefix` are shown only up to it.
+            start_after: Only keys and prefixes after this text, which need not be a key; to continue after
+                the last one seen.
 
         Returns:
             A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter.
 
         Raises:
-            StorageInvalidKeyError: A prefix that no key of a user's can start with.
-            StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
+            StorageInvalidKeyError: No user's key can start with this prefix.
+            StorageIntegrityError: The provider's listing repeats itself, does not end, or ignores the
                 delimiter.
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
             StorageError: Anything else.
@@ -530,10 +533,10 @@ class StorageProvider:
         delimiter: str | None = None,
         start_after: str | None = None,
     ) -> AsyncIterator[StorageItem | CommonPrefix]:
-        """As `list`, one item at a time, in bounded memory; with a delimiter `CommonPrefix`es between them.
+        """Like `list`, one item at a time, in bounded memory; with a delimiter, also `CommonPrefix`es.
 
         Raises:
-            StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
+            StorageIntegrityError: The provider's listing repeats itself, does not end, or ignores the
                 delimiter.
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
             StorageError: Anything else.
@@ -547,16 +550,16 @@ class StorageProvider:
     async def list_versions(
         self, prefix: str, *, exact: bool = False, max_versions: int | None = None
     ) -> builtins.list[StorageVersion]:
-        """The versions and delete markers of the objects under a prefix, by key, the newest first.
+        """The versions and delete markers of the objects under a prefix, by key, newest first.
 
         Args:
-            prefix: Leading part of the keys; "" for all.
-            exact: Only those of the very key `prefix`.
-            max_versions: Return at most so many; None for all.
+            prefix: What the keys start with; "" for all.
+            exact: Only those of exactly the key `prefix`.
+            max_versions: Maximum number of versions to return; None for all.
 
         Raises:
             StorageUnsupportedError: The provider keeps no versions, or cannot list them.
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageIntegrityError: The provider's listing repeats itself or does not end.
             StorageError: Anything else.
 
         Cost: 1 request per 1,000 versions.
@@ -567,29 +570,30 @@ class StorageProvider:
     async def delete_versions(
         self, prefix: str, *, exact: bool = False, keep_latest: bool = False
     ) -> VersionsDeletedResult:
-        """Delete the objects under a prefix so that nothing of them is left: no version, no delete marker.
+        """Delete the objects under a prefix so that nothing is left of them: no version, no delete marker.
 
-        Older versions go first, so readers find what is there now or nothing, never an older version. What
-        was cut off goes on with the same call. What stays is hidden by a delete marker. Where the store keeps
-        no versions, deleting the objects is all there is to do. What is written meanwhile may go or stay.
+        Older versions are removed first, so readers find what is there now or nothing, never an older
+        version. An interrupted call is continued by making it again. What remains is hidden by a delete
+        marker. Where the store keeps no versions, it only deletes the objects. What is written in the
+        meantime may be removed or not.
 
         Args:
-            prefix: Leading part of the keys, not empty.
-            exact: Only the very key `prefix`, however others begin.
-            keep_latest: Leave what the keys stand for now, and remove only what is older.
+            prefix: What the keys start with; not empty.
+            exact: Only exactly the key `prefix`, even if others start with it.
+            keep_latest: Keep the current versions, and remove only older ones.
 
         Returns:
-            How many versions were removed, and which stay: what keeps each, until when.
+            How many versions were removed, and which remain: what keeps each, and until when.
 
         Raises:
             StorageInvalidRequestError: An empty prefix, which would be the whole store.
-            StorageVersionsRemainError: The credentials may not list versions, so nobody can tell what stays.
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
-            StorageError: It ended early; the same call again goes on.
+            StorageVersionsRemainError: The credentials may not list versions, so it is unknown what remains.
+            StorageIntegrityError: The provider's listing repeats itself or does not end.
+            StorageError: It ended early; the same call continues.
 
-        Cost: 1 request where the provider can keep versions, to know whether it does. If not, 1 for one key,
-            2 per 1,000 objects of a prefix; if so, 1 and at most 2 more per 1,000 versions, and up to 3 for
-            each version that stays.
+        Cost: 1 request where the provider can keep versions, to find out whether it does. If not, 1 for one
+            key, 2 per 1,000 objects of a prefix; if so, 1 and at most 2 more per 1,000 versions, and up to 3
+            for each version that remains.
         """
         with self._session.call("delete_versions", prefix if exact else None, mutation=True) as call:
             return await delete_versions(
@@ -599,12 +603,12 @@ class StorageProvider:
     async def get_stats(self, prefix: str = "") -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
-        Users' objects are counted, with their stored sizes; what credstore keeps for itself beside them
-        (wrapped keys, dictionaries) is not, though the provider's bill has it.
+        Users' objects are counted, with their stored sizes; what credstore keeps for itself next to them
+        (wrapped keys, dictionaries) is not, though the provider bills for it.
 
         Raises:
-            StorageInvalidKeyError: A prefix that no key of a user's can start with.
-            StorageIntegrityError: The provider's listing repeats itself or has no end.
+            StorageInvalidKeyError: No user's key can start with this prefix.
+            StorageIntegrityError: The provider's listing repeats itself or does not end.
             StorageUnavailableError: A member of a composite store cannot be listed.
             StorageError: Anything else.
 
@@ -614,7 +618,7 @@ class StorageProvider:
             return await totals(self._session, prefix)
 
     async def health_check(self, *, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109
-        """Measure one cheap request; never raises, an unhealthy store is a result.
+        """Measure one cheap request; never raises, since an unhealthy store is a valid result.
 
         Args:
             timeout: Seconds to wait.
@@ -647,37 +651,37 @@ class StorageProvider:
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
-        """Copy an object inside the store, at any size, without its bytes passing through here.
+        """Copy an object of any size inside the store, without its bytes passing through this process.
 
-        An object that is encrypted by the client is bound to its key: its bytes do pass through here,
-        decrypted and encrypted anew as they come.
+        An object that is encrypted by the client is bound to its key: its bytes do pass through this process,
+        decrypted and encrypted again as they arrive.
 
-        Content headers, metadata, tags, storage class and encryption are kept, and the copy is of
-        the version that is there now; one that turns out to be of another is removed.
-        A copy onto itself changes nothing but the encryption, if asked.
+        Content headers, metadata, tags, storage class and encryption are kept, and the copy is of the version
+        that is there now; one that turns out to be of another version is removed. A copy onto itself changes
+        nothing but the encryption, if requested.
 
         Args:
             source: Key of the object.
             destination: Key of the copy.
             if_absent: Refuse to replace an object at the destination.
-            encryption: For the copy, in place of the source's.
+            encryption: For the copy, instead of the source's.
             source_encryption: The customer-provided key of the source (SSE-C).
-            server_side: Refuse what would have to pass through here.
-            timeout: Seconds, in place of the configured; grows with the object.
+            server_side: Refuse what would have to pass through this process.
+            timeout: Seconds, instead of the configured number; grows with the object.
 
         Raises:
             StorageNotFoundError: There is no such source.
             StorageAlreadyExistsError: `if_absent`, and the destination is there.
-            StoragePreconditionFailedError: The source was replaced meanwhile, or the provider copied
+            StoragePreconditionFailedError: The source was replaced in the meantime, or the provider copied
                 another object.
-            StorageUnsupportedError: The provider cannot honour an option, or keep what the source has.
+            StorageUnsupportedError: The provider cannot honour an option, or preserve what the source has.
             StorageIntegrityError: The encryption was not confirmed (code "NOT_ENCRYPTED"), or tags could
                 not be kept ("COPY_INCOMPLETE").
             StorageError: Anything else.
 
-        Cost: 2 requests; 3 where entity tags cannot be compared (one of both is in parts, or under a KMS
-            or customer's key) and no version pins the source; 1 or 2 more for tags where the provider
-            drops them; more above its limit for a single copy.
+        Cost: 2 requests; 3 where entity tags cannot be compared (one of the two is in parts, or under a KMS
+            or customer's key) and no version pins the source; 1 or 2 more for tags where the provider drops
+            them; more above its limit for a single copy.
         """
         with self._session.call("copy", source, mutation=True):
             check_flag("server_side", server_side)
@@ -709,21 +713,21 @@ class StorageProvider:
 
         Args:
             source: Key of the object.
-            destination: Its key afterwards.
+            destination: Key of the object afterwards.
             if_absent: Refuse to replace an object at the destination.
-            server_side: Refuse what would have to pass through here; see `copy`.
-            timeout: Seconds for each of the steps, in place of the configured.
+            server_side: Refuse what would have to pass through this process; see `copy`.
+            timeout: Seconds for each step, instead of the configured number.
 
         Raises:
             StorageNotFoundError: There is no such source.
-            StorageConflictError: The source was replaced meanwhile; the new version is kept.
-            StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks
-                what is kept beside them ("COPY_INCOMPLETE"); the source is kept.
+            StorageConflictError: The source was replaced in the meantime; the new version is kept.
+            StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks what
+                is kept with them ("COPY_INCOMPLETE"); the source is kept.
             StorageError: As `copy` and `delete`; "maybe" once the copy was made.
 
-        Cost: 2 requests more than `copy`, 3 where the provider cannot bind a delete to a version. The
-            copy is proved by its entity tag, for which a source in parts is copied in the same parts where
-            it can be (4 requests more, and one a part); where no tag proves it, it is read once.
+        Cost: 2 requests more than `copy`, or 3 where the provider cannot bind a delete to a version. The copy
+            is proved by its entity tag, for which a source in parts is copied in the same parts where
+            possible (4 more requests, plus one per part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
         with self._session.call("move", source, mutation=True):
@@ -741,11 +745,11 @@ class StorageProvider:
         concurrency: int = 8,
         progress: Progress | None = None,
     ) -> RotationReport:
-        """Wrap the data key of every encrypted object anew, with the key ring's current key.
+        """Wrap the data key of every encrypted object again, with the key ring's current key.
 
-        The objects' bytes stay where they are: each is copied onto itself by the store, with the new
-        wrapped key in its metadata. A call that was cut off is made again; what has the current key
-        already is left alone. At the end every object is looked at once more.
+        The objects' bytes stay where they are: each object is copied onto itself by the store, with the new
+        wrapped key in its metadata. After an interruption, make the same call again; objects that already
+        have the current key are left alone. At the end, every object is looked at once more.
 
         Args:
             prefix: Of the keys.
@@ -753,13 +757,12 @@ class StorageProvider:
             progress: Called with (objects looked at, None).
 
         Returns:
-            How many objects have which key. Where `complete` is true, no object needs an older one.
+            How many objects have which key. If `complete` is true, no object needs an older one.
 
         Raises:
             StorageConfigurationError: The provider has no `ClientSide` encryption.
             StorageInvalidRequestError: A wrong argument.
-            StorageError: Listing failed, or the key service; failures of single objects are in the
-                report.
+            StorageError: Listing or the key service failed; failures of individual objects are in the report.
 
         Cost: 2 reads for each object, and a server-side copy for those with an older key.
         Source: docs/envelope.md.
@@ -777,10 +780,10 @@ class StorageProvider:
             return await rotation.run(prefix, None if progress is None else call.watching(progress))
 
     async def forget_key(self, key: str) -> bool:
-        """Make an encrypted object unreadable for good, also where it cannot be deleted.
+        """Make an encrypted object unreadable for good, even where it cannot be deleted.
 
-        Only objects stored with `ClientSide(..., shreddable=True)` have a key that can be forgotten by
-        itself. Where the store keeps versions, every version of that key is removed.
+        Only objects stored with `ClientSide(..., shreddable=True)` have a key that can be forgotten
+        separately. Where the store keeps versions, every version of that key is removed.
 
         Args:
             key: The object's key.
@@ -789,8 +792,8 @@ class StorageProvider:
             False if its key was forgotten before.
 
         Raises:
-            StorageVersionsRemainError: The object cannot be read now, but versions of its key stay, or may:
-                under retention themselves, or not to be removed with these credentials.
+            StorageVersionsRemainError: The object cannot be read now, but versions of its key remain, or may
+                remain: they are under retention themselves, or these credentials may not remove them.
             StorageNotFoundError: There is no such object.
             StorageUnsupportedError: Its key is in the object itself.
             StorageDecryptionError: It is not encrypted.
@@ -809,19 +812,19 @@ class StorageProvider:
 
         Args:
             key: The object's key.
-            expires_in: Seconds, 1 to 604,800 (7 days); with a link signer as many as its CDN honours.
+            expires_in: Seconds, 1 to 604,800 (7 days); with a link signer, as many as its CDN honours.
             method: "GET", "HEAD", "PUT" or "DELETE".
             options: See `LinkOptions`.
 
         Returns:
-            The link. Its `expires_at` is earlier than asked where the credentials that signed it
-            end earlier; its `headers` must be sent by whoever uses it.
+            The link. Its `expires_at` is earlier than requested where the credentials that signed it expire
+            earlier; whoever uses it must send its `headers`.
 
         Raises:
-            StorageNotFoundError: A GET or HEAD link to nothing.
-            StorageUnsupportedError: A link that could not work: stored opaque (zstd) where nobody would
-                decode it (`capabilities.links_decode`), or past the pipeline; the message says what to
-                change.
+            StorageNotFoundError: A GET or HEAD link to a missing object.
+            StorageUnsupportedError: A link that could not work: stored opaque (zstd) where the server does
+                not decode it (`capabilities.links_decode`), or bypassing the pipeline; the message says what
+                to change.
             StorageInvalidRequestError: `expires_in` out of range, or a wrong option.
             StorageError: Anything else.
 
@@ -840,7 +843,7 @@ class StorageProvider:
             return await make_link(session, request)
 
     def get_url(self, key: str) -> str:
-        """The object's public URL, on the CDN when one is configured; grants nothing by itself.
+        """The object's public URL, on the CDN if one is configured; it grants no access by itself.
 
         Raises:
             StorageInvalidKeyError: The key cannot name an object.
@@ -860,10 +863,10 @@ class StorageProvider:
             query: Its query parameters, decoded.
 
         Returns:
-            The object's key, the response headers the link imposes, and when it ends.
+            The object's key, the response headers the link imposes, and when it expires.
 
         Raises:
-            StorageAccessDeniedError: Wrong, changed or expired; one text for all.
+            StorageAccessDeniedError: The link is wrong, changed or expired; the text is the same for all.
             StorageUnsupportedError: Links of this store are checked by the provider itself.
         """
         try:

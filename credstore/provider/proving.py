@@ -1,7 +1,7 @@
-"""Whether a copy is what its source is: asked before a source is deleted, over any driver (P9).
+"""Whether a copy matches its source: checked before a source is deleted, over any driver (P9).
 
-Rules of this file: nothing that a driver says of its own copy is believed but entity tags that are made
-of the content; the bytes are read otherwise. What is known to be wrong is removed while it is ours.
+Rules of this file: nothing that a driver says about its own copy is trusted except entity tags derived from
+the content; otherwise, the bytes are read. A copy known to be wrong is removed if it is still ours.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from credstore.provider.session import Session
 
 
 class HashedBody:
-    """A body that knows the SHA-256 of what was sent of it.
+    """A body that records the SHA-256 of what was sent of it.
 
     Attributes:
-        digest: Of the last pass over all of it, or None before there was one.
+        digest: Of the last complete pass, or None before there was one.
     """
 
     def __init__(self, source: Body) -> None:
@@ -45,7 +45,7 @@ class HashedBody:
 
     @property
     def length(self) -> int | None:
-        """As the source's."""
+        """The same as the source's."""
         return self.source.length
 
     @property
@@ -55,7 +55,7 @@ class HashedBody:
 
     @property
     def data(self) -> bytes | None:
-        """As the source's."""
+        """The same as the source's."""
         return self.source.data
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
@@ -69,33 +69,33 @@ class HashedBody:
 
 
 def is_usual(source: ObjectInfo) -> bool:
-    """Whether an object has the storage class that needs no naming."""
+    """Whether an object has the default storage class."""
     return source.storage_class in {None, "STANDARD"}
 
 
 async def check_copy(
-    session: Session, request: CopyRequest, result: PutResult, seconds: float | None, *, anew: bool
+    session: Session, request: CopyRequest, result: PutResult, seconds: float | None, *, resealed: bool
 ) -> None:
-    """Prove a copy, or raise and have it removed if it is ours.
+    """Prove a copy, or remove it if it is ours and raise.
 
     Args:
         session: Of the store.
         request: What was copied.
-        result: What was told of the copy.
-        seconds: Seconds of each request, in place of the configured, or None.
-        anew: The copy's bytes are not the source's but those of `result.digest`.
+        result: What the driver reported about the copy.
+        seconds: Seconds for each request, instead of the configured number, or None.
+        resealed: The copy's bytes are not the source's but those that `result.digest` names.
 
     Raises:
         StorageConflictError: Another writer replaced the copy.
         StorageIntegrityError: It is not there (code "COPY_MISSING"), has other bytes ("COPY_DIFFERS") or
-            lacks what the source has beside them ("COPY_INCOMPLETE").
+            lacks what the source keeps with them ("COPY_INCOMPLETE").
         StorageError: It could not be read.
 
-    Cost: 1 request, and as many more as reading the source takes where it has no digest.
+    Cost: 1 request, plus those for reading the source if it has no digest.
     """
     source, tag = request.source, result.etag
     key = request.encryption if request.encryption is not None else request.source_customer_key
-    told = not anew and session.capabilities.content_etags and tag is not None and tag == source.etag
+    told = not resealed and session.capabilities.content_etags and tag is not None and tag == source.etag
     seen: ObjectInfo | None = None
     try:
         if told:
@@ -104,7 +104,7 @@ async def check_copy(
             )
             _check_ours(seen, request, result.size)
         if seen is None or seen.etag != source.etag:
-            seen = await _read_back(session, request, result, seconds, anew=anew)
+            seen = await _read_back(session, request, result, seconds, resealed=resealed)
     except StorageObjectNotFoundError:
         raise StorageIntegrityError(
             "the copy is not there although the provider acknowledged it", code=ErrorCode.COPY_MISSING
@@ -112,7 +112,7 @@ async def check_copy(
     lacks = [name for name, kept in _beside(source, seen).items() if not kept]
     if lacks:
         raise StorageIntegrityError(
-            f"the copy lacks what its source has beside the bytes ({', '.join(lacks)}); the source is kept",
+            f"the copy lacks what its source keeps with its bytes ({', '.join(lacks)}); the source is kept",
             code=ErrorCode.COPY_INCOMPLETE,
         )
 
@@ -129,7 +129,7 @@ def _differs(how: str) -> StorageIntegrityError:
 
 
 def _beside(source: ObjectInfo, copy: ObjectInfo) -> dict[str, bool]:
-    """Whether a copy has each of what its source tells of itself beside the bytes; more is no loss."""
+    """Whether a copy has everything its source keeps with its bytes; it may have more."""
     return {
         "content headers": _texts(source.headers).items() <= _texts(copy.headers).items(),
         "metadata": (source.metadata or NOTHING).items() <= (copy.metadata or NOTHING).items(),
@@ -150,19 +150,20 @@ async def _read_back(
     result: PutResult,
     seconds: float | None,
     *,
-    anew: bool,
+    resealed: bool,
 ) -> ObjectInfo:
-    """Read the copy, which its reader checks too, and compare it; what there is beside its bytes.
+    """Read the copy, which its reader checks too, and compare it; return what is kept with its bytes.
 
     Raises:
-        StorageIntegrityError: It is not the source's bytes (code "COPY_DIFFERS"), and is gone if it is ours.
-        StorageError: It could not be read, or nothing is known to compare it with.
+        StorageIntegrityError: It does not have the source's bytes (code "COPY_DIFFERS"), and has been removed
+            if it is ours.
+        StorageError: It could not be read, or there is nothing to compare it with.
     """
-    expected = result.digest if anew else request.source.digest
+    expected = result.digest if resealed else request.source.digest
     if expected is None:
-        if anew:
+        if resealed:
             raise StorageIntegrityError(
-                "the provider's driver did not send the copy, so nothing is known to compare it with; the "
+                "the provider's driver did not send the copy, so there is nothing to compare it with; the "
                 "source is kept",
                 code=ErrorCode.COPY_DIFFERS,
             )
@@ -201,7 +202,7 @@ async def _digest_of_source(session: Session, request: CopyRequest, seconds: flo
 async def _remove_copy(
     session: Session, request: CopyRequest, seen: ObjectInfo, seconds: float | None, error: StorageError
 ) -> None:
-    """Remove a wrong copy that is ours; what becomes of it is told by `error`."""
+    """Remove a wrong copy that is ours; `error` reports what became of it."""
     if seen.write_id != request.write_id:
         return
     bound = seen.etag if session.capabilities.conditional_delete else None

@@ -1,8 +1,8 @@
 """The read path: from stored bytes to plain, verified, in memory or as a stream.
 
-Stored bytes are checked by the driver's reader (length, digest); what they decode to is checked
-again against the size the object declares. A range of a compressed object is found by decoding from
-the start, because its stored form has no seams.
+Stored bytes are checked by the driver's reader (length, digest); what they decode to is checked against the
+size the object declares. A range of a compressed object is found by decoding from the start, because its
+stored form has no points to start from.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from credstore.provider.validation import check_count
 
 INLINE_STORED = 16 * 1024
 INLINE_PLAIN = 256 * 1024
-"""Stored and plain bytes up to which decoding stays on the event loop (under half a millisecond)."""
+"""Number of stored and plain bytes decoded on the event loop: under half a millisecond."""
 OVERHEAD = 64 * 1024
-"""Bytes by which, with a sixteenth, what does not compress may be larger stored than plain."""
+"""Number of bytes, besides a sixteenth, by which incompressible data may grow when stored."""
 PIECES = 1024 * 1024
-"""Plain bytes collected in one visit to a thread."""
+"""Number of plain bytes collected per visit to a thread."""
 
 
 def recipe_of(info: ObjectInfo) -> Recipe:
     """How the object's stored bytes become plain.
 
     Raises:
-        StorageCodecError: Made with a codec this version does not know.
+        StorageCodecError: The object was made with a codec this version does not know.
     """
     headers = info.headers or NO_HEADERS
     return recipe(
@@ -55,7 +55,7 @@ def recipe_of(info: ObjectInfo) -> Recipe:
 
 
 def known_recipe(info: ObjectInfo) -> Recipe | None:
-    """The object's recipe, or None where this version does not know it: enough to speak of a copy."""
+    """The object's recipe, or None where this version does not know it: enough to describe a copy."""
     try:
         return recipe_of(info)
     except StorageCodecError:
@@ -69,11 +69,11 @@ def raw_recipe(info: ObjectInfo) -> Recipe:
 
 
 def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> StorageItem:
-    """What users see of an object.
+    """What users see about an object.
 
     Args:
-        info: From the driver; of a listing, where its headers are None.
-        provider: Label for `served_by` where the driver gives none.
+        info: From the driver; from a listing if its headers are None.
+        provider: Label for `served_by` where the driver does not set it.
         found: The recipe, where it is known.
     """
     headers = info.headers or NO_HEADERS
@@ -120,9 +120,9 @@ class Reading:
             session: Of the store.
             key: Of the object.
             decode: False for the stored bytes.
-            encryption: The call's, in place of the store's, or None.
+            encryption: The call's, instead of the store's, or None.
             version_id: A kept version, or None.
-            timeout: Seconds, in place of the configured, or None.
+            timeout: Seconds, instead of the configured number, or None.
         """
         self.session = session
         self.key = key
@@ -133,30 +133,30 @@ class Reading:
         self._timeout = timeout
 
     def options(self) -> ReadOptions:
-        """Those of a request that begins now.
+        """Options of a request that starts now.
 
         Raises:
-            StorageInvalidRequestError: One of them is none.
+            StorageInvalidRequestError: One of them is invalid.
         """
         return self.session.reading(self._encryption, self._version_id, self._timeout)
 
     def recipe(self, info: ObjectInfo) -> tuple[Recipe, ClientSide | None]:
-        """What the object's metadata say, and what to decrypt it with if it is to be decrypted.
+        """What the object's metadata says, and what to decrypt it with if it is to be decrypted.
 
         Raises:
-            StorageInvalidRequestError: Raw bytes were asked where only decrypted ones are given, or
+            StorageInvalidRequestError: Raw bytes were requested where only decrypted ones are returned, or
                 there is no key ring for an encrypted object (code "ENCRYPTED").
-            StorageCodecError: Made with a codec this version does not know.
+            StorageCodecError: The object was made with a codec this version does not know.
         """
         if not self.decode:
             if self.policy is not None and self.policy.required:
                 raise StorageInvalidRequestError(
-                    "decode=False gives what is stored, decrypted or not, and this store's policy requires "
+                    "decode=False returns what is stored, encrypted or not, and this store's policy requires "
                     "encryption; read it through a provider without it"
                 )
             return raw_recipe(info), None
         if self.policy is not None and self.policy.required:
-            return known_recipe(info) or raw_recipe(info), self.policy  # No metadata decide anything.
+            return known_recipe(info) or raw_recipe(info), self.policy  # Metadata decides nothing here.
         found = recipe_of(info)
         return found, self.policy if is_meant(self.policy, found) else None
 
@@ -165,12 +165,12 @@ class Reading:
 
         Args:
             reader: Of all stored bytes.
-            max_size: Most plain bytes.
+            max_size: Maximum number of plain bytes.
 
         Raises:
-            StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE"); see `recipe`.
+            StorageInvalidRequestError: There are more than `max_size` bytes (code "TOO_LARGE"); see `recipe`.
             StorageDecryptionError: It does not decrypt.
-            StorageIntegrityError: What came is not what was stored.
+            StorageIntegrityError: What arrived is not what was stored.
             StorageCodecError: It does not decode.
         """
         found, policy = self.recipe(reader.info)
@@ -181,7 +181,7 @@ class Reading:
             plain = await read_all(reader, found, max_size, dictionary)
             if self.policy is None or not self.decode or not begins_sealed(plain):
                 return plain, found
-            # Not marked as encrypted, but it is: somebody took the mark away.
+            # Encrypted but not marked as such: somebody removed the mark.
             opened, found = await open_whole(self.policy, reader.info, self.key, plain)
             return await decoded(found, opened, max_size), found
         async with reader:
@@ -201,28 +201,28 @@ async def read_all(
     Args:
         reader: Of the stored bytes.
         found: Their recipe.
-        max_size: Most plain bytes.
-        dictionary: That of the recipe's name.
+        max_size: Maximum number of plain bytes.
+        dictionary: The dictionary that the recipe names.
 
     Raises:
-        StorageInvalidRequestError: More than `max_size` bytes (code "TOO_LARGE").
-        StorageIntegrityError: What came is not what was stored.
+        StorageInvalidRequestError: There are more than `max_size` bytes (code "TOO_LARGE").
+        StorageIntegrityError: What arrived is not what was stored.
         StorageCodecError: It does not decode.
     """
     if found.plain_size is not None and found.plain_size > max_size:
         await reader.aclose()
         raise _too_large(found.plain_size, max_size)
-    # It closes the reader in any case.
+    # Closes the reader in any case.
     stored = await reader.read(max_size if found.codec is None else max_size + max_size // 16 + OVERHEAD)
     return stored if found.codec is None else await decoded(found, stored, max_size, dictionary)
 
 
 async def decoded(found: Recipe, stored: bytes, max_size: int, dictionary: Dictionary | None = None) -> bytes:
-    """All plain bytes of what was stored or encrypted, made in a thread where they are many.
+    """All plain bytes of what was stored or encrypted, decoded in a thread if there are many.
 
     Raises:
-        StorageInvalidRequestError: More than `max_size` (code "TOO_LARGE").
-        StorageIntegrityError: Not as many bytes as the object declares.
+        StorageInvalidRequestError: There are more than `max_size` (code "TOO_LARGE").
+        StorageIntegrityError: The number of bytes is not the one the object declares.
         StorageCodecError: It does not decode.
     """
     if found.codec is None:
@@ -250,8 +250,8 @@ class Wanted:
     Attributes:
         start: The first, 0-based.
         end: One past the last, or None for the end.
-        suffix: The last so many, in place of both, or None.
-        limit: Most bytes to hold in memory, where that has to be.
+        suffix: Number of bytes from the end, instead of both, or None.
+        limit: Maximum number of bytes to hold in memory, where that is necessary.
     """
 
     start: int = 0
@@ -261,20 +261,20 @@ class Wanted:
 
     @property
     def whole(self) -> bool:
-        """Whether all are."""
+        """Whether all bytes are wanted."""
         return (self.start, self.end, self.suffix) == (0, None, None)
 
     def within(self, plain_size: int | None) -> Wanted:
-        """The same of an object of this size, by its beginning and end where the size is known."""
+        """The same range of an object of this size, as its start and end if the size is known."""
         if self.suffix is None or plain_size is None:
             return self
         return Wanted(max(0, plain_size - self.suffix), None)
 
     def check(self) -> None:
-        """Refuse a range that no object has.
+        """Refuse a range that is invalid for every object.
 
         Raises:
-            StorageInvalidRequestError: So it is (code "INVALID_RANGE").
+            StorageInvalidRequestError: The range is invalid (code "INVALID_RANGE").
         """
         for name, value in (("start", self.start), ("end", self.end), ("suffix", self.suffix)):
             if value is not None or name == "start":
@@ -297,10 +297,10 @@ def decoded_reader(
     *,
     dictionary: Dictionary | None = None,
 ) -> ObjectReader[StorageItem]:
-    """A reader of the wanted plain bytes over a reader of the stored ones.
+    """A reader of the wanted plain bytes, on top of a reader of the stored ones.
 
-    The stored reader must begin at the object's first byte where `found.codec` is not None, and give
-    exactly the wanted ones otherwise.
+    The stored reader must start at the object's first byte if `found.codec` is not None, and yield exactly
+    the wanted bytes otherwise.
     """
     if found.codec is None:
         return ObjectReader(item, stored, length=stored.length, close=stored.aclose, explain=explain)
@@ -339,7 +339,7 @@ async def _decoded(
 
 
 async def _last(stored: StoredReader, decoding: Decoding, count: int, limit: int) -> AsyncIterator[bytes]:
-    """The last plain bytes of an object whose end only shows when it comes: they are held until then."""
+    """The last plain bytes of an object whose length is unknown: they are held until its end is reached."""
     held: deque[bytes] = deque()
     size = 0
     async for chunk in stored:
@@ -351,7 +351,8 @@ async def _last(stored: StoredReader, decoding: Decoding, count: int, limit: int
                 size -= len(held.popleft())
             if size > max(limit, PIECES) and count > limit:
                 raise StorageInvalidRequestError(
-                    f"the object does not tell its plain size, so its last {count} bytes have to be held in "
+                    f"the object does not record its plain size, so its last {count} bytes have to be held "
+                    f"in "
                     f"memory until its end, and that is more than the {limit} of max_retrieve_size",
                     code=ErrorCode.TOO_LARGE,
                 )

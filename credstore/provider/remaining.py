@@ -1,4 +1,4 @@
-"""What to say where versions stay, or where nobody can tell whether they do. Pure."""
+"""What to report where versions remain, or may remain. Pure."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from credstore.errors import (
 )
 
 MOST_TOLD = 1000
-"""Remaining versions of one call that are told, and looked up for what keeps them."""
+"""Number of remaining versions per call that are reported, and looked up for what keeps them."""
 
 
 def remain(remaining: Sequence[RemainingVersion], count: int, key: str | None) -> StorageError:
     """The one error for versions that could not be removed.
 
     Args:
-        remaining: Those that are told.
+        remaining: Those to report.
         count: All of them.
         key: Of the object, or None for several.
     """
-    stay = "1 version stays" if count == 1 else f"{count:,} versions stay"
+    stay = "1 version remains" if count == 1 else f"{count:,} versions remain"
     other = next((each.error for each in remaining if not is_refusal(each.error)), None)
     if other is not None:
         facts = other.facts()
         facts["key"], facts["applied"] = key, "maybe"
-        error = type(other)(f"{other.message}; readers find nothing any more, but {stay}", **facts)
+        error = type(other)(f"{other.message}; readers no longer find anything, but {stay}", **facts)
         error.__cause__ = other
         return error
     return StorageVersionsRemainError(
-        f"readers find nothing any more, but {stay} in the store: {_keeper(remaining)}",
+        f"readers no longer find anything, but {stay} in the store: {_keeper(remaining)}",
         key=key,
         applied="maybe",
         remaining=tuple(remaining),
@@ -42,7 +42,7 @@ def remain(remaining: Sequence[RemainingVersion], count: int, key: str | None) -
 
 
 def merged(errors: Sequence[StorageVersionsRemainError]) -> StorageVersionsRemainError:
-    """One error for what several say; the first where one of them cannot tell what stays."""
+    """One error for several; the first one that does not know what remains, if there is one."""
     if len(errors) == 1 or any(not each.remaining for each in errors):
         return next((each for each in errors if not each.remaining), errors[0])
     remaining = [version for each in errors for version in each.remaining][:MOST_TOLD]
@@ -51,12 +51,12 @@ def merged(errors: Sequence[StorageVersionsRemainError]) -> StorageVersionsRemai
 
 
 def is_refusal(error: StorageError) -> bool:
-    """Whether the store does not let it be done: a policy or a lock."""
+    """Whether the store does not permit it, because of a policy or a lock."""
     return isinstance(error, StorageAccessDeniedError)
 
 
 def _keeper(remaining: Sequence[RemainingVersion]) -> str:
-    """What keeps them, for a person."""
+    """What keeps them, for people to read."""
     found: list[str] = []
     until = max((each.retain_until for each in remaining if each.retain_until is not None), default=None)
     if until is not None:
@@ -67,18 +67,18 @@ def _keeper(remaining: Sequence[RemainingVersion]) -> str:
     if found:
         return "kept by " + " and ".join(found)
     return (
-        "the credentials may not remove versions (on S3: s3:DeleteObjectVersion), or a lock keeps them that "
-        "they may not read"
+        "the credentials may not remove versions (on S3: s3:DeleteObjectVersion), or they are kept by a "
+        "lock that the credentials may not read"
     )
 
 
 def is_untellable(error: StorageError) -> bool:
-    """Whether the store does not let versions be listed."""
+    """Whether the store does not permit listing versions."""
     return isinstance(error, StorageAccessDeniedError | StorageUnsupportedError)
 
 
 def untold(error: StorageError, key: str | None) -> StorageError:
-    """The error where nobody can tell whether versions stay."""
+    """The error where it is unknown whether versions remain."""
     facts = error.facts()
     facts["key"], facts["applied"] = key, "maybe"
     if is_untellable(error):
@@ -89,7 +89,7 @@ def untold(error: StorageError, key: str | None) -> StorageError:
         )
         facts["code"] = ErrorCode.VERSIONS_REMAIN
         found: StorageError = StorageVersionsRemainError(
-            f"readers find nothing any more, but whether versions stay in the store cannot be told: {why}",
+            f"readers no longer find anything, but it is unknown whether versions remain in the store: {why}",
             **facts,
         )
     else:

@@ -1,6 +1,6 @@
-"""Removing what a listing of versions gives, page by page: older versions first, the latest last.
+"""Removing what a listing of versions returns, page by page: older versions first, the latest last.
 
-Rules of this file: a listing is trusted with nothing, a reply only with what it says of each version (P10).
+Rules of this file: a listing is never trusted, and a response only for what it says about each version (P10).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, u
 from credstore.provider.session import Session
 
 _AT_ONCE = 8
-"""Requests in flight."""
+"""Number of requests in flight."""
 _FEW = 100
-"""Versions asked for of one key: a longer page may be full of other keys that begin so."""
+"""Number of versions to list for one key: a longer page may be full of other keys with that prefix."""
 _MOST_MARKERS = 1000
 """Delete markers of one key that wait until it has no version any more; older ones hide nothing."""
 
@@ -40,8 +40,8 @@ class Erased:
 
     Attributes:
         deleted: Versions with content; where the store keeps no versions, objects.
-        remaining: What stays, at most `MOST_TOLD`.
-        remaining_count: How much stays.
+        remaining: What remains, at most `MOST_TOLD`.
+        remaining_count: How much remains.
     """
 
     deleted: int = 0
@@ -54,11 +54,11 @@ async def version_pages(
 ) -> AsyncGenerator[tuple[list[StorageVersion], bool], None]:
     """The pages of a listing of versions, each with whether it is the last.
 
-    A page comes after the next one was read, so removing its versions takes no place away that a provider
-    goes on from.
+    A page is yielded after the next one was read, so removing its versions does not remove the place where a
+    provider continues.
 
     Raises:
-        StorageIntegrityError: The listing leaves the prefix, is out of order, or has no end.
+        StorageIntegrityError: The listing leaves the prefix, is out of order, or does not end.
     """
     limit = _FEW if exact else PAGE
     page = await versioned.list_versions(prefix, exact=exact, limit=limit, deadline=session.deadline())
@@ -94,7 +94,7 @@ def _check_page(entries: Iterable[StorageVersion], prefix: str, *, exact: bool) 
         if each.key != prefix if exact else not each.key.startswith(prefix):
             raise _broken(f"has {each.key!r}, which was not asked for with {prefix!r}")
         if last is not None and last.served_by == each.served_by and each.key.encode() < last.key.encode():
-            raise _broken(f"gives {each.key!r} out of order")
+            raise _broken(f"lists {each.key!r} out of order")
         last = each
 
 
@@ -105,7 +105,7 @@ def _broken(how: str) -> StorageIntegrityError:
 
 
 async def plainly_deleted(session: Session, keys: Sequence[str]) -> dict[str, DeleteOutcome | StorageError]:
-    """What the store's own delete says of each key; one key takes the smaller request."""
+    """What the store's own delete says about each key; for one key, the smaller request is used."""
     if len(keys) != 1:
         return await delete_outcomes(session, keys)
     try:
@@ -115,18 +115,18 @@ async def plainly_deleted(session: Session, keys: Sequence[str]) -> dict[str, De
 
 
 def _place(version: StorageVersion) -> tuple[str, str]:
-    """Where versions hide each other: the member that has them, and their key."""
+    """Where versions hide each other: the member that holds them, and their key."""
     return version.served_by, version.key
 
 
 @dataclass(slots=True)
 class _Run:
-    """What goes last of versions that hide each other.
+    """What is removed last of versions that hide each other.
 
     Attributes:
-        latest: What the key stands for now, if it has content.
-        markers: Its delete markers; the newest hides what is below, wherever a server gives it.
-        held: A version of it stays.
+        latest: What the key names now, if it has content.
+        markers: Its delete markers; the newest hides what is below, wherever a server lists it.
+        held: A version of it remains.
     """
 
     latest: StorageVersion | None = None
@@ -135,11 +135,11 @@ class _Run:
 
 
 class Removal:
-    """Removes versions page by page, and remembers what stays.
+    """Removes versions page by page, and records what remains.
 
     Attributes:
-        counts: How much stays of each key, if asked.
-        unhidden: Why a key of which a version stays could not be hidden from readers.
+        counts: How much remains of each key, if requested.
+        unhidden: Why a key with a remaining version could not be hidden from readers.
     """
 
     def __init__(
@@ -150,13 +150,13 @@ class Removal:
         keep_latest: bool = False,
         counts: Counter[str] | None = None,
     ) -> None:
-        """Begin with nothing removed.
+        """Start with nothing removed.
 
         Args:
             session: Of the store.
             versioned: Its driver.
-            keep_latest: Leave what the keys stand for now.
-            counts: Counts what stays by key; None where there may be any number of keys.
+            keep_latest: Keep the current versions.
+            counts: Counts what remains by key; None where there may be any number of keys.
         """
         self._session = session
         self._versioned = versioned
@@ -171,11 +171,11 @@ class Removal:
         self._members: set[str] = set()
 
     async def keys(self, keys: Sequence[str]) -> dict[str, StorageError]:
-        """Remove all versions of keys; the error of each where that could not be done or asked for."""
+        """Remove all versions of keys; return an error for each where that failed or was not possible."""
         self._runs.clear()
 
         async def look(key: str) -> list[StorageVersion] | StorageError | None:
-            """All versions, or None where there are more than a page."""
+            """All versions, or None if there is more than one page."""
             try:
                 page = await self._versioned.list_versions(
                     key, exact=True, limit=_FEW, deadline=self._session.deadline()
@@ -206,18 +206,18 @@ class Removal:
         *,
         hidden: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """Remove what a listing gives, but for the keys to pass over."""
+        """Remove what a listing returns, except for the keys to skip."""
         self._runs.clear()
         async with aclosing(pages):
             async for entries, last in pages:
                 await self._take([each for each in entries if not hidden(each.key)], last=last)
 
     async def _take(self, entries: Sequence[StorageVersion], *, last: bool) -> None:
-        """Remove the older versions of a page, then the rest of each key that has no more of them.
+        """Remove the older versions on a page, then the rest of each key that has no more older ones.
 
         Args:
-            entries: All that there is of each key, but for the last one where more pages follow.
-            last: No page follows.
+            entries: Everything of each key, except for the last one if more pages follow.
+            last: Whether no page follows.
         """
         if not entries and not last:
             return
@@ -239,7 +239,7 @@ class Removal:
         self._runs = {place: run for place, run in self._runs.items() if place == unended}
 
     async def _end(self, runs: Sequence[_Run]) -> None:
-        """Remove what goes last; where something stays, hide it."""
+        """Remove what has to be last; where something remains, hide it."""
         above = [run.latest.key for run in runs if run.held and run.latest is not None]
         await self._hide(above)
         going = [run.latest for run in runs if run.latest is not None]
@@ -251,7 +251,7 @@ class Removal:
         return self._runs[_place(version)].held
 
     async def _hide(self, keys: Sequence[str]) -> None:
-        """Let readers find nothing, though a version stays."""
+        """Hide a key from readers, though a version remains."""
         if not keys:
             return
         for key, outcome in (await plainly_deleted(self._session, keys)).items():
@@ -261,7 +261,7 @@ class Removal:
                 await self._tidy(key)
 
     async def _tidy(self, key: str) -> None:
-        """Remove the delete markers of members that have no version of a key: hiding it reached them too."""
+        """Remove the delete markers on members without a version of a key: hiding it reached them too."""
         found: dict[str, list[StorageVersion]] = {}
         async with aclosing(version_pages(self._session, self._versioned, key, exact=True)) as pages:
             async for entries, _ in pages:

@@ -1,4 +1,4 @@
-"""The token of a resumable upload as a file: whole or not there, private, and checked when read."""
+"""The token of a resumable upload as a file: complete or absent, private, and checked when read."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class FileJournal:
     """A `Journal` in one file of JSON."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Name the file; nothing is touched.
+        """Name the file; nothing is touched yet.
 
         Raises:
-            StorageInvalidRequestError: Not a path.
+            StorageInvalidRequestError: The argument is not a path.
         """
         try:
             self._path = Path(path)
@@ -38,7 +38,7 @@ class FileJournal:
         """The token; None if there is no file.
 
         Raises:
-            StorageInvalidRequestError: The file cannot be read, or holds no token.
+            StorageInvalidRequestError: The file cannot be read, or is not a token.
         """
         try:
             text = await in_thread(self._read)
@@ -49,7 +49,7 @@ class FileJournal:
         token = _parse(text)
         if token is None:
             raise StorageInvalidRequestError(
-                f"the file {str(self._path)!r} is no resume file of credstore; delete it to begin anew",
+                f"the file {str(self._path)!r} is not a valid resume file; delete it to start again",
                 code=ErrorCode.RESUME_MISMATCH,
             )
         return token
@@ -72,7 +72,7 @@ class FileJournal:
             raise self._failed("write", error) from None
 
     async def clear(self) -> None:
-        """Remove the file; one that is not there is no error.
+        """Remove the file; a missing one is not an error.
 
         Raises:
             StorageInvalidRequestError: It cannot be removed.

@@ -1,6 +1,7 @@
-"""`Session`: what every verb of a provider stands on: settings, driver, policy, lifetime.
+"""`Session`: what every verb of a provider is built on: settings, driver, policy, lifetime.
 
-Rules of this file: a session is passed whole to what works for a verb; nothing takes it apart.
+Rules of this file: a session is passed as a whole to everything that works for a verb; nothing takes it
+apart.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from credstore.provider.validation import (
 )
 
 SLOWEST = 128 * 1024
-"""Bytes per second; a body adds its size over this to the deadline of its write."""
+"""Bytes per second; a body adds its size divided by this to the deadline of its write."""
 
 
 class ProviderOptions(TypedDict, total=False):
-    """What a provider is given beside its settings.
+    """What a provider is given besides its settings.
 
     Keys:
         observers: Called with an `Event` after each call.
-        link_signer: Makes the temporary links, for the CDN at `cdn_url`; without it they are presigned
-            by the store itself.
-        encryption: Encrypts what is stored before it is sent, and refuses to read what is not
-            encrypted so, unless its `required` is False. Its key ring is not closed here.
+        link_signer: Makes the temporary links, for the CDN at `cdn_url`; without one, the store itself
+            presigns them.
+        encryption: Encrypts what is stored before it is sent, and refuses to read what is not encrypted that
+            way, unless its `required` is False. Its key ring is not closed here.
     """
 
     observers: Iterable[Observer]
@@ -52,12 +53,12 @@ class ProviderOptions(TypedDict, total=False):
 
 
 class Session:
-    """One driver with its settings, from its first call until it is closed.
+    """A driver with its settings, from its first call until it is closed.
 
     Attributes:
         driver: Of the store.
         config: The settings it was made with.
-        lifetime: Which calls are under way, and whether it is closed.
+        lifetime: Which calls are in progress, and whether it is closed.
         internal: What credstore keeps for itself in the store.
         dictionaries: Of the store.
         policy: Encrypts what is stored unless a call says otherwise, or None.
@@ -84,13 +85,13 @@ class Session:
         members: Mapping[str, CommonConfig] = NOTHING,
         **options: Unpack[ProviderOptions],
     ) -> None:
-        """Begin, without a request.
+        """Start without a request.
 
         Args:
-            driver: Owned from now on: closed with the session.
+            driver: Owned from now on, and closed with the session.
             config: Settings; `config.provider` need not match the driver.
-            members: Settings of the members of a composite driver, by their label in `served_by`, for
-                the public URL of what each of them holds.
+            members: Settings of the members of a composite driver, by their label in `served_by`, for the
+                public URLs of what each of them holds.
             options: See `ProviderOptions`.
         """
         self.driver = driver
@@ -115,7 +116,7 @@ class Session:
         return self.driver.capabilities
 
     async def aclose(self) -> None:
-        """Wait for the calls under way, then release everything; safe to call again, also if cancelled."""
+        """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""
         await self.lifetime.close(self.driver.aclose)
 
     def call(self, operation: str, key: str | None, *, mutation: bool = False, awaited: bool = True) -> Call:
@@ -123,12 +124,11 @@ class Session:
         return Call(self.lifetime, operation, key, mutation=mutation, awaited=awaited)
 
     def deadline(self, timeout: float | None = None, size: int | None = 0) -> float | None:
-        """The instant a request that begins now has to end.
+        """The instant by which a request that starts now has to end.
 
         Args:
-            timeout: Seconds for it without its bytes, in place of the configured; more than 0.
-            size: Bytes to move, or None for a stream without end in sight, which is bounded by
-                idle time alone.
+            timeout: Seconds for it without its bytes, instead of the configured number; more than 0.
+            size: Bytes to move, or None for a stream of unknown length, which is bounded by idle time alone.
 
         Raises:
             StorageInvalidRequestError: `timeout` is not more than 0.
@@ -141,17 +141,17 @@ class Session:
         version_id: str | None = None,
         timeout: float | None = None,
     ) -> ReadOptions:
-        """Options of one read that begins now.
+        """Options of one read that starts now.
 
         Raises:
-            StorageInvalidRequestError: One of them is none.
+            StorageInvalidRequestError: One of them is invalid.
         """
         if version_id is not None:
             check_version_id(version_id)
         if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise StorageInvalidRequestError(
                 "encryption of a read is the CustomerKey that the object was stored with, or a ClientSide, "
-                f"not {type(encryption).__name__}; all else is decrypted without it"
+                f"not {type(encryption).__name__}; everything else is decrypted without it"
             )
         return ReadOptions(
             version_id=version_id,
@@ -162,11 +162,11 @@ class Session:
         )
 
     def at_rest(self, asked: bool | ServerEncryption | None = None) -> ServerEncryption | None:  # noqa: FBT001 - the public option's own type
-        """What to ask the provider to encrypt with: as asked, or as configured.
+        """What to ask the provider to encrypt with: as requested, or as configured.
 
         Raises:
             StorageUnsupportedError: The provider has no encryption of this kind.
-            StorageInvalidRequestError: Not one of the kinds.
+            StorageInvalidRequestError: It is not a known kind.
         """
         return chosen_encryption(asked, self.config.encryption, self.capabilities, self.name)
 
@@ -175,15 +175,15 @@ class Session:
         return self._with_detached_keys(asked) if isinstance(asked, ClientSide) else self.policy
 
     def check_key(self, key: str) -> None:
-        """Refuse what cannot name an object of a user's here.
+        """Refuse what cannot name a user's object.
 
         Raises:
-            StorageInvalidKeyError: So it is.
+            StorageInvalidKeyError: The key cannot name one.
         """
         check_key(key, self.capabilities.max_key_size)
 
     async def head_or_none(self, key: str, options: ReadOptions) -> ObjectInfo | None:
-        """What is known of an object, or None if it is absent.
+        """What is known about an object, or None if it is absent.
 
         Raises:
             StorageInvalidKeyError: The key cannot name one.
@@ -200,13 +200,13 @@ class Session:
         return self._urls_of_members.get(served_by, self._public_url)(key)
 
     def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
-        """The same policy, whose key ring also finds wrapped keys that are in the store."""
+        """The same policy with a key ring that also finds wrapped keys kept in the store."""
         keys = DetachedKeys(policy.keyring, self.internal, detach=policy.shreddable)
         return replace(policy, keyring=keys)
 
 
 def deadline_for(timeout: float, size: int | None = 0) -> float | None:
-    """As `Session.deadline`, for a timeout that is given.
+    """Like `Session.deadline`, for a timeout that is given.
 
     Raises:
         StorageInvalidRequestError: `timeout` is not more than 0.

@@ -1,8 +1,8 @@
-"""What users hand in, as bodies: bytes, paths, files, iterables.
+"""What users pass in, as bodies: bytes, paths, files, iterables.
 
-Rules of this file: files are read in threads, from their current position, and never closed here
-unless opened here. A file that changes while it is stored is refused before its last chunk is given,
-so its digest, size and bytes are of one version. A user's generator is closed when it is left early.
+Rules of this file: files are read in threads, from their current position, and never closed here unless
+opened here. A file that changes while it is being stored is refused before its last chunk is yielded, so its
+digest, size and bytes belong to one version. A user's generator is closed if it is abandoned early.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CHUNK = 1024 * 1024
 
 
 class Version(NamedTuple):
-    """What tells one state of a regular file from another."""
+    """What distinguishes one state of a regular file from another."""
 
     device: int
     inode: int
@@ -34,7 +34,7 @@ class Version(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> Version | None:
-        """The state of a file; None of a pipe or device, and of the files of a kernel, which tell 0 bytes."""
+        """The state of a file; None for a pipe or device, and for kernel files, which claim 0 bytes."""
         if not stat.S_ISREG(found.st_mode) or not found.st_size:
             return None
         return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
@@ -42,7 +42,7 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PathBody:
-    """A file by its path, opened anew for every pass; a pipe or device only once."""
+    """A file by its path, opened again for every pass; a pipe or device only once."""
 
     path: str
     version: Version | None
@@ -50,7 +50,7 @@ class PathBody:
 
     @property
     def length(self) -> int | None:
-        """Of the file, where it has one."""
+        """The file's length, where it has one."""
         return self.version and self.version.size
 
     @property
@@ -59,7 +59,7 @@ class PathBody:
         return self.version is not None
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The file's bytes from `offset` on."""
+        """The file's bytes from `offset` onwards."""
         loop = asyncio.get_running_loop()
         opening = loop.run_in_executor(None, self._opened)
         try:
@@ -79,7 +79,7 @@ class PathBody:
             raise _unreadable(self.path, error) from None
         finally:
             closing = loop.run_in_executor(None, file.close)
-            if self.version is not None:  # A pipe is closed when the read in its thread has ended, if ever.
+            if self.version is not None:  # A pipe is closed once the read in its thread has ended, if ever.
                 await asyncio.shield(closing)
 
     def _opened(self) -> IO[bytes]:
@@ -88,7 +88,7 @@ class PathBody:
 
 @dataclass(frozen=True, slots=True)
 class FileBody:
-    """An open binary file from its position at the time of the call; not closed."""
+    """An open binary file, from its position at the time of the call; not closed."""
 
     file: IO[bytes]
     start: int | None
@@ -102,7 +102,7 @@ class FileBody:
         return self.start is not None
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The file's bytes from its starting position plus `offset` on."""
+        """The file's bytes from its starting position plus `offset` onwards."""
         if self.start is not None:
             await asyncio.to_thread(self.file.seek, self.start + offset)
         left = None if self.length is None else self.length - offset
@@ -120,7 +120,7 @@ class IterableBody:
     replayable: bool = False
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:  # noqa: ARG002 - never replayed
-        """The chunks; a plain iterable is advanced in a thread, for it may read a file or a socket."""
+        """The chunks; a plain iterable is advanced in a thread, since it may read a file or a socket."""
         if isinstance(self.source, AsyncIterable):
             try:
                 async for chunk in self.source:
@@ -140,20 +140,20 @@ class IterableBody:
                 yield _as_bytes(given)
         except BaseException:
             if isinstance(chunks, Generator):
-                with suppress(ValueError):  # It still runs in its thread, for the call was cancelled.
+                with suppress(ValueError):  # Cancelled, with the generator still running in its thread.
                     chunks.close()
             raise
 
 
 async def body_of(data: Storable) -> Body:
-    """The body for what a user handed in.
+    """The body for what a user passed in.
 
     Args:
         data: Bytes-like, a path object, a binary file, an iterable or async iterable of bytes.
 
     Raises:
-        StorageInvalidRequestError: Anything else (text is refused: path or content would be a
-            guess), a path that cannot be read, or a file opened as text.
+        StorageInvalidRequestError: Anything else (text is refused, since it could be a path or content), a
+            path that cannot be read, or a file opened as text.
     """
     if isinstance(data, bytes):
         return BytesBody(data)
@@ -169,7 +169,7 @@ async def body_of(data: Storable) -> Body:
         raise StorageInvalidRequestError("data is a mapping; pass its bytes, as json.dumps(data).encode()")
     if isinstance(
         data, AsyncIterable
-    ):  # Before files: a reader or a response may have a `read` that is async.
+    ):  # Before files, since a reader or a response may have an async `read`.
         return IterableBody(data)
     if hasattr(data, "read"):
         return await asyncio.to_thread(_file_body, cast("IO[bytes]", data))
@@ -185,7 +185,7 @@ async def _path_body(path: str) -> Body:
     try:
         found = await asyncio.to_thread(os.stat, path)
         if stat.S_ISDIR(found.st_mode):
-            raise StorageInvalidRequestError(f"{path!r} is a directory; give a file")
+            raise StorageInvalidRequestError(f"{path!r} is a directory; pass a file")
         return PathBody(path, Version.of(found))
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -213,7 +213,7 @@ def _file_body(file: IO[bytes]) -> Body:
         file.seek(start)
     except (OSError, AttributeError, ValueError):  # Pipes, sockets and responses cannot seek.
         return FileBody(file, None, None, None)
-    if end <= start:  # Empty, as files of a kernel claim to be.
+    if end <= start:  # Empty, as kernel files claim to be.
         return FileBody(file, None, None, None)
     return FileBody(file, start, end - start, _version(file))
 
@@ -221,12 +221,12 @@ def _file_body(file: IO[bytes]) -> Body:
 def _version(file: IO[bytes]) -> Version | None:
     try:
         return Version.of(os.fstat(file.fileno()))
-    except (OSError, AttributeError, ValueError):  # In memory, or decoded from another file.
+    except (OSError, AttributeError, ValueError):  # It is in memory, or decoded from another file.
         return None
 
 
 async def _chunks(file: IO[bytes], left: int | None, version: Version | None) -> AsyncIterator[bytes]:
-    """A file's bytes from its position, if they are `left` bytes of that version, where these are known."""
+    """A file's bytes from its position, checked to be `left` bytes of that version where these are known."""
 
     def advance() -> bytes:
         chunk = _as_bytes(file.read(CHUNK))
@@ -234,13 +234,13 @@ async def _chunks(file: IO[bytes], left: int | None, version: Version | None) ->
             not chunk and ((left is not None and done < left) or (version and _version(file) != version))
         ):
             raise StorageInvalidRequestError(
-                "the file changed while it was stored; nothing of it is kept, store it when it is complete",
+                "the file changed while it was being stored; nothing was kept, store it when it is complete",
                 code=ErrorCode.SOURCE_CHANGED,
             )
         return chunk
 
     done = 0
-    held = b""  # One chunk behind, so that no whole body is given before its end has been looked at.
+    held = b""  # One chunk behind, so that the whole body is never yielded before its end has been checked.
     while chunk := await asyncio.to_thread(advance):
         done += len(chunk)
         if held:
@@ -251,7 +251,7 @@ async def _chunks(file: IO[bytes], left: int | None, version: Version | None) ->
 
 
 def _close_opened(opening: asyncio.Future[IO[bytes]]) -> None:
-    """Close the file that nobody waits for any more."""
+    """Close a file that is no longer waited for."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
 
@@ -261,4 +261,4 @@ def _as_bytes(chunk: object) -> bytes:
         return chunk
     if isinstance(chunk, bytearray | memoryview):
         return bytes(cast("bytearray | memoryview[int]", chunk))
-    raise StorageInvalidRequestError(f"the stream gave {type(chunk).__name__} where bytes are expected")
+    raise StorageInvalidRequestError(f"the stream yielded {type(chunk).__name__} where bytes are expected")

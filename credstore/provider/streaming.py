@@ -25,7 +25,7 @@ from credstore.provider.validation import check_flag, check_progress
 
 
 class Opening:
-    """An async context manager of an `ObjectReader`; leaving it gives the connection back."""
+    """An async context manager of an `ObjectReader`; leaving it releases the connection."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Opening:
         call: Call,
         progress: Progress | None,
     ) -> None:
-        """Remember what to open; nothing happens before it is entered."""
+        """Remember what to open; nothing happens until it is entered."""
         self._reading = reading
         self._key = reading.key
         self._driver = reading.session.driver
@@ -48,8 +48,8 @@ class Opening:
         """Open the object.
 
         Raises:
-            StorageNotFoundError: No such object.
-            StorageInvalidRequestError: A range that is none, or beyond the end ("INVALID_RANGE").
+            StorageNotFoundError: There is no such object.
+            StorageInvalidRequestError: An invalid range, or one beyond the end ("INVALID_RANGE").
             StorageError: Anything else.
         """
         with self._call:
@@ -70,11 +70,11 @@ class Opening:
             return await self._last(options, wanted.suffix)
         info = await self._driver.head(self._key, options)
         found, _ = self._reading.recipe(info)
-        # The bytes must be of the version the recipe was read from.
+        # The bytes must belong to the version the recipe was read from.
         return await self._of_plain(found, replace(options, if_match=info.etag))
 
     async def _last(self, options: ReadOptions, suffix: int) -> ObjectReader[StorageItem]:
-        """The last bytes, on the guess that they are stored as they are; the answer tells if it was right."""
+        """The last bytes, guessing that they are stored unchanged; the response shows if that was right."""
         stored = await self._driver.get(self._key, replace(options, suffix=suffix))
         try:
             found, _ = self._reading.recipe(stored.info)
@@ -118,7 +118,7 @@ class Opening:
         return decoded_reader(stored, found, item, self._wanted, self._call.explain, dictionary=dictionary)
 
     async def _sealed_range(self, options: ReadOptions, policy: ClientSide) -> ObjectReader[StorageItem]:
-        """A range of an encrypted object: its header first, then the chunks that hold it, of one version."""
+        """A range of an encrypted object: first its header, then the chunks that hold it, of one version."""
         info, head = await read_head(self._driver, self._key, options)
         found, meant = self._reading.recipe(info)
         plain = meant is None and not begins_sealed(head)
@@ -139,7 +139,7 @@ class Opening:
             await stored.aclose()
             raise
         if not span.length and wanted.start and wanted.end != wanted.start:
-            await opened.read()  # Proves where the end is.
+            await opened.read()  # This proves where the end is.
             raise invalid_range(f"the range starts at byte {wanted.start}, beyond the end of the object")
         item = item_of(info, self._driver.name, found)
         return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)

@@ -1,8 +1,8 @@
 """What users may ask for, checked before anything is sent. Pure.
 
 Keys are checked by their UTF-8 bytes, as every provider counts them. A segment `.` or `..` is
-refused although some providers store it: browsers, CDNs and proxies rewrite such URLs, so a link to
-it leads elsewhere. A key of credstore's own is refused here for all verbs: nothing else has to know.
+refused although some providers store it: browsers, CDNs and proxies rewrite such URLs, so a link to it leads
+elsewhere. credstore's own keys are refused here for all verbs, so that nothing else has to know.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def _is_mapping(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    """Whether it can be compared with a duration: a bool is none, nor is text."""
+    """Whether it can be compared with a duration, unlike a bool or text."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -47,16 +47,15 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "timeout": (is_number, "a number of seconds"),
     "progress": (callable, "a function of two numbers"),
 }
-"""What an option's value must be, where nothing else checks it; callers may be without types."""
+"""What an option's value must be, where nothing else checks it; callers may not use type checking."""
 
 
 def check_key(key: str, max_size: int = 1024) -> None:
     """Refuse what cannot name an object.
 
     Raises:
-        StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters,
-            lone surrogates or non-characters, with a segment `.` or `..`, or one of credstore's own
-            (code "RESERVED_KEY").
+        StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters, lone surrogates
+            or non-characters, with a segment `.` or `..`, or credstore's own (code "RESERVED_KEY").
     """
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
@@ -68,7 +67,7 @@ def check_key(key: str, max_size: int = 1024) -> None:
             raise StorageInvalidKeyError(
                 "a key has no segment '.' or '..': browsers and proxies would rewrite links to it", key=key
             )
-        if SEGMENT in key and is_internal(key):  # The first is cheaper than a call.
+        if SEGMENT in key and is_internal(key):  # The first test is cheaper than a call.
             raise _reserved(key)
 
 
@@ -76,18 +75,18 @@ def check_progress(progress: object) -> None:
     """Refuse what cannot be called.
 
     Raises:
-        StorageInvalidRequestError: Neither None nor callable.
+        StorageInvalidRequestError: It is neither None nor callable.
     """
     if progress is not None and not callable(progress):
         raise StorageInvalidRequestError("progress is a function of two numbers")
 
 
 def check_prefix(prefix: str, max_size: int = 1024) -> None:
-    """Refuse what no key can start with.
+    """Refuse a prefix that no key can start with.
 
     Raises:
-        StorageInvalidKeyError: Not text, too long in UTF-8, with forbidden characters, or all keys
-            that start so are credstore's own (code "RESERVED_KEY").
+        StorageInvalidKeyError: Not text, too long in UTF-8, with forbidden characters, or all keys that start
+            with it are credstore's own (code "RESERVED_KEY").
     """
     if not isinstance(prefix, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a prefix is text (str), not {type(prefix).__name__}")
@@ -97,7 +96,7 @@ def check_prefix(prefix: str, max_size: int = 1024) -> None:
 
 
 def check_start_after(start_after: str, max_size: int = 1024) -> None:
-    """Refuse what no name can come after; it may lie among credstore's own.
+    """Refuse a text that no name can come after; it may be among credstore's own keys.
 
     Raises:
         StorageInvalidKeyError: Not text, too long in UTF-8, or with forbidden characters.
@@ -122,7 +121,7 @@ def _check_text(key: str, max_size: int) -> None:
 
 
 def check_delimiter(delimiter: object) -> None:
-    """Refuse what cannot divide keys.
+    """Refuse a delimiter that cannot occur in keys.
 
     Raises:
         StorageInvalidRequestError: Not text, empty, or with characters that no key has.
@@ -139,15 +138,15 @@ def check_delimiter(delimiter: object) -> None:
 
 def _reserved(key: str) -> StorageInvalidKeyError:
     return StorageInvalidKeyError(
-        f"the segment {SEGMENT!r} belongs to credstore: objects that others need, such as wrapped keys and "
-        "dictionaries, are kept below it; choose another name",
+        f"the segment {SEGMENT!r} belongs to credstore, which keeps objects that others need below it, such "
+        f"as wrapped keys and dictionaries; choose another name",
         code=ErrorCode.RESERVED_KEY,
         key=key,
     )
 
 
 def check_count(name: str, value: object) -> None:
-    """Refuse what is no number of bytes or objects.
+    """Refuse what is not a number of bytes or objects.
 
     Raises:
         StorageInvalidRequestError: Not a whole number, or below 0.
@@ -159,10 +158,10 @@ def check_count(name: str, value: object) -> None:
 
 
 def check_flag(name: str, value: object) -> None:
-    """Refuse what is neither True nor False.
+    """Refuse anything but True and False.
 
     Raises:
-        StorageInvalidRequestError: Anything else, whatever its truth.
+        StorageInvalidRequestError: It is anything else, whatever its truth value.
     """
     if not isinstance(value, bool):
         raise StorageInvalidRequestError(f"{name} is True or False, not {type(value).__name__}")
@@ -172,8 +171,8 @@ def checked_etag(if_match: object) -> str | None:
     """The etag without quotes, or None for `UNSET`.
 
     Raises:
-        StorageInvalidRequestError: Not text that can travel in a header, or none of it; None too, which
-            is the etag of a version nobody knows, not the absence of a condition.
+        StorageInvalidRequestError: It is empty, or not text that can be sent in a header; or it is None,
+            which is an unknown etag, not the absence of a condition.
     """
     if if_match is UNSET:
         return None
@@ -192,23 +191,23 @@ def checked_version(version_id: object) -> str | None:
     """The id of a version that a change is about, or None for `UNSET`.
 
     Raises:
-        StorageInvalidRequestError: Not text that can travel, or none of it; None likewise.
+        StorageInvalidRequestError: It is None, empty, or not text that can be sent.
     """
     if version_id is UNSET:
         return None
     if version_id is None:
         raise StorageInvalidRequestError(
-            "version_id=None names no version, so the present one would be removed; leave it out if that is "
-            "meant"
+            "version_id=None names no version, so the current one would be removed; leave it out if you want "
+            "that"
         )
     return check_version_id(version_id)
 
 
 def check_version_id(version_id: object) -> str:
-    """The id of a version, refused where it names none: servers take an empty one for the present version.
+    """The id of a version, refused if it is empty: servers take an empty one to mean the current version.
 
     Raises:
-        StorageInvalidRequestError: Not text that can travel, or none of it.
+        StorageInvalidRequestError: It is empty, or not text that can be sent.
     """
     if not check_header("version_id", version_id):
         raise StorageInvalidRequestError("version_id is the id of a version; this one is empty")
@@ -216,10 +215,10 @@ def check_version_id(version_id: object) -> str:
 
 
 def check_options(options: Mapping[str, object]) -> None:
-    """Refuse words that are no option, with the nearest that is, and values that are none.
+    """Refuse unknown options, suggesting the nearest known one, and values of the wrong type.
 
     Raises:
-        StorageInvalidRequestError: An unknown option, or a value of a wrong type.
+        StorageInvalidRequestError: An unknown option, or a value of the wrong type.
     """
     for name, value in options.items():
         if name not in OPTION_NAMES:
@@ -238,9 +237,8 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
     """The user's metadata with lower-case names.
 
     Raises:
-        StorageInvalidRequestError: A name that is no HTTP token or is credstore's own, the same
-            name twice, a value that is not text or has control characters or outer blanks, or too
-            much of it.
+        StorageInvalidRequestError: A name is not an HTTP token or is credstore's own, a name occurs twice, a
+            value is not text or has control characters or surrounding blanks, or there is too much metadata.
     """
     checked: dict[str, str] = {}
     if not metadata:
@@ -264,7 +262,7 @@ def checked_metadata(metadata: Mapping[str, str], max_size: int | None) -> dict[
 
 
 def _is_plain(text: str) -> bool:
-    """Whether it is of printable ASCII alone, as most keys and headers are: cheaper than to search it."""
+    """Whether it is all printable ASCII, as most keys and headers are: cheaper than searching it."""
     return text.isascii() and text.isprintable()
 
 
@@ -272,18 +270,18 @@ def check_token(what: str, name: object) -> None:
     """Refuse what cannot be the name of a header.
 
     Raises:
-        StorageInvalidRequestError: Not a token of HTTP.
+        StorageInvalidRequestError: It is not an HTTP token.
     """
     if not isinstance(name, str) or not _TOKEN.fullmatch(name):
         raise StorageInvalidRequestError(f"{what} is not an HTTP token (RFC 9110 §5.6.2)")
 
 
 def check_header(what: str, value: object) -> str:
-    """The text, refused if it could not travel in a header.
+    """The text, refused if it cannot be sent in a header.
 
     Raises:
-        StorageInvalidRequestError: Not text, or with control characters, lone surrogates or blanks
-            at its ends, which HTTP would drop.
+        StorageInvalidRequestError: It is not text, or has control characters, lone surrogates, or blanks at
+            its ends, which HTTP would drop.
     """
     if not isinstance(value, str):
         raise StorageInvalidRequestError(f"{what} is text (str), not {type(value).__name__}")
@@ -298,8 +296,8 @@ def checked_tags(tags: Mapping[str, str], capabilities: Capabilities, who: str) 
     """The tags, if this provider has tags.
 
     Raises:
-        StorageUnsupportedError: It has none.
-        StorageInvalidRequestError: More than 10, or a name or value that is too long.
+        StorageUnsupportedError: The provider has no tags.
+        StorageInvalidRequestError: There are more than 10, or a name or value is too long.
     """
     if not tags:
         return {}
@@ -325,14 +323,14 @@ def chosen_encryption(
     """What to ask the provider for.
 
     Args:
-        asked: The call's option, or None where it was not given.
+        asked: The call's option, or None if it was not given.
         default: The configured one; None means AES256 where the provider has the header.
         capabilities: Of the provider.
         who: Its label.
 
     Raises:
         StorageUnsupportedError: The provider has no encryption of this kind.
-        StorageInvalidRequestError: Not one of the kinds.
+        StorageInvalidRequestError: It is not a known kind.
     """
     chosen = asked if asked is not None else default
     if chosen is None:
@@ -341,7 +339,7 @@ def chosen_encryption(
         return None
     if chosen is True or chosen == "AES256":
         check_encryption("AES256", capabilities, who)
-        # Where it is implied the header would be refused: everything is encrypted at rest anyway.
+        # Where it is implied, the header would be refused: everything is encrypted at rest anyway.
         return "AES256" if capabilities.sse_s3 else None
     if isinstance(chosen, KmsKey | CustomerKey):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         check_encryption(chosen, capabilities, who)

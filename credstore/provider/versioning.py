@@ -1,4 +1,4 @@
-"""Versions as users see them, in stores that keep them and in others."""
+"""Versions as users see them, both in stores that keep them and in those that do not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def list_versions(
 
     Raises:
         StorageUnsupportedError: The provider keeps no versions, or cannot list them.
-        StorageIntegrityError: The provider's listing repeats itself or has no end.
+        StorageIntegrityError: The provider's listing repeats itself or does not end.
         StorageError: Anything else.
     """
     _check_prefix(session, prefix, exact=exact)
@@ -50,13 +50,13 @@ async def delete_versions(
     Raises:
         StorageInvalidRequestError: An empty prefix, or a wrong argument.
         StorageVersionsRemainError: The credentials may not list versions.
-        StorageError: It ended early; the same call again continues.
+        StorageError: It ended early; the same call continues.
     """
     check_flag("keep_latest", keep_latest)
     _check_prefix(session, prefix, exact=exact)
     if not prefix:
         raise StorageInvalidRequestError(
-            "an empty prefix would delete every version of the whole store; give a longer one"
+            "an empty prefix would delete every version of the whole store; pass a longer one"
         )
     if keep_latest:
         erased = await erase_old(session, prefix, exact=exact)

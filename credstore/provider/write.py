@@ -1,8 +1,8 @@
-"""The write path: from what a user hands in to one `PutRequest`, and back from its result.
+"""The write path: from what a user passes in to one `PutRequest`, and back from its result.
 
-Order of checks: key, options, capabilities; then the data is looked at. Nothing is sent before all
-of it has passed. Bodies up to the threshold are in memory, with digest and length; a larger file
-gets its digest in a pass of its own; a larger stream that can be read once has none beforehand.
+Order of checks: key, options, capabilities; then the data is looked at. Nothing is sent before all of it has
+passed. Bodies up to the threshold are in memory, with digest and length; a larger file gets its digest in a
+separate pass; a larger stream that can be read only once has none beforehand.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class Write(NamedTuple):
     Attributes:
         request: For the driver.
         codec: What it is compressed with, or None.
-        plain_size: Bytes given, or None until the end of a stream.
-        sealed: Encrypted here.
+        plain_size: Number of bytes given, or None until the end of a stream.
+        sealed: Whether it is encrypted here.
         content_type: Of the plain bytes.
-        given: What was handed in; of a stream it counts the bytes.
+        given: What was passed in; for a stream, it counts the bytes.
     """
 
     request: PutRequest
@@ -84,16 +84,16 @@ async def plan_write(
     options: StoreOptions,
     session: Session,
 ) -> Write:
-    """Check everything and make the request; a dictionary it needs is in the store afterwards.
+    """Check everything and make the request; any dictionary it needs is in the store afterwards.
 
     Args:
         key: Of the object.
-        data: What was given.
-        options: Likewise.
+        data: What the caller passed in.
+        options: What the caller passed in.
         session: Of the store.
 
     Raises:
-        StorageInvalidRequestError: A wrong option, or too large an object.
+        StorageInvalidRequestError: An option is wrong, or the object is too large.
         StorageUnsupportedError: The provider cannot honour an option.
     """
     check_options(options)
@@ -109,8 +109,8 @@ async def plan_write(
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
     if policy is not None and dictionary is not None:
         raise StorageUnsupportedError(
-            "a dictionary is kept unencrypted and holds pieces of what it was trained on; leave it out where "
-            "objects are encrypted"
+            "a dictionary is kept unencrypted and contains pieces of what it was trained on; leave it out "
+            "where objects are encrypted"
         )
     plain = data if isinstance(data, BytesBody) else await settled(data, config.spool_size)
     plain_size = plain.length
@@ -168,8 +168,8 @@ def finish_write(write: Write, result: PutResult, session: Session) -> StorageRe
     """What `store` returns.
 
     Args:
-        write: What was to be done.
-        result: What the driver says of it.
+        write: The write that was requested.
+        result: What the driver reported.
         session: Of the store.
     """
     provider = session.name
@@ -199,7 +199,7 @@ def chosen_codec(compress: object) -> Codec | None:
     """The codec for a `compress` option.
 
     Raises:
-        StorageInvalidRequestError: Neither a bool nor a codec's name.
+        StorageInvalidRequestError: It is neither a bool nor the name of a codec.
     """
     if compress is False or compress is None:
         return None
@@ -214,11 +214,11 @@ def chosen_codec(compress: object) -> Codec | None:
 
 
 async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictionaries) -> Dictionary | None:
-    """The dictionary for an option or setting, which is one or its name.
+    """The dictionary for an option or setting, which is either a dictionary or its name.
 
     Raises:
-        StorageInvalidRequestError: Neither, or the codec is not zstd.
-        StorageCodecError: There is none of this name in the store.
+        StorageInvalidRequestError: It is neither, or the codec is not zstd.
+        StorageCodecError: There is no dictionary with this name in the store.
     """
     if asked is None:
         return None
@@ -234,7 +234,7 @@ async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictiona
 
 
 def _timed(size: int | None, config: CommonConfig) -> int | None:
-    """The bytes that a deadline is made for; None where other transfers may take the time of this one."""
+    """The size a deadline is based on; None where other transfers may use up the time of this one."""
     return None if config.is_paced else size
 
 
@@ -244,7 +244,7 @@ def precondition_of(
     """The condition of a write.
 
     Raises:
-        StorageInvalidRequestError: Both conditions at once, or one that is none.
+        StorageInvalidRequestError: Both conditions are given, or one is invalid.
         StorageUnsupportedError: The provider would ignore the condition or refuse it.
     """
     check_flag("if_absent", if_absent)
@@ -297,7 +297,7 @@ async def _encoded(plain: Body, codec: Codec, dictionary: Dictionary | None) -> 
 
 
 async def _digest_of(body: Body, codec: Codec | None) -> bytes | None:
-    """SHA-256 of a body, where one pass more over it is worth it."""
+    """SHA-256 of a body, where one more pass over it is worth it."""
     if body.data is not None:
         return await sha256(body.data)
     return await digest_of(body) if codec is None and body.replayable else None

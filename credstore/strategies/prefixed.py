@@ -1,10 +1,10 @@
 """`PrefixedDriver`: what is below a prefix of one store, as a store of its own. Only keys change.
 
-Rules of this file: every key that goes down gets the prefix, every key that comes up loses it, in
-results, listings, errors and links alike; nothing else is touched and nothing is remembered. What the
-store below can do beyond `Driver` (its optional protocols) it can do here too, and no more: `prefixed`
-gives the driver exactly those abilities. A new optional protocol is one class and one line of
-`FORWARDED`; a test finds one that was forgotten.
+Rules of this file: every key that goes down gets the prefix, every key that comes up loses it, in results,
+listings, errors and links; nothing else is touched and nothing is remembered. What the store below can do
+beyond `Driver` (its optional protocols), it can do here too, and no more: `prefixed` gives the driver exactly
+those abilities. A new optional protocol is one class and one line of `FORWARDED`; a test finds one that was
+forgotten.
 """
 
 from __future__ import annotations
@@ -52,19 +52,19 @@ from credstore.errors import (
 from credstore.model import CircuitState, LinkGrant, Retention
 
 _LEAST_KEY = 128
-"""Bytes that a prefix has to leave for keys: credstore's own have up to 100."""
+"""Bytes that a prefix has to leave for keys: credstore's own have at most 100."""
 Told = TypeVar("Told", ObjectInfo, PutResult)
 
 
 class PrefixedDriver(Driver):
-    """The objects of a store whose keys begin with a prefix, named by the rest."""
+    """The objects of a store whose keys start with a prefix, named by the rest."""
 
     def __init__(self, inner: Driver, prefix: str) -> None:
         """Own the driver below: it is closed with this one.
 
         Args:
             inner: Of the whole store.
-            prefix: Not empty, with one slash at its end; see `checks.checked_prefix`.
+            prefix: Not empty, with one slash at its end; see `validation.checked_prefix`.
 
         Raises:
             StorageConfigurationError: It leaves too little of the store's keys.
@@ -83,14 +83,14 @@ class PrefixedDriver(Driver):
 
     @property
     def name(self) -> str:
-        """That of the store."""
+        """The name of the store."""
         return self._inner.name
 
     @property
     def capabilities(self) -> Capabilities:
-        """Those of the store, with shorter keys."""
+        """The store's capabilities, with shorter keys."""
         able = self._inner.capabilities
-        if able is not self._able and able != self._able:  # A strategy may make them at each look.
+        if able is not self._able and able != self._able:  # A strategy may compute them each time.
             self._able, self._left = able, self._shortened(able)
         return self._left
 
@@ -172,7 +172,7 @@ class PrefixedDriver(Driver):
                 limit=limit,
                 deadline=deadline,
             )
-            # The object that clouds' consoles make for a folder has the prefix itself as its key.
+            # The object that cloud consoles create for a folder has the prefix itself as its key.
             entries = [self._told(entry) for entry in page.entries if entry.key != self._prefix]
             prefixes = [self._bare(each) for each in page.prefixes]
             return replace(page, entries=entries, prefixes=prefixes)
@@ -195,7 +195,7 @@ class PrefixedDriver(Driver):
             try:
                 await self._inner.ping(deadline=deadline)
             except StorageAccessDeniedError as error:
-                if error.status_code is None:  # No policy of a cloud, but a disk's.
+                if error.status_code is None:  # Not a cloud's policy, but a disk's.
                     raise
                 await self._inner.list(self._prefix, limit=1, deadline=deadline)
 
@@ -210,7 +210,7 @@ class PrefixedDriver(Driver):
     def _bare(self, name: str) -> str:
         if not name.startswith(self._prefix):
             raise StorageIntegrityError(
-                "the provider told of an object that is not under the prefix of this store",
+                "the provider reported an object that is not under the prefix of this store",
                 code=ErrorCode.LISTING,
             )
         return name[len(self._prefix) :]
@@ -275,7 +275,7 @@ class _Retaining(PrefixedDriver):
 
 class _VerifiesLinks(PrefixedDriver):
     def verify_link(self, method: str, path: str, query: Mapping[str, str], now: float) -> LinkGrant:
-        """See `VerifiesLinks.verify_link`; a link to what is not below the prefix is not one of this store.
+        """See `VerifiesLinks.verify_link`; a link to anything not below the prefix is not this store's.
 
         Raises:
             StorageAccessDeniedError: Code "LINK_EXPIRED" or "LINK_INVALID".
@@ -300,22 +300,22 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     VerifiesLinks: _VerifiesLinks,
     BreaksCircuits: _BreaksCircuits,
 }
-"""What has an optional protocol of the contract over a driver that has it."""
+"""What implements an optional protocol of the contract over a driver that has it."""
 
 
 def prefixed(driver: Driver, prefix: str) -> Driver:
-    """The part of a store that is below a prefix, able to do what the store is.
+    """The part of a store below a prefix, with the same abilities as the store.
 
     Args:
         driver: Of the whole store; owned by the result.
-        prefix: With one slash at its end; "" gives the driver itself.
+        prefix: With one slash at its end; "" returns the driver itself.
 
     Raises:
         StorageConfigurationError: It leaves too little of the store's keys.
     """
     if not prefix:
         return driver
-    # `isinstance` looks for the members of a protocol on the class, so each mixture is a class.
+    # `isinstance` looks for a protocol's members on the class, so each combination is a class.
     return _kind(tuple(FORWARDED[each] for each in FORWARDED if isinstance(driver, each)))(driver, prefix)
 
 
@@ -350,7 +350,7 @@ class _Shown:
 
 
 class _PrefixedJournal:
-    """A journal of keys without the prefix; the prefix is a part of the place."""
+    """A journal of keys without the prefix; the prefix is part of the place."""
 
     def __init__(self, journal: Journal, prefix: str, key: str) -> None:
         """Keep the token of this key's upload."""
@@ -359,10 +359,11 @@ class _PrefixedJournal:
         self._key = key
 
     async def load(self) -> ResumeToken | None:
-        """What was saved last, or None.
+        """The token saved last, or None.
 
         Raises:
-            StorageInvalidRequestError: It is of another object or another store (code "RESUME_MISMATCH").
+            StorageInvalidRequestError: It belongs to another object or another store (code
+                "RESUME_MISMATCH").
         """
         token = await self._journal.load()
         if token is None:
@@ -370,14 +371,14 @@ class _PrefixedJournal:
         place = token.place.removesuffix(f"/{self._prefix}")
         if token.key != self._key or place == token.place:
             raise StorageInvalidRequestError(
-                f"the resume file is of the upload of {token.key!r} to {token.place}; give each upload its "
-                "own",
+                f"the resume file belongs to the upload of {token.key!r} to {token.place}; give each upload "
+                f"its own",
                 code=ErrorCode.RESUME_MISMATCH,
             )
         return replace(token, place=place, key=self._prefix + token.key)
 
     async def save(self, token: ResumeToken) -> None:
-        """Keep it, durably."""
+        """Save it durably."""
         key = token.key.removeprefix(self._prefix)
         await self._journal.save(replace(token, place=f"{token.place}/{self._prefix}", key=key))
 

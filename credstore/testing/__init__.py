@@ -1,4 +1,4 @@
-"""The contract of a driver as checks, wire requests counted or scripted, for packages here and elsewhere."""
+"""A driver's contract as checks, and counted or scripted wire requests, for this package and others."""
 
 from credstore.testing.counting import WireRequests, count_requests
 from credstore.testing.scripted import ScriptedAnswer, ScriptedTransport, SentRequest

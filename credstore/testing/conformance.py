@@ -11,7 +11,7 @@ from credstore.testing.harness import Harness
 
 
 class DriverConformance:
-    """Derive from it, and give a fixture `harness` that makes a `Harness` over an empty store.
+    """Derive from it, and provide a fixture `harness` that makes a `Harness` over an empty store.
 
     class TestAcme(DriverConformance):
         @pytest.fixture

@@ -12,10 +12,10 @@ from credstore.wire.tally import listeners
 
 @dataclass(slots=True)
 class WireRequests:
-    """The wire requests that were made, retries included.
+    """The wire requests that were made, including retries.
 
     Attributes:
-        by_operation: How many there were of each, by the provider's name of it, such as "PutObject".
+        by_operation: How many there were of each, by the provider's name for it, such as "PutObject".
     """
 
     by_operation: Counter[str] = field(default_factory=Counter[str])
@@ -39,10 +39,10 @@ def count_requests() -> Generator[WireRequests, None, None]:
     assert wire.total == 1, wire
     assert wire.by_operation == {"PutObject": 1}
 
-    Requests of the block's own task count, and of tasks started in it; others under way do not, so
-    tests beside each other count apart. Blocks may be nested. A request counts as it is handed to
-    the HTTP client, so an attempt that finds no connection counts too. For requests to count, a
-    driver makes them with `credstore.wire.exchange.Exchange`.
+    Requests of the block's own task and of tasks started in it count; others in progress do not, so tests
+    that run in parallel count separately. Blocks may be nested. A request counts when it is handed to the
+    HTTP client, so an attempt that finds no connection counts too. For requests to count, a driver must make
+    them with `credstore.wire.exchange.Exchange`.
     """
     counted = WireRequests()
 

@@ -10,7 +10,7 @@ from credstore.encryption import ServerEncryption
 
 
 class PutFields(TypedDict, total=False):
-    """As `PutRequest`, without key and write-id."""
+    """See `PutRequest`, without key and write-id."""
 
     body: Body
     digest: bytes | None

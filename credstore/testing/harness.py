@@ -1,4 +1,4 @@
-"""What a driver's author gives to the conformance checks, and how a check speaks."""
+"""What a driver's author provides to the conformance checks, and how a check reports."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class ConformanceError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """One empty store for one check, and a way past the driver to its bytes.
+    """One empty store for one check, and a way to its bytes that bypasses the driver.
 
     Attributes:
         open: Makes a driver; two of them see the same storage.
-        peek: The raw stored bytes of a key, read past the driver; None where there is no object.
-        poke: Replaces the raw stored bytes of a key past the driver, as damage would: what is stored
-            beside them stays.
-        requests: Wire requests so far, or None for a driver without a wire.
+        peek: The raw stored bytes of a key, bypassing the driver; None if there is no object.
+        poke: Replaces the raw stored bytes of a key, bypassing the driver, as damage would: what is stored
+            with them remains.
+        requests: Number of wire requests so far, or None for a driver without a wire.
     """
 
     open: Callable[[], Driver]
@@ -42,18 +42,18 @@ class Harness:
 
 
 class Stream:
-    """A body that is not in memory: chunks, with or without a known length, once or again."""
+    """A body that is not in memory: chunks, with or without a known length, replayable or not."""
 
     data: None = None
 
     def __init__(self, *chunks: bytes, length: int | None = None, replayable: bool = False) -> None:
-        """Give these chunks."""
+        """Yield these chunks."""
         self.chunks = chunks
         self.length = length
         self.replayable = replayable
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The chunks from `offset` on."""
+        """The chunks from `offset` onwards."""
         for chunk in self.chunks:
             yield chunk[offset:]
             offset = max(0, offset - len(chunk))
@@ -69,7 +69,7 @@ def fail(message: str) -> NoReturn:
 
 
 def require(condition: object, message: str) -> None:
-    """Go on only if `condition` holds.
+    """Continue only if `condition` holds.
 
     Raises:
         ConformanceError: It does not.
@@ -79,10 +79,10 @@ def require(condition: object, message: str) -> None:
 
 
 def same(found: object, wanted: object, what: str) -> None:
-    """Go on only if both are equal.
+    """Continue only if both are equal.
 
     Raises:
-        ConformanceError: They are not.
+        ConformanceError: They are not equal.
     """
     if found != wanted:
         fail(f"{what}: {_short(found)}, where {_short(wanted)} is right")
@@ -96,13 +96,13 @@ def _short(value: object) -> str:
 async def refuses(
     call: Awaitable[object], *kinds: type[StorageError], what: str, harness: Harness | None = None
 ) -> StorageError:
-    """Go on only if the call raises one of these errors.
+    """Continue only if the call raises one of these errors.
 
     Args:
         call: To await.
         kinds: Accepted classes.
         what: For the message.
-        harness: Given, the call must be refused without any wire request.
+        harness: If given, the call must be refused without any wire request.
 
     Raises:
         ConformanceError: It succeeds, raises something else, or asks the server first.
@@ -124,7 +124,7 @@ def _names(kinds: tuple[type[StorageError], ...]) -> str:
 
 
 async def unsupported(call: Awaitable[object], what: str, harness: Harness) -> None:
-    """Go on only if the call is refused as unsupported before anything is sent.
+    """Continue only if the call is refused as unsupported before anything is sent.
 
     Raises:
         ConformanceError: It is not.
@@ -133,7 +133,7 @@ async def unsupported(call: Awaitable[object], what: str, harness: Harness) -> N
 
 
 def request(key: str, data: bytes = b"data", **fields: Unpack[PutFields]) -> PutRequest:
-    """A put of `data` with a fresh write-id and its digest."""
+    """A put of `data` with a new write-id and its digest."""
     given: PutFields = {"body": BytesBody(data), "digest": sha256(data).digest(), **fields}
     return PutRequest(key=key, write_id=token_hex(16), **given)
 
@@ -176,7 +176,7 @@ async def names(
     start_after: str | None = None,
     limit: int = 1000,
 ) -> list[str]:
-    """All keys and common prefixes of a listing, as they come: each page's in order, page by page."""
+    """All keys and common prefixes of a listing, as received: each page's in order, page by page."""
     found: list[str] = []
     cursor: str | None = None
     while True:
@@ -189,5 +189,5 @@ async def names(
         found += sorted([*entries, *page.prefixes], key=str.encode)
         if page.cursor is None:
             return found
-        require(page.cursor != cursor, "a listing gives the same cursor twice")
+        require(page.cursor != cursor, "a listing returns the same cursor twice")
         cursor = page.cursor

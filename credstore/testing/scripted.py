@@ -1,7 +1,7 @@
-"""A transport that answers from a script: requests of an exchange or a driver without a socket.
+"""A transport that responds from a script: requests of an exchange or a driver without a socket.
 
-Rules of this file: it keeps what `Transport` promises as `HttpClient` does, so that what is shown with it
-holds over sockets too: a request that was not sent opens no body, a deadline ends the wait, an answer
+Rules of this file: it keeps the promises of `Transport` as `HttpClient` does, so that what is shown with it
+also holds over sockets: a request that was not sent opens no body, a deadline ends the wait, and a response
 is longer than allowed or cut short where the script says so.
 """
 
@@ -20,19 +20,19 @@ from credstore.model import NOTHING
 from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Transport, WireError
 
 _AT_ONCE = 256 * 1024
-"""Bytes of a body that are there with its head, and in one chunk; as much as `HttpClient` reads ahead."""
+"""Bytes of a body that arrive with its head, and in one chunk; as many as `HttpClient` reads ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScriptedAnswer:
-    """One answer.
+    """One response.
 
     Attributes:
         status: HTTP status.
-        body: What comes of the body; to a HEAD nothing does.
+        body: What arrives of the body; nothing for a HEAD.
         headers: By name, in any case.
-        cut: What ends the body after these bytes; None for its regular end.
-        proxy: That may have made the answer itself; see `HttpResponse.proxy`.
+        cut: What ends the body after these bytes; None for a regular end.
+        proxy: The proxy that may have made the response itself; see `HttpResponse.proxy`.
     """
 
     status: int = 200
@@ -44,7 +44,7 @@ class ScriptedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """One request as it was sent, its body read to the end.
+    """One request as it was sent, with its body read to the end.
 
     Attributes:
         method: HTTP method.
@@ -65,37 +65,37 @@ class SentRequest:
 
 
 Outcome: TypeAlias = ScriptedAnswer | Exception
-"""An answer, or what the request ends with: a `WireError` above all."""
+"""A response, or what the request ends with, above all a `WireError`."""
 Step: TypeAlias = Outcome | Callable[[SentRequest], Outcome | Awaitable[Outcome]]
-"""An outcome, or a function that finds it; one that awaits is waited for until the call's deadline."""
+"""An outcome, or a function that returns it; an async one is awaited until the call's deadline."""
 
 
 class ScriptedTransport(Transport):
-    """Does one step of its script for each request, and the last one again for all that follow.
+    """Performs one step of its script for each request, and repeats the last one for all that follow.
 
     transport = ScriptedTransport(WireError("broken", sent=True), ScriptedAnswer(200, b"data"))
     driver = S3Driver(config, public_url=str, transport=transport)
     ...
     assert [request.method for request in transport.requests] == ["GET", "GET"]
 
-    A step that is a `WireError` with `sent=False` is a request that never left: it is not in
-    `requests`, and its body was not opened.
+    A step that is a `WireError` with `sent=False` is a request that was never sent: it is not in `requests`,
+    and its body was not opened.
 
     Attributes:
         requests: All that were sent, in order.
-        unread: Answers that were neither read to the end nor closed.
+        unread: Responses that were neither read to the end nor closed.
         closed: Whether `aclose` was called.
     """
 
     def __init__(self, *steps: Step) -> None:
-        """Begin with `steps`; without any, each request is answered by an empty 200."""
+        """Start with `steps`; without any, each request gets an empty 200."""
         self.requests: list[SentRequest] = []
         self.unread = 0
         self.closed = False
         self._steps = list(steps) or [ScriptedAnswer()]
 
     def then(self, *steps: Step) -> None:
-        """Do these from now on, in place of the steps that are left."""
+        """Perform these from now on, instead of the steps that are left."""
         self._steps = list(steps)
 
     async def send(self, request: HttpRequest, *, deadline: float | None) -> HttpResponse:
@@ -123,12 +123,12 @@ class ScriptedTransport(Transport):
         self.unread -= 1
 
     async def aclose(self) -> None:
-        """Answer nothing more; safe to call again."""
+        """Stop responding; safe to call again."""
         self.closed = True
 
 
 class _Response:
-    """The answer of one step, as an `HttpResponse`."""
+    """The response of one step, as an `HttpResponse`."""
 
     def __init__(self, answer: ScriptedAnswer, *, bodyless: bool, done: Callable[[], None]) -> None:
         self.status = answer.status
@@ -176,7 +176,7 @@ async def _whole(body: bytes | StreamBody | None) -> bytes:
         whole = b"".join([bytes(chunk) async for chunk in source])
     if body.length not in {None, len(whole)}:
         raise StorageInvalidRequestError(
-            f"the body gave other than the {body.length} bytes it announced", code=ErrorCode.BODY_LENGTH
+            f"the body did not have the {body.length} bytes it announced", code=ErrorCode.BODY_LENGTH
         )
     return whole
 
@@ -198,5 +198,5 @@ async def _outcome(
 
 
 def _copy(error: WireError) -> WireError:
-    """One to raise, so that the script's own keeps no traceback."""
+    """An error to raise, so that the script's own keeps no traceback."""
     return WireError(error.kind, sent=error.sent, detail=error.detail)

@@ -1,1 +1,1 @@
-"""One wire request, whatever the cloud: HTTP, signing, retries."""
+"""One wire request to any cloud: HTTP, signing, retries."""

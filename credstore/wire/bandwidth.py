@@ -1,10 +1,10 @@
-"""How long to wait so that bytes move no faster than they may. Pure."""
+"""How long to wait so that bytes do not move faster than permitted. Pure."""
 
 from __future__ import annotations
 
 
 class Bandwidth:
-    """A rate that all transfers in one direction share, with a tenth of a second's worth at once.
+    """A rate that all transfers in one direction share, with bursts of a tenth of a second's worth.
 
     Source: the generic cell rate algorithm, ITU-T I.371, as a virtual schedule.
     """
@@ -24,7 +24,7 @@ class Bandwidth:
         self._due = 0.0
 
     def delay(self, now: float, size: int) -> float:
-        """Take `size` bytes; seconds to wait before the next ones.
+        """Take `size` bytes and return the seconds to wait before the next ones.
 
         Args:
             now: Instant of a monotonic clock.

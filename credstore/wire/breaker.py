@@ -1,7 +1,7 @@
-"""When an endpoint that has only failed for a while is left alone. Pure.
+"""When to stop calling an endpoint that has done nothing but fail for a while. Pure.
 
-Rules of this file: time is an argument; a few failures among successes never open a circuit, since
-retries are for those. While it is open, one call at a time may find out whether the endpoint is back.
+Rules of this file: time is an argument; a few failures among successes never open a circuit, since retries
+take care of those. While it is open, one call at a time may find out whether the endpoint is back.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from credstore.model import CircuitState
 class Breaker:
     """The circuit to one endpoint.
 
-    It opens after `FAILURES` failures in a row, spread over `PERIOD` seconds at least; then each
-    `pause` seconds one call goes through, the pause doubling up to `LONGEST`. A success closes it.
+    It opens after `FAILURES` failures in a row, spread over at least `PERIOD` seconds; then one call goes
+    through every `pause` seconds, the pause doubling up to `LONGEST`. A success closes it.
 
-    Source: Nygard, "Release It!", "Circuit Breaker"; the numbers are ours.
+    Source: Nygard, "Release It!", "Circuit Breaker"; the numbers are our own.
     """
 
     FAILURES = 10
@@ -39,27 +39,28 @@ class Breaker:
         return self._pause > 0
 
     def state(self, now: float) -> CircuitState:
-        """Closed; open; or half-open: the next call finds out, or is doing so."""
+        """Closed; open; or half-open: the next call finds out, or one is doing so now."""
         if not self._pause:
             return "closed"
         return "half-open" if self._trial or now >= self._open_until else "open"
 
     def refusal(self, now: float) -> float | None:
-        """Seconds until a call may go through; None for this one, which then is the trial if it is open."""
+        """Seconds until a call may go through; None if this one may, as the trial if the circuit is open."""
         if not self._pause:
             return None
         if now < self._open_until:
             return self._open_until - now
-        # A trial that never tells how it went, as one that was cancelled, is followed by another.
+        # A trial that never reports its outcome, for example because it was cancelled, is followed by
+        # another.
         self._trial, self._open_until = True, now + self._pause
         return None
 
     def succeeded(self) -> None:
-        """The endpoint answered."""
+        """The endpoint responded."""
         self.failures, self._pause, self._trial = 0, 0.0, False
 
     def failed(self, now: float) -> None:
-        """The endpoint did not answer, or said that it cannot."""
+        """The endpoint did not respond, or said that it cannot serve requests."""
         if not self.failures:
             self._since = now
         self.failures += 1

@@ -1,9 +1,9 @@
-"""Making one connection: to the origin itself, or by way of a proxy.
+"""Making one connection: to the origin itself, or through a proxy.
 
-Rules of this file: every wait is bounded, by the time a connection may take and by the call's own end.
-TLS is always with the origin, for its own name, also inside a proxy's tunnel. Nothing of a request is
-sent here, so whatever fails has reached no origin. A proxy's password goes to the proxy alone, and is
-in no local name of a function that raises. Errors have words of ours only.
+Rules of this file: every wait is bounded, by the time a connection may take and by the call's own deadline.
+TLS is always with the origin, for its own name, even inside a proxy's tunnel. Nothing of a request is sent
+here, so a failure here never reached the origin. A proxy's password goes only to the proxy, and is never in a
+local variable of a function that raises. Error texts are all our own.
 
 Source: RFC 9110 section 9.3.6 (CONNECT), RFC 9112 section 3.2 (absolute form), RFC 8305 section 5.
 """
@@ -29,7 +29,7 @@ from credstore.wire.transport import WireError, WireKind
 
 USER_AGENT = f"credstore/{version('credstore')}"
 _NEXT_ADDRESS = 0.25
-"""Seconds before the next of a host's addresses is tried beside the first (RFC 8305 section 5)."""
+"""Seconds before the next of a host's addresses is tried in parallel (RFC 8305 section 5)."""
 _LONGEST_HEAD = 64 * 1024
 _BEGINNING, _END = b"HTTP/1.", b"\r\n\r\n"
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?\r\n")
@@ -49,10 +49,10 @@ class Connector:
         """Open nothing yet.
 
         Args:
-            loop: That they run on.
-            timeout: Seconds for a name, and again for a connection with its TLS and its proxy.
-            ca_file: PEM file of certificate authorities to trust beside the system's.
-            proxies: Which proxy an origin is reached by.
+            loop: The loop that they run on.
+            timeout: Seconds for the name lookup, and again for the connection with its TLS and its proxy.
+            ca_file: PEM file of certificate authorities to trust besides the system's.
+            proxies: Which proxy each origin is reached through.
         """
         self._loop = loop
         self._timeout = timeout
@@ -65,11 +65,11 @@ class Connector:
 
         Args:
             origin: `scheme://host[:port]`.
-            end: Instant of the loop's clock by which it must be there, or None.
+            end: Instant of the loop's clock by which it must be ready, or None.
             make: Makes the connection's protocol.
 
         Raises:
-            WireError: There is none; nothing was sent to the origin.
+            WireError: There is no connection; nothing was sent to the origin.
             StorageConfigurationError: `ca_file` or the proxy's URL cannot be used.
         """
         parts = urlsplit(origin)
@@ -97,7 +97,7 @@ class Connector:
         end: float | None,
         make: Callable[[], Connection],
     ) -> Connection:
-        """A connection to a proxy that forwards, or without seeing into it carries TLS to the origin."""
+        """A connection to a proxy that forwards requests, or tunnels TLS to the origin."""
         found = await _blaming(proxy, self._addresses(proxy.host, proxy.port, end))
         until = self._until(end)
         if trust is None:
@@ -126,7 +126,7 @@ class Connector:
         until: float,
         make: Callable[[], P],
     ) -> P:
-        """The protocol of a connection to the first of the addresses that answers, with TLS if `trust`."""
+        """The protocol of a connection to the first address that responds, with TLS if `trust`."""
         async with asyncio.timeout_at(until):
             raw = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType] - a bare tuple
                 addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
@@ -146,9 +146,11 @@ class Connector:
         async with asyncio.timeout_at(until):
             status = await opening.status
         if status is None:
-            raise WireError("proxy-failed", sent=False, detail=f"{proxy.name} gave no answer to understand")
+            raise WireError(
+                "proxy-failed", sent=False, detail=f"{proxy.name} sent an unintelligible response"
+            )
         if status not in _SUCCESSES:
-            raise WireError(proxy_failure(status), sent=False, detail=f"{proxy.name} answered {status}")
+            raise WireError(proxy_failure(status), sent=False, detail=f"{proxy.name} responded {status}")
 
     async def _secured(
         self,
@@ -173,9 +175,9 @@ class Connector:
 
 
 class _Opening(asyncio.Protocol):
-    """Waits for the head of a proxy's answer to CONNECT: `status`, or None for anything else.
+    """Waits for the head of a proxy's response to CONNECT: `status`, or None for anything else.
 
-    An answer of success has no body, and the origin's TLS does not speak first, so not a byte follows.
+    A successful response has no body, and the origin's TLS does not speak first, so no bytes follow it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -211,34 +213,34 @@ class _Opening(asyncio.Protocol):
 
 
 def _ask(transport: asyncio.Transport, proxy: Proxy, place: str) -> None:
-    """Send CONNECT; in a function of its own, since whoever awaits the answer must not hold the password."""
+    """Send CONNECT; separate, since the function that awaits the response must not hold the password."""
     asked = f"CONNECT {place} HTTP/1.1\r\nhost: {place}\r\nuser-agent: {USER_AGENT}\r\n"
     transport.write(f"{asked}{authorization_line(proxy)}\r\n".encode("ascii"))
 
 
 def authorization_line(proxy: Proxy) -> str:
-    """The header that lets a proxy pass a request, or nothing where it has no password."""
+    """The header that authorizes a request to a proxy, or nothing where it has no password."""
     told = proxy.authorization
     return "" if told is None else f"proxy-authorization: {told.reveal()}\r\n"
 
 
 def forwarded(head: bytes, origin: str, proxy: Proxy) -> bytes:
-    """The head of a request as a forwarding proxy takes it: with the whole URL, and the proxy's password.
+    """The head of a request as a forwarding proxy expects it: with the whole URL and the proxy's password.
 
     Args:
-        head: As for the origin, from its method to its empty line.
+        head: As for the origin, from the method to the empty line.
         origin: `scheme://host[:port]`.
-        proxy: That it is sent to.
+        proxy: The proxy that it is sent to.
     """
     method, _, rest = head.partition(b" ")
     return b"%b %b%b%b\r\n" % (method, origin.encode(), rest[:-2], authorization_line(proxy).encode("ascii"))
 
 
 async def _blaming(proxy: Proxy, step: Awaitable[T]) -> T:
-    """A step on the way to a proxy, or to its answer; what fails is the proxy's.
+    """A step in reaching a proxy or getting its response; failures count as the proxy's.
 
     Raises:
-        WireError: It failed.
+        WireError: The step failed.
     """
     failure: WireError
     try:
@@ -255,7 +257,7 @@ def _trust(ca_file: str | None) -> ssl.SSLContext:
         return context
     try:
         context.load_verify_locations(ca_file)
-    except OSError as error:  # ssl.SSLError is one too.
+    except OSError as error:  # ssl.SSLError is an OSError too.
         reason = error.strerror or type(error).__name__
         raise StorageConfigurationError(
             f"`ca_file` {ca_file!r} is not a readable PEM file of certificates ({reason})"
@@ -264,10 +266,10 @@ def _trust(ca_file: str | None) -> ssl.SSLContext:
 
 
 def _error(error: OSError, proxy: Proxy | None) -> WireError:
-    """Why there is no connection to an origin, in words of ours only."""
-    way = "" if proxy is None else f"by way of the proxy {proxy.name}"
+    """Why there is no connection to an origin, in our own words only."""
+    way = "" if proxy is None else f"through the proxy {proxy.name}"
     if isinstance(error, ssl.SSLError):
-        why = "the server does not speak TLS as it should"
+        why = "the server does not speak TLS correctly"
         if isinstance(error, ssl.SSLCertVerificationError):
             why = error.verify_message
         return WireError("tls", sent=False, detail=f"{why}; {way}" if way else why)

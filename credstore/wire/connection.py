@@ -1,9 +1,9 @@
-"""One connection and the answers that come over it: bytes in, `Answer` out.
+"""One connection and the responses that arrive on it: bytes in, `Answer` out.
 
-Rules of this file: a connection carries one request at a time and is used again only if its last
-answer ended exactly where HTTP says it does and its request had left in full; whatever comes unasked
-ends it (N14). Every wait is bounded. The parser is llhttp's; nothing is decompressed, no header is
-interpreted. Errors have neither URL nor header in them, nor do their chains.
+Rules of this file: a connection carries one request at a time and is reused only if its last response ended
+exactly where HTTP says it does and its request had been sent in full; anything unsolicited ends it (N14).
+Every wait is bounded. The parser is llhttp's; nothing is decompressed, no header is interpreted. Neither
+errors nor their chains contain a URL or header.
 
 Source: RFC 9110 and RFC 9112 (sections 6.3, 9.3).
 """
@@ -22,17 +22,17 @@ from credstore.wire.proxy import Proxy
 from credstore.wire.transport import WireError
 
 READ_AHEAD = 256 * 1024
-"""Bytes of a body taken from a socket before its reader has asked for them."""
+"""Bytes of a body read from a socket before its reader has asked for them."""
 _LONGEST_HEAD = 64 * 1024
 _SLOWEST = 1024
-"""Bytes per second of waiting below which a body is given up (P20, N08)."""
+"""Bytes per second of waiting below which a body is abandoned (P20, N08)."""
 _names: dict[bytes, str] = {}
-"""Header names as they came and in lower case: few, and the same again and again."""
+"""Header names as received and in lower case: a few names that keep coming back."""
 _MOST_NAMES = 1024
 
 
 Throttle = Callable[[int], Awaitable[None]]
-"""Called with a number of bytes; returns when they may have moved."""
+"""Called with a number of bytes; returns once they are permitted to move."""
 
 
 def _lower(name: bytes) -> str:
@@ -43,10 +43,10 @@ def _lower(name: bytes) -> str:
 
 
 class Answer:
-    """An `HttpResponse`, from before its first byte has come to after its last.
+    """An `HttpResponse`, from before its first byte arrives until after its last.
 
     Attributes:
-        status: HTTP status; 0 until the head is here.
+        status: HTTP status; 0 until the head has arrived.
         headers: By lower-case name; repeated ones joined by ", ".
     """
 
@@ -67,7 +67,7 @@ class Answer:
     )
 
     def __init__(self, connection: Connection, end: float | None, idle: float) -> None:
-        """Expect an answer; `end` is an instant of the loop's clock, `idle` seconds."""
+        """Expect a response; `end` is an instant of the loop's clock, `idle` seconds."""
         self.status = 0
         self.headers: Mapping[str, str] = NOTHING
         self._connection = connection
@@ -89,17 +89,17 @@ class Answer:
         return None if proxy is None else proxy.name
 
     def throttled(self, throttle: Throttle) -> None:
-        """Let `throttle` delay whoever takes the body."""
+        """Let `throttle` delay whoever reads the body."""
         self._throttle = throttle
 
     async def head(self, until: float | None) -> None:
         """Wait for status and headers, or until someone calls `wake`: then `status` is still 0.
 
         Args:
-            until: Instant of the loop's clock by which they must be here, or None.
+            until: Instant of the loop's clock by which they must arrive, or None.
 
         Raises:
-            Exception: Why they did not come: a `WireError`, or what `fail` was told.
+            Exception: Why they did not arrive: a `WireError`, or what was passed to `fail`.
         """
         if not self.status and self._failure is None:
             await self._wait(until)
@@ -107,13 +107,13 @@ class Answer:
             raise self._failure
 
     async def read(self, limit: int) -> bytes:
-        """The whole body, within the request's deadline; closes the answer.
+        """The whole body, within the request's deadline; closes the response.
 
         Args:
-            limit: Most bytes to accept.
+            limit: Maximum number of bytes to accept.
 
         Raises:
-            WireError: It is longer, was cut short, or did not come in time.
+            WireError: It is longer, was cut short, or did not arrive in time.
         """
         body, failure = await self._take(limit)
         if failure is not None:
@@ -121,16 +121,16 @@ class Answer:
         return body
 
     def take_whole(self) -> bytes | None:
-        """The whole body if it is here already, as a small one mostly is; else None, and nothing is taken."""
+        """The whole body if it has arrived, as a small one usually has; else None, consuming nothing."""
         return self._joined() if self._complete and self._throttle is None else None
 
     async def read_start(self, limit: int) -> bytes:
-        """The first `limit` bytes of the body, or as many as came; closes the answer."""
+        """The first `limit` bytes of the body, or as many as arrived; closes the response."""
         body, _ = await self._take(limit)
         return body
 
     async def _take(self, limit: int) -> tuple[bytes, Exception | None]:
-        """Up to `limit` bytes, and why they are not all."""
+        """Up to `limit` bytes, and why the rest is missing."""
         if self._complete:
             whole = self._joined()
             if self._throttle is not None:
@@ -162,10 +162,10 @@ class Answer:
         return b"".join(taken), failure
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes, undecoded; close the answer when done with it.
+        """The body as it arrives, undecoded; close the response when done with it.
 
         Raises:
-            WireError: It was cut short, nothing came for the idle time, or too little.
+            WireError: It was cut short, or nothing or too little arrived within the idle time.
         """
         while True:
             while self._parts:
@@ -180,7 +180,7 @@ class Answer:
             await self._more()
 
     async def _more(self) -> None:
-        """Wait for bytes as long as they come, and not too slowly."""
+        """Wait for bytes as long as they keep coming fast enough."""
         start = self._connection.now()
         await self._wait(start + self._idle)
         self._waited += self._connection.now() - start
@@ -190,7 +190,7 @@ class Answer:
             self._waited, self._taken = 0.0, -self._buffered
 
     async def _wait(self, until: float | None) -> None:
-        """Wait until something has happened; at `until` the answer fails."""
+        """Wait until something has happened; at `until` the response fails."""
         self._waiter = waiter = self._connection.loop.create_future()
         timer = None if until is None else self._connection.loop.call_at(until, self._give_up)
         try:
@@ -204,7 +204,7 @@ class Answer:
         self._drop(WireError("timeout", sent=True))
 
     def _drop(self, error: WireError) -> None:
-        """End it and its connection; one that is here in full has no connection any more."""
+        """End it and its connection; one that has arrived in full no longer has a connection."""
         if not self._complete:
             self.fail(error)
             self._connection.abort()
@@ -224,12 +224,12 @@ class Answer:
         return part
 
     def begun(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head is here; called by the connection."""
+        """The head has arrived; called by the connection."""
         self.status, self.headers = status, headers
         self.wake()
 
     def grow(self, data: bytes) -> None:
-        """More of the body is here; called by the connection."""
+        """More of the body has arrived; called by the connection."""
         self._parts.append(data)
         self._buffered += len(data)
         if self._buffered >= READ_AHEAD:
@@ -237,7 +237,7 @@ class Answer:
         self.wake()
 
     def ended(self) -> None:
-        """All of it is here; called by the connection."""
+        """All of it has arrived; called by the connection."""
         self._complete = True
         self.wake()
 
@@ -248,7 +248,7 @@ class Answer:
             self.wake()
 
     def wake(self) -> None:
-        """Let whoever waits look again."""
+        """Make whoever waits look again."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -263,7 +263,7 @@ def _too_long(limit: int) -> WireError:
 
 
 class Connection(asyncio.BufferedProtocol):
-    """One connection of a pool, from connected to lost."""
+    """One connection of a pool, from when it is made until it is lost."""
 
     def __init__(
         self,
@@ -277,7 +277,7 @@ class Connection(asyncio.BufferedProtocol):
 
         Args:
             loop: That it runs on.
-            buffer: Where bytes come in, shared by connections, since they are parsed at once.
+            buffer: Where bytes are received, shared by all connections, since they are parsed at once.
             free: Called when the next request may be sent.
             lost: Called once, when it has ended.
         """
@@ -285,11 +285,11 @@ class Connection(asyncio.BufferedProtocol):
         self.now = loop.time
         self.idle_since = 0.0
         self.proxy: Proxy | None = None
-        """That forwards its requests, and may answer them; None where only the origin can."""
+        """The proxy that forwards its requests and may respond itself; None where only the origin can."""
         self._buffer = buffer
         self._free = free
         self._lost = lost
-        self._transport: asyncio.Transport  # From `connection_made` on; until then it is broken.
+        self._transport: asyncio.Transport  # Set from `connection_made` on; until then it is broken.
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._bodyless = self._sending = self._headed = self._ended = False
@@ -308,12 +308,12 @@ class Connection(asyncio.BufferedProtocol):
     def start(
         self, method: str, data: bytes, *, end: float | None, idle: float, more: bool = False
     ) -> Answer:
-        """Send the head of a request with what is at hand of its body, and expect the answer.
+        """Send the head of a request with what is available of its body, and expect the response.
 
         Args:
-            method: HEAD is answered without a body.
+            method: A response to HEAD has no body.
             data: Bytes to send.
-            end: Instant of the loop's clock for an answer that is read at once, or None.
+            end: Instant of the loop's clock for a response that is read at once, or None.
             idle: Seconds without progress.
             more: Whether `send` follows, and `sent_all` after it.
         """
@@ -327,10 +327,10 @@ class Connection(asyncio.BufferedProtocol):
         return answer
 
     async def send(self, data: bytes | memoryview, idle: float) -> None:
-        """More of a request's body; returns when the peer takes further bytes.
+        """Send more of a request's body; returns when the peer accepts more bytes.
 
         Raises:
-            WireError: The connection was lost, or the peer took nothing for `idle` seconds.
+            WireError: The connection was lost, or the peer accepted nothing for `idle` seconds.
         """
         if self._broken:
             raise WireError("broken", sent=True)
@@ -349,7 +349,7 @@ class Connection(asyncio.BufferedProtocol):
             raise WireError("broken", sent=True)
 
     def sent_all(self) -> None:
-        """The request has left in full."""
+        """The request has been sent in full."""
         self._sending = False
 
     def abort(self) -> None:
@@ -359,13 +359,13 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def pause_reading(self) -> None:
-        """Take nothing more from the socket."""
+        """Stop reading from the socket."""
         if not self._paused and not self._broken:
             self._paused = True
             self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Take bytes from the socket again."""
+        """Resume reading from the socket."""
         if self._paused and not self._broken:
             self._paused = False
             self._transport.resume_reading()
@@ -373,7 +373,7 @@ class Connection(asyncio.BufferedProtocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport; in a tunnel bytes or the end may have come before."""
+        """Keep the transport; in a tunnel, bytes or the end may have arrived before."""
         self._transport = cast("asyncio.Transport", transport)
         self._broken = False
         if self._spent:
@@ -384,7 +384,7 @@ class Connection(asyncio.BufferedProtocol):
         return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what has come."""
+        """Parse what has arrived."""
         answer = self._answer
         if answer is None or self._broken:
             self._spent = True
@@ -398,7 +398,7 @@ class Connection(asyncio.BufferedProtocol):
             if not self._ended:
                 self._refuse(answer)
                 return
-            self._keep = False  # More than the answer came: that is not to be trusted any further.
+            self._keep = False  # More than the response arrived: the connection can no longer be trusted.
         if self._ended:
             self._finish(answer)
         elif not self._headed and self._head_size > _LONGEST_HEAD:
@@ -409,13 +409,13 @@ class Connection(asyncio.BufferedProtocol):
         self.abort()
 
     def _finish(self, answer: Answer) -> None:
-        """The answer is here in full: use the connection again if that is safe."""
+        """The response has arrived in full: reuse the connection if that is safe."""
         self._answer = None
         if self._sending or not self._keep:
             self.abort()
         else:
             if self._bodyless:
-                self._parser = httptools.HttpResponseParser(self)  # llhttp waits for the body announced.
+                self._parser = httptools.HttpResponseParser(self)  # llhttp waits for the announced body.
             self.resume_reading()
             self._free(self)
         answer.ended()
@@ -424,7 +424,7 @@ class Connection(asyncio.BufferedProtocol):
         """The peer sends no more: let the transport close."""
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End what was under way."""
+        """End what was in progress."""
         self._broken = self._spent = True
         answer, self._answer = self._answer, None
         if answer is not None:
@@ -437,11 +437,11 @@ class Connection(asyncio.BufferedProtocol):
         self._lost(self)
 
     def pause_writing(self) -> None:
-        """The peer is slower than the body."""
+        """The peer accepts the body too slowly."""
         self._choked = True
 
     def resume_writing(self) -> None:
-        """The peer takes more, or the connection was lost."""
+        """The peer accepts more, or the connection was lost."""
         self._choked = False
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
@@ -449,12 +449,12 @@ class Connection(asyncio.BufferedProtocol):
     # What the parser calls; an exception ends the parsing as a protocol error.
 
     def on_message_begin(self) -> None:
-        """An answer begins; a second one was not asked for."""
+        """A response starts; a second one was not requested."""
         if self._ended:
             raise ValueError
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; those after the body are left."""
+        """One header; trailers are ignored."""
         if self._headed:
             return
         known = _names.get(name) or _lower(name)
@@ -463,16 +463,16 @@ class Connection(asyncio.BufferedProtocol):
         headers[known] = f"{headers[known]}, {text}" if known in headers else text
 
     def on_headers_complete(self) -> None:
-        """The head is here, unless it is an interim one (RFC 9110 section 15.2)."""
+        """The head has arrived, unless it is an interim one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
-        if status < 200:  # noqa: PLR2004 - HTTP's class of interim answers
+        if status < 200:  # noqa: PLR2004 - HTTP's class of interim responses
             self._headers = {}
             return
         self._headed = True
         self._ended = self._bodyless
         self._keep = self._parser.should_keep_alive() or (self._bodyless and self._persists())
         if self.proxy is not None and self._keep:
-            # Some close after each answer without a word, which would break the next request.
+            # Some servers close after each response without saying so, which would break the next request.
             self._keep = "keep-alive" in self._headers.get("connection", "").lower()
         if self._head_size > _LONGEST_HEAD and sum(map(len, self._headers.values())) > _LONGEST_HEAD:
             raise ValueError
@@ -480,17 +480,17 @@ class Connection(asyncio.BufferedProtocol):
             self._answer.begun(status, self._headers)
 
     def _persists(self) -> bool:
-        """Whether the connection outlives an answer without a body (RFC 9112 section 9.3)."""
+        """Whether the connection survives a response without a body (RFC 9112 section 9.3)."""
         closes = "close" in self._headers.get("connection", "").lower()
         return self._parser.get_http_version() == "1.1" and not closes
 
     def on_body(self, data: bytes) -> None:
-        """Bytes of the body; to a HEAD there are none."""
+        """Bytes of the body; for HEAD there are none."""
         if self._ended:
             raise ValueError
         if self._answer is not None:
             self._answer.grow(data)
 
     def on_message_complete(self) -> None:
-        """The answer has ended, unless it was an interim one."""
+        """The response has ended, unless it was an interim one."""
         self._ended = self._headed

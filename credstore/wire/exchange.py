@@ -1,8 +1,8 @@
 """One call over the wire: sign, send, classify, decide. The only retry loop.
 
-Rules of this file: every attempt is signed anew; a write is called not applied only where that is
-proved (P0); 3xx answers are errors like any other and never followed. What a cloud's answers mean is
-its driver's knowledge and comes in as `classify`; how long to wait is `retry.py`'s.
+Rules of this file: every attempt is signed again; a write counts as not applied only where that is proved
+(P0); 3xx responses are errors like any other and never followed. The driver knows what its cloud's responses
+mean and passes that in as `classify`; `retry.py` decides how long to wait.
 """
 
 from __future__ import annotations
@@ -35,32 +35,33 @@ from credstore.wire.urls import encode_query, host_of
 
 _SUCCESSES = range(200, 300)
 _REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
-"""Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was."""
+"""Statuses that say that nothing was done; 302 and 303 may follow something that was."""
 _DOWN = (StorageConnectionError, StorageTimeoutError, StorageUnavailableError)
-"""Errors that say of an endpoint that it cannot be used, whatever is asked of it."""
+"""Errors that say that an endpoint cannot be used at all, whatever the request."""
 _SMALLEST_SKEW = 4 * 60.0
 """Seconds of difference below which the clock is not to blame (P14)."""
 _LARGEST_SKEW = 24 * 3600.0
 _LONGEST_ERROR = 64 * 1024
-"""Bytes of an error's body that are looked at (L18)."""
+"""Bytes of an error's body that are read (L18)."""
 _SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
 Classify = Callable[[int, Mapping[str, str], bytes], StorageError | None]
-"""(status, headers by lower-case name, body) to the error they mean, or None for a success."""
+"""(status, headers by lower-case name, body) to the error they mean, or None for success."""
 Recognize = Callable[[Mapping[str, str], bytes], bool]
-"""(headers by lower-case name, body) of a failure to whether the cloud itself has made it, and no proxy."""
+"""(headers by lower-case name, body) of a failure to whether it comes from the cloud itself and not from a
+proxy."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """The successful answer to a call.
+    """The successful response to a call.
 
     Attributes:
         status: HTTP status.
         headers: By lower-case name.
-        body: All of it; empty where it is left open.
-        response: To read and close, if the call asked for a stream.
-        attempts: Wire requests it took.
+        body: All of it; empty if it is left open.
+        response: The response to read and close, if the call asked for a stream.
+        attempts: Number of wire requests it took.
         unclear: Whether an earlier attempt of this mutation may have been applied.
     """
 
@@ -87,7 +88,7 @@ class _Progress:
 
 
 class Exchange:
-    """Makes calls to one cloud in one user's name.
+    """Makes calls to one cloud on behalf of one user.
 
     Cancellation: at once, leaving nothing open; what was sent may have been applied.
     """
@@ -111,15 +112,14 @@ class Exchange:
         Args:
             transport: Sends.
             signer: Asked before each attempt.
-            classify: What an answer of the cloud means.
-            recognize: Whether a failure that came by way of a proxy is the cloud's; only then it is
-                classified.
-            policy: Of retries.
+            classify: What a response of the cloud means.
+            recognize: Whether a failure that came through a proxy is the cloud's; only then is it classified.
+            policy: The retry policy.
             clock: Unix seconds, for signatures.
             monotonic: Seconds, for deadlines.
-            sleep: Waits so many seconds.
+            sleep: Waits that many seconds.
             rng: Uniform over [0, 1).
-            hedge_reads: Ask a second time for reads that take longer than most.
+            hedge_reads: Request reads a second time if they take longer than most.
         """
         self._transport = transport
         self._signer = signer
@@ -136,7 +136,7 @@ class Exchange:
         self._offsets: dict[str, float] = {}
 
     def clock_offset(self, origin: str) -> float:
-        """Seconds the origin's clock is ahead of this machine's, as far as it mattered (P14)."""
+        """Seconds by which the origin's clock is ahead of this machine's, as far as it mattered (P14)."""
         return self._offsets.get(origin, 0.0)
 
     def circuits(self) -> dict[str, CircuitState]:
@@ -145,19 +145,19 @@ class Exchange:
         return {host_of(origin): breaker.state(now) for origin, breaker in self._breakers.items()}
 
     def spend(self) -> bool:
-        """Take what one retry costs for a request that only tells what became of another (P12)."""
+        """Take the cost of one retry for a request that only finds out what became of another (P12)."""
         return self._budget.spend(self._budget.RETRY_COST)
 
     def earn(self) -> None:
-        """Give back what `spend` took."""
+        """Return what `spend` took."""
         self._budget.earn(self._budget.RETRY_COST)
 
     async def call(self, call: WireCall) -> Reply:
         """Make attempts until one succeeds or none should follow.
 
         Raises:
-            StorageError: As classified, or about the connection; `applied` is "no" for reads, and
-                for mutations where nothing was sent or each attempt got a definite refusal.
+            StorageError: As classified, or about the connection; `applied` is "no" for reads, and for
+                mutations where nothing was sent or every attempt was definitely refused.
             Exception: Whatever the body's source raised.
         """
         if self._hedging is None or call.mutation:
@@ -179,7 +179,7 @@ class Exchange:
                 now = self._clock() + self._offsets.get(call.origin, 0.0)
                 signed = await self._signer.sign(call, digest, now)
                 outcome = await self._attempt(call, signed, progress)
-            except StorageError as error:  # Of the credentials, the body's source or the client itself.
+            except StorageError as error:  # From the credentials, the body's source or the client itself.
                 _judged(error, call, progress, definite=True)
                 raise
             if isinstance(outcome, Reply):
@@ -199,14 +199,14 @@ class Exchange:
         if wait is not None:
             raise StorageUnavailableError(
                 f"the last {breaker.failures} requests to this endpoint failed; it is tried again in "
-                f"{wait:.1f} s, and nothing is sent before",
+                f"{wait:.1f} s, and nothing is sent until then",
                 code=ErrorCode.CIRCUIT_OPEN,
                 applied="no",
                 retry_after=wait,
             )
 
     async def _hedged(self, call: WireCall, hedging: Hedging) -> Reply:
-        """The first good answer to a read, of one request or of two."""
+        """The first good response to a read, from one request or two."""
         start = self._monotonic()
         running = [asyncio.ensure_future(self._attempts(call))]
         won: asyncio.Task[Reply] | None = None
@@ -243,7 +243,7 @@ class Exchange:
     async def _received(
         self, call: WireCall, answer: HttpResponse, progress: _Progress
     ) -> Reply | StorageError:
-        """Read as much of the answer as its status deserves, and say what it means."""
+        """Read as much of the response as its status requires, and say what it means."""
         success = answer.status in _SUCCESSES
         stream = call.stream and success
         try:
@@ -258,7 +258,7 @@ class Exchange:
                 definite = answer.status in _REFUSALS
             else:
                 error = _of_proxy(answer.proxy, answer.status)
-                # What a proxy refuses may have been forwarded before, as where it looks at answers.
+                # What a proxy refuses may have been forwarded before, as by one that inspects responses.
                 definite = answer.status == PASSWORD_WANTED
         except BaseException:
             await answer.aclose()
@@ -276,14 +276,14 @@ class Exchange:
         progress.date = parse_date(answer.headers.get("date"))
         if error.retry_after is None:
             error.retry_after = parse_retry_after(answer.headers, self._clock())
-        # A timeout of the provider or a proxy is no definite answer, whatever its status.
+        # A timeout of the provider or a proxy is not a definite result, whatever its status.
         definite = definite and not isinstance(error, StorageTimeoutError)
         return _judged(error, call, progress, definite=definite)
 
     async def _corrected(
         self, call: WireCall, error: StorageError, used: Signed, progress: _Progress
     ) -> bool:
-        """Whether the cause of the failure has been put right, so that the request can go out anew."""
+        """Whether the cause of the failure has been fixed, so that the request can be sent again."""
         if not _can_send_again(call, progress):
             return False
         if error.code == ErrorCode.CLOCK_SKEW and not progress.resynced:
@@ -309,7 +309,7 @@ class Exchange:
         return True
 
     async def _wait(self, call: WireCall, error: StorageError, progress: _Progress) -> None:
-        """Wait for the next attempt, or raise if there should be none."""
+        """Wait for the next attempt, or raise if there should not be one."""
         failure = Failure(
             retryable=error.retryable and _can_send_again(call, progress),
             throttled=isinstance(error, StorageRateLimitedError),
@@ -348,20 +348,22 @@ def _request(call: WireCall, signed: Signed) -> HttpRequest:
 
 
 def _of_proxy(proxy: str, status: int) -> StorageError:
-    """An answer that a proxy gave in the cloud's place."""
-    error = connection_error(WireError(proxy_failure(status), sent=True, detail=f"{proxy} answered {status}"))
+    """A response that a proxy sent instead of the cloud."""
+    error = connection_error(
+        WireError(proxy_failure(status), sent=True, detail=f"{proxy} responded {status}")
+    )
     error.status_code = status
     return error
 
 
 def _answered(task: asyncio.Task[Reply]) -> bool:
-    """Whether a read has ended with an answer that another request would not change."""
+    """Whether a read has ended with a response that another request would not change."""
     error = task.exception()
     return error is None or not (isinstance(error, StorageError) and error.retryable)
 
 
 async def _dropped(tasks: Sequence[asyncio.Task[Reply]], won: asyncio.Task[Reply] | None) -> None:
-    """End all but the one that won, and give back what they hold; if cancelled meanwhile, that one too."""
+    """End all but the winner and release what they hold; if cancelled in the meantime, the winner too."""
     for task in tasks:
         task.cancel()
     cancelled: asyncio.CancelledError | None = None
@@ -385,7 +387,7 @@ def _can_send_again(call: WireCall, progress: _Progress) -> bool:
 
 
 def _judged(error: StorageError, call: WireCall, progress: _Progress, *, definite: bool) -> StorageError:
-    """Set `applied` after an attempt; one without a definite answer leaves a mutation open for good."""
+    """Set `applied` after an attempt; without a definite response, a mutation stays open for good."""
     if call.mutation and not definite:
         progress.unclear = True
     error.applied = "maybe" if progress.unclear else "no"

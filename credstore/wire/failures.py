@@ -1,6 +1,6 @@
-"""What it is called when no answer came, or none of the origin's. Pure.
+"""What to call it when no response arrived, or not one from the origin. Pure.
 
-Rules of this file: one row per kind of `WireError`; messages are ours, and a proxy is named without its
+Rules of this file: one row per kind of `WireError`; messages are our own, and a proxy is named without its
 password. `applied` is decided by the exchange, which knows what was sent before.
 """
 
@@ -33,16 +33,16 @@ _MEANINGS: Mapping[WireKind, tuple[type[StorageError], ErrorCode, str]] = {
         ErrorCode.TLS,
         "no trusted TLS connection could be made; check `endpoint` and `ca_file`",
     ),
-    "timeout": (StorageTimeoutError, ErrorCode.TIMEOUT, "there was no answer in time"),
+    "timeout": (StorageTimeoutError, ErrorCode.TIMEOUT, "there was no response in time"),
     "broken": (
         StorageConnectionError,
         ErrorCode.CONNECTION_BROKEN,
-        "the connection broke before the answer was complete",
+        "the connection broke before the response was complete",
     ),
     "protocol": (
         StorageConnectionError,
         ErrorCode.BAD_ANSWER,
-        "the answer is not HTTP as it should be, or is too large",
+        "the response is not valid HTTP, or is too large",
     ),
     "proxy-connect": (
         StorageConnectionError,
@@ -57,32 +57,32 @@ _MEANINGS: Mapping[WireKind, tuple[type[StorageError], ErrorCode, str]] = {
     "proxy-password": (
         StorageConfigurationError,
         ErrorCode.PROXY_AUTHENTICATION,
-        "the proxy wants a user and password, or other ones, in its URL (http://user:password@host:port)",
+        "the proxy requires a user and password, or others, in its URL (http://user:password@host:port)",
     ),
     "proxy-refused": (
         StorageConfigurationError,
         ErrorCode.PROXY_REFUSED,
-        "the proxy lets nothing pass to the endpoint; ask whoever runs it, or go around it by NO_PROXY",
+        "the proxy does not permit connections to the endpoint; ask its operator, or bypass it with NO_PROXY",
     ),
     "proxy-failed": (
         StorageConnectionError,
         ErrorCode.PROXY_FAILED,
-        "the proxy could not make the connection to the endpoint, or does not speak HTTP as it should",
+        "the proxy could not make the connection to the endpoint, or does not speak HTTP correctly",
     ),
 }
 
 
 def connection_error(failure: WireError) -> StorageError:
-    """The error a `WireError` is told as."""
+    """The error that reports a `WireError`."""
     kind, code, message = _MEANINGS[failure.kind]
     return kind(f"{message} ({failure.detail})" if failure.detail else message, code=code)
 
 
 def proxy_failure(status: int) -> WireKind:
-    """What an answer means that a proxy gave in the origin's place.
+    """What a response means that a proxy sent instead of the origin.
 
     Args:
-        status: HTTP status, not of a success.
+        status: HTTP status, not a successful one.
 
     Source: RFC 9110 section 15.5.8: 407 is a proxy's, before it forwards anything.
     """
@@ -94,6 +94,6 @@ def proxy_failure(status: int) -> WireKind:
 
 
 PASSWORD_WANTED = 407
-_PASSWORDS = frozenset({401, PASSWORD_WANTED})  # tinyproxy says 401 to a wrong one.
+_PASSWORDS = frozenset({401, PASSWORD_WANTED})  # tinyproxy responds 401 to a wrong password.
 _TOO_LATE = frozenset({408, 504})
 _MAY_PASS = frozenset({429, *range(500, 600)})

@@ -1,7 +1,7 @@
-"""When a read that takes long is asked for a second time. Pure.
+"""When to request a slow read a second time. Pure.
 
-Rules of this file: only reads are hedged (P13); hedges are at most a twentieth of the reads, so that
-a slow provider is not given twice the load; how long is long comes from the reads before.
+Rules of this file: only reads are hedged (P13); hedges are at most a twentieth of the reads, so that a slow
+provider does not get twice the load; earlier reads decide what counts as slow.
 
 Source: Dean and Barroso, "The Tail at Scale" (CACM 2013), hedged requests after the 95th percentile.
 """
@@ -11,19 +11,19 @@ from __future__ import annotations
 from collections import deque
 
 SHARE = 0.05
-"""Hedges for each read."""
+"""Hedges earned by each read."""
 SHORTEST = 0.005
-"""Seconds; below them a hedge costs more than it gains."""
+"""Seconds; below this, a hedge costs more than it gains."""
 
 
 class Hedging:
-    """What the reads of one client have shown."""
+    """What the reads of one client have shown so far."""
 
     KEPT = 128
     LEAST = 20
-    """Reads to have seen before anything is called slow."""
+    """Number of reads to see before any is called slow."""
     SAVED = 10.0
-    """Most hedges that quiet times may save up."""
+    """Maximum number of hedges that can be saved up in quiet times."""
 
     __slots__ = ("_delay", "_latencies", "_shortest", "_since", "tokens")
 
@@ -44,7 +44,7 @@ class Hedging:
         return self._delay
 
     def seen(self, latency: float) -> None:
-        """A read took so many seconds to its first byte."""
+        """Record that a read took this many seconds to its first byte."""
         self.tokens = min(self.SAVED, self.tokens + SHARE)
         self._latencies.append(latency)
         self._since += 1
@@ -54,7 +54,7 @@ class Hedging:
             self._delay = max(self._shortest, ordered[len(ordered) * 95 // 100])
 
     def spend(self) -> bool:
-        """Take one hedge, or say that there is none left."""
+        """Take one hedge, or return False if there is none left."""
         if self.tokens < 1.0:
             return False
         self.tokens -= 1.0

@@ -1,9 +1,9 @@
 """One HTTP exchange at a time.
 
-Rules of this file: one `send` is at most one request on the wire; no redirect is followed, nothing
-is sent again, nothing is decompressed, no header is added that was not asked for (P25). Whether a
-byte was handed to a connected socket is always known (P0). Every wait is bounded. What leaves this
-module as an error has neither URL nor header in it, nor does its chain.
+Rules of this file: one `send` is at most one request on the wire; no redirect is followed, nothing is sent
+again, nothing is decompressed, no header is added that was not requested (P25). Whether a byte was handed to
+a connected socket is always known (P0). Every wait is bounded. Errors that leave this module contain neither
+URL nor header, and nor do their chains.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from credstore.wire.transport import HttpRequest, StreamBody, Transport, WireErr
 from credstore.wire.upload import send_body
 
 _SMALL = 64 * 1024
-"""Bytes of a body that asyncio takes at once (its high-water mark), so that nobody waits while they leave
-and only the answer needs a bound on time."""
+"""Bytes of a body that asyncio accepts at once (its high-water mark), so that sending them never waits and
+only the response needs a time limit."""
 _clock, _sleep = time.monotonic, asyncio.sleep
 _WITH_BODY = frozenset({"PUT", "POST", "PATCH"})
 _COMMON = f" HTTP/1.1\r\nuser-agent: {USER_AGENT}\r\n"
 
 
 class HttpClient(Transport):
-    """A pool of connections, of one event loop and one process.
+    """A pool of connections that belongs to one event loop and one process.
 
     Cancellation: at once; the connection of the request is dropped.
     """
@@ -49,12 +49,12 @@ class HttpClient(Transport):
         """Open nothing yet.
 
         Args:
-            max_connections: Open connections; further requests wait for one.
-            connect_timeout: Seconds for the name, and again for the connection with its TLS.
+            max_connections: Maximum number of open connections; further requests wait for one.
+            connect_timeout: Seconds for the name lookup, and again for the connection with its TLS.
             idle_timeout: Seconds without progress in either direction.
-            ca_file: PEM file of certificate authorities to trust beside the system's.
+            ca_file: PEM file of certificate authorities to trust besides the system's.
             bandwidth: Bytes per second of bodies in each direction, or None for no limit.
-            proxies: Which proxy an origin is reached by; a client has the same ones all its life.
+            proxies: Which proxy each origin is reached through; fixed for the lifetime of a client.
         """
         self._max_connections = max_connections
         self._connect_timeout = connect_timeout
@@ -72,9 +72,9 @@ class HttpClient(Transport):
         """Send one request once; see `Transport.send`.
 
         Raises:
-            WireError: No answer came.
-            StorageInvalidRequestError: A header that HTTP cannot carry, or a client that is closed
-                or belongs to another loop or process; nothing was sent.
+            WireError: No response arrived.
+            StorageInvalidRequestError: A header cannot be sent over HTTP, or the client is closed or belongs
+                to another loop or process; nothing was sent.
             StorageConfigurationError: `ca_file` or a proxy's URL cannot be used; nothing was sent.
             Exception: Whatever the body's source raised.
         """
@@ -86,10 +86,10 @@ class HttpClient(Transport):
             raise WireError("timeout", sent=False)
         origin, head = _head(request)
         if not head:
-            raise StorageInvalidRequestError("a header holds a character that HTTP cannot carry")
+            raise StorageInvalidRequestError("a header contains a character that HTTP cannot carry")
         connection = pool.take(origin)
         if connection is None:
-            del head  # It has tokens, which no error's traceback is to show.
+            del head  # It contains tokens, which must not appear in an error's traceback.
             connection = await pool.get(origin, end)
             _, head = _head(request)
         if connection.proxy is not None:
@@ -104,7 +104,7 @@ class HttpClient(Transport):
             try:
                 await answer.head(self._until(loop.time(), end))
             except BaseException:
-                await answer.aclose()  # Not the connection: another request may have it already.
+                await answer.aclose()  # Not the connection, which another request may be using already.
                 raise
         elif body is not None:
             await self._send_long(connection, answer, body, end)
@@ -115,7 +115,7 @@ class HttpClient(Transport):
     async def _send_long(
         self, connection: Connection, answer: Answer, body: bytes | StreamBody, end: float | None
     ) -> None:
-        """Send a body that takes its time while listening for an answer that comes before its end."""
+        """Send a slow body while listening for a response that arrives before its end."""
         idle = self._idle_timeout
         stream = body if isinstance(body, StreamBody) else StreamBody(len(body), lambda: _one_chunk(body))
         sending = connection.loop.create_task(
@@ -123,7 +123,7 @@ class HttpClient(Transport):
         )
         try:
             await answer.head(end)
-            if not answer.status:  # The body has left.
+            if not answer.status:  # The body has been sent.
                 await answer.head(self._until(connection.now(), end))
             if not sending.done():
                 sending.cancel()
@@ -163,7 +163,7 @@ class HttpClient(Transport):
 
 
 def _head(request: HttpRequest) -> tuple[str, bytes]:
-    """Origin and head of a request; no head where a header or the target is what HTTP cannot carry."""
+    """Origin and head of a request; no head if a header or the target cannot be sent over HTTP."""
     url, headers, body = request.url, request.headers, request.body
     slash = url.find("/", url.find("://") + 3)
     origin, target = (url, "/") if slash < 0 else (url[:slash], url[slash:])

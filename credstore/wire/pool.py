@@ -1,8 +1,8 @@
-"""Connections kept for the next request: at most so many, each for its own origin.
+"""Connections kept for the next request: up to a limit, each for its own origin.
 
-Rules of this file: whoever waits is served in turn and gets a connection or leave to make one from
-hand to hand, so that nobody overtakes; a cancelled waiter passes on what it was given. A connection
-that was idle for long, or whose peer has closed it, is not used again.
+Rules of this file: waiters are served in turn and are handed a connection or a permit to make one directly,
+so that none overtakes another; a cancelled waiter passes on what it was given. A connection that was idle for
+long, or that its peer has closed, is not used again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from credstore.wire.connection import READ_AHEAD, Connection
 from credstore.wire.transport import WireError
 
 _KEPT = 15.0
-"""Seconds a connection is kept without use; servers and middleboxes drop them soon after."""
+"""Seconds that an idle connection is kept; servers and middleboxes drop them soon after."""
 
 
 class _Waiter(NamedTuple):
     origin: str
     turn: asyncio.Future[Connection | None]
-    """Set to a connection, or to None, which is leave to make one."""
+    """Set to a connection, or to None, which is a permit to make one."""
 
 
 class Pool:
@@ -33,8 +33,8 @@ class Pool:
 
         Args:
             loop: That they run on.
-            connector: Makes them; an origin's way, by a proxy or not, is always the same with one.
-            limit: Most connections at once.
+            connector: Makes them; it always reaches an origin in the same way, through a proxy or directly.
+            limit: Maximum number of connections at once.
         """
         self._loop = loop
         self._connector = connector
@@ -43,14 +43,14 @@ class Pool:
         self._idle: dict[str, list[Connection]] = {}
         self._origins: dict[Connection, str] = {}
         self._leases = 0
-        """Connections there are or are being made."""
+        """Number of connections that exist or are being made."""
         self._waiters: deque[_Waiter] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._closing = False
         self._gone = asyncio.Event()
 
     def take(self, origin: str) -> Connection | None:
-        """A kept connection, if there is one and nobody waits for it."""
+        """A kept connection, if there is one and no request is waiting for it."""
         kept = self._idle.get(origin)
         while kept:
             connection = kept.pop()
@@ -60,14 +60,14 @@ class Pool:
         return None
 
     async def get(self, origin: str, end: float | None) -> Connection:
-        """A connection for requests to `origin`, a kept one or a new one; wait while there are too many.
+        """A connection for requests to `origin`, a kept one or a new one; waits while there are too many.
 
         Args:
             origin: `scheme://host[:port]`.
             end: Instant of the loop's clock by which it must be there, or None.
 
         Raises:
-            WireError: There is none; nothing was sent.
+            WireError: There is no connection; nothing was sent.
             StorageConfigurationError: `ca_file` or a proxy's URL cannot be used.
         """
         while True:
@@ -80,7 +80,7 @@ class Pool:
                 return connection
 
     def _leave(self) -> bool:
-        """Leave to make a connection, if there is room."""
+        """Take a permit to make a connection, if there is room."""
         if self._leases >= self._limit:
             return False
         self._leases += 1
@@ -96,7 +96,7 @@ class Pool:
 
     async def _turn(self, origin: str) -> Connection | None:
         for kept in self._idle.values():
-            if kept:  # To another origin; it goes, and its end gives the leave on.
+            if kept:  # It leads to another origin: close it, and its end passes the permit on.
                 kept.pop(0).abort()
                 break
         turn: asyncio.Future[Connection | None] = self._loop.create_future()
@@ -113,7 +113,7 @@ class Pool:
             raise
 
     async def _connect(self, origin: str, end: float | None) -> Connection:
-        """Make the connection that there is leave for."""
+        """Make the connection that there is a permit for."""
         try:
             connection = await self._connector.connect(
                 origin, end, lambda: Connection(self._loop, self._buffer, free=self._free, lost=self._lost)
@@ -141,7 +141,7 @@ class Pool:
                 waiter.turn.set_result(connection)
             else:
                 self._waiters.appendleft(waiter)
-                connection.abort()  # Its end gives the leave on.
+                connection.abort()  # Its end passes the permit on.
             return
         connection.idle_since = self._loop.time()
         self._idle.setdefault(origin, []).append(connection)
@@ -149,7 +149,7 @@ class Pool:
             self._sweep = self._loop.call_later(_KEPT, self._drop_old)
 
     def _drop_old(self) -> None:
-        """End what has been idle for long, and look again as long as there is something."""
+        """End connections that have been idle for long, and keep checking as long as there are any."""
         self._sweep = None
         now = self._loop.time()
         for kept in self._idle.values():
@@ -172,7 +172,7 @@ class Pool:
             self._gone.set()
 
     def _give_leave(self) -> None:
-        """There is room for one connection more: let the next in line make it."""
+        """There is room for one more connection: let the next in line make it."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.turn.done():
@@ -181,7 +181,7 @@ class Pool:
         self._leases -= 1
 
     async def aclose(self) -> None:
-        """End all connections, and return once they have ended; safe to call again."""
+        """End all connections and return once they have ended; safe to call again."""
         self._closing = True
         if self._sweep is not None:
             self._sweep.cancel()

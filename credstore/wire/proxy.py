@@ -1,13 +1,12 @@
-"""Which proxy requests to an origin go by, as the environment or a setting says. Pure.
+"""Which proxy requests to an origin go through, as the environment or a setting says. Pure.
 
-Rules of this file: a proxy's URL may have a password in it, so it is a `Secret` from where it is read,
-no function that raises has it in a local name, and no message repeats any of it. The rules are fixed
-when they are made; a URL is looked at when an origin needs it, so that a bad one which nobody needs
-harms nobody.
+Rules of this file: a proxy's URL may contain a password, so it is a `Secret` from the moment it is read, no
+function that raises has it in a local variable, and no message repeats any of it. The rules are fixed when
+they are made; a URL is parsed when an origin needs it, so that a bad one that is never needed does no harm.
 
-Source: Python's `urllib.request.getproxies_environment` and `proxy_bypass_environment`, whose rules
-hold here too; from curl and Go's `httpproxy` ALL_PROXY, networks in NO_PROXY, and ports of a scheme's
-own; RFC 7617 for the password.
+Source: Python's `urllib.request.getproxies_environment` and `proxy_bypass_environment`, whose rules apply
+here too; curl and Go's `httpproxy` for ALL_PROXY, networks in NO_PROXY, and a scheme's default port; RFC 7617
+for the password.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Proxy:
     """One HTTP proxy.
 
     Attributes:
-        host: Its name or address, an IPv6 one without brackets.
+        host: Its name or address, IPv6 without brackets.
         port: Its port.
         authorization: Value of the header Proxy-Authorization, or None.
     """
@@ -52,7 +51,7 @@ class Proxy:
 
     @property
     def stays_here(self) -> bool:
-        """Whether it is on this machine, so that what it is sent is on no network yet."""
+        """Whether it is on this machine, so that what it is sent does not cross a network."""
         address = _address(self.host)
         name = f".{self.host.rstrip('.')}"
         return name.endswith(".localhost") if address is None else address.is_loopback
@@ -64,15 +63,15 @@ def authority(host: str, port: int) -> str:
 
 
 def parse_proxy(url: Secret, source: str, *, bare: bool = False) -> Proxy:
-    """The proxy a URL names; without a port it is at port 80.
+    """The proxy that a URL names; without a port, port 80 is used.
 
     Args:
         url: `http://[user:password@]host[:port]`.
-        source: What it was read from, to begin the message.
+        source: What it was read from, for the start of the message.
         bare: Whether `host:port` will do for http, as it does in the environment's variables.
 
     Raises:
-        StorageConfigurationError: It names no HTTP proxy.
+        StorageConfigurationError: It does not name an HTTP proxy.
     """
     found = _parsed(url, bare=bare)
     if isinstance(found, str):
@@ -81,12 +80,12 @@ def parse_proxy(url: Secret, source: str, *, bare: bool = False) -> Proxy:
 
 
 def is_word(setting: Secret) -> str | None:
-    """The word that a setting is in place of a URL, "env" or "off", or None."""
+    """The word that a setting has instead of a URL, "env" or "off", or None."""
     return next((word for word in (FROM_ENVIRONMENT, OFF) if setting.reveal().lower() == word), None)
 
 
 def has_password(url: Secret) -> bool:
-    """Whether a proxy's URL has a user or password in it."""
+    """Whether a proxy's URL contains a user or password."""
     return "@" in url.reveal()
 
 
@@ -101,7 +100,7 @@ def _parsed(url: Secret, *, bare: bool) -> Proxy | str:
     if scheme == "https":
         return (
             "names a proxy to speak TLS with; only http:// proxies are supported, which carry TLS to the "
-            "endpoint all the same"
+            "endpoint too"
         )
     if scheme != "http":
         what = "a SOCKS" if scheme.startswith("socks") else "another kind of"
@@ -118,7 +117,7 @@ def _parsed(url: Secret, *, bare: bool) -> Proxy | str:
     user, at, _ = parts.netloc.rpartition("@")
     authorization = _basic(user) if at else None
     if at and authorization is None:
-        return "has a user with a colon in its name, which no proxy can be told (RFC 7617)"
+        return "has a user with a colon in its name, which cannot be sent to a proxy (RFC 7617)"
     return Proxy(host, port or _PORTS["http"], authorization)
 
 
@@ -131,7 +130,7 @@ def _basic(user_and_password: str) -> Secret | None:
 
 
 class ProxyRules:
-    """Which proxy an origin is reached by."""
+    """Which proxy each origin is reached through."""
 
     __slots__ = ("_by_scheme", "_bypass")
 
@@ -139,7 +138,7 @@ class ProxyRules:
         """Keep the rules.
 
         Args:
-            by_scheme: "http", "https" and "all", to where a URL was read from and the URL.
+            by_scheme: "http", "https" and "all", each mapped to where a URL was read from and the URL.
             bypass: Hosts that are reached without a proxy, as in NO_PROXY.
         """
         self._by_scheme = dict(by_scheme)
@@ -150,8 +149,8 @@ class ProxyRules:
         """The rules of a store.
 
         Args:
-            setting: "env" for the environment's, "off" or None for no proxy, or the URL of the one
-                that all requests go by, whatever NO_PROXY says.
+            setting: "env" for the environment's, "off" or None for no proxy, or the URL of the proxy that all
+                requests go through, whatever NO_PROXY says.
             environ: Variables by name; read for "env" only.
         """
         if setting == FROM_ENVIRONMENT:
@@ -165,7 +164,7 @@ class ProxyRules:
     def _from_environ(cls, environ: Mapping[str, str]) -> ProxyRules:
         """What `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy` say, in either case.
 
-        The one in lower case wins, also where it is empty, which takes the other away.
+        The one in lower case wins, even if it is empty, which cancels the other.
         """
         found: dict[str, tuple[str, Secret]] = {}
         for lower in (False, True):
@@ -178,7 +177,7 @@ class ProxyRules:
                 if value and lower == name.endswith("_proxy"):
                     found[scheme] = (name, Secret(value))
             if not lower and "REQUEST_METHOD" in environ:
-                # In a CGI program HTTP_PROXY is what a client's header "Proxy" said (CVE-2016-5385).
+                # In a CGI program, HTTP_PROXY is what a client's header "Proxy" said (CVE-2016-5385).
                 found.pop("http", None)
         _, bypass = found.pop("no", ("", Secret("")))
         return cls(found, bypass.reveal())
@@ -187,7 +186,7 @@ class ProxyRules:
         """The proxy for `scheme://host[:port]`, or None for none.
 
         Raises:
-            StorageConfigurationError: A URL that would be needed names no HTTP proxy.
+            StorageConfigurationError: A URL that is needed does not name an HTTP proxy.
         """
         if not self._by_scheme:
             return None
@@ -205,15 +204,15 @@ NO_PROXIES = ProxyRules({})
 def bypassed(rules: str, host: str, port: int) -> bool:
     """Whether a host is one of those that are reached without a proxy.
 
-    A name stands for itself and all below it, with or without a dot before it; `*.name` for those
-    below alone; an address or network (`10.0.0.0/8`) for addresses, which names are not resolved to;
-    each may have a port; `*` stands for everything. This machine's own names and addresses are like
-    any other, as in Python and curl.
+    A name stands for itself and everything below it, with or without a leading dot; `*.name` only for what is
+    below it; an address or network (`10.0.0.0/8`) for addresses, to which names are not resolved; each may
+    have a port; `*` stands for everything. This machine's own names and addresses are treated like any other,
+    as in Python and curl.
 
     Args:
-        rules: Divided by commas or blanks.
-        host: Name or address, an IPv6 one without brackets.
-        port: That the request goes to.
+        rules: Separated by commas or blanks.
+        host: Name or address, IPv6 without brackets.
+        port: The port that the request goes to.
     """
     host = host.lower().rstrip(".")
     address = _address(host)

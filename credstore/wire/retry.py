@@ -1,8 +1,8 @@
-"""When a failed attempt is made again, and after how long. Pure.
+"""Whether to repeat a failed attempt, and after how long. Pure.
 
-Rules of this file: no clock, no randomness, no sleep of its own; every number is a field with its
-source. A retry must be allowed by the failure, the policy, the time left and the budget, so that
-clients of an overloaded provider add little to its load (P12, N10).
+Rules of this file: no clock, no randomness, and no sleep of its own; every number is a field with its source.
+A retry must be allowed by the failure, the policy, the time left and the budget, so that clients of an
+overloaded provider add little to its load (P12, N10).
 
 Source: AWS SDKs' standard retry mode of 2026 (costs, delays), Google SRE "Handling Overload".
 """
@@ -20,11 +20,11 @@ class RetryPolicy:
     """How often and how fast.
 
     Attributes:
-        max_attempts: Wire requests for one call, the first included.
-        base_delay: Most seconds before the second attempt; doubles with each further one.
+        max_attempts: Wire requests for one call, including the first.
+        base_delay: Maximum number of seconds before the second attempt; doubles with each further one.
         throttle_delay: The same after the provider asked to slow down.
-        max_delay: Most seconds of any wait of our own choosing.
-        retry_after_cap: Most seconds waited because the provider said so.
+        max_delay: Maximum number of seconds for any wait that we choose ourselves.
+        retry_after_cap: Maximum number of seconds to wait because the provider said so.
     """
 
     max_attempts: int = 4
@@ -45,20 +45,20 @@ class Budget:
         self.tokens = self.CAPACITY
 
     def spend(self, cost: int) -> bool:
-        """Take the cost of one retry, or say that there is too little left."""
+        """Take the cost of one retry, or return False if there is too little left."""
         if self.tokens < cost:
             return False
         self.tokens -= cost
         return True
 
     def earn(self, cost: int) -> None:
-        """Give back what the successful call's last retry cost, or 1 for a call without any."""
+        """Return what the successful call's last retry cost, or 1 for a call without retries."""
         self.tokens = min(self.CAPACITY, self.tokens + max(cost, 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What matters of a failed attempt.
+    """What matters about a failed attempt.
 
     Attributes:
         retryable: Whether the same request may succeed later.
@@ -73,7 +73,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Try again after so many seconds; `cost` has been taken from the budget."""
+    """Try again after this many seconds; `cost` has been taken from the budget."""
 
     seconds: float
     cost: int
@@ -101,8 +101,8 @@ def decide(
     Args:
         policy: How often and how fast.
         budget: Shared by the calls of one client; pays for a `Wait`.
-        failure: What matters of the attempt.
-        attempt: Attempts so far, from 1.
+        failure: What matters about the attempt.
+        attempt: Number of attempts so far, starting at 1.
         now: Instant of the monotonic clock.
         deadline: Instant by which the call must end, or None.
         rng: Uniform over [0, 1).
@@ -112,7 +112,7 @@ def decide(
     if attempt >= policy.max_attempts:
         return Stop("attempts")
     base = policy.throttle_delay if failure.throttled else policy.base_delay
-    # Full jitter: clients that failed together do not come back together (P13).
+    # Full jitter, so that clients that failed together do not come back together (P13).
     seconds = rng() * min(policy.max_delay, base * 2.0 ** min(attempt - 1, 64))
     if failure.retry_after is not None:
         seconds = max(seconds, min(failure.retry_after, policy.retry_after_cap))
@@ -123,10 +123,10 @@ def decide(
 
 
 def parse_retry_after(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds an answer asks to wait; None if it does not, or not in a way to make sense of (N24).
+    """Seconds that a response asks to wait; None if it does not, or not intelligibly (N24).
 
     Args:
-        headers: Of the answer, by lower-case name.
+        headers: Of the response, by lower-case name.
         now: Unix seconds.
     """
     milliseconds = headers.get("x-amz-retry-after", "")

@@ -1,10 +1,9 @@
-"""Who signs: the seam between the exchange and a cloud's way to prove who asks.
+"""Who signs: the seam between the exchange and a cloud's way of authenticating requests.
 
-It fits three kinds of proof: a signature over parts of the request in a header (AWS, Azure's Shared
-Key), a token in a header that has to be fetched and ends (Google, Azure's Entra ID), and a signature
-in the query string (Azure's SAS). The exchange asks before each attempt, hands over the present as the
-origin's clock has it, and asks for newer credentials once per call where the cloud calls those used
-expired.
+It fits three kinds of proof: a signature over parts of the request in a header (AWS, Azure's Shared Key), a
+token in a header that has to be fetched and expires (Google, Azure's Entra ID), and a signature in the query
+string (Azure's SAS). The exchange asks before each attempt, passes the current time by the origin's clock,
+and asks for newer credentials once per call if the cloud calls the ones used expired.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ class WireCall:
     """One operation of a driver, as one HTTP request that may take several attempts.
 
     Attributes:
-        operation: The provider's name of it, such as "PutObject".
+        operation: The provider's name for it, such as "PutObject".
         method: HTTP method.
-        origin: `https://host[:port]`; signature and Host are made for exactly this origin.
-        path: Percent-encoded, signed and sent as it is; starts with "/".
+        origin: `https://host[:port]`; the signature and Host are made for exactly this origin.
+        path: Percent-encoded, signed and sent unchanged; starts with "/".
         query: Decoded pairs, encoded once for signing and sending.
         headers: By lower-case name.
         body: What to send.
-        body_sha256: Its SHA-256 in hex; None to compute it, or for a stream to leave it unsigned.
-        region: To sign for, where the signature names one.
-        mutation: Whether an attempt without a definite answer leaves the outcome open.
+        body_sha256: Its SHA-256 in hex; None to compute it, or to leave a stream unsigned.
+        region: The region to sign for, where the signature names one.
+        mutation: Whether an attempt without a definite response leaves the outcome open.
         replayable: Whether the body may be opened again.
         deadline: Instant of `time.monotonic()` for all attempts, or None.
-        stream: Leave the body of a success open in `Reply.response`; the caller closes it.
-        max_reply: Most bytes of a success that is not streamed.
-        probe: Go out even to an endpoint that is left alone for now, to see how it is.
+        stream: Leave the body of a successful response open in `Reply.response`; the caller closes it.
+        max_reply: Maximum size of a successful response that is not streamed, in bytes.
+        probe: Send even to an endpoint whose circuit is open, to see how it is.
     """
 
     operation: str
@@ -64,12 +63,12 @@ class WireCall:
 
 @dataclass(slots=True)
 class Signed:
-    """What one attempt sends beside its call.
+    """What one attempt sends besides its call.
 
     Attributes:
         headers: To add, by lower-case name.
-        query: To add behind the call's own query, percent-encoded, without "?" or "&" before it.
-        credentials: What was signed with, for `Signer.renew`; nobody else looks at it.
+        query: To append to the call's own query, percent-encoded, without "?" or "&" before it.
+        credentials: What was signed with; only for `Signer.renew`.
     """
 
     headers: Mapping[str, str] = field(repr=False)
@@ -78,7 +77,7 @@ class Signed:
 
 
 class Signer(Protocol):
-    """Proves who asks, for every attempt of an exchange; used by many calls at the same time.
+    """Authenticates every attempt of an exchange; used by many calls at the same time.
 
     Attributes:
         signs_body: Whether the SHA-256 of a body that is in memory is needed; it is computed once for
@@ -88,25 +87,25 @@ class Signer(Protocol):
     signs_body: bool
 
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
-        """Sign one attempt. Cost: nothing waits while credentials are at hand.
+        """Sign one attempt. Cost: does not wait while credentials are cached.
 
         Args:
-            call: What is sent: beside what is returned, exactly its headers and a Host header, its
-                path, and `encode_query` of its query.
-            body_sha256: In hex, that of no bytes for no body; None where the call tells none and it
-                was not computed: for a stream, and where `signs_body` is False.
+            call: What is sent: besides what is returned, exactly its headers and a Host header, its path, and
+                `encode_query` of its query.
+            body_sha256: In hex; that of no bytes if there is no body; None where the call has none and it was
+                not computed: for a stream, and where `signs_body` is False.
             now: Unix seconds of the origin's clock, as far as it is known (P14).
 
         Raises:
-            StorageError: There are no credentials that work; nothing was sent.
+            StorageError: There are no working credentials; nothing was sent.
         """
         ...
 
     async def renew(self, used: Signed) -> None:
         """Get newer credentials, after the cloud called those of `used` expired.
 
-        Of calls that ask at the same time one does it; nothing is done where those at hand are newer
-        than `used`, or cannot be renewed.
+        Of concurrent calls, one does it; nothing is done where the current ones are newer than `used`, or
+        cannot be renewed.
 
         Raises:
             StorageError: They could not be renewed.
@@ -114,12 +113,12 @@ class Signer(Protocol):
         ...
 
     async def expires_at(self) -> datetime | None:
-        """When the credentials at hand end, UTC; None if they do not, or nobody knows.
+        """When the current credentials expire, UTC; None if they do not, or if that is unknown.
 
         A link must not claim to outlive them.
 
         Raises:
-            StorageError: There are no credentials that work.
+            StorageError: There are no working credentials.
         """
         ...
 

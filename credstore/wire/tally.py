@@ -1,4 +1,4 @@
-"""Who wants to hear of each wire request: nobody, unless a test counts them.
+"""A callback for each wire request: None, unless a test counts them.
 
 Rules of this file: it imports nothing of the wire, so that listening to it costs no HTTP client.
 """

@@ -1,8 +1,8 @@
 """The seam between the exchange and whatever sends its requests: one protocol and its values.
 
-Rules of this file: it opens nothing and imports no HTTP client, so that a test or another client needs
-none of ours. `HttpClient` speaks HTTP/1.1 over sockets; `credstore.testing.ScriptedTransport` answers
-from a script.
+Rules of this file: it opens nothing and imports no HTTP client, so that a test or another client does not
+need ours. `HttpClient` speaks HTTP/1.1 over sockets; `credstore.testing.ScriptedTransport` responds from a
+script.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ WireKind = Literal[
     "proxy-refused",
     "proxy-failed",
 ]
-"""Where an exchange broke; those of a proxy are about the way to the origin, which got nothing."""
+"""Where an exchange broke; those of a proxy are about the way to the origin, which received nothing."""
 
 
 class WireError(Exception):
-    """The exchange ended without a whole answer; never reaches users.
+    """The exchange ended without a complete response; never reaches users.
 
     Attributes:
         kind: Where it broke.
         sent: False only if no byte of the request was handed to a connected socket.
-        detail: More about it, without URL, header or secret; may be empty.
+        detail: More details, without URL, header or secret; may be empty.
     """
 
     def __init__(self, kind: WireKind, *, sent: bool, detail: str = "") -> None:
@@ -48,9 +48,9 @@ class StreamBody:
     """A request's body that is not in memory.
 
     Attributes:
-        length: Bytes in all, or None, which sends it in chunked framing.
+        length: Total number of bytes, or None, which sends it with chunked framing.
         open: Starts it from its first byte; called once per attempt, and only when its first byte
-            can be sent. If it gives a generator, that is closed when the attempt ends.
+            can be sent. If it returns a generator, that is closed when the attempt ends.
     """
 
     length: int | None
@@ -64,7 +64,7 @@ class HttpRequest:
     Attributes:
         method: HTTP method, upper case.
         url: Absolute and percent-encoded; sent byte for byte.
-        headers: All of them but Content-Length, which the body decides.
+        headers: All headers but Content-Length, which the body decides.
         body: What to send.
     """
 
@@ -75,7 +75,7 @@ class HttpRequest:
 
 
 class HttpResponse(Protocol):
-    """An answer whose head is here and whose body may still be coming; its holder reads or closes it."""
+    """A response whose head has arrived, and perhaps not yet its body; its holder reads or closes it."""
 
     @property
     def status(self) -> int:
@@ -89,38 +89,38 @@ class HttpResponse(Protocol):
 
     @property
     def proxy(self) -> str | None:
-        """The proxy that may have made this answer itself, without its password; None if none can have."""
+        """The proxy that may have made this response itself, without its password; None if none can have."""
         ...
 
     async def read(self, limit: int) -> bytes:
-        """The whole body, within the request's deadline; closes the answer.
+        """The whole body, within the request's deadline; closes the response.
 
         Args:
-            limit: Most bytes to accept.
+            limit: Maximum number of bytes to accept.
 
         Raises:
-            WireError: It is longer, was cut short, or did not come in time.
+            WireError: It is longer, was cut short, or did not arrive in time.
         """
         ...
 
     def take_whole(self) -> bytes | None:
-        """The whole body if it is here already, as a small one mostly is; else None, and nothing is taken."""
+        """The whole body if it has arrived, as a small one usually has; else None, consuming nothing."""
         ...
 
     async def read_start(self, limit: int) -> bytes:
-        """The first `limit` bytes of the body, or as many as came; closes the answer."""
+        """The first `limit` bytes of the body, or as many as arrived; closes the response."""
         ...
 
     def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The body as it comes, undecoded; close the answer when done with it.
+        """The body as it arrives, undecoded; close the response when done with it.
 
         Raises:
-            WireError: It was cut short, nothing came for the idle time, or too little.
+            WireError: It was cut short, or nothing or too little arrived within the idle time.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of the rest of the body; safe to call again."""
+        """Discard the rest of the body; safe to call again."""
         ...
 
 
@@ -135,14 +135,14 @@ class Transport(Protocol):
 
         Args:
             request: What to send.
-            deadline: Instant of `time.monotonic()` for the answer's head, and for a body taken by
-                `read`; or None.
+            deadline: Instant of `time.monotonic()` for the response's head, and for a body taken by `read`;
+                or None.
 
         Returns:
-            The answer, whatever its status.
+            The response, whatever its status.
 
         Raises:
-            WireError: No answer came. Its `sent` is the truth that "not applied" rests on (P0).
+            WireError: No response arrived. Its `sent` is what "not applied" is based on (P0).
             StorageInvalidRequestError: The transport is closed, or the request cannot be sent as
                 given; nothing was sent.
             StorageConfigurationError: A setting cannot be used; nothing was sent.

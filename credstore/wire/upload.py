@@ -1,8 +1,8 @@
 """A request's body on its way out: in pieces, bounded in time, closed whatever happens.
 
-Rules of this file: each piece must leave within the idle time (N08); the time the source takes to
-make a chunk is the caller's and is not counted. A source that gives more or less than it announced
-never leaves a request that looks whole.
+Rules of this file: each piece must be sent within the idle time (N08); the time the source takes to make a
+chunk is the caller's and is not counted. A source that yields more or less than it announced never results in
+a request that looks complete.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.wire.connection import Answer, Connection, Throttle
 
 _PIECE = 128 * 1024
-"""Bytes that must leave within the idle time; more than a socket's buffers hold, so that waiting for
-them is waiting for the peer."""
+"""Bytes that must be sent within the idle time; more than a socket's buffers hold, so that waiting for them
+means waiting for the peer."""
 
 
 async def send_body(
@@ -27,13 +27,13 @@ async def send_body(
     idle: float,
     throttle: Throttle | None,
 ) -> None:
-    """Send a body, and end the answer with what went wrong; closes the source if it can be closed.
+    """Send a body, and end the response with what went wrong; closes the source if it can be closed.
 
     Args:
-        connection: That the head went over.
-        answer: Told of a failure: a `WireError`, or whatever the source raised.
+        connection: The connection that the head was sent on.
+        answer: Gets any failure: a `WireError`, or whatever the source raised.
         source: The body.
-        length: Bytes in all, or None for chunked framing.
+        length: Total number of bytes, or None for chunked framing.
         idle: Seconds that a piece may take.
         throttle: Asked before each piece, or None.
     """
@@ -43,7 +43,7 @@ async def send_body(
             if close is not None:
                 stack.push_async_callback(close)
             await _send(connection, source, length, idle, throttle)
-    except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
+    except Exception as error:  # noqa: BLE001 - it is raised where the response is awaited
         answer.fail(error)
     else:
         connection.sent_all()
@@ -73,5 +73,5 @@ async def _send(
         await connection.send(b"0\r\n\r\n", idle)
     elif done != length:
         raise StorageInvalidRequestError(
-            f"the body gave other than the {length} bytes it announced", code=ErrorCode.BODY_LENGTH
+            f"the body did not have the {length} bytes it announced", code=ErrorCode.BODY_LENGTH
         )

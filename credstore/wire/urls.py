@@ -1,4 +1,4 @@
-"""Paths, query strings and hosts as they stand in a request and in what is signed of it. Pure.
+"""Paths, query strings and hosts as they appear in a request and in what is signed. Pure.
 
 Source: RFC 3986 (unreserved characters); RFC 9110 section 7.2 (Host).
 """
@@ -17,7 +17,7 @@ def encode_path(key: str) -> str:
     """A path with all but the unreserved characters of RFC 3986 and "/" percent-encoded.
 
     Args:
-        key: Valid Unicode; dots and repeated slashes stay as they are.
+        key: Valid Unicode; dots and repeated slashes are kept.
     """
     return key if _PLAIN_PATH(key) else quote(key, safe="/")
 
@@ -37,7 +37,7 @@ def encode_query(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def join_query(encoded: list[tuple[str, str]]) -> str:
-    """The same of pairs that are encoded already."""
+    """The same for pairs that are encoded already."""
     return "&".join([f"{name}={value}" for name, value in sorted(encoded)])
 
 

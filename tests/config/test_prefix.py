@@ -59,9 +59,9 @@ def test_equal_prefixes_are_equal_configs():
 
 
 BAD = [
-    ("/team", "begins with a slash"),
-    ("//", "begins with a slash"),
-    ("/", "begins with a slash"),
+    ("/team", "starts with a slash"),
+    ("//", "starts with a slash"),
+    ("/", "starts with a slash"),
     ("team//a", "two slashes"),
     ("team/a//", "two slashes"),
     (".", "'.' or '..'"),
@@ -104,9 +104,9 @@ def test_odd_prefixes_that_are_sound(prefix):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("s3://proofs//team", "begins with a slash"),
+        ("s3://proofs//team", "starts with a slash"),
         ("s3://proofs/team//a", "two slashes"),
-        ("s3://proofs/%2Fteam", "begins with a slash"),
+        ("s3://proofs/%2Fteam", "starts with a slash"),
         ("s3://proofs/team/%2E%2E/other", "'.' or '..'"),
         ("s3://proofs/team/../other", "'.' or '..'"),
         ("s3://proofs/te%0Aam", "control characters"),
@@ -118,8 +118,8 @@ def test_odd_prefixes_that_are_sound(prefix):
         ("s3://proofs/te%zzam", "percent-encoded"),
         ("s3://proofs/te%ffam", "UTF-8"),
         ("s3://proofs?prefix=", "empty `prefix`"),
-        ("memory://name//x", "begins with a slash"),
-        ("file:///srv?prefix=/x", "begins with a slash"),
+        ("memory://name//x", "starts with a slash"),
+        ("file:///srv?prefix=/x", "starts with a slash"),
     ],
 )
 def test_a_url_with_a_bad_prefix_is_one_clear_error(url, words):

@@ -96,7 +96,7 @@ def test_the_originals_words():
         ({"provider": "local", "path": "/x", "account_id": "y"}, ["account_id"]),
         ({"provider": "local", "path": "/x", "timeout": "soon"}, ["timeout"]),
         ({"provider": "local", "path": 7}, ["path"]),
-        ({"provider": "local", "path": "/x", 7: "x"}, ["no text"]),
+        ({"provider": "local", "path": "/x", 7: "x"}, ["not text"]),
         ({"provider": "local", "path": "/x", "timeout": -1}, ["timeout"]),
         ({"provider": "s3", "bucket": "proofs", "access_key_id": "id"}, ["secret_access_key"]),
     ],

@@ -312,7 +312,7 @@ def test_what_is_no_request_is_refused_in_our_words(
         sent = head.replace(b"{}", target_of(link)[1:].encode())
         answer = await asyncio.to_thread(exchange, base, sent)
         assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 "))
-        assert answer.endswith(b"This is not a request of HTTP that can be answered.\n")
+        assert answer.endswith(b"This is not a valid HTTP request.\n")
         assert b"erver:" not in answer
         signature = link.partition("signature=")[2]
         assert signature.encode() not in answer

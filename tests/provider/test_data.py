@@ -104,8 +104,8 @@ def test_a_named_pipe_by_its_path(tmp_path):
         (io.StringIO("text"), "opened as text"),
         (Path("/nowhere/at/all"), "cannot read the file"),
         (Path("/"), "is a directory"),
-        (["text"], "gave str where bytes"),
-        ([1], "gave int where bytes"),
+        (["text"], "yielded str where bytes"),
+        ([1], "yielded int where bytes"),
     ],
 )
 def test_what_is_no_data_is_refused(data, words):

@@ -446,7 +446,7 @@ def test_no_more_than_a_thousand_are_told_and_all_are_counted():
         assert versions.asked["get_retention"] == 1000
         error = (await provider.batch_delete(["a"], all_versions=True)).failed["a"]
         assert len(error.remaining) == 1000
-        assert "1,010 versions stay" in error.message
+        assert "1,010 versions remain" in error.message
 
     on_memory(check)
 

@@ -190,30 +190,30 @@ def test_the_origins_certificate_must_be_for_its_own_name(tmp_path, kind):
     async def check(server, proxy, client):
         error = await failure(client, f"{server.url}/k", "PUT", body=b"x")
         assert (error.kind, error.sent) == ("tls", False)
-        assert f"by way of the proxy {proxy.url}" in error.detail
+        assert f"through the proxy {proxy.url}" in error.detail
         assert server.seen == []
 
     run(check, tls=context, ca_file=authority if kind == "another host's" else None)
 
 
 FAULTS = [
-    ({"says": page(403)}, "proxy-refused", "answered 403"),
-    ({"says": page(404)}, "proxy-refused", "answered 404"),
-    ({"says": b"HTTP/1.0 302 Found\r\nLocation: http://login\r\n\r\n"}, "proxy-refused", "answered 302"),
-    ({"says": page(407)}, "proxy-password", "answered 407"),
-    ({"says": page(401)}, "proxy-password", "answered 401"),
-    ({"password": "else:where"}, "proxy-password", "answered 407"),
-    ({"says": page(500)}, "proxy-failed", "answered 500"),
-    ({"says": page(502)}, "proxy-failed", "answered 502"),
-    ({"says": page(503)}, "proxy-failed", "answered 503"),
-    ({"says": page(504)}, "proxy-timeout", "answered 504"),
-    ({"says": b"HTTP/1.1 100 Continue\r\n\r\n" + page(403)}, "proxy-refused", "answered 403"),
-    ({"says": b"SSH-2.0-OpenSSH_9\r\n"}, "proxy-failed", "no answer to understand"),
-    ({"says": b"HTTP/1.1 OK\r\n\r\n"}, "proxy-failed", "no answer to understand"),
-    ({"says": b"HTTP/2 200\r\n\r\n"}, "proxy-failed", "no answer to understand"),
-    ({"says": b"HTTP/1.1 200 OK\r\n\r\n<html>"}, "proxy-failed", "no answer to understand"),
-    ({"says": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000}, "proxy-failed", "no answer to understand"),
-    ({"says": b""}, "proxy-failed", "no answer to understand"),
+    ({"says": page(403)}, "proxy-refused", "responded 403"),
+    ({"says": page(404)}, "proxy-refused", "responded 404"),
+    ({"says": b"HTTP/1.0 302 Found\r\nLocation: http://login\r\n\r\n"}, "proxy-refused", "responded 302"),
+    ({"says": page(407)}, "proxy-password", "responded 407"),
+    ({"says": page(401)}, "proxy-password", "responded 401"),
+    ({"password": "else:where"}, "proxy-password", "responded 407"),
+    ({"says": page(500)}, "proxy-failed", "responded 500"),
+    ({"says": page(502)}, "proxy-failed", "responded 502"),
+    ({"says": page(503)}, "proxy-failed", "responded 503"),
+    ({"says": page(504)}, "proxy-timeout", "responded 504"),
+    ({"says": b"HTTP/1.1 100 Continue\r\n\r\n" + page(403)}, "proxy-refused", "responded 403"),
+    ({"says": b"SSH-2.0-OpenSSH_9\r\n"}, "proxy-failed", "unintelligible response"),
+    ({"says": b"HTTP/1.1 OK\r\n\r\n"}, "proxy-failed", "unintelligible response"),
+    ({"says": b"HTTP/2 200\r\n\r\n"}, "proxy-failed", "unintelligible response"),
+    ({"says": b"HTTP/1.1 200 OK\r\n\r\n<html>"}, "proxy-failed", "unintelligible response"),
+    ({"says": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000}, "proxy-failed", "unintelligible response"),
+    ({"says": b""}, "proxy-failed", "unintelligible response"),
 ]
 
 

@@ -24,9 +24,9 @@ class Place:
     """Where requests for one bucket go.
 
     Attributes:
-        origin: `https://host[:port]`, with the bucket in the host or not.
+        origin: `https://host[:port]`, with or without the bucket in the host.
         base: Percent-encoded path of the bucket: empty, or `/bucket`.
-        region: To sign for.
+        region: The region to sign for.
     """
 
     origin: str
@@ -60,9 +60,9 @@ def corrected_place(place: Place, config: S3FamilyConfig, region: str | None) ->
     """Where the bucket is if the hint is right, or None where that cannot be computed.
 
     Args:
-        place: Where it was looked for.
+        place: Where the bucket was looked for.
         config: The configuration.
-        region: The hint, as it came from the server.
+        region: The hint, as received from the server.
 
     Returns:
         The same kind of AWS host in that region, within AWS's partition; for any other endpoint only

@@ -1,8 +1,8 @@
-"""`Bucket`, the driver's one way to the wire: where requests go, and what their failures mean.
+"""`Bucket`, the driver's only way to the wire: where requests go, and what their failures mean.
 
-Rules of this file: every request of the driver passes `Bucket.call`. It finds the place, hands the
+Rules of this file: every request of the driver goes through `Bucket.call`. It finds the place, hands the
 request to the exchange (which signs, sends and retries), and follows a bucket to its region once
-(N21). Nobody else knows hosts, regions or credentials.
+(N21). No other module knows hosts, regions or credentials.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from credstore.wire.transport import Transport
 
 T = TypeVar("T")
 _PARSE_ON_LOOP = 8 * 1024
-"""Bytes of XML that parse in under a millisecond; more goes to a thread."""
+"""Bytes of XML that can be parsed in under a millisecond; more go to a thread."""
 
 
 class Bucket:
@@ -61,7 +61,7 @@ class Bucket:
         signer: AwsSigner,
         transport: Transport,
     ) -> None:
-        """Compute the place; nothing is sent."""
+        """Compute the place; nothing is sent yet."""
         self.config = config
         self.dialect = dialect
         self.name = config.bucket
@@ -70,7 +70,7 @@ class Bucket:
         self._place = place_of(config)
         self.is_elsewhere = is_elsewhere(config)
         self._hint = (
-            f"{config.provider} also answers so for a bucket that does not exist"
+            f"{config.provider} also responds in this way if the bucket does not exist"
             if dialect.forbidden_may_be_missing
             else ""
         )
@@ -102,28 +102,29 @@ class Bucket:
 
     @property
     def signer(self) -> AwsSigner:
-        """Signs links as it signs requests; the bucket must be open."""
+        """Signs links in the same way as requests; the bucket must be open."""
         self.check_usable(None)
         return self._signer
 
     @property
     def clock_offset(self) -> float:
-        """Seconds the server's clock is ahead (P14)."""
+        """Seconds by which the server's clock is ahead (P14)."""
         return self._exchange.clock_offset(self._place.origin)
 
     def may_look(self) -> bool:
-        """Whether the budget of retries allows one more request, to see what became of a write."""
+        """Whether the retry budget permits one more request, to see what became of a write."""
         return self._exchange.spend()
 
     def looked(self) -> None:
-        """Such a request was answered: what it took from the budget is given back."""
+        """Such a request got a response: return what it took from the budget."""
         self._exchange.earn()
 
     def check_key(self, key: str) -> None:
-        """Refuse a key that the cloud would store under another name.
+        """Refuse a key that the cloud would store under a different name.
 
         Raises:
-            StorageInvalidKeyError: Not in Unicode normal form C where the cloud rewrites keys to it.
+            StorageInvalidKeyError: The key is not in Unicode normal form C, and the cloud rewrites keys to
+                it.
         """
         if self.dialect.nfc_keys and not unicodedata.is_normalized("NFC", key):
             raise StorageInvalidKeyError(
@@ -134,7 +135,7 @@ class Bucket:
             )
 
     async def call(self, request: S3Request, *, deadline: float | None, stream: bool = False) -> Reply:
-        """Send one request, at another region's host once if the bucket lives there.
+        """Send one request, once again to another region's host if the bucket is there.
 
         The refusal of a HEAD has no body to say why: clock, session, region, bucket or object. So the reason
         is asked for with a GET of one byte, which also lets the exchange correct what it can; then the HEAD
@@ -144,7 +145,7 @@ class Bucket:
         Args:
             request: What to send.
             deadline: Instant of `time.monotonic()`, or None.
-            stream: Leave the body of a success open in `Reply.response`; the caller closes it.
+            stream: Leave the body of a successful response open in `Reply.response`; the caller closes it.
 
         Raises:
             StorageConfigurationError: The bucket is elsewhere and cannot be followed there.
@@ -203,7 +204,7 @@ class Bucket:
             )
             if better is None:
                 raise self._misplaced(error) from None
-            self._place = better  # For the bucket's next requests too.
+            self._place = better  # Used for the bucket's next requests too.
             if not request.replayable:
                 raise self._misplaced(error) from None
             first = error
@@ -257,7 +258,7 @@ class Bucket:
         return StorageConfigurationError(message, **facts)
 
     def check_usable(self, deadline: float | None) -> None:
-        """Refuse a call that must not begin; see `Guard.check`."""
+        """Refuse a call that must not start; see `Guard.check`."""
         self._guard.check(deadline)
 
     async def aclose(self) -> None:
@@ -268,5 +269,5 @@ class Bucket:
 
 
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
-    """The parsed reply; a large one is parsed off the event loop."""
+    """The parsed response; a large one is parsed off the event loop."""
     return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)

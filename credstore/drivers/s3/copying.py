@@ -1,9 +1,10 @@
-"""Copy inside the store: one request, or ranges of the source where it is too large for that.
+"""Copy inside the store: one request, or ranges of the source if it is too large for that.
 
-Rules of this file: a copy is of exactly the version `request.source` names, or an error and gone again
-(P8): what the provider answers of it is compared, see `proving.py`; what S3 would not copy by itself
-(metadata under REPLACE, tags of a copy in parts, encryption) is sent, and what a cloud drops all the same
-is written afterwards. In place nothing is rewritten before it is proved, unless the cloud pins copies.
+Rules of this file: a copy is either of exactly the version `request.source` names, or it is removed again and
+an error is raised (P8): what the provider reports about it is compared, see `proving.py`; what S3 would not
+copy by itself (metadata under REPLACE, tags of a copy in parts, encryption) is sent, and what a cloud drops
+nevertheless is written afterwards. Nothing is rewritten in place before it is proved, unless the cloud pins
+copies.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ from credstore.errors import (
 from credstore.model import NOTHING
 
 _OTHER = (
-    "what was copied is not the version that was looked at: the source was replaced meanwhile, or the "
+    "what was copied is not the version that was looked at: the source was replaced in the meantime, or the "
     "provider copied another object"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A copy that was made, as far as answers tell."""
+    """A copy that was made, as far as the responses show."""
 
     etag: str | None
     version_id: str | None
@@ -68,10 +69,11 @@ class Made:
 async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     """Copy one object; see `Driver.copy`.
 
-    Cost: 1 request up to `single_copy_limit`, 2 where entity tags cannot be compared (one of both is in
+    Cost: 1 request up to `single_copy_limit`, 2 where entity tags cannot be compared (one of the two is in
     parts or under a key of a customer or key service) and no version pins the source; 1 or 2 more for tags
-    where the cloud does not keep them. Else, and in place where the cloud does not pin copies, 3 and one per
-    part, and up to 2 more to find comparable parts and to look at the source again. 1 HEAD if unclear.
+    where the cloud does not keep them. Otherwise, and in place where the cloud does not pin copies, 3 plus
+    one per part, and up to 2 more to find comparable parts and to look at the source again. 1 HEAD if
+    unclear.
     """
     bucket.check_key(request.source.key)
     dialect, source = bucket.dialect, request.source
@@ -87,7 +89,7 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
 
 
 def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
-    """Whether it is worth a request to find out in which parts the copy could be proved."""
+    """Whether it is worth a request to find out which part size could prove the copy."""
     if not request.provable or not bucket.dialect.capabilities.content_etags:
         return False
     return request.source.etag is not None and "-" in request.source.etag
@@ -101,7 +103,7 @@ def _write(bucket: Bucket, request: CopyRequest) -> Write:
         write_id=request.write_id,
         precondition=request.precondition,
         customer_key=encryption,
-        # AES256 that is only kept nobody has asked for; under a key of its own the copy has to be too.
+        # AES256 that is only inherited was not requested; but a key of its own must be kept for the copy.
         encryption=None if encryption == "AES256" and request.encryption is None else confirmed,
         in_place=request.destination == request.source.key,
         deadline=request.deadline,
@@ -142,7 +144,7 @@ def _seen(info: ObjectInfo) -> Made:
 
 
 async def _settle(bucket: Bucket, request: CopyRequest, write: Write, error: StorageError) -> ObjectInfo:
-    """As `settle_write`, but 412 may be about the source as well as about the destination."""
+    """Like `settle_write`, but a 412 may be about the source as well as the destination."""
     if error.applied != "no":
         return await settle_write(bucket, write, error)
     if isinstance(error, StoragePreconditionFailedError) and request.precondition.mode == "create":
@@ -156,11 +158,12 @@ async def _settle(bucket: Bucket, request: CopyRequest, write: Write, error: Sto
 
 
 async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made, verdict: Verdict) -> None:
-    """Find out by other ways what entity tags do not say of a copy that is there.
+    """Find out in other ways what entity tags do not say about a copy that was made.
 
     Raises:
-        StoragePreconditionFailedError: It is not of the version that was looked at, and gone if it could be.
-        StorageError: It could not be found out; `applied` is "yes".
+        StoragePreconditionFailedError: It is not of the version that was looked at, and has been removed if
+            possible.
+        StorageError: This could not be found out; `applied` is "yes".
     """
     source = request.source
     wrong = verdict == "other" and bucket.dialect.capabilities.content_etags
@@ -189,13 +192,13 @@ async def _refuse(bucket: Bucket, write: Write, version_id: str | None) -> NoRet
 async def _source_tags(bucket: Bucket, request: CopyRequest, *, always: bool | None = None) -> dict[str, str]:
     """The tags that the copy has to have.
 
-    Where nothing is promised of tags, an object has some only if the provider has said so of this one:
-    they were set by others, and are kept all the same.
+    Where the cloud promises nothing about tags, an object has some only if the provider has said so about
+    this one: they were set by others, and are kept anyway.
 
     Args:
         bucket: Where the object is.
         request: The copy.
-        always: Whether to ask whatever was said of the source; as the dialect needs it unless given.
+        always: Whether to ask, whatever was said about the source; as the dialect requires unless given.
     """
     dialect, source = bucket.dialect, request.source
     if always is None:
@@ -233,7 +236,7 @@ def _result(bucket: Bucket, request: CopyRequest, made: Made) -> PutResult:
 async def get_tags(
     bucket: Bucket, key: str, version_id: str | None, deadline: float | None
 ) -> dict[str, str]:
-    """The tags of an object; none where the cloud has none."""
+    """The tags of an object; empty where the cloud has no tags."""
     if not bucket.dialect.capabilities.tags:
         return {}
     return await _read_tags(bucket, key, version_id, deadline)
@@ -252,7 +255,7 @@ async def put_tags(
     """Replace the tags of an object.
 
     Raises:
-        StorageUnsupportedError: The cloud has none.
+        StorageUnsupportedError: The cloud has no tags.
     """
     if not bucket.dialect.capabilities.tags:
         raise TAGS.of(bucket.dialect.name)
@@ -262,7 +265,7 @@ async def put_tags(
 async def _copy_in_parts(
     bucket: Bucket, request: CopyRequest, write: Write, provable: int | None
 ) -> PutResult:
-    """Copy ranges: of the size whose entity tags can be compared, if there is one."""
+    """Copy ranges, of the size whose entity tags can be compared, if there is one."""
     dialect, config, source = bucket.dialect, bucket.config, request.source
     completion = completion_headers(request.precondition, write.encryption, dialect)
     headers = copied_object_headers(request, dialect)
@@ -270,7 +273,7 @@ async def _copy_in_parts(
     headers |= tag_headers(tags)
     size = provable or plan_part_size(source.size, config.copy_part_size, dialect.max_single_put)
     proved = False
-    told: str | None = None  # What nobody asked for, a bucket may have by default.
+    told: str | None = None  # What was not requested, a bucket may have by default.
 
     async def spans() -> AsyncGenerator[tuple[int, int], None]:
         for start in range(0, source.size, size):
@@ -293,13 +296,13 @@ async def _copy_in_parts(
         pinned = pinned_version(bucket, source) is not None
         changed = False if pinned else await is_changed(bucket, request)
         if changed is None:
-            raise StorageObjectNotFoundError("the source was deleted while it was copied")
+            raise StorageObjectNotFoundError("the source was deleted while it was being copied")
         if changed or (verdict == "other" and dialect.capabilities.content_etags):
             raise StoragePreconditionFailedError(f"{_OTHER}; nothing was stored")
         if write.in_place and not dialect.pinned_copy:
             raise StorageUnsupportedError(
-                f"{dialect.name} does not pin a copy to its source, and nothing proves here that the object "
-                "would stay what it is, so it is not rewritten in place; nothing was stored"
+                f"{dialect.name} does not pin a copy to its source, and nothing proves that the object would "
+                f"stay the same, so it is not rewritten in place; nothing was stored"
             )
 
     upload = Upload(
@@ -313,6 +316,6 @@ async def _copy_in_parts(
     made = Made(done.etag, done.version_id, done.encryption)
     if not proved and may_be_another(dialect, source.key):
         await _prove(bucket, request, write, made, "unknown")
-    if tags and not dialect.capabilities.tags:  # Whether it heeds the header, nobody has vouched for.
+    if tags and not dialect.capabilities.tags:  # Whether it respects the header is not known.
         await _restore_tags(bucket, write, made, tags)
     return _result(bucket, request, made)

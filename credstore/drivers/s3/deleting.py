@@ -1,7 +1,7 @@
 """Delete one object or many: each key asked for has exactly one outcome (P10).
 
-Rules of this file: a reply is compared with what was asked, key by key; silence about a key is no
-success, and a key nobody asked for makes the whole reply untrustworthy (L07).
+Rules of this file: a response is compared with the request, key by key; silence about a key does not count as
+success, and a key that was not asked for makes the whole response untrustworthy (L07).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from credstore.errors import (
 )
 
 _BUILD_ON_LOOP = 50
-"""Keys whose request is built in well under a millisecond; more goes to a thread."""
+"""Number of keys whose request is built in well under a millisecond; more go to a thread."""
 
 
 async def delete(
     bucket: Bucket, key: str, *, if_match: str | None, version_id: str | None, deadline: float | None
 ) -> DeleteOutcome:
-    """Remove one object; see `Driver.delete`. S3 does not tell whether there was one."""
+    """Remove one object; see `Driver.delete`. S3 does not say whether there was one."""
     request = delete_object(key, bucket.dialect, if_match=if_match, version_id=version_id)
     try:
         reply = await bucket.call(request, deadline=deadline)
@@ -53,9 +53,9 @@ async def delete(
 
 
 def _marker_of(headers: Mapping[str, str]) -> str | None:
-    """The delete marker that was put in place of a deletion; "null" where versions are suspended.
+    """The delete marker that was put in place of a deletion; "null" where versioning is suspended.
 
-    A version id alone says nothing: some clouds without versions give one to everything.
+    A version id alone proves nothing: some clouds without versions give one to everything.
     """
     if headers.get("x-amz-delete-marker", "").lower() != "true":
         return None
@@ -63,7 +63,7 @@ def _marker_of(headers: Mapping[str, str]) -> str | None:
 
 
 def _absent(error: StorageError) -> StoragePreconditionFailedError:
-    """S3 answers NoSuchKey, not 412, to If-Match on a key that is absent."""
+    """S3 responds NoSuchKey, not 412, to If-Match on a key that is absent."""
     facts = error.facts()
     facts["code"] = StoragePreconditionFailedError.default_code
     return StoragePreconditionFailedError("there is no object to delete", **facts)
@@ -115,19 +115,19 @@ async def delete_many(
 def compare_deleted(
     keys: Sequence[str], reply: DeleteReply, *, bucket: str
 ) -> dict[str, DeleteOutcome | StorageError]:
-    """What became of each key, from a reply that may be partial.
+    """What became of each key, from a response that may be partial.
 
     Args:
-        keys: As asked.
-        reply: As answered.
+        keys: As requested.
+        reply: As received.
         bucket: For the errors.
 
     Raises:
-        StorageIntegrityError: The reply is about a key that was not asked for.
+        StorageIntegrityError: The response is about a key that was not asked for.
     """
     if (reply.deleted.keys() | reply.failed.keys()) - set(keys):
         raise StorageIntegrityError(
-            "the provider answered about keys that were not asked for; list what is left",
+            "the provider reported on keys that were not asked for; list what is left",
             code=ErrorCode.FOREIGN_KEY,
             bucket=bucket,
             applied="maybe",

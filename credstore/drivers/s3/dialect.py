@@ -18,7 +18,7 @@ from credstore.model import Method
 TIB = 1024 * GIB
 LINKS: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 OWN_METADATA = 256
-"""Bytes kept free for credstore's own names (write-id, digest, codec) beside the user's metadata."""
+"""Bytes kept free for credstore's own names (write-id, digest, codec) in addition to the user's metadata."""
 MAX_PARTS = 10_000
 
 
@@ -30,17 +30,17 @@ class S3Dialect:
         name: Label of the row.
         grounds: What it stands on: the server that was run, or the document and live test of others.
         capabilities: What users may ask for.
-        quoted_if_match: `If-Match` carries the etag in quotes, as HTTP says; Spaces answers 412 to it.
+        quoted_if_match: `If-Match` carries the etag in quotes, as HTTP says; Spaces responds 412 to it.
         create_by_multipart: Completing an upload honours `If-None-Match: *`.
         replace_by_multipart: Completing an upload honours `If-Match`.
-        create_by_copy: Name of the header that makes CopyObject create only, or None.
+        create_by_copy: Name of the header that makes CopyObject only create, or None.
         replace_by_copy: CopyObject honours `If-Match` on the destination.
         pinned_copy: CopyObject and UploadPartCopy honour `x-amz-copy-source-if-match`. Where they do not,
-            nothing is rewritten in place before what was copied is proved, and a copy from a key that
-            decodes to another, as some servers do twice, is read back where its entity tag proves nothing.
-        copy_keeps_tags: CopyObject keeps the source's tags though the metadata are replaced; where it does
+            nothing is rewritten in place before what was copied is proved, and since some servers decode keys
+            twice, a copy from a key that decodes to another is read back if its entity tag proves nothing.
+        copy_keeps_tags: CopyObject keeps the source's tags although the metadata is replaced; where it does
             not, or at an endpoint that is not the cloud's own, they are read before and written afterwards.
-        unversioned: The cloud has no versions at all, so that a delete leaves nothing.
+        unversioned: The cloud has no versions at all, so a delete leaves nothing behind.
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
@@ -68,7 +68,7 @@ class S3Dialect:
     max_single_put: int = 5 * GIB
 
     def format_if_match(self, etag: str) -> str:
-        """An entity tag as this cloud wants it in `If-Match`."""
+        """An entity tag as this cloud expects it in `If-Match`."""
         return f'"{etag}"' if self.quoted_if_match else etag
 
 
@@ -92,9 +92,9 @@ LEAST = Capabilities(
     max_metadata_size=2048 - OWN_METADATA,
     max_object_size=5 * TIB,
 )
-"""What every store that speaks S3 is trusted with."""
+"""What every store that speaks S3 can be relied on for."""
 KNOWN = replace(LEAST, content_etags=True)
-"""The same for those whose entity tags are known: the MD5 of the bytes, or made of those of the parts."""
+"""The same for those whose entity tags are known: the MD5 of the bytes, or derived from the parts' MD5s."""
 
 S3 = S3Dialect(
     name="s3",

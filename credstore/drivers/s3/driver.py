@@ -1,6 +1,6 @@
 """`S3Driver`: the contract of `credstore.driver` on any store that speaks S3.
 
-Rules of this file: no protocol here; each operation is one call into the module that knows it.
+Rules of this file: no protocol here; each operation is one call into the module that knows about it.
 """
 
 from __future__ import annotations
@@ -71,12 +71,12 @@ class S3Driver(Driver):
         transport: Transport | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Compute where the bucket is; nothing is sent.
+        """Compute where the bucket is; nothing is sent yet.
 
         Args:
             config: The cloud, bucket and credentials.
-            credentials: In place of the configuration's; closed with the driver.
-            transport: In place of an HTTP client of its own; closed with the driver.
+            credentials: Used instead of the configuration's; closed with the driver.
+            transport: Used instead of an HTTP client of its own; closed with the driver.
             clock: Unix seconds, for links.
 
         Raises:
@@ -162,8 +162,8 @@ class S3Driver(Driver):
     ) -> Page:
         """One page; the cursor is S3's continuation token. See `Driver.list`.
 
-        What comes is compared with `start_after` here too: some servers ignore it, and they differ in
-        whether a prefix that it leads into comes again.
+        What arrives is compared with `start_after` here too: some servers ignore it, and they differ in
+            whether they list a prefix again that it lies below.
         """
         self._bucket.check_key(prefix)
         request = list_objects(
@@ -188,7 +188,7 @@ class S3Driver(Driver):
         return Page(entries=entries, cursor=page.cursor, prefixes=prefixes)
 
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
-        """Whether the bucket's versions are on or suspended; see `VersionedDriver.keeps_versions`."""
+        """Whether the bucket's versioning is on or suspended; see `VersionedDriver.keeps_versions`."""
         return await versioning.keeps_versions(self._bucket, deadline=deadline)
 
     async def list_versions(
@@ -212,7 +212,7 @@ class S3Driver(Driver):
         return await versioning.delete_versions(self._bucket, versions, deadline=deadline)
 
     async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
-        """What Object Lock says of a version; see `RetainingDriver.get_retention`."""
+        """What Object Lock says about a version; see `RetainingDriver.get_retention`."""
         return await versioning.get_retention(self._bucket, key, version_id, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
@@ -240,10 +240,10 @@ class S3Driver(Driver):
     async def list_uploads(
         self, prefix: str = "", *, deadline: float | None = None
     ) -> AsyncIterator[UploadInfo]:
-        """Multipart uploads that have not ended, for whoever reaps them.
+        """Multipart uploads that have not ended, for whoever cleans them up.
 
         Args:
-            prefix: Leading part of their keys.
+            prefix: What their keys start with.
             deadline: Instant of `time.monotonic()` for all pages, or None.
 
         Raises:
@@ -265,7 +265,7 @@ class S3Driver(Driver):
             markers = page.markers
 
     async def abort_upload(self, key: str, upload_id: str, *, deadline: float | None = None) -> None:
-        """End a multipart upload and drop its parts; one that has ended already is no error."""
+        """End a multipart upload and drop its parts; one that has ended already is not an error."""
         try:
             await self._bucket.call(abort_upload(key, upload_id), deadline=deadline)
         except StorageNotFoundError:
@@ -288,7 +288,7 @@ def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
     """
     rules = ProxyRules.of(config.proxy, os.environ)
     proxy = rules.proxy_for(origin)
-    # That http stays on this machine is why it needs no `allow_http`, and a proxy would take it elsewhere.
+    # Http does not need `allow_http` only because it stays on this machine; a proxy would take it elsewhere.
     if proxy is not None and not (proxy.stays_here or origin.startswith("https:") or config.allow_http):
         raise StorageConfigurationError(
             f"the endpoint is http on this machine, but the proxy {proxy.name} is on another; name the "
@@ -307,11 +307,11 @@ def credentials_of(config: S3FamilyConfig) -> CredentialSource:
     """Where a configuration says its credentials come from.
 
     Raises:
-        StorageConfigurationError: Half a key pair, or none for a cloud that has no chain of its own.
+        StorageConfigurationError: There is half a key pair, or none for a cloud without a credential chain.
     """
     if (config.access_key_id is None) != (config.secret_access_key is None):
         raise StorageConfigurationError(
-            f"{config.provider} needs `access_key_id` and `secret_access_key` together; one is missing"
+            f"{config.provider} needs both `access_key_id` and `secret_access_key`; one is missing"
         )
     if config.access_key_id is not None and config.secret_access_key is not None:
         return StaticCredentials(

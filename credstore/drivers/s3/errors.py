@@ -1,8 +1,7 @@
 """What an S3 error code or a bare status means: data, and the lookup in it. Pure.
 
-Rules of this file: one row per code of the provider notes; messages are ours, since an answer's own
-text may repeat what was sent. `applied` is not decided here but by the exchange, which knows what
-was sent before.
+Rules of this file: one row per code of the provider notes; messages are our own, since a response's text may
+repeat what was sent. `applied` is not decided here but by the exchange, which knows what was sent before.
 """
 
 from __future__ import annotations
@@ -39,8 +38,8 @@ class Meaning:
 
     Attributes:
         error: Class to raise.
-        message: One sentence for a person.
-        code: credstore's word; None for the class's own.
+        message: One sentence for people to read.
+        code: credstore's code; None for the class's own.
         retryable: Whether the same request may succeed later; None for the class's default.
     """
 
@@ -80,17 +79,17 @@ EXPIRED = Meaning(
 )
 SKEWED = Meaning(
     StorageAuthenticationError,
-    "this machine's clock is too far from the provider's; set it right",
+    "this machine's clock is too far from the provider's; correct it",
     ErrorCode.CLOCK_SKEW,
 )
 SLOW_DOWN = Meaning(StorageRateLimitedError, "the provider asks to slow down")
 UNAVAILABLE = Meaning(StorageUnavailableError, "the provider cannot serve this now")
 BROKEN = Meaning(StorageUnavailableError, "the provider reports a failure of its own")
 CUT_OFF = Meaning(StorageTimeoutError, "the provider did not get the whole request in time")
-CONDITION = Meaning(StoragePreconditionFailedError, "the object is another version than the one asked for")
+CONDITION = Meaning(StoragePreconditionFailedError, "the object is not the version asked for")
 CONCURRENT = Meaning(
     StorageConflictError,
-    "another write to this key was under way",
+    "another write to this key was in progress",
     ErrorCode.CONCURRENT_WRITE,
     retryable=True,
 )
@@ -102,10 +101,10 @@ ARCHIVED = Meaning(
     ErrorCode.ARCHIVED,
     retryable=False,
 )
-TOO_LARGE = Meaning(StorageInvalidRequestError, "it is larger than the provider takes", ErrorCode.TOO_LARGE)
+TOO_LARGE = Meaning(StorageInvalidRequestError, "it is larger than the provider accepts", ErrorCode.TOO_LARGE)
 TOO_SMALL = Meaning(
     StorageInvalidRequestError,
-    "a part is smaller than the provider takes; raise part_size",
+    "a part is smaller than the provider accepts; raise part_size",
     ErrorCode.TOO_SMALL,
 )
 TOO_LARGE_ON_THE_WAY = Meaning(
@@ -128,7 +127,7 @@ HEADERS_TOO_LARGE = Meaning(
 METADATA = Meaning(
     StorageInvalidRequestError, "there is more metadata than the provider keeps", ErrorCode.METADATA_TOO_LARGE
 )
-BAD_KEY = Meaning(StorageInvalidKeyError, "the provider does not take this key")
+BAD_KEY = Meaning(StorageInvalidKeyError, "the provider does not accept this key")
 BAD_BUCKET = Meaning(StorageConfigurationError, "the bucket's name is not valid for this provider")
 RANGE = Meaning(
     StorageInvalidRequestError, "the range starts beyond the end of the object", ErrorCode.INVALID_RANGE
@@ -154,7 +153,7 @@ NO_ACL = Meaning(
 )
 BAD_TAGS = Meaning(
     StorageInvalidRequestError,
-    "the provider does not take these tags; S3 allows letters, digits, spaces and + - = . _ : / @",
+    "the provider does not accept these tags; S3 allows letters, digits, spaces and + - = . _ : / @",
     ErrorCode.INVALID_TAG,
 )
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
@@ -299,7 +298,7 @@ STATUSES: dict[int, Meaning] = {
     507: QUOTA,
     509: SLOW_DOWN,
 }
-"""Answers without a code, as those to HEAD are."""
+"""Responses without a code, such as those to HEAD."""
 
 ON_THE_WAY: dict[int, Meaning] = {
     408: CUT_OFF,
@@ -315,16 +314,16 @@ _CAP = re.compile(r"\bcap exceeded\b", re.IGNORECASE)
 
 
 def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
-    """What an error answer means: by its code, else by its status.
+    """What an error response means: by its code, else by its status.
 
     Args:
-        status: HTTP status; 200 where an error came inside a success.
+        status: HTTP status; 200 where an error arrived inside a success.
         code: The provider's code, or None.
-        message: The provider's text, looked at only where one code stands for two things.
+        message: The provider's text, used only where one code stands for two things.
     """
     if code == "AccessDenied":
         if _CAP.search(message):
-            return QUOTA  # Backblaze B2 answers so when a spending cap is reached.
+            return QUOTA  # Backblaze B2 sends this when a spending cap is reached.
         if "Request has expired" in message:
             return EXPIRED
         if "object lock" in message.lower() or "WORM" in message:
@@ -332,7 +331,7 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
     if code == "InvalidRequest" and "WORM" in message:
         return LOCKED  # MinIO.
     if code == "InvalidArgument" and "Unsupported header" in message:
-        return UNSUPPORTED  # Backblaze B2 to headers it does not know.
+        return UNSUPPORTED  # Backblaze B2 sends this for headers it does not know.
     found = CODES.get(code) if code is not None else None
     if found is not None:
         return found

@@ -1,8 +1,8 @@
 """Values as S3 headers and back: metadata, content headers, encryption, conditions, tags. Pure.
 
-Rules of this file: what is put in comes out again exactly (`decode(encode(x)) == x`), and nothing
-can leave its header: text that is not plain ASCII travels as RFC 2047 encoded words, other values
-are refused.
+Rules of this file: what is put in comes out exactly the same (`decode(encode(x)) == x`), and nothing can
+escape from its header: text that is not plain ASCII travels as RFC 2047 encoded words, other values are
+refused.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ CONTENT_NAMES = {
 }
 """Field of `ContentHeaders` to header."""
 MISSING_META = "x-amz-missing-meta"
-"""How many names of an object's metadata an answer leaves out."""
+"""How many names of an object's metadata a response leaves out."""
 REDIRECT = "x-amz-website-redirect-location"
-"""Where a website that a bucket is sends whoever asks for the object."""
+"""Where a bucket that serves a website redirects requests for the object."""
 _EXTRAS = ("expires", REDIRECT, MISSING_META)
 
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
@@ -77,7 +77,7 @@ def _encode_word(chunk: bytes) -> str:
 
 
 def decode_text(value: str) -> str:
-    """The inverse of `encode_text`; a value that is not made of encoded words alone is itself."""
+    """The inverse of `encode_text`; a value that is not made only of encoded words is returned unchanged."""
     if not _WORDS.fullmatch(value):
         return value
     try:
@@ -100,7 +100,7 @@ def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
 
 
 def read_metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    """The flat metadata found in an answer's headers (lower-case names)."""
+    """The flat metadata found in a response's headers (lower-case names)."""
     start = len(META)
     return {name[start:]: decode_text(value) for name, value in headers.items() if name.startswith(META)}
 
@@ -109,7 +109,7 @@ def content_headers(headers: ContentHeaders) -> dict[str, str]:
     """What is stored with the bytes for whoever fetches them.
 
     Raises:
-        StorageInvalidRequestError: A value that HTTP cannot carry.
+        StorageInvalidRequestError: A value cannot be sent over HTTP.
     """
     found: dict[str, str] = {}
     for field, name in CONTENT_NAMES.items():
@@ -126,7 +126,7 @@ def content_headers(headers: ContentHeaders) -> dict[str, str]:
 
 
 def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
-    """The content headers of an answer, without what only the transfer added.
+    """The content headers of a response, without what only the transfer added.
 
     Some stores keep the transfer's own `aws-chunked` token as if it were part of the object's
     encoding (boto3 #4435, Ceph before 07/2025).
@@ -145,13 +145,13 @@ def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
 
 
 def read_extras(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """What else of an answer's headers a copy with metadata of its own has to carry (`ObjectInfo.extras`).
+    """Which other headers of a response a copy with its own metadata has to carry (`ObjectInfo.extras`).
 
-    Source: S3 API CopyObject: under the directive REPLACE nothing of the source's is taken over, and the
-    redirect of a website never is.
+    Source: S3 API CopyObject: under the directive REPLACE nothing of the source is copied, and a website's
+    redirect never is.
     """
     if not ("expires" in headers or REDIRECT in headers or MISSING_META in headers):
-        return NOTHING  # As nearly always.
+        return NOTHING  # As is nearly always the case.
     return {name: headers[name] for name in _EXTRAS if name in headers}
 
 
@@ -159,7 +159,7 @@ def extra_headers(extras: Mapping[str, str]) -> dict[str, str]:
     """The same for the copy.
 
     Raises:
-        StorageUnsupportedError: The source has metadata that S3 does not show, so that they would be lost.
+        StorageUnsupportedError: The source has metadata that S3 does not show, so that it would be lost.
     """
     if extras.get(MISSING_META, "0") != "0":
         raise StorageUnsupportedError(
@@ -169,10 +169,10 @@ def extra_headers(extras: Mapping[str, str]) -> dict[str, str]:
 
 
 def encryption_headers(encryption: ServerEncryption | None, dialect: S3Dialect) -> dict[str, str]:
-    """What asks for encryption at rest.
+    """Headers that request encryption at rest.
 
     Raises:
-        StorageUnsupportedError: The cloud has none of this kind.
+        StorageUnsupportedError: The cloud does not have this kind.
     """
     if encryption is None:
         return {}
@@ -186,7 +186,7 @@ def encryption_headers(encryption: ServerEncryption | None, dialect: S3Dialect) 
 
 
 def to_confirm(encryption: ServerEncryption | None, dialect: S3Dialect) -> ServerEncryption | None:
-    """What of an encryption that is asked for has to be confirmed: all, unless it is not sent at all."""
+    """Which part of a requested encryption has to be confirmed: all of it, unless it is not sent at all."""
     implied = encryption == "AES256" and not dialect.capabilities.sse_s3
     return None if implied else encryption
 
@@ -202,7 +202,7 @@ def customer_headers(
         prefix: `COPY_SSE_C` for the source of a copy.
 
     Raises:
-        StorageUnsupportedError: The cloud takes none.
+        StorageUnsupportedError: The cloud does not accept such keys.
     """
     if not isinstance(key, CustomerKey):
         return {}
@@ -216,12 +216,12 @@ def customer_headers(
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What an answer says of encryption at rest.
+    """What a response says about encryption at rest.
 
     Attributes:
         kind: "AES256", "aws:kms", "SSE-C", another word of the provider's, or None.
-        kms_key_id: Key of the key service, where told.
-        key_md5: Of the customer's key, in base64, where told.
+        kms_key_id: Key of the key service, where reported.
+        key_md5: Of the customer's key, in base64, where reported.
     """
 
     kind: str | None
@@ -230,14 +230,14 @@ class Told:
 
 
 def told_by(headers: Mapping[str, str]) -> Told:
-    """What an answer's headers (lower-case names) say of encryption at rest."""
+    """What a response's headers (lower-case names) say about encryption at rest."""
     if SSE_C + "algorithm" in headers:
         return Told("SSE-C", None, headers.get(SSE_C + "key-md5"))
     return Told(*read_encryption(headers))
 
 
 def read_encryption(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
-    """Kind of encryption at rest an answer tells, and the id of the key service's key."""
+    """The kind of encryption at rest that a response reports, and the id of the key service's key."""
     if SSE_C + "algorithm" in headers:
         return "SSE-C", None
     kind = headers.get(SSE)
@@ -245,9 +245,9 @@ def read_encryption(headers: Mapping[str, str]) -> tuple[str | None, str | None]
 
 
 def unconfirmed(asked: ServerEncryption | None, told: Told) -> str | None:
-    """Why an answer does not confirm the encryption that was asked for; None where it does.
+    """Why a response does not confirm the encryption that was asked for; None if it does.
 
-    Source: S3 API PutObject, CopyObject, CreateMultipartUpload: each answer repeats the encryption used.
+    Source: S3 API PutObject, CopyObject, CreateMultipartUpload: each response repeats the encryption used.
     """
     if asked is None:
         return None
@@ -255,7 +255,9 @@ def unconfirmed(asked: ServerEncryption | None, told: Told) -> str | None:
         if told.kind != "SSE-C":
             return "the provider did not confirm the customer-provided key (SSE-C)"
         if told.key_md5 is not None and told.key_md5.strip() != content_md5(asked.key):
-            return "the provider confirmed another customer-provided key (SSE-C) than the one that was sent"
+            return (
+                "the provider confirmed a different customer-provided key (SSE-C) from the one that was sent"
+            )
         return None
     if isinstance(asked, KmsKey):
         if told.kind != "aws:kms":
@@ -267,14 +269,14 @@ def unconfirmed(asked: ServerEncryption | None, told: Told) -> str | None:
 
 
 def kind_of(encryption: ServerEncryption) -> str:
-    """The word for an encryption that answers and results have."""
+    """The name that responses and results use for an encryption."""
     if isinstance(encryption, CustomerKey):
         return "SSE-C"
     return "aws:kms" if isinstance(encryption, KmsKey) else encryption
 
 
 def _is_key(asked: str | None, told: str | None) -> bool:
-    """Whether a key that is told can be the one asked for by id, by ARN, or by alias, which is resolved."""
+    """Whether a reported key can be the one asked for by id, by ARN, or by alias, which is resolved."""
     if asked is None:
         return True
     if told is None:
@@ -286,10 +288,10 @@ def _is_key(asked: str | None, told: str | None) -> bool:
 
 
 def condition_headers(precondition: Precondition, dialect: S3Dialect) -> dict[str, str]:
-    """What binds a write to the present state of its key.
+    """What makes a write conditional on the current state of its key.
 
     Raises:
-        StorageUnsupportedError: The cloud would ignore it.
+        StorageUnsupportedError: The cloud would ignore the condition.
     """
     check_condition(precondition, dialect.capabilities, dialect.name)
     if precondition.mode == "create":
@@ -330,7 +332,7 @@ def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect:
 
 
 def tag_headers(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a new object; nothing for none."""
+    """The tags of a new object; empty if there are none."""
     pairs = (f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items())
     return {"x-amz-tagging": "&".join(pairs)} if tags else {}
 

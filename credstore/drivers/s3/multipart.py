@@ -1,8 +1,8 @@
 """Objects in parts: cut, sent a few at a time, completed or aborted.
 
-Rules of this file: at most `max_concurrency` parts are in memory; parts are equal but for the last
-(R2 demands it); whatever ends an upload before its completion, also a cancel, aborts it within
-`ABORT_TIME`, and an upload that could not be aborted is told and found by `list_uploads` (P16).
+Rules of this file: at most `max_concurrency` parts are in memory; all parts but the last have equal size (R2
+demands it); whatever ends an upload before its completion, even a cancel, aborts it within `ABORT_TIME`, and
+an upload that could not be aborted is reported and found by `list_uploads` (P16).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from credstore.wire.exchange import Reply
 
 P = TypeVar("P")
 FEW = 64 * 1024
-"""Bytes of a chunk that are copied to others rather than sent by themselves."""
+"""Bytes of a chunk that are joined with others rather than sent separately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,10 @@ class Upload:
 
     Attributes:
         write: The write it is.
-        headers: Describe the object; sent when the upload begins.
+        headers: Describe the object; sent when the upload starts.
         completion: Headers of its completion.
-        concurrency: Parts in flight.
-        confirmation: What its answers say of its encryption; whoever sends a part gives it the part's.
+        concurrency: Number of parts in flight.
+        confirmation: What its responses say about its encryption; whoever sends a part passes it the part's.
     """
 
     write: Write
@@ -71,15 +71,15 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """An upload that is not aborted when it is cut off.
+    """An upload that is not aborted when it is interrupted.
 
     Attributes:
-        upload_id: Of the one to go on with, or None to begin one.
-        begun: Called with the id of a new one before its first part.
+        upload_id: Of the one to continue, or None to start one.
+        started: Called with the id of a new one before its first part.
     """
 
     upload_id: str | None
-    begun: Callable[[str], Awaitable[None]]
+    started: Callable[[str], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Completed:
     """An upload that became an object.
 
     Attributes:
-        etag: Without quotes, or None where not even HEAD tells.
+        etag: Without quotes, or None if not even HEAD reports it.
         version_id: Where versions are kept.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as confirmed.
         request_id: The provider's id of the completion.
@@ -103,12 +103,12 @@ def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
     """Bytes of each part but the last: as configured, or more so that 10,000 parts suffice.
 
     Args:
-        length: Of the whole body, or None; then 10,000 parts of the configured size are the most.
+        length: Of the whole body, or None; then at most 10,000 parts of the configured size are possible.
         part_size: As configured.
         largest: The cloud's largest part.
 
     Raises:
-        StorageInvalidRequestError: Too long for 10,000 parts of the largest size.
+        StorageInvalidRequestError: The body is too long for 10,000 parts of the largest size.
     """
     if length is None or length <= part_size * MAX_PARTS:
         return min(part_size, largest)
@@ -125,7 +125,7 @@ def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Bytes to send, as views of the chunks they came in: nothing is copied.
+    """Bytes to send, as views of the chunks they arrived in, without copying.
 
     Attributes:
         size: Of all views.
@@ -141,7 +141,7 @@ class Part:
             yield view
 
     async def hashed(self, digest: Hash) -> bytes:
-        """The digest of the bytes, made off the loop where they are many."""
+        """The digest of the bytes, computed off the loop if there are many."""
         if self.size > LOOP_BUDGET:
             await asyncio.to_thread(self._hash_into, digest)
         else:
@@ -154,7 +154,7 @@ class Part:
 
 
 async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[Part, None]:
-    """The same bytes in parts of exactly `size`, the last one shorter; none for no bytes."""
+    """The same bytes in parts of exactly `size`, the last one shorter; none if there are no bytes."""
     held: list[bytearray | memoryview] = []
     have = 0
     async with aclosing(chunks):
@@ -166,7 +166,9 @@ async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[
                 if len(taken) >= FEW:
                     held.append(taken)
                 elif held and isinstance(last := held[-1], bytearray) and len(last) < FEW:
-                    last += taken  # A view of each line of a text would take more memory than the text.
+                    last += (
+                        taken  # A view of every line of a text would take more memory than the text itself.
+                    )
                 else:
                     held.append(bytearray(taken))
                 have += len(taken)
@@ -186,18 +188,18 @@ async def upload_parts(
     verify: Callable[[list[str]], Awaitable[None]] | None = None,
     resume: Resume | None = None,
 ) -> Completed | ObjectInfo:
-    """Make one object of parts.
+    """Make one object from parts.
 
     Args:
-        bucket: Where to.
-        upload: What object.
+        bucket: Where to store it.
+        upload: Which object.
         parts: Taken one by one, never more than `concurrency` ahead.
         send: Sends one part by (upload id, number from 1, part) and returns its etag.
-        verify: Called with the etags of all parts; raises to give the upload up.
+        verify: Called with the etags of all parts; raises to abandon the upload.
         resume: Of an upload that can be continued.
 
     Returns:
-        The completed upload, or what HEAD saw where only that told that it was completed.
+        The completed upload, or what HEAD saw if only that showed that it was completed.
 
     Raises:
         StorageIntegrityError: Encryption that was asked for was not confirmed (code "NOT_ENCRYPTED").
@@ -210,14 +212,14 @@ async def upload_parts(
         if upload_id is None:
             upload_id, told = await _begin(bucket, upload)
     except StorageError as error:
-        error.applied = "no"  # An upload that was begun shows nothing under the key.
+        error.applied = "no"  # An upload that was started shows nothing under the key.
         raise
     try:
         try:
             if told is not None:
                 upload.confirmation.begin(told)
             if resume is not None and resume.upload_id is None:
-                await resume.begun(upload_id)
+                await resume.started(upload_id)
             etags = await _send_all(parts, send, upload_id, upload.concurrency)
             if verify is not None:
                 await verify(etags)
@@ -233,16 +235,16 @@ async def upload_parts(
 
 
 def can_go_on(error: BaseException) -> bool:
-    """Whether an upload that ended so can be continued: cut off, or failed for a reason that passes."""
+    """Whether an upload that ended this way can be continued: interrupted, or failed for a passing reason."""
     if not isinstance(error, StorageError):
         return True
     return error.retryable and error.code != ErrorCode.CONCURRENT_WRITE  # After that it cannot be completed.
 
 
 async def _begin(bucket: Bucket, upload: Upload) -> tuple[str, Mapping[str, str]]:
-    """The id of a new upload and the headers of the answer.
+    """The id of a new upload and the headers of the response.
 
-    A cancel meanwhile waits for it, so that the upload is aborted (P16).
+    A cancel during the request waits for it, so that the upload is aborted (P16).
     """
     write = upload.write
 
@@ -306,7 +308,7 @@ async def _complete(
     if told is not None or asked is None:
         await check_answer(bucket, write, reply.headers)
     elif upload.confirmation.parts == len(etags):
-        told = kind_of(asked)  # S3's own completion is silent of SSE-C.
+        told = kind_of(asked)  # S3's own completion says nothing about SSE-C.
     else:
         seen = await _confirmed(bucket, write)
     if etag is None and seen is None:
@@ -317,10 +319,10 @@ async def _complete(
 
 
 async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:
-    """What HEAD tells of an object whose encryption no answer has confirmed to the end; None if replaced.
+    """What HEAD says about an object whose encryption is not fully confirmed yet; None if replaced.
 
     Raises:
-        StorageIntegrityError: It does not confirm it either, or cannot be asked (code "NOT_ENCRYPTED").
+        StorageIntegrityError: It is not confirmed there either, or HEAD failed (code "NOT_ENCRYPTED").
     """
     options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
     try:
@@ -328,7 +330,7 @@ async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:
     except StorageObjectNotFoundError:
         return None
     except StorageError as error:
-        why = "the provider did not confirm the encryption to the end and could not be asked"
+        why = "the provider did not fully confirm the encryption and could not be asked"
         raise not_encrypted(why, "yes", "the object is there") from error
     if found.write_id != write.write_id:
         return None
@@ -340,11 +342,11 @@ def part_etag(reply: Reply, etag: str | None) -> str:
     """The entity tag of a part, without which an upload cannot be completed.
 
     Raises:
-        StorageIntegrityError: The answer has none.
+        StorageIntegrityError: The response has none.
     """
     if etag is None:
         raise StorageIntegrityError(
-            "the provider took a part without giving its etag",
+            "the provider accepted a part without reporting its etag",
             code=ErrorCode.NO_ETAG,
             status_code=reply.status,
         )

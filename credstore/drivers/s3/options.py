@@ -26,13 +26,13 @@ CannedAcl = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3PutOptions:
-    """What to ask of S3 beside the portable options.
+    """What to ask of S3 besides the portable options.
 
     Attributes:
         acl: Canned ACL of the object.
-        object_lock_mode: Retention that the account's root can lift ("GOVERNANCE") or nobody can
+        object_lock_mode: Retention that the account's root can lift ("GOVERNANCE") or no one can
             ("COMPLIANCE"); together with `object_lock_retain_until`.
-        object_lock_retain_until: Until when, timezone-aware.
+        object_lock_retain_until: End of the retention, timezone-aware.
         legal_hold: Put the object under legal hold.
     """
 
@@ -44,7 +44,7 @@ class S3PutOptions:
     def __post_init__(self) -> None:
         if (self.object_lock_mode is None) != (self.object_lock_retain_until is None):
             raise StorageInvalidRequestError(
-                "object_lock_mode and object_lock_retain_until belong together; give both or neither"
+                "object_lock_mode and object_lock_retain_until belong together; pass both or neither"
             )
         until = self.object_lock_retain_until
         if until is not None and until.tzinfo is None:
@@ -52,7 +52,7 @@ class S3PutOptions:
 
     @property
     def locks(self) -> bool:
-        """Whether the object is to be locked in any way; S3 then wants a checksum of the body."""
+        """Whether the object is to be locked in any way; S3 then requires a checksum of the body."""
         return self.object_lock_mode is not None or self.legal_hold
 
 
@@ -63,11 +63,11 @@ def checked_options(given: object, dialect: S3Dialect) -> S3PutOptions:
     """The options of one put, if this cloud has all of them.
 
     Args:
-        given: What stands under "s3" in `driver_options`, or None.
+        given: What is under "s3" in `driver_options`, or None.
         dialect: Of the cloud.
 
     Raises:
-        StorageInvalidRequestError: Not an `S3PutOptions`.
+        StorageInvalidRequestError: It is not an `S3PutOptions`.
         StorageUnsupportedError: The cloud has no ACLs or no object lock.
     """
     if given is None:

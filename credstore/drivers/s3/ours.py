@@ -1,9 +1,9 @@
-"""One write of ours: what identifies it, what its answers have to confirm, and how it is taken back.
+"""One of our writes: what identifies it, what its responses have to confirm, and how it is undone.
 
-Rules of this file: an option that was asked for and is not confirmed is an error, never a success
-(servers that know nothing of it answer 200 all the same); what such a write made is removed, but only
-while its write-id or version shows that it is ours. What only stands in for a missing choice, as AES256
-does by default, is asked for politely and need not be confirmed.
+Rules of this file: an option that was asked for and is not confirmed is an error, never a success (servers
+that know nothing about it respond 200 anyway); what such a write made is removed, but only while its write-id
+or version shows that it is ours. What is only a default, as AES256 may be, is requested but need not be
+confirmed.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ ABORT_TIME = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """What identifies one write at its key, and what was asked of it.
+    """What identifies one write at its key, and what was requested.
 
     Attributes:
         key: Where it goes.
-        write_id: What it carries.
+        write_id: The write-id it carries.
         precondition: What it may replace.
-        customer_key: To look at it with, where it is encrypted with one.
+        customer_key: The key to look at it with, if it is encrypted with one.
         encryption: What has to be confirmed, or None.
-        storage_class: That was asked for, or None.
-        tags: How many it has.
-        in_place: It rewrites the object it is made of, so that only its own version can be taken back.
+        storage_class: The one requested, or None.
+        tags: Number of tags it has.
+        in_place: Whether it rewrites the object it is made from, so that only its own version can be removed.
         deadline: Instant of `time.monotonic()`, or None.
     """
 
@@ -64,7 +64,7 @@ class Write:
 
 
 class TakenBack(NamedTuple):
-    """What became of a write that should not have been: a clause for a message, and whether it is gone."""
+    """What became of a write that must not stay: a clause for a message, and whether it is gone."""
 
     clause: str
     gone: bool
@@ -72,23 +72,23 @@ class TakenBack(NamedTuple):
 
 @dataclass(slots=True)
 class Confirmation:
-    """What the answers of one upload in parts have said of its encryption so far.
+    """What the responses of one upload in parts have said about its encryption so far.
 
-    The first of them may say nothing, since some stores confirm the parts alone; nothing more is sent
-    once neither has.
+    The first of them may say nothing, since some stores only confirm the parts; once neither has, nothing
+    more is sent.
 
     Attributes:
-        encryption: That has to be confirmed, or None.
-        begun: Whether the answer to its beginning confirmed it.
-        parts: How many of the answers to parts did.
+        encryption: The encryption that has to be confirmed, or None.
+        started: Whether the response to its start confirmed it.
+        parts: How many of the responses to parts did.
     """
 
     encryption: ServerEncryption | None
-    begun: bool = False
+    started: bool = False
     parts: int = 0
 
     def begin(self, headers: Mapping[str, str]) -> None:
-        """Take note of the answer to the upload's beginning.
+        """Take note of the response to the upload's start.
 
         Raises:
             StorageIntegrityError: It says that something else will be done (code "NOT_ENCRYPTED").
@@ -97,13 +97,13 @@ class Confirmation:
         why = unconfirmed(self.encryption, told)
         if why is not None and told.kind is not None:
             raise not_encrypted(why, "no")
-        self.begun = why is None
+        self.started = why is None
 
     def part(self, headers: Mapping[str, str]) -> None:
-        """Take note of the answer to a part.
+        """Take note of the response to a part.
 
         Raises:
-            StorageIntegrityError: Neither this nor the beginning was confirmed (code "NOT_ENCRYPTED").
+            StorageIntegrityError: Neither this nor the start was confirmed (code "NOT_ENCRYPTED").
         """
         if self.encryption is None:
             return
@@ -111,7 +111,7 @@ class Confirmation:
         why = unconfirmed(self.encryption, told)
         if why is None:
             self.parts += 1
-        elif told.kind is not None or not self.begun:
+        elif told.kind is not None or not self.started:
             raise not_encrypted(why, "no")
 
 
@@ -119,7 +119,7 @@ def not_encrypted(why: str, applied: Applied, done: str = "nothing was stored") 
     """The error of a write whose encryption was not confirmed.
 
     Args:
-        why: What is amiss.
+        why: What is wrong.
         applied: Whether there was an object.
         done: What became of it.
     """
@@ -127,11 +127,11 @@ def not_encrypted(why: str, applied: Applied, done: str = "nothing was stored") 
 
 
 async def check_answer(bucket: Bucket, write: Write, headers: Mapping[str, str]) -> None:
-    """Hold the answer to a finished write to what was asked.
+    """Check the response to a finished write against what was requested.
 
     Raises:
         StorageIntegrityError: Something was not done (code "NOT_ENCRYPTED" or "NOT_HONOURED", `applied`
-            "yes"); what was made is gone if it was still ours.
+            "yes"); what was made has been removed if it was still ours.
     """
     if write.encryption is not None:
         why = unconfirmed(write.encryption, told_by(headers))
@@ -143,7 +143,7 @@ async def check_answer(bucket: Bucket, write: Write, headers: Mapping[str, str])
 
 
 async def check_seen(bucket: Bucket, write: Write, info: ObjectInfo) -> None:
-    """The same for what HEAD tells of it.
+    """The same for what HEAD says about it.
 
     Raises:
         StorageIntegrityError: As `check_answer`.
@@ -156,7 +156,7 @@ async def check_seen(bucket: Bucket, write: Write, info: ObjectInfo) -> None:
 
 
 def _contradicted(write: Write, storage_class: str | None, tags: int | None) -> str | None:
-    """What an answer says otherwise than was asked; silence says nothing, since S3's answers are silent."""
+    """How a response differs from the request; silence means nothing, since S3's responses are silent."""
     if write.storage_class is not None and storage_class not in {None, write.storage_class}:
         return f"the provider did not store the object with the storage class {write.storage_class}"
     if write.tags and tags not in {None, write.tags}:
@@ -172,7 +172,7 @@ async def _refuse(
 
 
 async def look_up(bucket: Bucket, write: Write) -> ObjectInfo | None:
-    """What HEAD tells of a finished write; None where it cannot tell, or another write's object is there."""
+    """What HEAD says about a finished write; None if it fails, or if another write's object is there."""
     options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
     try:
         found = await head(bucket, write.key, options)
@@ -182,19 +182,19 @@ async def look_up(bucket: Bucket, write: Write) -> ObjectInfo | None:
 
 
 async def take_back(bucket: Bucket, write: Write, version_id: str | None) -> TakenBack:
-    """Remove what a write made, unless another writer has replaced it; also while this task is cancelled.
+    """Remove what a write made, unless another writer has replaced it; even while this task is cancelled.
 
     Args:
         bucket: Where it is.
         write: What was written.
-        version_id: Of what it made, where told.
+        version_id: Version of what it made, where reported.
     """
     task = asyncio.ensure_future(_remove(bucket, write, version_id))
     cancelled = await ended(task)
     if cancelled is not None:
         raise cancelled
     if not task.cancelled() and isinstance(task.exception(), StoragePreconditionFailedError):
-        return TakenBack("it is not there any more", gone=True)
+        return TakenBack("it is no longer there", gone=True)
     if task.cancelled() or isinstance(task.exception(), StorageError):
         return TakenBack("what was stored could not be removed and may still be there", gone=False)
     return task.result()
@@ -208,7 +208,7 @@ async def _remove(bucket: Bucket, write: Write, version_id: str | None) -> Taken
     if version_id is None or not can.versions:
         found = await _find(bucket, write, deadline)
         if found is None or (found.write_id is not None and found.write_id != write.write_id):
-            return TakenBack("it is not there any more", gone=True)
+            return TakenBack("it is no longer there", gone=True)
         if found.write_id is None:
             return TakenBack("what is there was left alone, since nothing shows who wrote it", gone=False)
         version_id = found.version_id if can.versions else None
@@ -221,7 +221,7 @@ async def _remove(bucket: Bucket, write: Write, version_id: str | None) -> Taken
 
 
 async def _find(bucket: Bucket, write: Write, deadline: float) -> ObjectInfo | None:
-    """What is at the key, which may or may not be encrypted with the customer's key."""
+    """What is at the key, whether or not it is encrypted with the customer's key."""
     plain = ReadOptions(deadline=deadline)
     try:
         try:
@@ -238,7 +238,7 @@ async def _find(bucket: Bucket, write: Write, deadline: float) -> ObjectInfo | N
 
 
 async def ended(task: asyncio.Future[T]) -> asyncio.CancelledError | None:
-    """Wait for a task, at most `ABORT_TIME` and whatever cancels come meanwhile; the last of them."""
+    """Wait for a task at most `ABORT_TIME`, whatever cancels arrive in the meantime; return the last one."""
     cancelled: asyncio.CancelledError | None = None
     end = time.monotonic() + ABORT_TIME
     while not task.done():

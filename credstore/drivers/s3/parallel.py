@@ -1,7 +1,7 @@
-"""The spans of one object, fetched a few at a time and given in order.
+"""The spans of one object, fetched a few at a time and yielded in order.
 
-Rules of this file: at most `concurrency` spans are in memory or on the way; the first failure ends
-all; whoever stops reading, also by a cancel, leaves no task behind.
+Rules of this file: at most `concurrency` spans are in memory or in flight; the first failure ends all;
+whoever stops reading, even through a cancel, leaves no task behind.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ async def in_order(
     *,
     concurrency: int,
 ) -> AsyncIterator[bytes]:
-    """What `first` gives, then the bytes of each span.
+    """What `first` yields, then the bytes of each span.
 
     Args:
-        first: The beginning, as it comes; closed here.
+        first: The start, as it arrives; closed here.
         spans: The rest.
         fetch: All bytes of one span, in chunks.
-        concurrency: Spans at once, the one that is being given included.
+        concurrency: Number of spans at once, including the one that is being yielded.
     """
 
     async def part(span: Span | None) -> AsyncGenerator[bytes, None] | list[bytes]:

@@ -1,6 +1,6 @@
-"""Whether what was copied is what was to be copied: by entity tags where they tell, else by the bytes.
+"""Whether the right thing was copied: by entity tags where they are conclusive, else by the bytes.
 
-Rules of this file: a condition on the copy's source is not believed, since servers ignore it, and some
+Rules of this file: a condition on the copy's source is not relied on, since servers ignore it, and some
 decode the source's name twice and copy another object. Equal tags prove a copy; unequal ones disprove it
 only where both are known to be the MD5 of the bytes.
 
@@ -33,11 +33,11 @@ from credstore.errors import (
 from credstore.hashing import sha256_of
 
 Verdict = Literal["same", "other", "unknown"]
-"""What entity tags say of a copy."""
+"""What entity tags say about a copy."""
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _OF_PARTS = re.compile(r"[0-9a-fA-F]{32}-([0-9]{1,5})")
 _PLAIN = frozenset({None, "AES256"})
-"""Encryption at rest that leaves entity tags what they are; under other keys they are no MD5."""
+"""Encryption at rest that does not change entity tags; under other keys they are not an MD5."""
 
 
 def compare(source: ObjectInfo, etag: str | None, encryption: str | ServerEncryption | None) -> Verdict:
@@ -68,7 +68,7 @@ def compare_parts(
 
 
 def composite_etag(etags: Sequence[str]) -> str:
-    """The entity tag of an object of these parts, whose own are MD5s."""
+    """The entity tag of an object made from these parts, whose own tags are MD5s."""
     joined = b"".join(bytes.fromhex(each) for each in etags)
     return f"{hashlib.md5(joined, usedforsecurity=False).hexdigest()}-{len(etags)}"
 
@@ -78,16 +78,16 @@ def _is_plain(source: ObjectInfo, encryption: str | ServerEncryption | None) -> 
 
 
 def may_be_another(dialect: S3Dialect, key: str) -> bool:
-    """Whether a server that decodes the name of a copy's source twice would copy another object."""
+    """Whether a server that decodes the name of a copy's source twice would copy a different object."""
     return not dialect.pinned_copy and unquote_plus(key) != key
 
 
 async def provable_part_size(
     bucket: Bucket, request: CopyRequest, encryption: ServerEncryption | None
 ) -> int | None:
-    """Bytes of the parts in which a copy's entity tags can be compared with its source's; None for none.
+    """Part size with which a copy's entity tags can be compared with its source's; None if there is none.
 
-    Cost: 1 request for a source that is in parts itself, else none.
+    Cost: 1 request for a source that is in parts itself, otherwise none.
     """
     source, largest = request.source, bucket.dialect.max_single_put
     if source.etag is None or not _is_plain(source, encryption) or not source.size:
@@ -107,7 +107,7 @@ async def provable_part_size(
         )
         told = parse_size(reply.headers.get("content-length"))
     except StorageError:
-        told = None  # Not every server knows of parts; the likeliest size is tried.
+        told = None  # Not every server knows about parts; the likeliest size is tried.
     for size in (told, bucket.config.part_size):
         if size and size <= largest and -(-source.size // size) == int(found[1]):
             return size
@@ -115,12 +115,12 @@ async def provable_part_size(
 
 
 def pinned_version(bucket: Bucket, source: ObjectInfo) -> str | None:
-    """The version that names the source's bytes for good, where the cloud keeps versions."""
+    """The version that names the source's bytes permanently, where the cloud keeps versions."""
     return source.version_id if bucket.dialect.capabilities.versions else None
 
 
 async def is_changed(bucket: Bucket, request: CopyRequest) -> bool | None:
-    """Whether a copy's source is another version now; None where it is gone."""
+    """Whether a copy's source is a different version now; None if it is gone."""
     source = request.source
     options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
     try:
@@ -131,7 +131,7 @@ async def is_changed(bucket: Bucket, request: CopyRequest) -> bool | None:
 
 
 async def reads_the_same(bucket: Bucket, request: CopyRequest, write: Write) -> bool:
-    """Whether a copy has the bytes of its source, by reading it, and the source where it has no digest.
+    """Whether a copy has the bytes of its source, by reading it, and also the source if it has no digest.
 
     Raises:
         StorageConflictError: Another writer has replaced the copy.

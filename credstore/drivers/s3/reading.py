@@ -1,8 +1,8 @@
-"""Get and head: an answer's bytes as a checked reader, resumed where a connection breaks.
+"""Get and head: a response's bytes as a checked reader, resumed where a connection breaks.
 
-Rules of this file: what the server says about a range is believed only if it is exactly what was
-asked; a body cut short is continued from the same version (`If-Match`) or ends in an error, never
-quietly (P21, N04, L04); the parts of a long one are pinned to one version too.
+Rules of this file: what the server says about a range is trusted only if it is exactly what was requested; a
+body cut short is continued from the same version (`If-Match`) or ends in an error, never quietly (P21, N04,
+L04); the parts of a long one are pinned to one version too.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from credstore.wire.exchange import Reply
 from credstore.wire.transport import HttpResponse, WireError
 
 MAX_RESUMES = 3
-"""Times in a row one body is continued after little of it had come."""
+"""Number of times in a row that one body is continued after little of it has arrived."""
 _PROGRESS = 64 * 1024
-"""Bytes after which a break starts the count anew; a body that only trickles ends (N08)."""
+"""Bytes after which a break resets the count; a body that only trickles is ended (N08)."""
 PARALLEL_PARTS = 2
-"""Parts from which an object is read over several connections."""
+"""Number of parts from which an object is read over several connections."""
 PARTIAL = 206
 
 
 @dataclass(slots=True)
 class Opened:
-    """An answer whose body is open, and which bytes of the object it should give.
+    """A response whose body is open, and which bytes of the object it should yield.
 
     Attributes:
-        info: What its headers tell.
-        response: To read and close.
+        info: What its headers say.
+        response: The response to read and close.
         skip: Bytes to drop first, where the server ignored the range.
         start: First wanted byte.
         end: One past the last.
@@ -64,7 +64,7 @@ class Opened:
 
 
 async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
-    """What the store knows of one object; see `Driver.head`."""
+    """What the store knows about one object; see `Driver.head`."""
     reply = await bucket.call(head_object(key, options, bucket.dialect), deadline=options.deadline)
     check_is_s3(reply.status, reply.headers)
     size = parse_size(reply.headers.get("content-length"))
@@ -75,7 +75,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
 
 def _no_length() -> StorageIntegrityError:
     return StorageIntegrityError(
-        "the answer does not say how long the object is; a proxy in between may have decompressed it",
+        "the response does not say how long the object is; a proxy in between may have decompressed it",
         code=ErrorCode.NO_LENGTH,
     )
 
@@ -94,9 +94,9 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     except StorageInvalidRequestError as error:
         if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
             raise
-        # No byte of an empty object can be asked for; without a range the server gives all of it.
+        # No byte of an empty object can be requested; without a range the server sends all of it.
         opened = await _open(bucket, key, options, ranged=False)
-    if options.suffix is not None:  # Whatever else is asked of this object has its place by now.
+    if options.suffix is not None:  # Any other range of this object has been checked by now.
         options = replace(options, start=opened.start, end=opened.end, suffix=None)
     whole = opened.start == 0 and opened.end == opened.info.size
     content = opened.response.take_whole() if whole else None
@@ -116,7 +116,7 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
 def _stream(
     bucket: Bucket, key: str, options: ReadOptions, opened: Opened
 ) -> tuple[Body, AsyncIterator[bytes]]:
-    """The bytes of an answer, and what to close; a long one goes on in spans over further connections."""
+    """The bytes of a response, and what to close; a long one continues in spans over more connections."""
     size, concurrency = bucket.config.part_size, bucket.config.max_concurrency
     etag = opened.info.etag
     alone = opened.end - opened.start < PARALLEL_PARTS * size or concurrency == 1
@@ -140,7 +140,7 @@ def _stream(
 
 
 async def _closing(body: Body) -> AsyncGenerator[bytes, None]:
-    """What a body gives; then its connection is free, for others may wait for it."""
+    """What a body yields; then its connection is freed, as others may be waiting for it."""
     try:
         async for chunk in body.chunks():
             yield chunk
@@ -149,10 +149,10 @@ async def _closing(body: Body) -> AsyncGenerator[bytes, None]:
 
 
 async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: ObjectInfo) -> Opened:
-    """More of the version `info` tells of.
+    """More of the version that `info` describes.
 
     Raises:
-        StorageIntegrityError: It was replaced meanwhile (code "REPLACED").
+        StorageIntegrityError: It was replaced in the meantime (code "REPLACED").
     """
     try:
         opened = await _open(bucket, key, options, ranged=True)
@@ -166,7 +166,7 @@ async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: Objec
 
 def _replaced() -> StorageIntegrityError:
     return StorageIntegrityError(
-        "the object was replaced while it was read; nothing read so far should be used",
+        "the object was replaced while it was being read; nothing read so far should be used",
         code=ErrorCode.REPLACED,
         retryable=True,
     )
@@ -184,11 +184,11 @@ async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredRead
 
 
 async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool) -> Opened:
-    """An answer that gives what `options` ask for; `ranged` asks the server for no more than that."""
+    """A response that has what `options` ask for; `ranged` requests no more than that from the server."""
     request = get_object(key, options, bucket.dialect, ranged=ranged)
     reply = await bucket.call(request, deadline=options.deadline, stream=True)
     if reply.response is None:
-        raise StorageIntegrityError("the answer has no body to read", code=ErrorCode.NO_BODY)
+        raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)
     try:
         return _checked(bucket, key, options, reply, reply.response)
     except BaseException:
@@ -201,7 +201,8 @@ def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, respo
     length = parse_size(reply.headers.get("content-length"))
     found = parse_content_range(reply.headers.get("content-range"))
     if reply.status == PARTIAL or (found is not None and length not in {None, found[2]}):
-        # Some servers send the range and its place, but with the status of the whole (rclone does).
+        # Some servers, such as rclone, send the range and its position, but with the status of a full
+        # response.
         if found is None:
             raise _wrong_range()
         start, end, size = found
@@ -213,22 +214,22 @@ def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, respo
             raise _no_length()
         size = length
         start, end = options.span(size)
-        skip = start  # The range was ignored, so that all bytes come.
+        skip = start  # The range was ignored, so all bytes are sent.
     info = parse_info(key, reply.headers, size=size, served_by=bucket.label)
     return Opened(info, response, skip, start, end)
 
 
 def _wrong_range() -> StorageIntegrityError:
     return StorageIntegrityError(
-        "the provider gave other bytes than the range asked for", code=ErrorCode.WRONG_RANGE
+        "the provider sent bytes other than the range asked for", code=ErrorCode.WRONG_RANGE
     )
 
 
 class Body:
-    """The bytes of one object across the connections it takes."""
+    """The bytes of one object across as many connections as it takes."""
 
     def __init__(self, bucket: Bucket, key: str, options: ReadOptions, opened: Opened) -> None:
-        """Start with an answer that is open."""
+        """Start with an open response."""
         self._bucket = bucket
         self._key = key
         self._options = options
@@ -261,12 +262,12 @@ class Body:
         return await _open_same(self._bucket, self._key, options, opened.info)
 
     async def aclose(self) -> None:
-        """Give the connection back."""
+        """Release the connection."""
         await self._opened.response.aclose()
 
 
 async def _slice(chunks: AsyncGenerator[bytes, None], skip: int, count: int) -> AsyncGenerator[bytes, None]:
-    """The `count` bytes after the first `skip`, as far as there are so many; closes `chunks`."""
+    """The `count` bytes after the first `skip`, or as many as there are; closes `chunks`."""
     async with aclosing(chunks):
         async for chunk in chunks:
             if skip >= len(chunk):
@@ -282,5 +283,5 @@ async def _slice(chunks: AsyncGenerator[bytes, None], skip: int, count: int) -> 
 
 def _cut(done: int, length: int, *, idle: bool) -> StorageError:
     if idle:
-        return StorageTimeoutError(f"the body stopped coming after {done} of {length} bytes")
+        return StorageTimeoutError(f"the body stopped arriving after {done} of {length} bytes")
     return StorageConnectionError(f"the connection broke after {done} of {length} bytes of the body")

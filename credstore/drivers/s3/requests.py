@@ -1,8 +1,7 @@
 """One S3 operation as the parts of one request. Pure.
 
-Rules of this file: no endpoint, region or credential (those are the bucket's, see `bucket.py`); XML
-is made by a real XML library; a builder refuses what the cloud would ignore, so refusing costs no
-request.
+Rules of this file: no endpoint, region or credential (those are the bucket's, see `bucket.py`); a real XML
+library makes the XML; a builder refuses what the cloud would ignore, so refusing costs no request.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ from credstore.wire.urls import encode_path
 
 XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 USUAL_CLASS = "STANDARD"
-"""Storage class of objects for which none is named."""
+"""Storage class of objects for which none is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +59,12 @@ class S3Request:
         method: HTTP method.
         key: The object's key, or None for the bucket.
         query: Decoded pairs.
-        headers: Lower-case names; may hold a customer key, so they are left out of the repr.
+        headers: With lower-case names; may hold a customer key, so they are left out of the repr.
         body: What is sent.
         body_sha256: Hex SHA-256 of the body where it is known.
         mutation: Whether it changes the store.
         replayable: Whether the body can be sent again.
-        probe: Whether it goes out even to an endpoint that is left alone for now.
+        probe: Whether it is sent even to an endpoint whose circuit is open.
     """
 
     operation: str
@@ -81,7 +80,7 @@ class S3Request:
 
 
 def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None) -> dict[str, str]:
-    """All headers that describe a new object, for PutObject and CreateMultipartUpload alike.
+    """All headers that describe a new object, for both PutObject and CreateMultipartUpload.
 
     Args:
         request: The write.
@@ -89,8 +88,8 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
         digest: SHA-256 of the body to record, or None.
 
     Raises:
-        StorageUnsupportedError: The cloud cannot do what is asked.
-        StorageInvalidRequestError: A header HTTP cannot carry.
+        StorageUnsupportedError: The cloud cannot do what is requested.
+        StorageInvalidRequestError: A header cannot be sent over HTTP.
     """
     options = checked_options(request.driver_options.get(OPTIONS_NAME), dialect)
     joined = join_metadata(request.metadata, request.system, request.write_id, digest)
@@ -119,7 +118,7 @@ def put_object(
         dialect: Of the cloud.
         body: The bytes.
         digest: Their SHA-256, recorded and signed where it is known.
-        md5: Their `Content-MD5`, which S3 demands for a locked object.
+        md5: Their `Content-MD5`, which S3 requires for a locked object.
     """
     headers = object_headers(request, dialect, digest) | condition_headers(request.precondition, dialect)
     if md5 is not None:
@@ -157,7 +156,7 @@ def get_object(key: str, options: ReadOptions, dialect: S3Dialect, *, ranged: bo
         key: The object's key.
         options: Range, version, condition and customer key.
         dialect: Of the cloud.
-        ranged: Whether to ask for the range only; the whole object comes otherwise.
+        ranged: Whether to request only the range; otherwise the whole object is sent.
     """
     request = _read("GetObject", "GET", key, options, dialect)
     if not ranged:
@@ -166,7 +165,7 @@ def get_object(key: str, options: ReadOptions, dialect: S3Dialect, *, ranged: bo
 
 
 def _range(options: ReadOptions) -> str:
-    """The range of an object's bytes as RFC 9110 §14.1.2 writes it."""
+    """The range of an object's bytes in the form of RFC 9110 §14.1.2."""
     if options.suffix is not None:
         return f"bytes=-{options.suffix}"
     return f"bytes={options.start}-{'' if options.end is None else options.end - 1}"
@@ -185,7 +184,7 @@ def asking(request: S3Request) -> S3Request:
 
 
 def head_part(key: str, number: int, options: ReadOptions, dialect: S3Dialect) -> S3Request:
-    """HeadObject of one part, as it was uploaded."""
+    """HeadObject for one part, as it was uploaded."""
     request = _read("HeadObject", "HEAD", key, options, dialect)
     return replace(request, query=(*request.query, ("partNumber", str(number))))
 
@@ -209,7 +208,7 @@ def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version
 
 
 def delete_objects(targets: Sequence[str] | Sequence[tuple[str, str]]) -> S3Request:
-    """DeleteObjects of keys, or of versions (key, version id); older stores insist on the `Content-MD5`."""
+    """DeleteObjects for keys, or for versions (key, version id); older stores insist on the `Content-MD5`."""
     root = ET.Element("Delete", {"xmlns": XML_NAMESPACE})
     for target in targets:
         key, version_id = (target, None) if isinstance(target, str) else target
@@ -238,7 +237,7 @@ def list_objects(
     delimiter: str | None = None,
     start_after: str | None = None,
 ) -> S3Request:
-    """ListObjectsV2. With a cursor S3 ignores `start-after`, so only the first page is asked with it."""
+    """ListObjectsV2. With a cursor, S3 ignores `start-after`, so only the first page is requested with it."""
     query = [("list-type", "2"), ("max-keys", str(limit))]
     if dialect.url_encoded_list:
         query.append(("encoding-type", "url"))
@@ -256,7 +255,7 @@ def list_objects(
 def copy_source(
     bucket: str, source: ObjectInfo, key: ServerEncryption | None, dialect: S3Dialect
 ) -> dict[str, str]:
-    """What to copy, pinned to the version `source` describes (P8).
+    """What to copy, pinned to the version that `source` describes (P8).
 
     Raises:
         StorageInvalidRequestError: The source has no etag to pin the copy to.
@@ -274,12 +273,12 @@ def copy_source(
 
 
 def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str, str]:
-    """All headers that describe the copy: everything of the source, with a new write-id.
+    """All headers that describe the copy: everything from the source, with a new write-id.
 
-    A storage class goes along though it is not one to choose: the cloud has named it itself.
+    A storage class is kept even if users cannot choose it, since the cloud has named it itself.
 
     Raises:
-        StorageUnsupportedError: The cloud cannot encrypt as asked, or something would be lost.
+        StorageUnsupportedError: The cloud cannot encrypt as requested, or something would be lost.
     """
     source = request.source
     system = (source.system or {}) if request.system is None else request.system
@@ -295,10 +294,10 @@ def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str,
 
 
 def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncryption | None:
-    """Encryption of a copy: what was asked, else the source's own kind and key.
+    """Encryption of a copy: as requested, else the source's own kind and key.
 
     Raises:
-        StorageUnsupportedError: The source's is of a kind that cannot be asked for here.
+        StorageUnsupportedError: The source has a kind that cannot be requested here.
     """
     if request.encryption is not None:
         return request.encryption
@@ -354,7 +353,7 @@ def get_tagging(key: str, version_id: str | None) -> S3Request:
 
 
 def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str]) -> S3Request:
-    """PutObjectTagging: these tags in place of all others; DeleteObjectTagging for none at all."""
+    """PutObjectTagging, to replace all tags by these; DeleteObjectTagging if there are none."""
     query = (("tagging", ""), *_version(version_id))
     if not tags:  # Some servers fail on an empty set.
         return S3Request(

@@ -1,7 +1,7 @@
-"""What an S3 answer says: its headers as values, its errors as `StorageError`. Pure.
+"""What an S3 response says: its headers as values, its errors as `StorageError`. Pure.
 
-Rules of this file: no text of an answer reaches a message, since it may repeat what was sent; a
-missing header is None or a typed error, never a KeyError. XML is read by `documents.py`.
+Rules of this file: no text of a response reaches a message, since it may repeat what was sent; a
+missing header is None or a typed error, never a KeyError. XML is read by `xml.py`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ _CLEAR = frozenset({408, 412, 413, 414, 416, 429, 431})
 
 
 class WrongRegionError(StorageConfigurationError):
-    """The bucket answers elsewhere; `region` is where, or None. Never leaves this package."""
+    """The bucket is elsewhere; `region` says where, or is None. Never leaves this package."""
 
     default_code = ErrorCode.WRONG_REGION
     region: str | None = None
 
 
 def _is_error(body: bytes) -> bool:
-    """Whether a body that came with success is an `<Error>` all the same (N15)."""
+    """Whether a body that arrived with a success status is an `<Error>` nevertheless (N15)."""
     return _ERROR_ROOT.match(body[:1024]) is not None
 
 
@@ -61,15 +61,15 @@ def is_html(headers: Mapping[str, str], body: bytes) -> bool:
 
 
 def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether a failure that came by way of a proxy is S3's own: it has a header or an `<Error>` of S3's.
+    """Whether a failure that arrived through a proxy is S3's own, with one of S3's headers or an `<Error>`.
 
-    Any server may name a page as it likes, so a bare 404 of a proxy would pass for an absent object.
+    Otherwise a proxy's own bare 404 would pass for an absent object.
     """
     return _is_error(body) or any(name.startswith("x-amz-") for name in headers)
 
 
 def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:
-    """The fields of an error answer; what is missing or malformed is None."""
+    """The fields of an error response; what is missing or malformed is None."""
     region = _matching(_REGION, headers.get("x-amz-bucket-region"))
     request_id = _matching(_REQUEST_ID, headers.get("x-amz-request-id"))
     if not body.strip():
@@ -98,18 +98,18 @@ def classify(
     hint: str = "",
     anybody: bool = True,
 ) -> StorageError | None:
-    """The error an answer means, or None for success.
+    """The error that a response means, or None for success.
 
     Args:
         status: HTTP status.
         headers: With lower-case names.
-        body: As far as it was read; empty for HEAD and for a body left open.
-        region: What the request was signed for.
+        body: As much as was read; empty for HEAD and for a body left open.
+        region: The region the request was signed for.
         hint: A sentence about this cloud for a refused access, or empty.
         anybody: Whether something else than the cloud may have answered, since the host is not its own.
 
     Returns:
-        A `WrongRegionError` where the bucket answers elsewhere. `applied` is the caller's.
+        The error; a `WrongRegionError` if the bucket is elsewhere. The caller sets `applied`.
     """
     if 200 <= status < 300:  # noqa: PLR2004 - HTTP's class of success
         if not body:
@@ -149,7 +149,7 @@ def says_nothing(error: StorageError) -> bool:
 
 
 def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint: str = "") -> StorageError:
-    """The error for one row of the table and the facts of one answer."""
+    """The error for one row of the table and the facts of one response."""
     is_region = meaning.code == ErrorCode.WRONG_REGION
     error_class = WrongRegionError if is_region else meaning.error
     message = f"{meaning.message}; {hint}" if hint and meaning is DENIED else meaning.message
@@ -168,8 +168,8 @@ def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint
 
 def _not_s3(status: int, applied: Applied = "no") -> StorageConfigurationError:
     return StorageConfigurationError(
-        "a web page came back instead of an S3 answer; check `endpoint`, and whether a proxy or login "
-        "page stands in between",
+        "a web page came back instead of an S3 response; check `endpoint`, and whether a proxy or login page "
+        "is in between",
         code=ErrorCode.NOT_S3,
         status_code=status,
         applied=applied,
@@ -182,10 +182,10 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     Args:
         status: HTTP status.
         headers: With lower-case names.
-        applied: What is then known of the request's effect.
+        applied: What is then known about the request's effect.
 
     Raises:
-        StorageConfigurationError: There is neither an entity tag nor any header of S3's.
+        StorageConfigurationError: The response has neither an entity tag nor any of S3's headers.
     """
     if "etag" not in headers and not any(name.startswith("x-amz-") for name in headers):
         raise _not_s3(status, applied)
@@ -194,17 +194,17 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
 def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
     """Compare what a provider says it stored with what was sent, where it says so (L02).
 
-    An entity tag is never taken for an MD5: those of parts and of encrypted objects are none.
+    An entity tag is never taken for an MD5, since those of objects in parts or encrypted are not.
 
     Args:
-        headers: Of the answer to a write, with lower-case names.
+        headers: Of the response to a write, with lower-case names.
         digest: SHA-256 of what was sent, or None.
 
     Raises:
         StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
     """
     told = headers.get("x-amz-checksum-sha256")
-    if told is None or digest is None or "-" in told:  # "-" and a number of parts: of another kind.
+    if told is None or digest is None or "-" in told:  # "-" and a number of parts: a different kind.
         return
     if not hmac.compare_digest(told.strip(), base64.b64encode(digest).decode("ascii")):
         raise StorageIntegrityError(
@@ -215,7 +215,7 @@ def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
 
 
 def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: str) -> ObjectInfo:
-    """What the headers of a GET or HEAD tell of an object.
+    """What the headers of a GET or HEAD say about an object.
 
     Args:
         key: The object's key.
@@ -246,13 +246,13 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
 
 
 def version_of(headers: Mapping[str, str]) -> str | None:
-    """The version an answer names; "null" is S3's word for none."""
+    """The version that a response names; "null" is S3's word for none."""
     found = headers.get("x-amz-version-id")
     return None if found in {None, "", "null"} else found
 
 
 def parse_content_range(text: str | None) -> tuple[int, int, int] | None:
-    """First byte, one past the last, and size of the whole, of a 206; None where it says none of it."""
+    """First byte, one past the last, and total size in a 206; None if it does not say."""
     found = _CONTENT_RANGE.fullmatch(text or "")
     if found is None:
         return None

@@ -1,8 +1,8 @@
-"""Uploads in parts that another process goes on with.
+"""Uploads in parts that another process continues.
 
-Rules of this file: what was begun is continued only for the same bytes at the same place with the
-same options; the server says which parts it has, the token alone is never believed. An upload that
-is gone may have become the object: that is looked at before anything is sent again.
+Rules of this file: an upload is continued only for the same bytes at the same place with the same options;
+the server says which parts it has, and the token alone is never trusted. An upload that is gone may have
+become the object, which is checked before anything is sent again.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ PAGES = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An upload that is there.
+    """An existing upload.
 
     Attributes:
-        upload_id: The provider's name of it.
+        upload_id: The provider's name for it.
         part_size: Bytes of each part but the last.
         etags: Entity tags of the parts it has, by number.
     """
@@ -46,7 +46,7 @@ class Begun:
 def token_of(
     bucket: Bucket, request: PutRequest, headers: Mapping[str, str], *, part_size: int, upload_id: str
 ) -> ResumeToken:
-    """The token of an upload that has just begun."""
+    """The token of an upload that has just started."""
     return ResumeToken(
         place=_place(bucket),
         key=request.key,
@@ -64,7 +64,7 @@ def _place(bucket: Bucket) -> str:
 
 
 def _options(headers: Mapping[str, str]) -> str:
-    """A digest of what the object is stored with, the write's id and secret keys left out."""
+    """A digest of what the object is stored with, without the write's id and secret keys."""
     kept = sorted(
         f"{name}:{value}"
         for name, value in headers.items()
@@ -76,33 +76,34 @@ def _options(headers: Mapping[str, str]) -> str:
 async def begun_before(
     bucket: Bucket, request: PutRequest, headers: Mapping[str, str], journal: Journal
 ) -> tuple[PutRequest, Begun | ObjectInfo | None]:
-    """What there is of the write the journal tells of, and the request to go on with.
+    """What exists of the write that the journal describes, and the request to continue with.
 
     Returns:
-        The request (with the write-id of the beginning, if there is one), and: the upload to go on
-        with; the object, if the upload was completed; None to begin anew.
+        The request (with the original write-id, if there is one), and: the upload to continue; the object, if
+        the upload was completed; None to start again.
 
     Raises:
-        StorageInvalidRequestError: The journal is of another object or other options (code
-            "RESUME_MISMATCH"), or the source was changed since (code "SOURCE_CHANGED").
+        StorageInvalidRequestError: The journal is for another object or other options (code
+            "RESUME_MISMATCH"), or the source has changed since (code "SOURCE_CHANGED").
     """
     token = await journal.load()
     if token is None:
         return request, None
     if (token.place, token.key) != (_place(bucket), request.key):
         raise StorageInvalidRequestError(
-            f"the resume file is of the upload of {token.key!r} to {token.place}; give each upload its own",
+            f"the resume file belongs to the upload of {token.key!r} to {token.place}; give each upload its "
+            f"own",
             code=ErrorCode.RESUME_MISMATCH,
         )
     if (token.size, token.digest) != (request.body.length, (request.digest or b"").hex()):
         raise StorageInvalidRequestError(
-            "the source is not what it was when the upload was begun; delete the resume file to begin anew",
+            "the source has changed since the upload was started; delete the resume file to start again",
             code=ErrorCode.SOURCE_CHANGED,
         )
     if token.options != _options(headers):
         raise StorageInvalidRequestError(
-            "the options are not those the upload was begun with; give the same, or delete the resume file "
-            "to begin anew",
+            "the options are not those the upload was started with; pass the same ones, or delete the resume "
+            "file to start again",
             code=ErrorCode.RESUME_MISMATCH,
         )
     resumed = replace(request, write_id=token.write_id)
@@ -121,7 +122,7 @@ async def begun_before(
 
 
 def _size(token: ResumeToken, number: int) -> int:
-    """Bytes that a part must have; 0 for one that is not of this upload."""
+    """Bytes that a part must have; 0 for one that does not belong to this upload."""
     return max(0, min(token.part_size, token.size - (number - 1) * token.part_size))
 
 
@@ -143,7 +144,7 @@ async def _parts(bucket: Bucket, request: PutRequest, upload_id: str) -> list[Pa
 
 
 async def _object(bucket: Bucket, request: PutRequest) -> ObjectInfo | None:
-    """The object, if it is of this very write."""
+    """The object, if it was made by exactly this write."""
     options = ReadOptions(customer_key=request.encryption, deadline=request.deadline)
     try:
         found = await head(bucket, request.key, options)

@@ -1,8 +1,8 @@
-"""What became of a write whose answer was lost, refused or unclear: one HEAD tells (P0, P6).
+"""What became of a write whose response was lost, negative or unclear: one HEAD finds out (P0, P6).
 
-Rules of this file: a definite failure is explained in the words of what was asked; an unclear one
-is looked up by its write-id before anyone hears of it, so that no write is ever reported as a
-conflict with itself (N02, N11, N12, N17).
+Rules of this file: a definite failure is explained in terms of what was requested; an unclear one is looked
+up by its write-id before it is reported, so that no write is ever reported as a conflict with itself (N02,
+N11, N12, N17).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from credstore.errors import (
 
 
 def explain(error: StorageError, precondition: Precondition) -> StorageError:
-    """The same failure in the words of what was asked, keeping all facts."""
+    """The same failure in terms of what was requested, keeping all facts."""
     if precondition.mode == "create" and isinstance(error, StoragePreconditionFailedError):
         return _exists(error)
     if precondition.mode == "replace" and isinstance(error, StorageObjectNotFoundError):
-        # S3 answers NoSuchKey, not 412, to If-Match on a key that is absent.
+        # S3 responds NoSuchKey, not 412, to If-Match on a key that is absent.
         facts = error.facts()
         facts["code"] = StoragePreconditionFailedError.default_code
         return StoragePreconditionFailedError("there is no object to replace", **facts)
@@ -42,7 +42,7 @@ def _exists(error: StorageError) -> StorageAlreadyExistsError:
 
 
 async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> ObjectInfo:
-    """Turn a failed write into what is known to be true of it.
+    """Turn a failed write into what is known to be true about it.
 
     Args:
         bucket: Where it was sent.
@@ -50,19 +50,19 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
         error: How it failed.
 
     Returns:
-        The object, where the write happened after all.
+        The object, if the write happened after all.
 
     Raises:
         StorageAlreadyExistsError: Another write's object is there; `applied` is "maybe" after an unclear
             attempt, since ours may have been there before and been deleted or replaced.
-        StorageIntegrityError: It happened, but not as asked; see `check_seen`.
-        StorageError: The failure; `applied` is "maybe" where even a HEAD cannot tell.
+        StorageIntegrityError: It happened, but not as requested; see `check_seen`.
+        StorageError: The failure; `applied` is "maybe" if even a HEAD cannot tell.
     """
     if error.applied == "no":
         raise explain(error, write.precondition)
     conflict = isinstance(error, (StorageConflictError, StorageNotFoundError))
     if not conflict and not bucket.may_look():
-        raise error  # So overloaded is the provider. A conflict may be with ourselves: it is looked into.
+        raise error  # The provider is overloaded. A conflict may be with ourselves, so it is looked into.
     options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
     seen: ObjectInfo | None
     try:
@@ -79,6 +79,7 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
         await check_seen(bucket, write, seen)
         return seen
     if outcome == "no":
-        # Only who knows that nobody deletes or replaces this key knows that it was never ours (P0, P6).
+        # Only a caller who knows that this key is never deleted or replaced knows that it was never ours (P0,
+        # P6).
         raise _exists(error)
     raise explain(error, write.precondition)

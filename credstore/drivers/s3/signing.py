@@ -1,6 +1,6 @@
-"""Links that S3 itself checks: presigned URLs with the time they really end.
+"""Links that S3 itself checks: presigned URLs with their real expiry time.
 
-Rules of this file: local computation only, apart from fresh credentials; a link never claims to
+Rules of this file: local computation only, apart from refreshing credentials; a link never claims to
 outlive the credentials it was signed with; what it imposes or demands is part of the signature.
 """
 
@@ -33,13 +33,13 @@ OVERRIDES = frozenset(
 
 
 def link_query(request: SignRequest) -> list[tuple[str, str]]:
-    """The parameters of a link beside its signature.
+    """The parameters of a link besides its signature.
 
     Args:
         request: The link, which the cloud can make.
 
     Raises:
-        StorageInvalidRequestError: A header no link can impose, or a time outside 1 s to 7 days.
+        StorageInvalidRequestError: A header that no link can impose, or a time outside 1 s to 7 days.
     """
     if not 1 <= request.expires_in <= MAX_EXPIRES:
         raise StorageInvalidRequestError(
@@ -65,8 +65,8 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
         clock: Unix seconds.
 
     Raises:
-        StorageUnsupportedError: The cloud makes no such link.
-        StorageAuthenticationError: The credentials end within the second.
+        StorageUnsupportedError: The cloud does not support such a link.
+        StorageAuthenticationError: The credentials expire within the second.
     """
     bucket.check_key(request.key)
     bucket.check_usable(request.deadline)

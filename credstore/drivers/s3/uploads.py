@@ -1,4 +1,4 @@
-"""The requests of a multipart upload. Pure; the rules of `requests.py` hold here too."""
+"""The requests of a multipart upload. Pure; the rules of `requests.py` apply here too."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def upload_part_copy(
     number: int,
     span: tuple[int, int],
 ) -> S3Request:
-    """UploadPartCopy of the source's bytes from `span[0]` up to `span[1]`, that one not included."""
+    """UploadPartCopy of the source's bytes from `span[0]` up to, but not including, `span[1]`."""
     return S3Request(
         operation="UploadPartCopy",
         method="PUT",
@@ -85,10 +85,10 @@ def upload_part_copy(
 def completion_headers(
     precondition: Precondition, encryption: ServerEncryption | None, dialect: S3Dialect
 ) -> dict[str, str]:
-    """What CompleteMultipartUpload has to carry beside the parts.
+    """What CompleteMultipartUpload has to carry besides the parts.
 
     Raises:
-        StorageUnsupportedError: The cloud honours the condition on a single put only.
+        StorageUnsupportedError: The cloud honours the condition only on a single put.
     """
     headers = condition_headers(precondition, dialect) | customer_headers(encryption, dialect)
     if (precondition.mode == "create" and not dialect.create_by_multipart) or (
@@ -117,7 +117,7 @@ def complete_upload(key: str, upload_id: str, etags: Sequence[str], headers: Map
 
 
 def list_parts(key: str, upload_id: str, after: int) -> S3Request:
-    """ListParts, those numbered above `after`."""
+    """ListParts, for those numbered above `after`."""
     query = [("uploadId", upload_id)]
     if after:
         query.append(("part-number-marker", str(after)))

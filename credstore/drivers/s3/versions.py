@@ -1,8 +1,8 @@
 """Versions of objects: listed, removed for good, and what keeps one (Object Lock).
 
-Rules of this file: a store that keeps no versions is not asked for any; a reply is compared with what was
-asked, version by version, and silence about one is no success (P10); a listing that goes round in circles
-ends in an error above, where all pages are seen.
+Rules of this file: a store that keeps no versions is not asked for any; a response is compared with the
+request, version by version, and silence about one does not count as success (P10); a listing that goes round
+in circles ends in an error in the caller, which sees all pages.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ _NOT_LOCKED = frozenset(
     }
 )
 _MARKER = 2
-"""Parts of a cursor: the key and the version to go on after."""
+"""Parts of a cursor: the key and the version to continue after."""
 
 
 async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
-    """Whether versions are, or were, kept; see `VersionedDriver.keeps_versions`.
+    """Whether versions are or were kept; see `VersionedDriver.keeps_versions`.
 
-    Source: S3 API GetBucketVersioning, whose answer has no status until versions are first switched on.
+    Source: S3 API GetBucketVersioning, whose response has no status until versioning is first switched on.
     """
     bucket.check_usable(deadline)
     if bucket.dialect.unversioned:
@@ -68,7 +68,7 @@ async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
     try:
         reply = await bucket.call(request, deadline=deadline)
     except StorageUnsupportedError:
-        return False  # The server has no such thing.
+        return False  # The server does not support this.
     except StorageAccessDeniedError:
         return True
     return await parsed(parse_versioning, reply.body)
@@ -88,7 +88,7 @@ async def list_versions(
     entries = page.entries
     if exact:
         entries = [each for each in entries if each.key == prefix]
-        # The key itself comes first of all that begin with it.
+        # The key itself comes first among all that start with it.
         if more is not None and more[0] != prefix:
             more = None
     return VersionPage(
@@ -101,7 +101,7 @@ def list_object_versions(prefix: str, cursor: str | None, limit: int, dialect: S
     """ListObjectVersions.
 
     Raises:
-        StorageInvalidRequestError: The cursor is not one of this listing.
+        StorageInvalidRequestError: The cursor is not one of this listing's.
     """
     query = [("versions", ""), ("max-keys", str(limit))]
     if dialect.url_encoded_list:
@@ -169,18 +169,18 @@ async def delete_versions(
 def compare_deleted_versions(
     versions: Sequence[tuple[str, str]], reply: DeletedVersionsReply, *, bucket: str
 ) -> dict[tuple[str, str], DeleteOutcome | StorageError]:
-    """What became of each version, from a reply that may be partial.
+    """What became of each version, from a response that may be partial.
 
-    Some servers leave the version out of an outcome: an error then is about every version of the key that
-    was not removed, and a success counts only where it can be about one version alone.
+    Some servers leave the version out of an outcome: an error then counts for every version of the key that
+    was not removed, and a success counts only if it can be about just one version.
 
     Args:
-        versions: Keys and version ids, as asked.
-        reply: As answered.
+        versions: Keys and version ids, as requested.
+        reply: As received.
         bucket: For the errors.
 
     Raises:
-        StorageIntegrityError: The reply is about a version that was not asked for.
+        StorageIntegrityError: The response is about a version that was not asked for.
     """
     asked = set(versions)
     ids: dict[str, list[str]] = {}
@@ -211,7 +211,7 @@ def compare_deleted_versions(
 
 def _foreign(bucket: str) -> StorageIntegrityError:
     return StorageIntegrityError(
-        "the provider answered about versions that were not asked for; list what is left",
+        "the provider reported on versions that were not asked for; list what is left",
         code=ErrorCode.FOREIGN_KEY,
         bucket=bucket,
         applied="maybe",
@@ -258,13 +258,13 @@ async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: 
             return Retention()
         raise
     except (StorageAccessDeniedError, StorageInvalidRequestError):
-        headers = {}  # It may not be read, or only with its customer key; its locks may be told all the same.
+        headers = {}  # It may be unreadable, or need its customer key; its locks may be reported anyway.
     mode = headers.get("x-amz-object-lock-mode")
     hold = headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON"
     if mode is not None or hold:
         until = parse_time(headers.get("x-amz-object-lock-retain-until-date"))
         return Retention(mode=mode, retain_until=until, legal_hold=hold)
-    # The headers come only to who may read them, so their absence says nothing.
+    # The headers are sent only to those who may read them, so their absence says nothing.
     retention = await _ask(
         bucket, _lock_request("GetObjectRetention", "retention", key, version_id), deadline
     )

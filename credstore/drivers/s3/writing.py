@@ -1,7 +1,7 @@
 """Put: small bodies in one request, large and unsized ones in parts, unclear ones settled.
 
-Rules of this file: what the cloud cannot honour is refused before the body is read; a body that is
-not as long as it said is never completed (K13); an unclear put is settled before anyone hears of it.
+Rules of this file: what the cloud cannot honour is refused before the body is read; a body that is not as
+long as announced is never completed (K13); an unclear put is settled before it is reported.
 """
 
 from __future__ import annotations
@@ -53,21 +53,21 @@ from credstore.hashing import joined, sha256
 from credstore.wire.transport import StreamBody
 
 MAX_RESTARTS = 2
-"""Times a whole upload is begun anew after S3 asked for that (N27)."""
+"""Number of times a whole upload is started again after S3 asked for that (N27)."""
 
 
 async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     """Write one object; see `Driver.put`.
 
-    Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), else
-    2 and one per part; 1 HEAD if unclear, or where the answer has no etag.
+    Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), otherwise 2
+    plus one per part; 1 HEAD if unclear, or if the response has no etag.
     Source: promises P0, P4, P6, P16.
     """
     dialect, config = bucket.dialect, bucket.config
     body = request.body
     bucket.check_key(request.key)
     if body.data is None:
-        # All that can be refused is, before the body is read.
+        # Everything that can be refused is refused before the body is read.
         object_headers(request, dialect, None)
         condition_headers(request.precondition, dialect)
     largest = dialect.capabilities.max_object_size
@@ -89,7 +89,7 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
 
 
 async def counted(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGenerator[bytes, None]:
-    """The chunks of a body, refused where they are not as many bytes as it said.
+    """The chunks of a body, refused if they are not as many bytes as announced.
 
     Raises:
         StorageInvalidRequestError: Code "BODY_LENGTH".
@@ -110,7 +110,7 @@ async def counted(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGene
 
 def _wrong_length(given: str, length: int) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(
-        f"the body gave {given} bytes where {length} were announced; nothing was stored",
+        f"the body has {given} bytes where {length} were announced; nothing was stored",
         code=ErrorCode.BODY_LENGTH,
     )
 
@@ -225,16 +225,16 @@ def _seen(bucket: Bucket, info: ObjectInfo, size: int, digest: bytes | None) -> 
 
 async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
     pieces = cut(counted(request.body.open(), None), bucket.config.part_size)
-    begun = [piece async for piece in _some(pieces, 2)]
-    if len(begun) < 2:  # noqa: PLR2004 - one part is no reason for parts
+    started = [piece async for piece in _some(pieces, 2)]
+    if len(started) < 2:  # noqa: PLR2004 - one part does not justify an upload in parts
         return await _put_single(
-            bucket, request, await joined([view for part in begun for view in part.views])
+            bucket, request, await joined([view for part in started for view in part.views])
         )
 
     async def parts() -> AsyncGenerator[Part, None]:
         async with aclosing(pieces):
-            while begun:
-                yield begun.pop(0)  # Let go of, as all others are.
+            while started:
+                yield started.pop(0)  # Released, like all others.
             async for piece in pieces:
                 yield piece
 
@@ -260,7 +260,7 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
         try:
             return await _put_parts(bucket, request, cut(counted(request.body.open(), length), size))
         except (StorageConflictError, StorageNotFoundError) as error:
-            # N27: after a conflict at completion the upload cannot be completed any more.
+            # N27: after a conflict at completion, the upload can no longer be completed.
             again = error.applied == "no" and error.code in {
                 ErrorCode.CONCURRENT_WRITE,
                 ErrorCode.UPLOAD_NOT_FOUND,
@@ -273,7 +273,7 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
 async def _put_resumably(
     bucket: Bucket, request: PutRequest, length: int, size: int, journal: Journal
 ) -> PutResult:
-    """Go on with the upload the journal tells of, or begin one that can be continued."""
+    """Continue the upload that the journal describes, or start one that can be continued."""
     headers = object_headers(request, bucket.dialect, request.digest)
     request, found = await begun_before(bucket, request, headers, journal)
     if isinstance(found, ObjectInfo):
@@ -283,11 +283,11 @@ async def _put_resumably(
         known: Mapping[int, str] = {} if found is None else found.etags
         size = size if found is None else found.part_size
 
-        async def begun(upload_id: str) -> None:
+        async def started(upload_id: str) -> None:
             token = token_of(bucket, request, headers, part_size=size, upload_id=upload_id)
             await journal.save(token)
 
-        resume = Resume(None if found is None else found.upload_id, begun)
+        resume = Resume(None if found is None else found.upload_id, started)
         parts = cut(counted(request.body.open(), length), size)
         try:
             result = await _put_parts(bucket, request, parts, known=known, resume=resume)
@@ -307,7 +307,7 @@ async def _put_parts(
     known: Mapping[int, str] | None = None,
     resume: Resume | None = None,
 ) -> PutResult:
-    """Send the parts, but for the `known` ones, which the upload has: their entity tags by number."""
+    """Send the parts, except for the `known` ones, which the upload has: their entity tags by number."""
     dialect = bucket.dialect
     write = _write(request, dialect)
     upload = Upload(
@@ -329,7 +329,7 @@ async def _put_parts(
             return known[number]
         digest = await part.hashed(hashlib.sha256())
         md5 = await part.hashed(hashlib.md5(usedforsecurity=False)) if locks else None
-        # No local name for the headers: they may hold a customer's key, and a traceback shows locals.
+        # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
         wire = upload_part(
             request.key,
             upload_id,

@@ -1,7 +1,7 @@
-"""The XML documents that S3 answers with, as values. Pure.
+"""The XML documents in S3's responses, as values. Pure.
 
-Rules of this file: a document is hostile until read (P20, L18): at most `MAX_XML` bytes, no DTD, no
-entities; a missing field is None or a typed error, never a KeyError.
+Rules of this file: a document is considered hostile until it is read (P20, L18): at most `MAX_XML` bytes, no
+DTD, no entities; a missing field is None or a typed error, never a KeyError.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from credstore.drivers.s3.headers import strip_quotes
 from credstore.errors import ErrorCode, StorageIntegrityError
 
 MAX_XML = 16 * 1024 * 1024
-"""Bytes of the largest reply; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
+"""Bytes of the largest response; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _ERRORS = frozenset({"error", "errorresponse"})
@@ -30,7 +30,7 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """The fields of an `<Error>`; `region` is the hint of a wrong-region answer."""
+    """The fields of an `<Error>`; `region` is the hint of a wrong-region response."""
 
     code: str | None = None
     message: str = ""
@@ -51,7 +51,7 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True)
 class ListReply:
-    """One page of ListObjectsV2, its common prefixes, and the token of the next, or None."""
+    """One page of ListObjectsV2, its common prefixes, and the token of the next page, or None."""
 
     entries: Sequence[ListEntry]
     prefixes: Sequence[str]
@@ -60,7 +60,7 @@ class ListReply:
 
 @dataclass(frozen=True, slots=True)
 class DeleteReply:
-    """Outcome of each key of DeleteObjects: the delete marker's version, or the error's fields."""
+    """Outcome of each key in DeleteObjects: the delete marker's version, or the error's fields."""
 
     deleted: Mapping[str, str | None]
     failed: Mapping[str, ErrorReply]
@@ -82,7 +82,7 @@ class VersionEntry:
 
 @dataclass(frozen=True, slots=True)
 class VersionsReply:
-    """One page of ListObjectVersions; key and version to go on after, or None. A version may be missing."""
+    """One page of ListObjectVersions; key and version to continue after, or None. The version may be None."""
 
     entries: Sequence[VersionEntry]
     markers: tuple[str, str | None] | None
@@ -90,7 +90,7 @@ class VersionsReply:
 
 @dataclass(frozen=True, slots=True)
 class DeletedVersion:
-    """A version that DeleteObjects says is gone; `is_marked` where a delete marker was put instead."""
+    """A version that DeleteObjects says is gone; `is_marked` if a delete marker was put in its place."""
 
     key: str
     version_id: str | None
@@ -99,7 +99,7 @@ class DeletedVersion:
 
 @dataclass(frozen=True, slots=True)
 class DeletedVersionsReply:
-    """Outcomes of versions: those gone; of the others the key, the version or None, the error's fields."""
+    """Outcomes of versions: those gone; for the others the key, the version or None, the error's fields."""
 
     deleted: Sequence[DeletedVersion]
     failed: Sequence[tuple[str, str | None, ErrorReply]]
@@ -116,7 +116,7 @@ class PartInfo:
 
 @dataclass(frozen=True, slots=True)
 class PartsReply:
-    """One page of ListParts; `after` is the number to go on from, or None at the end."""
+    """One page of ListParts; `after` is the number to continue after, or None at the end."""
 
     parts: list[PartInfo]
     after: int | None
@@ -128,8 +128,8 @@ class UploadInfo:
 
     Attributes:
         key: The object's key.
-        upload_id: To abort it with.
-        initiated: When it began, or None.
+        upload_id: The id to abort it with.
+        initiated: When it started, or None.
     """
 
     key: str
@@ -153,7 +153,7 @@ def parse_xml(body: bytes, *fields: str) -> ET.Element:
         fields: Names of children of which it has at least one; none where it may have none.
 
     Raises:
-        StorageIntegrityError: Too large, with a DTD or entities, not XML, or something else.
+        StorageIntegrityError: It is too large, has a DTD or entities, is not XML, or is a different document.
     """
     if len(body) > MAX_XML:
         raise _unreadable(f"is larger than {MAX_XML} bytes")
@@ -171,7 +171,8 @@ def parse_xml(body: bytes, *fields: str) -> ET.Element:
 
 def _unreadable(what: str) -> StorageIntegrityError:
     return StorageIntegrityError(
-        f"the provider's answer {what}; check that the endpoint is an S3 one and no proxy answers for it",
+        f"the provider's response {what}; check that the endpoint speaks S3 and that no proxy responds in "
+        f"its place",
         code=ErrorCode.NOT_S3,
     )
 
@@ -207,7 +208,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def _parse_http_date(text: str) -> datetime:
-    """An HTTP date; the form that servers send (RFC 9110 §5.6.7) in a tenth of the library's time."""
+    """An HTTP date; parses the form that servers send (RFC 9110 §5.6.7) in a tenth of the library's time."""
     match = _IMF_FIXDATE.fullmatch(text)
     month = _MONTHS.find(match[2]) if match else -1
     if match is None or month < 0:
@@ -217,7 +218,7 @@ def _parse_http_date(text: str) -> datetime:
 
 
 def parse_size(text: str | None) -> int | None:
-    """A size in bytes, or None where there is no plain number."""
+    """A size in bytes, or None if it is not a plain number."""
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004 - digits of 2**63
 
 
@@ -225,7 +226,7 @@ def parse_error_fields(body: bytes) -> ErrorReply:
     """The fields of an `<Error>` document; what is missing or malformed is None.
 
     Raises:
-        StorageIntegrityError: Not such a document.
+        StorageIntegrityError: It is not such a document.
     """
     root = parse_xml(body, "Code", "Error")
     if _local(root).lower() not in _ERRORS:
@@ -260,7 +261,7 @@ def parse_list(body: bytes) -> ListReply:
     """One page of ListObjectsV2.
 
     Raises:
-        StorageIntegrityError: Not such a page, or truncated without a token.
+        StorageIntegrityError: It is not such a page, or is truncated without a token.
     """
     root = parse_xml(body, "IsTruncated")
     encoded = _text(root, "EncodingType") == "url"
@@ -301,25 +302,25 @@ def parse_deleted(body: bytes) -> DeleteReply:
 
 
 def parse_versioning(body: bytes) -> bool:
-    """Whether a bucket keeps versions, or has kept some before they were suspended.
+    """Whether a bucket keeps versions, or kept some before versioning was suspended.
 
-    A server that ignores the question answers something else, which has no such status: it keeps none.
+    A server that ignores the question sends something else, without such a status: it keeps none.
     """
     return bool(_text(parse_xml(body), "Status"))
 
 
 def parse_versions(body: bytes) -> VersionsReply:
-    """One page of ListObjectVersions, by key, the latest first and the others in the order given.
+    """One page of ListObjectVersions, by key, the latest first and the others in the order received.
 
     Raises:
-        StorageIntegrityError: Not such a page, or truncated without a marker.
+        StorageIntegrityError: It is not such a page, or is truncated without a marker.
     """
     root = parse_xml(body)
     encoded = _text(root, "EncodingType") == "url"
     entries = [
         _version(each, encoded=encoded) for each in root if _local(each) in {"Version", "DeleteMarker"}
     ]
-    # Some servers give all delete markers at the end.
+    # Some servers list all delete markers at the end.
     entries.sort(key=lambda each: (each.key.encode(), not each.is_latest))
     truncated = _text(root, "IsTruncated")
     if truncated not in {"true", "false"}:
@@ -351,13 +352,13 @@ def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
 
 
 def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
-    """The outcome of each version of DeleteObjects."""
+    """The outcome of each version in DeleteObjects."""
     root = parse_xml(body)
     deleted = [
         DeletedVersion(
             _key(each, encoded=False),
             _text(each, "VersionId") or None,
-            # A server that ignores the version puts a delete marker instead.
+            # A server that ignores the version adds a delete marker instead.
             is_marked=_text(each, "VersionId") is None and _text(each, "DeleteMarker") == "true",
         )
         for each in _children(root, "Deleted")
@@ -370,7 +371,7 @@ def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
 
 
 def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
-    """Mode and end of a retention; None for both where the server ignored the question."""
+    """Mode and end of a retention; None for both if the server ignored the question."""
     root = _answer(body)
     if root is None:
         return None, None
@@ -378,13 +379,13 @@ def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
 
 
 def parse_legal_hold(body: bytes) -> bool:
-    """Whether a legal hold is on; it is not where the server ignored the question."""
+    """Whether a legal hold is on; False if the server ignored the question."""
     root = _answer(body)
     return root is not None and (_text(root, "Status") or "").upper() == "ON"
 
 
 def _answer(body: bytes) -> ET.Element | None:
-    """A document about an object, or None: servers that do not know the question give the object itself."""
+    """A document about an object, or None: servers that do not know the question send the object itself."""
     try:
         return parse_xml(body)
     except StorageIntegrityError:
@@ -428,7 +429,7 @@ def parse_parts(body: bytes) -> PartsReply:
     """One page of ListParts.
 
     Raises:
-        StorageIntegrityError: Not such a page, or a part without number, size or entity tag.
+        StorageIntegrityError: It is not such a page, or has a part without number, size or entity tag.
     """
     root = parse_xml(body, "UploadId", "IsTruncated", "Part")
     parts: list[PartInfo] = []
@@ -442,7 +443,7 @@ def parse_parts(body: bytes) -> PartsReply:
         return PartsReply(parts, None)
     after = parse_size(_needed(root, "NextPartNumberMarker"))
     if after is None:
-        raise _unreadable("does not say where it goes on")
+        raise _unreadable("does not say where it continues")
     return PartsReply(parts, after)
 
 

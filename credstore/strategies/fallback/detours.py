@@ -1,11 +1,10 @@
-"""When writes went to the fallback, as every process knows it: one small object kept there.
+"""When writes went to the fallback, shared by all processes: one small object kept there.
 
-The danger: an object is replaced while the primary is out of order, so its new version goes to the
-fallback; later the primary answers again, with the old one. So before such a write the fallback
-notes until when writes may have come to it. A reader that gets an object from the primary looks at
-the fallback too if the object is older than that note; a writer whose object reached the primary
-removes what the fallback has of it. Where no write was ever diverted all this costs one small read
-of the fallback every `FRESH` seconds.
+The danger: an object is replaced while the primary is down, so its new version goes to the fallback; later
+the primary is back, with the old version. So before such a write the fallback notes until when it may have
+received writes. A reader that gets an object from the primary looks at the fallback too if the object is
+older than that note; a writer whose object reached the primary removes the fallback's version of it. If no
+write was ever diverted, all this costs one small read of the fallback every `FRESH` seconds.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from credstore.errors import StorageError, StorageIntegrityError
 from credstore.strategies.fallback.plan import is_absence
 
 SPAN = 60.0
-"""Seconds one note covers, so that diverting many writes notes once a minute."""
+"""Seconds that one note covers, so that diverting many writes takes one note a minute."""
 SKEW = 15 * 60.0
-"""Seconds that clocks may differ; signatures hold them to as much."""
+"""Seconds by which clocks may differ; signatures require the same."""
 FRESH = 10.0
 """Seconds after which the note is read again: how long another process may not know of a detour."""
 PATIENCE = 2.0
@@ -44,7 +43,7 @@ class Detours:
             fallback: Keeps the note.
             clock: Unix seconds.
 
-        `unknown` tells that the note could not be read the last time.
+        `unknown` means that the note could not be read the last time.
         """
         self._fallback = fallback
         self._clock = clock
@@ -53,25 +52,25 @@ class Detours:
         self.unknown = False
 
     async def note(self, encryption: ServerEncryption | None) -> None:
-        """Before a write goes to the fallback: let it be known there.
+        """Before a write goes to the fallback, note that there.
 
         Args:
             encryption: At rest, of that write.
 
         Raises:
-            StorageError: It could not be noted; the write must not go there.
+            StorageError: The note could not be written; the write must not go there.
         """
         now = self._clock()
         if self._until >= now:
             return
         until = now + SPAN
-        # Whoever reads the note may not have the key of a customer.
+        # Readers of the note may not have a customer's key.
         at_rest = None if isinstance(encryption, CustomerKey) else encryption
         await self._objects(at_rest).put(FAILOVER, f"{until:.3f}".encode(), content_type="text/plain")
         self._until = until
 
     async def happened(self) -> bool:
-        """Whether any write was ever diverted; reads the note now and then."""
+        """Whether any write was ever diverted; reads the note from time to time."""
         now = self._clock()
         if now - self._read_at >= FRESH:
             self._read_at = now
@@ -79,7 +78,7 @@ class Detours:
         return self._until > -math.inf
 
     async def may_hide(self, modified: datetime | None) -> bool:
-        """Whether the fallback may have a newer version of an object last modified then."""
+        """Whether the fallback may have a newer version of an object last modified at that time."""
         if not await self.happened():
             return False
         return modified is None or modified.timestamp() < self._until + SKEW
@@ -88,7 +87,7 @@ class Detours:
         try:
             noted = await self._objects(None).get(FAILOVER, max_size=_LARGEST)
             self._until = max(self._until, float(noted))
-        except (StorageIntegrityError, ValueError):  # Not a note of ours: assume the worst.
+        except (StorageIntegrityError, ValueError):  # Not one of our notes: assume the worst.
             self._until = self._clock()
         except StorageError as error:
             self.unknown = not is_absence(error)
@@ -110,9 +109,9 @@ class _Terms:
         return ReadOptions(deadline=time.monotonic() + PATIENCE)
 
     def deadline(self, *, size: int) -> float:  # noqa: ARG002 - it is small
-        """Likewise."""
+        """Always True: the body is small and in memory."""
         return time.monotonic() + PATIENCE
 
     def at_rest(self) -> ServerEncryption | None:
-        """As the write that is diverted."""
+        """The same as for the diverted write."""
         return self._encryption

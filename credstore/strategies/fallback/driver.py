@@ -1,11 +1,10 @@
-"""`FallbackDriver`: two stores as one, for when the first is out of order.
+"""`FallbackDriver`: two stores as one, for when the first is down.
 
-What it promises (P0, P28): an acknowledged write is never lost or hidden by an older version of the
-same object, except that another process may see the older one for `detours.FRESH` seconds. A write
-that may have reached the primary is never repeated at the fallback; its error says "maybe". Nothing
-served by the fallback passes for the primary's: results name the member, and say `degraded` when
-the primary should have served. There are no conditions (compare-and-swap): two clouds cannot be
-asked at once (P31).
+What it promises (P0, P28): an acknowledged write is never lost or hidden by an older version of the same
+object, except that another process may see the older one for `detours.FRESH` seconds. A write that may have
+reached the primary is never repeated at the fallback; its error says "maybe". Nothing served by the fallback
+is passed off as the primary's: results name the member, and say `degraded` when the primary should have
+served. There are no conditions (compare-and-swap): two clouds cannot be queried atomically (P31).
 """
 
 from __future__ import annotations
@@ -58,7 +57,7 @@ from credstore.strategies.fallback.versions import MemberVersions
 
 T = TypeVar("T")
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
-"""A link for a write would pass the strategy by."""
+"""A link for a write would bypass the strategy."""
 
 
 class FallbackDriver(Driver):
@@ -69,7 +68,7 @@ class FallbackDriver(Driver):
 
         Args:
             primary: Asked first.
-            fallback: Asked when the primary fails, or has not what is read.
+            fallback: Asked when the primary fails, or does not have what is read.
             clock: Unix seconds.
         """
         self._primary = primary
@@ -104,14 +103,14 @@ class FallbackDriver(Driver):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What both can do, without conditions, versions, resumption and links for writes."""
+        """What both can do, except conditions, versions, resumption and links for writes."""
         return self._capabilities
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write to the primary, or to the fallback if the primary provably did not apply it.
 
         Raises:
-            StorageError: The primary's, where the fallback may not take over or failed too.
+            StorageError: The primary's error, if the fallback may not take over or failed too.
         """
         self._guard.check(request.deadline)
         _check(request.key)
@@ -142,17 +141,17 @@ class FallbackDriver(Driver):
         return replace(result, served_by=self._second, replicas=(self._second,), degraded=True)
 
     async def _arrived(self, result: PutResult, deadline: float | None) -> PutResult:
-        """A write reached the primary: what the fallback has of the key is old now."""
+        """A write reached the primary: the fallback's version of the key is now old."""
         degraded = False
         try:
             if await self._detours.happened():
                 await self._fallback.delete(result.key, deadline=deadline)
         except StorageError:
-            degraded = True  # Its version is older, which every reader can tell.
+            degraded = True  # Its version is older, as every reader can see.
         return replace(result, served_by=self._first, replicas=(self._first,), degraded=degraded)
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
-        """Open the newer of what the members have; see `Driver.get`."""
+        """Open the newer of the members' versions; see `Driver.get`."""
         self._begin_read(key, options)
         reader, failure = await self._try(lambda: self._primary.get(key, _hurried(options)))
         if reader is not None:
@@ -191,7 +190,7 @@ class FallbackDriver(Driver):
         check_read(options, self._capabilities, self.name)
 
     async def _try(self, read: Callable[[], Awaitable[T]]) -> tuple[T | None, StorageError | None]:
-        """What the primary answers, or the error after which the fallback is asked."""
+        """What the primary returns, or the error after which the fallback is asked."""
         try:
             return await read(), None
         except StorageError as error:
@@ -226,10 +225,11 @@ class FallbackDriver(Driver):
         version_id: str | None = None,
         deadline: float | None = None,
     ) -> DeleteOutcome:
-        """Remove the object at both members, the newest version last, so that no older one comes up.
+        """Remove the object at both members, the newest version last, so that no older one reappears.
 
         Raises:
-            StorageError: Of the member that was not reached, named; the message says what was done.
+            StorageError: From the member that was not reached, which it names; the message says what was
+                done.
         """
         self._guard.check(deadline)
         _check(key)
@@ -260,7 +260,7 @@ class FallbackDriver(Driver):
     async def delete_many(
         self, keys: Sequence[str], *, deadline: float | None = None
     ) -> Mapping[str, DeleteOutcome | StorageError]:
-        """As `delete`, for each key."""
+        """Like `delete`, for each key."""
         self._guard.check(deadline)
         for key in keys:
             _check(key)
@@ -300,10 +300,10 @@ class FallbackDriver(Driver):
         )
 
     async def copy(self, request: CopyRequest) -> PutResult:
-        """Copy at the member that has the source; the other one has no such version of it.
+        """Copy at the member that has the source; the other one does not have this version of it.
 
         Raises:
-            StorageError: As `Driver.copy`; a source at the primary is not copied elsewhere.
+            StorageError: See `Driver.copy`; a source at the primary is not copied elsewhere.
         """
         self._guard.check(request.deadline)
         _check(request.destination)
@@ -335,13 +335,13 @@ class FallbackDriver(Driver):
         await member.put_tags(key, tags, deadline=deadline)
 
     async def _tagged(self, key: str, deadline: float | None) -> TaggedDriver | None:
-        """The member that has an object, if that can tell tags."""
+        """The member that has an object, if that member has tags."""
         info = await self.head(key, ReadOptions(deadline=deadline))
         member = self._fallback if info.served_by == self._second else self._primary
         return member if isinstance(member, TaggedDriver) else None
 
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
-        """Whether one of the members may; see `VersionedDriver.keeps_versions`."""
+        """Whether one of the members may keep versions; see `VersionedDriver.keeps_versions`."""
         return await self._versions.kept(deadline)
 
     async def list_versions(
@@ -355,11 +355,11 @@ class FallbackDriver(Driver):
     ) -> VersionPage:
         """One page of one member, the primary's first; see `VersionedDriver.list_versions`.
 
-        What a member without versions has counts as one version each.
+        Objects of a member without versions count as one version each.
 
         Raises:
             StorageUnsupportedError: Neither member keeps versions.
-            StorageError: Of a member; what it has cannot be left out.
+            StorageError: From a member; what it has cannot be left out.
         """
         return await self._versions.page(prefix, cursor, exact=exact, limit=limit, deadline=deadline)
 
@@ -377,7 +377,7 @@ class FallbackDriver(Driver):
         """Make a link to the member that has the object.
 
         Raises:
-            StorageUnsupportedError: A link for a write, which would pass the strategy by.
+            StorageUnsupportedError: The link is for a write, which would bypass the strategy.
             StorageNotFoundError: Neither member has it.
         """
         self._guard.check(request.deadline)
@@ -392,7 +392,7 @@ class FallbackDriver(Driver):
         """Prove that both members can be reached.
 
         Raises:
-            StorageError: Of one that cannot; the message says whether the other can.
+            StorageError: From one that cannot; the message says whether the other can.
         """
         self._guard.check(deadline)
         first, second = await both(
@@ -408,7 +408,7 @@ class FallbackDriver(Driver):
 
     @property
     def circuits(self) -> Mapping[str, CircuitState]:
-        """Those of both members; see `BreaksCircuits.circuits`."""
+        """The circuits of both members; see `BreaksCircuits.circuits`."""
         found: dict[str, CircuitState] = {}
         for member in (self._primary, self._fallback):
             if isinstance(member, BreaksCircuits):
@@ -416,7 +416,7 @@ class FallbackDriver(Driver):
         return found
 
     async def aclose(self) -> None:
-        """Close both members, also if the first fails to; safe to call again."""
+        """Close both members, even if the first fails to; safe to call again."""
         self._guard.closed = True
         try:
             await self._primary.aclose()
@@ -426,7 +426,7 @@ class FallbackDriver(Driver):
 
 @dataclass(slots=True)
 class _Watched:
-    """A body that knows whether it was opened."""
+    """A body that records whether it was opened."""
 
     source: Body
     opened: bool = False

@@ -15,7 +15,7 @@ from credstore.strategies.fallback import plan
 
 T = TypeVar("T")
 NOTE = internal_key(FAILOVER)
-"""What `Detours` keeps at the fallback was not put here: it is not listed, and nobody else writes it."""
+"""What `Detours` keeps at the fallback is internal: it is not listed, and nothing else writes it."""
 
 
 class Pages:
@@ -25,7 +25,7 @@ class Pages:
         """Look at two members.
 
         Args:
-            primary: Whose object counts where both are as new.
+            primary: Whose object counts if both are equally new.
             fallback: Keeps the note of detours.
             first: Label of the primary.
             second: Label of the fallback.
@@ -78,7 +78,7 @@ class Pages:
         return replace(merged, entries=plan.marked(merged.entries), degraded=True)
 
     async def _shown(self, page: Page, label: str, deadline: float | None) -> Page:
-        """A member's page without the note, and without a prefix that stands for nothing else."""
+        """A member's page without the note, and without a prefix that contains nothing else."""
         shown = [replace(entry, served_by=label) for entry in page.entries if entry.key != NOTE]
         prefixes = [
             each
@@ -88,7 +88,7 @@ class Pages:
         return replace(page, entries=shown, prefixes=prefixes)
 
     async def _has_more(self, prefix: str, deadline: float | None) -> bool:
-        """Whether the fallback has anything under this prefix of the note's key beside the note."""
+        """Whether the fallback has anything besides the note under this prefix of the note's key."""
         cursor: str | None = None
         while True:
             try:
@@ -103,7 +103,7 @@ class Pages:
 
 
 async def outcome_of(call: Awaitable[T]) -> T | StorageError:
-    """What a call answers, or the error it ends with."""
+    """What a call returns, or the error it raises."""
     try:
         return await call
     except StorageError as error:

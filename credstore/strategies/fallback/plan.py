@@ -1,10 +1,10 @@
-"""What the fallback strategy decides, apart from doing it. Pure.
+"""What the fallback strategy decides, without carrying it out. Pure.
 
-- A write moves on to the fallback only where the primary's error proves that it did not apply it
-  *and* says that the primary is out of order, not that the request is wrong. What a policy denies at
-  the primary is not put elsewhere.
-- A read moves on from anything but a wrong request. "Not found" needs both to say so.
-- Of two versions of one object the newer counts, and the primary's where that cannot be told.
+- A write moves on to the fallback only where the primary's error proves that it did not apply it *and* says
+  that the primary is down, not that the request is wrong. What a policy denies at the primary is not stored
+  elsewhere.
+- A read moves on after anything but a wrong request. "Not found" needs both to say so.
+- Of two versions of one object the newer counts, and the primary's if that is unclear.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ _WRONG_REQUEST = (StorageInvalidRequestError, StorageUnsupportedError)
 
 
 def write_moves_on(error: StorageError, *, repeatable: bool) -> bool:
-    """Whether a write that failed so at the primary may go to the fallback.
+    """Whether a write that failed at the primary with this error may go to the fallback.
 
     Args:
         error: Of the primary.
-        repeatable: The body can be sent again, or was not touched.
+        repeatable: Whether the body can be sent again, or was not touched.
     """
     return error.applied == "no" and isinstance(error, _OUT_OF_ORDER) and repeatable
 
 
 def read_moves_on(error: StorageError) -> bool:
-    """Whether a read that failed so at the primary is tried at the fallback."""
+    """Whether a read that failed at the primary with this error is tried at the fallback."""
     return not isinstance(error, _WRONG_REQUEST)
 
 
 def is_absence(error: StorageError) -> bool:
-    """Whether the member answered, and has no such object."""
+    """Whether the member responded that it has no such object."""
     return isinstance(error, StorageObjectNotFoundError)
 
 
@@ -77,7 +77,7 @@ def of_both(first: StorageError, second: StorageError, label: str) -> StorageErr
 
 
 def undone(error: StorageError, *, failed: str, done: str) -> StorageError:
-    """The error of a delete that reached one member only."""
+    """The error of a delete that reached only one member."""
     told = _named(error, f"deleted at {done}, but not at {failed}; deleting again is harmless")
     told.applied = "maybe"
     return told
@@ -101,12 +101,12 @@ def newer(first: ObjectInfo, second: ObjectInfo) -> ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a merged listing goes on.
+    """Where a merged listing continues.
 
     Attributes:
-        after: Last key given, or None at the beginning.
+        after: Last key listed, or None at the start.
         cursors: Each member's cursor of the page to read next; None for its first.
-        ended: Whether each member's listing has been given completely.
+        ended: Whether each member's listing has been used up.
     """
 
     after: str | None = None
@@ -122,7 +122,7 @@ def position_of(cursor: str | None) -> Position:
     """The inverse of `Position.text`.
 
     Raises:
-        StorageInvalidRequestError: No cursor of this strategy.
+        StorageInvalidRequestError: It is not a cursor of this strategy.
     """
     if cursor is None:
         return Position()
@@ -130,19 +130,19 @@ def position_of(cursor: str | None) -> Position:
         after, cursors, ended = json.loads(cursor)
         return Position(after, tuple(cursors), tuple(ended))
     except (ValueError, TypeError):
-        raise StorageInvalidRequestError("this is no cursor of a fallback store") from None
+        raise StorageInvalidRequestError("this is not a cursor of a fallback store") from None
 
 
 def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
     """One page of the union.
 
-    Names are given only as far as every member has told: beyond the last name of a page that is not
-    its member's last, a smaller one could still come. A key and a common prefix never have one name.
+    Names are listed only as far as every member has listed them: beyond the last name of a page that is not
+    its member's last, a smaller one could still follow. A key and a common prefix never have the same name.
 
     Args:
         position: Where the pages were read.
-        pages: Of the members, primary first; None for one that ended before or could not be read.
-        limit: Most names to give.
+        pages: Of the members, primary first; None for one that has ended or could not be read.
+        limit: Maximum number of names to return.
     """
     after = None if position.after is None else position.after.encode()
     told: dict[bytes, ObjectInfo] = {}
@@ -188,15 +188,15 @@ def _next(position: Position, pages: Sequence[Page | None], last: bytes | None) 
 
 
 def member_version(at: int, version_id: str | None) -> str:
-    """A version of one member, or where its listing goes on, as one text; None for its beginning."""
+    """A version of one member, or where its listing continues, as one text; None for its start."""
     return f"{at}" if version_id is None else f"{at}:{version_id}"
 
 
 def version_place(text: str | None) -> tuple[int, str | None]:
-    """The inverse of `member_version`; the beginning of the first member for None.
+    """The inverse of `member_version`; the start of the first member for None.
 
     Raises:
-        StorageInvalidRequestError: No version or cursor of this strategy.
+        StorageInvalidRequestError: It is not a version or cursor of this strategy.
     """
     if text is None:
         return 0, None
@@ -207,5 +207,5 @@ def version_place(text: str | None) -> tuple[int, str | None]:
 
 
 def marked(entries: Sequence[ObjectInfo]) -> list[ObjectInfo]:
-    """The entries of a listing that one member could not take part in."""
+    """The entries of a listing in which one member could not take part."""
     return [replace(entry, degraded=True) for entry in entries]

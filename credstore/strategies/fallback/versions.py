@@ -1,7 +1,7 @@
-"""Versions of both members as one listing: the primary's first, each named for its member.
+"""Versions of both members as one listing: the primary's first, each labelled with its member.
 
-Rules of this file: what a member without versions has counts as one version each, so that removing every
-version of a key leaves nothing anywhere; a member that cannot be asked is an error, never left out.
+Rules of this file: objects of a member without versions count as one version each, so that removing every
+version of a key leaves nothing anywhere; a member that cannot be reached is an error, never left out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.pages import NOTE
 
 _WHOLE = ""
-"""The version of an object at a member that keeps no versions; no store calls one so."""
+"""The version of an object at a member that keeps no versions; no store uses this as an id."""
 Pair = tuple[str, str]
 
 
@@ -28,7 +28,7 @@ class MemberVersions:
 
     Attributes:
         members: Primary and fallback.
-        labels: Theirs.
+        labels: Their labels.
     """
 
     members: tuple[Driver, Driver]
@@ -93,7 +93,7 @@ async def _page_of(
         except StorageUnsupportedError:
             if await member.keeps_versions(deadline=deadline):
                 raise
-    # The key itself comes first of all that begin with it.
+    # The key itself comes first among all that start with it.
     page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
     entries = [
         StorageVersion(
@@ -114,7 +114,7 @@ async def _page_of(
 async def _removed(
     member: Driver, pairs: Sequence[Pair], deadline: float | None
 ) -> dict[Pair, DeleteOutcome | StorageError]:
-    """What became of versions at their member; a failure of the whole request is one of each."""
+    """What became of versions at their member; a failure of the whole request counts for each of them."""
     found: dict[Pair, DeleteOutcome | StorageError] = {}
     whole = [key for key, version_id in pairs if version_id == _WHOLE]
     named = [(key, version_id) for key, version_id in pairs if version_id != _WHOLE]

@@ -1,8 +1,8 @@
 """The contract of a driver as checks: plain async functions of a `Harness`.
 
 They raise `ConformanceError` and never `assert`, which `python -O` removes. `DriverConformance`
-runs them in pytest. Where a capability is absent a check turns round: the operation must then be
-refused before anything is sent.
+runs them in pytest. Where a capability is absent, a check is inverted: the operation must then be refused
+before anything is sent.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks of what holds for every operation: closed, forked or late drivers, and what one cannot do."""
+"""Checks that apply to every operation: closed, forked or late drivers, and what one cannot do."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from credstore.testing.harness import (
 
 Calls = Mapping[str, Callable[[], Awaitable[object]]]
 _PATIENCE = 30
-"""Seconds for a forked child."""
+"""Seconds to wait for a forked child."""
 
 
 def _calls(driver: Driver, source: ObjectInfo, deadline: float | None = None) -> Calls:
-    """Every operation of a driver, as it is done to an object that is there."""
+    """Every operation of a driver, applied to an existing object."""
     options = ReadOptions(deadline=deadline)
     link = SignRequest(key=source.key, method=_method(driver), deadline=deadline)
     copy = CopyRequest(source=source, destination="copy", write_id=token_hex(16), deadline=deadline)
@@ -56,7 +56,7 @@ def _calls(driver: Driver, source: ObjectInfo, deadline: float | None = None) ->
 
 
 def _method(driver: Driver) -> Method:
-    """One that the driver makes links for, where there is any."""
+    """A method that the driver makes links for, if there is one."""
     methods: tuple[Method, ...] = get_args(Method)
     able = driver.capabilities.presign
     return methods[0] if not able or methods[0] in able else next(iter(able))
@@ -68,7 +68,7 @@ async def _source(driver: Driver) -> ObjectInfo:
 
 
 async def a_closed_driver_refuses_every_call(harness: Harness) -> None:
-    """After `aclose` every operation is refused with code CLOSED, and nothing is sent."""
+    """After `aclose`, every operation is refused with code CLOSED, and nothing is sent."""
     driver = harness.open()
     source = await _source(driver)
     await driver.aclose()
@@ -79,7 +79,7 @@ async def a_closed_driver_refuses_every_call(harness: Harness) -> None:
 
 
 async def a_forked_child_refuses_every_call(harness: Harness) -> None:
-    """In a process that was forked off every operation is refused with code FORKED, before it waits."""
+    """In a forked process, every operation is refused with code FORKED before it waits."""
     if not hasattr(os, "fork"):
         return
     driver = harness.open()
@@ -94,7 +94,7 @@ def _allowed_in_child(calls: Calls) -> str:
     """Names of the operations that are not refused in a child of this process."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        # Newer Pythons warn of threads beside a fork; this child does next to nothing.
+        # Newer Pythons warn about forking with threads; this child does next to nothing.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -109,12 +109,12 @@ def _allowed_in_child(calls: Calls) -> str:
     with os.fdopen(reading, "rb") as told:
         allowed = told.read().decode()
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-        fail(f"a forked child did not answer within {_PATIENCE} seconds")
+        fail(f"a forked child did not respond within {_PATIENCE} seconds")
     return allowed
 
 
 def _is_refused(call: Awaitable[object]) -> bool:
-    """Whether a call ends with code FORKED in its first step; there is no event loop for a second one."""
+    """Whether a call ends with code FORKED in its first step; there is no event loop for a second step."""
     step = cast("Coroutine[Any, Any, object]", call)
     try:
         step.send(None)
@@ -161,7 +161,7 @@ _CUSTOMER = CustomerKey(bytes(range(32)))
 
 
 async def refuses_to_copy_what_it_has_not(harness: Harness) -> None:
-    """A copy is not encrypted in a way that the capabilities do not have."""
+    """A copy is never encrypted in a way that the capabilities lack."""
     driver = harness.open()
     able = driver.capabilities
     order = CopyRequest(source=await _source(driver), destination="copy", write_id=token_hex(16))
@@ -176,13 +176,13 @@ async def refuses_to_copy_what_it_has_not(harness: Harness) -> None:
 
 
 async def refuses_versions_it_has_not(harness: Harness) -> None:
-    """A version that is not kept is not there; where none are, naming one is refused (a key likewise)."""
+    """A version that is not kept does not exist; where none are kept, naming one is refused, as is a key."""
     driver = harness.open()
     source = await _source(driver)
     missing = ReadOptions(version_id="0" * 32)
     if driver.capabilities.versions:
         for read in (driver.get, driver.head):
-            kinds = (StorageNotFoundError, StorageInvalidRequestError)  # Some know which ids cannot be.
+            kinds = (StorageNotFoundError, StorageInvalidRequestError)  # Some know which ids are impossible.
             await refuses(read("key", missing), *kinds, what="reading a version that is not kept")
     else:
         version_id = missing.version_id

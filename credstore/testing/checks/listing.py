@@ -12,7 +12,7 @@ MANY = 1005
 
 
 async def lists_all_objects_once(harness: Harness) -> None:
-    """Beyond 1,000 objects a listing is complete, without repeats, ascending by UTF-8 bytes."""
+    """Beyond 1,000 objects, a listing is complete, without repeats, ascending by UTF-8 bytes."""
     driver = harness.open()
     names = [f"many/{number:05d}" for number in range(MANY)] + [
         "many",
@@ -34,12 +34,12 @@ async def lists_all_objects_once(harness: Harness) -> None:
         [f"many/0050{digit}" for digit in range(10)],
         "keys of a part of a name",
     )
-    same(await keys(driver, "nothing"), [], "keys of a prefix nobody has")
+    same(await keys(driver, "nothing"), [], "keys of an unused prefix")
     await driver.aclose()
 
 
 async def lists_sizes_and_versions(harness: Harness) -> None:
-    """An entry tells size, etag and time; its etag is the one of `head`."""
+    """An entry has size, etag and time; its etag is the one from `head`."""
     driver = harness.open()
     await put(driver, "key", b"12345")
     page = await driver.list()
@@ -48,7 +48,7 @@ async def lists_sizes_and_versions(harness: Harness) -> None:
     same((entry.key, entry.size, entry.etag), ("key", 5, info.etag), "key, size and etag listed")
     require(entry.last_modified is not None, "no time is listed")
     require(
-        entry.last_modified is None or entry.last_modified.utcoffset() is not None, "a time is without a zone"
+        entry.last_modified is None or entry.last_modified.utcoffset() is not None, "a time has no time zone"
     )
     await driver.aclose()
 
@@ -91,7 +91,7 @@ TREE = (
 )
 PREFIXES = ("", "a", "a/", "a/b", "a/b/", "b/", "b//", "z/", "é", "nothing/")
 MARKS = ("", "0", "a", "a-", "a/", "a/b", "a/b/c", "a/b/zz", "b", "b/", "b/c/", "c", "é/ü", "é/😀/", "é😀")
-"""Names to begin after: keys, prefixes, what is within a prefix, and what is not there."""
+"""Names to start after: keys, prefixes, what is within a prefix, and what does not exist."""
 
 
 def _wanted(prefix: str, delimiter: str | None, start_after: str | None) -> list[str]:
@@ -122,7 +122,7 @@ async def lists_up_to_a_delimiter(harness: Harness) -> None:
 
 
 async def lists_up_to_any_delimiter(harness: Harness) -> None:
-    """Another delimiter than "/" is honoured too, or refused before anything is sent."""
+    """A delimiter other than "/" is honoured too, or refused before anything is sent."""
     driver = harness.open()
     await fill(driver, TREE)
     for delimiter in ("-", "b/", "ü"):

@@ -28,13 +28,13 @@ from credstore.testing.harness import (
 
 
 async def deletes_and_tells(harness: Harness) -> None:
-    """A deleted object is gone for everyone; deleting nothing is no error."""
+    """A deleted object is gone for everyone; deleting a missing object is not an error."""
     driver = harness.open()
     await put(driver, "key")
     outcome = await driver.delete("key")
     again = await driver.delete("key")
     told = (True, False) if driver.capabilities.delete_tells_existence else (None, None)
-    same((outcome.existed, again.existed), told, "whether an object existed, told by two deletes")
+    same((outcome.existed, again.existed), told, "whether an object existed, as reported by two deletes")
     same(await fetched(driver, "key"), None, "bytes of a deleted object")
     same(await harness.peek("key"), None, "bytes in the store after a delete")
     same(await keys(driver), [], "keys after a delete")
@@ -66,7 +66,7 @@ async def deletes_only_the_named_version(harness: Harness) -> None:
 
 
 async def deletes_many_with_an_outcome_each(harness: Harness) -> None:
-    """Every key of a batch has one outcome, and is gone if that is no error."""
+    """Every key of a batch has one outcome, and is gone unless that is an error."""
     driver = harness.open()
     names = [f"batch/{number:03d}" for number in range(60)]
     await fill(driver, names[:40])
@@ -95,7 +95,7 @@ async def copies_everything(harness: Harness) -> None:
     result = await driver.copy(order)
     same(result.size, 16, "size of the copy")
     copied = await driver.head(order.destination)
-    same(_carried(copied), _carried(source), "what is stored beside the copy")
+    same(_carried(copied), _carried(source), "what is stored with the copy")
     same(copied.write_id, order.write_id, "write-id of the copy")
     same(await fetched(driver, order.destination), b"data of the copy", "bytes of the copy")
     same(await fetched(driver, given.key), b"data of the copy", "bytes of the source")
@@ -114,7 +114,7 @@ async def copies_the_version_it_was_shown(harness: Harness) -> None:
     await put(driver, "key", b"replaced since")
     order = CopyRequest(source=source, destination="copy", write_id=token_hex(16))
     if source.version_id is not None:
-        # What was shown is still there, as a version.
+        # What was shown still exists, as a version.
         await driver.copy(order)
         same(await fetched(driver, "copy"), b"shown", "bytes of a copy of the version that was shown")
         await driver.aclose()
@@ -140,7 +140,7 @@ async def copies_under_a_condition(harness: Harness) -> None:
         precondition=Precondition("create"),
     )
     if driver.capabilities.conditional_create:
-        # Some stores have the condition for puts only.
+        # Some stores have the condition only for puts.
         kinds = (StorageAlreadyExistsError, StorageUnsupportedError)
         await refuses(driver.copy(order), *kinds, what="copying onto an object")
     else:
@@ -150,11 +150,11 @@ async def copies_under_a_condition(harness: Harness) -> None:
 
 
 async def keeps_tags(harness: Harness) -> None:
-    """A driver that has tags tells them, replaces them, and keeps them with every copy."""
+    """A driver that has tags reports them, replaces them, and keeps them with every copy."""
     driver = harness.open()
     if not isinstance(driver, TaggedDriver) or not driver.capabilities.tags:
         await driver.aclose()
-        return  # `refuses_what_it_has_not` asks those without tags.
+        return  # `refuses_what_it_has_not` checks those without tags.
     tags = {"a": "1", "größe": "x = y+z", "empty": ""}
     await driver.put(request("key", b"tagged", tags=tags))
     await put(driver, "plain")
@@ -194,7 +194,7 @@ async def copies_onto_itself(harness: Harness) -> None:
     await driver.copy(order)
     copied = await driver.head("key")
     same(dict(copied.system or {}), system, "credstore's own metadata after the copy")
-    same(_carried(replace(copied, system=source.system)), _carried(source), "what else is stored beside it")
+    same(_carried(replace(copied, system=source.system)), _carried(source), "what else is stored with it")
     same(copied.write_id, order.write_id, "write-id after the copy")
     same(await fetched(driver, "key"), b"data that stays", "bytes after the copy")
     await driver.aclose()

@@ -21,7 +21,7 @@ DATA = bytes(range(200))
 
 
 async def what_is_absent_is_not_found(harness: Harness) -> None:
-    """`get` and `head` of nothing raise, with the code of an absent object; also if a version was named."""
+    """`get` and `head` of nothing raise with the code of an absent object, even if a version was named."""
     driver = harness.open()
     for options in (ReadOptions(), ReadOptions(if_match="etag"), ReadOptions(suffix=5)):
         for read in (driver.get, driver.head):
@@ -31,7 +31,7 @@ async def what_is_absent_is_not_found(harness: Harness) -> None:
 
 
 async def reads_ranges(harness: Harness) -> None:
-    """A range gives exactly its bytes; beyond the end it is cut or refused."""
+    """A range returns exactly its bytes; beyond the end it is cut off or refused."""
     driver = harness.open()
     await put(driver, "key", DATA)
     await put(driver, "empty", b"")
@@ -44,12 +44,12 @@ async def reads_ranges(harness: Harness) -> None:
         same(error.code, ErrorCode.INVALID_RANGE, "code of a range beyond the end")
     same(await fetched(driver, "empty"), b"", "all of an empty object")
     async with await driver.get("key", ReadOptions(start=10, end=20)) as reader:
-        same(reader.info.size, 200, "size of the whole object, told with a range")
+        same(reader.info.size, 200, "size of the whole object, reported with a range")
     await driver.aclose()
 
 
 async def reads_the_last_bytes(harness: Harness) -> None:
-    """A suffix gives the last bytes, or all there are; of the whole object the digest is checked."""
+    """A suffix returns the last bytes, or all there are; for the whole object the digest is checked."""
     driver = harness.open()
     await put(driver, "key", DATA)
     await put(driver, "empty", b"")
@@ -74,7 +74,7 @@ async def reads_the_last_bytes(harness: Harness) -> None:
     ):
         call = fetched(driver, "key", wrong)
         error = await refuses(call, StorageInvalidRequestError, what=f"{wrong}", harness=harness)
-        same(error.code, ErrorCode.INVALID_RANGE, "code of a range that is none")
+        same(error.code, ErrorCode.INVALID_RANGE, "code of an invalid range")
     await harness.poke("key", bytes(200))
     call = fetched(driver, "key", ReadOptions(suffix=200))
     await refuses(call, StorageIntegrityError, what="reading all of a changed object by a suffix")
@@ -86,7 +86,7 @@ async def reads_only_the_named_version(harness: Harness) -> None:
     driver = harness.open()
     await put(driver, "key", b"one")
     first = (await driver.head("key")).etag
-    require(first, "head tells no etag")
+    require(first, "head reports no etag")
     same(await fetched(driver, "key", ReadOptions(if_match=first)), b"one", "bytes of the named version")
     await put(driver, "key", b"two, which is longer")
     call = fetched(driver, "key", ReadOptions(if_match=first))
@@ -95,7 +95,7 @@ async def reads_only_the_named_version(harness: Harness) -> None:
 
 
 async def notices_changed_bytes(harness: Harness) -> None:
-    """Bytes that are not those that were stored never pass for the object."""
+    """Bytes that are not those that were stored are never passed off as the object."""
     driver = harness.open()
     flipped = bytearray(DATA)
     flipped[50] ^= 1
@@ -109,7 +109,7 @@ async def notices_changed_bytes(harness: Harness) -> None:
 
 
 async def makes_links_or_refuses(harness: Harness) -> None:
-    """A link is made for each method the capabilities name, for others refused."""
+    """A link is made for each method that the capabilities name, and refused for others."""
     driver = harness.open()
     await put(driver, "key")
     for method in get_args(Method):
@@ -119,7 +119,7 @@ async def makes_links_or_refuses(harness: Harness) -> None:
             continue
         signed = await driver.sign(request)
         same(signed.method, method, "method of a link")
-        require(signed.url.startswith(("http://", "https://")), "a link is no URL")
+        require(signed.url.startswith(("http://", "https://")), "a link is not a URL")
         left = (signed.expires_at - datetime.now(UTC)).total_seconds()
         require(0 < left <= 61, f"a link for 60 seconds lasts {left:.0f}")  # noqa: PLR2004 - 60 and a rounding
         require("http" not in repr(signed), "the repr of a link shows it")
@@ -131,7 +131,7 @@ async def costs_one_request_each(harness: Harness) -> None:
     if harness.requests is None:
         return
     driver = harness.open()
-    await driver.ping()  # Whatever a first contact costs.
+    await driver.ping()  # Whatever the first contact costs.
     for name, call in (
         ("put", lambda: put(driver, "key")),
         ("get", lambda: fetched(driver, "key")),

@@ -1,6 +1,6 @@
 """Checks of the optional protocols `VersionedDriver` and `RetainingDriver`.
 
-A driver that is neither passes them; one that is, in a store without versions, must say so.
+A driver that implements neither passes them; one that does, in a store without versions, must say so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from credstore.testing.harness import Harness, fail, fetched, keys, put, require
 
 
 async def keeps_versions_apart(harness: Harness) -> None:
-    """Every version is listed with its key alone, once, the newest as the latest, and can be read."""
+    """Every version is listed only with its own key, once, the newest as the latest, and can be read."""
     driver = harness.open()
     versioned = await _with_versions(driver)
     if versioned is not None:
@@ -28,7 +28,7 @@ async def keeps_versions_apart(harness: Harness) -> None:
         )
         content = [each for each in found if not each.is_delete_marker]
         if suspended:
-            same(content, [], "versions where they are suspended")
+            same(content, [], "versions where versioning is suspended")
         else:
             await _all_there(driver, versioned, found, content)
     await driver.aclose()
@@ -52,7 +52,7 @@ async def _all_there(
 
 
 async def removes_versions_for_good(harness: Harness) -> None:
-    """A removed version is gone, and nothing else; each has an outcome, also one that is not there."""
+    """A removed version is gone, and nothing else; each has an outcome, even a missing one."""
     driver = harness.open()
     versioned = await _with_versions(driver)
     if versioned is not None:
@@ -60,7 +60,7 @@ async def removes_versions_for_good(harness: Harness) -> None:
         await put(driver, "key", b"second")
         await put(driver, "key2", b"other")
         found = await all_versions(versioned, "key", exact=True)
-        older = [each for each in found if not each.is_latest]  # None where versions are suspended.
+        older = [each for each in found if not each.is_latest]  # None where versioning is suspended.
         await _remove(versioned, older)
         latest = [each for each in found if each.is_latest]
         same(
@@ -77,7 +77,7 @@ async def removes_versions_for_good(harness: Harness) -> None:
 
 
 async def tells_what_keeps_a_version(harness: Harness) -> None:
-    """Where nothing keeps a version, that is what is told."""
+    """Where nothing keeps a version, that is what is reported."""
     driver = harness.open()
     versioned = await _with_versions(driver)
     if versioned is not None and isinstance(driver, RetainingDriver):
@@ -121,7 +121,7 @@ async def all_versions(
         found += page.entries
         if page.cursor is None:
             return found
-        require(page.cursor != cursor, "a listing of versions gives the same cursor twice")
+        require(page.cursor != cursor, "a listing of versions returns the same cursor twice")
         cursor = page.cursor
 
 

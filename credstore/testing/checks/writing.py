@@ -45,7 +45,7 @@ ODD_KEYS = (
 
 
 async def stores_bytes_exactly(harness: Harness) -> None:
-    """What `put` got is what `get` gives, and what lies in the store."""
+    """What `put` received is what `get` returns, and what is in the store."""
     driver = harness.open()
     for data in (b"", b"x", BIG):
         result = await put(driver, "key", data)
@@ -56,7 +56,7 @@ async def stores_bytes_exactly(harness: Harness) -> None:
 
 
 async def stores_streams(harness: Harness) -> None:
-    """Bodies that are not in memory arrive whole, with and without a known length."""
+    """Bodies that are not in memory arrive complete, with and without a known length."""
     driver = harness.open()
     parts = (BIG, b"", b"tail")
     data = b"".join(parts)
@@ -94,7 +94,7 @@ async def keeps_what_is_stored_beside(harness: Harness) -> None:
     same(info.size, 4, "size")
     async with await driver.get("key") as reader:
         got = reader.info
-    same(replace(got, degraded=False), replace(info, degraded=False), "what `get` knows beside `head`")
+    same(replace(got, degraded=False), replace(info, degraded=False), "what `get` knows besides `head`")
     await driver.aclose()
 
 
@@ -107,7 +107,7 @@ async def keeps_odd_keys(harness: Harness) -> None:
     same(await keys(driver), sorted(names, key=str.encode), "keys listed")
     for key in names:
         same(await fetched(driver, key), key.encode(), f"bytes of {key!r}")
-        same((await driver.head(key)).key, key, "key told by head")
+        same((await driver.head(key)).key, key, "key reported by head")
     outcomes = await driver.delete_many(names)
     same(set(outcomes), set(names), "keys with an outcome")
     same(await keys(driver), [], "keys left after deleting all")
@@ -140,7 +140,7 @@ async def replaces_whole_versions(harness: Harness) -> None:
     async def read() -> None:
         for _ in versions:
             data = await fetched(driver, "key")
-            require(data in versions, "a reader saw something that is no version")
+            require(data in versions, "a reader saw something that is not a version")
 
     await asyncio.gather(write(), read(), read())
     same(await fetched(driver, "key"), versions[-1], "the last version")
@@ -148,7 +148,7 @@ async def replaces_whole_versions(harness: Harness) -> None:
 
 
 async def creates_once(harness: Harness) -> None:
-    """Of many creators of one key exactly one wins, and the others are told."""
+    """Of many creators of one key, exactly one wins, and the others get an error."""
     driver = harness.open()
     create = Precondition("create")
     if not driver.capabilities.conditional_create:
@@ -204,7 +204,7 @@ class _SourceError(Exception):
 
 
 async def a_failing_source_changes_nothing(harness: Harness) -> None:
-    """When the body's source fails, what was there stays, and its own error comes out."""
+    """When the body's source fails, what was there remains, and the source's own error is raised."""
     driver = harness.open()
     await put(driver, "key", b"before")
     for length in (len(BIG) * 2, None):
@@ -220,7 +220,7 @@ async def a_failing_source_changes_nothing(harness: Harness) -> None:
 
 
 async def a_short_body_is_refused(harness: Harness) -> None:
-    """A body that ends before its announced length is no object."""
+    """A body that ends before its announced length does not become an object."""
     driver = harness.open()
     body = Stream(b"short", length=4096)
     await refuses(
@@ -256,7 +256,7 @@ async def a_cancelled_write_leaves_nothing(harness: Harness) -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-        require(task.cancelled(), "a cancelled put ended in another way")
+        require(task.cancelled(), "a cancelled put ended in a different way")
         same(await fetched(driver, "key"), b"before", "bytes after a cancelled put")
     same(await keys(driver), ["key"], "keys after a cancelled put")
     await driver.aclose()
@@ -265,7 +265,7 @@ async def a_cancelled_write_leaves_nothing(harness: Harness) -> None:
 
 
 async def two_drivers_see_one_store(harness: Harness) -> None:
-    """What one driver stored, another one reads at once; closing twice is harmless."""
+    """What one driver stored, another can read at once; closing twice is harmless."""
     first, second = harness.open(), harness.open()
     await put(first, "key", b"one")
     same(await fetched(second, "key"), b"one", "bytes through another driver")

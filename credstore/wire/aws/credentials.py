@@ -1,9 +1,8 @@
 """Who signs: credentials, and where they come from.
 
-Rules of this file: with explicit keys botocore is never imported; the chain (files, processes,
-network) runs in a thread with its own event loop, so it never holds up the caller's; whoever waits
-for a renewal waits for the same one; of an error of the chain only its class is told, since its
-text may repeat a process's output.
+Rules of this file: with explicit keys botocore is never imported; the chain (files, processes, network) runs
+in a thread with its own event loop, so it never blocks the caller's; everyone who waits for a renewal waits
+for the same one; only the class of a chain error is reported, since its text may repeat a process's output.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.extras import missing_extra, require_extra
 
-_NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is asked, which needs"
+_NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is used, which needs"
 EARLY = timedelta(minutes=10)
-"""Renewed so long before they end; botocore's mandatory window."""
+"""Seconds before expiry at which they are renewed; botocore's mandatory window."""
 PAUSE = timedelta(minutes=1)
-"""Between two looks for newer ones while those at hand still work: an instance's metadata service
-serves the old ones until five minutes before they end."""
+"""Seconds between two attempts to get newer ones while the current ones still work: an instance's metadata
+service serves the old ones until five minutes before they expire."""
 _TALKATIVE = (
     "botocore.auth",
     "botocore.endpoint",
@@ -36,7 +35,7 @@ _TALKATIVE = (
     "botocore.utils",
     "aiobotocore.endpoint",
 )
-"""Loggers that show requests and answers at DEBUG; an answer of STS holds the new secret."""
+"""Loggers that show requests and responses at DEBUG; a response from STS contains the new secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ class Credentials:
         access_key_id: The public half.
         secret_access_key: The secret half.
         session_token: Of temporary credentials.
-        expires_at: When they end, UTC; None if they do not or nobody knows.
+        expires_at: When they expire, UTC; None if they do not, or if that is unknown.
     """
 
     access_key_id: str
@@ -60,11 +59,11 @@ class CredentialSource(Protocol):
     """Where an exchange gets the credentials of each attempt."""
 
     async def get(self) -> Credentials:
-        """Credentials that work now; cheap when they are at hand."""
+        """Credentials that work now; cheap when they are cached."""
         ...
 
     async def refresh(self) -> Credentials:
-        """Newer ones, after the provider called those at hand expired."""
+        """Newer credentials, after the provider called the current ones expired."""
         ...
 
     async def aclose(self) -> None:
@@ -73,7 +72,7 @@ class CredentialSource(Protocol):
 
 
 class StaticCredentials(CredentialSource):
-    """Keys given once and for all."""
+    """Keys that never change."""
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
@@ -83,26 +82,26 @@ class StaticCredentials(CredentialSource):
         return self._credentials
 
     async def refresh(self) -> Credentials:
-        """The same keys: nobody can renew them here."""
+        """The same keys, since they cannot be renewed here."""
         return self._credentials
 
     async def aclose(self) -> None:
-        """Hold nothing, release nothing."""
+        """Do nothing, as there is nothing to release."""
 
 
 class AwsChainCredentials(CredentialSource):
     """AWS's own chain: environment, profiles, SSO, assumed roles, web identity, container, instance.
 
-    Renewed ten minutes before they end. If a renewal fails while those at hand still work, they are
-    used on. Cost: one look at the files, process or service per renewal, none in between.
+    Renewed ten minutes before they expire. If a renewal fails while the current ones still work, those stay
+    in use. Cost: one read of the files, process or service per renewal, none in between.
     """
 
     def __init__(self, *, profile: str | None, now: Callable[[], datetime] | None = None) -> None:
-        """Look nowhere yet.
+        """Look nothing up yet.
 
         Args:
             profile: Named profile of the AWS configuration files; None for the chain's own choice.
-            now: The present, timezone-aware; None for the machine's clock.
+            now: Returns the current time, timezone-aware; None for the machine's clock.
 
         Raises:
             StorageConfigurationError: The extra `aws` is missing.
@@ -115,11 +114,11 @@ class AwsChainCredentials(CredentialSource):
         self._renewing = asyncio.Lock()
 
     async def get(self) -> Credentials:
-        """Credentials with ten minutes left, or the best there are.
+        """Credentials with ten minutes left, or the best available.
 
         Raises:
             StorageConfigurationError: No credentials, or no such profile.
-            StorageAuthenticationError: The chain failed, as with an SSO session that ended.
+            StorageAuthenticationError: The chain failed, for example because an SSO session has expired.
         """
         current = self._current
         if current is not None and not self._due(current):
@@ -139,11 +138,11 @@ class AwsChainCredentials(CredentialSource):
                 return current
 
     async def refresh(self) -> Credentials:
-        """Go through the chain again; those who ask at the same time share one answer.
+        """Go through the chain again; concurrent callers share one result.
 
         Raises:
             StorageConfigurationError: No credentials, or no such profile.
-            StorageAuthenticationError: The chain failed, as with an SSO session that ended.
+            StorageAuthenticationError: The chain failed, for example because an SSO session has expired.
         """
         before = self._current
         async with self._renewing:
@@ -152,7 +151,7 @@ class AwsChainCredentials(CredentialSource):
             return await self._renew()
 
     async def aclose(self) -> None:
-        """Forget the credentials; a later `get` looks again."""
+        """Forget the credentials; a later `get` looks them up again."""
         self._current = None
 
     def _due(self, current: Credentials) -> bool:
@@ -177,7 +176,7 @@ def _resolve(profile: str | None) -> Credentials:
         raise missing_extra("aws", _NEEDING) from error
 
     async def ask() -> Credentials | None:
-        # Always a new session: it reads files and services anew, where a used one may keep its answer.
+        # Always a new session: it reads files and services again, while an old one may cache the result.
         found = await AioSession(profile=profile).get_credentials()
         if found is None:
             return None
@@ -196,7 +195,7 @@ def _resolve(profile: str | None) -> Credentials:
             if profile
             else "the profile that AWS_PROFILE names is not in the AWS configuration"
         )
-    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise is one of ours above
+    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes one of our errors above
         failure = StorageAuthenticationError(
             f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
             "with the same profile, and `aws sso login` if it uses SSO",
@@ -206,7 +205,7 @@ def _resolve(profile: str | None) -> Credentials:
         if credentials is not None:
             return credentials
         failure = StorageConfigurationError(
-            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give "
+            "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or pass "
             "`access_key_id` and `secret_access_key`",
             code=ErrorCode.NO_CREDENTIALS,
         )
@@ -215,7 +214,7 @@ def _resolve(profile: str | None) -> Credentials:
 
 @contextmanager
 def _hushed() -> Generator[None]:
-    """Keep this thread's answers out of the log, whatever level the application has chosen."""
+    """Keep this thread's responses out of the log, whatever level the application has chosen."""
     thread = threading.get_ident()
 
     def from_elsewhere(record: logging.LogRecord) -> bool:

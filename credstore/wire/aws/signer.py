@@ -1,6 +1,6 @@
-"""AWS Signature Version 4 as a signer of the exchange, with credentials from wherever they come.
+"""AWS Signature Version 4 as a signer of the exchange, with credentials from any source.
 
-Rules of this file: credentials are asked for each attempt and never kept here.
+Rules of this file: credentials are requested for each attempt and never kept here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from credstore.wire.urls import host_of
 
 
 class AwsSigner(Signer):
-    """Signs for one of AWS's services, or for a server that checks the same signature."""
+    """Signs for an AWS service, or for a server that checks the same kind of signature."""
 
     signs_body = True
 
@@ -25,14 +25,14 @@ class AwsSigner(Signer):
 
         Args:
             source: Where the credentials of each signature come from.
-            service: AWS's name of it, as it stands in the signature's scope.
+            service: AWS's name for it, as used in the signature's scope.
         """
         self._source = source
         self._service = service
         self._renewing = asyncio.Lock()
 
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
-        """Sign by headers; see `Signer.sign`."""
+        """Sign with headers; see `Signer.sign`."""
         credentials = await self._source.get()
         headers = sign_headers(
             method=call.method,
@@ -60,10 +60,10 @@ class AwsSigner(Signer):
         region: str,
         now: datetime,
     ) -> str:
-        """The query string of a URL that alone grants access; arguments as for `presign_query`.
+        """The query string of a URL that grants access on its own; arguments as for `presign_query`.
 
         Raises:
-            StorageError: There are no credentials that work.
+            StorageError: There are no working credentials.
         """
         return presign_query(
             method=method,
@@ -79,13 +79,13 @@ class AwsSigner(Signer):
         )
 
     async def renew(self, used: Signed) -> None:
-        """Ask the source for newer ones, unless it has some; see `Signer.renew`."""
+        """Ask the source for newer ones, unless it already has some; see `Signer.renew`."""
         async with self._renewing:
             if await self._source.get() == used.credentials:
                 await self._source.refresh()
 
     async def expires_at(self) -> datetime | None:
-        """When the credentials end; see `Signer.expires_at`."""
+        """When the credentials expire; see `Signer.expires_at`."""
         return (await self._source.get()).expires_at
 
     async def aclose(self) -> None:

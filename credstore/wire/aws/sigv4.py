@@ -1,7 +1,7 @@
 """AWS Signature Version 4 for S3, as headers and as a query string. Pure.
 
 Rules of this file: time and keys are arguments; a path is signed exactly as it is sent, since S3
-neither merges slashes nor resolves dots; what is given is signed, all of it. The oracle of its
+neither merges slashes nor resolves dots; everything that is given is signed. The oracle of its
 property test is botocore's signer.
 
 Source: AWS "Authenticating Requests (Signature Version 4)" of the S3 API, header and query form.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-"""In place of a body's hash where it is not signed; the only form links know."""
+"""Replaces a body's hash where it is not signed; the only form links use."""
 _BLANKS = re.compile(r"[ \t]+")
 
 
@@ -41,20 +41,20 @@ def sign_headers(
     service: str,
     now: datetime,
 ) -> dict[str, str]:
-    """Sign a request by headers.
+    """Sign a request with headers.
 
     Args:
         method: HTTP method, upper case.
         host: Value of the Host header.
         path: Percent-encoded, exactly as sent.
-        query: Decoded pairs, sent as `encode_query` gives them.
-        headers: Every header to sign, beside the host and those returned; values must be sent
-            with the same text apart from repeated blanks.
+        query: Decoded pairs, sent as `encode_query` returns them.
+        headers: Every header to sign, besides the host and those returned; values must be sent with the same
+            text, apart from repeated blanks.
         payload_hash: Hex SHA-256 of the body, or `UNSIGNED_PAYLOAD`.
         credentials: Who signs.
         region: Of the bucket.
-        service: "s3", say.
-        now: Of the signature, timezone-aware.
+        service: For example "s3".
+        now: Time of the signature, timezone-aware.
 
     Returns:
         The headers to add, by lower-case name.
@@ -87,19 +87,19 @@ def presign_query(
     service: str,
     now: datetime,
 ) -> str:
-    """Sign a request by its query string, so that its URL alone grants access.
+    """Sign a request in its query string, so that the URL alone grants access.
 
     Args:
         method: HTTP method, upper case.
         host: Value of the Host header the holder will send.
         path: Percent-encoded, exactly as in the URL.
-        query: Decoded pairs beside those of the signature.
+        query: Decoded pairs besides those of the signature.
         headers: What the holder must send, verbatim.
         expires_in: Seconds from `now`, 1 to 604,800.
         credentials: Who signs.
         region: Of the bucket.
-        service: "s3", say.
-        now: Of the signature, timezone-aware.
+        service: For example "s3".
+        now: Time of the signature, timezone-aware.
 
     Returns:
         The complete query string, without "?".
@@ -128,7 +128,7 @@ def _stamp(now: datetime) -> str:
         now.year * 10_000 + now.month * 100 + now.day,
         now.hour * 10_000 + now.minute * 100 + now.second,
     )
-    return f"{date}T{time:06}Z"  # As strftime, in a fifth of its time.
+    return f"{date}T{time:06}Z"  # Like strftime, in a fifth of the time.
 
 
 def _canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
@@ -138,7 +138,7 @@ def _canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _folded(value: str) -> str:
-    """Repeated blanks as one, none at the ends."""
+    """Repeated blanks become one; those at the ends are removed."""
     if "  " in value or "\t" in value:
         value = _BLANKS.sub(" ", value)
     return value.strip(" ")
@@ -152,7 +152,7 @@ def _signature(request: str, stamp: str, scope: str, credentials: Credentials) -
 
 @lru_cache(maxsize=64)
 def _signing_key(secret: str, scope: str) -> bytes:
-    """The key of one secret for one scope: a day, a region and a service."""
+    """The key derived from a secret for one scope: a day, a region and a service."""
     key = f"AWS4{secret}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")

@@ -267,7 +267,7 @@ def test_n25_expired_credentials_are_renewed_once():
 def test_r2_says_that_403_may_mean_a_missing_bucket():
     async def check(fake, driver):
         fake.plan("GET", error(403, "AccessDenied"))
-        with pytest.raises(StorageAccessDeniedError, match="bucket that does not exist"):
+        with pytest.raises(StorageAccessDeniedError, match="the bucket does not exist"):
             await driver.ping()
 
     run(check, kind=R2Config, account_id="0" * 32)

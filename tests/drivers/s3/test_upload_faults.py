@@ -178,7 +178,7 @@ def test_a_stream_of_unknown_length_has_at_most_ten_thousand_parts(monkeypatch):
         assert "DELETE" not in {seen.method for seen in fake.log}
         fake.log.clear()
         stream = Stream(b"x" * 30, b"x" * 11, b"x" * 99)
-        with pytest.raises(StorageInvalidRequestError, match="give its length") as caught:
+        with pytest.raises(StorageInvalidRequestError, match="pass its length") as caught:
             await driver.put(put_request("k", body=stream))
         assert (caught.value.code, caught.value.applied, stream.ended) == ("TOO_LARGE", "no", 1)
         sent = [seen.query["partNumber"] for seen in fake.log if "partNumber" in seen.query]
