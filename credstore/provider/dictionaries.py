@@ -17,6 +17,7 @@ from credstore.errors import (
     ErrorCode,
     StorageCodecError,
     StorageIntegrityError,
+    StorageInvalidRequestError,
     StorageObjectNotFoundError,
 )
 from credstore.model import Dictionary, StoredDictionary
@@ -29,6 +30,19 @@ _NAME_LENGTH = 64
 def is_name(name: object) -> bool:
     """Whether the name is 64 lower-case hex digits."""
     return isinstance(name, str) and len(name) == _NAME_LENGTH and set(name) <= set("0123456789abcdef")
+
+
+def checked_name(name: str) -> str:
+    """The name of a dictionary, as a caller gives it.
+
+    Raises:
+        StorageInvalidRequestError: Not 64 lower-case hex digits.
+    """
+    if not is_name(name):
+        raise StorageInvalidRequestError(
+            f"the name of a dictionary is 64 lower-case hex digits, not {name!r}"
+        )
+    return name
 
 
 async def stored_dictionaries(infos: AsyncIterator[ObjectInfo]) -> list[StoredDictionary]:

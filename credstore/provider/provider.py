@@ -50,7 +50,7 @@ from credstore.provider.bodies import WatchedBody
 from credstore.provider.bulk import delete_keys, scan_own
 from credstore.provider.call import Call
 from credstore.provider.copying import copied, copier_of, copy_request, move_object
-from credstore.provider.dictionaries import stored_dictionaries
+from credstore.provider.dictionaries import checked_name, stored_dictionaries
 from credstore.provider.erasing import erased_errors, forget_key
 from credstore.provider.key_rotation import Rotation
 from credstore.provider.links import (
@@ -333,6 +333,7 @@ class StorageProvider:
             name: Its SHA-256, 64 hex digits, as given in items and results.
 
         Raises:
+            StorageInvalidRequestError: Not a name; nothing was sent.
             StorageCodecError: It is not there (code "DICTIONARY_MISSING").
             StorageIntegrityError: What is there is not this dictionary.
             StorageError: Anything else.
@@ -340,7 +341,7 @@ class StorageProvider:
         Cost: 1 request the first time, then none.
         """
         with self._session.call("get_dictionary", None):
-            return await self._session.dictionaries.get(name)
+            return await self._session.dictionaries.get(checked_name(name))
 
     async def list_dictionaries(self) -> builtins.list[StoredDictionary]:
         """The dictionaries that are in the store, ascending by name.

@@ -261,6 +261,16 @@ def test_on_s3(s3_server):
     run(main)
 
 
+@pytest.mark.parametrize("name", ["zz", "", "A" * 64, "a" * 63, 5, None])
+def test_what_cannot_name_a_dictionary_is_refused_as_an_argument(name):
+    async def main():
+        async with MemoryStorageProvider() as store:
+            with pytest.raises(StorageInvalidRequestError, match="64 lower-case hex digits"):
+                await store.get_dictionary(name)
+
+    run(main)
+
+
 def test_on_a_fallback_store(tmp_path):
     async def main():
         configs = [LocalConfig(path=tmp_path / name) for name in ("one", "two")]
