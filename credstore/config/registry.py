@@ -47,6 +47,7 @@ class Cloud:
         variables: Environment variables of its own, by field: the levels below `CREDSTORE_<FIELD>`,
             the first beside the original design's names.
         silencers: Variables that, set to "true", make others unread.
+        below_profile: Variables that say less than a profile of the cloud's own configuration.
         named_by: A field whose variable alone names this store.
         preset: Fields that the name itself sets; such a row refines the one named `label`.
         dialect: Row of `drivers/s3/dialect.py`, for what speaks S3.
@@ -64,6 +65,7 @@ class Cloud:
     needed: Mapping[str, object] = NOTHING
     variables: Mapping[str, Levels] = NOTHING
     silencers: Mapping[str, frozenset[str]] = NOTHING
+    below_profile: frozenset[str] = frozenset()
     named_by: str | None = None
     preset: Mapping[str, object] = NOTHING
     dialect: str = ""
@@ -107,7 +109,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:MemoryConfig",
         driver="credstore.drivers.memory:MemoryDriver",
         provider=f"{_PROVIDERS}:MemoryStorageProvider",
-        url="memory://name",
+        url="memory://name[/prefix]",
     ),
     Cloud(
         name="s3",
@@ -116,7 +118,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:S3StorageProvider",
         hosts=("amazonaws.com", "amazonaws.com.cn"),
-        url="s3://bucket",
+        url="s3://bucket[/prefix]",
         needed=_BUCKET,
         dialect="s3",
         variables={
@@ -127,9 +129,12 @@ CLOUDS: tuple[Cloud, ...] = (
             "access_key_id": (("AWS_ACCESS_KEY_ID",),),
             "secret_access_key": (("AWS_SECRET_ACCESS_KEY",),),
             "session_token": (("AWS_SESSION_TOKEN",),),
-            "profile": ((), ("AWS_PROFILE",)),
+            "session_expires_at": (("AWS_CREDENTIAL_EXPIRATION",),),
+            # In this order botocore reads them too.
+            "profile": ((), ("AWS_DEFAULT_PROFILE",), ("AWS_PROFILE",)),
             "ca_file": ((), ("AWS_CA_BUNDLE",)),
         },
+        below_profile=frozenset({"AWS_REGION"}),  # botocore does not read it.
         silencers={
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
         },
@@ -141,7 +146,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:R2StorageProvider",
         hosts=("r2.cloudflarestorage.com",),
-        url="r2://bucket",
+        url="r2://bucket[/prefix]",
         needed={"account_id": "0" * 32, **_BUCKET},
         dialect="r2",
         variables={
@@ -162,7 +167,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:SpacesStorageProvider",
         hosts=("digitaloceanspaces.com",),
-        url="spaces://bucket",
+        url="spaces://bucket[/prefix]",
         needed={"region": "ams3", **_BUCKET},
         dialect="spaces",
         variables={
@@ -180,7 +185,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:WasabiStorageProvider",
         hosts=("wasabisys.com",),
-        url="wasabi://bucket",
+        url="wasabi://bucket[/prefix]",
         needed=_BUCKET,
         dialect="wasabi",
         variables={
@@ -199,7 +204,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:BackblazeStorageProvider",
         hosts=("backblazeb2.com",),
-        url="b2://bucket",
+        url="b2://bucket[/prefix]",
         needed={"region": "eu-central-003", **_BUCKET},
         dialect="b2",
         variables={
@@ -217,7 +222,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:S3CompatibleConfig",
         driver=_S3,
         provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
-        url="custom://host/bucket",
+        url="custom://host/bucket[/prefix]",
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="generic",
     ),
@@ -228,7 +233,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:S3CompatibleConfig",
         driver=_S3,
         provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
-        url="minio://host/bucket",
+        url="minio://host/bucket[/prefix]",
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="minio",
         variables={
@@ -246,7 +251,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:S3CompatibleConfig",
         driver=_S3,
         provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
-        url="ceph://host/bucket",
+        url="ceph://host/bucket[/prefix]",
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="ceph",
     ),

@@ -8,15 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TypedDict, Unpack
 
+from credstore.config.chained import located_once
 from credstore.config.stores import CommonConfig
 from credstore.driver.contract import Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
-from credstore.links.public import public_url
+from credstore.links.public import PublicUrl, public_url
 from credstore.links.signer import LinkSigner
 from credstore.model import NOTHING
 from credstore.observe import Observer
@@ -101,8 +103,8 @@ class Session:
         self.link_signer = options.get("link_signer")
         given = options.get("encryption")
         self.policy = None if given is None else self._with_detached_keys(given)
-        self._public_url = public_url(config)
-        self._urls_of_members = {label: public_url(member) for label, member in members.items()}
+        self._public_url = _public_url(config)
+        self._urls_of_members = {label: _public_url(member) for label, member in members.items()}
 
     @property
     def name(self) -> str:
@@ -203,6 +205,10 @@ class Session:
         """The same policy, whose key ring also finds wrapped keys that are in the store."""
         keys = DetachedKeys(policy.keyring, self.internal, detach=policy.shreddable)
         return replace(policy, keyring=keys)
+
+
+def _public_url(config: CommonConfig) -> PublicUrl:
+    return public_url(config, partial(located_once, config) if config.place_is_open else None)
 
 
 def deadline_for(timeout: float, size: int | None = 0) -> float | None:

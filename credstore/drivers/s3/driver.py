@@ -9,7 +9,10 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 
+from credstore.config.chained import located
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.values import (
@@ -83,14 +86,18 @@ class S3Driver(Driver):
         """
         self._clock = clock
         self._dialect = dialect_for(config)
-        source = credentials or credentials_of(config)
-        if transport is None:
-            transport = _client(config, place_of(config).origin)
+        chain = config if credentials is None and isinstance(config, S3Config) else None
+        is_open = chain is not None and chain.place_is_open
+        source = credentials or credentials_of(config, clock=clock)
+        proxies = ProxyRules.of(config.proxy, os.environ)
+        if not is_open:
+            _check_proxy(config, proxies)
         self._bucket = Bucket(
             config,
             self._dialect,
             signer=AwsSigner(source),
-            transport=transport,
+            transport=transport or _client(config, proxies),
+            locate=partial(_located, chain, proxies) if chain is not None and is_open else None,
         )
 
     @property
@@ -289,18 +296,35 @@ class S3Driver(Driver):
         await self._bucket.aclose()
 
 
-def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
-    """The HTTP client of a store.
+def _client(config: S3FamilyConfig, proxies: ProxyRules) -> HttpClient:
+    """The HTTP client of a store."""
+    return HttpClient(
+        max_connections=config.max_connections,
+        ca_file=config.ca_file,
+        bandwidth=config.bandwidth_limit,
+        proxies=proxies,
+    )
 
-    Args:
-        config: Of the store.
-        origin: Where most of its requests go.
+
+def _located(config: S3Config, proxies: ProxyRules) -> S3Config:
+    """The config with all of the place that its profile leads to; blocks.
 
     Raises:
-        StorageConfigurationError: The proxy for them cannot be used.
+        StorageConfigurationError: It cannot be used.
     """
-    rules = ProxyRules.of(config.proxy, os.environ)
-    proxy = rules.proxy_for(origin)
+    found = located(config)
+    _check_proxy(found, proxies)
+    return found
+
+
+def _check_proxy(config: S3FamilyConfig, proxies: ProxyRules) -> None:
+    """Refuse a proxy by way of which requests cannot go.
+
+    Raises:
+        StorageConfigurationError: So it is.
+    """
+    origin = place_of(config).origin
+    proxy = proxies.proxy_for(origin)
     # That http stays on this machine is why it needs no `allow_http`, and a proxy would take it elsewhere.
     if proxy is not None and not (proxy.stays_here or origin.startswith("https:") or config.allow_http):
         raise StorageConfigurationError(
@@ -308,16 +332,14 @@ def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
             f"endpoint's host in NO_PROXY, or set `proxy` to {OFF}",
             code=ErrorCode.PROXY_UNUSABLE,
         )
-    return HttpClient(
-        max_connections=config.max_connections,
-        ca_file=config.ca_file,
-        bandwidth=config.bandwidth_limit,
-        proxies=rules,
-    )
 
 
-def credentials_of(config: S3FamilyConfig) -> CredentialSource:
+def credentials_of(config: S3FamilyConfig, *, clock: Callable[[], float] = time.time) -> CredentialSource:
     """Where a configuration says its credentials come from.
+
+    Args:
+        config: Of the store.
+        clock: Unix seconds, for the end of a session.
 
     Raises:
         StorageConfigurationError: Half a key pair, or none for a cloud that has no chain of its own.
@@ -327,9 +349,10 @@ def credentials_of(config: S3FamilyConfig) -> CredentialSource:
             f"{config.provider} needs `access_key_id` and `secret_access_key` together; one is missing"
         )
     if config.access_key_id is not None and config.secret_access_key is not None:
-        return StaticCredentials(
-            Credentials(config.access_key_id, config.secret_access_key, config.session_token)
+        keys = Credentials(
+            config.access_key_id, config.secret_access_key, config.session_token, config.session_expires_at
         )
+        return StaticCredentials(keys, now=lambda: datetime.fromtimestamp(clock(), UTC))
     if isinstance(config, S3Config):
         return AwsChainCredentials(profile=config.profile)
     raise StorageConfigurationError(f"{config.provider} needs `access_key_id` and `secret_access_key`")

@@ -1,9 +1,9 @@
 """Who signs: credentials, and where they come from.
 
 Rules of this file: with explicit keys botocore is never imported; the chain (files, processes,
-network) runs in a thread with its own event loop, so it never holds up the caller's; whoever waits
-for a renewal waits for the same one; of an error of the chain only its class is told, since its
-text may repeat a process's output.
+network) runs in a daemon thread with its own event loop, so it holds up neither the caller's nor the
+interpreter's end; whoever waits for a renewal waits for the same one; of an error of the chain only its
+class is told, since its text may repeat a process's output.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.extras import missing_extra, require_extra
+from credstore.wire.aws.profile import no_profile
+from credstore.wire.waiting import Shared, daemon_loop
 
 _NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is asked, which needs"
 EARLY = timedelta(minutes=10)
@@ -27,6 +29,10 @@ EARLY = timedelta(minutes=10)
 PAUSE = timedelta(minutes=1)
 """Between two looks for newer ones while those at hand still work: an instance's metadata service
 serves the old ones until five minutes before they end."""
+PATIENCE = 1.0
+"""Seconds to wait for newer ones while those at hand still work; the search goes on without anybody."""
+LONGEST_SESSION = timedelta(hours=36)
+"""Of a session token whose end nobody told: the longest that AWS's GetSessionToken gives."""
 _TALKATIVE = (
     "botocore.auth",
     "botocore.endpoint",
@@ -73,18 +79,41 @@ class CredentialSource(Protocol):
 
 
 class StaticCredentials(CredentialSource):
-    """Keys given once and for all."""
+    """Keys given once and for all; those with a session token end, and nobody can renew them here."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, *, now: Callable[[], datetime] | None = None) -> None:
+        """Take the keys.
+
+        Args:
+            credentials: The keys. A session token without `expires_at` ends in 36 hours.
+            now: The present, timezone-aware; None for the machine's clock.
+        """
+        self._now = now or _present
+        self._assumed = credentials.session_token is not None and credentials.expires_at is None
+        if self._assumed:
+            credentials = replace(credentials, expires_at=self._now() + LONGEST_SESSION)
         self._credentials = credentials
 
     async def get(self) -> Credentials:
-        """The keys."""
+        """The keys.
+
+        Raises:
+            StorageAuthenticationError: Their session has ended (code "CREDENTIALS_EXPIRED").
+        """
+        ends = self._credentials.expires_at
+        if ends is not None and ends <= self._now():
+            raise StorageAuthenticationError(
+                "the session token was given more than 36 hours ago and counts as ended; give a new one, or "
+                "say in `session_expires_at` when it ends"
+                if self._assumed
+                else f"the session token ended at {ends.astimezone(UTC).isoformat()}; give a new one",
+                code=ErrorCode.CREDENTIALS_EXPIRED,
+            )
         return self._credentials
 
     async def refresh(self) -> Credentials:
-        """The same keys: nobody can renew them here."""
-        return self._credentials
+        """The same keys, as `get`."""
+        return await self.get()
 
     async def aclose(self) -> None:
         """Hold nothing, release nothing."""
@@ -93,8 +122,10 @@ class StaticCredentials(CredentialSource):
 class AwsChainCredentials(CredentialSource):
     """AWS's own chain: environment, profiles, SSO, assumed roles, web identity, container, instance.
 
-    Renewed ten minutes before they end. If a renewal fails while those at hand still work, they are
-    used on. Cost: one look at the files, process or service per renewal, none in between.
+    Renewed ten minutes before they end. If a renewal fails or takes long while those at hand still
+    work, they are used on. Cost: one look at the files, process or service per renewal, none in between.
+
+    Cancellation: ends the caller's wait alone; others wait on for the same look.
     """
 
     def __init__(self, *, profile: str | None, now: Callable[[], datetime] | None = None) -> None:
@@ -109,10 +140,10 @@ class AwsChainCredentials(CredentialSource):
         """
         require_extra("aws", _NEEDING)
         self._profile = profile
-        self._now = now or (lambda: datetime.now(UTC))
+        self._now = now or _present
         self._current: Credentials | None = None
         self._look_again: datetime | None = None
-        self._renewing = asyncio.Lock()
+        self._looking = Shared(lambda: _resolve(self._profile))
 
     async def get(self) -> Credentials:
         """Credentials with ten minutes left, or the best there are.
@@ -122,21 +153,18 @@ class AwsChainCredentials(CredentialSource):
             StorageAuthenticationError: The chain failed, as with an SSO session that ended.
         """
         current = self._current
-        if current is not None and not self._due(current):
+        if current is None or self._ended(current):
+            return await self._renew()
+        if not self._due(current):
             return current
-        async with self._renewing:
-            current = self._current
-            if current is None:
+        self._look_again = self._now() + PAUSE
+        try:
+            async with asyncio.timeout(PATIENCE):
                 return await self._renew()
-            if not self._due(current):
-                return current
-            self._look_again = self._now() + PAUSE
-            try:
-                return await self._renew()
-            except (StorageAuthenticationError, StorageConfigurationError):
-                if current.expires_at is not None and current.expires_at <= self._now():
-                    raise
-                return current
+        except (StorageAuthenticationError, StorageConfigurationError, TimeoutError):
+            if self._ended(current):
+                raise
+            return current
 
     async def refresh(self) -> Credentials:
         """Go through the chain again; those who ask at the same time share one answer.
@@ -145,27 +173,29 @@ class AwsChainCredentials(CredentialSource):
             StorageConfigurationError: No credentials, or no such profile.
             StorageAuthenticationError: The chain failed, as with an SSO session that ended.
         """
-        before = self._current
-        async with self._renewing:
-            if self._current is not None and self._current is not before:
-                return self._current
-            return await self._renew()
+        return await self._renew()
 
     async def aclose(self) -> None:
         """Forget the credentials; a later `get` looks again."""
         self._current = None
+        self._looking.forget()
+
+    def _ended(self, current: Credentials) -> bool:
+        return current.expires_at is not None and current.expires_at <= self._now()
 
     def _due(self, current: Credentials) -> bool:
         if current.expires_at is None:
             return False
         now = self._now()
-        if now >= current.expires_at:
-            return True
         return now >= current.expires_at - EARLY and (self._look_again is None or now >= self._look_again)
 
     async def _renew(self) -> Credentials:
-        self._current = await asyncio.to_thread(_resolve, self._profile)
-        return self._current
+        found = self._current = await self._looking.result()
+        return found
+
+
+def _present() -> datetime:
+    return datetime.now(UTC)
 
 
 def _resolve(profile: str | None) -> Credentials:
@@ -188,14 +218,10 @@ def _resolve(profile: str | None) -> Credentials:
         return Credentials(keys.access_key, Secret(keys.secret_key), token, expires_at)
 
     try:
-        with _hushed():
-            credentials = asyncio.run(ask())
+        with _hushed(), asyncio.Runner(loop_factory=daemon_loop) as runner:
+            credentials = runner.run(ask())
     except ProfileNotFound:
-        failure: Exception = StorageConfigurationError(
-            f"the AWS configuration has no profile {profile!r}; check AWS_PROFILE and ~/.aws/config"
-            if profile
-            else "the profile that AWS_PROFILE names is not in the AWS configuration"
-        )
+        failure: Exception = no_profile(profile)
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise is one of ours above
         failure = StorageAuthenticationError(
             f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
