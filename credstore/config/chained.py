@@ -47,7 +47,7 @@ def located(config: S3Config) -> S3Config:
             config,
             endpoint=lead.endpoint,
             region=lead.region,
-            addressing=config.addressing or lead.addressing,
+            addressing=lead.addressing,
         )
     except StorageConfigurationError as error:
         why = error.message.partition("; it is set by ")[0]

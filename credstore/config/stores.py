@@ -328,11 +328,9 @@ class S3FamilyConfig(CommonConfig):
     @property
     def resolved_addressing(self) -> Addressing:
         """Where the bucket's name goes: into the host or into the path."""
-        if self.addressing is not None:
-            return self.addressing
         # A wildcard certificate covers one label, and an IP address has no hosts below it.
         in_path = "." in self.bucket or checks.is_bare(self.endpoint)
-        return "path" if in_path else self.default_addressing
+        return self.addressing or ("path" if in_path else self.default_addressing)
 
     @property
     def place(self) -> object:

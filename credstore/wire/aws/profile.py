@@ -87,7 +87,7 @@ def lead_of(
             aws_secret_access_key="unused",  # noqa: S106 - no secret
             config=Config(s3={"addressing_style": addressing}) if addressing else None,
         )
-        client.meta.events.register(f"before-sign.{_SERVICE}", _stop)
+        client.meta.events.register_first(f"before-sign.{_SERVICE}", _stop)
         client.get_object(Bucket=bucket, Key=_KEY)
     except _Found as found:
         lead = _lead(bucket, found)
