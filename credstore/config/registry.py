@@ -8,7 +8,7 @@ no setting costs the import of a driver. Which clouds there are, nobody else may
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -257,6 +257,20 @@ CLOUDS: tuple[Cloud, ...] = (
     ),
 )
 """Every cloud that is built in. Hosts: providers.md §1.1."""
+
+
+def option_names(drivers: Iterable[str]) -> frozenset[str]:
+    """Names that options may stand under in `driver_options` of a store.
+
+    Args:
+        drivers: Labels of the store's driver and of the members of a composite one.
+
+    Returns:
+        Those of the built-in drivers, whichever of them the store has, since one call may serve several
+        stores; and those of plug-ins that the store does have.
+    """
+    built_in = {row.label for row in CLOUDS}
+    return frozenset({"s3" if row.dialect else row.label for row in CLOUDS} | (set(drivers) - built_in))
 
 
 def cloud_named(name: str) -> Cloud | None:

@@ -191,7 +191,8 @@ class PassphraseKey(_Held):
         Raises:
             StorageConfigurationError: An empty passphrase or another length of the salt.
         """
-        self.__passphrase = passphrase if isinstance(passphrase, Secret) else Secret(passphrase)
+        # The name too, so that no traceback has the plain one.
+        passphrase = self.__passphrase = passphrase if isinstance(passphrase, Secret) else Secret(passphrase)
         if not self.__passphrase:
             raise StorageConfigurationError("the passphrase is empty")
         if len(salt) != _SALT:

@@ -42,9 +42,7 @@ async def within(deadline: float | None, awaited: Awaitable[T], what: str) -> T:
     except TimeoutError:
         if not limit.expired():
             raise
-    raise StorageTimeoutError(
-        f"the time for the call was over before {what} came; nothing was sent", applied="no"
-    )
+    raise StorageTimeoutError(f"the time for the call was over before {what} came", applied="no")
 
 
 class Shared(Generic[T]):

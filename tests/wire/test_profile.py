@@ -117,20 +117,19 @@ def clients_place(bucket, chosen):
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.tuples(PLAIN, OF_S3),
-    st.tuples(PLAIN, OF_S3),
+    st.tuples(PLAIN, OF_S3, PLAIN, OF_S3),
     lines(endpoint_url=st.just("https://services.example")),
     VARIABLES,
     GIVEN,
     st.sampled_from(["box", "box.with.dots"]),
 )
-def test_the_place_is_the_one_of_botocores_client(corp, other, services, variables, chosen, bucket):
+def test_the_place_is_the_one_of_botocores_client(profiles, services, variables, chosen, bucket):
     # With TLS, botocore takes such a bucket for the path all the same.
     assume("." not in bucket or chosen.get("addressing") != "virtual")
     file = Path(os.environ["AWS_CONFIG_FILE"])
     file.write_text(
-        section("profile corp", *corp)
-        + section("profile other", *other)
+        section("profile corp", *profiles[:2])
+        + section("profile other", *profiles[2:])
         + "[services places]\n"
         + "s3 =\n  signature = none\n"
         + "".join(f"  {key} = {value}\n" for key, value in services.items())

@@ -189,14 +189,14 @@ class LocalSigner:
             StorageConfigurationError: No such key, or a missing, needless or wrong password.
             ProofAlgorithmError: Neither Ed25519 nor on P-256.
         """
-        word = password.reveal().encode() if password else None
+        key = None
         try:
-            key = serialization.load_pem_private_key(pem, word)
+            key = serialization.load_pem_private_key(pem, password.reveal().encode() if password else None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
-            # Their text may quote what was in the file.
-            raise StorageConfigurationError(
-                "this is no private key in PEM, or its password is another"
-            ) from None
+            pass  # Their text may quote what was in the file, and so may their traceback.
+        del pem
+        if key is None:
+            raise StorageConfigurationError("this is no private key in PEM, or its password is another")
         return cls(cast("Ed25519PrivateKey", key))
 
     def to_pem(self, password: Secret | None = None) -> bytes:
