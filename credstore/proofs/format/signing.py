@@ -9,6 +9,7 @@ IEEE P1363, which is verified but never written.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Literal, NoReturn, Protocol, cast, get_args, runtime_checkable
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -190,10 +191,9 @@ class LocalSigner:
             ProofAlgorithmError: Neither Ed25519 nor on P-256.
         """
         key = None
-        try:
+        # Their text may quote what was in the file, and so may their traceback.
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
             key = serialization.load_pem_private_key(pem, password.reveal().encode() if password else None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            pass  # Their text may quote what was in the file, and so may their traceback.
         del pem
         if key is None:
             raise StorageConfigurationError("this is no private key in PEM, or its password is another")
