@@ -263,14 +263,16 @@ def option_names(drivers: Iterable[str]) -> frozenset[str]:
     """Names that options may stand under in `driver_options` of a store.
 
     Args:
-        drivers: Labels of the store's driver and of the members of a composite one.
+        drivers: Labels of the store's driver, or of the members of a composite one: the driver's name, and
+            which member it is after it where two have the same.
 
     Returns:
         Those of the built-in drivers, whichever of them the store has, since one call may serve several
         stores; and those of plug-ins that the store does have.
     """
     built_in = {row.label for row in CLOUDS}
-    return frozenset({"s3" if row.dialect else row.label for row in CLOUDS} | (set(drivers) - built_in))
+    named = {label.partition(" ")[0] for label in drivers}
+    return frozenset({"s3" if row.dialect else row.label for row in CLOUDS} | (named - built_in))
 
 
 def cloud_named(name: str) -> Cloud | None:

@@ -107,7 +107,7 @@ class Session:
         self.link_signer = options.get("link_signer")
         self._policy = options.get("encryption")
         self.policy = None if self._policy is None else self._with_detached_keys(self._policy)
-        self.option_names = option_names({driver.name, *members})
+        self.option_names = option_names(members or {driver.name})
         self._public_url = _public_url(config)
         self._urls_of_members = {label: _public_url(member) for label, member in members.items()}
 

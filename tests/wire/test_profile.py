@@ -25,6 +25,7 @@ from credstore.errors import StorageConfigurationError
 from credstore.factory import StorageFactory
 from credstore.provider.presets import S3StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
+from tests.drivers.s3.support import xml_error
 
 CANARY = "canary-secret"
 logging.getLogger("botocore").setLevel(logging.INFO)
@@ -343,3 +344,43 @@ def test_one_address_of_memory_is_another_once_the_files_say_so(files):
     assert located_once(config).endpoint == "http://127.0.0.1:9000"
     assert sent_by(config)[0] == "http://127.0.0.1:9001/box"  # Keys go where it leads now,
     assert located_once(config).endpoint == "http://127.0.0.1:9001"  # and addresses follow.
+
+
+def test_newer_keys_of_a_profile_that_leads_elsewhere_now_are_not_sent_where_it_led(files):
+    corp(files, "endpoint_url = http://127.0.0.1:9000")
+    expired = xml_error("ExpiredToken")
+
+    async def main():
+        transport = ScriptedTransport(
+            ScriptedAnswer(200, EMPTY), ScriptedAnswer(400, expired), ScriptedAnswer(200, EMPTY)
+        )
+        driver = S3Driver(S3Config(bucket="box", profile="corp"), transport=transport)
+        await driver.ping()
+        (files / "config").write_text("[profile corp]\nendpoint_url = http://127.0.0.1:9001\n")
+        with pytest.raises(StorageConfigurationError, match="make the store anew") as caught:
+            await driver.ping()
+        assert caught.value.code == "FOREIGN_ENDPOINT"
+        assert len(transport.requests) == 2
+        await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_newer_keys_of_a_profile_that_still_leads_there_are_used(files):
+    corp(files, "endpoint_url = http://127.0.0.1:9000")
+
+    async def main():
+        transport = ScriptedTransport(
+            ScriptedAnswer(200, EMPTY),
+            ScriptedAnswer(400, xml_error("ExpiredToken")),
+            ScriptedAnswer(200, EMPTY),
+        )
+        driver = S3Driver(S3Config(bucket="box", profile="corp"), transport=transport)
+        await driver.ping()
+        newer = (files / "credentials").read_text().replace("AKIDFILE", "AKIDNEW")
+        (files / "credentials").write_text(newer)
+        await driver.ping()
+        assert "Credential=AKIDNEW/" in transport.requests[2].headers["authorization"]
+        await driver.aclose()
+
+    asyncio.run(main())

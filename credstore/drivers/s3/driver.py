@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 
 from credstore.config.chained import located
 from credstore.config.stores import S3Config, S3FamilyConfig
@@ -86,18 +85,20 @@ class S3Driver(Driver):
         """
         self._clock = clock
         self._dialect = dialect_for(config)
-        chain = config if credentials is None and isinstance(config, S3Config) else None
-        is_open = chain is not None and chain.place_is_open
-        source = credentials or credentials_of(config, clock=clock)
         proxies = ProxyRules.of(config.proxy, os.environ)
-        if not is_open:
+        profile = None
+        if credentials is None and isinstance(config, S3Config) and config.place_is_open:
+            profile = _Profile(config, proxies)
+            credentials = AwsChainCredentials(profile=config.profile, check=profile.check)
+        else:
             _check_proxy(config, proxies)
+        source = credentials or credentials_of(config, clock=clock)
         self._bucket = Bucket(
             config,
             self._dialect,
             signer=AwsSigner(source),
             transport=transport or _client(config, proxies),
-            locate=partial(_located, chain, proxies) if chain is not None and is_open else None,
+            locate=None if profile is None else profile.locate,
         )
 
     @property
@@ -306,15 +307,43 @@ def _client(config: S3FamilyConfig, proxies: ProxyRules) -> HttpClient:
     )
 
 
-def _located(config: S3Config, proxies: ProxyRules) -> S3Config:
-    """The config with all of the place that its profile leads to; blocks.
+class _Profile:
+    """Where a store's profile leads, told once, and that it still does; blocks."""
 
-    Raises:
-        StorageConfigurationError: It cannot be used.
-    """
-    found = located(config)
-    _check_proxy(found, proxies)
-    return found
+    def __init__(self, config: S3Config, proxies: ProxyRules) -> None:
+        self._config = config
+        self._proxies = proxies
+        self._found: S3Config | None = None
+        self._first = True
+
+    def locate(self) -> S3Config:
+        """The config with all of the place that the profile leads to.
+
+        Raises:
+            StorageConfigurationError: It cannot be used.
+        """
+        found = located(self._config)
+        _check_proxy(found, self._proxies)
+        self._found = found
+        return found
+
+    def check(self) -> None:
+        """Refuse to look for newer keys where the profile has been changed to lead elsewhere.
+
+        They would go where it led before. The first keys are those of the place that was told just now.
+
+        Raises:
+            StorageConfigurationError: So it is.
+        """
+        first, self._first = self._first, False
+        if first or self._found is None:
+            return
+        if located(self._config).endpoint != self._found.endpoint:
+            raise StorageConfigurationError(
+                "the profile in the AWS configuration leads to another endpoint than when this store was "
+                "first used, so its newer keys are not for this one; make the store anew",
+                code=ErrorCode.FOREIGN_ENDPOINT,
+            )
 
 
 def _check_proxy(config: S3FamilyConfig, proxies: ProxyRules) -> None:

@@ -128,11 +128,18 @@ class AwsChainCredentials(CredentialSource):
     Cancellation: ends the caller's wait alone; others wait on for the same look.
     """
 
-    def __init__(self, *, profile: str | None, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        profile: str | None,
+        now: Callable[[], datetime] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Look nowhere yet.
 
         Args:
             profile: Named profile of the AWS configuration files; None for the chain's own choice.
+            check: Called in the thread before every look; what it raises is raised instead.
             now: The present, timezone-aware; None for the machine's clock.
 
         Raises:
@@ -143,7 +150,8 @@ class AwsChainCredentials(CredentialSource):
         self._now = now or _present
         self._current: Credentials | None = None
         self._look_again: datetime | None = None
-        self._looking = Shared(lambda: _resolve(self._profile))
+        self._check = check
+        self._looking = Shared(self._look)
 
     async def get(self) -> Credentials:
         """Credentials with ten minutes left, or the best there are.
@@ -188,6 +196,10 @@ class AwsChainCredentials(CredentialSource):
             return False
         now = self._now()
         return now >= current.expires_at - EARLY and (self._look_again is None or now >= self._look_again)
+
+    def _look(self) -> Credentials:
+        self._check()
+        return _resolve(self._profile)
 
     async def _renew(self) -> Credentials:
         found = self._current = await self._looking.result()
