@@ -117,6 +117,11 @@ class Session:
         return self.driver.name
 
     @property
+    def region(self) -> str | None:
+        """Region of the store, where it has one; once it was used, the one that its profile names."""
+        return (located_once(self.config) if self.config.place_is_open else self.config).resolved_region
+
+    @property
     def capabilities(self) -> Capabilities:
         """What the store can do."""
         return self.driver.capabilities

@@ -180,7 +180,10 @@ class Exchange:
         while True:
             try:
                 now = self._clock() + self._offsets.get(call.origin, 0.0)
-                signed = await within(call.deadline, self._signer.sign(call, digest, now), CREDENTIALS)
+                signing = self._signer.sign(call, digest, now)
+                if self._signer.waits:
+                    signing = within(call.deadline, signing, CREDENTIALS)
+                signed = await signing
                 outcome = await self._attempt(call, signed, progress)
             except StorageError as error:  # Of the credentials, the body's source or the client itself.
                 _judged(error, call, progress, definite=True)

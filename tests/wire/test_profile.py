@@ -24,6 +24,7 @@ from credstore.drivers.s3.driver import S3Driver
 from credstore.errors import StorageConfigurationError
 from credstore.factory import StorageFactory
 from credstore.provider.presets import S3StorageProvider
+from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
 from tests.drivers.s3.support import xml_error
 
@@ -382,5 +383,18 @@ def test_newer_keys_of_a_profile_that_still_leads_there_are_used(files):
         await driver.ping()
         assert "Credential=AKIDNEW/" in transport.requests[2].headers["authorization"]
         await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_statistics_name_the_region_of_the_profile(files):
+    corp(files, "endpoint_url = http://127.0.0.1:9000\nregion = eu-west-3")
+    config = S3Config(bucket="box", profile="corp")
+
+    async def main():
+        driver = S3Driver(config, transport=ScriptedTransport(ScriptedAnswer(200, EMPTY)))
+        async with StorageProvider(driver, config) as store:
+            assert (await store.get_stats()).region == "eu-west-3"
+            assert store.get_url("k") == "http://127.0.0.1:9000/box/k"
 
     asyncio.run(main())
