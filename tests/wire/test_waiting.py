@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -211,7 +212,10 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("program", [HANGING, KEY_SERVICE], ids=["credential process", "key service"])
 def test_a_helper_that_hangs_keeps_no_interpreter_from_ending(tmp_path, program):
-    (tmp_path / "helper.py").write_text("import time; time.sleep(10000)")
+    pid = tmp_path / "pid"
+    (tmp_path / "helper.py").write_text(
+        f"import os, pathlib, time\npathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\ntime.sleep(10000)"
+    )
     (tmp_path / "config").write_text(
         "[profile slow]\nregion = eu-west-1\nendpoint_url = http://127.0.0.1:9\n"
         f"credential_process = {sys.executable} {tmp_path}/helper.py\n"
@@ -223,6 +227,8 @@ def test_a_helper_that_hangs_keeps_no_interpreter_from_ending(tmp_path, program)
     )
     assert (done.returncode, done.stdout) == (0, "no True\n"), done.stderr
     assert "Traceback" not in done.stderr
+    if program == HANGING:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("verb", ["wrap", "unwrap"])
