@@ -222,6 +222,11 @@ class ErrorCode(StrEnum):
     )
     CONFIGURATION = "CONFIGURATION", "Configuration", "A setting is missing, contradictory or unknown."
     NO_CREDENTIALS = "NO_CREDENTIALS", "Configuration", "No credentials were found."
+    FOREIGN_ENDPOINT = (
+        "FOREIGN_ENDPOINT",
+        "Configuration",
+        "The keys of an AWS profile would go to an endpoint that is not the profile's.",
+    )
     EXTRA_MISSING = (
         "EXTRA_MISSING",
         "Configuration",

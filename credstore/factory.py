@@ -20,6 +20,7 @@ from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
 from credstore.config.registry import Cloud, Registry
 from credstore.config.stores import CommonConfig
+from credstore.config.traceless import traceless
 from credstore.config.url import from_url
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
@@ -47,7 +48,7 @@ class _OnDefault(Generic[P, R]):
         update_wrapper(cast("Callable[..., R]", self), method)
 
     def __get__(self, instance: StorageFactory | None, owner: type[StorageFactory]) -> Callable[P, R]:
-        bound = partial(self._method, owner.default() if instance is None else instance)
+        bound = partial(traceless(self._method), owner.default() if instance is None else instance)
         return update_wrapper(bound, self._method)
 
 

@@ -11,6 +11,7 @@ from credstore.config.field_types import fields_with, held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
 from credstore.config.stores import CommonConfig
+from credstore.config.traceless import traceless
 from credstore.config.url import parse_url
 from credstore.config.variables import PREFIX, PROVIDER, URL, spoken, variables_of
 from credstore.errors import StorageConfigurationError
@@ -19,6 +20,7 @@ _TYPO = 0.8
 """Similarity (difflib's ratio) from which an unknown `CREDSTORE_` name counts as a typo."""
 
 
+@traceless
 def from_env(
     environ: Environ, provider: str | None = None, *, registry: Registry | None = None
 ) -> CommonConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import fields
+from datetime import datetime
 from functools import cache
 from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
 
@@ -43,6 +44,10 @@ for this one.
 """
 
 
+TOLD: Mapping[str, object] = types.MappingProxyType({"credstore.told": True})
+"""Metadata of a dataclass field that is no setting: what fills a config keeps it there."""
+
+
 def held_by(config: type) -> Mapping[str, tuple[object, ...]]:
     """Fields of a config class, each with the alternatives of its type: classes and literal values."""
     return _held_by(cast("Hashable", config))
@@ -62,7 +67,11 @@ def _fields_with(config: type, roles: frozenset[Role]) -> frozenset[str]:
 @cache
 def _held_by(config: type) -> Mapping[str, tuple[object, ...]]:
     hints = get_type_hints(config)
-    return {field.name: tuple(_alternatives(hints[field.name])) for field in fields(config) if field.init}
+    return {
+        field.name: tuple(_alternatives(hints[field.name]))
+        for field in fields(config)
+        if field.init and not TOLD.items() <= field.metadata.items()
+    }
 
 
 def _alternatives(hint: Any) -> Iterator[object]:
@@ -120,7 +129,19 @@ def _parser(field: str, held: tuple[object, ...]) -> Callable[[str], object] | N
         return str
     if int in held:
         return _parse_count if field in _COUNTS else parse_size
+    if datetime in held:
+        return _parse_instant
     return parse_duration if float in held else None
+
+
+def _parse_instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise StorageInvalidRequestError("it is a time with its zone, such as 2026-01-31T12:00:00Z")
+    return found
 
 
 def _parse_count(text: str) -> int:
@@ -138,6 +159,7 @@ def describe(field: str, held: tuple[object, ...]) -> str:
         Secret: "a Secret",
         int: "a whole number" if field in _COUNTS else "a whole number of bytes",
         float: "a number of seconds",
+        datetime: "a datetime with its time zone",
     }
     classes = [each for each in held if isinstance(each, type) and each is not type(None)]
     words += [named.get(each, f"a {each.__name__}") for each in classes]

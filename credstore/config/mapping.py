@@ -8,6 +8,7 @@ from credstore.config.field_types import held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
 from credstore.config.stores import CommonConfig
+from credstore.config.traceless import traceless
 from credstore.config.url import nearest, shown, url_kind
 from credstore.errors import StorageConfigurationError
 
@@ -15,6 +16,7 @@ SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": 
 """Words of the original design whose fields have different names here."""
 
 
+@traceless
 def from_mapping(
     settings: Mapping[str, object], environ: Environ, *, registry: Registry | None = None
 ) -> CommonConfig:

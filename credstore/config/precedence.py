@@ -6,8 +6,11 @@ Rules of this file, so that no key and no address reaches a store it is not mean
 - Names that serve every provider (`CREDSTORE_*`, `STORAGE_*`) belong to the provider that the
   environment itself names. For any other, only their tuning (timeouts, sizes) is read.
 - Giving the bucket or path names the place: its prefix and public addresses are then not read. Giving the
-  endpoint or the account counts as giving both. The config class says which field is what
-  (`field_types.Role`).
+  endpoint or the account counts as giving both.
+- If the keys come from AWS's chain, an endpoint of the environment is only kept to be compared with the one
+  that the profile leads to (`S3Config.environ_endpoint`).
+
+The config class says which field is what (`field_types.Role`).
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from credstore.config.variables import (
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 
 Environ = Mapping[str, str]
+_OF_PROFILE = frozenset({"endpoint", "region"})
+"""Fields that a profile of the AWS configuration sets too."""
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 
@@ -65,18 +70,21 @@ def fill(kind: Cloud, given: Mapping[str, object], environ: Environ, family: Fam
     keys = fields_with(kind.config_class, "key", "identity")
     skipped = _skipped(kind, given)
     for field in kind.refining() - values.keys():
-        if (value := _read(kind.refined(values), field, environ, family)) is not None:
-            values[field] = value
+        if found := _read(kind.refined(values), field, environ, family):
+            values[field] = found[1]
     row = kind.refined(values)
+    if not keys & given.keys():
+        values |= _read_keys(row, environ, family)
+    chained = getattr(kind.config_class, "own_chain", False) and "access_key_id" not in values
     for field in held_by(kind.config_class):
         if field in values or field in skipped or field in keys:
             continue
-        value = _read(row, field, environ, family)
-        if value is not None:
-            values[field] = value
-    if not keys & given.keys():
-        values |= _read_keys(row, environ, family)
-    # The config itself checks their types.
+        if chained and field in _OF_PROFILE:
+            values |= _beside_profile(row, field, environ, family)
+            continue
+        if found := _read(row, field, environ, family):
+            values[field] = found[1]
+    # Their types are checked by the config itself.
     make = cast("Callable[..., CommonConfig]", kind.config_class)
     return make(**values)
 
@@ -140,11 +148,19 @@ def _readable(kind: Cloud, field: str, environ: Environ, family: Family) -> Leve
     return tuple(tuple(name for name in level if name not in others) for level in levels_of(kind.name, field))
 
 
-def _read(kind: Cloud, field: str, environ: Environ, family: Family) -> object | None:
-    for level in _readable(kind, field, environ, family):
-        if found := _agreed(kind, field, level, environ):
-            return found[1]
-    return None
+def _read(kind: Cloud, field: str, environ: Environ, family: Family) -> tuple[str, object] | None:
+    """The value of the strongest level that has one, and the variable it is from, or None."""
+    levels = _readable(kind, field, environ, family)
+    return next((found for level in levels if (found := _agreed(kind, field, level, environ))), None)
+
+
+def _beside_profile(kind: Cloud, field: str, environ: Environ, family: Family) -> dict[str, object]:
+    """What the environment says of a place that a profile leads to."""
+    found = _read(kind, field, {**environ, **dict.fromkeys(kind.below_profile, "")}, family)
+    if found is None:
+        weaker = _read(kind, field, environ, family)
+        return {} if weaker is None else {f"environ_{field}": weaker[1]}
+    return {"environ_endpoint": found} if field == "endpoint" else {field: found[1]}
 
 
 def _agreed(kind: Cloud, field: str, level: tuple[str, ...], environ: Environ) -> tuple[str, object] | None:

@@ -8,7 +8,7 @@ costs the import of a driver. No other module may know which clouds there are.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -46,6 +46,7 @@ class Cloud:
         variables: Its own environment variables, by field: the levels below `CREDSTORE_<FIELD>`, the first
             one together with the original design's names.
         silencers: Variables that, set to "true", make others unread.
+        below_profile: Variables that count for less than a profile of the cloud's own configuration.
         named_by: A field whose variable is enough to name this store.
         preset: Fields that the name itself sets; such a row refines the one named `label`.
         dialect: Row of `drivers/s3/dialect.py`, for stores that speak S3.
@@ -63,6 +64,7 @@ class Cloud:
     needed: Mapping[str, object] = NOTHING
     variables: Mapping[str, Levels] = NOTHING
     silencers: Mapping[str, frozenset[str]] = NOTHING
+    below_profile: frozenset[str] = frozenset()
     named_by: str | None = None
     preset: Mapping[str, object] = NOTHING
     dialect: str = ""
@@ -106,7 +108,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:MemoryConfig",
         driver="credstore.drivers.memory:MemoryDriver",
         provider=f"{_PROVIDERS}:MemoryStorageProvider",
-        url="memory://name",
+        url="memory://name[/prefix]",
     ),
     Cloud(
         name="s3",
@@ -115,7 +117,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:S3StorageProvider",
         hosts=("amazonaws.com", "amazonaws.com.cn"),
-        url="s3://bucket",
+        url="s3://bucket[/prefix]",
         needed=_BUCKET,
         dialect="s3",
         variables={
@@ -126,9 +128,12 @@ CLOUDS: tuple[Cloud, ...] = (
             "access_key_id": (("AWS_ACCESS_KEY_ID",),),
             "secret_access_key": (("AWS_SECRET_ACCESS_KEY",),),
             "session_token": (("AWS_SESSION_TOKEN",),),
-            "profile": ((), ("AWS_PROFILE",)),
+            "session_expires_at": (("AWS_CREDENTIAL_EXPIRATION",),),
+            # In this order botocore reads them too.
+            "profile": ((), ("AWS_DEFAULT_PROFILE",), ("AWS_PROFILE",)),
             "ca_file": ((), ("AWS_CA_BUNDLE",)),
         },
+        below_profile=frozenset({"AWS_REGION"}),  # botocore does not read it.
         silencers={
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
         },
@@ -140,7 +145,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:R2StorageProvider",
         hosts=("r2.cloudflarestorage.com",),
-        url="r2://bucket",
+        url="r2://bucket[/prefix]",
         needed={"account_id": "0" * 32, **_BUCKET},
         dialect="r2",
         variables={
@@ -161,7 +166,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:SpacesStorageProvider",
         hosts=("digitaloceanspaces.com",),
-        url="spaces://bucket",
+        url="spaces://bucket[/prefix]",
         needed={"region": "ams3", **_BUCKET},
         dialect="spaces",
         variables={
@@ -179,7 +184,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:WasabiStorageProvider",
         hosts=("wasabisys.com",),
-        url="wasabi://bucket",
+        url="wasabi://bucket[/prefix]",
         needed=_BUCKET,
         dialect="wasabi",
         variables={
@@ -198,7 +203,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver=_S3,
         provider=f"{_PROVIDERS}:BackblazeStorageProvider",
         hosts=("backblazeb2.com",),
-        url="b2://bucket",
+        url="b2://bucket[/prefix]",
         needed={"region": "eu-central-003", **_BUCKET},
         dialect="b2",
         variables={
@@ -216,7 +221,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:S3CompatibleConfig",
         driver=_S3,
         provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
-        url="custom://host/bucket",
+        url="custom://host/bucket[/prefix]",
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="generic",
     ),
@@ -227,7 +232,7 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:S3CompatibleConfig",
         driver=_S3,
         provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
-        url="minio://host/bucket",
+        url="minio://host/bucket[/prefix]",
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="minio",
         variables={
@@ -245,12 +250,28 @@ CLOUDS: tuple[Cloud, ...] = (
         config=f"{_CONFIGS}:S3CompatibleConfig",
         driver=_S3,
         provider=f"{_PROVIDERS}:S3CompatibleStorageProvider",
-        url="ceph://host/bucket",
+        url="ceph://host/bucket[/prefix]",
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="ceph",
     ),
 )
 """Every cloud that is built in. Hosts: providers.md §1.1."""
+
+
+def option_names(drivers: Iterable[str]) -> frozenset[str]:
+    """Names that options may stand under in `driver_options` of a store.
+
+    Args:
+        drivers: Labels of the store's driver, or of the members of a composite one: the driver's name, and
+            which member it is after it where two have the same.
+
+    Returns:
+        Those of the built-in drivers, whichever of them the store has, since one call may serve several
+        stores; and those of plug-ins that the store does have.
+    """
+    built_in = {row.label for row in CLOUDS}
+    named = {label.partition(" ")[0] for label in drivers}
+    return frozenset({"s3" if row.dialect else row.label for row in CLOUDS} | (named - built_in))
 
 
 def cloud_named(name: str) -> Cloud | None:

@@ -12,13 +12,15 @@ import os
 import re
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from credstore.config import validation as checks
-from credstore.config.field_types import Role, describe, fits, held_by
+from credstore.config.field_types import TOLD, Role, describe, fits, held_by
+from credstore.config.keys import check_keys, refuse_plain_secrets
 from credstore.config.variables import spoken, variables_of
 from credstore.encryption import CustomerKey, KmsKey, Secret
 from credstore.model import Codec
@@ -93,6 +95,11 @@ class CommonConfig:
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
 
+    def __new__(cls, *_: object, **settings: object) -> Self:
+        """Refuse a secret in plain text before any frame or repr has it."""
+        refuse_plain_secrets(cls, cls.provider, settings)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         held = held_by(type(self))
         for name, alternatives in held.items():
@@ -125,6 +132,11 @@ class CommonConfig:
     def place(self) -> object:
         """What all configs of one store have in common, however they are tuned, without the prefix."""
         return replace(self, prefix="")
+
+    @property
+    def place_is_open(self) -> bool:
+        """Whether a profile of the AWS configuration has a say in endpoint, region or addressing."""
+        return False
 
     @property
     def resolved_region(self) -> str | None:
@@ -191,6 +203,9 @@ class S3FamilyConfig(CommonConfig):
         access_key_id: With `secret_access_key`; both or neither.
         secret_access_key: The secret half.
         session_token: Session token of temporary credentials.
+        session_expires_at: When the session token ends, with its time zone. None counts as 36 hours after
+            the store was made, the longest that AWS gives one for. After it nothing is sent, and no link
+            claims to work longer.
         addressing: "virtual" (bucket in the host) or "path"; None for the cloud's preference.
         multipart_threshold: Number of bytes from which a body is sent in parts.
         part_size: Bytes of one part; grows automatically so that 10,000 parts suffice.
@@ -218,6 +233,7 @@ class S3FamilyConfig(CommonConfig):
     access_key_id: str | None = None
     secret_access_key: Secret | None = None
     session_token: Secret | None = None
+    session_expires_at: datetime | None = None
     addressing: Addressing | None = None
     multipart_threshold: int = 8 * MIB
     part_size: int = 8 * MIB
@@ -238,6 +254,7 @@ class S3FamilyConfig(CommonConfig):
         "access_key_id": "key",
         "secret_access_key": "key",
         "session_token": "key",
+        "session_expires_at": "key",
         "multipart_threshold": "tuning",
         "part_size": "tuning",
         "max_concurrency": "tuning",
@@ -251,6 +268,7 @@ class S3FamilyConfig(CommonConfig):
         "access_key_id": "secret_access_key",
         "secret_access_key": "access_key_id",
         "session_token": "access_key_id",
+        "session_expires_at": "session_token",
     }
     endpoint_template: ClassVar[str] = ""
     default_region: ClassVar[str | None] = None
@@ -263,11 +281,13 @@ class S3FamilyConfig(CommonConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        dns = self.dns_buckets or self.resolved_addressing == "virtual"
+        # Where a profile says how to address a bucket, it is told at the first use.
+        addressing = self.addressing if self.place_is_open else self.resolved_addressing
+        dns = self.dns_buckets or addressing == "virtual"
         checks.check_bucket(self.cloud, self.bucket, dns=dns)
         checks.check_region(self.cloud, self.resolved_region)
         self._check_endpoint()
-        self._check_keys()
+        check_keys(self)
         self._check_sizes()
         checks.check_word(self.cloud, "ca_file", self.ca_file)
         if self.proxy is not None:
@@ -289,21 +309,6 @@ class S3FamilyConfig(CommonConfig):
         if not word:
             parse_proxy(proxy, f"`proxy` of {self.cloud} ({spoken(variables_of(self.cloud, 'proxy'))})")
         object.__setattr__(self, "proxy", word or (proxy if has_password(proxy) else proxy.reveal()))
-
-    def _check_keys(self) -> None:
-        for name in ("access_key_id", "secret_access_key", "session_token"):
-            value: str | Secret | None = getattr(self, name)
-            checks.check_word(self.cloud, name, value.reveal() if isinstance(value, Secret) else value)
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            missing = "access_key_id" if self.access_key_id is None else "secret_access_key"
-            raise checks.wrong(self.cloud, missing, "is missing; a key and its secret go together")
-        if self.session_token is not None and self.access_key_id is None:
-            raise checks.wrong(self.cloud, "access_key_id", "is missing, but `session_token` is set")
-        if self.access_key_id is None and not self.own_chain:
-            secrets = spoken(variables_of(self.cloud, "secret_access_key"))
-            raise checks.wrong(
-                self.cloud, "access_key_id", f"is missing, and so is `secret_access_key` ({secrets})"
-            )
 
     def _check_sizes(self) -> None:
         # A server on this machine is for tests; it decides what it accepts.
@@ -330,11 +335,9 @@ class S3FamilyConfig(CommonConfig):
     @property
     def resolved_addressing(self) -> Addressing:
         """Where the bucket's name goes: into the host or the path."""
-        if self.addressing is not None:
-            return self.addressing
         # A wildcard certificate covers only one label, and an IP address has no hosts below it.
         in_path = "." in self.bucket or checks.is_bare(self.endpoint)
-        return "path" if in_path else self.default_addressing
+        return self.addressing or ("path" if in_path else self.default_addressing)
 
     @property
     def place(self) -> object:
@@ -367,7 +370,11 @@ class S3Config(S3FamilyConfig):
 
     Attributes:
         profile: Named profile of the AWS configuration files. Without keys and profile, AWS's own
-            chain decides: environment, web identity, SSO, shared files, container, instance.
+            chain decides: environment, web identity, SSO, shared files, container, instance. Where the
+            keys come from there, so do endpoint, region and addressing unless they are given.
+        environ_endpoint: Variable and value, where the environment names an endpoint beside keys of the
+            chain. No setting: nothing is sent unless the profile leads there too.
+        environ_region: Region of the environment that counts where the profile names none. No setting.
     """
 
     provider: ClassVar[str] = "s3"
@@ -378,6 +385,8 @@ class S3Config(S3FamilyConfig):
     own_chain: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, Role]] = {**S3FamilyConfig.roles, "profile": "identity"}
     profile: str | None = None
+    environ_endpoint: tuple[str, str] | None = field(default=None, metadata=TOLD)
+    environ_region: str | None = field(default=None, metadata=TOLD)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -386,6 +395,18 @@ class S3Config(S3FamilyConfig):
             raise checks.wrong(
                 self.cloud, "profile", "is set together with `access_key_id`; keep one of them"
             )
+
+    @property
+    def place_is_open(self) -> bool:
+        """Whether the keys come from AWS's chain, and not all of the place is given."""
+        return self.access_key_id is None and None in {self.endpoint, self.region, self.addressing}
+
+    @property
+    def place(self) -> object:
+        """Endpoint and bucket; a profile in place of the endpoint that it leads to."""
+        if self.place_is_open and self.endpoint is None:
+            return ("profile", self.profile), self.bucket
+        return super().place
 
     @property
     def resolved_endpoint(self) -> str:

@@ -14,6 +14,7 @@ from credstore.config.field_types import fields_with, held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
 from credstore.config.stores import CommonConfig
+from credstore.config.traceless import traceless
 from credstore.config.variables import PREFIX, URL, spoken, variables_of
 from credstore.errors import StorageConfigurationError
 
@@ -24,6 +25,7 @@ _HTTP = "http"
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
+@traceless
 def from_url(url: str, environ: Environ, *, registry: Registry | None = None) -> CommonConfig:
     """The config a URL describes.
 
@@ -55,6 +57,7 @@ def url_kind(environ: Environ, registry: Registry) -> str | None:
     return parse_url(environ[URL], URL, registry)[0].label if environ.get(URL) else None
 
 
+@traceless
 def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[str, object]]:
     """The cloud and the fields of a URL.
 

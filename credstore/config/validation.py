@@ -52,8 +52,18 @@ def check_range(owner: str, field: str, value: float, least: float, most: float 
 
 def check_word(owner: str, field: str, value: str | None) -> None:
     """Check a one-line value for a header, a file or a signature; spaces around it are a mistake."""
-    if value is not None and (not value or value != value.strip() or not value.isprintable()):
-        raise wrong(owner, field, "is empty, or has spaces around it or control characters; paste it again")
+    if value is not None and not is_word(value):
+        raise no_word(owner, field)
+
+
+def is_word(value: str) -> bool:
+    """Whether `check_word` accepts a value."""
+    return bool(value) and value == value.strip() and value.isprintable()
+
+
+def no_word(owner: str, field: str) -> StorageConfigurationError:
+    """The error for a value that `check_word` refuses."""
+    return wrong(owner, field, "is empty, or has spaces around it or control characters; paste it again")
 
 
 def check_header(owner: str, field: str, value: str) -> None:

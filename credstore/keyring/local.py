@@ -64,7 +64,8 @@ class _Held(ABC):
         """Nothing to give back."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.key_id!r})"
+        # A reporter may ask one that refuses to be made, before it has a name.
+        return f"{type(self).__name__}({getattr(self, 'key_id', None)!r})"
 
     def __reduce__(self) -> NoReturn:
         message = "a wrapping key is never pickled or copied"
@@ -128,6 +129,7 @@ class LocalKey(_Held):
             StorageConfigurationError: The variable is not set or holds no key.
         """
         text = Secret(environ.get(name, ""))
+        del environ  # Not in the traceback of what follows.
         if not text:
             raise StorageConfigurationError(f"the environment variable {name} for the key is not set")
         return cls(_key_in(text, f"the environment variable {name}"), key_id=key_id)
@@ -187,7 +189,8 @@ class PassphraseKey(_Held):
         Raises:
             StorageConfigurationError: An empty passphrase or another length of the salt.
         """
-        self.__passphrase = passphrase if isinstance(passphrase, Secret) else Secret(passphrase)
+        # The name too, so that no traceback has the plain one.
+        passphrase = self.__passphrase = passphrase if isinstance(passphrase, Secret) else Secret(passphrase)
         if not self.__passphrase:
             raise StorageConfigurationError("the passphrase is empty")
         if len(salt) != _SALT:

@@ -7,7 +7,6 @@ what keeps a key service from answering is an error of its own, so that it can b
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import inspect
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from typing import NoReturn, Protocol
 from credstore.encryption import DATA_KEY
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
+from credstore.wire.waiting import in_daemon
 
 Wrap = Callable[[bytes], bytes] | Callable[[bytes], Awaitable[bytes]]
 
@@ -195,7 +195,8 @@ async def _called(function: Wrap, data: bytes) -> bytes:
     if inspect.iscoroutinefunction(function):
         given: object = await function(data)
     else:
-        given = await asyncio.to_thread(partial(function, data))
+        # Not in the pool, whose threads are waited for when the interpreter ends.
+        given = await in_daemon(partial(function, data))
         if inspect.isawaitable(given):
             given = await given
     if not isinstance(given, bytes):

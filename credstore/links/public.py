@@ -18,16 +18,25 @@ PublicUrl = Callable[[str], str]
 """From a key to the object's public URL."""
 
 
-def public_url(config: CommonConfig) -> PublicUrl:
+def public_url(config: CommonConfig, settle: Callable[[], CommonConfig] | None = None) -> PublicUrl:
     """The function from key to public URL for one store.
 
     Args:
         config: `cdn_url` takes precedence over the provider's own form. Its path is kept; a trailing slash
             makes no difference; the store's prefix follows it.
+        settle: Tells the config whose place is all known, where this one's is not; asked for each URL
+            that the place is needed for.
 
     Returns:
         A function whose result is percent-encoded and puts exactly one slash before prefix and key.
     """
+    if settle is not None and config.cdn_url is None:
+
+        def settled(key: str) -> str:
+            locate = public_url(settle())
+            return locate(key)
+
+        return settled
     start = f"{(config.cdn_url or config.public_base).rstrip('/')}/{quote(config.prefix, safe=_SAFE)}"
 
     def locate(key: str) -> str:

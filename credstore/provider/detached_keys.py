@@ -7,6 +7,7 @@ found there is the object's key, so an attacker gains nothing by replacing it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from secrets import token_hex
 
 from credstore.driver.internal import KEYS, InternalObjects
@@ -14,6 +15,7 @@ from credstore.encryption import DataKey, KeySource
 from credstore.errors import StorageObjectNotFoundError
 from credstore.keyring.ring import KeyRing
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, parse_wrapped, undecryptable, wrapped_text
+from credstore.wire.waiting import within
 
 _NAMED = "detached/"
 _NAME_SIZE = 32
@@ -34,19 +36,28 @@ def place_of(key_id: str) -> str | None:
 
 
 class DetachedKeys:
-    """A key ring whose wrapped keys are separate objects."""
+    """A key ring whose wrapped keys are separate objects, and which is not waited for without end."""
 
-    def __init__(self, ring: KeySource, objects: InternalObjects, *, detach: bool) -> None:
+    def __init__(
+        self,
+        ring: KeySource,
+        objects: InternalObjects,
+        *,
+        detach: bool,
+        deadline: Callable[[], float | None],
+    ) -> None:
         """Wrap a ring.
 
         Args:
             ring: Wraps and unwraps.
             objects: Of the store.
             detach: Keep the wrapped keys of new objects separately; existing ones are found either way.
+            deadline: The instant by which the ring has to respond to what it is asked now.
         """
         self._ring = ring
         self._objects = objects
         self._detach = detach
+        self._deadline = deadline
 
     @property
     def current_id(self) -> str:
@@ -63,7 +74,7 @@ class DetachedKeys:
         Raises:
             StorageError: The ring or the store failed.
         """
-        found = await self._ring.generate(store_id=store_id)
+        found = await self._bounded(self._ring.generate(store_id=store_id))
         if not self._detach:
             return found
         name = token_hex(_NAME_SIZE // 2)
@@ -100,11 +111,16 @@ class DetachedKeys:
             except StorageObjectNotFoundError:
                 raise undecryptable() from None
             key_id, wrapped = parse_wrapped(text.decode("ascii", "replace"))
-        return await self._ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt)
+        return await self._bounded(
+            self._ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt)
+        )
 
     async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
         """The same data key, wrapped with the ring's current key."""
-        return await self._ring.wrap(key, store_id=store_id)
+        return await self._bounded(self._ring.wrap(key, store_id=store_id))
+
+    async def _bounded(self, asked: Awaitable[DataKey]) -> DataKey:
+        return await within(self._deadline(), asked, "the answer of the key service")
 
     async def exists(self, place: str) -> bool:
         """Whether a wrapped key is there.

@@ -87,6 +87,6 @@ async def totals(session: Session, prefix: str) -> StorageStats:
         total_objects=objects,
         total_size=size,
         provider=session.name,
-        region=session.config.resolved_region,
+        region=session.region,
         last_updated=datetime.now(UTC),
     )

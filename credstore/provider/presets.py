@@ -146,7 +146,7 @@ def _example(provider: str) -> str:
         for name, value in row.needed.items()
     )
     called = f"{_class_of(row.provider)}({_class_of(str(row.config))}({settings}))"
-    return f'{called}, or StorageFactory().create("{row.url}")'
+    return f'{called}, or StorageFactory().create("{row.url.partition("[")[0]}")'
 
 
 def _class_of(reference: str) -> str:

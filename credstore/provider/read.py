@@ -127,7 +127,7 @@ class Reading:
         self.session = session
         self.key = key
         self.decode = decode
-        self.policy = session.policy_of(encryption)
+        self.policy = session.policy_of(encryption, timeout)
         self._encryption = encryption
         self._version_id = version_id
         self._timeout = timeout

@@ -9,15 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TypedDict, Unpack
 
+from credstore.config.chained import located_once
+from credstore.config.registry import option_names
 from credstore.config.stores import CommonConfig
 from credstore.driver.contract import Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
-from credstore.links.public import public_url
+from credstore.links.public import PublicUrl, public_url
 from credstore.links.signer import LinkSigner
 from credstore.model import NOTHING
 from credstore.observe import Observer
@@ -63,9 +66,11 @@ class Session:
         dictionaries: Of the store.
         policy: Encrypts what is stored unless a call says otherwise, or None.
         link_signer: Makes the temporary links, or None.
+        option_names: Names that a write's `driver_options` may have.
     """
 
     __slots__ = (
+        "_policy",
         "_public_url",
         "_urls_of_members",
         "config",
@@ -74,6 +79,7 @@ class Session:
         "internal",
         "lifetime",
         "link_signer",
+        "option_names",
         "policy",
     )
 
@@ -100,15 +106,21 @@ class Session:
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
         self.link_signer = options.get("link_signer")
-        given = options.get("encryption")
-        self.policy = None if given is None else self._with_detached_keys(given)
-        self._public_url = public_url(config)
-        self._urls_of_members = {label: public_url(member) for label, member in members.items()}
+        self._policy = options.get("encryption")
+        self.policy = None if self._policy is None else self._with_detached_keys(self._policy)
+        self.option_names = option_names(members or {driver.name})
+        self._public_url = _public_url(config)
+        self._urls_of_members = {label: _public_url(member) for label, member in members.items()}
 
     @property
     def name(self) -> str:
         """Label of the provider."""
         return self.driver.name
+
+    @property
+    def region(self) -> str | None:
+        """Region of the store, where it has one; once it was used, the one that its profile names."""
+        return (located_once(self.config) if self.config.place_is_open else self.config).resolved_region
 
     @property
     def capabilities(self) -> Capabilities:
@@ -170,9 +182,15 @@ class Session:
         """
         return chosen_encryption(asked, self.config.encryption, self.capabilities, self.name)
 
-    def policy_of(self, asked: object) -> ClientSide | None:
-        """What encrypts and decrypts for a call whose `encryption` is `asked`."""
-        return self._with_detached_keys(asked) if isinstance(asked, ClientSide) else self.policy
+    def policy_of(self, asked: object, timeout: float | None = None) -> ClientSide | None:
+        """What encrypts and decrypts for a call whose `encryption` is `asked`.
+
+        Args:
+            asked: The call's option.
+            timeout: Seconds that its key service has for an answer, in place of the configured.
+        """
+        own = asked if isinstance(asked, ClientSide) else None if timeout is None else self._policy
+        return self.policy if own is None else self._with_detached_keys(own, timeout)
 
     def check_key(self, key: str) -> None:
         """Refuse what cannot name a user's object.
@@ -199,10 +217,19 @@ class Session:
         """Public URL of an object, at the member that holds it."""
         return self._urls_of_members.get(served_by, self._public_url)(key)
 
-    def _with_detached_keys(self, policy: ClientSide) -> ClientSide:
+    def _with_detached_keys(self, policy: ClientSide, timeout: float | None = None) -> ClientSide:
         """The same policy with a key ring that also finds wrapped keys kept in the store."""
-        keys = DetachedKeys(policy.keyring, self.internal, detach=policy.shreddable)
+        keys = DetachedKeys(
+            policy.keyring,
+            self.internal,
+            detach=policy.shreddable,
+            deadline=lambda: self.deadline(timeout),
+        )
         return replace(policy, keyring=keys)
+
+
+def _public_url(config: CommonConfig) -> PublicUrl:
+    return public_url(config, partial(located_once, config) if config.place_is_open else None)
 
 
 def deadline_for(timeout: float, size: int | None = 0) -> float | None:

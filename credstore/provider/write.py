@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from credstore.config.stores import CommonConfig
+from credstore.config.url import nearest, shown
 from credstore.driver.refusals import RESUME, check_condition, check_storage_class
 from credstore.driver.values import (
     CREATE,
@@ -97,8 +98,9 @@ async def plan_write(
         StorageUnsupportedError: The provider cannot honour an option.
     """
     check_options(options)
+    _check_drivers(options.get("driver_options", NOTHING), session.option_names)
     config, capabilities, dictionaries = session.config, session.capabilities, session.dictionaries
-    policy = session.policy_of(options.get("encryption"))
+    policy = session.policy_of(options.get("encryption"), options.get("timeout"))
     resume = options.get("resume")
     if resume is not None and not capabilities.resumable:
         raise RESUME.of(session.name)
@@ -162,6 +164,16 @@ async def plan_write(
         journal=None if resume is None else FileJournal(resume),
     )
     return Write(request, codec, plain_size, sealed, content_type, data)
+
+
+def _check_drivers(given: Mapping[str, object], names: frozenset[str]) -> None:
+    """Refuse options under a name that no driver takes options by: they would change nothing."""
+    for name in given:
+        if name not in names:
+            raise StorageInvalidRequestError(
+                f"driver_options has the name {shown(str(name))}, which no driver of this store has"
+                f"{nearest(str(name), names)}"
+            )
 
 
 def finish_write(write: Write, result: PutResult, session: Session) -> StorageResult:

@@ -32,7 +32,10 @@ from credstore.wire.signer import Signed, Signer, WireCall
 from credstore.wire.tally import listeners
 from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Transport, WireError
 from credstore.wire.urls import encode_query, host_of
+from credstore.wire.waiting import within
 
+CREDENTIALS = "the credentials"
+"""What a signer waits for, in words."""
 _SUCCESSES = range(200, 300)
 _REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
 """Statuses that say that nothing was done; 302 and 303 may follow something that was."""
@@ -177,7 +180,10 @@ class Exchange:
         while True:
             try:
                 now = self._clock() + self._offsets.get(call.origin, 0.0)
-                signed = await self._signer.sign(call, digest, now)
+                signing = self._signer.sign(call, digest, now)
+                if self._signer.waits:
+                    signing = within(call.deadline, signing, CREDENTIALS)
+                signed = await signing
                 outcome = await self._attempt(call, signed, progress)
             except StorageError as error:  # From the credentials, the body's source or the client itself.
                 _judged(error, call, progress, definite=True)
@@ -292,7 +298,7 @@ class Exchange:
         if error.code == ErrorCode.CREDENTIALS_EXPIRED and not progress.renewed:
             progress.renewed = True
             try:
-                await self._signer.renew(used)
+                await within(call.deadline, self._signer.renew(used), CREDENTIALS)
             except StorageError as failure:
                 _judged(failure, call, progress, definite=True)
                 raise

@@ -82,9 +82,11 @@ class Signer(Protocol):
     Attributes:
         signs_body: Whether the SHA-256 of a body that is in memory is needed; it is computed once for
             all attempts of a call.
+        waits: Whether signing may wait for somebody; False spares each attempt the watch over its end.
     """
 
     signs_body: bool
+    waits: bool = True
 
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
         """Sign one attempt. Cost: does not wait while credentials are cached.

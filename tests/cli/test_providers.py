@@ -15,7 +15,7 @@ def test_every_kind_is_told_with_its_aliases_and_capabilities(cli):
     assert stores["r2"]["capabilities"]["sse_s3_implied"]
     assert stores["local"]["capabilities"]["presign"] == ["GET", "HEAD"]
     assert stores["s3"]["variables"][-1] == "CREDSTORE_SECRET_ACCESS_KEY"
-    assert stores["minio"]["url"] == "minio://host/bucket"
+    assert stores["minio"]["url"] == "minio://host/bucket[/prefix]"
 
 
 def test_a_store_below_a_prefix_is_named_by_its_url(cli):

@@ -1,5 +1,6 @@
 """Keys and options: what is refused, before anything is asked of the driver."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -15,8 +16,13 @@ from credstore import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
+from credstore.config.stores import MemoryConfig
+from credstore.drivers.memory import MemoryDriver
 from credstore.errors import StorageAlreadyExistsError
+from credstore.provider.presets import MemoryStorageProvider
+from credstore.provider.provider import StorageProvider
 from credstore.provider.validation import chosen_encryption
+from credstore.strategies.fallback.driver import FallbackDriver
 from tests.provider.support import Spy, run
 
 BAD_KEYS = [
@@ -268,3 +274,35 @@ def test_the_encryption_asked_for_is_the_one_given_or_refused(asked, default, ab
             chosen_encryption(asked, default, capabilities, "store")
     else:
         assert chosen_encryption(asked, default, capabilities, "store") == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("S3", "did you mean `s3`"), ("memery", "did you mean `memory`"), ("r2", "it knows local, memory, s3")],
+)
+def test_options_under_the_name_of_no_driver_are_refused_with_the_nearest(name, told):
+    async def main():
+        async with MemoryStorageProvider() as store:
+            with pytest.raises(StorageInvalidRequestError, match=told) as caught:
+                await store.store("k", b"x", driver_options={name: object()})
+            assert (caught.value.applied, await store.exists("k")) == ("no", False)
+            # For another store that the same call may serve.
+            await store.store("k", b"x", driver_options={"s3": object()})
+
+    asyncio.run(main())
+
+
+def test_options_for_a_member_of_a_composite_store_are_no_mistake():
+    class Plugin(MemoryDriver):
+        name = "acme"
+
+    async def main():
+        driver = FallbackDriver(Plugin(MemoryConfig()), MemoryDriver(MemoryConfig()))
+        members = dict.fromkeys(driver.labels, MemoryConfig())
+        async with StorageProvider(driver, MemoryConfig(), members=members) as store:
+            with pytest.raises(StorageUnsupportedError, match="driver_options"):
+                await store.store("k", b"x", driver_options={"acme": object()})
+            with pytest.raises(StorageInvalidRequestError, match=r"'acmee'.*`acme`"):
+                await store.store("k", b"x", driver_options={"acmee": object()})
+
+    asyncio.run(main())

@@ -15,6 +15,7 @@ from credstore.config.stores import S3FamilyConfig
 from credstore.wire.urls import encode_path
 
 _AWS_HOST = re.compile(r"s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
+_AWS_VARIANT = re.compile(r"(s3-fips\.dualstack|s3-fips|s3\.dualstack)\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
 _AWS_REGION = re.compile(r"[a-z]{2}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 _CHINA = "cn-"
 
@@ -71,12 +72,14 @@ def corrected_place(place: Place, config: S3FamilyConfig, region: str | None) ->
     if region is None or region == place.region or not _AWS_REGION.fullmatch(region):
         return None
     host = urlsplit(config.resolved_endpoint).netloc
-    if not _AWS_HOST.fullmatch(host):
+    variant = _AWS_VARIANT.fullmatch(host)
+    if variant is None and not _AWS_HOST.fullmatch(host):
         return (
             None if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else replace(place, region=region)
         )
     if region.startswith(_CHINA) != place.region.startswith(_CHINA):
         return None
-    target = f"s3.{region}.amazonaws.com" + (".cn" if region.startswith(_CHINA) else "")
+    service = "s3" if variant is None else variant[1]
+    target = f"{service}.{region}.amazonaws.com" + (".cn" if region.startswith(_CHINA) else "")
     virtual = f"{config.bucket}." if config.resolved_addressing == "virtual" else ""
     return Place(f"https://{virtual}{target}", place.base, region)

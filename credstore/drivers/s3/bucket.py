@@ -35,6 +35,7 @@ from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
 from credstore.wire.signer import WireCall
 from credstore.wire.transport import Transport
+from credstore.wire.waiting import Shared, within
 
 T = TypeVar("T")
 _PARSE_ON_LOOP = 8 * 1024
@@ -45,7 +46,7 @@ class Bucket:
     """One bucket at one cloud.
 
     Attributes:
-        config: As given.
+        config: As given; once the place is known, with all of it.
         dialect: Of the cloud.
         name: The bucket's name.
         label: The provider's label.
@@ -60,8 +61,18 @@ class Bucket:
         *,
         signer: AwsSigner,
         transport: Transport,
+        locate: Callable[[], S3FamilyConfig] | None = None,
     ) -> None:
-        """Compute the place; nothing is sent yet."""
+        """Compute the place, if the configuration says it; nothing is sent.
+
+        Args:
+            config: Of the store.
+            dialect: Of the cloud.
+            signer: Closed with the bucket.
+            transport: Closed with the bucket.
+            locate: Finds the configuration with all of the place, before the first request; it blocks, so
+                it runs in a thread.
+        """
         self.config = config
         self.dialect = dialect
         self.name = config.bucket
@@ -69,6 +80,7 @@ class Bucket:
         self._signer = signer
         self._place = place_of(config)
         self.is_elsewhere = is_elsewhere(config)
+        self._locating = None if locate is None else Shared(locate)
         self._hint = (
             f"{config.provider} also responds in this way if the bucket does not exist"
             if dialect.forbidden_may_be_missing
@@ -87,7 +99,29 @@ class Bucket:
 
     @property
     def place(self) -> Place:
-        """Where the bucket is, as far as is known."""
+        """Where the bucket is, as far as is known; see `located`."""
+        return self._place
+
+    async def located(self, deadline: float | None) -> Place:
+        """Where the bucket is, once whoever knows it has told.
+
+        Raises:
+            StorageConfigurationError: It cannot be told.
+            StorageTimeoutError: It was not told in time.
+        """
+        if self._locating is None:
+            return self._place
+        try:
+            config = await within(deadline, self._locating.result(), "the AWS configuration")
+        except StorageError as error:
+            error.bucket = self.name
+            raise
+        return self._settle(config)
+
+    def _settle(self, config: S3FamilyConfig) -> Place:
+        if self._locating is not None:  # Nobody else has done so meanwhile.
+            self.config, self._place, self._locating = config, place_of(config), None
+            self.is_elsewhere = is_elsewhere(config)
         return self._place
 
     def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
@@ -195,7 +229,7 @@ class Bucket:
         self.answered = True
 
     async def _followed(self, request: S3Request, *, deadline: float | None, stream: bool) -> Reply:
-        place = self._place
+        place = await self.located(deadline)
         try:
             return await self._send(request, place, deadline=deadline, stream=stream)
         except WrongRegionError as error:

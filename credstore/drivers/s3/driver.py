@@ -9,7 +9,9 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from credstore.config.chained import located
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.values import (
@@ -84,14 +86,20 @@ class S3Driver(Driver):
         """
         self._clock = clock
         self._dialect = stated(row_for(config), config.capabilities)
-        source = credentials or credentials_of(config)
-        if transport is None:
-            transport = _client(config, place_of(config).origin)
+        proxies = ProxyRules.of(config.proxy, os.environ)
+        profile = None
+        if credentials is None and isinstance(config, S3Config) and config.place_is_open:
+            profile = _Profile(config, proxies)
+            credentials = AwsChainCredentials(profile=config.profile, check=profile.check)
+        else:
+            _check_proxy(config, proxies)
+        source = credentials or credentials_of(config, clock=clock)
         self._bucket = Bucket(
             config,
             self._dialect,
             signer=AwsSigner(source),
-            transport=transport,
+            transport=transport or _client(config, proxies),
+            locate=None if profile is None else profile.locate,
         )
 
     @property
@@ -276,18 +284,63 @@ class S3Driver(Driver):
         await self._bucket.aclose()
 
 
-def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
-    """The HTTP client of a store.
+def _client(config: S3FamilyConfig, proxies: ProxyRules) -> HttpClient:
+    """The HTTP client of a store."""
+    return HttpClient(
+        max_connections=config.max_connections,
+        ca_file=config.ca_file,
+        bandwidth=config.bandwidth_limit,
+        proxies=proxies,
+    )
 
-    Args:
-        config: Of the store.
-        origin: Where most of its requests go.
+
+class _Profile:
+    """Where a store's profile leads, told once, and that it still does; blocks."""
+
+    def __init__(self, config: S3Config, proxies: ProxyRules) -> None:
+        self._config = config
+        self._proxies = proxies
+        self._found: S3Config | None = None
+        self._first = True
+
+    def locate(self) -> S3Config:
+        """The config with all of the place that the profile leads to.
+
+        Raises:
+            StorageConfigurationError: It cannot be used.
+        """
+        found = located(self._config)
+        _check_proxy(found, self._proxies)
+        self._found = found
+        return found
+
+    def check(self) -> None:
+        """Refuse to look for newer keys where the profile has been changed to lead elsewhere.
+
+        They would go where it led before. The first keys are those of the place that was told just now.
+
+        Raises:
+            StorageConfigurationError: So it is.
+        """
+        first, self._first = self._first, False
+        if first or self._found is None:
+            return
+        if located(self._config).endpoint != self._found.endpoint:
+            raise StorageConfigurationError(
+                "the profile in the AWS configuration leads to another endpoint than when this store was "
+                "first used, so its newer keys are not for this one; make the store anew",
+                code=ErrorCode.FOREIGN_ENDPOINT,
+            )
+
+
+def _check_proxy(config: S3FamilyConfig, proxies: ProxyRules) -> None:
+    """Refuse a proxy by way of which requests cannot go.
 
     Raises:
-        StorageConfigurationError: The proxy for them cannot be used.
+        StorageConfigurationError: So it is.
     """
-    rules = ProxyRules.of(config.proxy, os.environ)
-    proxy = rules.proxy_for(origin)
+    origin = place_of(config).origin
+    proxy = proxies.proxy_for(origin)
     # Http does not need `allow_http` only because it stays on this machine; a proxy would take it elsewhere.
     if proxy is not None and not (proxy.stays_here or origin.startswith("https:") or config.allow_http):
         raise StorageConfigurationError(
@@ -295,16 +348,14 @@ def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
             f"endpoint's host in NO_PROXY, or set `proxy` to {OFF}",
             code=ErrorCode.PROXY_UNUSABLE,
         )
-    return HttpClient(
-        max_connections=config.max_connections,
-        ca_file=config.ca_file,
-        bandwidth=config.bandwidth_limit,
-        proxies=rules,
-    )
 
 
-def credentials_of(config: S3FamilyConfig) -> CredentialSource:
+def credentials_of(config: S3FamilyConfig, *, clock: Callable[[], float] = time.time) -> CredentialSource:
     """Where a configuration says its credentials come from.
+
+    Args:
+        config: Of the store.
+        clock: Unix seconds, for the end of a session.
 
     Raises:
         StorageConfigurationError: There is half a key pair, or none for a cloud without a credential chain.
@@ -314,9 +365,10 @@ def credentials_of(config: S3FamilyConfig) -> CredentialSource:
             f"{config.provider} needs both `access_key_id` and `secret_access_key`; one is missing"
         )
     if config.access_key_id is not None and config.secret_access_key is not None:
-        return StaticCredentials(
-            Credentials(config.access_key_id, config.secret_access_key, config.session_token)
+        keys = Credentials(
+            config.access_key_id, config.secret_access_key, config.session_token, config.session_expires_at
         )
+        return StaticCredentials(keys, now=lambda: datetime.fromtimestamp(clock(), UTC))
     if isinstance(config, S3Config):
         return AwsChainCredentials(profile=config.profile)
     raise StorageConfigurationError(f"{config.provider} needs `access_key_id` and `secret_access_key`")

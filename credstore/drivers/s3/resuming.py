@@ -89,6 +89,7 @@ async def begun_before(
     token = await journal.load()
     if token is None:
         return request, None
+    await bucket.located(request.deadline)
     if (token.place, token.key) != (_place(bucket), request.key):
         raise StorageInvalidRequestError(
             f"the resume file belongs to the upload of {token.key!r} to {token.place}; give each upload its "

@@ -6,17 +6,20 @@ outlive the credentials it was signed with; what it imposes or demands is part o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from credstore.driver.refusals import check_sign
 from credstore.driver.values import SignedRequest, SignRequest
+from credstore.drivers.s3.address import Place
 from credstore.drivers.s3.bucket import Bucket
 from credstore.errors import (
     ErrorCode,
     StorageAuthenticationError,
     StorageInvalidRequestError,
 )
+from credstore.wire.exchange import CREDENTIALS
+from credstore.wire.waiting import within
 
 MAX_EXPIRES = 604_800
 """Seconds (7 days) that SigV4 allows; S3 API "Authenticating requests: query parameters"."""
@@ -67,11 +70,23 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
     Raises:
         StorageUnsupportedError: The cloud does not support such a link.
         StorageAuthenticationError: The credentials expire within the second.
+        StorageTimeoutError: The credentials were not available in time.
     """
     bucket.check_key(request.key)
     bucket.check_usable(request.deadline)
     check_sign(request, bucket.dialect.capabilities, bucket.dialect.name)
     query = link_query(request)
+    place = await bucket.located(request.deadline)
+    return await within(request.deadline, _signed(bucket, request, query, place, clock), CREDENTIALS)
+
+
+async def _signed(
+    bucket: Bucket,
+    request: SignRequest,
+    query: Sequence[tuple[str, str]],
+    place: Place,
+    clock: Callable[[], float],
+) -> SignedRequest:
     signer = bucket.signer
     now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
     expires_in = int(request.expires_in)
@@ -83,7 +98,6 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
                 "the credentials have expired, so no link can be signed; renew the session",
                 code=ErrorCode.CREDENTIALS_EXPIRED,
             )
-    place = bucket.place
     path = place.path(request.key)
     signed = await signer.presign(
         method=request.method,

@@ -9,6 +9,7 @@ IEEE P1363, which is verified but never written.
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import Literal, NoReturn, Protocol, cast, get_args, runtime_checkable
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -188,14 +189,13 @@ class LocalSigner:
             StorageConfigurationError: No such key, or a missing, needless or wrong password.
             ProofAlgorithmError: Neither Ed25519 nor on P-256.
         """
-        word = password.reveal().encode() if password else None
-        try:
-            key = serialization.load_pem_private_key(pem, word)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            # Their text may quote what was in the file.
-            raise StorageConfigurationError(
-                "this is no private key in PEM, or its password is another"
-            ) from None
+        key = None
+        # Their text may quote what was in the file, and so may their traceback.
+        with suppress(ValueError, TypeError, UnsupportedAlgorithm):
+            key = serialization.load_pem_private_key(pem, password.reveal().encode() if password else None)
+        del pem
+        if key is None:
+            raise StorageConfigurationError("this is no private key in PEM, or its password is another")
         return cls(cast("Ed25519PrivateKey", key))
 
     def to_pem(self, password: Secret | None = None) -> bytes:

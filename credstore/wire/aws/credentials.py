@@ -1,8 +1,9 @@
 """Who signs: credentials, and where they come from.
 
 Rules of this file: with explicit keys botocore is never imported; the chain (files, processes, network) runs
-in a thread with its own event loop, so it never blocks the caller's; everyone who waits for a renewal waits
-for the same one; only the class of a chain error is reported, since its text may repeat a process's output.
+in a daemon thread with its own event loop, so it blocks neither the caller's nor the interpreter's end;
+everyone who waits for a renewal waits for the same one; only the class of a chain error is reported, since
+its text may repeat a process's output.
 """
 
 from __future__ import annotations
@@ -12,20 +13,26 @@ import logging
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.extras import missing_extra, require_extra
+from credstore.wire.aws.profile import no_profile
+from credstore.wire.waiting import Shared, daemon_loop
 
 _NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is used, which needs"
 EARLY = timedelta(minutes=10)
 """Seconds before expiry at which they are renewed; botocore's mandatory window."""
 PAUSE = timedelta(minutes=1)
-"""Seconds between two attempts to get newer ones while the current ones still work: an instance's metadata
+"""Time between two attempts to get newer ones while the current ones still work: an instance's metadata
 service serves the old ones until five minutes before they expire."""
+PATIENCE = 1.0
+"""Seconds to wait for newer ones while the current ones still work; the search continues by itself."""
+LONGEST_SESSION = timedelta(hours=36)
+"""Length of a session whose end is unknown: the longest that AWS's GetSessionToken gives."""
 _TALKATIVE = (
     "botocore.auth",
     "botocore.endpoint",
@@ -72,18 +79,41 @@ class CredentialSource(Protocol):
 
 
 class StaticCredentials(CredentialSource):
-    """Keys that never change."""
+    """Keys that never change; those with a session token end, and cannot be renewed here."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, *, now: Callable[[], datetime] | None = None) -> None:
+        """Take the keys.
+
+        Args:
+            credentials: The keys. A session token without `expires_at` ends in 36 hours.
+            now: The present, timezone-aware; None for the machine's clock.
+        """
+        self._now = now or _present
+        self._assumed = credentials.session_token is not None and credentials.expires_at is None
+        if self._assumed:
+            credentials = replace(credentials, expires_at=self._now() + LONGEST_SESSION)
         self._credentials = credentials
 
     async def get(self) -> Credentials:
-        """The keys."""
+        """The keys.
+
+        Raises:
+            StorageAuthenticationError: Their session has ended (code "CREDENTIALS_EXPIRED").
+        """
+        ends = self._credentials.expires_at
+        if ends is not None and ends <= self._now():
+            raise StorageAuthenticationError(
+                "the session token was given more than 36 hours ago and counts as ended; give a new one, or "
+                "say in `session_expires_at` when it ends"
+                if self._assumed
+                else f"the session token ended at {ends.astimezone(UTC).isoformat()}; give a new one",
+                code=ErrorCode.CREDENTIALS_EXPIRED,
+            )
         return self._credentials
 
     async def refresh(self) -> Credentials:
-        """The same keys, since they cannot be renewed here."""
-        return self._credentials
+        """The same keys, as `get`."""
+        return await self.get()
 
     async def aclose(self) -> None:
         """Do nothing, as there is nothing to release."""
@@ -92,15 +122,24 @@ class StaticCredentials(CredentialSource):
 class AwsChainCredentials(CredentialSource):
     """AWS's own chain: environment, profiles, SSO, assumed roles, web identity, container, instance.
 
-    Renewed ten minutes before they expire. If a renewal fails while the current ones still work, those stay
-    in use. Cost: one read of the files, process or service per renewal, none in between.
+    Renewed ten minutes before they expire. If a renewal fails or takes long while the current ones still
+    work, those stay in use. Cost: one read of the files, process or service per renewal, none in between.
+
+    Cancellation: ends only the caller's wait; others keep waiting for the same renewal.
     """
 
-    def __init__(self, *, profile: str | None, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        profile: str | None,
+        now: Callable[[], datetime] | None = None,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         """Look nothing up yet.
 
         Args:
             profile: Named profile of the AWS configuration files; None for the chain's own choice.
+            check: Called in the thread before every read; what it raises is raised instead.
             now: Returns the current time, timezone-aware; None for the machine's clock.
 
         Raises:
@@ -108,10 +147,11 @@ class AwsChainCredentials(CredentialSource):
         """
         require_extra("aws", _NEEDING)
         self._profile = profile
-        self._now = now or (lambda: datetime.now(UTC))
+        self._now = now or _present
         self._current: Credentials | None = None
         self._look_again: datetime | None = None
-        self._renewing = asyncio.Lock()
+        self._check = check
+        self._looking = Shared(self._look)
 
     async def get(self) -> Credentials:
         """Credentials with ten minutes left, or the best available.
@@ -121,21 +161,18 @@ class AwsChainCredentials(CredentialSource):
             StorageAuthenticationError: The chain failed, for example because an SSO session has expired.
         """
         current = self._current
-        if current is not None and not self._due(current):
+        if current is None or self._ended(current):
+            return await self._renew()
+        if not self._due(current):
             return current
-        async with self._renewing:
-            current = self._current
-            if current is None:
+        self._look_again = self._now() + PAUSE
+        try:
+            async with asyncio.timeout(PATIENCE):
                 return await self._renew()
-            if not self._due(current):
-                return current
-            self._look_again = self._now() + PAUSE
-            try:
-                return await self._renew()
-            except (StorageAuthenticationError, StorageConfigurationError):
-                if current.expires_at is not None and current.expires_at <= self._now():
-                    raise
-                return current
+        except (StorageAuthenticationError, StorageConfigurationError, TimeoutError):
+            if self._ended(current):
+                raise
+            return current
 
     async def refresh(self) -> Credentials:
         """Go through the chain again; concurrent callers share one result.
@@ -144,27 +181,33 @@ class AwsChainCredentials(CredentialSource):
             StorageConfigurationError: No credentials, or no such profile.
             StorageAuthenticationError: The chain failed, for example because an SSO session has expired.
         """
-        before = self._current
-        async with self._renewing:
-            if self._current is not None and self._current is not before:
-                return self._current
-            return await self._renew()
+        return await self._renew()
 
     async def aclose(self) -> None:
         """Forget the credentials; a later `get` looks them up again."""
         self._current = None
+        self._looking.forget()
+
+    def _ended(self, current: Credentials) -> bool:
+        return current.expires_at is not None and current.expires_at <= self._now()
 
     def _due(self, current: Credentials) -> bool:
         if current.expires_at is None:
             return False
         now = self._now()
-        if now >= current.expires_at:
-            return True
         return now >= current.expires_at - EARLY and (self._look_again is None or now >= self._look_again)
 
+    def _look(self) -> Credentials:
+        self._check()
+        return _resolve(self._profile)
+
     async def _renew(self) -> Credentials:
-        self._current = await asyncio.to_thread(_resolve, self._profile)
-        return self._current
+        found = self._current = await self._looking.result()
+        return found
+
+
+def _present() -> datetime:
+    return datetime.now(UTC)
 
 
 def _resolve(profile: str | None) -> Credentials:
@@ -187,15 +230,11 @@ def _resolve(profile: str | None) -> Credentials:
         return Credentials(keys.access_key, Secret(keys.secret_key), token, expires_at)
 
     try:
-        with _hushed():
-            credentials = asyncio.run(ask())
+        with _hushed(), asyncio.Runner(loop_factory=daemon_loop) as runner:
+            credentials = runner.run(ask())
     except ProfileNotFound:
-        failure: Exception = StorageConfigurationError(
-            f"the AWS configuration has no profile {profile!r}; check AWS_PROFILE and ~/.aws/config"
-            if profile
-            else "the profile that AWS_PROFILE names is not in the AWS configuration"
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes one of our errors above
+        failure: Exception = no_profile(profile)
+    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise is one of ours above
         failure = StorageAuthenticationError(
             f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
             "with the same profile, and `aws sso login` if it uses SSO",

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from credstore.wire.aws.credentials import CredentialSource
+from credstore.wire.aws.credentials import CredentialSource, StaticCredentials
 from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, presign_query, sign_headers
 from credstore.wire.signer import Signed, Signer, WireCall
 from credstore.wire.urls import host_of
@@ -28,6 +28,7 @@ class AwsSigner(Signer):
             service: AWS's name for it, as used in the signature's scope.
         """
         self._source = source
+        self.waits = type(source) is not StaticCredentials
         self._service = service
         self._renewing = asyncio.Lock()
 

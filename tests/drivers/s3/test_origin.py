@@ -113,6 +113,8 @@ def test_http_is_allowed_on_loopback_or_when_asked_for():
 
 AWS = S3Config(bucket="box")
 CHINA = S3Config(bucket="box", region="cn-north-1")
+FIPS = S3Config(bucket="box", endpoint="https://s3-fips.us-east-1.amazonaws.com", **KEYS)
+DUAL = S3Config(bucket="box", endpoint="https://s3.dualstack.us-east-1.amazonaws.com", **KEYS)
 PRIVATE = S3Config(bucket="box", endpoint="https://bucket.vpce-1.s3.us-east-1.vpce.amazonaws.com")
 OWN = S3Config(bucket="box", endpoint="http://127.0.0.1:1")
 
@@ -132,6 +134,9 @@ OWN = S3Config(bucket="box", endpoint="http://127.0.0.1:1")
         (CHINA, "cn-northwest-1", "https://box.s3.cn-northwest-1.amazonaws.com.cn"),
         (CHINA, "eu-west-1", None),
         (PRIVATE, "eu-west-1", None),
+        (FIPS, "us-west-2", "https://box.s3-fips.us-west-2.amazonaws.com"),
+        (DUAL, "eu-west-1", "https://box.s3.dualstack.eu-west-1.amazonaws.com"),
+        (DUAL, "cn-north-1", None),
         (OWN, "eu-west-1", "http://127.0.0.1:1"),
     ],
 )

@@ -1,0 +1,88 @@
+"""What the AWS configuration adds to a store whose keys come from AWS's chain.
+
+Rules of this file: the keys of a profile go only to hosts that the profile itself leads to, or that the
+config names; an endpoint of the environment is neither (`S3Config.environ_endpoint`). Everything here
+blocks, and belongs into a thread.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import cast
+from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
+
+from credstore.config.stores import CommonConfig, S3Config
+from credstore.errors import ErrorCode, StorageConfigurationError
+from credstore.wire.aws.profile import lead_of
+
+_PORTS = {"http": 80, "https": 443}
+_found: WeakKeyDictionary[CommonConfig, S3Config] = WeakKeyDictionary()
+"""For public URLs alone; whoever sends a key asks anew."""
+
+
+def located(config: S3Config) -> S3Config:
+    """The same store with the endpoint, region and addressing that its profile leads to.
+
+    Args:
+        config: Whose `place_is_open` is true.
+
+    Raises:
+        StorageConfigurationError: The profile is not there or leads nowhere; it leads to an endpoint that
+            would be refused in the config too; or the environment names another endpoint.
+    """
+    lead = lead_of(
+        config.bucket,
+        profile=config.profile,
+        endpoint=config.endpoint,
+        region=config.region,
+        region_else=config.environ_region,
+        addressing=config.addressing,
+    )
+    if config.endpoint is None:
+        _check_environment(config, lead.endpoint)
+    try:
+        found = replace(
+            config,
+            endpoint=lead.endpoint,
+            region=lead.region,
+            addressing=lead.addressing,
+        )
+    except StorageConfigurationError as error:
+        why = error.message.partition("; it is set by ")[0]
+        raise StorageConfigurationError(
+            f"the AWS configuration leads to what cannot be used: {why}"
+        ) from None
+    _found[config] = found
+    return found
+
+
+def located_once(config: CommonConfig) -> CommonConfig:
+    """As `located`, from memory where it was told before; for addresses that nothing is sent to."""
+    return _found.get(config) or located(cast("S3Config", config))  # No other has an open place.
+
+
+def _check_environment(config: S3Config, endpoint: str) -> None:
+    """Refuse an endpoint of the environment that is not the profile's own: its keys would go there."""
+    if config.environ_endpoint is None:
+        return
+    variable, named = config.environ_endpoint
+    # What the process has in AWS's own variables, botocore has seen, and decided about.
+    if variable.startswith("AWS_") and os.environ.get(variable) == named:
+        return
+    if _origin(named) != _origin(endpoint):
+        raise StorageConfigurationError(
+            f"{variable} names another endpoint than the AWS configuration, where the keys come from; they "
+            "are sent only where their profile leads, or where `endpoint` of the store itself says: unset "
+            f"{variable}, give `endpoint` with the store, or give keys",
+            code=ErrorCode.FOREIGN_ENDPOINT,
+        )
+
+
+def _origin(url: str) -> tuple[str, str, int | None] | None:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme, (parts.hostname or "").rstrip("."), parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None

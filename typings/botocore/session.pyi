@@ -1,0 +1,19 @@
+# What credstore uses of a package without types.
+
+from typing import Any
+
+from botocore.config import Config
+
+class Session:
+    def __init__(self, *, profile: str | None = None) -> None: ...
+    def get_config_variable(self, logical_name: str) -> str | None: ...
+    def create_client(
+        self,
+        service_name: str,
+        *,
+        region_name: str | None = None,
+        endpoint_url: str | None = None,
+        aws_access_key_id: str | None = None,
+        aws_secret_access_key: str | None = None,
+        config: Config | None = None,
+    ) -> Any: ...
