@@ -282,7 +282,7 @@ def test_a_row_registered_in_one_place_is_known_there_alone():
     named = {"CREDSTORE_PROVIDER": "acme", "CREDSTORE_CONTAINER": "c", "CREDSTORE_ACCOUNT": "a"}
     assert from_env(named, registry=known).container == "c"
     for make in (lambda: from_mapping(settings, KEY), lambda: from_url("acme://a/c", KEY)):
-        with pytest.raises(StorageConfigurationError, match="no provider known here"):
+        with pytest.raises(StorageConfigurationError, match="does not name a known provider"):
             make()
 
 

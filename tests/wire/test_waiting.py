@@ -186,14 +186,15 @@ def test_the_next_who_asks_begins_anew_on_whichever_loop():
 
 
 HANGING = """
-import asyncio, credstore, subprocess, sys
+import asyncio, credstore
+import aiobotocore.session, botocore.client  # So that the time of the call is the helper's.
 async def main():
-    config = credstore.S3Config(bucket="box", profile="slow", timeout=2)
+    config = credstore.S3Config(bucket="box", profile="slow", timeout=5)
     async with credstore.S3StorageProvider(config) as store:
         try:
             await store.store("k", b"x")
         except credstore.StorageTimeoutError as error:
-            print(error.applied, "the credentials" in str(error))
+            print(error.applied, "the credentials" in str(error) or "the AWS configuration" in str(error))
 asyncio.run(main())
 """
 KEY_SERVICE = """
@@ -227,7 +228,7 @@ def test_a_helper_that_hangs_keeps_no_interpreter_from_ending(tmp_path, program)
     )
     assert (done.returncode, done.stdout) == (0, "no True\n"), done.stderr
     assert "Traceback" not in done.stderr
-    if program == HANGING:
+    if pid.exists():  # Where the machine was too busy, the time ended before the helper began.
         os.kill(int(pid.read_text()), signal.SIGKILL)
 
 

@@ -281,7 +281,7 @@ async def _numbered(parts: AsyncGenerator[P, None]) -> AsyncGenerator[tuple[int,
             number += 1
             if number > MAX_PARTS:
                 raise StorageInvalidRequestError(
-                    f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
+                    f"the body has more than {MAX_PARTS} parts; pass its length or raise part_size",
                     code=ErrorCode.TOO_LARGE,
                 )
             yield number, part
