@@ -86,7 +86,7 @@ class S3Driver(Driver):
         self._dialect = stated(row_for(config), config.capabilities)
         source = credentials or credentials_of(config)
         if transport is None:
-            transport = _client(config, place_of(config).origin)
+            transport = client_of(config)
         self._bucket = Bucket(
             config,
             self._dialect,
@@ -276,16 +276,13 @@ class S3Driver(Driver):
         await self._bucket.aclose()
 
 
-def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
+def client_of(config: S3FamilyConfig) -> HttpClient:
     """The HTTP client of a store.
 
-    Args:
-        config: Of the store.
-        origin: Where most of its requests go.
-
     Raises:
-        StorageConfigurationError: The proxy for them cannot be used.
+        StorageConfigurationError: The proxy for its requests cannot be used.
     """
+    origin = place_of(config).origin
     rules = ProxyRules.of(config.proxy, os.environ)
     proxy = rules.proxy_for(origin)
     # That http stays on this machine is why it needs no `allow_http`, and a proxy would take it elsewhere.
