@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from secrets import token_hex
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -18,7 +19,7 @@ from credstore.driver.contract import Driver, VersionedDriver
 from credstore.driver.values import DeleteOutcome
 from credstore.errors import StorageAccessDeniedError, StorageError, StorageUnsupportedError
 from credstore.strategies.prefixed import prefixed
-from credstore.testing.harness import Harness, fail
+from credstore.testing.harness import Harness, fail, needed
 
 T = TypeVar("T")
 PATIENCE = 120.0
@@ -96,28 +97,41 @@ async def isolated(harness: Harness) -> AsyncGenerator[Harness, None]:
     try:
         yield _seen_from(harness, below, opens)
     except BaseException as error:
-        for told in await _put_away(harness, below, opened):
-            error.add_note(told)
+        for left in await _put_away(harness, below, opened):
+            error.add_note(left)
         raise
-    if told := await _put_away(harness, below, opened):
-        fail("; ".join(told))
+    if stays := await _put_away(harness, below, opened):
+        fail("; ".join(stays))
 
 
 def _seen_from(harness: Harness, below: str, opens: Callable[[], Driver]) -> Harness:
-    peek, poke, uploads = harness.peek, harness.poke, harness.uploads
-
-    async def found(prefix: str) -> Sequence[str]:
-        names = [] if uploads is None else await uploads(below + prefix)
-        return [name.removeprefix(below) for name in names if name.startswith(below)]
-
+    ways = _Ways(harness, below)
     return replace(
         harness,
         open=opens,
-        peek=None if peek is None else lambda key: peek(below + key),
-        poke=None if poke is None else lambda key, data: poke(below + key, data),
-        uploads=None if uploads is None else found,
+        peek=harness.peek and ways.peek,
+        poke=harness.poke and ways.poke,
+        uploads=harness.uploads and ways.uploads,
         prefix=None,
     )
+
+
+class _Ways:
+    """The ways past the driver that a harness has, for keys below a prefix."""
+
+    def __init__(self, harness: Harness, below: str) -> None:
+        self._harness = harness
+        self._below = below
+
+    async def peek(self, key: str) -> bytes | None:
+        return await needed(self._harness.peek, "`peek`")(self._below + key)
+
+    async def poke(self, key: str, data: bytes) -> None:
+        await needed(self._harness.poke, "`poke`")(self._below + key, data)
+
+    async def uploads(self, prefix: str) -> list[str]:
+        names = await needed(self._harness.uploads, "`uploads`")(self._below + prefix)
+        return [name.removeprefix(self._below) for name in names if name.startswith(self._below)]
 
 
 async def _put_away(harness: Harness, below: str, opened: Sequence[Driver]) -> list[str]:
@@ -125,10 +139,11 @@ async def _put_away(harness: Harness, below: str, opened: Sequence[Driver]) -> l
 
     async def work() -> list[str]:
         told: list[str] = []
-        for what, step in (
-            ("its drivers could not be closed", lambda: _close(opened)),
-            (f"what it stored below {below!r} could not be removed", lambda: _remove(harness.open, below)),
-        ):
+        steps = {
+            "its drivers could not be closed": partial(_close, opened),
+            f"what it stored below {below!r} could not be removed": partial(_remove, harness.open, below),
+        }
+        for what, step in steps.items():
             try:
                 await within(PATIENCE, step(), "it")
             except Exception as error:  # noqa: BLE001 - whatever it is, it is told and the rest is done

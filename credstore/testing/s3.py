@@ -15,7 +15,7 @@ from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.driver import S3Driver, client_of
 from credstore.errors import StorageConfigurationError
 from credstore.factory import StorageFactory, StoreSpec
-from credstore.model import Method
+from credstore.model import NOTHING, Method
 from credstore.testing.harness import Deviation, Harness, fail
 from credstore.testing.links import Fetched, fetch_link
 from credstore.wire.transport import HttpRequest, HttpResponse, Transport
@@ -104,7 +104,7 @@ class _Past:
 
     async def poke(self, key: str, data: bytes) -> None:
         found = await self._ask("HEAD", key)
-        headers = {} if found is None else found.headers
+        headers: Mapping[str, str] = NOTHING if found is None else found.headers
         kept = {
             name: value for name, value in headers.items() if name in _KEPT or name.startswith("x-amz-meta-")
         }
@@ -118,14 +118,14 @@ class _Past:
             await driver.aclose()
 
     async def _ask(
-        self, method: Method, key: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self, method: Method, key: str, body: bytes | None = None, headers: Mapping[str, str] = NOTHING
     ) -> Fetched | None:
         """What a link gives, None where it leads to nothing.
 
         Raises:
             ConformanceError: Something else, so that it is not known what is in the bucket.
         """
-        answer = await self.fetch(await self._link(method, key, headers or {}), body)
+        answer = await self.fetch(await self._link(method, key, headers), body)
         if answer.status == _ABSENT:
             return None
         if answer.status != _OK:
