@@ -22,6 +22,8 @@ from credstore.wire.transport import HttpRequest, HttpResponse, Transport
 
 _OK = 200
 _ABSENT = 404
+_NO_BUCKET = b"NoSuchBucket"
+_META = "x-amz-meta-"
 _KEPT = frozenset(
     {
         "content-type",
@@ -100,15 +102,13 @@ class _Past:
 
     async def peek(self, key: str) -> bytes | None:
         answer = await self._ask("GET", key)
-        return None if answer is None else answer.body
+        absent = answer.status == _ABSENT and _NO_BUCKET not in answer.body
+        return None if absent else _good(answer, "GET").body
 
     async def poke(self, key: str, data: bytes) -> None:
-        found = await self._ask("HEAD", key)
-        headers: Mapping[str, str] = NOTHING if found is None else found.headers
-        kept = {
-            name: value for name, value in headers.items() if name in _KEPT or name.startswith("x-amz-meta-")
-        }
-        await self._ask("PUT", key, data, kept)
+        found = _good(await self._ask("HEAD", key), "HEAD").headers
+        kept = {name: found[name] for name in found if name in _KEPT or name.startswith(_META)}
+        _good(await self._ask("PUT", key, data, kept), "PUT")
 
     async def uploads(self, prefix: str) -> list[str]:
         driver = S3Driver(self._config)
@@ -119,18 +119,8 @@ class _Past:
 
     async def _ask(
         self, method: Method, key: str, body: bytes | None = None, headers: Mapping[str, str] = NOTHING
-    ) -> Fetched | None:
-        """What a link gives, None where it leads to nothing.
-
-        Raises:
-            ConformanceError: Something else, so that it is not known what is in the bucket.
-        """
-        answer = await self.fetch(await self._link(method, key, headers), body)
-        if answer.status == _ABSENT:
-            return None
-        if answer.status != _OK:
-            fail(f"a {method} past the driver, by a link, was answered {answer.status}")
-        return answer
+    ) -> Fetched:
+        return await self.fetch(await self._link(method, key, headers), body)
 
     async def _link(self, method: Method, key: str, headers: Mapping[str, str]) -> SignedRequest:
         driver = S3Driver(self._config)
@@ -138,3 +128,14 @@ class _Past:
             return await driver.sign(SignRequest(key=key, method=method, expires_in=60, headers=headers))
         finally:
             await driver.aclose()
+
+
+def _good(answer: Fetched, method: Method) -> Fetched:
+    """The answer of a request past the driver.
+
+    Raises:
+        ConformanceError: It is no success, so that it is not known what is in the bucket.
+    """
+    if answer.status != _OK:
+        fail(f"a {method} past the driver, by a link, was answered {answer.status}")
+    return answer
