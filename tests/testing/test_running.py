@@ -9,7 +9,7 @@ import pytest
 from credstore.config.stores import MemoryConfig
 from credstore.driver import READ_ALL, CopyRequest, DeleteOutcome, Page, PutRequest, PutResult
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
-from credstore.errors import StorageAccessDeniedError
+from credstore.errors import StorageAccessDeniedError, StorageUnsupportedError
 from credstore.testing import isolation
 from credstore.testing.checks import CHECKS
 from credstore.testing.conformance import DriverConformance
@@ -217,6 +217,23 @@ def test_versions_and_delete_markers_are_removed_too(state):
     assert report.ok, str(report)
     assert "removes_versions_for_good" in report.passed
     assert versions.names() == ["checks"]
+
+
+def test_versions_that_may_not_be_listed_are_told():
+    versions = Versions(forbidden={"list_versions"})
+    harness = Harness(open=lambda: VersionedMemory(versions), prefix="checks/")
+    with pytest.raises(ConformanceError, match="could not be removed: StorageAccessDeniedError"):
+        asyncio.run(run_check(put_one, harness))
+
+
+def test_a_store_that_cannot_list_uploads_is_cleaned_up_all_the_same():
+    class ListsNone(InParts):
+        def list_uploads(self, prefix=""):
+            raise StorageUnsupportedError("no such listing")
+
+    harness, objects = broken_harness(ListsNone)
+    asyncio.run(run_check(put_one, harness))
+    assert left_by(objects) == set()
 
 
 def test_a_listing_of_what_is_not_asked_for_deletes_nothing_of_others():
