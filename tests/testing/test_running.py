@@ -388,6 +388,8 @@ def test_a_check_that_hangs_has_failed_and_is_cleaned_up_after(kind, monkeypatch
         HangsOn.end = asyncio.Event()
         with pytest.raises(TimeoutError, match=r"it took longer than 0\.01 seconds"):
             await run_check(check_named("copies_everything"), harness, limit=0.01)
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert len(left) == (kind is HangsOn)  # Which nothing can end.
         HangsOn.end.set()
 
     asyncio.run(main())
