@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from socketserver import TCPServer
 
 import pytest
 
@@ -37,15 +38,15 @@ class Echo(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(certificate: tuple[Path, Path] | None = None) -> Iterator[str]:
-    server = HTTPServer(("127.0.0.1", 0), Echo)
+    server = TCPServer(("127.0.0.1", 0), Echo)
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
-        yield f"http{'' if certificate is None else 's'}://127.0.0.1:{server.server_port}"
+        yield f"http{'' if certificate is None else 's'}://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()
