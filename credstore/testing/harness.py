@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from secrets import token_hex
-from typing import NoReturn, Unpack
+from typing import NoReturn, TypeVar, Unpack
 
 from credstore.driver.contract import Driver
 from credstore.driver.values import BytesBody, PutRequest, PutResult, ReadOptions
@@ -17,28 +17,76 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.testing.fields import PutFields
+from credstore.testing.links import Fetch, fetch_link
+
+T = TypeVar("T")
 
 
 class ConformanceError(Exception):
     """A driver breaks the contract; the message says which sentence of it, and how."""
 
 
+class NotRunError(Exception):
+    """A check could not be carried out with what the harness gives; the message says what it needs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deviation:
+    """A check that is known to fail with this server, and accepted. It must go on failing in that way.
+
+    Attributes:
+        check: Name of the check.
+        shows: A part of what it then says; with another failure the check fails.
+        reason: Why that is accepted, and of which server and release.
+    """
+
+    check: str
+    shows: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Harness:
-    """One empty store for one check, and a way to its bytes that bypasses the driver.
+    """A store for the checks, and ways past the driver to what is in it.
+
+    A check that needs something that is None here is reported as not run.
 
     Attributes:
         open: Makes a driver; two of them see the same storage.
         peek: The raw stored bytes of a key, bypassing the driver; None if there is no object.
         poke: Replaces the raw stored bytes of a key, bypassing the driver, as damage would: what is stored
             with them remains.
-        requests: Number of wire requests so far, or None for a driver without a wire.
+        requests: Number of wire requests so far; None for a driver without a wire, where nothing is counted.
+        large: Size in bytes of the smallest body that is sent in parts, and of the smallest object that is
+            copied in parts: one more than the driver's thresholds. The checks send up to three times that.
+        uploads: Keys below a prefix that have an unfinished upload in parts.
+        fetch: Opens a link; None if no server responds to the links of this store.
+        prefix: If the store has other things in it: each check then keeps to a random prefix below this
+            one ("" is the whole store), and what it stored is removed however it ends. None means that
+            the store is empty and used for one check.
+        deviations: What is known to fail here, and accepted.
     """
 
     open: Callable[[], Driver]
-    peek: Callable[[str], Awaitable[bytes | None]]
-    poke: Callable[[str, bytes], Awaitable[None]]
+    peek: Callable[[str], Awaitable[bytes | None]] | None = None
+    poke: Callable[[str, bytes], Awaitable[None]] | None = None
     requests: Callable[[], int] | None = None
+    large: int | None = None
+    uploads: Callable[[str], Awaitable[Sequence[str]]] | None = None
+    fetch: Fetch | None = fetch_link
+    prefix: str | None = None
+    deviations: Sequence[Deviation] = ()
+
+
+def needed(given: T | None, what: str) -> T:
+    """What a check cannot do without.
+
+    Raises:
+        NotRunError: The harness does not give it.
+    """
+    if given is None:
+        raise NotRunError(f"needs {what}, which this harness does not give")
+    return given
 
 
 class Stream:

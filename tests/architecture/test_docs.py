@@ -1,5 +1,6 @@
 """What the documents show works: their Python and their commands run, their tables agree with the code."""
 
+import asyncio
 import os
 import re
 import subprocess
@@ -11,6 +12,9 @@ from fastapi.testclient import TestClient
 
 from credstore.cli.commands.providers import _store
 from credstore.config.registry import Registry
+from credstore.testing import running
+from credstore.testing.checks import CHECKS
+from tests.conftest import S3Server
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -80,6 +84,52 @@ def test_the_guides_driver_keeps_the_contract(place):
     assert " passed" in done.stdout
 
 
+def at_moto(code: str, server: S3Server) -> str:
+    """The page's code with another server."""
+    bucket = f"custom://{server.url.removeprefix('http://')}/{server.bucket}/scratch?http=true&"
+    assert "custom://s3.example.org/my-bucket/scratch?" in code
+    return code.replace("custom://s3.example.org/my-bucket/scratch?", bucket).replace("=5MiB", "=64KiB")
+
+
+def test_the_page_on_ones_own_server_tests_one(place, s3_server, monkeypatch):
+    monkeypatch.delenv("CREDSTORE_URL")
+    monkeypatch.setenv("CREDSTORE_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("CREDSTORE_SECRET_ACCESS_KEY", "example")
+    lines, stated, accepting = blocks("docs/test-your-server.md", "python")
+    (place / "test_my_server.py").write_text(at_moto(lines, s3_server))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-W",
+            "error",
+            "-k",
+            "not lists_all",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert re.search(rf"^{len(CHECKS) - 1} passed, 1 deselected", done.stdout, re.MULTILINE), done.stdout
+
+    some = [check for check in CHECKS if check.__name__ == "creates_once" or "parts" in check.__name__]
+    monkeypatch.setattr(running, "CHECKS", some)
+    names = run(at_moto(stated + "\n" + accepting, s3_server), "docs/test-your-server.md")
+    (told,) = blocks("docs/test-your-server.md", "text")
+    report = names["report"]
+    assert isinstance(report, running.Report)
+    assert f"FAILED: keeps_conditions_in_parts: {report.failed['keeps_conditions_in_parts']}" in told
+    assert list(report.failed) == ["keeps_conditions_in_parts"]
+    again = asyncio.run(running.run_checks(names["harness"]))
+    assert again.ok, str(again)
+    assert list(again.deviating) == ["keeps_conditions_in_parts"]
+
+
 def test_the_capability_table_is_the_codes():
     known = {row.name: row for row in Registry().rows()}
     table = README.partition("<!-- capabilities")[2].partition("\n")[2].partition("\n\n")[0]
@@ -108,7 +158,13 @@ def test_the_table_of_clouds_is_the_registrys():
 
 
 def test_links_between_documents_lead_somewhere():
-    for name in ("README.md", "CONTRIBUTING.md", "docs/decisions.md", "docs/add-a-driver.md"):
+    for name in (
+        "README.md",
+        "CONTRIBUTING.md",
+        "docs/decisions.md",
+        "docs/add-a-driver.md",
+        "docs/test-your-server.md",
+    ):
         document = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):

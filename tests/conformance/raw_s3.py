@@ -10,6 +10,15 @@ from credstore.wire.http import HttpClient
 from credstore.wire.transport import HttpRequest, HttpResponse
 from tests.conftest import S3Server
 
+IN_PARTS = {
+    "multipart_threshold": 50_000,
+    "part_size": 50_000,
+    "single_copy_limit": 50_000,
+    "copy_part_size": 50_000,
+}
+LARGE = 50_001
+"""Bytes of what goes in parts with these settings."""
+
 
 class RawS3:
     """One bucket through a foreign client."""
@@ -64,6 +73,19 @@ class RawS3:
         answer = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id)
         found: bytes = answer["Body"].read()
         return found
+
+    def put(self, key: str, data: bytes) -> None:
+        """An object."""
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+
+    def unfinished(self, prefix: str = "") -> list[str]:
+        """Keys of the uploads that have not ended."""
+        answer = self._client.list_multipart_uploads(Bucket=self._bucket, Prefix=prefix)
+        return [each["Key"] for each in answer.get("Uploads", [])]
+
+    async def uploads(self, prefix: str) -> list[str]:
+        """As `unfinished`, for a harness."""
+        return await asyncio.to_thread(self.unfinished, prefix)
 
     async def peek(self, key: str) -> bytes | None:
         """The object's bytes, or None."""

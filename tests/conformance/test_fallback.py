@@ -13,7 +13,7 @@ from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
-from tests.conformance.memory import peek_at, poke_at
+from tests.conformance.memory import fetch_from, peek_at, poke_at
 
 
 class Flaky(MemoryDriver):
@@ -51,4 +51,5 @@ class TestFallback(DriverConformance):
             open=lambda: FallbackDriver(member(kind, first), member(MemoryDriver, second), clock=Hurrying()),
             peek=peek_at(*stores),
             poke=poke_at(*stores),
+            fetch=fetch_from(*stores),
         )

@@ -9,6 +9,7 @@ from credstore.config.stores import LocalConfig
 from credstore.drivers.local.driver import LocalDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
+from tests.conformance.memory import fetch_at
 
 
 class TestLocal(DriverConformance):
@@ -25,4 +26,8 @@ class TestLocal(DriverConformance):
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
         config = LocalConfig(path=str(tmp_path), fsync=False)
-        return Harness(open=lambda: LocalDriver(config), peek=peek, poke=poke)
+
+        def open_driver() -> LocalDriver:
+            return LocalDriver(config)
+
+        return Harness(open=open_driver, peek=peek, poke=poke, fetch=fetch_at(open_driver))

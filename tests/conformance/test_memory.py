@@ -6,7 +6,7 @@ from credstore.config.stores import MemoryConfig
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
-from tests.conformance.memory import peek_at, poke_at
+from tests.conformance.memory import fetch_from, peek_at, poke_at
 
 
 class TestMemory(DriverConformance):
@@ -17,4 +17,5 @@ class TestMemory(DriverConformance):
             open=lambda: MemoryDriver(MemoryConfig(), objects=objects),
             peek=peek_at(objects),
             poke=poke_at(objects),
+            fetch=fetch_from(objects),
         )

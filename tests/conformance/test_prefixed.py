@@ -14,8 +14,8 @@ from credstore.drivers.s3.driver import S3Driver
 from credstore.strategies.prefixed import prefixed
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
-from tests.conformance.memory import peek_at, poke_at
-from tests.conformance.raw_s3 import CountingClient, RawS3
+from tests.conformance.memory import fetch_at, fetch_from, peek_at, poke_at
+from tests.conformance.raw_s3 import IN_PARTS, LARGE, CountingClient, RawS3
 from tests.conftest import S3Server
 from tests.drivers.s3.support import minio_config
 
@@ -25,13 +25,15 @@ PREFIX = "team/ä b/"
 def below(harness: Harness) -> Harness:
     """The same store, seen from below the prefix."""
 
-    async def peek(key: str) -> bytes | None:
-        return await harness.peek(PREFIX + key)
-
-    async def poke(key: str, data: bytes) -> None:
-        await harness.poke(PREFIX + key, data)
-
-    return replace(harness, open=lambda: prefixed(harness.open(), PREFIX), peek=peek, poke=poke)
+    peek, poke = harness.peek, harness.poke
+    assert peek is not None
+    assert poke is not None
+    return replace(
+        harness,
+        open=lambda: prefixed(harness.open(), PREFIX),
+        peek=lambda key: peek(PREFIX + key),
+        poke=lambda key, data: poke(PREFIX + key, data),
+    )
 
 
 class TestPrefixedMemory(DriverConformance):
@@ -43,6 +45,7 @@ class TestPrefixedMemory(DriverConformance):
                 open=lambda: MemoryDriver(MemoryConfig(), objects=objects),
                 peek=peek_at(objects),
                 poke=poke_at(objects),
+                fetch=fetch_from(objects),
             )
         )
 
@@ -52,13 +55,17 @@ class TestPrefixedLocal(DriverConformance):
     def harness(self, tmp_path: Path) -> Harness:
         peek, poke = files_of(tmp_path)
         config = LocalConfig(path=tmp_path, fsync=False)
-        return below(Harness(open=lambda: LocalDriver(config), peek=peek, poke=poke))
+
+        def open_driver() -> LocalDriver:
+            return LocalDriver(config)
+
+        return below(Harness(open=open_driver, peek=peek, poke=poke, fetch=fetch_at(open_driver)))
 
 
 class TestPrefixedS3(DriverConformance):
     @pytest.fixture
     def harness(self, s3_server: S3Server) -> Harness:
-        config = minio_config(s3_server.url, bucket=s3_server.bucket)
+        config = minio_config(s3_server.url, bucket=s3_server.bucket, **IN_PARTS)
         raw, sent = RawS3(s3_server), CountingClient.counter()
         return below(
             Harness(
@@ -66,6 +73,8 @@ class TestPrefixedS3(DriverConformance):
                 peek=raw.peek,
                 poke=raw.poke,
                 requests=lambda: len(sent),
+                large=LARGE,
+                uploads=raw.uploads,
             )
         )
 

@@ -8,8 +8,8 @@ from credstore.drivers.s3.driver import S3Driver
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
-from tests.conformance.memory import peek_at, poke_at
-from tests.conformance.raw_s3 import CountingClient, RawS3
+from tests.conformance.memory import fetch_from, peek_at, poke_at
+from tests.conformance.raw_s3 import IN_PARTS, LARGE, CountingClient, RawS3
 from tests.conformance.versioned import VersionedMemory, Versions
 from tests.conftest import S3Server
 from tests.drivers.s3.support import minio_config
@@ -25,6 +25,7 @@ class TestVersionedMemory(DriverConformance):
             open=lambda: VersionedMemory(versions),
             peek=peek_at(versions.objects),
             poke=poke_at(versions.objects),
+            fetch=fetch_from(versions.objects),
         )
 
 
@@ -41,7 +42,10 @@ class TestFallbackOverVersions(DriverConformance):
 
         objects = [each.objects for each in stores]
         return Harness(
-            open=lambda: FallbackDriver(member(0), member(1)), peek=peek_at(*objects), poke=poke_at(*objects)
+            open=lambda: FallbackDriver(member(0), member(1)),
+            peek=peek_at(*objects),
+            poke=poke_at(*objects),
+            fetch=fetch_from(*objects),
         )
 
 
@@ -51,8 +55,10 @@ class TestS3OnMotoWithVersions(DriverConformance):
         server = S3Server(moto_server.url, moto_server.make_bucket())
         raw, sent = RawS3(server), CountingClient.counter()
         raw.switch_versions("Enabled")
-        config = minio_config(server.url, bucket=server.bucket)
+        config = minio_config(server.url, bucket=server.bucket, **IN_PARTS)
         return Harness(
+            large=LARGE,
+            uploads=raw.uploads,
             open=lambda: S3Driver(config, transport=CountingClient(sent)),
             peek=raw.peek,
             poke=raw.poke,

@@ -98,7 +98,7 @@ class S3Driver(Driver):
             config,
             self._dialect,
             signer=AwsSigner(source),
-            transport=transport or _client(config, proxies),
+            transport=transport or client_of(config, proxies),
             locate=None if profile is None else profile.locate,
         )
 
@@ -284,13 +284,18 @@ class S3Driver(Driver):
         await self._bucket.aclose()
 
 
-def _client(config: S3FamilyConfig, proxies: ProxyRules) -> HttpClient:
-    """The HTTP client of a store."""
+def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> HttpClient:
+    """The HTTP client of a store.
+
+    Args:
+        config: Of the store.
+        proxies: What the configuration and the environment say of proxies, where that is known already.
+    """
     return HttpClient(
         max_connections=config.max_connections,
         ca_file=config.ca_file,
         bandwidth=config.bandwidth_limit,
-        proxies=proxies,
+        proxies=ProxyRules.of(config.proxy, os.environ) if proxies is None else proxies,
     )
 
 

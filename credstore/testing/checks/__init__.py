@@ -1,8 +1,8 @@
 """The contract of a driver as checks: plain async functions of a `Harness`.
 
 They raise `ConformanceError` and never `assert`, which `python -O` removes. `DriverConformance`
-runs them in pytest. Where a capability is absent, a check is inverted: the operation must then be refused
-before anything is sent.
+runs them in pytest, `run_checks` without it. Where a capability is absent, a check is inverted: the
+operation must then be refused before anything is sent.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from credstore.testing.checks import calling, listing, managing, reading, versions, writing
+from credstore.testing.checks import calling, links, listing, managing, parts, reading, versions, writing
 from credstore.testing.harness import Harness
 
 Check: TypeAlias = Callable[[Harness], Awaitable[None]]
 
 CHECKS: tuple[Check, ...] = (
     writing.stores_bytes_exactly,
+    writing.keeps_the_very_bytes,
     writing.stores_streams,
     writing.keeps_what_is_stored_beside,
     writing.keeps_odd_keys,
@@ -33,8 +34,16 @@ CHECKS: tuple[Check, ...] = (
     reading.reads_the_last_bytes,
     reading.reads_only_the_named_version,
     reading.notices_changed_bytes,
-    reading.makes_links_or_refuses,
     reading.costs_one_request_each,
+    links.makes_links_or_refuses,
+    links.makes_links_that_open,
+    parts.sends_bodies_in_parts,
+    parts.an_upload_cut_off_changes_nothing,
+    parts.an_upload_cut_off_leaves_no_parts,
+    parts.resumes_an_upload,
+    parts.copies_in_parts,
+    parts.keeps_tags_in_parts,
+    parts.keeps_conditions_in_parts,
     listing.lists_all_objects_once,
     listing.lists_sizes_and_versions,
     listing.lists_on_while_objects_go,
@@ -43,7 +52,9 @@ CHECKS: tuple[Check, ...] = (
     listing.lists_from_a_name_on,
     listing.lists_prefixes_without_what_is_below,
     managing.deletes_and_tells,
+    managing.deletes_from_the_store,
     managing.deletes_only_the_named_version,
+    managing.deletes_no_version_of_nothing,
     managing.deletes_many_with_an_outcome_each,
     managing.copies_everything,
     managing.copies_the_version_it_was_shown,

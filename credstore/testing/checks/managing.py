@@ -19,6 +19,7 @@ from credstore.testing.harness import (
     fetched,
     fill,
     keys,
+    needed,
     put,
     refuses,
     request,
@@ -36,7 +37,6 @@ async def deletes_and_tells(harness: Harness) -> None:
     told = (True, False) if driver.capabilities.delete_tells_existence else (None, None)
     same((outcome.existed, again.existed), told, "whether an object existed, as reported by two deletes")
     same(await fetched(driver, "key"), None, "bytes of a deleted object")
-    same(await harness.peek("key"), None, "bytes in the store after a delete")
     same(await keys(driver), [], "keys after a delete")
     await driver.aclose()
 
@@ -58,8 +58,21 @@ async def deletes_only_the_named_version(harness: Harness) -> None:
     same(await fetched(driver, "key"), b"two", "bytes after a refused delete")
     await driver.delete("key", if_match=second.etag)
     same(await fetched(driver, "key"), None, "bytes after a delete")
-    for key, etag in (("key", second.etag), ("never-there", first.etag)):
-        call = driver.delete(key, if_match=etag)
+    await driver.aclose()
+
+
+async def deletes_no_version_of_nothing(harness: Harness) -> None:
+    """`if_match` on what is not there fails, whatever it names; nothing was applied."""
+    driver = harness.open()
+    if not driver.capabilities.conditional_delete:
+        await unsupported(driver.delete("never-there", if_match="x"), "delete with if_match", harness)
+        await driver.aclose()
+        return
+    await put(driver, "key")
+    etag = (await driver.head("key")).etag or "x"
+    await driver.delete("key")
+    for key, named in (("key", etag), ("never-there", etag), ("never-there", "x")):
+        call = driver.delete(key, if_match=named)
         error = await refuses(call, StoragePreconditionFailedError, what="deleting a version of nothing")
         same(error.applied, "no", "`applied` of deleting a version of nothing")
     await driver.aclose()
@@ -75,7 +88,18 @@ async def deletes_many_with_an_outcome_each(harness: Harness) -> None:
     failed = [key for key, outcome in outcomes.items() if isinstance(outcome, StorageError)]
     same(failed, [], "keys that could not be deleted")
     same(await keys(driver), [], "keys left")
-    same(await harness.peek(names[0]), None, "bytes in the store after a batch delete")
+    await driver.aclose()
+
+
+async def deletes_from_the_store(harness: Harness) -> None:
+    """What was deleted, alone or in a batch, lies in the store no more."""
+    peek = needed(harness.peek, "`peek`")
+    driver = harness.open()
+    await fill(driver, ["one", "two", "three"])
+    await driver.delete("one")
+    same(await peek("one"), None, "bytes in the store after a delete")
+    await driver.delete_many(["two", "three"])
+    same([await peek(key) for key in ("two", "three")], [None, None], "bytes in the store after a batch")
     await driver.aclose()
 
 
