@@ -337,7 +337,7 @@ def test_the_variables_of_proofs_are_no_slips_of_other_settings(
 def test_wrong_keys_are_refused(proof: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     issued = ("proof", "issue", "photo.jpg")
     assert "no.pem: No such file" in proof(*issued, "--key", "no.pem", code=2).err
-    assert "'photo.jpg': this is no private key" in _private(proof, *issued, "--key", "photo.jpg")
+    assert "'photo.jpg': this is not a private key" in _private(proof, *issued, "--key", "photo.jpg")
     Path("key.pem").chmod(0o640)
     assert "(mode 0640); run `chmod 600`" in proof(*issued, code=8).err
     Path("key.pem").chmod(0o600)
@@ -346,7 +346,7 @@ def test_wrong_keys_are_refused(proof: CommandLine, monkeypatch: pytest.MonkeyPa
     proof(*issued, "--key", "sealed.pem")
     monkeypatch.setenv("CREDSTORE_PROOF_PASSPHRASE", "small boat")
     wrong = proof(*issued, "--key", "sealed.pem", code=8).err
-    assert "its password is another" in wrong
+    assert "the password is wrong" in wrong
     assert "small boat" not in wrong
     monkeypatch.delenv("CREDSTORE_PROOF_PASSPHRASE")
     assert "set CREDSTORE_PROOF_PASSPHRASE" in proof(*issued, "--key", "sealed.pem", code=8).err
