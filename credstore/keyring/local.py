@@ -143,7 +143,7 @@ class LocalKey(_Held):
         """A new key in a new file that only its owner may read (mode 0600), safely on disk.
 
         Raises:
-            StorageConfigurationError: The file exists already, or cannot be made.
+            StorageConfigurationError: The file already exists, or cannot be made.
         """
         name = os.fspath(path)
         text = Secret(base64.b64encode(random(DATA_KEY)).decode())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 LINK_LIFE = 900.0
-"""Seconds the shown link works for, as far as the demo lives."""
+"""Seconds that the link shown works for, as long as the demo runs."""
 
 
 @command("demo")
@@ -78,7 +78,7 @@ class Demo:
 
     Attributes:
         checks: What was compared, and whether it was as it should be.
-        results: What `store` reported of each record.
+        results: What `store` reported about each record.
     """
 
     def __init__(self, root: Path, *, shown: bool) -> None:
@@ -86,7 +86,7 @@ class Demo:
 
         Args:
             root: Of the local store; made if missing.
-            shown: Tell a person what happens.
+            shown: Show a person what happens.
         """
         self.checks: list[tuple[str, bool]] = []
         self.results: list[StorageResult] = []
@@ -231,7 +231,7 @@ class Demo:
     async def _delete(self, store: StorageProvider, *, keep: bool) -> None:
         self._step("Delete")
         first = await store.delete("archive/first.json")
-        self._check("a delete tells that there was something", first is True)
+        self._check("a delete reports that there was something", first is True)
         rest = ["archive/second.json", *(() if keep else (record.key for record in self._records))]
         result = await store.batch_delete(rest)
         self._check(
@@ -270,7 +270,7 @@ def fetch(url: str, accepted: str) -> tuple[int, str, bytes]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         request = urllib.request.Request(url, headers={"Accept-Encoding": accepted})  # noqa: S310 - ours
-        with opener.open(request, timeout=10) as answer:  # loopback, made by us a moment ago
+        with opener.open(request, timeout=10) as answer:  # loopback, our own from a moment ago
             return answer.status, answer.headers.get("Content-Encoding", "identity"), answer.read()
     except urllib.error.HTTPError as refusal:
         with refusal:
