@@ -463,21 +463,21 @@ def _verify(asset: bytes, manifest: bytes, media_type: str, anchors: bytes) -> C
             c2pa.Context.from_dict(_verifying_settings(anchors)) as context,
             c2pa.Reader(media_type, BytesIO(asset), manifest, context) as reader,
         ):
-            told = json.loads(reader.json())
-        results = told["validation_results"]["activeManifest"]
+            document = json.loads(reader.json())
+        results = document["validation_results"]["activeManifest"]
         failures = frozenset(each["code"] for each in results["failure"])
         successes = frozenset(each["code"] for each in results["success"])
-        report = _report(told)
+        report = _report(document)
     except Exception as error:
         # The parser raises many kinds; none of them may become a verdict.
         raise ProofManifestError(f"the manifest cannot be read: {type(error).__name__}") from error
-    _refuse(told.get("validation_state"), failures, successes)
+    _refuse(document.get("validation_state"), failures, successes)
     return report
 
 
-def _report(told: dict[str, Any]) -> C2paReport:
-    label = told["active_manifest"]
-    manifest = told["manifests"][label]
+def _report(document: dict[str, Any]) -> C2paReport:
+    label = document["active_manifest"]
+    manifest = document["manifests"][label]
     info = manifest["signature_info"]
     return C2paReport(
         state="Trusted",

@@ -49,8 +49,8 @@ def get_command(
     item, done = with_store(invocation, action)
     if invocation.json:
         document = {field.name: to_json(getattr(item, field.name)) for field in fields(item)}
-        told = {"plain_size": done} if suffix is None else {}
-        print_json({**document, **told, "file": str(path)})
+        sizes = {"plain_size": done} if suffix is None else {}
+        print_json({**document, **sizes, "file": str(path)})
     elif not invocation.quiet:
         say(f"{printable(str(path))}  {human_size(done)}")
 

@@ -32,7 +32,7 @@ def serve_command(invocation: Invocation, host: str, port: int) -> None:
         async with (
             open_store(invocation) as provider,
             serve_links(
-                provider, listener=listen(host, port), log=_tell if invocation.verbose else None
+                provider, listener=listen(host, port), log=_log if invocation.verbose else None
             ) as address,
         ):
             if invocation.json:
@@ -47,5 +47,5 @@ def serve_command(invocation: Invocation, host: str, port: int) -> None:
         run_loop(work())
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     note(printable(line))

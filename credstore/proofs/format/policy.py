@@ -241,7 +241,7 @@ def _checked(policies: Iterable[Policy], name: str) -> tuple[Policy, ...]:
         found.append(each)
     if not found:
         raise StorageInvalidRequestError(
-            f"{name} takes at least one policy; with none it would accept everything"
+            f"{name} takes at least one policy; with none it would decide nothing"
         )
     return tuple(found)
 

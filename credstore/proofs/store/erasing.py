@@ -82,7 +82,7 @@ class ProofEraser:
         except ProofNotFoundError:
             return False
         except ProofErasedError:
-            await self._go_on(proof_id)
+            await self._continue(proof_id)
             return False
         record = proof.record
         if record.expires_at is None:
@@ -95,7 +95,7 @@ class ProofEraser:
         await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
         return True
 
-    async def _go_on(self, proof_id: str) -> None:
+    async def _continue(self, proof_id: str) -> None:
         """Finish what an earlier call started."""
         objects, layout = self.objects, self.objects.layout
         record = await self.remains(proof_id)

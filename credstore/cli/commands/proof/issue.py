@@ -91,7 +91,7 @@ def issue_command(
                         errors.append(_failure(files[number], outcome.error))
                         report(errors[-1], invocation)
                     else:
-                        _tell(invocation, files, number, outcome.proof)
+                        _show(invocation, files, number, outcome.proof)
                     number += 1
 
     with_proofs(invocation, trust_file, action, key_file=key_file, issuer=issuer)
@@ -100,7 +100,7 @@ def issue_command(
     end_with(errors, len(files) - len(errors))
 
 
-def _tell(invocation: Invocation, files: Sequence[str], number: int, proof: Proof) -> None:
+def _show(invocation: Invocation, files: Sequence[str], number: int, proof: Proof) -> None:
     if invocation.json:
         print_json({"file": files[number], **proof_document(proof)})
     elif len(files) == 1:

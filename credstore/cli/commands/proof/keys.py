@@ -96,7 +96,7 @@ def generate_command(
             f"--issuer {named} is not an absolute URI such as https://news.example"
         ) from None
     _write(file, signer, passphrase, trust_file, trust.add(key), before=trust)
-    _tell(invocation, file, trust_file, key)
+    _show(invocation, file, trust_file, key)
 
 
 @keys_command.command("list", cls=Command)
@@ -171,7 +171,7 @@ def rotate_command(
     signer = LocalSigner.generate(scheme)
     rotated = trust.rotate(old.keyid, signer.public_key, at=at)
     _write(file, signer, passphrase, trust_file, rotated, before=trust)
-    _tell(invocation, file, trust_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
+    _show(invocation, file, trust_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
 
 
 def _find(trust: TrustStore, keyid: str) -> TrustedKey:
@@ -223,7 +223,7 @@ def _write(
         raise
 
 
-def _tell(
+def _show(
     invocation: Invocation, file: str, trust_file: str, key: TrustedKey, old: TrustedKey | None = None
 ) -> None:
     if invocation.json:
