@@ -36,8 +36,8 @@ async def map_in_order(
 ) -> AsyncGenerator[R, None]:
     """`await work(item)` for each item, at most `at_once` under way, results in the order of the items.
 
-    A slow item holds up those behind it, so that no more than `at_once` results are held, the one that is
-    being given included. `map_all` is for results that are all wanted together.
+    A slow item holds up those behind it, so no more than `at_once` results are held, the one being yielded
+    included. `map_all` is for results that are all wanted together.
 
     Args:
         items: Taken one at a time, each when there is room for it.
@@ -140,7 +140,7 @@ async def _end(tasks: Collection[asyncio.Future[Any]]) -> None:
     cancelled = await until_done(tasks)
     for task in tasks:
         if not task.cancelled():
-            task.exception()  # Looked at: one error is told, and these are others.
+            task.exception()  # Looked at: one error is raised, and these are others.
     if cancelled is not None:
         raise cancelled
 
@@ -148,8 +148,8 @@ async def _end(tasks: Collection[asyncio.Future[Any]]) -> None:
 async def both(first: Coroutine[Any, Any, T], second: Callable[[], Coroutine[Any, Any, R]]) -> tuple[T, R]:
     """The results of two coroutines that wait at the same time; an error of one cancels the other.
 
-    Where the first has its answer without waiting, as a store in memory does, no task is made for the second:
-    a task and a turn of the loop cost as much as a request there.
+    Where the first has its result without waiting, as with a store in memory, no task is made for the second;
+    there a task and a turn of the loop cost as much as a request.
     """
     try:
         waited: object = first.send(None)
@@ -168,7 +168,7 @@ async def both(first: Coroutine[Any, Any, T], second: Callable[[], Coroutine[Any
 
 @coroutine
 def _resumed(started: Coroutine[Any, Any, T], waited: object) -> Generator[object, Any, T]:
-    """Go on with a coroutine that was started in this task and waits for `waited`."""
+    """Continue a coroutine that was started in this task and waits for `waited`."""
     while True:
         try:
             answer: object = yield waited

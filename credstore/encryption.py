@@ -105,7 +105,7 @@ class DataKey:
     def __init__(self, plain: bytes, *, key_id: str, wrapped: bytes) -> None:
         """Hold 32 random bytes and their wrapped form."""
         if len(plain) != DATA_KEY:
-            message = f"a data key has {DATA_KEY} bytes, this one {len(plain)}"
+            message = f"a data key has {DATA_KEY} bytes, but this one has {len(plain)}"
             raise StorageInvalidRequestError(message)
         self.__plain = plain
         self.key_id = key_id

@@ -1,8 +1,8 @@
 """Files that appear under their name whole and on the disk, or not at all.
 
-Rules of this file: bytes go to a hidden file beside the target. It is flushed once before it gets the name,
+Rules of this file: bytes go to a hidden file next to the target. It is flushed once before it gets the name,
 and never named after a flush that failed (the kernel reports a lost write only once); the directory is
-flushed after. A symbolic link of the target's name is never followed. Whatever ends it before, a
+flushed after that. A symbolic link of the target's name is never followed. Whatever ends it earlier, a
 cancellation included, removes the hidden file.
 """
 
@@ -23,14 +23,14 @@ PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
 _NO_FLUSH = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
-"""What file systems say that keep no directories to flush, some of the network among them."""
+"""What file systems say that have no directories to flush, some network file systems among them."""
 
 
 class PendingFile:
-    """A file that has not got its name yet; leaving the context without `publish` removes it.
+    """A file that does not have its name yet; leaving the context without `publish` removes it.
 
     Attributes:
-        target: The name that it is to get.
+        target: The name that it will get.
         fd: Its descriptor for writing; -1 when it is not open.
     """
 
@@ -42,7 +42,7 @@ class PendingFile:
         Args:
             target: Its path. A symbolic link there is replaced or in the way, as a file would be.
             replace: Whether it may take the place of another.
-            mode: Its permissions, less the umask; without, those of any new file, or of the file it replaces.
+            mode: Its permissions, less the umask; by default those of a new file or of the one it replaces.
         """
         self.target = Path(target)
         self.fd = -1
@@ -54,7 +54,7 @@ class PendingFile:
         """Make the hidden file.
 
         Raises:
-            OSError: The directory cannot be written; names the target.
+            OSError: The directory cannot be written to; names the target.
         """
         try:
             self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
@@ -76,7 +76,7 @@ class PendingFile:
         """Append all of `data`.
 
         Raises:
-            OSError: The disk is full, say; names the target.
+            OSError: The disk is full, for example; names the target.
         """
         try:
             write_all(self.fd, data)
@@ -84,10 +84,10 @@ class PendingFile:
             raise self._named(error) from None
 
     def publish(self) -> None:
-        """Flush the file, give it its name, and flush the directory; it is open still.
+        """Flush the file, give it its name, and flush the directory; it stays open.
 
         Raises:
-            FileExistsError: Something of the name is there, and is not to be replaced.
+            FileExistsError: Something of that name is there, and is not to be replaced.
             OSError: It could not be flushed or named; names the target. If it was the directory that could
                 not be flushed, the file has its name, and may lose it when the power fails.
         """
@@ -105,7 +105,7 @@ class PendingFile:
         return OSError(error.errno, error.strerror or "it cannot be written", str(self.target))
 
     def close(self) -> None:
-        """Let go of the file, and remove its hidden name if it has that still."""
+        """Close the file, and remove its hidden name if it still has that."""
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
@@ -128,8 +128,8 @@ def write_file(
     """Publish a small file; see `PendingFile`.
 
     Raises:
-        FileExistsError: Something of the name is there, and is not to be replaced.
-        OSError: It cannot be written; what was there is there still.
+        FileExistsError: Something of that name is there, and is not to be replaced.
+        OSError: It cannot be written; what was there is still there.
     """
     with PendingFile(target, replace=replace, mode=mode) as file:
         file.write(data)
@@ -137,7 +137,7 @@ def write_file(
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write all of `data` where the file stands; a short write goes on."""
+    """Write all of `data` at the file's position, continuing after a short write."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -146,21 +146,21 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 def name_if_absent(
     hidden: str | Path, name: str | Path, *, hidden_in: int | None = None, name_in: int | None = None
 ) -> None:
-    """Give a file a name that nothing has; the old name may be there still.
+    """Give a file a name that nothing has; the old name may remain.
 
-    Without hard links looking and renaming are two steps, between which others can take the name.
+    Without hard links, looking and renaming are two steps, between which others can take the name.
 
     Args:
-        hidden: Its name now.
-        name: Its name to be.
+        hidden: Its current name.
+        name: Its new name.
         hidden_in: Descriptor of the directory that `hidden` is relative to.
-        name_in: Likewise of `name`.
+        name_in: Descriptor of the directory that `name` is relative to.
 
     Raises:
-        FileExistsError: Something of the name is there, be it a link that leads nowhere.
+        FileExistsError: Something of that name is there, even a link that leads nowhere.
         OSError: It cannot be named.
     """
-    follow = os.link not in os.supports_follow_symlinks  # Where there is no choice, it must not be stated.
+    follow = os.link not in os.supports_follow_symlinks  # Where there is no choice, it must not be given.
     try:
         os.link(hidden, name, src_dir_fd=hidden_in, dst_dir_fd=name_in, follow_symlinks=follow)
     except OSError as error:
@@ -191,7 +191,7 @@ def sync_directory(path: Path) -> None:
     try:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except PermissionError:
-        return  # Names may be put there but not looked at, or the system opens no directories.
+        return  # Names may be added but not listed, or the system does not open directories.
     try:
         os.fsync(fd)
     except OSError as error:

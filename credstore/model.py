@@ -141,7 +141,7 @@ class Dictionary:
             raise StorageInvalidRequestError("this is not a zstd dictionary; train_dictionary() makes one")
         if len(data) > _LARGEST_DICTIONARY:
             raise StorageInvalidRequestError(
-                f"a dictionary has at most {_LARGEST_DICTIONARY} bytes, this one {len(data)}"
+                f"a dictionary has at most {_LARGEST_DICTIONARY} bytes, but this one has {len(data)}"
             )
         object.__setattr__(self, "name", hashlib.sha256(data).hexdigest())
 

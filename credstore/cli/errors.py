@@ -1,4 +1,4 @@
-"""How a failure is told: one line for a person, one JSON document for a program, never a traceback."""
+"""How a failure is reported: one line for a person, one JSON document for a program, never a traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from credstore.errors import StorageError, StorageVersionsRemainError
 
 
 def report(error: Exception, invocation: Invocation) -> int:
-    """Tell of a failure on stderr; its exit code."""
+    """Report a failure on stderr, and return its exit code."""
     code = Exit.USAGE if isinstance(error, click.UsageError) else exit_of(error)
     if invocation.json:
         document: dict[str, object] = {"type": type(error).__name__, "message": _message(error)}
@@ -35,10 +35,10 @@ def _line(error: Exception, invocation: Invocation) -> str:
 
 
 def _short(error: StorageError) -> str:
-    """Which object, what, and the code; `--verbose` tells the other facts."""
+    """Which object, what, and the code; `--verbose` shows the other facts."""
     about = f"{error.key!r}: " if error.key is not None and repr(error.key) not in error.message else ""
     unclear = error.applied == "maybe" and not isinstance(error, StorageVersionsRemainError)
-    maybe = "; it may have happened nevertheless" if unclear else ""
+    maybe = "; it may have happened anyway" if unclear else ""
     again = "; a retry may help" if error.retryable else ""
     return f"{about}{error.message}{maybe}{again} [{error.code}]"
 
@@ -50,7 +50,7 @@ def _message(error: Exception) -> str:
         return " ".join(error.format_message().split())
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    # The text of an unforeseen error could hold anything, so only its kind and place are told.
+    # The text of an unexpected error could hold anything, so only its kind and place are reported.
     last = traceback.extract_tb(error.__traceback__)[-1:]
     place = "".join(f" at {Path(frame.filename).name}:{frame.lineno}" for frame in last)
-    return f"an unforeseen {type(error).__name__}{place} ended the command; please report it"
+    return f"an unexpected {type(error).__name__}{place} ended the command; please report it"

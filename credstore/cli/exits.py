@@ -39,7 +39,7 @@ from credstore.proofs import (
 
 
 class Exit(IntEnum):
-    """What the process tells the shell; stable, so scripts can branch on it."""
+    """What the process reports to the shell; stable, so that scripts can branch on it."""
 
     OK = 0
     FAILURE = 1
@@ -63,7 +63,7 @@ class Exit(IntEnum):
     TERMINATED = 143
 
 
-class Terminated(Exception):  # noqa: N818 - no error: the end that SIGTERM asks for
+class Terminated(Exception):  # noqa: N818 - not an error: the end that SIGTERM asks for
     """SIGTERM came; everything was cleaned up."""
 
 
@@ -73,16 +73,16 @@ MEANINGS: dict[Exit, str] = {
     Exit.USAGE: "wrong arguments: option, key, or a local file that cannot be read",
     Exit.NOT_FOUND: "no such object, bucket or version",
     Exit.DENIED: "access denied, or credentials not accepted",
-    Exit.CONFLICT: "something is there already, or was changed by another writer",
+    Exit.CONFLICT: "something is already there, or was changed by another writer",
     Exit.UNAVAILABLE: "unavailable, timeout, connection or rate limit; a retry may help",
     Exit.INTEGRITY: "the bytes are not those that were stored",
     Exit.CONFIGURATION: "the store's settings are missing or wrong",
     Exit.PARTIAL: "only a part was done (rm, proof issue, proof delete, proof sweep)",
-    Exit.PROOF_FORMAT: "what should be a proof is none",
-    Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or nobody signed it",
+    Exit.PROOF_FORMAT: "what should be a proof is not one",
+    Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or never signed",
     Exit.PROOF_MISMATCH: "a proof of another asset, id or manifest",
-    Exit.PROOF_UNTRUSTED: "the key is not trusted for it, not at that time, or not any more",
-    Exit.PROOF_EXPIRED: "the proof has expired, or is of the future",
+    Exit.PROOF_UNTRUSTED: "the key is not trusted for it, not at that time, or no longer",
+    Exit.PROOF_EXPIRED: "the proof has expired, or is dated in the future",
     Exit.PROOF_REVOKED: "the proof was revoked or erased",
     Exit.PROOF_OTHER: "anything else that is wrong with a proof",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",

@@ -65,7 +65,7 @@ class StandardOutput:
         """Write all of it.
 
         Raises:
-            BrokenPipeError: Nobody reads any more.
+            BrokenPipeError: No one reads any more.
         """
         await in_thread(write_all, sys.stdout.fileno(), data)
 
@@ -77,7 +77,7 @@ class NewFile:
         """Name the file; nothing is touched yet.
 
         Args:
-            target: Its path; a symbolic link stays and the file it leads to is meant.
+            target: Its path; a symbolic link stays, and the file it leads to is written.
             replace: Whether an existing file may be replaced.
         """
         self.target = Path(os.path.realpath(target))
@@ -88,9 +88,9 @@ class NewFile:
         """Make the hidden file.
 
         Raises:
-            click.UsageError: The target is no place for a file.
+            click.UsageError: The target cannot be a file.
             FileExistsError: The target exists and is not to be replaced.
-            OSError: The directory cannot be written.
+            OSError: The directory cannot be written to.
         """
         try:
             await in_thread(self._create)
@@ -101,7 +101,7 @@ class NewFile:
 
     def _create(self) -> None:
         if self.target.exists() and not self.target.is_file():
-            raise click.UsageError(f"{self.target} is no regular file; write to - and redirect")
+            raise click.UsageError(f"{self.target} is not a regular file; write to - and redirect")
         if self.target.exists() and not self._replace:
             raise self._exists()
         self._file.open()
@@ -118,7 +118,7 @@ class NewFile:
         """Make the file durable and give it its name.
 
         Raises:
-            FileExistsError: It was made by someone else meanwhile, and is not to be replaced.
+            FileExistsError: Someone else made it in the meantime, and it is not to be replaced.
             OSError: The disk failed.
         """
         try:
@@ -127,7 +127,7 @@ class NewFile:
             raise self._exists() from None
 
     def _exists(self) -> FileExistsError:
-        return FileExistsError(errno.EEXIST, "exists already; --force replaces it", str(self.target))
+        return FileExistsError(errno.EEXIST, "already exists; --force replaces it", str(self.target))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -29,11 +29,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stat": ("commands.info", "Show what is known of an object."),
     "link": ("commands.link", "Make a temporary link to an object."),
     "stats": ("commands.info", "Count objects and bytes."),
-    "health": ("commands.info", "Check that the store answers."),
+    "health": ("commands.info", "Check that the store responds."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
-    "serve": ("commands.serve", "Answer the temporary links of a local store."),
+    "serve": ("commands.serve", "Serve the temporary links of a local store."),
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
 """Name to (module, summary): only the module of the command that runs is loaded."""
@@ -108,7 +108,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line.
 
     Args:
-        arguments: Without the program's name; those of the process unless given.
+        arguments: Without the program's name; by default those of the process.
 
     Returns:
         The exit code; see `exits.py`. Nothing is raised and no traceback printed.
@@ -147,12 +147,12 @@ def _invoke(arguments: Sequence[str], invocation: Invocation) -> int:
 
 
 def _print_anything() -> None:
-    """Escape what the terminal's encoding lacks, instead of failing over it."""
+    """Escape what the terminal's encoding does not have, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _discard_stdout() -> None:
-    """Let the flush at exit go nowhere, instead of complaining about the broken pipe."""
+    """Make the flush at exit go nowhere, instead of complaining about the broken pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

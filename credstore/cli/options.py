@@ -1,7 +1,7 @@
 """The options that all commands take, and what the text of an option means.
 
-The global options stand before or after the command's name. The functions `as_*` are callbacks of click: each
-gets the text as given and returns what it means.
+The global options may come before or after the command's name. The functions `as_*` are click callbacks:
+each gets the text as given and returns what it means.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Keep = Callable[[click.Context, click.Parameter, Any], None]
 def _keeping(
     name: str, convert: Callable[[click.Context, click.Parameter, Any], object] | None = None
 ) -> Keep:
-    """A callback that notes the option in the `Invocation`, wherever the option stood."""
+    """A callback that notes the option in the `Invocation`, wherever the option was given."""
 
     def keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
         invocation = context.ensure_object(Invocation)
@@ -68,7 +68,7 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             hidden=hidden,
             callback=_keeping("store"),
             help="The store, such as file:///path or s3://bucket?region=eu-west-1; "
-            "without it, the environment tells (CREDSTORE_URL, STORAGE_PROVIDER, ...).",
+            "by default from the environment (CREDSTORE_URL, STORAGE_PROVIDER, ...).",
         ),
         click.Option(
             ["--json"],
@@ -76,7 +76,7 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             expose_value=False,
             hidden=hidden,
             callback=_keeping("json"),
-            help="Print one JSON document (ls: one per line), errors too, on stderr.",
+            help="Print one JSON document (ls: one per line); errors, too, on stderr.",
         ),
         click.Option(
             ["-q", "--quiet"],
@@ -92,7 +92,7 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             expose_value=False,
             hidden=hidden,
             callback=_keeping("verbose"),
-            help="Tell every fact of an error, and each call with its duration.",
+            help="Show every fact of an error, and each call with its duration.",
         ),
         click.Option(
             ["--timeout"],
@@ -100,7 +100,7 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             expose_value=False,
             hidden=hidden,
             callback=_keeping("timeout", as_duration),
-            help="Bound on one operation, 30s or 2m; bodies add their own time.",
+            help="Time limit of one operation, such as 30s or 2m; bodies add their own time.",
         ),
     ]
 
@@ -110,7 +110,7 @@ class Command(click.Command):
 
     def __init__(self, name: str | None, *, params: Sequence[click.Parameter] = (), **more: Any) -> None:
         """As `click.Command`."""
-        more.setdefault("epilog", "Global options (credstore --help) may stand here, too.")
+        more.setdefault("epilog", "Global options (credstore --help) are accepted here, too.")
         super().__init__(name, params=[*params, *global_options(hidden=True)], **more)
 
 

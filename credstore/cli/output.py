@@ -22,7 +22,7 @@ Shown: TypeAlias = "Sequence[tuple[str, str]]"
 
 
 def to_json(value: object) -> Json:
-    """A value of `credstore.model`, or one made of such, as what JSON can say."""
+    """A value of `credstore.model`, or one made of such values, as what JSON can express."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, bytes):
@@ -55,12 +55,12 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """One line beside the result, on stderr."""
+    """One line in addition to the result, on stderr."""
     print(text, file=sys.stderr)
 
 
 def printable(text: str) -> str:
-    r"""The text with what is no visible character escaped, as in a Python string.
+    r"""The text with everything that is not a visible character escaped, as in a Python string.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'

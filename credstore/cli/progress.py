@@ -20,7 +20,7 @@ class TransferBar:
     """The `progress` callable of one transfer; leaving the context removes the bar."""
 
     def __init__(self, invocation: Invocation, title: str) -> None:
-        """Decide whether anybody watches.
+        """Decide whether anyone is watching.
 
         Args:
             invocation: No bar with `--quiet` or `--json`.
@@ -33,7 +33,7 @@ class TransferBar:
         self._task: TaskID | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` bytes are through."""
+        """Show that `done` of `total` bytes are done."""
         if not self._watched or time.monotonic() - self._start < PATIENCE:
             return
         if self._bar is None or self._task is None:

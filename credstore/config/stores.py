@@ -222,9 +222,10 @@ class S3FamilyConfig(CommonConfig):
             `http://[user:password@]host:port`. One with a password is kept as a `Secret`; if it is given as
             one, it does not appear in tracebacks either.
         allow_http: Permit `http://` to a host that is not loopback.
-        capabilities: What this server does, beside or against what is known of the cloud: names separated by
-            commas, such as "conditional_create,create_by_multipart,-conditional_delete"; one with `-`
-            before it is taken away. It is taken at its word: prove it with the conformance suite first.
+        capabilities: What this server does besides, or contrary to, what is known of the cloud: names
+            separated by commas, such as "conditional_create,create_by_multipart,-conditional_delete"; one
+            with `-` before it is taken away. It is taken at its word: prove it with the conformance suite
+            first.
     """
 
     bucket: str = ""

@@ -388,7 +388,7 @@ async def _received(request: PutRequest) -> tuple[bytes, bytes]:
     length = request.body.length
     if length is not None and length != len(data):
         raise StorageInvalidRequestError(
-            f"the body has {len(data)} bytes, where {length} were announced", code=ErrorCode.BODY_LENGTH
+            f"the body has {len(data)} bytes, but {length} were announced", code=ErrorCode.BODY_LENGTH
         )
     if request.digest is not None and request.digest != digest:
         raise StorageIntegrityError("the body does not match its SHA-256", code=ErrorCode.DIGEST_MISMATCH)

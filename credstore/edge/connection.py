@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from credstore.edge.answers import Answers, plain
+from credstore.edge.responses import Responder, plain
 
 SHUTDOWN = 5.0
 """Seconds that transfers in progress get to finish."""
@@ -101,9 +101,9 @@ def _request(
 
 
 @asynccontextmanager
-async def answering(answers: Answers, listener: socket.socket) -> AsyncGenerator[None, None]:
+async def serving(responder: Responder, listener: socket.socket) -> AsyncGenerator[None, None]:
     """Serve on `listener` until the block ends."""
-    runner = web.ServerRunner(_Server(answers, request_factory=_request), shutdown_timeout=SHUTDOWN)
+    runner = web.ServerRunner(_Server(responder, request_factory=_request), shutdown_timeout=SHUTDOWN)
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

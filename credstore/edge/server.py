@@ -45,8 +45,8 @@ async def serve_links(
     Source: RFC 9110 (conditions, ranges, negotiation); Fetch standard, "CORS protocol".
     """
     try:
-        from credstore.edge.answers import Answers
-        from credstore.edge.connection import answering
+        from credstore.edge.connection import serving
+        from credstore.edge.responses import Responder
     except ImportError as error:
         if listener is not None:
             listener.close()
@@ -58,7 +58,7 @@ async def serve_links(
         await _probe(provider)
         if listener is None:
             listener = opened.enter_context(_at_link_url(provider))
-        async with answering(Answers(provider, log=log), listener):
+        async with serving(Responder(provider, log=log), listener):
             host, port = listener.getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

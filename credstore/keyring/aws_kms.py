@@ -1,9 +1,9 @@
 """AWS KMS as a wrapping key: it makes and unwraps data keys and never gives its own away.
 
 Rules of this file: the store's id is the encryption context, so KMS itself refuses a key of another
-store and its log names the store. What KMS says of a ciphertext is `undecryptable()`; what keeps it
-from answering is an error of its own kind. Answers hold plain data keys, so nothing of these calls
-is logged, at any level, and no answer is in a local name of an error's traceback.
+store and its log names the store. What KMS refuses about a ciphertext is `undecryptable()`; what keeps it
+from responding is an error of its own kind. Responses hold plain data keys, so nothing of these calls
+is logged, at any level, and no response is in a local variable of an error's traceback.
 
 Source: AWS KMS API Reference, GenerateDataKey, Encrypt, Decrypt and "Common Errors".
 """
@@ -36,7 +36,7 @@ from credstore.pipeline.header import undecryptable
 CONTEXT = "credstore:store"
 """The name in the encryption context whose value is the store's id."""
 TIMEOUT = 10.0
-"""Seconds to connect, and to answer; KMS usually takes some 10 ms."""
+"""Seconds to connect, and to respond; KMS usually takes about 10 ms."""
 ATTEMPTS = 3
 _NEEDING = "a key of AWS KMS needs"
 
@@ -92,14 +92,14 @@ class AwsKmsKey:
         secret_access_key: Secret | None = None,
         session_token: Secret | None = None,
     ) -> None:
-        """Name the key; nothing is asked yet.
+        """Name the key; nothing is requested yet.
 
         Args:
-            key_arn: `arn:aws:kms:<region>:<account>:key/<id>`. No alias: that may name another key
+            key_arn: `arn:aws:kms:<region>:<account>:key/<id>`. Not an alias: that may name another key
                 tomorrow, and objects carry this name for good.
             region: Where the key is used; the ARN's if None (another for a multi-Region key).
             endpoint: URL of the service; AWS's if None.
-            profile: Of the AWS configuration, for the chain of credentials.
+            profile: Of the AWS configuration, for the credential chain.
             access_key_id: With `secret_access_key`, in place of the chain.
             secret_access_key: See `access_key_id`.
             session_token: Of temporary credentials.
@@ -150,7 +150,7 @@ class AwsKmsKey:
     async def _ask(
         self, operation: str, store_id: str, parameters: Callable[[], dict[str, object]]
     ) -> tuple[bytes, bytes]:
-        """Plain and wrapped data key of one answer, each empty where it has none."""
+        """Plain and wrapped data key of one response, each empty where it has none."""
         missing, refused, broken = _exceptions()
         try:
             with _unlogged():
@@ -210,7 +210,7 @@ class AwsKmsKey:
 
 
 def _exceptions() -> tuple[type[Exception], type[Exception], type[Exception]]:
-    """Of a missing profile, of a refusal, and of everything else of botocore's."""
+    """The exceptions for a missing profile, for a refusal, and for everything else in botocore."""
     try:
         import aiobotocore.session  # noqa: F401 # pyright: ignore[reportUnusedImport] - is it there?
         from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
@@ -240,7 +240,7 @@ def _refusal(answer: dict[str, Any]) -> StorageError:
         what = "asks to slow down"
     elif code in _DOWN or status >= _SERVER_ERROR:
         kind = StorageUnavailableError
-        what = "cannot answer now"
+        what = "cannot respond now"
     else:
         kind = StorageError
         what = "refused the request"
@@ -254,19 +254,19 @@ def _refusal(answer: dict[str, Any]) -> StorageError:
 
 
 def _breakage(name: str) -> StorageError:
-    """The error for an exception of botocore that is no answer, by the name of its class."""
+    """The error for a botocore exception that is not a response, by the name of its class."""
     if "Credential" in name or "Token" in name or "SSO" in name:
         return StorageAuthenticationError(
             f"no credentials for AWS KMS ({name}); see AWS_PROFILE or give keys"
         )
     if "Timeout" in name:
-        return StorageTimeoutError(f"AWS KMS did not answer within {TIMEOUT:g} seconds")
+        return StorageTimeoutError(f"AWS KMS did not respond within {TIMEOUT:g} seconds")
     return StorageConnectionError(f"the connection to AWS KMS failed ({name})")
 
 
 @contextmanager
 def _unlogged() -> Generator[None]:
-    """Nothing that botocore says in here reaches a log: it shows requests and answers at DEBUG."""
+    """Nothing that botocore says in here reaches a log: it shows requests and responses at DEBUG."""
     token = _quiet.set(True)
     try:
         _hush()
@@ -280,7 +280,7 @@ def _loud(_record: logging.LogRecord) -> bool:
 
 
 def _hush() -> None:
-    """Let every logger of botocore's heed `_unlogged`; a filter there is only asked by these loggers."""
+    """Make every botocore logger heed `_unlogged`; only these loggers consult a filter there."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in {"aiobotocore", "botocore"}:
             logging.getLogger(name).addFilter(_loud)

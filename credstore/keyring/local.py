@@ -61,7 +61,7 @@ class _Held(ABC):
         return (await self._wrapper()).unwrap(wrapped)
 
     async def aclose(self) -> None:  # noqa: B027 - not to be overridden
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def __repr__(self) -> str:
         # A reporter may ask one that refuses to be made, before it has a name.
@@ -98,10 +98,10 @@ class LocalKey(_Held):
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, key_id: str | None = None) -> Self:
-        """The key in a file, in base64 or hex, that nobody but its owner may read.
+        """The key in a file, in base64 or hex, that only its owner may read.
 
         Raises:
-            StorageConfigurationError: It cannot be read, others may read it, or it holds no key.
+            StorageConfigurationError: It cannot be read, others may read it, or it does not hold a key.
         """
         name = os.fspath(path)
         try:
@@ -145,14 +145,14 @@ class LocalKey(_Held):
         """A new key in a new file that only its owner may read (mode 0600), safely on disk.
 
         Raises:
-            StorageConfigurationError: The file exists already, or cannot be made.
+            StorageConfigurationError: The file already exists, or cannot be made.
         """
         name = os.fspath(path)
         text = Secret(base64.b64encode(random(DATA_KEY)).decode())
         made = cls(_key_in(text, "the new key"), key_id=key_id)
         try:
             with PendingFile(name, replace=False, mode=PRIVATE) as file:
-                # By Python's own file: a function that is given the text would have it in its frame.
+                # Through Python's own file: a function given the text would have it in its frame.
                 with os.fdopen(file.fd, "w", closefd=False) as writer:
                     writer.write(f"{text.reveal()}\n")
                 file.publish()
@@ -172,7 +172,7 @@ class PassphraseKey(_Held):
     It is made when first needed, in a thread (half a second and 128 MiB), and kept.
 
     Attributes:
-        key_id: `scrypt-` and the salt in hex, so that every object tells the salt should it get lost.
+        key_id: `scrypt-` and the salt in hex, so that every object records the salt in case it gets lost.
         remote: False.
     """
 
@@ -182,12 +182,12 @@ class PassphraseKey(_Held):
         """Hold the passphrase.
 
         Args:
-            passphrase: Any text; with other words or blanks it is another key.
+            passphrase: Any text; different words or blanks make a different key.
             salt: 16 bytes, made once at random for this passphrase and kept with the settings; it is
-                no secret. `salt_of(key_id)` gives that of an object's key.
+                not a secret. `salt_of(key_id)` returns that of an object's key.
 
         Raises:
-            StorageConfigurationError: An empty passphrase or another length of the salt.
+            StorageConfigurationError: An empty passphrase, or a salt of another length.
         """
         # The name too, so that no traceback has the plain one.
         passphrase = self.__passphrase = passphrase if isinstance(passphrase, Secret) else Secret(passphrase)
@@ -195,8 +195,8 @@ class PassphraseKey(_Held):
             raise StorageConfigurationError("the passphrase is empty")
         if len(salt) != _SALT:
             raise StorageConfigurationError(
-                f"the salt of a passphrase has {_SALT} bytes, this one {len(salt)}; secrets.token_bytes(16) "
-                "makes one"
+                f"the salt of a passphrase has {_SALT} bytes, but this one has {len(salt)}; "
+                "secrets.token_bytes(16) makes one"
             )
         super().__init__(f"{_SCRYPT_ID}{salt.hex()}")
         self.salt = salt
@@ -225,7 +225,7 @@ class PassphraseKey(_Held):
         return self.__wrapper
 
     def _derive(self) -> KeyWrap:
-        with self._lock:  # Many first uses at once derive it once.
+        with self._lock:  # Many first uses at the same time derive it only once.
             wrapper = self.__wrapper or KeyWrap(_scrypt(self.__passphrase, self.salt))
             self.__wrapper = wrapper
             return wrapper

@@ -1,9 +1,9 @@
-"""`KeyRing`: the wrapping keys of a store by id, and what they unwrapped lately.
+"""`KeyRing`: the wrapping keys of a store by id, and what they unwrapped recently.
 
 Rules of this file: new objects get the current key, old ones are opened with the key they name,
 and no other is ever tried. An unknown id is the same error as a wrong key (P22): a changed id is a
-forgery like any other, and `knows` tells the owner what is missing. A remembered data key is found
-only under all that it was unwrapped for; the envelope checks its commitment all the same.
+forgery like any other, and `knows` shows the owner what is missing. A remembered data key is found
+only under all that it was unwrapped for; the envelope checks its commitment anyway.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class KeyCache:
     """How unwrapped data keys are remembered, so that a key service is not asked for each range.
 
     Attributes:
-        size: Most data keys at a time; the one used longest ago is forgotten first.
+        size: Maximum number of data keys; the least recently used is forgotten first.
         max_age: Seconds after which one is forgotten.
         max_uses: Uses after which one is forgotten.
     """
@@ -44,7 +44,7 @@ class KeyCache:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.max_uses < 1 or not 0 < self.max_age < float("inf"):
-            raise StorageConfigurationError("a KeyCache has a size, max_age and max_uses above zero")
+            raise StorageConfigurationError("a KeyCache needs a size, max_age and max_uses above zero")
 
 
 @dataclass(slots=True)
@@ -75,12 +75,12 @@ class KeyRing:
         Args:
             current: Wraps the keys of new objects.
             older: Keys that objects still name; see `rotate`.
-            cache: How to remember unwrapped data keys. If None only those of keys that ask another
-                machine are, by `KeyCache()`: a local unwrap takes a microsecond, so keeping plain
-                keys in memory for it would be a risk for nothing, while a key service costs
+            cache: How to remember unwrapped data keys. If None, only those of keys that ask another
+                machine are remembered, as by `KeyCache()`: a local unwrap takes a microsecond, so keeping
+                plain keys in memory for it would be a risk for nothing, while a key service costs
                 milliseconds and money for every range of the same object.
-            random: Gives random bytes.
-            clock: Seconds that only grow.
+            random: Returns that many random bytes.
+            clock: Seconds that never decrease.
 
         Raises:
             StorageConfigurationError: Two keys with one id, or an id that cannot name a key.
@@ -110,7 +110,7 @@ class KeyRing:
         """A fresh data key for one object, wrapped with the current key.
 
         Raises:
-            StorageError: The key service did not answer; see `retryable`.
+            StorageError: The key service did not respond; see `retryable`.
         """
         plain, wrapped = await self._current.generate(self._random, store_id)
         return DataKey(plain, key_id=self.current_id, wrapped=wrapped)
@@ -119,7 +119,7 @@ class KeyRing:
         """The same data key, wrapped with the current key; the object itself need not change.
 
         Raises:
-            StorageError: The key service did not answer; see `retryable`.
+            StorageError: The key service did not respond; see `retryable`.
         """
         wrapped = await self._current.wrap(key.reveal(), store_id)
         return DataKey(key.reveal(), key_id=self.current_id, wrapped=wrapped)
@@ -138,7 +138,7 @@ class KeyRing:
 
         Raises:
             StorageDecryptionError: The ring has no such key, or it is another.
-            StorageError: The key service did not answer; see `retryable`.
+            StorageError: The key service did not respond; see `retryable`.
         """
         wrapping = self.keys.get(key_id)
         if wrapping is None:
@@ -159,7 +159,7 @@ class KeyRing:
         self._remembered.clear()
 
     async def aclose(self) -> None:
-        """Forget data keys and give back the connections of key services; safe to call again."""
+        """Forget data keys and release the connections of key services; safe to call again."""
         self.forget()
         for key in self.keys.values():
             await key.aclose()

@@ -2,7 +2,7 @@
 
 Rules of this file: a wrapping key never encrypts an object, it only wraps 32 random bytes. What does
 not unwrap is `undecryptable()`, the same error as everything else that does not decrypt (P22);
-what keeps a key service from answering is an error of its own, so that it can be told and retried.
+what keeps a key service from responding is an error of its own, so that it can be reported and retried.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class WrappingKey(Protocol):
 
     Attributes:
         key_id: What objects carry to name it: 1 to 255 printable ASCII characters without blanks.
-        remote: Unwrapping asks another machine, so the ring remembers answers for a while.
+        remote: Unwrapping asks another machine, so the ring remembers results for a while.
     """
 
     @property
@@ -52,12 +52,12 @@ class WrappingKey(Protocol):
 
         Raises:
             StorageDecryptionError: This key did not wrap it.
-            StorageError: The key service did not answer; see `retryable`.
+            StorageError: The key service did not respond; see `retryable`.
         """
         ...
 
     async def aclose(self) -> None:
-        """Give back connections; the key may be used again."""
+        """Close connections; the key may be used again."""
         ...
 
 
@@ -81,7 +81,7 @@ class KeyWrap:
 
     def __init__(self, key: bytes) -> None:
         if len(key) != 32:  # noqa: PLR2004 - AES-256
-            raise StorageConfigurationError(f"a wrapping key has 32 bytes, this one {len(key)}")
+            raise StorageConfigurationError(f"a wrapping key has 32 bytes, but this one has {len(key)}")
         self.__key = key
 
     def wrap(self, plain: bytes) -> bytes:
@@ -98,7 +98,7 @@ class KeyWrap:
         return plain
 
     def fingerprint(self) -> str:
-        """16 hex digits that follow from the key and tell nothing of it."""
+        """16 hex digits that follow from the key and reveal nothing about it."""
         return hmac.digest(self.__key, b"credstore key id", "sha256")[:8].hex()
 
     def __reduce__(self) -> NoReturn:
@@ -116,13 +116,13 @@ def _key_wrap() -> tuple[
 
 
 class CallableKey:
-    """Wraps with two callables of yours, as of a hardware module or another key service.
+    """Wraps with two callables of your own, such as those of a hardware module or another key service.
 
-    They take and give bytes, plain or as coroutines; plain ones run in a thread. `wrap` gets 32 bytes
-    and gives up to 6,144. `unwrap` raises ValueError (or cryptography's InvalidTag or InvalidUnwrap)
-    for what it did not wrap; any other exception means that it could not tell, and reaches users as
-    `StorageUnavailableError` with the name of the exception's class alone, since its text may hold
-    secrets. A `StorageError` passes as it is.
+    They take and return bytes, as plain functions or coroutines; plain ones run in a thread. `wrap` gets
+    32 bytes and returns up to 6,144. `unwrap` raises ValueError (or cryptography's InvalidTag or
+    InvalidUnwrap) for what it did not wrap; any other exception means that it could not find out, and
+    reaches users as `StorageUnavailableError` with only the name of the exception's class, since its text
+    may hold secrets. A `StorageError` passes through as it is.
     """
 
     __slots__ = ("_unwrap", "_wrap", "key_id", "remote")
@@ -134,7 +134,7 @@ class CallableKey:
             key_id: What objects carry to name the key.
             wrap: Encrypts a data key.
             unwrap: Undoes `wrap`.
-            remote: Asks another machine, so the ring should remember answers for a while.
+            remote: Asks another machine, so the ring should remember results for a while.
 
         Raises:
             StorageConfigurationError: The id cannot name a key.
@@ -181,7 +181,7 @@ class CallableKey:
         raise _unavailable(self.key_id, "unwrap", type(failed).__name__)
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def __repr__(self) -> str:
         return f"CallableKey({self.key_id!r})"

@@ -179,7 +179,7 @@ class Sealer:
     def _end(self, chunk: Data, done: int) -> bytes:
         if self._exact is not None and done != self._exact:
             raise StorageInvalidRequestError(
-                f"there were {done} bytes where {self._exact} were announced; nothing is kept",
+                f"there were {done} bytes, but {self._exact} were announced; nothing is kept",
                 code=ErrorCode.SOURCE_CHANGED,
             )
         return self._encrypt(chunk, last=True)

@@ -1,8 +1,8 @@
 """Proofs: signed records about assets, verified on every read.
 
 `format` is pure: no store, no network, and clock and randomness are arguments. Formats: in-toto Statement v1
-in DSSE 1.0.2, canonical by RFC 8785. `verify` checks what no reader may do without, `policy` what a reader
-asks beside it. `store` keeps proofs on a provider: `ProofStore` and what its verbs do.
+in DSSE 1.0.2, canonical by RFC 8785. `verify` checks what no reader may skip, `policy` what a reader asks
+in addition. `store` keeps proofs on a provider: `ProofStore` and what its verbs do.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ __all__ = [
 ]
 
 
-if not TYPE_CHECKING:  # A wrong name is an error for type checkers too.
+if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
 
     def __getattr__(name: str) -> object:
         home = _HOME_OF.get(name)

@@ -1,10 +1,10 @@
 """C2PA manifests: sign one over an asset, verify one with its asset. Needs extra `c2pa`; its only importer.
 
-Rules of this file: nothing here reaches a network, for an asset may name any URL and the library's defaults
-would fetch it; the settings say no on every call. The library passes over names of settings that it does not
-know, so a test turns each and sees it matter (`tests/proofs/test_c2pa_settings.py`). A verdict is always
-about a manifest with its asset, and only `Trusted` counts: `Valid` may be signed by anybody. Most of a
-manifest is padding that no signature covers, so bytes of it can change and it still verifies: the digest in
+Rules of this file: nothing here reaches a network, since an asset may name any URL and the library's defaults
+would fetch it; the settings forbid that on every call. The library ignores names of settings that it does not
+know, so a test changes each one and checks that it matters (`tests/proofs/test_c2pa_settings.py`). A verdict
+is always about a manifest with its asset, and only `Trusted` counts: `Valid` may be signed by anyone. Most of
+a manifest is padding that no signature covers, so bytes of it can change and it still verifies: the digest in
 the proof is what fixes its bytes. The native code is called in threads. Source: C2PA 2.x, sections on
 validation and on hard bindings.
 """
@@ -50,8 +50,8 @@ _COORDINATE = 32
 _GENERATOR = {"name": "credstore"}
 _HARD_BINDINGS = ("dataHash", "bmffHash", "boxesHash", "collectionHash")
 _BOUND = frozenset(f"assertion.{each}.match" for each in _HARD_BINDINGS)
-# The order in which causes are told. An expired certificate is told to be untrusted, too; and whoever is not
-# trusted is not believed about the asset.
+# The order in which causes are reported. An expired certificate is also reported as untrusted; and whoever is
+# not trusted is not believed about the asset.
 _CAUSES: tuple[tuple[frozenset[str], type[ProofError], str], ...] = (
     (
         frozenset({"signingCredential.expired", "claimSignature.outsideValidity"}),
@@ -61,7 +61,7 @@ _CAUSES: tuple[tuple[frozenset[str], type[ProofError], str], ...] = (
     (
         frozenset({"signingCredential.untrusted"}),
         ProofUntrustedKeyError,
-        "the certificate that signed the manifest leads to none of the trust anchors",
+        "the certificate that signed the manifest does not lead to a trust anchor",
     ),
     (
         frozenset({"signingCredential.revoked", "signingCredential.ocsp.revoked"}),
@@ -71,17 +71,17 @@ _CAUSES: tuple[tuple[frozenset[str], type[ProofError], str], ...] = (
     (
         frozenset(f"assertion.{each}.mismatch" for each in _HARD_BINDINGS),
         ProofAssetMismatchError,
-        "the manifest is of another asset, or the asset was changed",
+        "the manifest belongs to another asset, or the asset was changed",
     ),
 )
 _KNOWN = frozenset[str]().union(*(codes for codes, _, _ in _CAUSES))
 
 
 class ManifestCredential:
-    """Who signs manifests: a certificate chain, and the signer of the key in its first certificate.
+    """Who signs manifests: a certificate chain, and the signer for the key in its first certificate.
 
     The key is Ed25519 or on P-256. Its certificate has key usage digitalSignature, extended key usage
-    emailProtection or C2PA's claim signing, key identifiers of subject and authority, and is no CA's.
+    emailProtection or C2PA's claim signing, key identifiers of subject and authority, and is not a CA's.
     """
 
     __slots__ = ("chain", "signer")
@@ -92,10 +92,10 @@ class ManifestCredential:
         Args:
             chain: The key's certificate, then those that lead towards a trust anchor.
             signer: Local, or asynchronous for a key in a KMS; it gets COSE's `Sig_structure` where it gets
-                a PAE otherwise, and answers in the same form.
+                a PAE otherwise, and returns the same form.
 
         Raises:
-            StorageConfigurationError: No certificate, or the first is of another key than the signer's.
+            StorageConfigurationError: No certificate, or the first is not for the signer's key.
             StorageInvalidRequestError: A scheme that manifests are not signed with.
         """
         if signer.public_key.scheme not in _ALGORITHMS:
@@ -135,7 +135,7 @@ class SignedAsset:
     Attributes:
         asset: The bytes that the manifest covers. With `remote_url` they are not the input: the URL is
             written into the asset, and a proof of the input's digest would be about other bytes.
-        manifest: The manifest store, to be kept beside the asset.
+        manifest: The manifest store, to be kept with the asset.
         media_type: Of the asset.
         remote_url: The URL in the asset, where readers will look for the manifest; or None.
     """
@@ -172,7 +172,7 @@ class C2paReport:
         algorithm: Such as "Es256" or "Ed25519", in C2PA's words.
         label: Label of the active manifest, `urn:c2pa:...`.
         title: What the manifest calls the asset, or None.
-        manifest: The active manifest as c2pa-rs tells it. Not to be changed.
+        manifest: The active manifest as c2pa-rs reports it. Not to be changed.
     """
 
     state: Literal["Trusted"]
@@ -211,17 +211,17 @@ async def sign_manifest(
 
     Raises:
         StorageInvalidRequestError: No manifest can be made: the asset does not parse or, without
-            `remote_url`, has a manifest in itself; the definition or URL breaks a rule; a certificate is
+            `remote_url`, already contains a manifest; the definition or URL breaks a rule; a certificate is
             expired or not for this use; the result has over 16 MiB.
-        ProofSignatureError: The signer's answer does not verify with its own key.
+        ProofSignatureError: The signer's signature does not verify with its own key.
         StorageConfigurationError: The extra `c2pa` is missing.
         Exception: What the signer raised.
 
-    Cost: about 1.5 ms, the first call 50 ms more; memory for the asset twice. No network.
-    Cancellation: at once; a call under way in the native code ends by itself.
+    Cost: about 1.5 ms, and 50 ms more for the first call; memory for the asset twice. No network.
+    Cancellation: immediate; a call under way in the native code ends by itself.
     """
     if remote_url is not None and set(check_manifest_url(remote_url)) & set("&'"):
-        # c2pa-rs 0.91 escapes them for XMP and asks for the URL as escaped: no reader would find it.
+        # c2pa-rs 0.91 escapes them for XMP and requests the URL as escaped: no reader would find it.
         raise StorageInvalidRequestError("a URL that is written into an asset has no & and no apostrophe")
     try:
         text = json.dumps({"claim_generator_info": [_GENERATOR], **definition}, allow_nan=False)
@@ -246,9 +246,9 @@ async def sign_manifest(
     finally:
         asking.stop()
     if remote_url is None and signed.asset != asset:
-        # c2pa-rs takes a manifest out of the asset even when it is to put none in.
+        # c2pa-rs removes a manifest from the asset even when it is not to embed one.
         raise StorageInvalidRequestError(
-            "the asset has a manifest in itself, which signing takes out; strip it first or give a remote_url"
+            "the asset contains a manifest, which signing would remove; strip it first or give a remote_url"
         )
     link_manifest(signed.manifest)
     return signed
@@ -305,27 +305,29 @@ async def attach_manifest(
 async def verify_manifest(
     asset: bytes, manifest: bytes, *, media_type: str, trust_anchors: bytes
 ) -> C2paReport:
-    """Verify a manifest with the asset it is about; a manifest or URL inside of the asset is not looked at.
+    """Verify a manifest with the asset it is about; a manifest or URL inside the asset is ignored.
 
     Args:
         asset: All bytes of the asset.
         manifest: The manifest store, up to 16 MiB.
-        media_type: Of the asset; a hint where its own first bytes tell. c2pa-python before 0.38 needs it.
+        media_type: Of the asset; only a hint where its first bytes show it. c2pa-python before 0.38 needs it.
         trust_anchors: Certificates of the authorities trusted, in PEM, from the verifier's own settings.
 
     Raises:
-        ProofUntrustedKeyError: Signed, but by nobody the anchors vouch for.
-        ProofKeyExpiredError: The certificate is not valid now and no timestamp tells of an earlier time.
-        ProofKeyRevokedError: The manifest itself carries the answer that its certificate was revoked.
+        ProofUntrustedKeyError: Signed, but by no one the anchors vouch for.
+        ProofKeyExpiredError: The certificate is not valid now and no timestamp attests an earlier time.
+        ProofKeyRevokedError: The manifest itself carries the response that its certificate was revoked.
         ProofAssetMismatchError: Another asset, or a changed one.
-        ProofManifestError: No manifest, a changed one, too large, or one that does not bind the asset.
+        ProofManifestError: Not a manifest, a changed one, too large, or one that does not bind the asset.
         StorageConfigurationError: The anchors do not load, or the extra `c2pa` is missing.
 
-    Cost: about 1.5 ms, the first call 50 ms more. No network.
-    Cancellation: at once; a call under way in the native code ends by itself.
+    Cost: about 1.5 ms, and 50 ms more for the first call. No network.
+    Cancellation: immediate; a call under way in the native code ends by itself.
     """
     if not 0 < len(manifest) <= LARGEST_MANIFEST:
-        raise ProofManifestError(f"a manifest has 1 to {LARGEST_MANIFEST} bytes, this one {len(manifest)}")
+        raise ProofManifestError(
+            f"a manifest has 1 to {LARGEST_MANIFEST} bytes, but this one has {len(manifest)}"
+        )
     _read_certificates(trust_anchors)
     return await asyncio.to_thread(_verify, asset, bytes(manifest), media_type, trust_anchors)
 
@@ -336,17 +338,19 @@ async def verify_bound_manifest(
     """Verify that asset and manifest are those of a verified record, then the manifest itself.
 
     Raises:
-        ProofAssetMismatchError: Another asset than the proof's.
-        ProofManifestError: The proof names no manifest, or another; or see `verify_manifest`.
+        ProofAssetMismatchError: An asset other than the proof's.
+        ProofManifestError: The proof names no manifest or a different one; or see `verify_manifest`.
         ProofError: See `verify_manifest`.
         StorageConfigurationError: See `verify_manifest`.
     """
     check_asset(record, AssetDigest.of(asset))
     named = record.manifest
     if named is None:
-        raise ProofManifestError("the proof names no manifest")
+        raise ProofManifestError("the proof does not name a manifest")
     if not manifest or len(manifest) > LARGEST_MANIFEST or len(manifest) != named.size:
-        raise ProofManifestError(f"the manifest has {len(manifest)} bytes, the one proved {named.size}")
+        raise ProofManifestError(
+            f"the manifest has {len(manifest)} bytes, but the one proved has {named.size}"
+        )
     if link_manifest(manifest).sha256 != named.sha256:
         raise ProofManifestError("the manifest is not the one that the proof names")
     return await verify_manifest(
@@ -370,7 +374,7 @@ class _Asking:
             return b""
         try:
             pending = self._pending = asyncio.run_coroutine_threadsafe(self._sign(message), self._loop)
-            # `stop` sets one and reads the other, this does it the other way round: one of them sees both.
+            # `stop` sets one and reads the other, this does it the other way round: one of the two sees both.
             if self._stopped:
                 pending.cancel()
             return pending.result()
@@ -382,10 +386,10 @@ class _Asking:
         key = self._signer.public_key
         sig = bytes(await self._signer.sign(message))
         if not key.is_signature(sig, message):
-            raise ProofSignatureError(f"the signer's answer does not verify with its own key {key.keyid}")
+            raise ProofSignatureError(f"the signer's signature does not verify with its own key {key.keyid}")
         if key.scheme == "ed25519":
             return sig
-        # COSE (RFC 9053 section 2.1) wants raw r and s, a signer answers in DER.
+        # COSE (RFC 9053 section 2.1) wants raw r and s, but a signer returns DER.
         return b"".join(number.to_bytes(_COORDINATE, "big") for number in utils.decode_dss_signature(sig))
 
     def stop(self) -> None:
@@ -414,7 +418,7 @@ def _require_library() -> None:
     try:
         importlib.import_module("c2pa")
     except (ImportError, OSError, RuntimeError) as error:
-        # The last two: the package is there and its native library does not load.
+        # The last two: the package is there but its native library does not load.
         raise missing_extra("c2pa", "C2PA manifests need") from error
 
 
@@ -444,7 +448,7 @@ def _sign(
                 builder.set_remote_url(remote_url)
             manifest = builder.sign(signer, media_type, BytesIO(asset), output)
     except Exception as error:
-        # The library's words are about the caller's own asset, definition and certificates.
+        # The library's message is about the caller's own asset, definition and certificates.
         words = " ".join(str(error).split())[:300]
         raise StorageInvalidRequestError(f"no manifest can be made for this: {words}") from error
     return SignedAsset(output.getvalue(), manifest, media_type, remote_url)
@@ -459,21 +463,21 @@ def _verify(asset: bytes, manifest: bytes, media_type: str, anchors: bytes) -> C
             c2pa.Context.from_dict(_verifying_settings(anchors)) as context,
             c2pa.Reader(media_type, BytesIO(asset), manifest, context) as reader,
         ):
-            told = json.loads(reader.json())
-        results = told["validation_results"]["activeManifest"]
+            document = json.loads(reader.json())
+        results = document["validation_results"]["activeManifest"]
         failures = frozenset(each["code"] for each in results["failure"])
         successes = frozenset(each["code"] for each in results["success"])
-        report = _report(told)
+        report = _report(document)
     except Exception as error:
         # The parser raises many kinds; none of them may become a verdict.
         raise ProofManifestError(f"the manifest cannot be read: {type(error).__name__}") from error
-    _refuse(told.get("validation_state"), failures, successes)
+    _refuse(document.get("validation_state"), failures, successes)
     return report
 
 
-def _report(told: dict[str, Any]) -> C2paReport:
-    label = told["active_manifest"]
-    manifest = told["manifests"][label]
+def _report(document: dict[str, Any]) -> C2paReport:
+    label = document["active_manifest"]
+    manifest = document["manifests"][label]
     info = manifest["signature_info"]
     return C2paReport(
         state="Trusted",
@@ -495,7 +499,7 @@ def _refuse(state: object, failures: frozenset[str], successes: frozenset[str]) 
         for codes, kind, text in _CAUSES:
             if failures & codes:
                 raise kind(text)
-    # Codes are words of the specification; whatever else a manifest could put there is not repeated.
+    # Codes are terms of the specification; anything else that a manifest could put there is not repeated.
     named = ", ".join(sorted(each for each in failures if each.isascii() and each.replace(".", "").isalnum()))
     raise ProofManifestError(f"the manifest does not verify: {named or 'it does not bind the asset'}")
 
@@ -505,4 +509,4 @@ def _read_certificates(pem: bytes) -> list[x509.Certificate]:
         pem.decode("ascii")
         return x509.load_pem_x509_certificates(pem)
     except ValueError:
-        raise StorageConfigurationError("these are no certificates in PEM") from None
+        raise StorageConfigurationError("these are not certificates in PEM") from None

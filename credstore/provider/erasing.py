@@ -25,7 +25,7 @@ from credstore.errors import (
 from credstore.provider.bulk import PAGE, for_key, scan_infos
 from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.encryption import header_of, read_head
-from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, remain, untold
+from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, is_refusal, may_remain, remain
 from credstore.provider.removal import Erased, Removal, plainly_deleted, version_pages
 from credstore.provider.session import Session
 
@@ -58,20 +58,20 @@ async def erase_keys(session: Session, keys: Sequence[str]) -> tuple[Erased, dic
         # Versioning was switched on in the meantime, or the driver cannot say that it is.
         if not isinstance(session.driver, VersionedDriver):
             refused = LIST_VERSIONS.of(session.name)
-            return erased, failed | {key: untold(refused, key) for key in keys}
+            return erased, failed | {key: may_remain(refused, key) for key in keys}
         versioned = session.driver
     removal = Removal(session, versioned, counts=Counter())
     for start in range(0, len(keys), PAGE):
         failed |= await removal.keys(keys[start : start + PAGE])
-    told = await removal.told()
-    told.deleted += erased.deleted
+    report = await removal.report()
+    report.deleted += erased.deleted
     failed |= removal.unhidden
     remaining: dict[str, list[RemainingVersion]] = {}
-    for each in told.remaining:
+    for each in report.remaining:
         remaining.setdefault(each.key, []).append(each)
     for key, count in removal.counts.items():
         failed.setdefault(key, remain(remaining.get(key, []), count, key))
-    return told, failed
+    return report, failed
 
 
 async def _delete_all(
@@ -149,21 +149,21 @@ async def erase_below(session: Session, prefix: str) -> Erased:
         if not is_marked:
             return erased
         if not isinstance(session.driver, VersionedDriver):
-            raise untold(LIST_VERSIONS.of(session.name), None)
+            raise may_remain(LIST_VERSIONS.of(session.name), None)
         versioned = session.driver
     removal = Removal(session, versioned)
     try:
         await removal.pages(version_pages(session, versioned, prefix), hidden=is_internal)
     except StorageError as unclear:
-        if is_untellable(unclear):
+        if is_listing_refused(unclear):
             for each in (await _delete_below(session, prefix))[0].remaining:
                 raise each.error from unclear
-        raise untold(unclear, None) from unclear
+        raise may_remain(unclear, None) from unclear
     for error in removal.unhidden.values():
         raise error
-    told = await removal.told()
-    told.deleted += erased.deleted
-    return told
+    report = await removal.report()
+    report.deleted += erased.deleted
+    return report
 
 
 async def _delete_below(session: Session, prefix: str) -> tuple[Erased, bool]:
@@ -182,7 +182,7 @@ async def _delete_below(session: Session, prefix: str) -> tuple[Erased, bool]:
                 if not is_refusal(error):
                     raise error
                 total.remaining_count += 1
-                if len(total.remaining) < MOST_TOLD:
+                if len(total.remaining) < MAX_REPORTED:
                     total.remaining.append(RemainingVersion(key=key, version_id=None, error=error))
     return total, is_marked
 
@@ -205,7 +205,7 @@ async def erase_old(session: Session, prefix: str, *, exact: bool) -> Erased:
         return Erased()
     removal = Removal(session, versioned, keep_latest=True)
     await removal.pages(version_pages(session, versioned, prefix, exact=exact), hidden=is_internal)
-    return await removal.told()
+    return await removal.report()
 
 
 async def _versioned(session: Session) -> VersionedDriver | None:

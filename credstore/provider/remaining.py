@@ -13,7 +13,7 @@ from credstore.errors import (
     StorageVersionsRemainError,
 )
 
-MOST_TOLD = 1000
+MAX_REPORTED = 1000
 """Number of remaining versions per call that are reported, and looked up for what keeps them."""
 
 
@@ -45,7 +45,7 @@ def merged(errors: Sequence[StorageVersionsRemainError]) -> StorageVersionsRemai
     """One error for several; the first one that does not know what remains, if there is one."""
     if len(errors) == 1 or any(not each.remaining for each in errors):
         return next((each for each in errors if not each.remaining), errors[0])
-    remaining = [version for each in errors for version in each.remaining][:MOST_TOLD]
+    remaining = [version for each in errors for version in each.remaining][:MAX_REPORTED]
     found = remain(remaining, len(remaining), None)
     return found if isinstance(found, StorageVersionsRemainError) else errors[0]
 
@@ -72,16 +72,16 @@ def _keeper(remaining: Sequence[RemainingVersion]) -> str:
     )
 
 
-def is_untellable(error: StorageError) -> bool:
+def is_listing_refused(error: StorageError) -> bool:
     """Whether the store does not permit listing versions."""
     return isinstance(error, StorageAccessDeniedError | StorageUnsupportedError)
 
 
-def untold(error: StorageError, key: str | None) -> StorageError:
+def may_remain(error: StorageError, key: str | None) -> StorageError:
     """The error where it is unknown whether versions remain."""
     facts = error.facts()
     facts["key"], facts["applied"] = key, "maybe"
-    if is_untellable(error):
+    if is_listing_refused(error):
         why = (
             "the credentials may not list versions (on S3: s3:ListBucketVersions)"
             if is_refusal(error)

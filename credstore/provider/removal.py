@@ -23,7 +23,7 @@ from credstore.errors import (
 )
 from credstore.model import Retention, StorageVersion
 from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key
-from credstore.provider.remaining import MOST_TOLD, is_refusal, is_untellable, untold
+from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, is_refusal, may_remain
 from credstore.provider.session import Session
 
 _AT_ONCE = 8
@@ -40,7 +40,7 @@ class Erased:
 
     Attributes:
         deleted: Versions with content; where the store keeps no versions, objects.
-        remaining: What remains, at most `MOST_TOLD`.
+        remaining: What remains, at most `MAX_REPORTED`.
         remaining_count: How much remains.
     """
 
@@ -197,8 +197,8 @@ class Removal:
                 await self.pages(version_pages(self._session, self._versioned, key, exact=True))
             except StorageError as error:
                 failed[key] = error
-        await self._hide([key for key, error in failed.items() if is_untellable(error)])
-        return {key: untold(error, key) for key, error in failed.items()}
+        await self._hide([key for key, error in failed.items() if is_listing_refused(error)])
+        return {key: may_remain(error, key) for key, error in failed.items()}
 
     async def pages(
         self,
@@ -298,10 +298,10 @@ class Removal:
         self._stay_count += 1
         if self._by_key:
             self.counts[version.key] += 1
-        if len(self._stay) < MOST_TOLD:
+        if len(self._stay) < MAX_REPORTED:
             self._stay.append((version, error))
 
-    async def told(self) -> Erased:
+    async def report(self) -> Erased:
         """What was removed, and what keeps each version that stays."""
         remaining = await map_all(self._stay, self._explained, at_once=_AT_ONCE)
         return Erased(self._deleted, remaining, self._stay_count)

@@ -74,9 +74,9 @@ def test_every_error_has_its_exit_code() -> None:
         (["put", "file", "k", "-m", "x-compression=zstd"], 2, "x-compression"),
         (["put", "file", "k", "--compress", "brotli"], 2, "brotli"),
         (["get", "a/..", "file2"], 2, "[INVALID_KEY]"),
-        (["get", "a/"], 2, "no name for a file"),
+        (["get", "a/"], 2, "cannot be the name of a file"),
         (["get", "here", "no/such/directory/file"], 1, "No such file or directory"),
-        (["get", "here", "/dev/null", "--force"], 2, "no regular file"),
+        (["get", "here", "/dev/null", "--force"], 2, "not a regular file"),
         (["cat", "here", "--start", "2", "--end", "1"], 2, "[INVALID_RANGE]"),
         (["cat", "here", "--end", "5M"], 2, "--end"),
         (["cat", "here", "--start", "1GB"], 2, "[INVALID_RANGE]"),
@@ -198,7 +198,7 @@ def test_an_unforeseen_error_tells_its_place_but_not_its_text(
 def test_remarks_say_what_may_help(capsys: pytest.CaptureFixture[str]) -> None:
     unclear = errors.StorageTimeoutError("no answer came", key="a", applied="maybe")
     assert report(unclear, Invocation()) == Exit.UNAVAILABLE
-    told = "'a': no answer came; it may have happened nevertheless; a retry may help [TIMEOUT]"
+    told = "'a': no answer came; it may have happened anyway; a retry may help [TIMEOUT]"
     assert capsys.readouterr().err == f"credstore: {told}\n"
 
 

@@ -63,7 +63,7 @@ def test_the_trust_store_may_be_named_by_option_or_environment(
 def test_a_key_is_never_replaced(cli: CommandLine) -> None:
     generate(cli)
     before = Path("key.pem").read_bytes(), Path("keys.json").read_bytes()
-    assert "key.pem: exists already; a key is never replaced" in generate(cli, code=5).err
+    assert "key.pem: already exists; a key is never replaced" in generate(cli, code=5).err
     Path("dangling.pem").symlink_to("nowhere")
     generate(cli, "dangling.pem", code=5)
     assert (Path("key.pem").read_bytes(), Path("keys.json").read_bytes()) == before
@@ -109,7 +109,7 @@ def test_a_failed_replacement_leaves_the_old_trust_store(
 def test_an_issuer_is_a_uri(cli: CommandLine, issuer: str) -> None:
     ended = cli("proof", "keys", "generate", "k.pem", "--issuer", issuer, code=2)
     assert "--issuer" in ended.err
-    assert "is no absolute URI" in ended.err
+    assert "is not an absolute URI" in ended.err
     assert not Path("k.pem").exists()
 
 
@@ -151,7 +151,7 @@ def test_rotate_refuses(cli: CommandLine) -> None:
     old = generate(cli, "old.pem", "--json").document["keyid"]
     trust = Path("keys.json").read_bytes()
     assert "the trust store has 0 keys" in cli("proof", "keys", "rotate", "0" * 64, "new.pem", code=8).err
-    assert "give 8 digits or more" in cli("proof", "keys", "rotate", old[7:12], "new.pem", code=8).err
+    assert "give at least 8 digits" in cli("proof", "keys", "rotate", old[7:12], "new.pem", code=8).err
     assert "never replaced" in cli("proof", "keys", "rotate", old, "old.pem", code=5).err
     assert (
         "keys.json" in cli("proof", "keys", "rotate", old, "new.pem", "--trust", "no/keys.json", code=2).err

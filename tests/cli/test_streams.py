@@ -109,7 +109,7 @@ def test_a_directory_is_no_target(tmp_path: Path) -> None:
         async with NewFile(tmp_path, replace=True):
             pass
 
-    with pytest.raises(click.UsageError, match="no regular file"):
+    with pytest.raises(click.UsageError, match="not a regular file"):
         asyncio.run(work())
 
 

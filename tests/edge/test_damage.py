@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from credstore.config import stores as clouds
-from credstore.edge import answers, connection
+from credstore.edge import connection, responses
 from credstore.model import StorageItem
 from tests.edge.support import CONTENT, Edge, exchange, get, target_of
 
@@ -106,7 +106,7 @@ def test_an_object_replaced_between_two_looks(edge: Edge, monkeypatch: pytest.Mo
 
 
 def test_a_reader_that_takes_nothing_is_cut_off(memory_edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "PATIENCE", 0.01)
+    monkeypatch.setattr(responses, "PATIENCE", 0.01)
 
     async def scene(store, base) -> None:
         await store.store("a", os.urandom(32_000_000))

@@ -229,7 +229,7 @@ def test_an_asset_with_a_manifest_inside_is_never_changed_unasked():
     ):
         builder.sign(signer, "image/png", io.BytesIO(PNG), embedded)
     asset = embedded.getvalue()
-    with pytest.raises(StorageInvalidRequestError, match="in itself"):
+    with pytest.raises(StorageInvalidRequestError, match="contains a manifest"):
         sign(asset)
     signed = sign(asset, remote_url=URL)
     assert verify(signed.asset, signed.manifest).state == "Trusted"

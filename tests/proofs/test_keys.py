@@ -98,7 +98,7 @@ def test_a_private_key_is_written_and_read(signer, password):
     pem = signer.to_pem(password)
     assert LocalSigner.from_pem(pem, password).public_key == signer.public_key
     for wrong in (Secret("wrong"), None if password else Secret("needless")):
-        with pytest.raises(StorageConfigurationError, match="no private key"):
+        with pytest.raises(StorageConfigurationError, match="not a private key"):
             LocalSigner.from_pem(pem, wrong)
     with pytest.raises(StorageConfigurationError) as failure:
         LocalSigner.from_pem(b"-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----", password)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 LARGEST = 256 * 1024
-"""Bytes of the objects to train on; larger ones gain little from a dictionary."""
+"""Maximum bytes of an object to train on; larger ones gain little from a dictionary."""
 HELD_OUT = 10
-"""One sample in so many is not trained on, but measured with."""
+"""One in this many samples is held out from training, to measure with."""
 AT_ONCE = 16
 
 
 class Trained(NamedTuple):
-    """What a training came to."""
+    """The result of a training."""
 
     name: str
     size: int
@@ -40,13 +40,17 @@ class Trained(NamedTuple):
 
 @click.group("dictionary", context_settings={"help_option_names": ["-h", "--help"]})
 def dictionary_command() -> None:
-    """Train zstd dictionaries on the records of a store, and see which there are."""
+    """Train zstd dictionaries on the records of a store, and list those there are."""
 
 
 @dictionary_command.command("train", cls=Command)
 @click.argument("prefix", default="")
 @click.option(
-    "--samples", default=2000, show_default=True, type=click.IntRange(8), help="Most objects to learn from."
+    "--samples",
+    default=2000,
+    show_default=True,
+    type=click.IntRange(8),
+    help="How many objects to learn from, at most.",
 )
 @click.option(
     "--size",
@@ -54,14 +58,14 @@ def dictionary_command() -> None:
     show_default=True,
     metavar="SIZE",
     callback=as_size,
-    help="Most bytes.",
+    help="Maximum size.",
 )
 @click.pass_obj
 def train_command(invocation: Invocation, prefix: str, samples: int, size: int) -> None:
     """Train a dictionary on objects under PREFIX, and keep it in the store.
 
-    Objects up to 256 KiB are drawn at random. A tenth of them is kept aside to measure how much
-    smaller others will be. The name that is printed goes into CREDSTORE_DICTIONARY, beside
+    Objects up to 256 KiB are drawn at random. A tenth of them is held out to measure how much
+    smaller others will be. Put the name that is printed into CREDSTORE_DICTIONARY, together with
     CREDSTORE_COMPRESS=zstd. Older objects stay readable: each names the dictionary it needs.
     """
 
@@ -92,7 +96,7 @@ def _praise(trained: Trained) -> str:
 
 async def _draw(provider: StorageProvider, prefix: str, count: int) -> list[str]:
     """Keys of `count` objects at random, each as likely as the others (reservoir sampling)."""
-    chance = random.Random()  # noqa: S311 - which samples are taken is no secret
+    chance = random.Random()  # noqa: S311 - which samples are taken is not a secret
     drawn: list[str] = []
     seen = 0
     async for item in provider.scan(prefix):
@@ -111,7 +115,7 @@ async def _draw(provider: StorageProvider, prefix: str, count: int) -> list[str]
 
 
 async def _fetch(invocation: Invocation, provider: StorageProvider, keys: list[str]) -> list[bytes]:
-    """The objects' plain bytes; those that have gone meanwhile are left out."""
+    """The objects' plain bytes; those that are gone by then are left out."""
     done = 0
     with TransferBar(invocation, "objects") as bar:
 
@@ -149,7 +153,7 @@ async def _train(provider: StorageProvider, plains: list[bytes], size: int) -> T
 @dictionary_command.command("list", cls=Command)
 @click.pass_obj
 def list_command(invocation: Invocation) -> None:
-    """List the dictionaries of the store, the newest last."""
+    """List the dictionaries of the store, newest last."""
 
     async def action(provider: StorageProvider) -> list[StoredDictionary]:
         return await provider.list_dictionaries()

@@ -31,8 +31,8 @@ def get_command(
 ) -> None:
     """Fetch the object KEY into FILE, or into a directory, or to standard output for -.
 
-    The bytes are decompressed and verified; the file appears with all of them or not at all. Without
-    FILE it gets the last part of KEY as its name, in the current directory.
+    The bytes are decompressed and verified; the file appears complete or not at all. Without FILE it
+    gets the last part of KEY as its name, in the current directory.
     """
     if target == "-":
         _cat(invocation, key, 0, None, suffix)
@@ -49,8 +49,8 @@ def get_command(
     item, done = with_store(invocation, action)
     if invocation.json:
         document = {field.name: to_json(getattr(item, field.name)) for field in fields(item)}
-        told = {"plain_size": done} if suffix is None else {}
-        print_json({**document, **told, "file": str(path)})
+        sizes = {"plain_size": done} if suffix is None else {}
+        print_json({**document, **sizes, "file": str(path)})
     elif not invocation.quiet:
         say(f"{printable(str(path))}  {human_size(done)}")
 
@@ -80,7 +80,7 @@ def _cat(invocation: Invocation, key: str, start: int, end: int | None, suffix: 
 
 
 async def _pour(reader: ObjectReader[StorageItem], sink: Sink, bar: TransferBar | None) -> int:
-    """All bytes from the reader to the sink; how many they were."""
+    """Copy all bytes from the reader to the sink, and return how many."""
     done = 0
     async for chunk in reader:
         await sink.write(chunk)
@@ -94,11 +94,11 @@ def _place(key: str, target: str | None) -> Path:
     """The file to write, from what was given.
 
     Raises:
-        click.UsageError: The key's last part is no name for a file.
+        click.UsageError: The key's last part cannot be the name of a file.
     """
     if target is not None and not Path(target).is_dir():
         return Path(target)
     name = key.rpartition("/")[2]
     if name in {"", ".", ".."} or Path(name).name != name:
-        raise click.UsageError(f"the last part of {key!r} is no name for a file; give FILE")
+        raise click.UsageError(f"the last part of {key!r} cannot be the name of a file; give FILE")
     return Path(target or "") / name

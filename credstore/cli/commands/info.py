@@ -80,7 +80,7 @@ def stats_command(invocation: Invocation, prefix: str) -> None:
 @command("health")
 @click.pass_obj
 def health_command(invocation: Invocation) -> None:
-    """Check with one cheap request that the store answers; exit code 1 if it does not."""
+    """Check with one cheap request that the store responds; exit code 1 if it does not."""
 
     async def action(provider: StorageProvider) -> HealthCheckResult:
         if invocation.timeout is None:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     show_default=True,
     help="What its holder may do.",
 )
-@click.option("--download-name", metavar="NAME", help="Browsers save the object as a file of this name.")
-@click.option("--content-type", metavar="TYPE", help="GET: to answer with. PUT: what its holder must send.")
+@click.option("--download-name", metavar="NAME", help="Browsers save the object as a file with this name.")
+@click.option(
+    "--content-type", metavar="TYPE", help="GET: the type to respond with. PUT: what its holder must send."
+)
 @click.pass_obj
 def link_command(
     invocation: Invocation,

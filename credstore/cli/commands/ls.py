@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @command("ls")
 @click.argument("prefix", default="")
-@click.option("-l", "--long", "long", is_flag=True, help="Sizes, times and storage classes too.")
+@click.option("-l", "--long", "long", is_flag=True, help="Show sizes, times and storage classes, too.")
 @click.option(
     "-r/-n",
     "--recursive/--no-recursive",
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 )
 @click.option("-d", "--delimiter", metavar="TEXT", help="As -n, but up to the next TEXT after PREFIX.")
 @click.option("--start-after", metavar="NAME", help="Only what comes after NAME in the order of keys.")
-@click.option("--max-keys", type=click.IntRange(min=0), help="Stop after so many lines.")
+@click.option("--max-keys", type=click.IntRange(min=0), help="Print at most this many lines.")
 @click.pass_obj
 def ls_command(
     invocation: Invocation,
@@ -39,10 +39,10 @@ def ls_command(
     start_after: str | None,
     max_keys: int | None,
 ) -> None:
-    """List the objects whose keys begin with PREFIX, one per line, ordered by key.
+    """List the objects whose keys start with PREFIX, one per line, ordered by key.
 
     With --json, each line is the JSON of one object, or {"prefix": ...} with --no-recursive or --delimiter.
-    What is beyond the delimiter is not looked at, however much it is.
+    What is beyond the delimiter is not read, however much it is.
     """
     if delimiter is None and not recursive:
         delimiter = "/"

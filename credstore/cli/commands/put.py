@@ -39,7 +39,7 @@ for _ending, _type in {
 @click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Codec; default: the store's.")
 @click.option("--dictionary", metavar="NAME", help="Of a zstd dictionary in the store; implies zstd.")
 @click.option("--content-type", metavar="TYPE", help="MIME type; default: guessed from the name.")
-@click.option("--cache-control", metavar="VALUE", help="For those who fetch it by a link.")
+@click.option("--cache-control", metavar="VALUE", help="For those who fetch it through a link.")
 @click.option("-m", "--metadata", metavar="NAME=VALUE", multiple=True, callback=as_pairs, help="Repeatable.")
 @click.option("-t", "--tag", metavar="NAME=VALUE", multiple=True, callback=as_pairs, help="Repeatable.")
 @click.option("--storage-class", metavar="NAME", help="One of the cloud's own.")
@@ -54,7 +54,7 @@ for _ending, _type in {
     "--resume",
     metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Keep what an upload in parts needs to go on here; run the same command again to do so.",
+    help="Keep what an upload in parts needs to continue here; run the same command again to do so.",
 )
 @click.pass_obj
 def put_command(
@@ -114,7 +114,7 @@ def _put(invocation: Invocation, source: str, key: str, options: StoreOptions) -
 
 
 def guess_type(source: str, key: str) -> str:
-    """MIME type by the name of the file, else of the key, else of bytes that are nothing special.
+    """MIME type by the name of the file, else of the key, else that of arbitrary bytes.
 
     >>> guess_type("-", "proofs/1.json"), guess_type("picture.jpg", "1"), guess_type("a.json.gz", "1")
     ('application/json', 'image/jpeg', 'application/gzip')

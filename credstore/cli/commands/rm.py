@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 @command("rm")
 @click.argument("keys", metavar="KEY...", nargs=-1)
-@click.option("--prefix", metavar="PREFIX", help="Delete all objects whose keys begin so.")
+@click.option("--prefix", metavar="PREFIX", help="Delete all objects whose keys start with this.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --prefix deletes.")
 @click.pass_obj
 def rm_command(invocation: Invocation, keys: tuple[str, ...], prefix: str | None, yes: bool) -> None:
-    """Delete the objects KEY..., or all under a prefix; deleting what is not there is no error.
+    """Delete the objects KEY..., or all under a prefix; deleting what is not there is not an error.
 
     Exit code 9 means that some were deleted and others were not; stderr says which.
     """
@@ -53,7 +53,7 @@ def rm_command(invocation: Invocation, keys: tuple[str, ...], prefix: str | None
 
 
 def exit_of_failures(result: BatchDeleteResult) -> int:
-    """One code where everything failed in the same way, else that only a part was done."""
+    """The common code if everything failed in the same way, else the one for "only a part was done"."""
     codes = {exit_of(error) for error in result.failed.values()}
     return codes.pop() if len(codes) == 1 and not result.deleted else Exit.PARTIAL
 
@@ -67,7 +67,7 @@ def _found(invocation: Invocation, prefix: str) -> tuple[str, ...]:
 
 def _ask(invocation: Invocation, count: int, prefix: str) -> None:
     if invocation.json or not sys.stdin.isatty():
-        raise click.UsageError(f"deleting {_objects(count)} unasked needs --yes")
+        raise click.UsageError(f"deleting {_objects(count)} without asking needs --yes")
     if not click.confirm(f"Delete {_objects(count)} under {prefix!r}?", err=True):
         note("credstore: nothing was deleted")
         raise click.exceptions.Exit(Exit.FAILURE)

@@ -18,34 +18,34 @@ from credstore.edge.server import listen, serve_links
 @command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one."
+    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
 )
 @click.pass_obj
 def serve_command(invocation: Invocation, host: str, port: int) -> None:
-    """Answer the temporary links of a local store until Ctrl-C or SIGTERM.
+    """Serve the temporary links of a local store until Ctrl-C or SIGTERM.
 
-    The links of a local store begin with its link_url setting, which must lead here. Objects are given
-    as their reader can decode them; nothing but valid links is answered, and nothing is listed.
+    The links of a local store start with its link_url setting, which must lead here. Objects are sent
+    in a form that their reader can decode; only valid links are served, and nothing is listed.
     """
 
     async def work() -> None:
         async with (
             open_store(invocation) as provider,
             serve_links(
-                provider, listener=listen(host, port), log=_tell if invocation.verbose else None
+                provider, listener=listen(host, port), log=_log if invocation.verbose else None
             ) as address,
         ):
             if invocation.json:
                 print_json({"url": address})
                 sys.stdout.flush()
             elif not invocation.quiet:
-                note(f"serving the links of the local store at {address}; Ctrl-C ends it")
+                note(f"serving the links of the local store at {address}; press Ctrl-C to stop")
             await asyncio.Event().wait()
 
-    # Both signals are how it is meant to end.
+    # Both signals are the intended ways to stop it.
     with contextlib.suppress(KeyboardInterrupt, Terminated):
         run_loop(work())
 
 
-def _tell(line: str) -> None:
+def _log(line: str) -> None:
     note(printable(line))

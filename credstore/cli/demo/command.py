@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 LINK_LIFE = 900.0
-"""Seconds the shown link works for, as far as the demo lives."""
+"""Seconds that the link shown works for, as long as the demo runs."""
 
 
 @command("demo")
@@ -78,7 +78,7 @@ class Demo:
 
     Attributes:
         checks: What was compared, and whether it was as it should be.
-        results: What `store` reported of each record.
+        results: What `store` reported about each record.
     """
 
     def __init__(self, root: Path, *, shown: bool) -> None:
@@ -86,7 +86,7 @@ class Demo:
 
         Args:
             root: Of the local store; made if missing.
-            shown: Tell a person what happens.
+            shown: Show a person what happens.
         """
         self.checks: list[tuple[str, bool]] = []
         self.results: list[StorageResult] = []
@@ -105,7 +105,7 @@ class Demo:
         """
         from credstore.factory import StorageFactory
 
-        self._tell(f"A local store in {self._root}; no network, no credentials.")
+        self._say(f"A local store in {self._root}; no network, no credentials.")
         # The links need the port before there is a store.
         with listen("127.0.0.1", 0) as listener:
             port: int = listener.getsockname()[1]
@@ -121,7 +121,7 @@ class Demo:
                     await self._delete(store, keep=keep)
                     await self._prove(store)
         if keep:
-            self._tell(f"\nThe files stay in {self._root}.")
+            self._say(f"\nThe files stay in {self._root}.")
 
     async def _store(self, store: StorageProvider) -> None:
         self._step("Store, compressed")
@@ -148,19 +148,19 @@ class Demo:
                     for each in self.results
                 ],
             )
-        self._tell("SHA-256 of the stored bytes:")
+        self._say("SHA-256 of the stored bytes:")
         for result in self.results:
             digest = result.digest.hex() if result.digest else "none"
-            self._tell(f"  {digest}  {result.key}")
+            self._say(f"  {digest}  {result.key}")
         await asyncio.to_thread(self._look_at_files)
 
     def _look_at_files(self) -> None:
         """The store's promise of plain files, without the store."""
-        self._tell("The plain files, for any tool to read:")
+        self._say("The plain files, for any tool to read:")
         for record, result in zip(self._records, self.results, strict=True):
             path = self._root / record.key
             stored = path.read_bytes()
-            self._tell(f"  {printable(str(path))}")
+            self._say(f"  {printable(str(path))}")
             self._check("digests are of the files", hashlib.sha256(stored).digest() == result.digest)
             if record.codec == "gzip":
                 self._check("gunzip reads the files", gzip.decompress(stored) == record.content)
@@ -172,23 +172,23 @@ class Demo:
         stats = await store.get_stats()
         total = sum(result.size for result in self.results)
         self._check("the totals are exact", (stats.total_objects, stats.total_size) == (len(keys), total))
-        self._tell(f"{stats.total_objects} objects, {human_size(stats.total_size)}")
+        self._say(f"{stats.total_objects} objects, {human_size(stats.total_size)}")
         record = self._records[0]
         item = await store.get_metadata(record.key)
         self._check("the metadata is as given", item is not None and item.metadata == record.metadata)
         if item is not None:
-            self._tell(
+            self._say(
                 f"{item.key}: {item.content_type}, {item.compression}, {len(record.content)} bytes plain"
             )
             for name, value in sorted((item.metadata or {}).items()):
-                self._tell(f"  {name}: {printable(value)}")
+                self._say(f"  {name}: {printable(value)}")
 
     async def _read_back(self, store: StorageProvider) -> None:
         self._step("Read back, byte for byte")
         for record in self._records:
             same = await store.retrieve(record.key) == record.content
             self._check("records come back as they were", same)
-            self._tell(f"{'same' if same else 'DIFFERENT'}  {record.key}")
+            self._say(f"{'same' if same else 'DIFFERENT'}  {record.key}")
 
     async def _copy_and_move(self, store: StorageProvider) -> None:
         self._step("Copy and move")
@@ -196,34 +196,34 @@ class Demo:
         for record, target in ((first, "archive/first.json"), (second, "drafts/second.json")):
             copied = await store.copy(record.key, target)
             self._check("a copy has the same bytes", await store.retrieve(copied.key) == record.content)
-            self._tell(f"copied {record.key} to {target}")
+            self._say(f"copied {record.key} to {target}")
         await store.move("drafts/second.json", "archive/second.json")
         self._check(
             "a move ends at the new key", await store.retrieve("archive/second.json") == second.content
         )
         self._check("a move leaves nothing behind", not await store.exists("drafts/second.json"))
-        self._tell("moved drafts/second.json to archive/second.json")
+        self._say("moved drafts/second.json to archive/second.json")
 
     async def _link(self, store: StorageProvider) -> None:
         self._step("Temporary links, fetched without credentials")
         zipped = next(each for each in self._records if each.codec == "gzip")
         opaque = next(each for each in self._records if each.codec == "zstd")
         link = await store.get_signed_url(zipped.key, LINK_LIFE)
-        self._tell(str(link))
-        self._tell(f"works until {link.expires_at:%H:%M:%S} UTC, as long as something serves it")
+        self._say(str(link))
+        self._say(f"works until {link.expires_at:%H:%M:%S} UTC, as long as something serves it")
         await self._fetched(link, zipped, "gzip")
         await self._fetched(link, zipped, "identity")
         await self._fetched(await store.get_signed_url(opaque.key, LINK_LIFE), opaque, "identity")
         status, _, _ = await asyncio.to_thread(fetch, str(link).replace(zipped.key, opaque.key), "identity")
         self._check("a changed link is refused", status == 403)  # noqa: PLR2004 - forbidden
-        self._tell(f"changed to lead to another record: {status}")
+        self._say(f"changed to lead to another record: {status}")
 
     async def _fetched(self, link: str, record: Record, accepted: str) -> None:
         status, encoding, body = await asyncio.to_thread(fetch, str(link), accepted)
         self._check("the reader gets an encoding it accepts", encoding == accepted)
         content = gzip.decompress(body) if encoding == "gzip" else body
         self._check("the link gives the record", (status, content) == (200, record.content))
-        self._tell(
+        self._say(
             f"fetched: {status}, {human_size(len(body))}, stored as {record.codec}, "
             f"sent as {'it is' if encoding == record.codec else 'plain JSON'}"
         )
@@ -231,7 +231,7 @@ class Demo:
     async def _delete(self, store: StorageProvider, *, keep: bool) -> None:
         self._step("Delete")
         first = await store.delete("archive/first.json")
-        self._check("a delete tells that there was something", first is True)
+        self._check("a delete reports that there was something", first is True)
         rest = ["archive/second.json", *(() if keep else (record.key for record in self._records))]
         result = await store.batch_delete(rest)
         self._check(
@@ -239,25 +239,25 @@ class Demo:
         )
         left = (await store.get_stats()).total_objects
         self._check("nothing else is gone, nothing is left over", left == (len(self._records) if keep else 0))
-        self._tell(f"deleted {1 + len(result.deleted)} objects, {left} left")
+        self._say(f"deleted {1 + len(result.deleted)} objects, {left} left")
 
     async def _encrypt(self, store: StorageProvider) -> None:
         self._step("Encrypt before it leaves")
         from credstore.cli.demo.proof import show_encryption
 
-        await show_encryption(store, self._root, self._records[0].content, self._tell, self._check)
+        await show_encryption(store, self._root, self._records[0].content, self._say, self._check)
 
     async def _prove(self, store: StorageProvider) -> None:
         self._step("Prove where a picture comes from")
         from credstore.cli.demo.proof import show_proof
 
-        await show_proof(store, fetch, self._tell, self._check)
+        await show_proof(store, fetch, self._say, self._check)
 
     def _step(self, title: str) -> None:
-        self._tell(f"\n{title}")
-        self._tell("-" * len(title))
+        self._say(f"\n{title}")
+        self._say("-" * len(title))
 
-    def _tell(self, line: str) -> None:
+    def _say(self, line: str) -> None:
         if self._shown:
             say(line)
 
@@ -270,7 +270,7 @@ def fetch(url: str, accepted: str) -> tuple[int, str, bytes]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         request = urllib.request.Request(url, headers={"Accept-Encoding": accepted})  # noqa: S310 - ours
-        with opener.open(request, timeout=10) as answer:  # loopback, made by us a moment ago
+        with opener.open(request, timeout=10) as answer:  # loopback, our own from a moment ago
             return answer.status, answer.headers.get("Content-Encoding", "identity"), answer.read()
     except urllib.error.HTTPError as refusal:
         with refusal:

@@ -19,7 +19,7 @@ from credstore.keyring.ring import KeyRing
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
-Tell = Callable[[str], None]
+Say = Callable[[str], None]
 Check = Callable[[str, bool], None]
 Fetch = Callable[[str, str], tuple[int, str, bytes]]
 ISSUER = "https://news.example"
@@ -27,16 +27,14 @@ LIFE = 86_400.0
 """Seconds the proof is valid, and at most its link works."""
 
 
-async def show_encryption(
-    store: StorageProvider, root: Path, content: bytes, tell: Tell, check: Check
-) -> None:
+async def show_encryption(store: StorageProvider, root: Path, content: bytes, say: Say, check: Check) -> None:
     """Store a record encrypted, look for it in the file, read it back, delete it.
 
     Args:
         store: A local store without encryption of its own.
         root: Where its files are.
         content: The record.
-        tell: Says a line to a person.
+        say: Prints a line for a person.
         check: Notes what was compared.
     """
     policy = ClientSide(KeyRing(LocalKey(secrets.token_bytes(32))), store_id="credstore-demo")
@@ -48,18 +46,18 @@ async def show_encryption(
     check("the encrypted file shows nothing of the record", hidden)
     same = await store.retrieve(key, encryption=policy) == content
     check("the key opens it again", same)
-    tell(f"stored {human_size(len(stored))}; it begins {stored[:24].hex(' ')}")
-    tell(f"the key opens it again: {'the same' if same else 'DIFFERENT'} {human_size(len(content))}")
+    say(f"stored {human_size(len(stored))}; it starts with {stored[:24].hex(' ')}")
+    say(f"the key opens it again: {'the same' if same else 'DIFFERENT'} {human_size(len(content))}")
     check("it can be deleted without the key", await store.delete(key) is True)
 
 
-async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Check) -> None:
+async def show_proof(store: StorageProvider, fetch: Fetch, say: Say, check: Check) -> None:
     """Issue a proof for a picture, find it, verify it offline and by its link; then change one byte.
 
     Args:
         store: A local store whose links are being served; it stays open.
         fetch: (url, accepted encoding) -> status, encoding, body.
-        tell: Says a line to a person.
+        say: Prints a line for a person.
         check: Notes what was compared.
     """
     from credstore.proofs import (
@@ -81,17 +79,17 @@ async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Ch
     signer = LocalSigner.generate()
     key = trust_key(signer.public_key, issuers=[ISSUER], valid_from=datetime.now(UTC))
     keys_json = encode_trust_store(TrustStore(1, (key,)))
-    tell(f"lighthouse.png, {human_size(len(picture))}; a new key signs for {ISSUER}:")
-    tell(f"  {signer.public_key.keyid}")
+    say(f"lighthouse.png, {human_size(len(picture))}; a new key signs for {ISSUER}:")
+    say(f"  {signer.public_key.keyid}")
 
     trust = parse_trust_store(keys_json)
     async with ProofStore(store, trust=trust, signer=signer, close_provider=False) as proofs:
         issued = await proofs.issue(picture, media_type="image/png", expires_in=LIFE)
-        tell(f"issued   proof {issued.proof_id}")
+        say(f"issued   proof {issued.proof_id}")
         digest = hashlib.sha256(picture).hexdigest()
         found = await proofs.find_by_hash(digest)
         check("the picture's hash finds the proof", [each.proof_id for each in found] == [issued.proof_id])
-        tell(f"found    by sha256 {digest}")
+        say(f"found    by sha256 {digest}")
         bundle = await proofs.export(issued.proof_id)
         link = await proofs.link(issued.proof_id, LIFE)
 
@@ -106,26 +104,26 @@ async def show_proof(store: StorageProvider, fetch: Fetch, tell: Tell, check: Ch
 
     refusal = verified(bundle, picture)
     check("the exported proof verifies offline", refusal is None)
-    tell(f"verified offline, from an exported file of {human_size(len(bundle))}: {_yes(refusal)}")
+    say(f"verified offline, from an exported file of {human_size(len(bundle))}: {_yes(refusal)}")
 
     status, _, body = await asyncio.to_thread(fetch, str(link), "identity")
     check("the proof's link opens", status == 200)  # noqa: PLR2004 - found
     opened = verify_proof(body, trust, now=datetime.now(UTC), asset=AssetDigest.of(picture))
-    check("what the link gives verifies", opened.record == issued.record)
-    tell(f"opened   its temporary link: {status}, {human_size(len(body))}, verified")
+    check("what the link returns verifies", opened.record == issued.record)
+    say(f"opened   its temporary link: {status}, {human_size(len(body))}, verified")
 
     changed = bytearray(picture)
     changed[len(changed) // 2] ^= 1
     refusal = verified(bundle, bytes(changed))
     check("a changed picture is refused", isinstance(refusal, ProofAssetMismatchError))
-    tell(f"changed  one byte of the picture: {_yes(refusal)}")
+    say(f"changed  one byte of the picture: {_yes(refusal)}")
     refusal = verified(_forge(bundle), picture)
     check("a changed proof is refused", isinstance(refusal, ProofSignatureError))
-    tell(f"changed  one letter of the proof: {_yes(refusal)}")
+    say(f"changed  one letter of the proof: {_yes(refusal)}")
 
 
 def _forge(bundle: bytes) -> bytes:
-    """Another first letter in the signature."""
+    """The bundle with another first letter in the signature."""
     head, mark, tail = bundle.partition(b'"sig":"')
     return head + mark + (b"B" if tail.startswith(b"A") else b"A") + tail[1:]
 

@@ -26,10 +26,10 @@ class Record:
     """One record to store.
 
     Attributes:
-        key: Under which the demo stores it.
+        key: The key that the demo stores it under.
         content: UTF-8 JSON.
         codec: What the demo compresses it with.
-        metadata: Stored beside it.
+        metadata: Stored with it.
     """
 
     key: str
@@ -168,7 +168,7 @@ def make_picture(name: str, side: int) -> bytes:
 
 
 def _pixels(name: str, side: int) -> Iterator[bytes]:
-    """Rows of a gradient with grain, as a photo's are."""
+    """Rows of a gradient with grain, like those of a photo."""
     grain = hashlib.shake_256(name.encode()).digest(side * side)
     for y in range(side):
         row = grain[y * side : (y + 1) * side]

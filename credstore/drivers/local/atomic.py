@@ -28,19 +28,19 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | CLOEXEC
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | CLOEXEC
 """O_NONBLOCK: opening a planted FIFO must not wait for its writer."""
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG})
-"""What opening says where no object can be: nothing, a link, a socket, or a file as directory."""
+"""Errors of opening where no object can be: nothing, a link, a socket, or a file as directory."""
 _CLOCK_STEPS = (0, 1, 1_000, 1_000_000, 2_000_000_000)
-"""Nanoseconds to add until a file's time differs; file systems keep 1 ns to 2 s."""
+"""Nanoseconds to add until a file's time differs; file systems store it in steps of 1 ns to 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a file's status tells of its version without reading it.
+    """What a file's status shows about its version without reading it.
 
     Attributes:
         size: In bytes.
         mtime: Modification time in nanoseconds; programs can set it, and file systems round it.
-        inode: Its number, which a later file may be given once this one is gone.
+        inode: Its number, which a later file may get once this one is gone.
         changed: Change time in nanoseconds, which programs cannot set; a rename changes it too.
     """
 
@@ -59,24 +59,24 @@ class Token:
 
         Args:
             write_id: Of the write that made the file: no two versions share one. Without it, for a file
-                of another tool, all that the status tells must do: a change that keeps the size within
-                one step of the file system's clock goes unseen.
+                of another tool, what the status shows has to do: a change that keeps the size within
+                one step of the file system's clock goes unnoticed.
         """
         return self.identity if write_id is None else f"{self.mtime:x}-{self.size:x}-{write_id}"
 
     @property
     def identity(self) -> str:
-        """All that the status tells, as text."""
+        """Everything that the status shows, as text."""
         return f"{self.mtime:x}-{self.size:x}-{self.inode:x}-{self.changed:x}"
 
     @property
     def label(self) -> str:
-        """What names the attributes of this version; survives a copy that keeps times."""
+        """The name of this version's attributes; survives a copy that keeps times."""
         return f"{self.size:x}-{self.mtime:x}"
 
 
 class Syncer:
-    """Makes writes durable, or refuses all further writes once that failed."""
+    """Makes writes durable, or refuses all further writes once that has failed."""
 
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
@@ -93,7 +93,7 @@ class Syncer:
             raise
 
     def close(self, fd: int) -> None:
-        """Close a file that was written; as with `sync`, a failure can be all that tells of a lost write."""
+        """Close a file that was written; as with `sync`, a failure can be the only sign of a lost write."""
         try:
             os.close(fd)
         except OSError:
@@ -107,9 +107,7 @@ class Syncer:
             StorageUnavailableError: Code "WRITES_DISABLED".
         """
         if self.failed:
-            text = (
-                "the disk failed to keep an earlier write; check it, then open the store again before writing"
-            )
+            text = "the disk failed to keep an earlier write; check it, then reopen the store before writing"
             raise StorageUnavailableError(text, code=ErrorCode.WRITES_DISABLED, retryable=False)
 
 
@@ -161,7 +159,7 @@ class Directories:
             syncer.sync(fd)
 
     def prune(self) -> None:
-        """Remove those that are empty now, from the innermost up, sparing the root."""
+        """Remove those that are empty now, from the innermost up, except the root."""
         for parent, name in zip(reversed(self.fds[:-1]), reversed(self.names), strict=True):
             try:
                 os.rmdir(name, dir_fd=parent)
@@ -169,7 +167,7 @@ class Directories:
                 return
 
     def close(self) -> None:
-        """Let go of all of them."""
+        """Close all of them."""
         while self.fds:
             release(self.fds.pop())
 
@@ -209,9 +207,9 @@ class Temporary:
     """A file being written where no reader looks; a lock on it shows that its writer lives.
 
     Attributes:
-        fd: The file, or -1 once it was let go.
+        fd: The file, or -1 once it is closed.
         name: Its temporary name.
-        published: Whether it has the name that readers look at: from then on nothing is "not applied".
+        published: Whether it has the name that readers look at: from then on no error is "not applied".
     """
 
     __slots__ = ("_directory", "_syncer", "fd", "name", "published")
@@ -222,7 +220,7 @@ class Temporary:
         Args:
             directory: Where no reader looks.
             syncer: How writes are made durable.
-            owner: 16 hex digits that its name begins with, or none.
+            owner: 16 hex digits that its name starts with, or empty.
         """
         self._directory = directory
         self._syncer = syncer
@@ -248,7 +246,7 @@ class Temporary:
 
     def link(self, directory: int, name: str) -> None:
         """Publish the file as `name` only if nothing is there (FileExistsError)."""
-        # Without hard links the key's lock alone keeps other writers of ours away.
+        # Without hard links, only the key's lock keeps other writers of credstore's away.
         name_if_absent(self.name, name, hidden_in=self._directory, name_in=directory)
         self.published = True
 
@@ -262,7 +260,7 @@ class Temporary:
         return self.published
 
     def discard(self) -> None:
-        """Remove the temporary name, if it is there still, and let go of the file.
+        """Remove the temporary name, if it is still there, and close the file.
 
         Raises:
             StorageError: Closing a published file failed; `applied` is "maybe".
@@ -270,7 +268,7 @@ class Temporary:
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
-        # What cannot be removed now is removed when the store is opened next.
+        # What cannot be removed now is removed the next time the store is opened.
         with contextlib.suppress(OSError):
             os.unlink(self.name, dir_fd=self._directory)
         try:
@@ -285,11 +283,11 @@ class Temporary:
 
 
 def release(fd: int) -> None:
-    """Close a directory, or a file whose content needs no keeping: a failure to tells nothing."""
+    """Close a directory, or a file whose content need not last: a failure means nothing."""
     try:
         os.close(fd)
     except OSError:
-        return  # Its number is free all the same.
+        return  # Its number is free anyway.
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
-"""What a store keeps of an object beside its bytes, and where.
+"""What a store keeps about an object besides its bytes, and where.
 
 An attributes file is named for the key *and* the version of the data file it belongs to (size and
 modification time), and records that file's inode and which file it was to replace. It is written and
 flushed before that version is published, so the one rename or link that publishes the bytes publishes
-the attributes too. A data file of whose key no attributes are kept was written by another tool. One whose
-time was changed (`touch`, a restore) but whose bytes are those of the recorded SHA-256 keeps its
-attributes. One whose bytes are others than those that were stored is damaged, and never passes for an
+the attributes too. A data file for whose key no attributes are kept was written by another tool. One whose
+time was changed (`touch`, a restore) but whose bytes match the recorded SHA-256 keeps its
+attributes. One whose bytes are not those that were stored is damaged, and never passes for an
 object. `belonging.py` decides which is which.
 """
 
@@ -38,12 +38,12 @@ from credstore.files import CREATE, write_all
 FORMAT = 2
 _PIECE = 1024 * 1024
 _TYPES = mimetypes.MimeTypes(filenames=())
-"""Python's own table: the machine's would make the answer differ from host to host."""
+"""Python's own table: the machine's would make the result differ from host to host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """All that is kept of an object beside its bytes; the fields are those of `PutRequest`.
+    """All that is kept about an object besides its bytes; the fields are those of `PutRequest`.
 
     Attributes:
         key: The object's key.
@@ -66,7 +66,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The attributes of one version, and what tells its file from others.
+    """The attributes of one version, and what distinguishes its file from others.
 
     Attributes:
         attributes: Of the object.
@@ -100,7 +100,7 @@ class Record:
             headers = ContentHeaders(**found.pop("headers"))
             return cls(Attributes(headers=headers, **found), size, inode, replaced)
         except (ValueError, TypeError, KeyError, AttributeError):
-            text = "the attributes of the object are damaged, or of a newer credstore"
+            text = "the attributes of the object are damaged, or from a newer credstore"
             raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
 
 
@@ -117,7 +117,7 @@ class Shelf:
     __slots__ = ("_directory", "_key", "_names", "_stem")
 
     def __init__(self, directory: int, key: str) -> None:
-        """Begin with what is there.
+        """Start with what is there.
 
         Args:
             directory: The store's directory of attributes, whose own entry is durable.
@@ -129,7 +129,7 @@ class Shelf:
         self._names = (self._stem[:3],)
 
     def write(self, attributes: Attributes, token: Token, replaced: str | None, syncer: Syncer) -> None:
-        """Keep `attributes` for the version `token`, durable on return; FileExistsError if taken.
+        """Keep `attributes` for the version `token`, durable on return; FileExistsError if that is taken.
 
         Args:
             attributes: Of the object.
@@ -154,7 +154,7 @@ class Shelf:
                 raise
 
     def forget(self, token: Token) -> None:
-        """Take back what `write` kept for a version that was not published."""
+        """Remove what `write` kept for a version that was not published."""
         with contextlib.suppress(OSError), Directories.open(self._directory, self._names) as where:
             os.unlink(f"{self._stem}.{token.label}", dir_fd=where.last)
 
@@ -183,7 +183,7 @@ class Shelf:
         finally:
             release(fd)
         if not data:
-            return None  # Its writer died at it, before the version was published.
+            return None  # Its writer died while writing it, before the version was published.
         record = Record.decode(data)
         return record if record.attributes.key == self._key else None
 
@@ -210,15 +210,15 @@ class Shelf:
 
 
 def owner_of(key: str) -> str:
-    """What the names of a key's temporary files begin with, so that `reap` finds what their writers left."""
+    """What the names of a key's temporary files start with, so that `reap` finds what their writers left."""
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
 def reap(temporary: int, attributes: int | None) -> None:
     """Remove the temporary files whose writers are dead, and the attributes written for them.
 
-    A living writer holds its file's lock. One that is dead, or was cut off by a power failure, and whose
-    file has no other name, did not publish it; its mark may be lost, but not this.
+    A writer that is alive holds its file's lock. One that is dead, or was cut off by a power failure, and
+    whose file has no other name, did not publish it; its mark may be lost, but not this.
 
     Args:
         temporary: The directory of temporary files.
@@ -249,7 +249,7 @@ def _disown(attributes: int, temporary: str, inode: int) -> None:
 
 
 def file_digest(fd: int) -> str:
-    """SHA-256 in hex of all of an open file, wherever it stands."""
+    """SHA-256 in hex of all of an open file, whatever its position."""
     digest = hashlib.sha256()
     offset = 0
     while part := os.pread(fd, _PIECE, offset):

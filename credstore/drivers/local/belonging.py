@@ -1,9 +1,9 @@
 """Which of the attributes kept for a key belong to the file that is there. Pure.
 
-Rules of this file: it knows or it says that it does not; nobody's bytes are told by size or time alone.
+Rules of this file: it knows, or says that it does not; no bytes are recognised by size or time alone.
 What can be known: a version's attributes name the inode that its file has, the SHA-256 of its bytes, and
 the file that was there when they were written, which that version was to replace. The mark of a writer
-that is at work, or was killed at it, names the version that may not be there.
+that is at work, or was killed in the middle, names the version that may not be there.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ Records = Mapping[str, Record | None]
 
 
 class Verdict(Enum):
-    """What a file is that none of the attributes belong to."""
+    """What a file that none of the attributes belong to is."""
 
     FOREIGN = "written by another tool"
-    CHANGED = "an object of ours whose bytes are not those that were stored"
-    DAMAGED = "an object of ours whose attributes cannot be read"
+    CHANGED = "an object of credstore's whose bytes are not those that were stored"
+    DAMAGED = "an object of credstore's whose attributes cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +69,17 @@ def belonging(
     Args:
         records: All that is kept for the key.
         token: Of the file.
-        digest: Gives the SHA-256 of its bytes in hex; called only where nothing cheaper tells.
-        mark: Of a writer at work, or killed, at this key.
+        digest: Returns the SHA-256 of its bytes in hex; called only where nothing cheaper decides.
+        mark: Of a writer that is at work on this key, or was killed.
     """
     known = {label: record for label, record in records.items() if record is not None}
-    # A version that was to replace the very file that is there was not published, or not here.
+    # A version that was to replace the very file that is there was never published, or not here.
     known = {label: record for label, record in known.items() if record.replaced != token.identity}
     sure = {
         label: record for label, record in known.items() if mark is None or not mark.doubts(record, token)
     }
     exact = sure.get(token.label)
-    if exact is not None:  # The inode may be another: stores are restored, and not all systems keep numbers.
+    if exact is not None:  # The inode may differ: stores are restored, and not all systems keep numbers.
         return token.label, exact
     for label, record in [*sure.items(), *known.items()]:
         if record.size == token.size and record.attributes.digest == digest():

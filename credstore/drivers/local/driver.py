@@ -76,7 +76,7 @@ class LocalDriver(Driver):
 
         Args:
             config: The root and how to use it.
-            threads: File operations at once.
+            threads: Number of file operations at once.
             clock: Unix seconds, for links.
         """
         self._config = config
@@ -102,10 +102,10 @@ class LocalDriver(Driver):
         """Write one object, durable on return; see `Driver.put`.
 
         Raises:
-            StorageIntegrityError: The body is not what `request.digest` names; nothing was stored.
+            StorageIntegrityError: The body does not match `request.digest`; nothing was stored.
             StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
             StorageQuotaExceededError: The disk is full; what was there is intact.
-            StorageAccessDeniedError: The root cannot be written.
+            StorageAccessDeniedError: The root cannot be written to.
             StorageUnavailableError: Code "WRITES_DISABLED", after a failed fsync (P3).
         """
         refusals.check_put(request, self._capabilities, self.name)
@@ -127,7 +127,7 @@ class LocalDriver(Driver):
         return self._result(request, token, digest)
 
     def _temporary(self, key: str) -> Temporary:
-        """A file for what comes piece by piece, so long that it is worth to see first where it would go."""
+        """A file for what comes in pieces, which takes long: worth checking first where it goes."""
         self._root().check_there()
         return self._objects().temporary(key)
 
@@ -170,7 +170,7 @@ class LocalDriver(Driver):
         return size, digest.hexdigest()
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
-        """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader gives."""
+        """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader returns."""
         refusals.check_read(options, self._capabilities, self.name)
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
         start, end = options.span(opened.token.size)
@@ -199,7 +199,7 @@ class LocalDriver(Driver):
         opened = self._objects().lookup.open(key)
         if options.if_match is not None and options.if_match != opened.etag:
             opened.close()
-            raise StoragePreconditionFailedError("the object is another version than the one asked for")
+            raise StoragePreconditionFailedError("the object's version is not the one that was asked for")
         return opened
 
     async def _chunks(self, opened: OpenObject, start: int, end: int) -> AsyncIterator[bytes]:
@@ -263,8 +263,8 @@ class LocalDriver(Driver):
     ) -> Page:
         """One page; the cursor is the last name. See `Driver.list`.
 
-        With the delimiter "/" only the directory that the prefix names is read; with another one, and
-        without, directories below it are too.
+        With the delimiter "/", only the directory that the prefix names is read; with another one, or
+        without one, directories below it are read too.
         """
         after = max(cursor or "", start_after or "", key=str.encode)
 
@@ -293,14 +293,14 @@ class LocalDriver(Driver):
 
         Raises:
             StorageNotFoundError: The source is gone.
-            StoragePreconditionFailedError: The source, or the destination, is another version.
+            StoragePreconditionFailedError: The source or the destination has another version.
             StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
             StorageError: As for `put`.
         """
         return await self._copy(request, None)
 
     async def _copy(self, request: CopyRequest, tags: Mapping[str, str] | None) -> PutResult:
-        """As `copy`, with other tags than the source's unless they are None."""
+        """As `copy`, with tags other than the source's unless they are None."""
         refusals.check_copy(request, self._capabilities, self.name)
         pinned = ReadOptions(if_match=request.source.etag)
         deadline = request.deadline
@@ -397,10 +397,10 @@ class LocalDriver(Driver):
         return self._secret
 
     async def ping(self, *, deadline: float | None = None) -> None:
-        """Prove that the root is there and can be written.
+        """Prove that the root is there and can be written to.
 
         Raises:
-            StorageConfigurationError: It is missing, replaced, or no directory.
+            StorageConfigurationError: It is missing, replaced, or not a directory.
             StorageAccessDeniedError: It cannot be read or written.
         """
         await self._run(lambda: self._root().check(), deadline=deadline)
@@ -416,12 +416,12 @@ class LocalDriver(Driver):
         self._workers.close()
 
     async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
-        """Call `work` in a thread, with the operating system's refusals as ours."""
+        """Call `work` in a thread, with the operating system's refusals as credstore's errors."""
         self._guard.check(deadline)
         try:
             return await self._workers.run(work, *args)
         except StorageError:
-            raise  # Some are an `OSError` themselves.
+            raise  # Some are themselves an `OSError`.
         except OSError as error:
             if self._opened is not None:
                 self._opened[0].check_there()
@@ -445,7 +445,7 @@ class LocalDriver(Driver):
         self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
     ) -> ObjectInfo:
         modified = datetime.fromtimestamp(token.mtime / 1e9, UTC)
-        told = ObjectInfo(
+        listed = ObjectInfo(
             key=key,
             size=token.size,
             etag=etag,
@@ -453,7 +453,7 @@ class LocalDriver(Driver):
             served_by=self.name,
         )
         if attributes is None:
-            return told
+            return listed
         return ObjectInfo(
             key=key,
             size=token.size,

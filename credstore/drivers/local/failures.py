@@ -22,7 +22,7 @@ _BUSY = frozenset({errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM, errno
 
 
 class MovedError(Exception):
-    """The directories changed under an operation, which starts again; never leaves the driver."""
+    """The directories changed under an operation, which starts over; never leaves the driver."""
 
 
 def translate(error: OSError, *, applied: Applied = "no") -> StorageError:

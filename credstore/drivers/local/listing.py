@@ -2,8 +2,8 @@
 
 A directory's entries sort as they would in the list of keys: an object as its segment, a directory
 as its segment and "/". So the walk gives keys in order without knowing the whole tree, skips what
-lies before the page or beside the prefix, and looks only at the files of the page. A directory whose
-own name has the delimiter, as each has with "/", stands for all that is in it, and is not opened.
+lies before the page or outside the prefix, and looks only at the files of the page. A directory whose
+own name has the delimiter, as each has with "/", stands for everything in it, and is not opened.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class _Range:
         return order > self.after or self.after.startswith(order)
 
     def common(self, order: bytes) -> bytes | None:
-        """The prefix that stands for a key, or for all below a branch, or None."""
+        """The prefix that stands for a key, or for everything below a branch, or None."""
         cut = order.find(self.delimiter, len(self.prefix)) if self.delimiter else -1
         return order[: cut + len(self.delimiter)] if cut >= 0 else None
 
@@ -152,7 +152,7 @@ def _entries(root: Root, fd: int, base: str, wanted: _Range) -> Iterator[_Entry]
     return iter(found)
 
 
-def _read(fd: int, path: tuple[str, ...], begun: str, *, fold: bool) -> Iterator[_Entry]:
+def _read(fd: int, path: tuple[str, ...], start: str, *, fold: bool) -> Iterator[_Entry]:
     with os.scandir(fd) as names:
         entries = [
             (each.name, each.is_dir(follow_symlinks=False), each.is_file(follow_symlinks=False))
@@ -161,7 +161,7 @@ def _read(fd: int, path: tuple[str, ...], begun: str, *, fold: bool) -> Iterator
     for name, is_directory, is_file in entries:
         if name == CONTROL or not (is_directory or is_file):
             continue
-        spelling = parse(name, begun, fold=fold)
+        spelling = parse(name, start, fold=fold)
         if spelling is None:
             continue
         here = (*path, name)

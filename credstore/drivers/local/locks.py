@@ -24,7 +24,7 @@ from credstore.errors import StorageTimeoutError
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _MAX_MARK = 4096
-"""Bytes of the longest mark, and some."""
+"""Bytes of the longest mark, and some more."""
 _PAUSE = 0.002
 """Seconds between two looks at a lock that another process holds."""
 
@@ -48,9 +48,9 @@ class Hold:
         os.pwrite(self.fd, mark.encode(), 0)
 
     def done(self) -> None:
-        """Take the mark away, if nothing is left to clean up.
+        """Remove the mark, if nothing is left to clean up.
 
-        Not being able to changes nothing: the operation itself is done.
+        Failing to do so changes nothing: the operation itself is done.
         """
         if self._marked and self.clean:
             with contextlib.suppress(OSError):
@@ -61,7 +61,7 @@ class KeyLocks:
     """The lock files of one store.
 
     Attributes:
-        recover: Called with the lock held and the mark a killed writer left.
+        recover: Called with the mark that a killed writer left, while the lock is held.
     """
 
     def __init__(self, directory: int, recover: Callable[[Mark], None]) -> None:
@@ -91,7 +91,7 @@ class KeyLocks:
             self._threads[stripe].release()
 
     def recover_all(self) -> None:
-        """Clean up after every killed writer; a living one's lock is left alone."""
+        """Clean up after every killed writer; the lock of one that is alive is left alone."""
         with os.scandir(self._directory) as entries:
             names = [entry.name for entry in entries]
         for name in names:
@@ -118,7 +118,7 @@ class KeyLocks:
 
 
 def read_mark(control: int, key: str) -> Mark | None:
-    """What a writer of `key` is at, or was killed at; takes no lock.
+    """What a writer of `key` is doing, or was doing when it was killed; takes no lock.
 
     Args:
         control: The store's control directory.

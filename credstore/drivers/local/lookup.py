@@ -1,7 +1,7 @@
 """Objects found and opened, each with the attributes of just its version.
 
 Rules of this file: readers take no lock. The data file that is held open decides which attributes belong
-to it, and where that takes more than a look, only what did not change meanwhile counts.
+to it, and where that takes more than a look, only what did not change in the meantime counts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from credstore.errors import (
 )
 
 ATTEMPTS = 64
-"""How often an operation starts again when others keep changing the directories under it."""
+"""How often an operation starts over when others keep changing the directories under it."""
 
 
 @dataclass(slots=True)
@@ -35,8 +35,8 @@ class OpenObject:
 
     Attributes:
         fd: The file, or -1 when closed.
-        token: What its status told when it was opened.
-        attributes: What is kept beside it.
+        token: What its status showed when it was opened.
+        attributes: What is kept with it.
         etag: Which version it is.
         content: The wanted bytes where they were read at once, else None.
     """
@@ -48,12 +48,12 @@ class OpenObject:
     content: bytes | None = None
 
     def changed(self) -> bool:
-        """Whether another program wrote to the file since it was opened, as far as its time tells."""
+        """Whether another program wrote to the file since it was opened, as far as its time shows."""
         now = Token.of(os.fstat(self.fd))
         return (now.size, now.mtime) != (self.token.size, self.token.mtime)
 
     def close(self) -> None:
-        """Let go of the file; safe to call again."""
+        """Close the file; safe to call again."""
         fd, self.fd = self.fd, -1
         if fd >= 0:
             release(fd)
@@ -66,7 +66,7 @@ class Lookup:
         self._root = root
 
     def open(self, key: str) -> OpenObject:
-        """Open the present version of an object.
+        """Open the current version of an object.
 
         Raises:
             StorageNotFoundError: There is none.
@@ -89,23 +89,23 @@ class Lookup:
         raise StorageConflictError("the object kept changing while it was opened", retryable=True)
 
     def _identified(self, key: str, fd: int, token: Token) -> OpenObject | None:
-        """The file with its attributes; None where it was replaced meanwhile, so that nothing is known."""
+        """The file with its attributes; None where it was replaced in the meantime, so nothing is known."""
         directory = self._root.attributes()
         if directory is None:
             return OpenObject(fd, token, foreign(key), token.etag(None))
         shelf = Shelf(directory, key)
         exact = shelf.read(token)
         if exact is not None and exact.inode == token.inode:
-            # While the file is held open no other one has its inode, so these are no other's attributes.
+            # While the file is held open, no other one has its inode, so these attributes are its own.
             attributes = exact.attributes
             return OpenObject(fd, token, attributes, token.etag(attributes.write_id))
         return self._weighed(shelf, key, fd, token)
 
     def _weighed(self, shelf: Shelf, key: str, fd: int, token: Token) -> OpenObject | None:
-        """As `_identified`, where one look does not tell."""
+        """As `_identified`, where one look does not decide."""
         mark, records = self._mark(key), shelf.records()
         found = belonging(records, token, _lazy_digest(fd), mark)
-        # Attributes that were there when the file was looked at, and are no more, may have been its own.
+        # Attributes that were there when the file was looked at, and are gone now, may have been its own.
         if not self._is_at(key, fd) or (records and (self._mark(key) != mark or shelf.records() != records)):
             return None
         if found is Verdict.FOREIGN:
@@ -117,7 +117,7 @@ class Lookup:
         return OpenObject(fd, token, record.attributes, token.etag(write_id))
 
     def etag(self, key: str, token: Token) -> str | None:
-        """The entity tag of the file `token`, as `open` gives it; None where only its bytes would tell."""
+        """The entity tag of the file `token`, as `open` gives it; None where only its bytes would show it."""
         directory = self._root.attributes()
         if directory is None:
             return token.etag(None)
@@ -172,7 +172,7 @@ class Lookup:
         return None
 
     def status(self, place: Place) -> os.stat_result | None:
-        """Of what is at one place, links not followed; None for nothing."""
+        """The status of what is at one place, links not followed; None if nothing is there."""
         try:
             with Directories.open(self._root.fd, place.directories) as where:
                 return os.stat(place.name, dir_fd=where.last, follow_symlinks=False)
@@ -194,7 +194,7 @@ class Lookup:
 
 
 def _lazy_digest(fd: int) -> Callable[[], str]:
-    """Gives the SHA-256 of an open file in hex, read once if ever."""
+    """Returns the SHA-256 of an open file in hex, read once at most."""
     known: list[str] = []
 
     def digest() -> str:
@@ -207,7 +207,9 @@ def _lazy_digest(fd: int) -> Callable[[], str]:
 
 def _not_the_object(verdict: Verdict) -> StorageIntegrityError:
     if verdict is Verdict.DAMAGED:
-        text = "the attributes of the object are damaged, or of another credstore; store it again"
+        text = (
+            "the attributes of the object are damaged, or from another version of credstore; store it again"
+        )
         return StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED)
     return StorageIntegrityError(
         "the file was changed by another program, or damaged, since it was stored; store it again, or "

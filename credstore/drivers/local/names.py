@@ -1,13 +1,13 @@
 """Pure: which file holds a key, and which key a file holds.
 
 Rules of this file: no I/O. A key's segments (split at "/") are file names as they are, so files of
-other tools keep their names and ours can be read by them. What a file system cannot hold, or what
+other tools keep their names and credstore's can be read by them. What a file system cannot hold, or what
 starts with the reserved word, is escaped below names that start with `.credstore`:
 
 - `.credstore-TEXT` is the segment that TEXT spells, with `%xx` for every byte outside `a-z0-9_.-`, and
   with `fold` for a dot at the end of a name;
 - `.credstore+TEXT/` is the beginning of a segment too long for one name, continued inside;
-- `.credstore=TEXT` is an object whose own name is taken by a directory (`a` beside `a/b`).
+- `.credstore=TEXT` is an object whose own name is taken by a directory (`a` next to `a/b`).
 
 There is exactly one spelling of a segment, so keys never collide; `fold` escapes what a file system
 that ignores case or normalises Unicode would confuse.
@@ -30,13 +30,13 @@ _PIECE = 240 // 3 * 3
 _PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_.-")
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _FOLDABLE = re.compile(r"[^\x20-\x40\x5b-\x7d]")
-"""What is not the same in every case and form; with a `~`, which is in the second, short name that file
+"""What is not the same in every case and form; and `~`, which is in the second, short name that file
 systems of this kind may give a file: `credst~1` is the control directory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where an object can be: the directories from the root on, and the file's name."""
+    """Where an object can be: the directories, starting at the root, and the file's name."""
 
     directories: tuple[str, ...]
     name: str
@@ -48,8 +48,8 @@ class Spelling:
 
     Attributes:
         text: The segment, or the beginning of its escaped text where `continued`.
-        aside: The entry is an object beside a directory of its name.
-        continued: The entry is a directory inside which the segment goes on.
+        aside: The entry is an object next to a directory of its name.
+        continued: The entry is a directory inside which the segment continues.
     """
 
     text: str
@@ -103,22 +103,22 @@ def _escape(segment: str, last: str, *, fold: bool) -> tuple[str, ...]:
     return (*(CONTINUED + piece for piece in pieces[:-1]), last + pieces[-1])
 
 
-def parse(name: str, begun: str = "", *, fold: bool = False) -> Spelling | None:
-    """What the directory entry `name` means; None where it is no part of any key.
+def parse(name: str, start: str = "", *, fold: bool = False) -> Spelling | None:
+    """What the directory entry `name` means; None where it is not part of any key.
 
     Args:
         name: The entry, as `os.fsdecode` gives it.
-        begun: Escaped text of the continued directories it is in, joined.
+        start: Escaped text of the continued directories it is in, joined.
         fold: As given when the names were made.
     """
     if _UNFIT.search(name) or len(name) < 1:
         return None
     if name.startswith(CONTINUED):
-        return Spelling(begun + name[len(CONTINUED) :], continued=True)
+        return Spelling(start + name[len(CONTINUED) :], continued=True)
     for mark in (ESCAPED, ASIDE):
         if name.startswith(mark):
-            return _unescape(begun + name[len(mark) :], mark, fold=fold)
-    if begun or not _is_plain(name, fold=fold):
+            return _unescape(start + name[len(mark) :], mark, fold=fold)
+    if start or not _is_plain(name, fold=fold):
         return None
     return Spelling(name)
 

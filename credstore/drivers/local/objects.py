@@ -1,7 +1,7 @@
 """Objects as pairs of a data file and its attributes: found, published and removed as one.
 
 Rules of this file: everything blocks and runs in a thread. Readers take no lock (`lookup.py`). Writers
-hold the key's lock, and what is seen changes with one system call, the rename or link in `_publish` and
+hold the key's lock, and what is visible changes with one system call, the rename or link in `_publish` and
 the unlink in `delete`; after it no error says that nothing was done. An object is at its primary name, or
 aside where that is taken by a directory; it never moves back, so a reader that looks at the primary name
 first and aside then cannot miss it.
@@ -49,7 +49,7 @@ class Objects:
         self._locks: KeyLocks | None = None
 
     def prepare(self) -> None:
-        """Be ready to write: nothing failed before, and what killed writers left is removed."""
+        """Get ready to write: check that nothing failed before, and remove what killed writers left."""
         self._root.syncer.check()
         if self._locks is None:
             self._root.prepare()
@@ -58,7 +58,7 @@ class Objects:
             self._locks = locks
 
     def temporary(self, key: str) -> Temporary:
-        """A new file to write the bytes of the object `key` to; discard it in the end."""
+        """A new file to write the bytes of the object `key` to; discard it at the end."""
         self.prepare()
         return Temporary(self._root.part("tmp"), self._root.syncer, owner_of(key))
 
@@ -71,7 +71,7 @@ class Objects:
             yield hold
 
     def _recover(self, mark: Mark) -> None:
-        """Bring the attributes of a key in agreement with its file; its lock is held."""
+        """Bring the attributes of a key into agreement with its file; its lock is held."""
         shelf = self._shelf(mark.key)
         current = self.lookup.current(mark.key)
         if current is None:
@@ -96,7 +96,7 @@ class Objects:
 
         Raises:
             StorageAlreadyExistsError: Mode "create", and there is an object.
-            StoragePreconditionFailedError: Mode "replace", and there is not that version.
+            StoragePreconditionFailedError: Mode "replace", and that version is not there.
         """
         token = file.settle()
         key = attributes.key
@@ -121,7 +121,7 @@ class Objects:
         return first if self.lookup.status(first) is None else second
 
     def _make_way(self, key: str, deadline: float | None) -> None:
-        """Move objects aside whose names are needed as directories: `a` for `a/b`."""
+        """Move aside objects whose names are needed as directories: `a` for `a/b`."""
         segments = key.split("/")
         for count in range(1, len(segments)):
             ancestor = "/".join(segments[:count])
@@ -131,7 +131,7 @@ class Objects:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 raise StorageAccessDeniedError(
-                    "a symbolic link or special file stands where the key needs a directory; remove it"
+                    "a symbolic link or special file is where the key needs a directory; remove it"
                 )
             with self._writing(ancestor, deadline):
                 self._move_aside(first, second)
@@ -193,7 +193,9 @@ class Objects:
             if error.errno not in ABSENT:
                 raise translate(error, applied="maybe") from error
             same = False
-        if not same:  # Else another program replaced or removed the file, and the write came before that.
+        if (
+            not same
+        ):  # Otherwise another program replaced or removed the file, and the write came before that.
             raise StorageConflictError(
                 "the directory of the key was moved or removed while the object was stored; the object is "
                 "in it, not at its key",
@@ -220,7 +222,7 @@ class Objects:
         raise StorageConflictError("no free version was found for the object", retryable=True)
 
     def _flush(self, where: Directories) -> None:
-        """Make durable what is visible already: a failure here leaves open whether it stays."""
+        """Make durable what is already visible: after a failure here it is open whether it stays."""
         try:
             where.sync(self._root.syncer)
         except OSError as error:
@@ -230,7 +232,7 @@ class Objects:
         """Remove an object; True if there was one. Durable on return.
 
         Raises:
-            StoragePreconditionFailedError: `if_match`, and there is not that version.
+            StoragePreconditionFailedError: `if_match`, and that version is not there.
         """
         self._root.syncer.check()
         condition = Precondition() if if_match is None else Precondition("replace", if_match)
@@ -251,7 +253,7 @@ class Objects:
                 try:
                     removed = self._unlink(place)
                 except StorageError:
-                    raise  # Told already, with what is known of the outcome.
+                    raise  # Already translated, with what is known of the outcome.
                 except OSError as error:
                     raise translate(error, applied=applied) from error
                 applied = "maybe" if removed else applied
@@ -262,7 +264,7 @@ class Objects:
     def _check(self, precondition: Precondition, key: str, current: tuple[Place, Token] | None) -> None:
         """Refuse where the condition does not hold; the key's lock is held."""
         if precondition.mode == "create" and current is not None:
-            raise StorageAlreadyExistsError("there is an object of this key already")
+            raise StorageAlreadyExistsError("there is already an object with this key")
         if precondition.mode == "replace" and (
             current is None or self.lookup.etag(key, current[1]) != precondition.etag
         ):
@@ -289,7 +291,7 @@ class Objects:
 
 
 def _is_published(file: Temporary, where: Directories, place: Place, refusal: OSError) -> bool:
-    """Whether the file has its place in spite of what renaming or linking answered."""
+    """Whether the file has its place in spite of the error from renaming or linking."""
     try:
         return file.is_at(where.last, place.name)
     except OSError:
@@ -297,7 +299,7 @@ def _is_published(file: Temporary, where: Directories, place: Place, refusal: OS
 
 
 def _again(attempt: Callable[[], T]) -> T:
-    """Start again while others change the directories in between."""
+    """Start over while others change the directories in between."""
     for _ in range(ATTEMPTS):
         with contextlib.suppress(MovedError):
             return attempt()

@@ -4,7 +4,7 @@
     .credstore/link-secret   32 bytes that sign temporary links, for the owner only
     .credstore/tmp/          files being written
     .credstore/locks/        one lock per group of keys
-    .credstore/attributes/   what is kept beside the bytes
+    .credstore/attributes/   what is kept besides the bytes
 
 A root can be read without any of these; they are made by the first write.
 """
@@ -39,7 +39,7 @@ from credstore.errors import Applied, ErrorCode, StorageAccessDeniedError, Stora
 _FORMAT = 1
 _PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
-"""What walking a path says where it does not lead to a directory any more."""
+"""Errors of walking a path that no longer leads to a directory."""
 _SECRET_SIZE = 32
 _UPPER, _LOWER = "Probe-\u00c4-\u00e9", "probe-\u00e4-e\u0301"
 
@@ -65,9 +65,8 @@ class Root:
             if create:
                 _make(Path(path), self.syncer)
             if not Path(path).is_absolute():
-                self._from = os.open(
-                    ".", _PLACE
-                )  # So that it stays the same path if the process goes elsewhere.
+                # So that it stays the same path if the process changes its directory.
+                self._from = os.open(".", _PLACE)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             self._let_go()
@@ -81,10 +80,10 @@ class Root:
             raise
 
     def check_there(self, *, applied: Applied = "no") -> None:
-        """Refuse to work on a directory that is not at the store's path any more; one system call.
+        """Refuse to work on a directory that is no longer at the store's path; one system call.
 
         Args:
-            applied: Whether what was asked for was done by now, in the directory that was moved.
+            applied: Whether what was asked for has been done by now, in the directory that was moved.
 
         Raises:
             StorageConfigurationError: It was removed, moved or replaced while it was open, or another file
@@ -94,7 +93,7 @@ class Root:
             there = os.stat(self.path, dir_fd=self._from)
         except OSError as error:
             if error.errno not in _GONE:
-                # The path cannot be walked now, as by a process that gave its rights up after opening.
+                # The path cannot be walked now, for example after the process dropped its rights.
                 if not os.fstat(self.fd).st_nlink:
                     raise self._gone("was removed", applied) from None
                 return
@@ -131,7 +130,7 @@ class Root:
                 return bool(found["fold"])
         except (ValueError, TypeError, KeyError):
             pass
-        text = f"{self.path!r} is a store of another version of credstore, or its format file is damaged"
+        text = f"{self.path!r} belongs to another version of credstore, or its format file is damaged"
         raise StorageConfigurationError(text)
 
     def control(self) -> int | None:
@@ -160,11 +159,11 @@ class Root:
         return self._attributes
 
     def part(self, name: str) -> int:
-        """The control directory's part `name`; `prepare` came first."""
+        """The control directory's part `name`; call `prepare` first."""
         return self._parts[name]
 
     def prepare(self) -> bool:
-        """Make all that writing needs; True the first time.
+        """Make everything that writing needs; True the first time.
 
         Raises:
             OSError: It cannot be made.
@@ -197,7 +196,7 @@ class Root:
         self.fold = self._known_fold()
 
     def link_secret(self) -> bytes:
-        """The 32 bytes that sign links, made at the first use."""
+        """The 32 bytes that sign links, made at first use."""
         control = self.control()
         secret = None if control is None else _read_file(control, "link-secret")
         if secret is None:
@@ -228,21 +227,21 @@ class Root:
             file.discard()
 
     def check(self) -> None:
-        """Prove that the root is where it was and can be written.
+        """Prove that the root is where it was and can be written to.
 
         Raises:
             StorageConfigurationError: The directory was removed or replaced.
-            StorageAccessDeniedError: It cannot be written.
+            StorageAccessDeniedError: It cannot be written to.
         """
         self.check_there()
         if os.statvfs(self.fd).f_flag & os.ST_RDONLY or not os.access(
             ".", os.W_OK | os.X_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids
         ):
-            text = f"the directory {self.path!r} can be read but not written; change its owner or mode"
+            text = f"the directory {self.path!r} can be read but not written to; change its owner or mode"
             raise StorageAccessDeniedError(text)
 
     def close(self) -> None:
-        """Let go of all directories."""
+        """Close all directories."""
         with self._lock:
             for fd in (*self._parts.values(), self._attributes, self._control, self.fd):
                 if fd is not None:
@@ -276,13 +275,13 @@ def _read_file(directory: int, name: str) -> bytes | None:
 
 
 def _probe_fold(directory: int) -> bool:
-    """Whether a name is found, or comes back, under another case or Unicode form."""
+    """Whether a name is found, or comes back, in another case or Unicode form."""
     upper, fd = create_locked(directory, _UPPER)
     with opened(fd):
         try:
             variants = (
                 upper.replace(_UPPER, _LOWER),
-                upper.replace("P", "p"),  # FAT may ignore the case of ASCII alone.
+                upper.replace("P", "p"),  # FAT may ignore the case of ASCII only.
                 upper.replace("\u00c4", "\u00e4"),
                 upper.replace("\u00e9", "e\u0301"),
             )

@@ -1,4 +1,4 @@
-"""Bytes on their way in and out: batches worth a thread hop, copies inside the disk."""
+"""Bytes on their way in and out: batches worth a thread hop, copies within the disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from credstore.hashing import Hash
 CHUNK = 512 * 1024
 """Bytes read or written in one thread hop; the reader hashes as many on the event loop."""
 SMALL = 1024 * 1024
-"""Bytes up to which opening and reading are one hop."""
+"""Size in bytes up to which opening and reading are one hop."""
 COPY_PIECE = 64 * 1024 * 1024
 """Bytes copied in one hop, between two looks at the deadline and at cancellation."""
 
@@ -28,22 +28,20 @@ COPY_PIECE = 64 * 1024 * 1024
 def check_body(request: PutRequest, size: int, digest: str) -> None:
     """Refuse a body that is not the one that was announced, by length or by SHA-256."""
     if request.body.length is not None and size != request.body.length:
-        text = f"the body gave {size} bytes, where {request.body.length} were announced"
+        text = f"the body gave {size} bytes, but {request.body.length} were announced"
         raise StorageInvalidRequestError(text, code=ErrorCode.BODY_LENGTH)
     if request.digest is not None and request.digest.hex() != digest:
-        raise StorageIntegrityError(
-            "the body is not the one its SHA-256 names", code=ErrorCode.DIGEST_MISMATCH
-        )
+        raise StorageIntegrityError("the body does not match its SHA-256", code=ErrorCode.DIGEST_MISMATCH)
 
 
 def copy_piece(source: OpenObject, file: Temporary, offset: int, digest: Hash) -> int:
-    """Copy one piece; how many bytes. Falls back to reading where the kernel cannot copy.
+    """Copy one piece, and return how many bytes. Falls back to reading where the kernel cannot copy.
 
     Args:
         source: What is copied.
         file: What it is copied to.
-        offset: Bytes that were copied before.
-        digest: Takes in what the copy has: what nobody read is not known to be what was stored.
+        offset: Bytes that were copied already.
+        digest: Takes in what the copy has: what was never read is not known to be what was stored.
     """
     wanted = min(COPY_PIECE, source.token.size - offset)
     copied = 0
@@ -87,11 +85,11 @@ def read_piece(opened: OpenObject, start: int, length: int, *, proved: bool) -> 
     Args:
         opened: The object.
         start: First byte.
-        length: Most bytes to read.
-        proved: Whether a digest of all that is read is compared in the end.
+        length: Maximum number of bytes to read.
+        proved: Whether a digest of everything that is read is compared at the end.
 
     Raises:
-        StorageIntegrityError: Another program wrote to the file since, and no digest would tell (code
+        StorageIntegrityError: Another program wrote to the file since, and no digest would show it (code
             "CHANGED_OUTSIDE").
     """
     piece = read_all(opened.fd, start, length)
@@ -102,7 +100,7 @@ def read_piece(opened: OpenObject, start: int, length: int, *, proved: bool) -> 
 
 
 def closer(opened: OpenObject) -> Callable[[], Awaitable[None]]:
-    """What a reader calls to let go of its file."""
+    """What a reader calls to close its file."""
 
     async def close() -> None:
         opened.close()

@@ -1,7 +1,7 @@
 """Threads for file I/O, joined before a cancellation is let through.
 
 A thread cannot be interrupted. So that nothing becomes visible after `CancelledError` (P15), the
-error waits for the thread that is at work, and one that has not begun never begins.
+error waits for the thread that is at work, and one that has not started never starts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Workers:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="credstore-local")
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call `work` in a thread; a result nobody will get any more is closed if it can be."""
+        """Call `work` in a thread; a result that no caller will get is closed if it can be."""
         job = self._pool.submit(work, *args, **kwargs)
         future = asyncio.wrap_future(job)
         try:
@@ -36,7 +36,7 @@ class Workers:
             raise
 
     async def finish(self, work: Callable[[], object]) -> None:
-        """Call `work` in a thread, also if this task is cancelled before it begins."""
+        """Call `work` in a thread, even if this task is cancelled before it starts."""
         future = asyncio.wrap_future(self._pool.submit(work))
         cancelled = await until_done([future])
         future.result()

@@ -44,7 +44,7 @@ class S3Dialect:
         acl: Canned ACLs are accepted.
         object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
-        forbidden_may_be_missing: 403 is also the answer for a bucket that does not exist.
+        forbidden_may_be_missing: 403 is also the response for a bucket that does not exist.
         nfc_keys: The cloud rewrites keys to Unicode NFC, so others are refused.
         max_single_put: Bytes of one PutObject or part.
     """
@@ -216,6 +216,6 @@ DIALECTS = {row.name: row for row in (S3, R2, SPACES, WASABI, B2, MINIO, CEPH, G
 
 
 def row_for(config: S3FamilyConfig) -> S3Dialect:
-    """The row of the cloud a configuration is for; a class nobody knows is trusted with the least."""
+    """The row of the cloud a configuration is for; an unknown class is trusted with the least."""
     row = cloud_named(config.cloud)
     return GENERIC if row is None else DIALECTS[row.dialect]

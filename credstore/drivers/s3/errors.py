@@ -309,7 +309,7 @@ ON_THE_WAY: dict[int, Meaning] = {
 }
 """Refusals that a gateway before a real store gives with a page of its own."""
 
-_UNREADABLE = Meaning(StorageError, "the provider gave an answer that credstore does not know")
+_UNREADABLE = Meaning(StorageError, "the provider sent a response that credstore does not know")
 _CAP = re.compile(r"\bcap exceeded\b", re.IGNORECASE)
 
 

@@ -135,13 +135,13 @@ def _is_foreign(status: int, headers: Mapping[str, str], body: bytes, *, anybody
     """Whether a refusal without a code of S3's is of something else: a web server, proxy or login page."""
     if is_html(headers, body):
         return True
-    if status == 404:  # noqa: PLR2004 - "absent" is said only by an answer that can say so
+    if status == 404:  # noqa: PLR2004 - "absent" is said only by a response that can say so
         return not _is_error(body) if body.strip() else anybody and not is_of_s3(headers, body)
     return status in ON_THE_WAY and not is_of_s3(headers, body)
 
 
 def says_nothing(error: StorageError) -> bool:
-    """Whether a refusal came without the code that tells its reason, as those of a HEAD do."""
+    """Whether a refusal came without the code that gives its reason, as those of a HEAD do."""
     status = error.status_code
     if error.provider_code is not None or status is None or error.code == ErrorCode.VERSION_NOT_FOUND:
         return False

@@ -41,7 +41,7 @@ _OF_CAPABILITIES = (
     "versions",
 )
 NAMES = tuple(sorted((*_OF_ROW, *_OF_CAPABILITIES, _COPY_CREATE)))
-"""What can be stated, beside `storage_class:NAME`; see `S3Dialect` and `Capabilities` for what each means."""
+"""What can be stated, besides `storage_class:NAME`; `S3Dialect` and `Capabilities` say what each means."""
 _NEEDS: Mapping[str, str] = {
     "create_by_multipart": "conditional_create",
     _COPY_CREATE: "conditional_create",

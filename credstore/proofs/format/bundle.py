@@ -1,8 +1,8 @@
 """The offline bundle: one JSON file with a proof and what is known about it. Pure.
 
 Nothing in a bundle is a trust anchor; keys and timestamping authorities come from the verifier. Only the
-signed parts are proved: `made_at` is the maker's word, and a bundle without a revocation shows at most that
-its maker had none then.
+signed parts are proved: `made_at` is the maker's claim, and a bundle without a revocation shows at most that
+its maker did not have one at that time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ CheckTimestamp = Callable[[bytes, bytes], datetime]
 
 @dataclass(frozen=True, slots=True)
 class LogPart:
-    """A log's entry and its C2SP tlog-proof, as they came; not verified here.
+    """A log's entry and its C2SP tlog-proof, as received; not verified here.
 
     Attributes:
         entry: The bytes of the entry.
@@ -63,7 +63,7 @@ class Bundle:
     Attributes:
         envelope: The proof.
         made_at: When its maker says it was made, UTC.
-        status: Notices known then.
+        status: Notices known at that time.
         timestamps: RFC 3161 responses (DER) over the first signature.
         log: Where the proof is in a log, or None.
     """
@@ -77,13 +77,13 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class BundleReport:
-    """What verifying a bundle showed; there is a report only for a proof that the policy accepts.
+    """What verifying a bundle showed; only a proof that the policy accepts gets a report.
 
     Attributes:
         proof: The proof, its keys and times.
-        status: How it stands, as the bundle knows.
+        status: Its state, as far as the bundle knows.
         made_at: When the bundle's maker says it was made.
-        status_age: Time since then: a revocation younger than this is not in it. At least 0.
+        status_age: Time since then: a revocation more recent than this is not in it. At least 0.
         unchecked: What was not checked: `asset` (no bytes given), `log`, `timestamps` (no authority pinned).
     """
 
@@ -103,7 +103,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
     """The canonical bytes of a bundle.
 
     Raises:
-        StorageInvalidRequestError: A part is too large, there are too many, or a time has no zone.
+        StorageInvalidRequestError: A part is too large, there are too many, or a time has no time zone.
     """
     members: dict[str, Json] = {
         "mediaType": BUNDLE_TYPE,
@@ -126,10 +126,10 @@ def encode_bundle(bundle: Bundle) -> bytes:
 
 
 def parse_bundle(data: bytes) -> Bundle:
-    """Read a bundle; it verifies nothing. Strict JSON, which need not be canonical.
+    """Read a bundle without verifying anything. Strict JSON, which need not be canonical.
 
     Raises:
-        ProofFormatError: No bundle of this version, or over 4 MiB.
+        ProofFormatError: Not a bundle of this version, or over 4 MiB.
     """
     members = read_object(
         parse_json(data, limit=LARGEST_BUNDLE),
@@ -161,7 +161,7 @@ def _read_log(value: Json) -> LogPart:
     members = read_object(value, "log", needs=("entry", "proof"), may=())
     proof = members["proof"]
     if not isinstance(proof, str) or len(proof) > _LONGEST_LOG_PROOF:
-        refuse("log.proof", f"is no string of at most {_LONGEST_LOG_PROOF} characters")
+        refuse("log.proof", f"is not a string of at most {_LONGEST_LOG_PROOF} characters")
     return LogPart(read_base64(members["entry"], "log.entry", most=_LARGEST_ENTRY), proof)
 
 
@@ -176,18 +176,18 @@ def verify_bundle(
     threshold: int = 1,
     policy: Policy | None = None,
 ) -> BundleReport:
-    """Verify a bundle with no network and no store.
+    """Verify a bundle without network or store.
 
     Args:
         data: The bundle, as bytes or parsed.
-        trust: The keys trusted.
-        now: The verifier's clock, with a zone.
-        proof_id: The id it must be of, or None.
-        asset: Digest and size of the asset at hand, or None.
+        trust: The trusted keys.
+        now: The verifier's clock, with a time zone.
+        proof_id: The id it must have, or None.
+        asset: Digest and size of the asset, if it is available, or None.
         check_timestamp: Verifies an RFC 3161 response, such as `timestamp.TimestampAuthorities.check`; None
             leaves timestamps unchecked, and the report says so.
         threshold: How many different keys must have signed.
-        policy: What else is asked of the proof; None asks that it is neither revoked nor expired.
+        policy: What else is required of the proof; None requires that it is neither revoked nor expired.
 
     Raises:
         ProofRevokedError: It has a valid revocation.

@@ -1,6 +1,6 @@
-"""JSON with one meaning: strict reading, and writing by RFC 8785 (JCS). Pure.
+"""JSON with one meaning: strict reading, and writing according to RFC 8785 (JCS). Pure.
 
-Reading refuses whatever two parsers may read in two ways: duplicate names, NaN and Infinity, integers
+Reading refuses whatever two parsers may read differently: duplicate names, NaN and Infinity, integers
 beyond what a double holds, lone surrogates, a byte order mark, anything but UTF-8. Writing is the standard
 library's C encoder where its output is JCS (no floats, names of ASCII), else the `rfc8785` package.
 """
@@ -16,14 +16,14 @@ from credstore.proofs.format.errors import ProofFormatError
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
 
 LARGEST_INTEGER = 2**53 - 1
-"""RFC 7493 section 2.2: what every reader of JSON holds exactly."""
+"""RFC 7493 section 2.2: what every reader of JSON represents exactly."""
 DEEPEST = 32
 _LONGEST_NUMBER = 25
 """Characters of the longest number that JCS writes: -0.0000012345678901234567, and one digit more."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ProofFormatError(f"{name} is no JSON")
+    raise ProofFormatError(f"{name} is not JSON")
 
 
 def _integer(text: str) -> int:
@@ -42,7 +42,7 @@ def _float(text: str) -> float:
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ProofFormatError("a name stands twice in one object")
+        raise ProofFormatError("a name appears twice in one object")
     return members
 
 
@@ -59,7 +59,7 @@ def _no_float(_: str) -> NoReturn:
     raise _FloatError
 
 
-# It lets pass a name that stands twice, of which one is missing when the value is written again.
+# It accepts a name that appears twice, one of which is missing when the value is written again.
 _PLAIN_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer, parse_float=_no_float)
 _ENCODER = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
@@ -71,8 +71,8 @@ def parse_json(data: bytes, *, limit: int, deepest: int = DEEPEST) -> Json:
 
     Args:
         data: UTF-8, without byte order mark.
-        limit: Most bytes.
-        deepest: Most objects and arrays within each other.
+        limit: Maximum number of bytes.
+        deepest: Maximum depth of objects and arrays within each other.
 
     Raises:
         ProofFormatError: Anything else; the message says what, never the bytes.
@@ -86,10 +86,11 @@ def parse_canonical(data: bytes, *, limit: int) -> Json:
     """Read one JSON value from the only bytes that RFC 8785 has for it.
 
     Raises:
-        ProofFormatError: Anything else, also other bytes of the same value.
+        ProofFormatError: Anything else, including other bytes for the same value.
     """
-    # ASCII that is canonical has no escapes of other characters, so no name or text needs a look; and what
-    # has so few brackets is not too deep. Such bytes, the most, are canonical if the C encoder writes them.
+    # Canonical ASCII has no escapes of other characters, so no name or text needs checking; and what has
+    # this few brackets is not too deep. Such bytes, the usual case, are canonical if the C encoder writes
+    # them.
     if data.isascii() and len(data) <= limit and data.count(b"{") + data.count(b"[") <= DEEPEST:
         text = data.decode("ascii")
         try:
@@ -107,12 +108,12 @@ def parse_canonical(data: bytes, *, limit: int) -> Json:
 
 def _decode(data: bytes, limit: int, deepest: int) -> Json:
     if len(data) > limit:
-        raise ProofFormatError(f"{len(data)} bytes where at most {limit} are read")
+        raise ProofFormatError(f"{len(data)} bytes, but at most {limit} are read")
     try:
         return cast("Json", _DECODER.decode(data.decode()))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ProofFormatError(f"not JSON in UTF-8, near byte {_place(error)}") from None
-    except RecursionError:  # The C scanner stops at the interpreter's limit, long beyond ours.
+    except RecursionError:  # The C scanner stops at the interpreter's limit, far beyond this one.
         raise ProofFormatError(f"nested deeper than {deepest}") from None
 
 
@@ -121,11 +122,11 @@ def _place(error: UnicodeDecodeError | json.JSONDecodeError) -> int:
 
 
 def encode_json(value: Json | Mapping[str, Any], *, deepest: int = DEEPEST) -> bytes:
-    """Write one JSON value as RFC 8785 says: the one byte string for this value.
+    """Write one JSON value as RFC 8785 requires: the one byte string for this value.
 
     Raises:
-        ProofFormatError: A value JSON lacks (another type, NaN, an integer beyond 2^53-1, a lone
-            surrogate, a name that is no string), or nesting beyond `deepest`.
+        ProofFormatError: A value that JSON does not have (another type, NaN, an integer beyond 2^53-1, a lone
+            surrogate, a name that is not a string), or nesting beyond `deepest`.
     """
     if _walk(value, deepest):
         return _ENCODER.encode(value).encode()
@@ -138,11 +139,11 @@ def _encode_elsewhere(value: object) -> bytes:
     try:
         return rfc8785.dumps(cast("Any", value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError):
-        raise ProofFormatError("a value that JSON lacks") from None
+        raise ProofFormatError("a value that JSON does not have") from None
 
 
 def _walk(value: object, deepest: int) -> bool:
-    """Check every value; says whether the C encoder's output is JCS, too."""
+    """Check every value; returns whether the C encoder's output is JCS, too."""
     kind = type(value)
     if kind is str:
         _check_text(cast("str", value))
@@ -157,12 +158,12 @@ def _walk(value: object, deepest: int) -> bool:
         _check_float(cast("float", value))
         return False
     if deepest == 0:
-        raise ProofFormatError("objects and arrays are nested too deep")
+        raise ProofFormatError("objects and arrays are nested too deeply")
     plain = True
     if kind is dict:
         for name, member in cast("dict[object, object]", value).items():
             if type(name) is not str:
-                raise ProofFormatError("a name that is no string")
+                raise ProofFormatError("a name that is not a string")
             # JCS sorts names by UTF-16 code units, Python by code points: the same for ASCII.
             if not name.isascii():
                 _check_text(name)
@@ -189,7 +190,7 @@ def _check_text(text: str) -> None:
 
 
 def _check_float(number: float) -> None:
-    # 1e21 is where JCS begins to write an exponent; below, an integral float prints as an integer.
+    # 1e21 is where JCS starts to write an exponent; below that, an integral float prints as an integer.
     if number != number or abs(number) == float("inf"):  # noqa: PLR0124 - NaN
         raise ProofFormatError("a number that is not finite")
     if number.is_integer() and LARGEST_INTEGER < abs(number) < 1e21:  # noqa: PLR2004

@@ -2,7 +2,7 @@
 
 Rules of this file: signatures are checked over the bytes received, before anything parses them, and nothing
 is serialised again for that. What identifies a statement is the SHA-256 of its PAE: a signature may be
-added or encoded otherwise, and ECDSA signatures can be changed by anyone, without changing what was said.
+added or encoded differently, and ECDSA signatures can be changed by anyone, without changing what was said.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _REST = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """One signature as it came.
+    """One signature as received.
 
     Attributes:
-        keyid: Who it says signed; a hint, may be empty.
+        keyid: Who it says has signed; a hint, which may be empty.
         sig: The raw bytes.
     """
 
@@ -77,7 +77,7 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A signature that fits, with the key of the trust store that it is of."""
+    """A signature that fits, with the trust store's key that made it."""
 
     key: TrustedKey
     sig: bytes
@@ -93,12 +93,12 @@ async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
     """Sign canonical bytes; each signature is checked with its public key before this returns.
 
     Args:
-        payload: Of `encode_record`, `encode_notice` or `encode_trust_statement`.
-        signers: 1 to 8, of different keys; asked one after the other.
+        payload: From `encode_record`, `encode_notice` or `encode_trust_statement`.
+        signers: 1 to 8, with different keys; asked one after the other.
 
     Raises:
         StorageInvalidRequestError: No signer, too many, one key twice, or a scheme only for reading.
-        ProofSignatureError: A signer's answer does not verify; nothing of it is kept.
+        ProofSignatureError: What a signer returned does not verify; nothing of it is kept.
         Exception: What a signer raised.
     """
     if not 1 <= len(signers) <= MOST_SIGNATURES:
@@ -106,7 +106,7 @@ async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
             f"a statement takes 1 to {MOST_SIGNATURES} signers, not {len(signers)}"
         )
     if len({signer.public_key.spki for signer in signers}) != len(signers):
-        raise StorageInvalidRequestError("one key is to sign twice")
+        raise StorageInvalidRequestError("one key would sign twice")
     message = encode_pae(PAYLOAD_TYPE, payload)
     signatures: list[Signature] = []
     for signer in signers:
@@ -116,7 +116,7 @@ async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
         sig = await signer.sign(message)
         # A broken HSM, a mixed-up key id or flipped memory is found here, not by the first reader.
         if not key.is_signature(sig, message):
-            raise ProofSignatureError(f"the signer's answer does not verify with its own key {key.keyid}")
+            raise ProofSignatureError(f"the signer's signature does not verify with its own key {key.keyid}")
         signatures.append(Signature(key.keyid, bytes(sig)))
     return Envelope(payload, tuple(signatures))
 
@@ -146,10 +146,10 @@ def envelope_members(envelope: Envelope) -> dict[str, Json]:
 
 
 def parse_envelope(data: bytes) -> Envelope:
-    """Read an envelope; it verifies nothing.
+    """Read an envelope without verifying anything.
 
     Raises:
-        ProofFormatError: No DSSE envelope of an in-toto statement, or over 2 MiB.
+        ProofFormatError: Not a DSSE envelope of an in-toto statement, or over 2 MiB.
     """
     usual = _read_usual(data)
     return usual or read_envelope(parse_json(data, limit=LARGEST_ENVELOPE), "the envelope")
@@ -179,7 +179,7 @@ def read_envelope(value: Json, name: str) -> Envelope:
     """Read a parsed envelope; unknown members are ignored, as DSSE says.
 
     Raises:
-        ProofFormatError: No DSSE envelope of an in-toto statement.
+        ProofFormatError: Not a DSSE envelope of an in-toto statement.
     """
     members = read_object(value, name, needs=("payload", "payloadType", "signatures"))
     if members["payloadType"] != PAYLOAD_TYPE:
@@ -193,7 +193,7 @@ def _read_signature(value: Json) -> Signature:
     members = read_object(value, "a signature", needs=("sig",))
     keyid = members.get("keyid", "")
     if not isinstance(keyid, str) or len(keyid) > _LONGEST_KEYID:
-        raise ProofFormatError(f"keyid is no string of at most {_LONGEST_KEYID} characters")
+        raise ProofFormatError(f"keyid is not a string of at most {_LONGEST_KEYID} characters")
     return Signature(keyid, _read_sig(members["sig"]))
 
 
@@ -206,10 +206,10 @@ def _read_sig(value: Json) -> bytes:
 
 
 def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ...]:
-    """The signatures that fit, one of each key at most; whether a key may say this, others decide.
+    """The signatures that fit, at most one per key; others decide whether a key may say this.
 
     Raises:
-        ProofUntrustedKeyError: No signature is of a key in the trust store.
+        ProofUntrustedKeyError: No signature is from a key in the trust store.
         ProofSignatureError: There are such keys, but no signature fits.
     """
     message = envelope.pae
@@ -217,7 +217,7 @@ def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ..
     tries = 0
     for signature in envelope.signatures:
         for key in _candidates(signature.keyid, trust):
-            # Keys, not ids, are counted, and the work of a hostile envelope is bounded.
+            # Keys, not ids, are counted, and the work that a hostile envelope causes is bounded.
             if key.public_key.spki in found or tries >= MOST_TRIES:
                 continue
             tries += 1

@@ -1,7 +1,7 @@
 """What can be wrong with a proof, each cause its own error; all are `StorageError`.
 
-Rules of this file: those of `credstore.errors`. A text names ids, times and digests, which are public;
-never claims, keys or bytes that came in. `retryable` is False: the same bytes never verify later, save
+Rules of this file: those of `credstore.errors`. A message names ids, times and digests, which are public;
+never claims, keys or bytes that came in. `retryable` is False: the same bytes never verify later, except
 `ProofNotYetValidError`.
 """
 
@@ -23,13 +23,13 @@ class ProofError(StorageError):
 
 
 class ProofNotFoundError(ProofError, StorageNotFoundError):
-    """There is no proof of this id, or none for this asset."""
+    """There is no proof with this id, or none for this asset."""
 
     default_code = ErrorCode.PROOF_NOT_FOUND
 
 
 class ProofFormatError(ProofError, StorageIntegrityError):
-    """The bytes are no proof: not strict JSON, not canonical, too large, or a field breaks its rule."""
+    """The bytes are not a proof: not strict JSON, not canonical, too large, or a field breaks its rule."""
 
     default_code = ErrorCode.PROOF_FORMAT
 
@@ -65,13 +65,13 @@ class ProofKeyRevokedError(ProofKeyExpiredError):
 
 
 class ProofIdMismatchError(ProofError, StorageIntegrityError):
-    """A valid proof, but of another id than the one asked for: it was moved or swapped."""
+    """A valid proof, but its id is not the one asked for: it was moved or swapped."""
 
     default_code = ErrorCode.PROOF_ID_MISMATCH
 
 
 class ProofAssetMismatchError(ProofError, StorageIntegrityError):
-    """A valid proof, but of other bytes than the asset given."""
+    """A valid proof, but of bytes other than the given asset."""
 
     default_code = ErrorCode.PROOF_ASSET_MISMATCH
 
@@ -108,7 +108,7 @@ class ProofConflictError(ProofError, StorageConflictError):
 
 
 class ProofUnsignedError(ProofError):
-    """A record of the original service: nobody signed it, so nothing about it is proved."""
+    """A record of the original service: no one signed it, so nothing about it is proved."""
 
     default_code = ErrorCode.PROOF_UNSIGNED
 
@@ -120,7 +120,7 @@ class ProofPolicyError(ProofError):
 
 
 class ProofTimestampError(ProofError):
-    """An RFC 3161 token is not for this signature, not of a pinned authority, or contradicts the proof."""
+    """An RFC 3161 token is not for this signature, not from a pinned authority, or contradicts the proof."""
 
     default_code = ErrorCode.PROOF_TIMESTAMP
 

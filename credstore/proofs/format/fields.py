@@ -34,29 +34,29 @@ def refuse(field: str, rule: str) -> NoReturn:
 def read_object(
     value: Json, field: str, *, needs: Collection[str] = (), may: Collection[str] | None = None
 ) -> dict[str, Json]:
-    """An object with the members `needs`; with `may`, none beyond these and those."""
+    """An object with the members `needs`; if `may` is given, with no others than these two allow."""
     if not isinstance(value, dict):
-        refuse(field, "is no object")
+        refuse(field, "is not an object")
     for name in needs:
         if name not in value:
             refuse(field, f"has no {name!r}")
-    # It has all that it needs: with no more members than these it has no other.
+    # It has everything it needs: with no more members than these it has no others.
     if may is not None and len(value) > len(needs) and not value.keys() <= {*needs, *may}:
-        refuse(field, "has a member that is unknown")
+        refuse(field, "has an unknown member")
     return value
 
 
 def read_list(value: Json, field: str, *, most: int, least: int = 0) -> list[Json]:
     """An array of `least` to `most` values."""
     if not isinstance(value, list) or not least <= len(value) <= most:
-        refuse(field, f"is no array of {least} to {most} values")
+        refuse(field, f"is not an array of {least} to {most} values")
     return value
 
 
 def read_text(value: Json, field: str, *, longest: int) -> str:
     """A string of 1 to `longest` characters, none of them a control character."""
     if not isinstance(value, str) or not 0 < len(value) <= longest or _CONTROL.search(value):
-        refuse(field, f"is no string of 1 to {longest} characters without control characters")
+        refuse(field, f"is not a string of 1 to {longest} characters without control characters")
     return value
 
 
@@ -64,21 +64,21 @@ def read_uri(value: Json, field: str, *, longest: int = LONGEST_URI) -> str:
     """An absolute URI of at most `longest` characters."""
     text = read_text(value, field, longest=longest)
     if not _URI.fullmatch(text):
-        refuse(field, "is no absolute URI")
+        refuse(field, "is not an absolute URI")
     return text
 
 
 def read_size(value: Json, field: str, *, least: int = 0) -> int:
-    """A whole number from `least` up."""
+    """A whole number of at least `least`."""
     if type(value) is not int or not least <= value <= LARGEST_INTEGER:
-        refuse(field, f"is no whole number from {least} up")
+        refuse(field, f"is not a whole number of at least {least}")
     return value
 
 
 def read_id(value: Json, field: str) -> str:
     """A UUID in lower case: nothing that could lead elsewhere as part of a key."""
     if not isinstance(value, str) or not _UUID.fullmatch(value):
-        refuse(field, "is no UUID in lower case")
+        refuse(field, "is not a UUID in lower case")
     return value
 
 
@@ -92,15 +92,15 @@ def read_hex(value: Json, field: str, *, size: int) -> bytes:
 def read_time(value: Json, field: str) -> datetime:
     """An instant, exactly `YYYY-MM-DDTHH:MM:SS.mmmZ`."""
     if not isinstance(value, str) or not _TIME.fullmatch(value):
-        refuse(field, "is no time of the form 2026-01-02T03:04:05.678Z")
+        refuse(field, "is not a time of the form 2026-01-02T03:04:05.678Z")
     try:
         return datetime.fromisoformat(value)
     except ValueError:
-        refuse(field, "is no day and time of the calendar")
+        refuse(field, "is not a valid date and time")
 
 
 def format_time(time: datetime) -> str:
-    """The one form of an instant; what is finer than a millisecond is cut off.
+    """The one form of an instant; anything finer than a millisecond is cut off.
 
     Raises:
         ProofFormatError: The time has no zone.
@@ -113,10 +113,10 @@ def format_time(time: datetime) -> str:
 def read_base64(value: Json, field: str, *, most: int, url_safe: bool = False) -> bytes:
     """At most `most` bytes in padded standard base64, or also in the URL-safe alphabet.
 
-    One byte string has one text in each alphabet: spare bits, line ends and mixed alphabets are refused.
+    One byte string has one text in each alphabet: unused bits, line ends and mixed alphabets are refused.
     """
     if not isinstance(value, str) or not value.isascii() or len(value) > 4 * ((most + 2) // 3):
-        refuse(field, f"is no base64 of at most {most} bytes")
+        refuse(field, f"is not base64 of at most {most} bytes")
     try:
         if url_safe and ("-" in value or "_" in value):
             decoded = base64.urlsafe_b64decode(value)
@@ -125,9 +125,9 @@ def read_base64(value: Json, field: str, *, most: int, url_safe: bool = False) -
             decoded = binascii.a2b_base64(value, strict_mode=True)
             exact = binascii.b2a_base64(decoded, newline=False).decode() == value
     except ValueError:
-        refuse(field, "is no base64")
+        refuse(field, "is not base64")
     if not exact:
-        refuse(field, "is no base64 in its one form")
+        refuse(field, "is not base64 in its one form")
     return decoded
 
 
@@ -137,5 +137,5 @@ def format_base64(data: bytes) -> str:
 
 
 def as_object(value: object) -> Json:
-    """A caller's mapping as JSON value; `encode_json` checks what is inside."""
+    """A caller's mapping as a JSON value; `encode_json` checks what is inside."""
     return cast("Json", value)

@@ -1,4 +1,4 @@
-"""Ids of proofs: UUIDs that sort by time, or that a request always gets again. Pure."""
+"""Ids of proofs: UUIDs that sort by time, or that the same request always gets again. Pure."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ def new_proof_id(now: datetime, randomness: bytes) -> str:
 
     Args:
         now: Its first 48 bits are these milliseconds.
-        randomness: 10 bytes nobody can foresee, such as `os.urandom(10)`.
+        randomness: 10 unpredictable bytes, such as `os.urandom(10)`.
 
     Raises:
-        StorageInvalidRequestError: Not 10 bytes, or a time without zone or before 1970.
+        StorageInvalidRequestError: Not 10 bytes, or a time without a time zone or before 1970.
     """
     if len(randomness) != _ID_BYTES - 6:
         raise StorageInvalidRequestError(f"an id takes 10 random bytes, not {len(randomness)}")
     if now.tzinfo is None or now < _EPOCH:
-        raise StorageInvalidRequestError("an id takes a time with a zone, 1970 or later")
+        raise StorageInvalidRequestError("an id takes a time with a time zone, 1970 or later")
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     return _uuid(milliseconds.to_bytes(6, "big") + randomness, version=7)
 
 
 def derive_proof_id(issuer: str, sha256: bytes, idempotency_key: str) -> str:
-    """The UUIDv8 (RFC 9562 section 5.8) that issuer, asset and idempotency key always give.
+    """The UUIDv8 (RFC 9562 section 5.8) that issuer, asset and idempotency key always lead to.
 
     Args:
         issuer: The record's issuer.
         sha256: Digest of the asset, 32 bytes.
-        idempotency_key: The caller's word for this request, 1 to 255 characters.
+        idempotency_key: The caller's name for this request, 1 to 255 characters.
 
     Raises:
-        StorageInvalidRequestError: An argument is empty, too long or not of its form.
+        StorageInvalidRequestError: An argument is empty, too long or malformed.
     """
     try:
         read_text(idempotency_key, "idempotency_key", longest=LONGEST_ISSUER)
         parts = (issuer.encode(), sha256, idempotency_key.encode())
     except (ProofFormatError, UnicodeEncodeError):
         raise StorageInvalidRequestError(
-            "an idempotency key has 1 to 255 characters, no control ones"
+            "an idempotency key has 1 to 255 characters, without control characters"
         ) from None
     if len(sha256) != _SHA256:
         raise StorageInvalidRequestError("a SHA-256 digest has 32 bytes")

@@ -20,9 +20,9 @@ LARGEST_MANIFEST = 16 * 1024 * 1024
 _CACHE_CONTROL = "public, max-age=31536000, immutable"
 _LONGEST_URL = 2048
 _LONGEST_HEADER = 16 * 1024
-# RFC 3986 section 2 without the fragment, which no server gets to see.
+# RFC 3986 section 2 without the fragment, which servers never see.
 _URL = re.compile(r"https?://(?:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+")
-# RFC 8288 section 3. Commas and semicolons may stand inside of <...> and of quotes.
+# RFC 8288 section 3. Commas and semicolons may occur inside <...> and quotes.
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _TARGET = re.compile(r"[ \t,]*<([^<>]*)>[ \t]*")
 _PARAMETER = re.compile(
@@ -33,7 +33,7 @@ _END = re.compile(r"(?=,)|\Z")
 
 
 def manifest_headers() -> dict[str, str]:
-    """The response headers a manifest is to be served with, so that any page and any CDN can use it."""
+    """The response headers to serve a manifest with, so that any page and any CDN can use it."""
     return {
         "Content-Type": MANIFEST_TYPE,
         "Cache-Control": _CACHE_CONTROL,
@@ -45,7 +45,7 @@ def manifest_headers() -> dict[str, str]:
 
 
 def manifest_options() -> StoreOptions:
-    """The options that `StorageProvider.store` takes a manifest with: its type, cached for good, as it is."""
+    """The options to `StorageProvider.store` a manifest with: its type, cached for good, stored as it is."""
     return {"content_type": MANIFEST_TYPE, "cache_control": _CACHE_CONTROL, "compress": False}
 
 
@@ -57,11 +57,11 @@ def link_manifest(manifest: bytes, url: str | None = None) -> ManifestLink:
         url: Permanent, http or https; or None.
 
     Raises:
-        StorageInvalidRequestError: The manifest is empty or too large, or the URL will not do.
+        StorageInvalidRequestError: The manifest is empty or too large, or the URL is not acceptable.
     """
     if not 0 < len(manifest) <= LARGEST_MANIFEST:
         raise StorageInvalidRequestError(
-            f"a manifest has 1 to {LARGEST_MANIFEST} bytes, this one {len(manifest)}"
+            f"a manifest has 1 to {LARGEST_MANIFEST} bytes, but this one has {len(manifest)}"
         )
     uri = None if url is None else check_manifest_url(url)
     return ManifestLink(hashlib.sha256(manifest).digest(), len(manifest), MANIFEST_TYPE, uri)
@@ -71,8 +71,8 @@ def check_manifest_url(url: str) -> str:
     """Return the URL if a manifest may be found there for good.
 
     Raises:
-        StorageInvalidRequestError: Not http or https, longer than 2,048 characters, with characters to be
-            escaped or a fragment, or a temporary link.
+        StorageInvalidRequestError: Not http or https, longer than 2,048 characters, with unescaped
+            characters or a fragment, or a temporary link.
     """
     if isinstance(url, SignedUrl):
         raise StorageInvalidRequestError(
@@ -80,7 +80,7 @@ def check_manifest_url(url: str) -> str:
         )
     if len(url) > _LONGEST_URL or not _URL.fullmatch(url):
         raise StorageInvalidRequestError(
-            f"a manifest's URL is absolute, http or https, escaped, of up to {_LONGEST_URL} characters"
+            f"a manifest's URL is absolute, http or https, escaped, and has at most {_LONGEST_URL} characters"
         )
     return url
 
@@ -89,7 +89,7 @@ def link_header(url: str) -> str:
     """The value of the `Link` header of an asset's response, which leads readers to its manifest.
 
     Raises:
-        StorageInvalidRequestError: The URL will not do.
+        StorageInvalidRequestError: The URL is not acceptable.
     """
     return f'<{check_manifest_url(url)}>; rel="{MANIFEST_RELATION}"; type="{MANIFEST_TYPE}"'
 
@@ -97,8 +97,8 @@ def link_header(url: str) -> str:
 def find_manifest_url(header: str) -> str | None:
     """The target of the first link to a manifest in a `Link` header, verbatim; None if there is none.
 
-    It may be relative to the asset's URL, and it is somebody's word: fetching it is up to the caller's own
-    rules. Several headers of the name are joined with commas. What follows a malformed link is not read.
+    It may be relative to the asset's URL, and it is only a claim: whether to fetch it is up to the caller's
+    own rules. Several headers of this name are joined with commas. What follows a malformed link is not read.
     """
     if len(header) > _LONGEST_HEADER:
         return None
@@ -113,7 +113,7 @@ def find_manifest_url(header: str) -> str | None:
             parameters.setdefault((found["name"] or "").lower(), value)
         if not _END.match(header, position):
             return None
-        # A link with an anchor is about something else than the asset.
+        # A link with an anchor is about something other than the asset.
         if MANIFEST_RELATION in parameters.get("rel", "").lower().split() and "anchor" not in parameters:
             return target[1]
     return None

@@ -1,4 +1,4 @@
-"""Records of the original service, as values: nobody signed them, so nothing about them is proved. Pure.
+"""Records of the original service, as values: no one signed them, so nothing about them is proved. Pure.
 
 `{proofId, proofUri, imageHash, manifest, timestamp, signature, expiresAt}`, plain or as an encrypted file
 `{"version":1,"ciphertext","iv","tag"}` (AES-256-GCM, hex), where a missing version is 1. Its `signature` is
@@ -43,7 +43,7 @@ class LegacyHomes:
         files: Of those by id alone, `<files><id>.json`, or None where there are none.
         key: Of encrypted files: 64 hex digits.
         passphrase: In place of `key`, what the original had as `ENCRYPTION_KEY` where that is not a key.
-        day: A day to look at first, with the one before and after; the writer's clock chose it.
+        day: A day to look at first, with the days before and after it; the writer's clock chose it.
     """
 
     prefix: str = "proofs/"
@@ -95,7 +95,7 @@ class LegacyProof:
 
 
 def derive_legacy_key(passphrase: Secret) -> Secret:
-    """The key that the original makes of a passphrase; some 50 ms and 16 MiB.
+    """The key that the original makes from a passphrase; takes about 50 ms and 16 MiB.
 
     Source: provenance of its records: scrypt (RFC 7914) with salt `salt`, N 16384, r 8, p 1.
     """
@@ -104,7 +104,7 @@ def derive_legacy_key(passphrase: Secret) -> Secret:
 
 
 def looks_like_legacy(data: bytes) -> bool:
-    """Whether something is a record by its shape, plain or encrypted, even if it cannot be opened."""
+    """Whether something looks like a record, plain or encrypted, even if it cannot be opened."""
     try:
         members = read_object(parse_json(data, limit=LARGEST_LEGACY), "the record")
     except ProofFormatError:
@@ -117,10 +117,10 @@ def parse_legacy(data: bytes, key: Secret | None = None) -> LegacyProof:
 
     Args:
         data: JSON.
-        key: 64 hex digits, as given or of `derive_legacy_key`.
+        key: 64 hex digits, as given or from `derive_legacy_key`.
 
     Raises:
-        ProofFormatError: It is none, or does not decrypt.
+        ProofFormatError: It is not a record, or does not decrypt.
         StorageConfigurationError: It is encrypted, and there is no key.
     """
     members = read_object(parse_json(data, limit=LARGEST_LEGACY), "the record")
@@ -132,10 +132,10 @@ def parse_legacy(data: bytes, key: Secret | None = None) -> LegacyProof:
             refuse("the record", f"has no {name!r}")
     found = _HASH.fullmatch(read_text(members["imageHash"], "imageHash", longest=1024))
     if found is None:
-        refuse("imageHash", "is no SHA-256")
+        refuse("imageHash", "is not a SHA-256")
     manifest = members.get("manifest")
     if manifest is not None and not isinstance(manifest, dict):
-        refuse("manifest", "is no object")
+        refuse("manifest", "is not an object")
     uri = members.get("proofUri")
     return LegacyProof(
         proof_id=read_text(members["proofId"], "proofId", longest=_LONGEST_ID),
@@ -160,7 +160,7 @@ def _decrypted(members: dict[str, Json], key: Secret | None) -> bytes:
         sealed = bytes.fromhex(cast("str", text)) + tag
         return AESGCM(bytes.fromhex(key.reveal())).decrypt(iv, sealed, None)
     except (InvalidTag, ValueError, TypeError):
-        # One text for every cause.
+        # One message for every cause.
         raise ProofFormatError("an encrypted record that does not decrypt") from None
 
 
@@ -171,7 +171,7 @@ def _time(value: Json, field_name: str) -> datetime | None:
         try:
             time = datetime.fromisoformat(value)
         except ValueError:
-            refuse(field_name, "is no time")
+            refuse(field_name, "is not a time")
         return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     milliseconds = read_size(value, field_name)
     if milliseconds > _LAST:
@@ -184,10 +184,10 @@ def legacy_members(record: ProofRecord, digest: bytes) -> dict[str, Any]:
 
     Args:
         record: What it says.
-        digest: Of its envelope's PAE.
+        digest: SHA-256 of its envelope's PAE.
 
     Raises:
-        StorageInvalidRequestError: A digest of another length.
+        StorageInvalidRequestError: The digest has another length.
     """
     if len(digest) != _KEY:
         raise StorageInvalidRequestError("a digest has 32 bytes")
@@ -202,7 +202,7 @@ def legacy_members(record: ProofRecord, digest: bytes) -> dict[str, Any]:
         "manifest": {} if record.claims is None else dict(record.claims),
         "timestamp": record.issued_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "signature": f"dsse:sha256:{digest.hex()}",
-        "expiresAt": _LAST  # To JavaScript null is less than now, and the original's sweep would delete it.
+        "expiresAt": _LAST  # In JavaScript null is less than now, and the original's sweep would delete it.
         if record.expires_at is None
         else (record.expires_at - _EPOCH) // timedelta(milliseconds=1),
     }

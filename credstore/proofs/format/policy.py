@@ -1,9 +1,9 @@
-"""Which verified proofs a reader accepts: neither revoked nor expired, and whatever else is asked. Pure.
+"""Which verified proofs a reader accepts: neither revoked nor expired, and whatever else is required. Pure.
 
 A policy is asked last, about a proof whose signature, key, form and id are in order; no policy skips these.
 Rules of this file: whoever wrote a policy, revocation and expiry are checked before it is asked, unless an
-`unsafe_` one stands around it; a policy raises to refuse, and what it returns is never taken for a verdict;
-a composition of nothing is refused, for it would accept everything.
+`unsafe_` one wraps it; a policy raises to refuse, and what it returns is never taken for a verdict; a
+composition of nothing is refused, since it would accept everything.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Candidate:
 
     Attributes:
         proof: The record, its envelope, keys and time.
-        status: How it stands, or None where only the signed record is at hand and nobody was asked.
-        now: The reader's clock, with a zone.
+        status: Its state, or None where only the signed record is available and no store was asked.
+        now: The reader's clock, with a time zone.
         skipped: What the `unsafe_` policies around the one that is asked have turned off.
     """
 
@@ -42,10 +42,10 @@ class Candidate:
 
 
 class Policy(Protocol):
-    """What a reader asks of a proof beside its being genuine; any object with this method is one."""
+    """What a reader requires of a proof besides being genuine; any object with this method is one."""
 
     def verify(self, candidate: Candidate, /) -> None:
-        """Return for a proof to accept, or raise.
+        """Return to accept a proof, or raise.
 
         A `ProofError`, such as `ProofPolicyError`, refuses this proof; any other error ends the whole read.
 
@@ -69,7 +69,7 @@ class IssuedBy:
         """Name at least one issuer.
 
         Raises:
-            StorageInvalidRequestError: None is named, or one is not a text.
+            StorageInvalidRequestError: None is named, or one is not a string.
         """
         if not issuers or not all(isinstance(cast("object", each), str) and each for each in issuers):
             raise StorageInvalidRequestError("IssuedBy takes the URI of at least one issuer")
@@ -79,16 +79,16 @@ class IssuedBy:
         """Compare the issuer.
 
         Raises:
-            ProofPolicyError: It is another one.
+            ProofPolicyError: It is a different one.
         """
         issuer = candidate.proof.record.issuer
         if issuer not in self.issuers:
-            raise ProofPolicyError(f"the proof is of the issuer {issuer}, which the policy does not accept")
+            raise ProofPolicyError(f"the proof's issuer is {issuer}, which the policy does not accept")
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class AllOf:
-    """Accepts what every one of some policies accepts.
+    """Accepts what every one of its policies accepts.
 
     Attributes:
         policies: At least one, asked in this order.
@@ -97,7 +97,7 @@ class AllOf:
     policies: tuple[Policy, ...]
 
     def __init__(self, policies: Iterable[Policy]) -> None:
-        """Put policies together.
+        """Combine policies.
 
         Raises:
             StorageInvalidRequestError: There are none, or one of them is not a policy.
@@ -116,7 +116,7 @@ class AllOf:
 
 @dataclass(frozen=True, slots=True, init=False)
 class AnyOf:
-    """Accepts what at least one of some policies accepts.
+    """Accepts what at least one of its policies accepts.
 
     Attributes:
         policies: At least one, asked in this order until one accepts.
@@ -125,7 +125,7 @@ class AnyOf:
     policies: tuple[Policy, ...]
 
     def __init__(self, policies: Iterable[Policy]) -> None:
-        """Put policies together.
+        """Combine policies.
 
         Raises:
             StorageInvalidRequestError: There are none, or one of them is not a policy.
@@ -136,8 +136,8 @@ class AnyOf:
         """Ask them until one accepts.
 
         Raises:
-            ProofError: All refuse: the first refusal where they agree on the kind of it, else a
-                `ProofPolicyError` that has all their texts.
+            ProofError: All refuse: the first refusal where they agree on its kind, else a
+                `ProofPolicyError` with all their messages.
         """
         refusals: list[ProofError] = []
         for each in self.policies:
@@ -167,7 +167,7 @@ class _Without:
 
 @dataclass(frozen=True, slots=True)
 class UnsafeUnsigned:
-    """What `unsafe_allow_unsigned` makes. It is not a `Policy`: nothing can be composed of it.
+    """What `unsafe_allow_unsigned` returns. It is not a `Policy`: nothing can be composed from it.
 
     Attributes:
         signed: The policy for the proofs that are signed, or None for the usual checks.
@@ -177,10 +177,10 @@ class UnsafeUnsigned:
 
 
 def unsafe_allow_expired(policy: Policy | None = None) -> Policy:
-    """Accept expired proofs, too; what has passed its end may be withdrawn with no trace.
+    """Accept expired proofs, too; what is past its expiry may be withdrawn without a trace.
 
     Args:
-        policy: What else is asked, with every other check; None for the usual checks.
+        policy: What else is required, with every other check; None for the usual checks.
 
     Raises:
         StorageInvalidRequestError: `policy` is not a policy.
@@ -189,10 +189,10 @@ def unsafe_allow_expired(policy: Policy | None = None) -> Policy:
 
 
 def unsafe_allow_revoked(policy: Policy | None = None) -> Policy:
-    """Accept proofs, too, that their issuer has revoked, as after a theft of the key; never erased ones.
+    """Accept proofs that their issuer has revoked, too, as after a theft of the key; never erased ones.
 
     Args:
-        policy: What else is asked, with every other check; None for the usual checks.
+        policy: What else is required, with every other check; None for the usual checks.
 
     Raises:
         StorageInvalidRequestError: `policy` is not a policy.
@@ -204,7 +204,7 @@ def unsafe_allow_unsigned(policy: Policy | None = None) -> UnsafeUnsigned:
     """Let `ProofStore.get` return records of the original service, too, about which nothing is proved.
 
     Args:
-        policy: What is asked of a signed proof; None for the usual checks.
+        policy: What is required of a signed proof; None for the usual checks.
 
     Raises:
         StorageInvalidRequestError: `policy` is not a policy.
@@ -223,7 +223,7 @@ def checked_policy(policy: Policy | None) -> Policy | None:
     given: object = policy
     if isinstance(given, UnsafeUnsigned):
         raise StorageInvalidRequestError(
-            "unsafe_allow_unsigned() is for ProofStore.get and stands around every other policy"
+            "unsafe_allow_unsigned() is for ProofStore.get, and goes around every other policy"
         )
     if isinstance(given, type) or not callable(getattr(given, "verify", None)):
         name = given.__name__ if isinstance(given, type) else type(given).__name__
@@ -240,12 +240,14 @@ def _checked(policies: Iterable[Policy], name: str) -> tuple[Policy, ...]:
             raise StorageInvalidRequestError(f"{name} takes policies, not None")
         found.append(each)
     if not found:
-        raise StorageInvalidRequestError(f"{name} takes at least one policy; of none it would say nothing")
+        raise StorageInvalidRequestError(
+            f"{name} takes at least one policy; with none it would decide nothing"
+        )
     return tuple(found)
 
 
 def accept(policy: Policy | None, candidate: Candidate) -> None:
-    """Ask a policy, which may be a composition; None asks for the usual checks alone.
+    """Ask a policy, which may be a composition; None requires only the usual checks.
 
     Raises:
         ProofError: It refuses the proof.
@@ -256,11 +258,11 @@ def accept(policy: Policy | None, candidate: Candidate) -> None:
         return
     _check_usual(candidate)
     if policy is not None and cast("Callable[[Candidate], object]", policy.verify)(candidate) is not None:
-        # False would be taken for a refusal by whoever wrote it.
+        # Its author would take False for a refusal.
         raise StorageInvalidRequestError("a policy refuses by raising a ProofError; its verify returns None")
 
 
-# Exactly these: of a subclass nobody knows that it asks its parts here.
+# Exactly these: a subclass may not ask its parts here.
 _COMPOSED = frozenset({AllOf, AnyOf, _Without})
 
 
@@ -284,32 +286,32 @@ def verify_proof(
     threshold: int = 1,
     policy: Policy | None = None,
 ) -> VerifiedProof:
-    """Verify one proof; whatever this returns may be relied on, its revocation apart.
+    """Verify one proof; whatever this returns may be relied on, apart from its revocation.
 
     Args:
         data: A stored envelope, as bytes or parsed.
-        trust: The keys trusted.
-        now: The verifier's clock, with a zone.
-        proof_id: The id asked for, or None where any will do.
+        trust: The trusted keys.
+        now: The verifier's clock, with a time zone.
+        proof_id: The id asked for, or None for any.
         sha256: The asset digest asked for, 32 bytes, or None.
-        asset: Digest and size of the asset at hand, or None where it is not.
+        asset: Digest and size of the asset, or None where it is not available.
         times: Trusted times found for signatures of this envelope.
         threshold: How many different keys must have signed.
-        policy: What else is asked of the proof; None asks that it has not expired. The candidate's status is
-            None here, for a record alone does not tell of its revocation.
+        policy: What else is required of the proof; None requires that it has not expired. The candidate's
+            status is None here, since a record alone does not show its revocation.
 
     Raises:
-        ProofFormatError: No proof of this version.
+        ProofFormatError: Not a proof of this version.
         ProofSignatureError: No signature fits.
         ProofUntrustedKeyError: Signed by keys not in the trust store, not for this issuer or use, or by
             fewer than `threshold`.
-        ProofKeyExpiredError: Signed outside of the key's window.
+        ProofKeyExpiredError: Signed outside the key's window.
         ProofKeyRevokedError: The key is compromised and no trusted time is older.
-        ProofIdMismatchError: A proof of another id.
+        ProofIdMismatchError: A proof with another id.
         ProofAssetMismatchError: A proof of another asset.
-        ProofNotYetValidError: Issued more than 5 minutes from now.
+        ProofNotYetValidError: Issued more than 5 minutes in the future.
         ProofTimestampError: Issued more than 5 minutes after its own trusted time.
-        ProofExpiredError: Not valid any more.
+        ProofExpiredError: No longer valid.
         ProofPolicyError: The policy refuses it.
         StorageInvalidRequestError: `now` has no zone, `threshold` is under 1, or `policy` is not a policy.
     """

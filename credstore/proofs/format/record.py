@@ -2,7 +2,8 @@
 
 An in-toto Statement v1 with one subject, the asset, and the predicate `https://credstore.dev/proof/v1`.
 Reading is strict where two readers could differ; unknown members of the predicate are ignored unless
-`critical` names them, so that later versions may add some. `read_time` and friends say each field's form.
+`critical` names them, so that later versions may add some. `read_time` and its siblings define the form of
+each field.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class ManifestLink:
         sha256: 32 bytes.
         size: Bytes of the manifest.
         media_type: Such as `application/c2pa`.
-        uri: A hint where it is, or None.
+        uri: A hint of where it is, or None.
     """
 
     sha256: bytes
@@ -114,10 +115,10 @@ class ProofRecord:
 
     Attributes:
         proof_id: UUID in lower case; see `ids`.
-        issuer: Absolute URI of who asserts it, up to 255 characters.
-        issued_at: UTC, milliseconds; the issuer's word.
+        issuer: Absolute URI of whoever asserts it, up to 255 characters.
+        issued_at: UTC, milliseconds; the issuer's claim.
         asset: Digest and size of the asset.
-        expires_at: The proof is valid before it; None for ever.
+        expires_at: The proof is valid before this; None for ever.
         media_type: Of the asset, or None.
         soft_bindings: Perceptual hashes, at most 16.
         manifest: Link to the manifest, or None.
@@ -152,7 +153,7 @@ def encode_record(record: ProofRecord) -> bytes:
         payload = encode_json(statement)
         if len(payload) > LARGEST_PAYLOAD:
             refuse("the statement", f"has more than {LARGEST_PAYLOAD} bytes")
-        # The value is read as the payload will be: what `encode_json` took has one meaning.
+        # The value is read as the payload will be: what `encode_json` accepted has one meaning.
         read_record(cast("Json", statement), size=len(payload))
     except ProofFormatError as error:
         raise StorageInvalidRequestError(f"this record cannot be issued: {error.message}") from None
@@ -216,13 +217,13 @@ def parse_payload(payload: bytes) -> Json:
     """Read the bytes that were signed: strict JSON and canonical.
 
     Raises:
-        ProofFormatError: Other than the one byte string for its value.
+        ProofFormatError: Not the one byte string for its value.
     """
     return parse_canonical(payload, limit=LARGEST_PAYLOAD)
 
 
 def parse_record(payload: bytes) -> ProofRecord:
-    """Read the statement of a proof from the bytes that were signed. It verifies nothing.
+    """Read the statement of a proof from the bytes that were signed, without verifying anything.
 
     Raises:
         ProofFormatError: Not canonical, not a proof of this version, or a field breaks its rule.
@@ -290,7 +291,7 @@ def read_record(statement: Json, *, size: int) -> ProofRecord:
 def _media_type(value: Json, name: str) -> str:
     text = read_text(value, name, longest=_LONGEST_MEDIA_TYPE)
     if not _MEDIA_TYPE.fullmatch(text):
-        refuse(name, "is no media type")
+        refuse(name, "is not a media type")
     return text
 
 
@@ -320,7 +321,7 @@ def _read_manifest(value: Json) -> ManifestLink:
 
 def _claims(value: Json, size: int) -> dict[str, Json]:
     claims = read_object(value, "claims")
-    # Written again only where they could be too large.
+    # Encoded again only where they could be too large.
     if size > LARGEST_CLAIMS and len(encode_json(claims)) > LARGEST_CLAIMS:
         refuse("claims", f"has more than {LARGEST_CLAIMS} bytes")
     return claims

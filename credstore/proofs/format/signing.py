@@ -1,9 +1,9 @@
 """Signature schemes: public keys that verify, signers that sign. The only importer of `cryptography`'s keys.
 
-Rules of this file: the scheme belongs to the key, never to a message, so nobody who sends a proof chooses an
+Rules of this file: the scheme belongs to the key, never to a message, so no sender of a proof can choose an
 algorithm. A key has exactly one encoding (DER SubjectPublicKeyInfo), hence one id. Schemes: Ed25519 (RFC 8032
-section 5.1), ECDSA on P-256 with SHA-256 (FIPS 186-5) with DER signatures, and the same with raw r, s of
-IEEE P1363, which is verified but never written.
+section 5.1), ECDSA on P-256 with SHA-256 (FIPS 186-5) with DER signatures, and the same with raw r and s as
+in IEEE P1363, which is verified but never written.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class PublicKey:
         self._key = _load(self.scheme, self.spki)
 
     def is_signature(self, signature: bytes, message: bytes) -> bool:
-        """Whether `signature` is one of this key over `message`."""
+        """Whether `signature` is a signature of this key over `message`."""
         try:
             if isinstance(self._key, Ed25519PublicKey):
                 self._key.verify(signature, message)
@@ -132,10 +132,11 @@ def _spki(key: Ed25519PublicKey | ec.EllipticCurvePublicKey) -> bytes:
 
 @runtime_checkable
 class Signer(Protocol):
-    """Whoever can sign with one private key: a local one, a KMS, an HSM.
+    """Whoever can sign with a private key: a local one, a KMS, an HSM.
 
-    `sign` gets the whole message (DSSE's PAE), hashes it as its scheme says, and may be slow; what it raises
-    reaches the caller as it is. credstore checks every signature with `public_key` before it writes anything.
+    `sign` gets the whole message (DSSE's PAE), hashes it as its scheme requires, and may be slow; what it
+    raises reaches the caller as it is. credstore checks every signature with `public_key` before it writes
+    anything.
     """
 
     @property
@@ -162,7 +163,7 @@ class LocalSigner:
         given = cast("object", key)
         if not isinstance(given, Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             raise ProofAlgorithmError(
-                "proofs are signed with Ed25519 or ECDSA P-256 keys, this is another kind"
+                "proofs are signed with Ed25519 or ECDSA P-256 keys, and this is another kind"
             )
         scheme = "ed25519" if isinstance(given, Ed25519PrivateKey) else "ecdsa-p256-sha256"
         self._key = given
@@ -186,16 +187,16 @@ class LocalSigner:
         """Read PKCS #8 in PEM, as `to_pem` and OpenSSL write it.
 
         Raises:
-            StorageConfigurationError: No such key, or a missing, needless or wrong password.
+            StorageConfigurationError: Not such a key, or a missing, unneeded or wrong password.
             ProofAlgorithmError: Neither Ed25519 nor on P-256.
         """
         key = None
-        # Their text may quote what was in the file, and so may their traceback.
+        # Their message may quote what was in the file, and so may their traceback.
         with suppress(ValueError, TypeError, UnsupportedAlgorithm):
             key = serialization.load_pem_private_key(pem, password.reveal().encode() if password else None)
         del pem
         if key is None:
-            raise StorageConfigurationError("this is no private key in PEM, or its password is another")
+            raise StorageConfigurationError("this is not a private key in PEM, or the password is wrong")
         return cls(cast("Ed25519PrivateKey", key))
 
     def to_pem(self, password: Secret | None = None) -> bytes:
@@ -213,7 +214,7 @@ class LocalSigner:
         return self._public_key
 
     async def sign(self, pae: bytes) -> bytes:
-        """Sign at once; nothing is awaited."""
+        """Sign immediately; nothing is awaited."""
         if isinstance(self._key, Ed25519PrivateKey):
             return self._key.sign(pae)
         return self._key.sign(pae, _ECDSA)

@@ -1,7 +1,7 @@
 """What becomes of a proof: revoked, erased, superseded. Pure.
 
 A revocation and an erasure are signed statements about one exact envelope. Revoked is monotone: one valid
-notice is enough, their order is irrelevant, and nothing takes it back. Superseded is information, since the
+notice is enough, their order is irrelevant, and nothing undoes it. Superseded is information, since the
 old proof stays true. Absence proves nothing: whoever keeps the notices can hide one.
 """
 
@@ -54,7 +54,7 @@ class StatusNotice:
     Attributes:
         kind: Which of the two.
         proof_id: Id of the proof.
-        digest: SHA-256 of the PAE of the proof's envelope, 32 bytes: no digest of the asset.
+        digest: SHA-256 of the PAE of the proof's envelope, 32 bytes: not a digest of the asset.
         issuer: The proof's issuer.
         reason: Why.
         at: Since when, UTC, milliseconds.
@@ -70,12 +70,12 @@ class StatusNotice:
 
 @dataclass(frozen=True, slots=True)
 class ProofStatus:
-    """How a proof stands, as far as its source knows.
+    """The state of a proof, as far as its source knows.
 
     Attributes:
         state: `valid`, `expired`, `revoked` or `erased`.
         source: Who said so: the `store`, a `log`, or a `bundle`.
-        as_of: When the source knew it.
+        as_of: When the source knew this.
         notice: The notice behind `revoked` and `erased`, else None.
         superseded_by: Id of a later proof that replaces this one, or None.
     """
@@ -116,10 +116,10 @@ def encode_notice(notice: StatusNotice) -> bytes:
 
 
 def parse_notice(payload: bytes) -> StatusNotice:
-    """Read a notice from the bytes that were signed. It verifies nothing.
+    """Read a notice from the bytes that were signed, without verifying anything.
 
     Raises:
-        ProofFormatError: No revocation or erasure of this version.
+        ProofFormatError: Not a revocation or erasure of this version.
     """
     statement = read_object(parse_payload(payload), "the statement", needs=("predicateType",))
     kind: Kind = "erasure" if statement["predicateType"] == ERASURE_TYPE else "revocation"
@@ -133,7 +133,7 @@ def _read_notice(statement: Json, kind: Kind) -> StatusNotice:
         refuse("critical", "names a member that this version does not understand")
     reason = predicate["reason"]
     if reason not in get_args(Reason):
-        refuse("reason", f"is none of {', '.join(get_args(Reason))}")
+        refuse("reason", f"is not one of {', '.join(get_args(Reason))}")
     notice = StatusNotice(
         kind,
         read_id(predicate["proofId"], "proofId"),
@@ -159,18 +159,18 @@ def verify_notice(
 
     Args:
         data: The signed notice, as bytes or parsed.
-        trust: The keys trusted; one of usage `revoke` for the issuer, or of usage `root`, must have signed.
+        trust: The trusted keys; one of usage `revoke` for the issuer, or of usage `root`, must have signed.
         now: The verifier's clock.
         proof_id: The proof it must be about.
         proof: The proof itself, to compare issuer and digest, or None where only the tombstone is left.
 
     Raises:
-        ProofFormatError: No notice of this version.
+        ProofFormatError: Not a notice of this version.
         ProofSignatureError: No signature fits.
         ProofUntrustedKeyError: The key may not revoke for this issuer.
-        ProofKeyExpiredError: Signed outside of the key's window, or after it was compromised.
+        ProofKeyExpiredError: Signed outside the key's window, or after it was compromised.
         ProofIdMismatchError: A notice about another proof.
-        ProofNotYetValidError: Signed more than 5 minutes from now.
+        ProofNotYetValidError: Signed more than 5 minutes in the future.
     """
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
     signed = verify_signatures(envelope, trust)
@@ -178,10 +178,12 @@ def verify_notice(
     if notice.proof_id != proof_id or (
         proof is not None and (notice.digest, notice.issuer) != (proof.envelope.digest, proof.record.issuer)
     ):
-        raise ProofIdMismatchError(f"this {notice.kind} is about another proof of id {notice.proof_id}")
+        raise ProofIdMismatchError(f"this {notice.kind} is about another proof with id {notice.proof_id}")
     _accept(signed, notice)
     if notice.at > now + SKEW:
-        raise ProofNotYetValidError(f"the {notice.kind} is of {format_time(notice.at)}, which is to come")
+        raise ProofNotYetValidError(
+            f"the {notice.kind} is dated {format_time(notice.at)}, which is in the future"
+        )
     return notice
 
 
@@ -193,7 +195,7 @@ def _accept(signed: Sequence[Signed], notice: StatusNotice) -> None:
             refused = refused or ProofUntrustedKeyError(
                 f"the key {key.keyid} may not revoke for the issuer {notice.issuer}"
             )
-        # Its own word is enough here: a thief who revokes does less harm than a revocation undone.
+        # The key's own claim is enough here: a thief who revokes does less harm than a revocation undone.
         elif revoked is not None and notice.at >= revoked.invalid_since:
             refused = refused or ProofKeyRevokedError(
                 f"the key {key.keyid} was compromised before it signed this"
@@ -208,7 +210,7 @@ def _accept(signed: Sequence[Signed], notice: StatusNotice) -> None:
 
 
 def check_status(notices: Sequence[StatusNotice]) -> None:
-    """Refuse a proof about which there is a verified notice.
+    """Refuse a proof that has a verified notice.
 
     Raises:
         ProofErasedError: It was erased.

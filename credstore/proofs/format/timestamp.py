@@ -3,7 +3,7 @@
 A token counts only if it is over exactly this signature, granted, signed by a certificate for timestamping
 that chains to a pinned root, and made within that certificate's window. Certificates in the token are never
 anchors. Asking an authority is one HTTP POST, which is not done here. The imprint is the SHA-256 of the raw
-signature, as sigstore does.
+signature, as in sigstore.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class TimestampAuthorities:
         try:
             self._roots = x509.load_pem_x509_certificates(roots)
         except ValueError:
-            raise StorageConfigurationError("these are no certificates in PEM") from None
+            raise StorageConfigurationError("these are not certificates in PEM") from None
 
     def check(self, response: bytes, sig: bytes, *, nonce: int | None = None) -> datetime:
         """Verify a response and return the time it attests.
@@ -67,10 +67,10 @@ class TimestampAuthorities:
         Args:
             response: DER TimeStampResp.
             sig: The raw signature it must be over.
-            nonce: That of the request, where the response is fresh; None for a stored one.
+            nonce: That of the request, if the response is fresh; None for a stored one.
 
         Raises:
-            ProofTimestampError: It does not verify; whatever is wrong with it.
+            ProofTimestampError: It does not verify, whatever is wrong with it.
         """
         from rfc3161_client import VerifierBuilder, decode_timestamp_response
 
@@ -79,7 +79,7 @@ class TimestampAuthorities:
         builder = VerifierBuilder(roots=list(self._roots), nonce=nonce)
         try:
             decoded = decode_timestamp_response(response)
-            # By digest, not by message: the imprint must be SHA-256, whatever the token would like.
+            # By digest, not by message: the imprint must be SHA-256, whatever the token names.
             if builder.build().verify(decoded, hashlib.sha256(sig).digest()) is not True:
                 raise ProofTimestampError("the timestamp does not verify")
             time = decoded.tst_info.gen_time

@@ -1,8 +1,8 @@
 """Trust stores: which public keys a verifier trusts, for which issuers, uses and times. Pure.
 
 A trust store comes from the caller's configuration and is the only trust anchor: a key found in an envelope,
-in a bundle or beside the proofs is never one. Old public keys stay in it for ever, so that old proofs stay
-valid, judged at the time of their signature.
+in a bundle or stored with the proofs is never one. Old public keys stay in it for ever, so that old proofs
+stay valid, judged at the time of their signature.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ LARGEST_TRUST_STORE = 1024 * 1024
 MOST_KEYS = 1000
 MOST_ISSUERS = 100
 GRACE = timedelta(minutes=5)
-"""How long after its last use a retired key stays valid: what clocks may differ."""
+"""How long after its last use a retired key stays valid: by how much clocks may differ."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRevocation:
-    """A key that others may have.
+    """The revocation of a key that others may have.
 
     Attributes:
         at: When that was said.
@@ -96,7 +96,7 @@ class TrustStore:
 
     def __post_init__(self) -> None:
         if len({key.public_key.spki for key in self.keys}) != len(self.keys):
-            raise StorageConfigurationError("a key stands twice in the trust store")
+            raise StorageConfigurationError("a key is in the trust store twice")
 
     def find(self, keyid: str) -> TrustedKey | None:
         """The key with this id, or None."""
@@ -109,7 +109,7 @@ class TrustStore:
         """The next version, with one more key.
 
         Raises:
-            StorageConfigurationError: The key is there already.
+            StorageConfigurationError: The key is already there.
         """
         return TrustStore(self.version + 1, (*self.keys, key))
 
@@ -119,7 +119,7 @@ class TrustStore:
         Publish it before `at`, sign with the new key from `at` on, then destroy the old private key.
 
         Raises:
-            StorageConfigurationError: No such key, or the successor is there already.
+            StorageConfigurationError: No such key, or the successor is already there.
         """
         old = self._at(keyid)
         new = TrustedKey(successor, old.issuers, old.usages, at)
@@ -167,8 +167,8 @@ def trust_key(
     """One entry for a trust store, checked as when read from a file.
 
     Raises:
-        StorageConfigurationError: An issuer is no absolute URI, a usage unknown, the window ends before it
-            begins, or a time has no zone.
+        StorageConfigurationError: An issuer is not an absolute URI, a usage is unknown, the window ends
+            before it starts, or a time has no time zone.
     """
     key = TrustedKey(public_key, frozenset(issuers), frozenset(usages), valid_from, valid_until)
     trust = TrustStore(1, (key,))
@@ -192,7 +192,7 @@ def encode_trust_store(trust: TrustStore) -> bytes:
     """Write `keys.json`, canonical.
 
     Raises:
-        StorageConfigurationError: A time has no zone, or a text a lone surrogate.
+        StorageConfigurationError: A time has no time zone, or a string has a lone surrogate.
     """
     try:
         return encode_json(trust_store_members(trust))
@@ -259,7 +259,7 @@ def _read_key(value: Json, place: str) -> TrustedKey:
     ]
     usages = read_list(members["usages"], f"{place}.usages", least=1, most=len(get_args(Usage)))
     if not all(each in get_args(Usage) for each in usages):
-        refuse(f"{place}.usages", f"has others than {', '.join(get_args(Usage))}")
+        refuse(f"{place}.usages", f"has values other than {', '.join(get_args(Usage))}")
     key = TrustedKey(
         public_key,
         frozenset(issuers),

@@ -1,7 +1,8 @@
 """Trust stores that travel: signed by a root key that the client already trusts. Pure.
 
-A trust store found beside the proofs counts only if a pinned `root` key signed it and its version is larger
-than every version this client has kept; so nobody who writes to the bucket can add a key, or bring back one.
+A trust store found with the proofs counts only if a pinned `root` key signed it and its version is larger
+than every version this client has kept; so writing to the bucket is not enough to add a key, or bring one
+back.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def encode_trust_statement(trust: TrustStore) -> bytes:
     """The canonical bytes to sign, with a key of usage `root`.
 
     Raises:
-        StorageInvalidRequestError: The trust store is too large or has a time without zone.
+        StorageInvalidRequestError: The trust store is too large or has a time without a time zone.
     """
     try:
         members: dict[str, Json] = trust_store_members(trust)
@@ -46,11 +47,11 @@ def verify_trust_store(data: bytes | Envelope, pinned: TrustStore, *, now: datet
         now: The verifier's clock.
 
     Raises:
-        ProofFormatError: No trust store of this version.
+        ProofFormatError: Not a trust store of this version.
         ProofSignatureError: No signature fits.
         ProofUntrustedKeyError: Not signed by a pinned key of usage `root` that is valid now.
         ProofAlgorithmError: It has a key of an unknown scheme, or one that must not be used.
-        ProofConflictError: Not newer than the trust store kept: a rollback.
+        ProofConflictError: Not newer than the trust store that was kept: a rollback.
     """
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
     signed = verify_signatures(envelope, pinned)
@@ -65,6 +66,6 @@ def verify_trust_store(data: bytes | Envelope, pinned: TrustStore, *, now: datet
         refuse("subject", "is not this trust store")
     if trust.version <= pinned.version:
         raise ProofConflictError(
-            f"the trust store is version {trust.version}; version {pinned.version} is known"
+            f"the trust store is version {trust.version}, but version {pinned.version} is already known"
         )
     return trust

@@ -31,13 +31,13 @@ from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_recor
 from credstore.proofs.format.trust import TrustedKey, TrustStore, Usage
 
 SKEW = timedelta(minutes=5)
-"""What two clocks may differ; it forgives early ones, and never extends an expiry."""
+"""How much two clocks may differ; it forgives early ones, and never extends an expiry."""
 TimeSource = Literal["issuer", "rfc3161", "witness"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrustedTime:
-    """Somebody else's word, already verified, that a signature existed at a time.
+    """A third party's statement, already verified, that a signature existed at a time.
 
     Attributes:
         time: When.
@@ -57,9 +57,9 @@ class VerifiedProof:
     Attributes:
         record: What it says.
         envelope: The bytes it came in.
-        keyids: Ids of the keys that signed and may, at least `threshold`.
-        time: When it was signed: the earliest trusted time, else the issuer's word.
-        time_source: Whose word `time` is.
+        keyids: Ids of the keys that signed and may sign, at least `threshold`.
+        time: When it was signed: the earliest trusted time, else the issuer's claim.
+        time_source: Who stated `time`.
     """
 
     record: ProofRecord
@@ -80,14 +80,16 @@ def verify_signed(
     times: Sequence[TrustedTime] = (),
     threshold: int = 1,
 ) -> VerifiedProof:
-    """Verify what no reader may do without; expiry and revocation apart, which a policy judges.
+    """Verify what no reader may skip, apart from expiry and revocation, which a policy judges.
 
     Raises:
         ProofError: As `policy.verify_proof`.
-        StorageInvalidRequestError: `now` has no zone, or `threshold` is under 1.
+        StorageInvalidRequestError: `now` has no time zone, or `threshold` is under 1.
     """
     if now.tzinfo is None or threshold < 1:
-        raise StorageInvalidRequestError("verifying takes a clock with a zone and a threshold of at least 1")
+        raise StorageInvalidRequestError(
+            "verifying takes a clock with a time zone and a threshold of at least 1"
+        )
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
     signed = verify_signatures(envelope, trust)
     record = parse_record(envelope.payload)
@@ -102,7 +104,7 @@ def verify_signed(
     )
     if record.issued_at > now + SKEW:
         raise ProofNotYetValidError(
-            f"the proof was issued at {format_time(record.issued_at)}, which is to come"
+            f"the proof was issued at {format_time(record.issued_at)}, which is in the future"
         )
     if asset is not None:
         check_asset(record, asset)
@@ -122,11 +124,11 @@ def _check_identity(record: ProofRecord, proof_id: str | None, sha256: bytes | N
     if proof_id is not None and record.proof_id != proof_id:
         raise ProofIdMismatchError(f"this is proof {record.proof_id}, moved or copied to another's place")
     if sha256 is not None and not hmac.compare_digest(record.asset.sha256, sha256):
-        raise ProofAssetMismatchError("this is a proof of another asset than the one looked for")
+        raise ProofAssetMismatchError("this is a proof of an asset other than the one looked for")
 
 
 def check_asset(record: ProofRecord, asset: AssetDigest) -> None:
-    """Compare the asset at hand with what the proof is about.
+    """Compare an asset with the one that the proof is about.
 
     Raises:
         ProofAssetMismatchError: Other bytes.
@@ -137,8 +139,8 @@ def check_asset(record: ProofRecord, asset: AssetDigest) -> None:
         same = proved.sha512 == asset.sha512
     if not same:
         raise ProofAssetMismatchError(
-            f"the asset is not the one proved: {asset.size} bytes of SHA-256 {asset.sha256.hex()}, "
-            f"not {proved.size} of {proved.sha256.hex()}"
+            f"the asset is not the one proved: {asset.size} bytes with SHA-256 {asset.sha256.hex()}, "
+            f"not {proved.size} with {proved.sha256.hex()}"
         )
 
 
@@ -169,7 +171,7 @@ def accept_signatures(
     accepted: list[tuple[Signed, TrustedTime | None]] = []
     refused: ProofError | None = None
     for each in signed:
-        # A trusted time is about one signature; it says nothing about one that was put beside it.
+        # A trusted time is about one signature; it says nothing about one that was added later.
         about = [time for time in times if time.sig == each.sig] if times else None
         found = min(about, key=_time_of) if about else None
         try:
@@ -181,7 +183,7 @@ def accept_signatures(
             accepted.append((each, found))
     if len(accepted) >= threshold:
         return accepted
-    raise refused or ProofUntrustedKeyError(f"{len(accepted)} keys have signed where {threshold} must")
+    raise refused or ProofUntrustedKeyError(f"{len(accepted)} keys have signed, but {threshold} must")
 
 
 def check_key(key: TrustedKey, *, usage: Usage, issuer: str) -> None:
@@ -199,9 +201,9 @@ def check_key(key: TrustedKey, *, usage: Usage, issuer: str) -> None:
 def _check_time(key: TrustedKey, claimed: datetime, trusted: TrustedTime | None) -> None:
     time = claimed if trusted is None else trusted.time
     if key.revoked is not None and (trusted is None or time >= key.revoked.invalid_since):
-        # Whoever has a stolen key writes any time into what it signs: only a third party's word counts.
+        # Whoever has a stolen key can sign any time: only what a third party states counts.
         raise ProofKeyRevokedError(
-            f"the key {key.keyid} does not count since {format_time(key.revoked.invalid_since)}, "
+            f"the key {key.keyid} has not counted since {format_time(key.revoked.invalid_since)}, "
             "and no trusted time shows the signature to be older"
         )
     if not key.is_within(time):

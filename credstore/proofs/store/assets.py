@@ -1,7 +1,7 @@
 """What is known of an asset: its digest and size, from bytes, files and streams of any length.
 
 Rules of this file: nothing large is in memory or hashed on the event loop; files are read in threads and
-refused when they change meanwhile.
+refused when they change in the meantime.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from credstore.provider.sources import body_of
 from credstore.provider.validation import check_progress
 
 Asset: TypeAlias = "Storable | AssetDigest"
-"""Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size known already."""
+"""Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size already known."""
 _SMALL = 64 * 1024
 _PIECE = 1024 * 1024
 
@@ -58,7 +58,7 @@ async def measure_asset(asset: Asset, *, progress: Progress | None = None) -> As
 
 
 def _pieces(chunk: bytes) -> Iterator[bytes]:
-    """A large chunk in pieces, so that progress is told; copied, since a hash takes bytes."""
+    """A large chunk in pieces, so that progress is reported; copied, since a hash takes bytes."""
     if len(chunk) <= _PIECE:
         yield chunk
         return
@@ -71,11 +71,11 @@ async def read_small(data: Storable, *, most: int, what: str) -> bytes:
 
     Args:
         data: Bytes, a path object, a binary file or an (async) iterable of bytes.
-        most: Bytes it may have.
+        most: Maximum number of bytes.
         what: Its name, for the error.
 
     Raises:
-        StorageInvalidRequestError: More bytes (code "TOO_LARGE"), or as `measure_asset`.
+        StorageInvalidRequestError: More bytes (code "TOO_LARGE"), or as in `measure_asset`.
         Exception: What the user's own stream raised.
     """
     body = await body_of(data)

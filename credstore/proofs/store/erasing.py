@@ -1,10 +1,11 @@
 """Revoking and erasing: signed notices about a proof, and the removal of what an erased one leaves.
 
-Erase order: tombstone; bundle, manifest and index name; record; marker. From the tombstone on, readers refuse
-the proof. The record tells where the index name is, so it goes after that, and a repeated call can go on; the
-marker stays until all else is gone, so that a sweep can too. A proof that never expires gets a marker of the
-day for that. Each is gone in every version before the next goes; a record that only versions have any more is
-looked up there. What a retention keeps does not stop the rest, but for the marker.
+Erase order: tombstone; bundle, manifest and index name; record; marker. Once there is a tombstone, readers
+refuse the proof. The record says where the index name is, so it is removed after that, and a repeated call
+can continue; the marker stays until all else is gone, so that a sweep can continue too. A proof that never
+expires gets a marker of the day for that. Each is gone in every version before the next is removed; a record
+that is left only in versions is looked up there. What a retention keeps does not stop the rest, except the
+marker.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class ProofEraser:
 
     async def _notify(self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call) -> ProofStatus:
         if not self.signers:
-            raise StorageConfigurationError(f"a {kind} is signed; this store was opened without a signer")
+            raise StorageConfigurationError(
+                f"a {kind} has to be signed; this store was opened without a signer"
+            )
         now = self.objects.clock()
         payload = encode_notice(make_notice(kind, proof, at=now, reason=reason))
         with call.outside():
@@ -79,7 +82,7 @@ class ProofEraser:
         except ProofNotFoundError:
             return False
         except ProofErasedError:
-            await self._go_on(proof_id)
+            await self._continue(proof_id)
             return False
         record = proof.record
         if record.expires_at is None:
@@ -92,8 +95,8 @@ class ProofEraser:
         await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
         return True
 
-    async def _go_on(self, proof_id: str) -> None:
-        """Finish what an earlier call began."""
+    async def _continue(self, proof_id: str) -> None:
+        """Finish what an earlier call started."""
         objects, layout = self.objects, self.objects.layout
         record = await self.remains(proof_id)
         if record is not None and record.expires_at is not None:
@@ -132,17 +135,17 @@ class ProofEraser:
         ).record
 
     async def finish(self, proof_id: str, sha256: bytes | None, marker: str | None) -> None:
-        """Remove what an erased proof left, in order and in every version; going on is the same.
+        """Remove what an erased proof left, in order and in every version; also to continue an earlier call.
 
         Args:
             proof_id: The proof, whose tombstone is there.
-            sha256: Digest of its asset, where that is still known; else a look-up by its asset or the
+            sha256: Digest of its asset, if that is still known; otherwise a look-up by its asset or the
                 marker's sweep removes the index name.
             marker: Key of the marker to remove at the end, or None to leave it.
 
         Raises:
-            StorageVersionsRemainError: Versions stay, or may; all else but the marker is gone.
-            StorageError: A later call or sweep goes on.
+            StorageVersionsRemainError: Versions stay, or may; everything else except the marker is gone.
+            StorageError: A later call or sweep continues.
         """
         layout = self.objects.layout
         names = [layout.bundle(proof_id), layout.manifest(proof_id)]

@@ -28,7 +28,7 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class ProofChecker:
-    """Looks at everything there is.
+    """Checks everything there is.
 
     Attributes:
         objects: The store's objects.
@@ -67,11 +67,11 @@ class ProofChecker:
         layout, has = self.objects.layout, self.objects.has
         proof_id = layout.parse_record(item.key)
         if proof_id is None:
-            raise ProofError("a key that no record has")
+            raise ProofError("not the key of a record")
         try:
             proof = (await self.reader.find(proof_id)).proof
         except (ProofNotFoundError, ProofErasedError):
-            return  # Leftovers that a cleaner or a deletion is at; the sweep and find go on with them.
+            return  # Leftovers that a cleaner or deletion is working on; the sweep and find continue those.
         tally.records += 1
         record = proof.record
         if not await has(layout.index(record.asset.sha256, proof_id)):
@@ -89,7 +89,7 @@ class ProofChecker:
     async def _index(self, item: StorageItem, tally: _Tally) -> None:
         named = self.objects.layout.parse_index(item.key)
         if named is None:
-            raise ProofError("a key that no index name has")
+            raise ProofError("not the key of an index name")
         sha256, proof_id = named
         try:
             await self.reader.find(proof_id, sha256=sha256)
@@ -99,7 +99,7 @@ class ProofChecker:
     async def _manifest(self, item: StorageItem, tally: _Tally) -> None:
         proof_id = self.objects.layout.parse_manifest(item.key)
         if proof_id is None:
-            raise ProofError("a key that no manifest has")
+            raise ProofError("not the key of a manifest")
         try:
             await self.reader.find(proof_id)
         except (ProofNotFoundError, ProofErasedError) as error:

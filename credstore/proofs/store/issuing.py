@@ -1,8 +1,8 @@
 """Issuing: sign in memory, then marker, manifest, index name, and the record as the commit.
 
-Whatever stops an issue before its record is there has made no proof: what it left is unreadable and the sweep
-removes it. Once the record is there, everything that leads to it is, too. A record is created only where none
-is, so an id says one thing for ever; on stores without conditions ids are random.
+An issue that is stopped before its record is there has made no proof: what it left is unreadable and the
+sweep removes it. Once the record is there, everything that leads to it is, too. A record is created only
+where there is none, so an id says one thing for ever; on stores without conditions ids are random.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A proof that is signed and not stored.
+    """A proof that is signed but not stored.
 
     Attributes:
         verified: The proof.
@@ -69,9 +69,9 @@ class ProofIssuer:
     Attributes:
         objects: The store's objects.
         reader: Reads what is there.
-        issuer: URI of who asserts.
+        issuer: URI of whoever asserts.
         signers: Who signs, 1 to 8.
-        randomness: Gives so many random bytes.
+        randomness: Returns that many random bytes.
     """
 
     objects: ProofObjects
@@ -81,7 +81,7 @@ class ProofIssuer:
     randomness: Callable[[int], bytes]
 
     def new_id(self) -> str:
-        """An id that nobody has."""
+        """An id that no other proof has."""
         return new_proof_id(self.objects.clock(), self.randomness(10))
 
     async def issue(self, request: IssueRequest, call: Call) -> Proof:
@@ -91,10 +91,10 @@ class ProofIssuer:
             manifest = await self._manifest(request)
         proof_id, fixed = self._identify(request, asset)
         record = self._record(request, proof_id, asset, manifest)
-        # All of it is checked before anything is asked of the store.
+        # All of it is checked before the first request to the store.
         payload = encode_record(record)
         if record.claims is not None:
-            # As signed: the caller may change what is inside of them while the store is asked.
+            # As signed: the caller may change what is inside them while a request is under way.
             record = replace(record, claims=deepcopy(record.claims))
         if record.supersedes is not None:
             await self._check_old(record.supersedes, record.issuer)
@@ -108,7 +108,7 @@ class ProofIssuer:
         return await self._publish(Draft(verified, encode_envelope(envelope), manifest, record.issued_at))
 
     def _identify(self, request: IssueRequest, asset: AssetDigest) -> tuple[str, bool]:
-        """The proof's id, and whether somebody may have it already."""
+        """The proof's id, and whether it may already be in use."""
         key = request.idempotency_key
         if request.proof_id is not None:
             if key is not None:
@@ -118,7 +118,7 @@ class ProofIssuer:
             return self.new_id(), False
         if not self.objects.conditional and not request.best_effort:
             raise StorageUnsupportedError(
-                "this store cannot create an object only where none is, so two racing issues with one "
+                "this store cannot create an object only where there is none, so two racing issues with one "
                 "idempotency key may both succeed; accept that with best_effort=True"
             )
         return derive_proof_id(self.issuer, asset.sha256, key), True
@@ -133,7 +133,9 @@ class ProofIssuer:
     ) -> ProofRecord:
         now = self.objects.clock()
         if now.tzinfo is None:
-            raise StorageInvalidRequestError("the clock of a proof store gives times with a zone")
+            raise StorageInvalidRequestError(
+                "the clock of a proof store has to return times with a time zone"
+            )
         issued_at = now - timedelta(microseconds=now.microsecond % 1000)
         life = _life(request.expires_in)
         link: ManifestLink | None = None
@@ -181,10 +183,12 @@ class ProofIssuer:
     async def _check_old(self, proof_id: str, issuer: str) -> None:
         old = (await self.reader.find(proof_id)).proof
         if old.record.issuer != issuer:
-            raise ProofIdMismatchError(f"proof {proof_id} is of another issuer, who alone can supersede it")
+            raise ProofIdMismatchError(
+                f"proof {proof_id} belongs to another issuer, who alone can supersede it"
+            )
 
     async def _known(self, record: ProofRecord) -> Proof | None:
-        """The proof that is there already, if it says the same."""
+        """The proof that is already there, if it says the same."""
         try:
             found = await self.reader.find(record.proof_id)
         except ProofNotFoundError:
@@ -206,7 +210,7 @@ class ProofIssuer:
         try:
             await self._prepare(draft)
         except StorageError as error:
-            error.applied = "no"  # Of the proof: without its record there is none.
+            error.applied = "no"  # As for the proof: without its record there is none.
             raise
         try:
             await self.objects.put_record(record.proof_id, draft.data)
@@ -233,7 +237,7 @@ class ProofIssuer:
             await objects.put_hint(record.supersedes, proof_id)
         if objects.clock() - draft.began > LEASE:
             # A sweep elsewhere may be taking what was written for leftovers.
-            raise StorageTimeoutError("issuing took too long; nothing was issued, start again")
+            raise StorageTimeoutError("issuing took too long; nothing was issued, so start again")
 
     async def _put_manifest(self, record: ProofRecord, data: bytes, media_type: str) -> None:
         objects, proof_id = self.objects, record.proof_id
@@ -242,13 +246,13 @@ class ProofIssuer:
         except StorageAlreadyExistsError:
             if await objects.manifest(proof_id) == data:
                 return
-            # Of an attempt that is under way, or that never ended; then it is removed for a later one.
+            # From an attempt that is under way, or that never ended; then it is removed for a later one.
             item = await objects.provider.get_metadata(objects.layout.manifest(proof_id))
             stale = item is not None and objects.is_old(item.last_modified)
             if stale:
                 await Leftovers(objects).remove(proof_id, record.asset.sha256)
             raise ProofConflictError(
-                f"proof {proof_id} was begun before with another manifest", retryable=stale
+                f"proof {proof_id} was started before with another manifest", retryable=stale
             ) from None
 
     async def _settle(self, draft: Draft, unclear: StorageError | None) -> Proof:
@@ -270,11 +274,13 @@ class ProofIssuer:
             )
         if data is None:
             # It may still land (P7); then it is a proof that its hash finds.
-            raise unclear or ProofConflictError(f"proof {proof_id} was deleted meanwhile", retryable=True)
+            raise unclear or ProofConflictError(
+                f"proof {proof_id} was deleted in the meantime", retryable=True
+            )
         return self._same((await self.reader.find(proof_id)).proof, draft.verified.record)
 
     async def _read_back(self, draft: Draft) -> Proof:
-        """Without conditions the last of two racing issuers stands."""
+        """Without conditions, the last of two racing issuers wins."""
         if draft.verified.record.proof_id[14] == "7":
             return self._issued(draft)
         return await self._settle(draft, None)
@@ -310,7 +316,7 @@ def _life_of(record: ProofRecord) -> timedelta | None:
 
 
 def _plain(claims: object) -> Mapping[str, object] | None:
-    """The caller's claims as an object that nobody else can change at the top."""
+    """The caller's claims as an object whose top level no one else can change."""
     if claims is None:
         return None
     if not isinstance(claims, Mapping):

@@ -1,9 +1,9 @@
 """Where the objects of proofs are, and what the small ones say. Pure.
 
 Rules of this file: a key is made only from an id or a digest that was checked here, so no argument leads
-elsewhere. The names under `a/` and `x/` are the data and their bodies constant for a proof: writing one twice
-or by two writers is harmless on every cloud. Nothing here is trusted: what a name says is looked up in the
-signed record.
+elsewhere. The names under `a/` and `x/` are the data, and their bodies are constant for a proof: writing one
+twice, or by two writers, is harmless on every cloud. Nothing here is trusted: what a name says is looked up
+in the signed record.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from credstore.proofs.format.fields import read_hex, read_id, read_object, refus
 PREFIX = "proofs/v1/"
 INDEX_BODY = b'{"v":1}'
 CLAIMED, CLEANED = b'{"abandoned":"claimed"}', b'{"abandoned":"cleaned"}'
-"""What stands in a record's place while leftovers of an issue that never ended are removed and a while on."""
+"""What is in a record's place while leftovers of an abandoned issue are removed, and for a while after."""
 LARGEST_MARKER = 4096
 LARGEST_MANIFEST = 16 * 1024 * 1024
 REVOKED, ERASED, NEXT = "revoked.json", "erased.json", "next-"
@@ -32,7 +32,7 @@ _DAY = re.compile(r"[0-9]{8}")
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """What an expiry marker remembers of a proof, for the sweep after a crash.
+    """What an expiry marker remembers about a proof, for the sweep after a crash.
 
     Attributes:
         sha256: Digest of the asset, 32 bytes.
@@ -139,15 +139,15 @@ class Layout:
         return f"{self.prefix}s/"
 
     def parse_record(self, key: str) -> str | None:
-        """The id of a record's key, or None for a key that is none."""
+        """The id in a record's key, or None for any other key."""
         return _exact(key, key.rpartition("/")[2].removesuffix(".json"), self.record)
 
     def parse_manifest(self, key: str) -> str | None:
-        """The id of a manifest's key, or None for a key that is none."""
+        """The id in a manifest's key, or None for any other key."""
         return _exact(key, key.rpartition("/")[2].removesuffix(".c2pa"), self.manifest)
 
     def parse_index(self, key: str) -> tuple[bytes, str] | None:
-        """Digest and id of an index name, or None for a key that is none."""
+        """Digest and id of an index name, or None for any other key."""
         head, _, proof_id = key.rpartition("/")
         try:
             digest = read_hex(head.rpartition("/")[2], "digest", size=_SHA256)
@@ -157,7 +157,7 @@ class Layout:
         return (digest, proof_id) if named == key else None
 
     def parse_marker(self, key: str) -> tuple[date, str] | None:
-        """Day and id of a marker, or None for a key that is none."""
+        """Day and id of a marker, or None for any other key."""
         day, _, rest = key.removeprefix(self.markers).partition("/")
         proof_id = rest.rpartition("/")[2]
         try:
@@ -190,13 +190,13 @@ def parse_marker_body(data: bytes) -> Marker:
     """Read the body of an expiry marker.
 
     Raises:
-        ProofFormatError: It is none.
+        ProofFormatError: It is not a marker's body.
     """
     members = read_object(
         parse_json(data, limit=LARGEST_MARKER), "the marker", needs=("asset", "manifest"), may=()
     )
     if not isinstance(members["manifest"], bool):
-        refuse("manifest", "is no boolean")
+        refuse("manifest", "is not a boolean")
     return Marker(read_hex(members["asset"], "asset", size=_SHA256), members["manifest"])
 
 

@@ -1,4 +1,4 @@
-"""What the proof store takes and answers with: frozen values, nothing done. Pure."""
+"""What the proof store takes and returns: frozen values that do nothing. Pure."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from credstore.proofs.format.verify import VerifiedProof
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """A proof that verified, and how it stands.
+    """A proof that verified, and its state.
 
     Attributes:
         verified: The record, its envelope, keys and time.
-        status: Valid, expired, revoked or superseded, as the store tells.
+        status: Valid, expired, revoked or superseded, according to the store.
     """
 
     verified: VerifiedProof
@@ -57,7 +57,7 @@ class IssueRequest:
         asset: Bytes, a path object, a binary file, a stream, or an `AssetDigest`. A proof is about its bytes.
         manifest: Bytes, a path or a stream of at most 16 MiB that is kept with the proof.
         manifest_type: Its media type.
-        manifest_uri: A hint where else it is.
+        manifest_uri: A hint of where else it is.
         claims: A JSON object of at most 256 KiB.
         expires_in: Seconds or a timedelta; None for ever.
         idempotency_key: 1 to 255 characters: a repeat gets the same proof again. None for a proof of its own.
@@ -67,7 +67,7 @@ class IssueRequest:
         uri: Where the original is.
         proof_id: An id chosen beforehand; not together with `idempotency_key`.
         best_effort: Accept `idempotency_key` on a store without conditional writes, where two racing
-            issuers may both succeed and the last one stands.
+            issuers may both succeed and the last one wins.
         progress: Called with (bytes of the asset hashed, total or None).
     """
 
@@ -89,7 +89,7 @@ class IssueRequest:
 
 @dataclass(frozen=True, slots=True)
 class ProofOutcome:
-    """What became of one of many: a proof, or the error that it is not.
+    """What became of one of many: a proof, or the error why there is none.
 
     Attributes:
         proof_id: Its id, or None where there is none yet.
@@ -131,7 +131,7 @@ class FsckReport:
         records: Records that verify.
         restored: Index names and expiry markers that were missing.
         removed: Names and manifests without a record, older than a day.
-        problems: What is wrong with a key and cannot be put right here, by key.
+        problems: What is wrong with a key and cannot be fixed here, by key.
         repaired: Whether what `restored` and `removed` count was done, or only found.
     """
 

@@ -1,4 +1,4 @@
-"""Finding records of the original service on the provider: by id where it may be, by hash once imported."""
+"""Finding records of the original service on the provider: by id where they may be, by hash once imported."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LegacyRecords:
         """The record of a checked id, or None.
 
         Raises:
-            ProofFormatError: What is there is no such record, or of another id.
+            ProofFormatError: What is there is not such a record, or has another id.
         """
         for key in self.homes.keys(proof_id):
             found = await self._read(key)
@@ -66,7 +66,7 @@ class LegacyRecords:
 
     def _of(self, found: LegacyProof, proof_id: str) -> LegacyProof:
         if found.proof_id != proof_id:
-            raise ProofFormatError(f"a record of another id than {proof_id}")
+            raise ProofFormatError(f"a record with an id other than {proof_id}")
         return found
 
     async def _read(self, key: str) -> LegacyProof | None:
@@ -74,7 +74,7 @@ class LegacyRecords:
         return None if data is None else parse_legacy(data, await self._key_for(data))
 
     async def _key_for(self, data: bytes) -> Secret | None:
-        """The key, made of the passphrase when the first encrypted record is met."""
+        """The key, made from the passphrase when the first encrypted record is met."""
         passphrase = self.homes.passphrase
         if self._key is None and passphrase is not None and b'"ciphertext"' in data:
             async with self._deriving:
@@ -97,7 +97,7 @@ class LegacyRecords:
         counts: Counter[_Outcome] = Counter()
         unopened: list[str] = []
         prefixes = [self.homes.prefix] if self.homes.files is None else [self.homes.files, self.homes.prefix]
-        # One of them may lie within the other; what was seen is written once more, harmlessly.
+        # One of them may be inside the other; what was seen is written once more, harmlessly.
         if any(self.homes.prefix != each and self.homes.prefix.startswith(each) for each in prefixes):
             prefixes.remove(self.homes.prefix)
         for prefix in dict.fromkeys(prefixes):

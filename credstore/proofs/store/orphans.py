@@ -1,10 +1,11 @@
 """Removing what an issue left that never committed, without ever taking it from a proof.
 
 The same id may be issued again at any time, by a retry with its idempotency key. So a cleaner first takes
-the record's own place (created only where nothing is: whoever has it, record or cleaner, has won), removes
-what leads to it, and says so there. That stays for a while: every issue that has written before the removal
-gives up before the place is free again (`LEASE`), so none can commit a record whose index name or manifest
-was taken from under it. Where a store has no conditions, ids are random, and only their age counts.
+the record's own place (created only where there is nothing: whoever has it, record or cleaner, has won),
+removes what leads to it, and notes that there. The note stays for a while: every issue that wrote anything
+before the removal gives up before the place is free again (`LEASE`), so none can commit a record whose index
+name or manifest was removed from under it. Where a store has no conditions, ids are random, and only their
+age counts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from credstore.proofs.store.repository import LEASE, SHORT, ProofObjects
 from credstore.provider.remaining import remain
 
 SETTLED = 2 * LEASE
-"""After so long no issue or cleaner that began before goes on."""
+"""After this time, no issue or cleaner that started earlier continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,17 @@ class Leftovers:
 
     objects: ProofObjects
 
-    async def remove(self, proof_id: str, sha256: bytes) -> Literal["free", "begun", "kept"]:
-        """Remove index name, manifest and bundle of an id without a record, one step a call.
+    async def remove(self, proof_id: str, sha256: bytes) -> Literal["free", "started", "kept"]:
+        """Remove index name, manifest and bundle of an id without a record, one step per call.
 
         A marker of the day lets a sweep take the next step.
 
         Returns:
-            "free" when all is gone, "begun" when the place is taken for a while, "kept" where there is a
-            record or another cleaner is at it.
+            "free" when everything is gone, "started" when the place is taken for a while, "kept" where there
+            is a record or another cleaner is working on it.
 
         Raises:
-            StorageError: A later call goes on.
+            StorageError: A later call continues.
         """
         objects = self.objects
         if not objects.conditional:
@@ -62,12 +63,12 @@ class Leftovers:
         began = objects.clock()
         if await self.release(proof_id):
             return "free"
-        # Of its own: the one that led here may be removed by another sweeper.
+        # Its own marker: the one that led here may be removed by another sweeper.
         await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
         if not await self._claim(proof_id):
             return "kept"
         await self._empty(proof_id, sha256, began)
-        return "begun"
+        return "started"
 
     async def retire(self, proof_id: str, sha256: bytes, envelope: Envelope) -> bool:
         """Take the place of an expired record whose id may be issued again, and remove what led to it.
@@ -78,7 +79,7 @@ class Leftovers:
             Whether it was still that record; if not, nothing was touched.
 
         Raises:
-            StorageError: A later sweep goes on.
+            StorageError: A later sweep continues.
         """
         objects = self.objects
         began, place = objects.clock(), objects.layout.record(proof_id)
@@ -91,7 +92,7 @@ class Leftovers:
         await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
         bindable = objects.provider.capabilities.conditional_replace
         if bindable and item.etag is None:
-            return False  # Nothing to bind to: whatever came meanwhile would be replaced.
+            return False  # Nothing to bind to: whatever came in the meantime would be replaced.
         condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
         try:
             await self._put(proof_id, CLAIMED, condition)
@@ -102,12 +103,12 @@ class Leftovers:
 
     async def _empty(self, proof_id: str, sha256: bytes, began: datetime) -> None:
         if self.objects.clock() - began > LEASE:
-            raise StorageTimeoutError("removing leftovers took too long; a later sweep goes on")
+            raise StorageTimeoutError("removing leftovers took too long; a later sweep continues")
         await self._remove(proof_id, sha256)
         await self._put(proof_id, CLEANED, {})
 
     async def release(self, proof_id: str) -> bool:
-        """Free an id whose leftovers were removed long enough ago; whether it was so."""
+        """Free an id whose leftovers were removed long enough ago; returns whether that was the case."""
         place = self.objects.layout.record(proof_id)
         provider = self.objects.provider
         item = await provider.get_metadata(place)
@@ -115,7 +116,7 @@ class Leftovers:
             return False
         if await self.objects.fetch(place) != CLEANED:
             return False
-        # While the place is taken no newer record can be among them; afterwards it could.
+        # While the place is taken, no newer record can be among them; afterwards one could.
         old = await provider.delete_versions(place, exact=True, keep_latest=True)
         if not old.complete:
             raise remain(old.remaining, old.remaining_count, place)
@@ -134,7 +135,7 @@ class Leftovers:
         return True
 
     async def _claim(self, proof_id: str) -> bool:
-        """Take the place of a record that is not there, or of a cleaner that has stopped long ago."""
+        """Take the place of a record that is not there, or of a cleaner that stopped long ago."""
         place = self.objects.layout.record(proof_id)
         try:
             await self._put(proof_id, CLAIMED, {"if_absent": True})
@@ -166,7 +167,7 @@ class Leftovers:
     async def _remove(self, proof_id: str, sha256: bytes) -> None:
         layout = self.objects.layout
         status = layout.status(proof_id)
-        # Before the place is free again: a revocation of this proof would spoil the next one of its id.
+        # Before the place is free again: a revocation of this proof would spoil the next one with its id.
         names = [status + name for name in await self.objects.names(status) if name != ERASED]
         await self.objects.remove_all(
             [layout.manifest(proof_id), layout.bundle(proof_id), layout.index(sha256, proof_id), *names]

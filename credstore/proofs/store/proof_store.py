@@ -53,7 +53,7 @@ from credstore.provider.provider import StorageProvider
 from credstore.provider.validation import check_prefix
 
 MOST_NAMES = 1000
-"""Index names of one asset that `find_by_hash` looks at; `scan_by_hash` has no limit."""
+"""Maximum number of an asset's index names that `find_by_hash` reads; `scan_by_hash` has no limit."""
 GRACE = timedelta(days=1)
 
 
@@ -78,7 +78,7 @@ class IssueOptions(TypedDict, total=False):
 class ProofStore:
     """Proofs about assets: issued, found by id or by hash, revoked, swept; verified on every read.
 
-    Open it with `async with`, or close it with `aclose()`. As its provider, it belongs to the event loop of
+    Open it with `async with`, or close it with `aclose()`. Like its provider, it belongs to the event loop of
     its first call and to the process that made it. All errors are `StorageError`s; those about a
     proof are `ProofError`s. A read that raises found no valid proof; only `ProofNotFoundError` means that
     there is none.
@@ -105,26 +105,26 @@ class ProofStore:
 
         Args:
             provider: Where they are. The store owns it from now on: `aclose` closes it, once the store's own
-                calls have ended. With `close_provider=False` it stays its opener's, who closes it after the
-                store. Nothing is owned where this raises.
+                calls have ended. With `close_provider=False` it still belongs to whoever opened it, who
+                closes it after the store. If this raises, nothing is owned.
             trust: The keys whose proofs count: the only trust anchor.
-            signer: Signs what is issued; without one the store only reads.
-            revoker: Signs revocations and tombstones; the signer unless given.
-            issuer: URI of who issues; the one that the signer is trusted for, unless given.
+            signer: Signs what is issued; without one, the store only reads.
+            revoker: Signs revocations and tombstones; by default the signer.
+            issuer: URI of whoever issues; by default the one that the signer is trusted for.
             prefix: Leading part of all keys.
             threshold: How many different keys must have signed a proof.
             legacy: Where records of the original service are, if there are any.
-            heal: Whether reads remove index names that lead nowhere; unless given, if there is a signer.
+            heal: Whether reads remove index names that lead nowhere; by default if there is a signer.
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
-                the proof's id; those of the provider unless given, which also see the requests behind it.
-            clock: Tells the time, with a zone.
-            randomness: Gives so many bytes that nobody can foresee.
+                the proof's id; by default those of the provider, which also see the requests behind it.
+            clock: Returns the current time, with a time zone.
+            randomness: Returns that many unpredictable bytes.
 
         Raises:
-            StorageConfigurationError: `threshold` under 1.
-            StorageInvalidRequestError: A wrong prefix.
-            StorageInvalidKeyError: A prefix of credstore's own objects (code "RESERVED_KEY").
+            StorageConfigurationError: `threshold` is under 1.
+            StorageInvalidRequestError: The prefix is malformed.
+            StorageInvalidKeyError: The prefix is one of credstore's own objects (code "RESERVED_KEY").
         """
         if threshold < 1:
             raise StorageConfigurationError("a threshold is 1 or more keys")
@@ -167,7 +167,7 @@ class ProofStore:
             options: See `IssueRequest`.
 
         Returns:
-            The proof; for a repeat with one `idempotency_key` the one that is there.
+            The proof; for a repeat with the same `idempotency_key`, the one that is there.
 
         Raises:
             StorageInvalidRequestError: An argument breaks its rule; nothing was written.
@@ -175,20 +175,20 @@ class ProofStore:
             StorageUnsupportedError: `idempotency_key` on a store without conditional writes.
             ProofUntrustedKeyError: Readers with this trust store would refuse it; nothing was written.
             ProofKeyExpiredError: The signer's key is not valid now.
-            ProofSignatureError: The signer's answer does not verify.
+            ProofSignatureError: The signer's signature does not verify.
             ProofConflictError: The id or key was used for something else; or, `retryable`, leftovers of an
-                earlier attempt are just being removed.
+                earlier attempt are still being removed.
             ProofExpiredError: A repeat of a proof that has expired.
             ProofRevokedError: A repeat of a proof that was revoked.
             ProofErasedError: A repeat of a proof that was erased.
             ProofNotFoundError: There is no proof to supersede.
-            ProofIdMismatchError: The proof to supersede is of another issuer.
+            ProofIdMismatchError: The proof to supersede belongs to another issuer.
             StorageError: `.applied` "no": there is no proof. "maybe": a repeat with the same
-                `idempotency_key` tells.
+                `idempotency_key` shows which.
             Exception: What the signer, or the user's own stream, raised.
 
         Cost: 2 requests; 1 more with an expiry, a manifest, or a superseded proof (and 2 to look at it);
-            2 more, at once, with an id that may be there already, and only those for a repeat.
+            2 more, at the same time, with an id that may already be there, and only those for a repeat.
         Source: provenance §3, issue order.
         """
         request = IssueRequest(asset=asset, **options)
@@ -204,18 +204,18 @@ class ProofStore:
     async def issue_many(
         self, requests: Iterable[IssueRequest] | AsyncIterable[IssueRequest], *, at_once: int = 64
     ) -> AsyncGenerator[ProofOutcome, None]:
-        """Issue many proofs, some at once; the outcomes come in the order of the requests.
+        """Issue many proofs, several at a time; the outcomes come in the order of the requests.
 
         Args:
-            requests: Taken as there is room, so they may be without end.
-            at_once: Most proofs under way, 1 to 1,000.
+            requests: Taken as there is room, so they may be endless.
+            at_once: Maximum number of proofs under way, 1 to 1,000.
 
         Returns:
-            For each request its proof, or the error that there is none; one failure stops no other.
+            For each request its proof, or the error why there is none; one failure does not stop the others.
 
         Raises:
             StorageInvalidRequestError: `at_once` out of range, or the store is closed. Where it is closed
-                meanwhile, that is the outcome of each request that had not started.
+                in the meantime, that is the outcome of each request that had not started.
             Exception: What a signer or a user's own stream raised.
         """
         with self._call("issue_many", None, mutation=True, awaited=False) as call:
@@ -287,8 +287,8 @@ class ProofStore:
 
         Args:
             proof_id: UUID in lower case.
-            asset: What the proof must be about, or None where it is not at hand.
-            policy: What else is asked of the proof; None asks that it is neither revoked nor expired.
+            asset: What the proof must be about, or None where it is not available.
+            policy: What else is required of the proof; None requires that it is neither revoked nor expired.
                 `unsafe_allow_unsigned()` also returns a record of the original service, as `LegacyProof`.
 
         Raises:
@@ -296,19 +296,19 @@ class ProofStore:
             ProofUnsignedError: There is only a record of the original service.
             ProofErasedError: It was erased.
             ProofRevokedError: It was revoked.
-            ProofExpiredError: Its time is over.
-            ProofNotYetValidError: It is of the future.
+            ProofExpiredError: It has expired.
+            ProofNotYetValidError: It was issued in the future.
             ProofIdMismatchError: What is stored there is another proof.
-            ProofAssetMismatchError: It is about other bytes than `asset`.
-            ProofFormatError: What is stored there is no proof.
+            ProofAssetMismatchError: It is about bytes other than `asset`.
+            ProofFormatError: What is stored there is not a proof.
             ProofSignatureError: No signature fits.
             ProofUntrustedKeyError: No trusted key signed it.
             ProofKeyExpiredError: The key was not valid then, or is compromised.
             ProofPolicyError: The policy refuses it.
             StorageInvalidRequestError: `proof_id` is not a UUID, or `policy` is not a policy.
-            StorageError: The store failed; that tells nothing of the proof.
+            StorageError: The store failed; that says nothing about the proof.
 
-        Cost: 2 requests at once; 1 more for each notice and successor.
+        Cost: 2 concurrent requests; 1 more for each notice and successor.
         Source: provenance §2.6.
         """
         with self._call("get", proof_id) as call:
@@ -323,10 +323,10 @@ class ProofStore:
                     raise
                 if not unsigned:
                     raise ProofUnsignedError(
-                        f"proof {name} is a record of the original service, which nobody signed"
+                        f"proof {name} is a record of the original service, which no one signed"
                     ) from None
                 if asset is not None and (await _measure(asset, call)).sha256 != legacy.sha256:
-                    raise ProofAssetMismatchError("the record is about other bytes than the asset") from None
+                    raise ProofAssetMismatchError("the record is about bytes other than the asset") from None
                 return legacy
             if asset is not None:
                 check_asset(proof.record, await _measure(asset, call))
@@ -335,19 +335,19 @@ class ProofStore:
     async def find_by_hash(self, digest: bytes | str, *, policy: Policy | None = None) -> list[Proof]:
         """All proofs about an asset that the policy accepts, newest first; empty where there are none.
 
-        Index names that lead to no proof of this asset give nothing; those left by an issue or a deletion
-        that never ended are removed.
+        Index names that do not lead to a proof of this asset are passed over; those left by an issue or a
+        deletion that never ended are removed.
 
         Args:
             digest: SHA-256 of the asset: 32 bytes, 64 hex digits, or these after `sha256:`.
-            policy: What else is asked of each proof; None asks that it is neither revoked nor expired.
+            policy: What else is required of each proof; None requires that it is neither revoked nor expired.
 
         Raises:
             StorageInvalidRequestError: Not a digest, or not a policy; or more than 1,000 names (code
                 "TOO_MANY_PROOFS"), for which there is `scan_by_hash`.
             StorageError: The store failed.
 
-        Cost: 1 listing, then 2 requests for each proof, some at once.
+        Cost: 1 listing, then 2 requests for each proof, several at a time.
         """
         with self._call("find_by_hash", None) as call:
             sha256 = checked_digest(digest)
@@ -355,7 +355,7 @@ class ProofStore:
             items = await self._objects.first(self._objects.layout.asset(sha256))
             if len(items) >= MOST_NAMES:
                 raise StorageInvalidRequestError(
-                    f"an asset with {MOST_NAMES} proofs or more; take them one by one with scan_by_hash()",
+                    f"the asset has {MOST_NAMES} proofs or more; read them one by one with scan_by_hash()",
                     code=ErrorCode.TOO_MANY_PROOFS,
                 )
             looking = self._reader.look_up(items, sha256, policy=asked)
@@ -384,10 +384,10 @@ class ProofStore:
                     self._lifetime.check(call.operation)
 
     async def exists(self, proof_id: str) -> bool:
-        """Whether there is a proof of this id that verifies, valid or not any more; erased ones are gone.
+        """Whether there is a proof with this id that verifies, still valid or not; erased ones are gone.
 
         Raises:
-            ProofError: What is there is no proof that verifies.
+            ProofError: What is there is not a proof that verifies.
             StorageError: The store failed.
 
         Cost: as `get`.
@@ -400,17 +400,17 @@ class ProofStore:
             return True
 
     async def revoke(self, proof_id: str, reason: Reason = "unspecified") -> ProofStatus:
-        """Revoke a proof for ever; once this returns, every read refuses it. Again is harmless.
+        """Revoke a proof for ever; once this returns, every read refuses it. Repeating it is harmless.
 
         Args:
             proof_id: UUID in lower case.
-            reason: Stands in the notice.
+            reason: Recorded in the notice.
 
         Raises:
             ProofNotFoundError: There is none.
             ProofErasedError: It was erased.
             ProofUntrustedKeyError: The revoker's key may not revoke for this issuer; nothing was written.
-            ProofError: What is there is no proof that verifies.
+            ProofError: What is there is not a proof that verifies.
             StorageConfigurationError: The store has no signer.
             StorageError: `.applied` "maybe": revoke again.
 
@@ -422,28 +422,28 @@ class ProofStore:
     async def delete(self, proof_id: str, reason: Reason = "unspecified") -> bool:
         """Erase a proof and its manifest in every version.
 
-        A signed tombstone is left, which does not tell the asset's digest.
+        A signed tombstone is left, which does not contain the asset's digest.
 
         Args:
             proof_id: UUID in lower case.
-            reason: Stands in the tombstone.
+            reason: Recorded in the tombstone.
 
         Returns:
             Whether there was a proof, which is gone now: no version and no delete marker of its record,
-            manifest and index name is left. What an earlier call left is removed in any case.
+            manifest and index name is left. What an earlier call left behind is removed in any case.
 
         Raises:
             ProofUntrustedKeyError: The revoker's key may not erase for this issuer; nothing was written.
-            ProofError: What is there is no proof that verifies.
+            ProofError: What is there is not a proof that verifies.
             StorageConfigurationError: The store has no signer.
-            StorageVersionsRemainError: Readers find nothing any more, but versions stay, or may: `remaining`
-                says which, and what keeps each until when. All else is gone; delete again afterwards, or
-                leave it to a sweep.
+            StorageVersionsRemainError: Readers no longer find anything, but versions stay, or may:
+                `remaining` says which, and what keeps each until when. Everything else is gone; delete again
+                afterwards, or leave it to a sweep.
             StorageError: Once the tombstone is there, the proof is erased for readers; delete again to remove
                 the rest, or leave it to a sweep.
 
         Cost: 2 requests, the tombstone, and 3 deletions; 2 more for a proof that never expires. Where the
-            provider can keep versions 3 more, and where it does, 5 listings and up to 6 deletions.
+            provider can keep versions, 3 more; where it does keep them, 5 listings and up to 6 deletions.
         Source: provenance §3, erase order.
         """
         with self._call("delete", proof_id, mutation=True) as call:
@@ -452,13 +452,13 @@ class ProofStore:
     async def sweep_expired(
         self, *, grace: timedelta | float = GRACE, limit: int | None = None
     ) -> SweepReport:
-        """Remove proofs that have expired, and what issues and deletions left that never ended.
+        """Remove proofs that have expired, and what unfinished issues and deletions left behind.
 
         Any number of sweepers may run, and any of them may stop; only markers of due days are listed.
 
         Args:
             grace: How long after its expiry a proof is kept, a timedelta or seconds.
-            limit: Most markers to look at; None for all that are due.
+            limit: Maximum number of markers to look at; None for all that are due.
 
         Raises:
             StorageError: The markers cannot be listed; errors of single proofs are in the report.
@@ -469,7 +469,7 @@ class ProofStore:
             try:
                 kept = grace if isinstance(grace, timedelta) else timedelta(seconds=grace)
             except (ValueError, OverflowError):
-                raise StorageInvalidRequestError("grace is a timedelta, or its seconds") from None
+                raise StorageInvalidRequestError("grace is a timedelta or a number of seconds") from None
             if kept < timedelta(0) or (limit is not None and limit < 1):
                 raise StorageInvalidRequestError("grace is 0 or more, and a limit 1 or more")
             report = await self._sweeper.sweep(kept, limit)
@@ -492,15 +492,15 @@ class ProofStore:
             expires_in: Seconds, 1 to 604,800.
             of: The signed record, or the manifest.
             policy: As `get`; an expired proof gets no link in any case.
-            options: As of `StorageProvider.get_signed_url`.
+            options: As for `StorageProvider.get_signed_url`.
 
         Raises:
             ProofError: As `get`.
             StorageNotFoundError: The proof has no manifest.
-            StorageUnsupportedError: The provider makes no such links.
+            StorageUnsupportedError: The provider does not make such links.
             StorageError: Anything else.
 
-        Cost: as `get`, and that of `get_signed_url`.
+        Cost: as `get`, plus that of `get_signed_url`.
         """
         with self._call("link", proof_id):
             proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
@@ -514,12 +514,12 @@ class ProofStore:
                 # Whole seconds, as links have them: rounded up, the link would outlive the proof.
                 left = (proof.record.expires_at - self._clock()) // timedelta(seconds=1)
                 if left < 1:
-                    raise ProofExpiredError("the proof expires within a second, before any link could")
+                    raise ProofExpiredError("the proof expires within a second, sooner than any link could")
                 expires_in = min(expires_in, float(left)) if expires_in >= 1 else expires_in
             return await self.provider.get_signed_url(key, expires_in, **options)
 
     async def get_manifest(self, proof_id: str, *, policy: Policy | None = None) -> bytes:
-        """The manifest of a valid proof, the very bytes that the record names.
+        """The manifest of a valid proof, exactly the bytes that the record names.
 
         Args:
             proof_id: UUID in lower case.
@@ -531,7 +531,7 @@ class ProofStore:
             ProofError: As `get`.
             StorageError: The store failed.
 
-        Cost: as `get`, and 1 request.
+        Cost: as `get`, plus 1 request.
         """
         with self._call("get_manifest", proof_id) as call:
             proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
@@ -540,7 +540,7 @@ class ProofStore:
             return manifest
 
     async def export(self, proof_id: str, *, timestamps: Sequence[bytes] = ()) -> bytes:
-        """An offline bundle: one file that verifies with `verify_bundle`, no store and no network.
+        """An offline bundle: one file that verifies with `verify_bundle`, without store or network.
 
         A revoked or expired proof is exported, too, with its revocation; verifying refuses it.
 
@@ -563,10 +563,10 @@ class ProofStore:
     async def read_unverified(self, proof_id: str) -> ProofRecord | None:
         """What a stored record says, although nothing about it was verified; None where there is none.
 
-        For looking into what `get` refuses. Never decide anything by it.
+        For looking into what `get` refuses. Never base a decision on it.
 
         Raises:
-            ProofFormatError: It is no record at all.
+            ProofFormatError: It is not a record at all.
             StorageError: The store failed.
 
         Cost: 1 request.
@@ -587,7 +587,7 @@ class ProofStore:
             return await self._checker().stats()
 
     async def fsck(self, *, repair: bool = False) -> FsckReport:
-        """Look at everything: each record with what leads to it, each name with its record.
+        """Check everything: each record with what leads to it, each name with its record.
 
         Args:
             repair: Write missing index names and markers, remove names and manifests without a record that
@@ -625,7 +625,7 @@ class ProofStore:
             return done
 
     async def find_legacy(self, digest: bytes | str) -> list[LegacyProof]:
-        """The records of the original service about an asset, after `import_legacy`; nobody signed them.
+        """The records of the original service about an asset, after `import_legacy`; no one signed them.
 
         Raises:
             StorageError: As `import_legacy`.
@@ -634,7 +634,7 @@ class ProofStore:
             return await self._records().find_by_hash(checked_digest(digest))
 
     async def list(self, most: int | None = None) -> list[ProofOutcome]:
-        """All proofs, or the first `most`, as `scan` gives them.
+        """All proofs, or the first `most`, as `scan` yields them.
 
         Raises:
             StorageError: The store failed.
@@ -650,9 +650,9 @@ class ProofStore:
         return found
 
     async def scan(self) -> AsyncGenerator[ProofOutcome, None]:
-        """Every record with its proof, whatever its status, or the error why it is none; bounded memory.
+        """Every record with its proof, whatever its status, or the error why there is none; bounded memory.
 
-        Erased proofs are left out. The order is that of the keys, which is none.
+        Erased proofs are left out. The order is that of the keys, which means nothing.
 
         Raises:
             StorageError: The store failed.
@@ -670,7 +670,7 @@ class ProofStore:
 
         Args:
             legacy: The record; its manifest becomes the claims, unless `options` say otherwise.
-            asset: The bytes, which are hashed here: the record's word is not enough.
+            asset: The bytes, which are hashed here: what the record says is not enough.
             options: As `issue`.
 
         Raises:
@@ -682,7 +682,7 @@ class ProofStore:
                 raise StorageInvalidRequestError("adopt takes the bytes of the asset, not a digest of them")
             measured = await _measure(asset, call, options.get("progress"))
             if measured.sha256 != legacy.sha256:
-                raise ProofAssetMismatchError("the record is about other bytes than the asset")
+                raise ProofAssetMismatchError("the record is about bytes other than the asset")
             given: IssueOptions = {
                 "claims": legacy.manifest,
                 "uri": legacy.uri,
@@ -747,7 +747,7 @@ class ProofStore:
         """Refuse further calls, wait for those under way, then close the provider if it is owned.
 
         A `scan`, `scan_by_hash` or `issue_many` that its user holds open is not waited for, but what
-        it has started to issue is. Safe to call again, also if it was cancelled.
+        it has started to issue is. Safe to call again, even if it was cancelled.
         """
         await self._lifetime.close(self._release)
 
@@ -776,10 +776,10 @@ class ProofStore:
         """Whoever issues here.
 
         Raises:
-            StorageConfigurationError: There is no signer, or the trust store does not tell for whom it signs.
+            StorageConfigurationError: There is no signer, or the trust store does not say for whom it signs.
         """
         if not self._signers:
-            raise StorageConfigurationError("issuing takes a signer; this store was opened without one")
+            raise StorageConfigurationError("issuing needs a signer; this store was opened without one")
         uri = self._issuer_uri
         if uri is None:
             key = self.trust.find(self._signers[0].public_key.keyid)

@@ -1,8 +1,8 @@
-"""The verified read: a record and what became of it, by two requests at once, and an asset's proofs.
+"""The verified read: a record and what became of it, in two concurrent requests, and an asset's proofs.
 
 Rules of this file: nothing unverified is returned, and "no proof" is said only where the store said that
-there is nothing: whatever fails raises. A notice that does not verify refuses the proof, too, for it may be a
-revocation that somebody damaged. Index names and hints are looked up in signed records, never believed.
+there is nothing: whatever fails raises. A notice that does not verify refuses the proof, too, since it may be
+a revocation that someone damaged. Index names and hints are looked up in signed records, never believed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from credstore.proofs.store.repository import PAGE, ProofObjects
 
 AT_ONCE = 32
 MOST_HINTS = 8
-"""Successors looked at for one proof; the last ones, by id, which are the newest of the default ids."""
+"""Successors looked at for one proof; the last ones by id, which are the newest with default ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class ProofReader:
 
     Attributes:
         objects: The store's objects.
-        trust: The keys trusted.
+        trust: The trusted keys.
         threshold: How many of them must have signed.
         heal: Whether names that lead nowhere are removed.
     """
@@ -91,7 +91,7 @@ class ProofReader:
         return proof
 
     async def find(self, proof_id: str, *, sha256: bytes | None = None) -> Found:
-        """One proof whatever its state, erased ones apart.
+        """One proof whatever its state, except erased ones.
 
         Raises:
             ProofNotFoundError: There is none.
@@ -122,7 +122,7 @@ class ProofReader:
         notices: list[StatusNotice] = []
         envelopes: list[Envelope] = []
         for name in (ERASED, REVOKED):
-            # Planted names must not hide one: beyond a full page it is asked for by itself.
+            # Planted names must not hide one: beyond a full page it is requested separately.
             if name not in names and len(names) < PAGE:
                 continue
             data = await self.objects.fetch(self.objects.layout.status(proof_id) + name)
@@ -184,7 +184,7 @@ class ProofReader:
             except (ProofNotFoundError, ProofErasedError) as error:
                 await self._heal(item, named[1], sha256, erased=isinstance(error, ProofErasedError))
             except (ProofError, StorageIntegrityError):
-                # Planted, damaged, expired, revoked: whatever is wrong with it, it is no proof of this asset.
+                # Planted, damaged, expired, revoked: whatever is wrong with it, it does not prove this asset.
                 pass
             return None
 
@@ -194,14 +194,14 @@ class ProofReader:
                     yield proof
 
     async def scan(self) -> AsyncGenerator[ProofOutcome, None]:
-        """Every record with its proof, or the error why it is none; erased ones left out."""
+        """Every record with its proof, or the error why there is none; erased ones left out."""
         layout = self.objects.layout
 
         async def look(item: StorageItem) -> ProofOutcome | None:
             proof_id = layout.parse_record(item.key)
             try:
                 if proof_id is None:
-                    raise ProofFormatError("a key that no record has", key=item.key)
+                    raise ProofFormatError("not the key of a record", key=item.key)
                 return ProofOutcome(proof_id, (await self.find(proof_id)).proof)
             except (ProofNotFoundError, ProofErasedError):
                 return None

@@ -1,7 +1,7 @@
 """The objects of proofs on a provider: reads that are bounded, writes with the headers each kind has.
 
-Rules of this file: what is stored here is stored as it is, never compressed, so links and independent
-readers see the very bytes; whatever is read has a limit; "absent" is said only where the store said so.
+Rules of this file: what is stored here is stored as it is, never compressed, so that links and independent
+readers see exactly these bytes; whatever is read has a limit; "absent" is said only where the store said so.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ProofObjects:
     Attributes:
         provider: Where they are; not owned.
         layout: Their keys.
-        clock: Tells the time.
+        clock: Returns the current time.
     """
 
     provider: StorageProvider
@@ -58,7 +58,7 @@ class ProofObjects:
 
     @property
     def conditional(self) -> bool:
-        """Whether the store creates an object only where none is."""
+        """Whether the store can create an object only where there is none."""
         return self.provider.capabilities.conditional_create
 
     async def fetch(self, key: str, limit: int = LARGEST_ENVELOPE) -> bytes | None:
@@ -78,7 +78,7 @@ class ProofObjects:
             raise ProofFormatError("an object that does not decompress", key=key) from error
 
     async def record(self, proof_id: str) -> bytes | None:
-        """The bytes of a record, or None also where leftovers are being removed."""
+        """The bytes of a record, or None, also where leftovers are being removed."""
         data = await self.fetch(self.layout.record(proof_id))
         return None if data in (CLAIMED, CLEANED) else data
 
@@ -87,7 +87,7 @@ class ProofObjects:
         return await self.provider.exists(key)
 
     async def put_record(self, proof_id: str, data: bytes) -> None:
-        """Commit a record: refused where one is, if the store can refuse.
+        """Commit a record; refused where there is one, if the store can refuse.
 
         Raises:
             StorageAlreadyExistsError: There is one.
@@ -102,7 +102,7 @@ class ProofObjects:
         )
 
     async def put_manifest(self, proof_id: str, data: bytes, media_type: str) -> None:
-        """Keep a manifest: refused where one is, if the store can refuse.
+        """Keep a manifest; refused where there is one, if the store can refuse.
 
         Raises:
             StorageAlreadyExistsError: There is one.
@@ -121,7 +121,7 @@ class ProofObjects:
         return await self.fetch(self.layout.manifest(proof_id), LARGEST_MANIFEST)
 
     async def put_index(self, sha256: bytes, proof_id: str) -> None:
-        """Let an asset lead to a proof; writing it again is harmless."""
+        """Make an asset lead to a proof; writing it again is harmless."""
         await self._put_small(self.layout.index(sha256, proof_id), INDEX_BODY)
 
     async def put_marker(self, day: datetime, proof_id: str, marker: Marker) -> None:
@@ -158,7 +158,7 @@ class ProofObjects:
         return self.provider.scan(prefix)
 
     async def remove(self, keys: Iterable[str]) -> dict[str, StorageError]:
-        """Delete objects in every version; the error of each of which something stays, or may."""
+        """Delete objects in every version; returns the error of each that is not, or may not be, gone."""
         result = await self.provider.batch_delete(keys, all_versions=True)
         return {key: _as_storage_error(error) for key, error in result.failed.items()}
 
@@ -166,7 +166,7 @@ class ProofObjects:
         """Delete objects in every version, or raise.
 
         Raises:
-            StorageVersionsRemainError: Readers find none of them any more, but versions stay, or may.
+            StorageVersionsRemainError: Readers no longer find any of them, but versions stay, or may.
             StorageError: Some may still be there.
         """
         remain: list[StorageVersionsRemainError] = []
@@ -178,7 +178,7 @@ class ProofObjects:
             raise merged(remain)
 
     async def old_records(self, proof_id: str) -> AsyncGenerator[bytes, None]:
-        """Records of an id that only versions have any more, the newest first; none where there are none.
+        """Records of an id that are left only in versions, newest first; empty where there are none.
 
         Raises:
             StorageAccessDeniedError: The credentials may not list or read versions.
@@ -199,11 +199,11 @@ class ProofObjects:
                 yield data
 
     def is_old(self, written: datetime | None, age: timedelta = LEFTOVER_AGE) -> bool:
-        """Whether something was written longer ago than `age`; not if nobody knows when."""
+        """Whether something was written longer ago than `age`; False if it is not known when."""
         return written is not None and self.clock() - written >= age
 
 
 def _as_storage_error(error: Exception) -> StorageError:
     if isinstance(error, StorageError):
         return error
-    return StorageError(f"an unforeseen {type(error).__name__} ended a deletion", applied="maybe")
+    return StorageError(f"an unexpected {type(error).__name__} ended a deletion", applied="maybe")

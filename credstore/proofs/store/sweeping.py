@@ -1,7 +1,7 @@
-"""The sweep of expired proofs: it looks at the markers of due days alone, and believes none of them.
+"""The sweep of expired proofs: it only looks at the markers of due days, and believes none of them.
 
-A marker leads to a proof; whether that is due, its signed record says. So a forged marker removes nothing,
-and any number of sweepers may run. Removal goes in stages over a page of proofs: bundles and records, then
+A marker leads to a proof, and its signed record says whether it is due. So a forged marker removes nothing,
+and any number of sweepers may run. Removal happens in stages for a page of proofs: bundles and records, then
 what belongs to them and index names, then the markers, which stay while anything else may be left.
 """
 
@@ -36,7 +36,7 @@ Fate = Literal["swept", "cleaned", "stray", "kept", "later", "failed"]
 
 @dataclass(slots=True)
 class _Due:
-    """One marker of a due day and what is to become of it."""
+    """One marker of a due day and what to do with it."""
 
     marker: str
     proof_id: str
@@ -53,7 +53,7 @@ class _Due:
 
 
 def _is_kept(error: StorageError) -> bool:
-    """Whether a lock keeps it: time will tell, and nothing is wrong."""
+    """Whether a lock keeps it: that will end, and nothing is wrong."""
     if isinstance(error, StorageVersionsRemainError):
         return any(each.error.code == ErrorCode.LOCKED for each in error.remaining)
     return isinstance(error, StorageAccessDeniedError)
@@ -66,7 +66,7 @@ class ProofSweeper:
     Attributes:
         objects: The store's objects.
         reader: Reads records.
-        eraser: Goes on with deletions that never ended.
+        eraser: Continues deletions that never ended.
     """
 
     objects: ProofObjects
@@ -102,7 +102,7 @@ class ProofSweeper:
         )
 
     async def _pages(self, until: datetime, limit: int | None) -> AsyncGenerator[list[StorageItem], None]:
-        """The markers of due days in pages; later days are not listed, but for the page the last is in."""
+        """The markers of due days in pages; later days are not listed, except in the last page."""
         last = until.date()
         page: list[StorageItem] = []
         left = limit
@@ -152,7 +152,7 @@ class ProofSweeper:
                 record.expires_at is None
                 or self.objects.layout.marker(record.expires_at, due.proof_id) != due.marker
             ):
-                # A record's own marker was written before it, so this one is of nobody.
+                # A record's own marker was written before it, so this one belongs to no record.
                 due.fate = "stray" if self.objects.is_old(item.last_modified) else "kept"
             elif record.expires_at <= until:
                 if not self.objects.conditional or due.proof_id[14] == "7":
@@ -165,7 +165,7 @@ class ProofSweeper:
                     due.stays = due.marker == self.objects.layout.marker(self.objects.clock(), due.proof_id)
 
     async def _finish(self, due: _Due) -> None:
-        """Go on with a deletion: what the record or else the marker names."""
+        """Continue a deletion of what the record, or else the marker, names."""
         objects, layout = self.objects, self.objects.layout
         record = await self.eraser.remains(due.proof_id)
         own = due.marker
@@ -182,7 +182,7 @@ class ProofSweeper:
         due.fate = "cleaned"
 
     async def _clean(self, due: _Due, item: StorageItem) -> None:
-        """Remove what an issue left that never committed, or a sweep that stopped."""
+        """Remove what was left by an issue that never committed, or by a sweep that stopped."""
         if not self.objects.is_old(item.last_modified):
             return
         data = await self.objects.fetch(due.marker, LARGEST_MARKER)
@@ -191,7 +191,7 @@ class ProofSweeper:
         marker = parse_marker_body(data)
         became = await Leftovers(self.objects).remove(due.proof_id, marker.sha256)
         today = self.objects.layout.marker(self.objects.clock(), due.proof_id)
-        if became == "kept" or (became == "begun" and due.marker == today):
+        if became == "kept" or (became == "started" and due.marker == today):
             return
         status = self.objects.layout.status(due.proof_id)
         names = await self.objects.names(status)

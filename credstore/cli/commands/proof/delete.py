@@ -28,8 +28,8 @@ def delete_command(
 ) -> None:
     """Erase a proof and its manifest in every version; a signed tombstone is left.
 
-    Deleting again goes on where an earlier call stopped. Exit code 9 means that readers do not find the proof
-    any more, but that versions of it stay: those under a retention are shown with its end.
+    Deleting again continues where an earlier call stopped. Exit code 9 means that readers no longer find the
+    proof, but that versions of it stay: those under a retention are shown with its end.
     """
 
     async def action(store: ProofStore) -> bool:

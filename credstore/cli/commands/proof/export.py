@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def export_command(
     invocation: Invocation, *, proof_id: str, output: str, force: bool, trust_file: str
 ) -> None:
-    """Write a proof as one file that verifies with no store and no network.
+    """Write a proof as one file that verifies without a store or network.
 
     A revoked or expired proof is exported, too, and verifying refuses it.
     """

@@ -1,4 +1,4 @@
-"""Local files of the proof commands: private keys, trust stores, claims; read whole, named when wrong."""
+"""Local files of the proof commands: private keys, trust stores, claims; errors name the file."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def read_trust(path: str) -> TrustStore:
 
 
 def read_signer(path: str) -> LocalSigner:
-    """The private key in a PEM file that nobody but its owner may read.
+    """The private key in a PEM file that only its owner may read.
 
     Raises:
         click.UsageError: It cannot be read.
-        StorageConfigurationError: Others may read it, or it holds no key that credstore signs with, or its
-            passphrase is missing or wrong.
+        StorageConfigurationError: Others may read it, it does not hold a key that credstore signs with, or
+            its passphrase is missing or wrong.
     """
     from credstore.proofs import LocalSigner
 
@@ -83,10 +83,10 @@ def read_signer(path: str) -> LocalSigner:
 
 
 def known_passphrase(path: str) -> Secret:
-    """Of the environment, else asked for at the terminal.
+    """The passphrase from the environment, else asked for at the terminal.
 
     Raises:
-        StorageConfigurationError: There is neither.
+        StorageConfigurationError: There is neither a variable nor a terminal.
     """
     if word := os.environ.get(PASSPHRASE):
         return Secret(word)
@@ -96,7 +96,7 @@ def known_passphrase(path: str) -> Secret:
 
 
 def new_passphrase() -> Secret:
-    """Of the environment, else asked for twice.
+    """The passphrase from the environment, else asked for twice.
 
     Raises:
         click.UsageError: There is neither a variable nor a terminal.
@@ -112,7 +112,7 @@ def read_claims(text: str | None) -> dict[str, Any] | None:
     """A JSON object, or `@FILE` with one.
 
     Raises:
-        click.UsageError: It is none.
+        click.UsageError: It is not a JSON object.
     """
     if text is None:
         return None
@@ -125,7 +125,7 @@ def read_claims(text: str | None) -> dict[str, Any] | None:
         claims = None
     if not isinstance(claims, dict):
         raise click.UsageError(
-            f"--claims: {text[1:] if text.startswith('@') else 'the text'} is no JSON object"
+            f"--claims: {text[1:] if text.startswith('@') else 'the text'} is not a JSON object"
         )
     return cast("dict[str, Any]", claims)
 
@@ -160,22 +160,22 @@ def measure_file(path: str) -> AssetDigest:
 
 
 def create_private(path: str, data: bytes) -> None:
-    """A new file that only its owner may read (0600), safely on disk.
+    """Make a new file that only its owner may read (0600), safely on disk.
 
     Raises:
-        FileExistsError: It is there already; it is never replaced.
+        FileExistsError: It already exists; it is never replaced.
         OSError: It cannot be made.
     """
     try:
         write_file(path, data, replace=False, mode=PRIVATE)
     except FileExistsError:
-        raise FileExistsError(errno.EEXIST, "exists already; a key is never replaced", path) from None
+        raise FileExistsError(errno.EEXIST, "already exists; a key is never replaced", path) from None
 
 
 def replace_file(path: str, data: bytes) -> None:
     """Give a file new bytes: readers see the old ones or the new ones, never a mix.
 
-    A symbolic link stays, and the file it leads to is meant.
+    A symbolic link stays, and the file it leads to is written.
 
     Raises:
         OSError: It cannot be written; the old bytes are still there.
@@ -188,7 +188,7 @@ def replace_file(path: str, data: bytes) -> None:
 
 @contextlib.contextmanager
 def naming(path: str) -> Generator[None, None, None]:
-    """Errors inside name the file."""
+    """Make errors inside name the file."""
     try:
         yield
     except StorageError as error:

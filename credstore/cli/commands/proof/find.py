@@ -35,7 +35,7 @@ _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 def find_command(
     invocation: Invocation, *, asset: str, allow_expired: bool, allow_revoked: bool, trust_file: str
 ) -> None:
-    """Show the valid proofs about a file, or about the asset of a digest, newest first.
+    """Show the valid proofs about a file, or about the asset with a digest, newest first.
 
     Exit code 3 means that there is none.
     """

@@ -39,7 +39,7 @@ def get_command(
     allow_revoked: bool,
     trust_file: str,
 ) -> None:
-    """Show the proof of an id, if it verifies."""
+    """Show the proof with an id, if it verifies."""
     measured = None if asset is None else measure_file(asset)
 
     async def action(store: ProofStore) -> Proof:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 @TRUST
 @click.option("--issuer", metavar="URI", help="Who signs; needed where the key is trusted for several.")
 @click.option(
-    "--expires", metavar="DURATION", callback=as_duration, help="How long it is valid; default: ever."
+    "--expires", metavar="DURATION", callback=as_duration, help="How long it is valid; default: for ever."
 )
-@click.option("--claims", metavar="JSON|@FILE", help="A JSON object to sign along.")
+@click.option("--claims", metavar="JSON|@FILE", help="A JSON object to sign with it.")
 @click.option("--manifest", metavar="FILE", help="Kept with the proof, such as a C2PA manifest store.")
 @click.option("--media-type", metavar="TYPE", help="Of the files; default: guessed from their names.")
 @click.option(
@@ -56,8 +56,8 @@ def issue_command(
 ) -> None:
     """Sign a proof about the bytes of each FILE, store it, and print its id.
 
-    Only digest and size of the files are kept. A file that fails stops no other: exit code 9 means that
-    some have a proof now and others have not; stderr says which. --json prints one document per line.
+    Only digest and size of the files are kept. A file that fails does not stop the others: exit code 9 means
+    that some have a proof now and others do not; stderr says which. --json prints one document per line.
     """
     from credstore.proofs import IssueRequest
 
@@ -91,7 +91,7 @@ def issue_command(
                         errors.append(_failure(files[number], outcome.error))
                         report(errors[-1], invocation)
                     else:
-                        _tell(invocation, files, number, outcome.proof)
+                        _show(invocation, files, number, outcome.proof)
                     number += 1
 
     with_proofs(invocation, trust_file, action, key_file=key_file, issuer=issuer)
@@ -100,7 +100,7 @@ def issue_command(
     end_with(errors, len(files) - len(errors))
 
 
-def _tell(invocation: Invocation, files: Sequence[str], number: int, proof: Proof) -> None:
+def _show(invocation: Invocation, files: Sequence[str], number: int, proof: Proof) -> None:
     if invocation.json:
         print_json({"file": files[number], **proof_document(proof)})
     elif len(files) == 1:
@@ -110,7 +110,7 @@ def _tell(invocation: Invocation, files: Sequence[str], number: int, proof: Proo
 
 
 def _failure(file: str, error: StorageError | None) -> StorageError:
-    """The error, about the file: nobody knows the proof by any other name yet."""
+    """The error, about the file: the proof has no other name yet."""
     found = error if error is not None else StorageInvalidRequestError("it has no proof")
     found.key = file
     return found

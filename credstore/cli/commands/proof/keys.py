@@ -24,7 +24,7 @@ from credstore.proofs import LocalSigner, PublicKey, TrustedKey, TrustStore, enc
 
 Usage = Literal["proof", "revoke", "log", "root"]
 LEAST_DIGITS = 8
-"""Hex digits of a key's id that must be given at least."""
+"""Minimum number of hex digits of a key's id that must be given."""
 
 TRUST = click.option(
     "--trust",
@@ -45,7 +45,7 @@ SCHEME = click.option(
 PASSPHRASE = click.option(
     "--passphrase",
     is_flag=True,
-    help="Encrypt the key: by CREDSTORE_PROOF_PASSPHRASE, else by what is asked for.",
+    help="Encrypt the key: with CREDSTORE_PROOF_PASSPHRASE, else with a passphrase that is asked for.",
 )
 
 
@@ -84,7 +84,7 @@ def generate_command(
 ) -> None:
     """Make a private key in the new FILE (PEM, mode 0600), and add its public part to the trust store.
 
-    The trust store is made if it is not there. Verifiers get it; nobody gets FILE, which is never replaced.
+    The trust store is made if it is not there. Give it to verifiers. Keep FILE secret; it is never replaced.
     """
     trust = _trust_now(trust_file)
     signer = LocalSigner.generate(scheme)
@@ -92,16 +92,18 @@ def generate_command(
         key = trust_key(signer.public_key, issuers=issuers, usages=usages, valid_from=_now())
     except StorageConfigurationError:
         named = ", ".join(map(repr, issuers))
-        raise click.UsageError(f"--issuer {named} is no absolute URI such as https://news.example") from None
+        raise click.UsageError(
+            f"--issuer {named} is not an absolute URI such as https://news.example"
+        ) from None
     _write(file, signer, passphrase, trust_file, trust.add(key), before=trust)
-    _tell(invocation, file, trust_file, key)
+    _show(invocation, file, trust_file, key)
 
 
 @keys_command.command("list", cls=Command)
 @TRUST
 @click.pass_obj
 def list_command(invocation: Invocation, *, trust_file: str) -> None:
-    """Show the keys of the trust store, for whom and when each counts."""
+    """Show the keys of the trust store, and for whom and when each counts."""
     trust = read_trust(trust_file)
     if invocation.json:
         print_json({"version": trust.version, "keys": [_facts(key) for key in trust.keys]})
@@ -150,7 +152,7 @@ def rotate_command(
     passphrase: bool,
     trust_file: str,
 ) -> None:
-    """Let a new key in the new FILE take over from KEYID, its id or the first 8 digits or more.
+    """Let a new key in the new FILE take over from KEYID: an id, or at least its first 8 digits.
 
     The new key gets the issuers and usages of the old one, whose window ends 5 minutes after the change.
     What the old key signed stays valid. Give the trust store to verifiers, then destroy the old private key.
@@ -161,13 +163,15 @@ def rotate_command(
     try:
         at = _now() + timedelta(seconds=delay)
     except OverflowError:
-        raise click.UsageError("--in is beyond the calendar") from None
+        raise click.UsageError("--in is beyond the last date there is") from None
     if old.revoked is not None or not old.is_within(at):
-        raise StorageConfigurationError(f"{old.keyid} is not valid then, so nothing can take over from it")
+        raise StorageConfigurationError(
+            f"{old.keyid} is not valid at that time, so nothing can take over from it"
+        )
     signer = LocalSigner.generate(scheme)
     rotated = trust.rotate(old.keyid, signer.public_key, at=at)
     _write(file, signer, passphrase, trust_file, rotated, before=trust)
-    _tell(invocation, file, trust_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
+    _show(invocation, file, trust_file, _at(rotated, signer.public_key), _find(rotated, old.keyid))
 
 
 def _find(trust: TrustStore, keyid: str) -> TrustedKey:
@@ -175,8 +179,8 @@ def _find(trust: TrustStore, keyid: str) -> TrustedKey:
     found = [key for key in trust.keys if key.keyid.removeprefix("sha256:").startswith(digits)]
     if len(digits) < LEAST_DIGITS or len(found) != 1:
         raise StorageConfigurationError(
-            f"the trust store has {len(found)} keys whose ids begin with {digits[:80]!r}; "
-            f"give {LEAST_DIGITS} digits or more of one, as credstore proof keys list shows them"
+            f"the trust store has {len(found)} keys whose ids start with {digits[:80]!r}; "
+            f"give at least {LEAST_DIGITS} digits of one, as credstore proof keys list shows them"
         )
     return found[0]
 
@@ -198,18 +202,20 @@ def _write(
     *,
     before: TrustStore,
 ) -> None:
-    """Both files; if the trust store cannot be written, the key that nobody would trust is removed."""
+    """Write both files; if the trust store cannot be written, the untrusted key is removed."""
     data = encode_trust_store(trust)
     if os.path.realpath(file) == os.path.realpath(trust_file):
-        raise click.UsageError(f"{file}: is the trust store; the private key needs a file of its own")
+        raise click.UsageError(f"{file}: this is the trust store; the private key needs a file of its own")
     if Path(file).exists() or Path(file).is_symlink():
         # Before anyone is asked for a passphrase.
         create_private(file, b"")
     create_private(file, signer.to_pem(new_passphrase() if passphrase else None))
     try:
-        # A passphrase may take minutes; a revocation written meanwhile must not be undone.
+        # Typing a passphrase may take minutes; a revocation written meanwhile must not be undone.
         if _trust_now(trust_file) != before:
-            raise StorageConfigurationError(f"{trust_file} was changed meanwhile; run the command again")
+            raise StorageConfigurationError(
+                f"{trust_file} was changed in the meantime; run the command again"
+            )
         replace_file(trust_file, data)
     except BaseException:
         with suppress(OSError):
@@ -217,7 +223,7 @@ def _write(
         raise
 
 
-def _tell(
+def _show(
     invocation: Invocation, file: str, trust_file: str, key: TrustedKey, old: TrustedKey | None = None
 ) -> None:
     if invocation.json:
@@ -234,7 +240,7 @@ def _tell(
     say(key.keyid)
     if invocation.quiet:
         return
-    note(f"credstore: the private key is in {file}; keep it secret, and a copy elsewhere")
+    note(f"credstore: the private key is in {file}; keep it secret, and keep a copy elsewhere")
     note(f"credstore: {trust_file} trusts it for {', '.join(sorted(key.issuers))}; verifiers need this file")
     if old is not None:
         note(

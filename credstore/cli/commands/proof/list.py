@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def list_command(invocation: Invocation, *, trust_file: str) -> None:
     """List all proofs, whatever their status; --json prints one document per line.
 
-    Records that do not verify are told on stderr, with exit code 9 if there are others.
+    Records that do not verify are reported on stderr, with exit code 9 if there are others.
     """
     errors: list[StorageError] = []
 

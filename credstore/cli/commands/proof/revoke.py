@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def revoke_command(
     invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, trust_file: str
 ) -> None:
-    """Revoke a proof for ever: every read refuses it from now on. Again is harmless."""
+    """Revoke a proof for ever: every read refuses it from now on. Repeating it is harmless."""
 
     async def action(store: ProofStore) -> ProofStatus:
         return await store.revoke(proof_id, reason)

@@ -1,4 +1,4 @@
-"""What the proof commands share: options, the proof store of a command, and proofs as they are shown."""
+"""What the proof commands share: options, the proof store of a command, and how proofs are shown."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SHOWN = 400
-"""Characters of claims that people are shown."""
+"""How many characters of the claims people are shown."""
 
 Reason = Literal["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"]
 REASON = click.option(
@@ -28,10 +28,10 @@ REASON = click.option(
     type=click.Choice(["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"]),
     default="unspecified",
     show_default=True,
-    help="Stands in the signed notice.",
+    help="Recorded in the signed notice.",
 )
-EXPIRED = click.option("--allow-expired", is_flag=True, help="Expired proofs, too.")
-REVOKED = click.option("--allow-revoked", is_flag=True, help="Revoked proofs, too.")
+EXPIRED = click.option("--allow-expired", is_flag=True, help="Include expired proofs.")
+REVOKED = click.option("--allow-revoked", is_flag=True, help="Include revoked proofs.")
 
 
 def with_proofs(
@@ -71,7 +71,7 @@ def with_proofs(
 
 
 def policy_of(*, allow_expired: bool, allow_revoked: bool) -> Policy | None:
-    """What the options ask of proofs beside their being genuine; None for the usual checks."""
+    """What the options require of proofs besides being genuine; None for the usual checks."""
     from credstore.proofs import unsafe_allow_expired, unsafe_allow_revoked
 
     policy: Policy | None = None
@@ -83,7 +83,7 @@ def policy_of(*, allow_expired: bool, allow_revoked: bool) -> Policy | None:
 
 
 def proof_document(proof: Proof) -> dict[str, Any]:
-    """A proof of a store for programs."""
+    """A stored proof, for programs."""
     return {**verified_document(proof.verified), "status": status_document(proof.status)}
 
 
@@ -109,7 +109,7 @@ def verified_document(proof: VerifiedProof) -> dict[str, Any]:
 
 
 def status_document(status: ProofStatus) -> dict[str, Any]:
-    """How a proof stands, for programs."""
+    """The state of a proof, for programs."""
     return {
         "state": status.state,
         "source": status.source,
@@ -162,7 +162,7 @@ def proof_line(proof: Proof) -> str:
 
 
 def status_rows(status: ProofStatus) -> list[tuple[str, str]]:
-    """How a proof stands, for people."""
+    """The state of a proof, for people."""
     state: str = status.state
     if status.notice is not None:
         state = f"{state}, {status.notice.reason}, since {human_time(status.notice.at)}"
@@ -186,7 +186,7 @@ def _claims(record: ProofRecord) -> str:
 
 
 def end_with(errors: Sequence[Exception], done: int) -> None:
-    """End with one exit code where all failed in the same way, else that only a part was done.
+    """End with the common exit code if all failed in the same way, else with that for "only a part was done".
 
     Raises:
         click.exceptions.Exit: There are errors.

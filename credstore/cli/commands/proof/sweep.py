@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     callback=as_duration,
     help="How long proofs are kept after they have expired.",
 )
-@click.option("--limit", metavar="COUNT", type=click.IntRange(1), help="Most markers to look at.")
+@click.option(
+    "--limit", metavar="COUNT", type=click.IntRange(1), help="Look at no more than this many markers."
+)
 @TRUST
 @click.pass_obj
 def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, trust_file: str) -> None:
-    """Remove expired proofs, and what issues and deletions left that never ended.
+    """Remove expired proofs, and what unfinished issues and deletions left behind.
 
     Any number of sweeps may run at once, and any of them may be stopped.
     """

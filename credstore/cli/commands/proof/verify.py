@@ -1,4 +1,4 @@
-"""`credstore proof verify`: an exported proof, with no store, no network and no settings."""
+"""`credstore proof verify`: an exported proof, without store, network or settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST_BUNDLE = 4 * 1024 * 1024
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNCHECKED = {
     "asset": "the asset: give --asset FILE to compare its bytes",
-    "log": "the part of a transparency log in the bundle",
+    "log": "the transparency log part of the bundle",
     "timestamps": "timestamps: give --timestamp-roots FILE",
 }
 
@@ -30,10 +30,14 @@ UNCHECKED = {
 @click.option(
     "--timestamp-roots",
     metavar="FILE",
-    help="Certificates (PEM) of the RFC 3161 authorities trusted; extra timestamp.",
+    help="Certificates (PEM) of the trusted RFC 3161 authorities; needs the extra timestamp.",
 )
 @click.option(
-    "--threshold", default=1, show_default=True, type=click.IntRange(1), help="Keys that must sign."
+    "--threshold",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many keys must have signed.",
 )
 @click.option("--allow-expired", is_flag=True, help="Accept an expired proof, too.")
 @click.pass_obj
@@ -48,9 +52,9 @@ def verify_command(
     threshold: int,
     allow_expired: bool,
 ) -> None:
-    """Verify an exported proof; it needs the file, the trust store, and nothing else.
+    """Verify an exported proof; this needs the file, the trust store, and nothing else.
 
-    Exit codes: 0 verified, 20 no proof bundle, 21 no signature fits, 22 about another asset, 23 key not
+    Exit codes: 0 verified, 20 not a proof bundle, 21 no signature fits, 22 about another asset, 23 key not
     trusted, 24 expired, 25 revoked, 26 anything else that is wrong; 2 for files that cannot be read.
     """
     data = read_whole(bundle, LARGEST_BUNDLE)

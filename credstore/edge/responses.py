@@ -85,7 +85,7 @@ class _ReplacedError(Exception):
     """The object is no longer the one that was looked at."""
 
 
-class Answers:
+class Responder:
     """The handler of all requests."""
 
     def __init__(self, provider: StorageProvider, *, log: Callable[[str], None] | None) -> None:
@@ -102,14 +102,14 @@ class Answers:
         """Respond to one request."""
         path, _, query = _target(request.raw_path).partition("?")
         try:
-            response = await self._answer(request, path, query)
+            response = await self._respond(request, path, query)
         except StorageError as error:
             response = plain(_status_of(error))
         if self._log is not None:
             self._log(f"{request.method} {path} {response.status}")
         return response
 
-    async def _answer(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
+    async def _respond(self, request: web.BaseRequest, path: str, query: str) -> web.StreamResponse:
         if request.method == "OPTIONS":  # Links are not involved: it reveals nothing about them.
             return web.Response(status=204, headers={**GUARDS, **PREFLIGHT})
         if request.method not in METHODS:
@@ -167,7 +167,7 @@ class Answers:
         if status is not None:
             return plain(status)
         if request.method == "HEAD":
-            return _begun(200, headers, size)
+            return _started(200, headers, size)
         span = chosen_span(request.headers, tag, size) if ranged and size is not None else None
         if span is not None and size is not None and span.start == span.end:
             return plain(416, **{"Content-Range": content_range(span, size), "Accept-Ranges": "bytes"})
@@ -187,9 +187,9 @@ class Answers:
             if (reader.info.etag, reader.info.size) != (item.etag, item.size):
                 raise _ReplacedError
             first = await anext(chunks, b"")
-            response = _begun(200, wanted.headers, reader.length)
+            response = _started(200, wanted.headers, reader.length)
             if span is not None and wanted.size is not None:
-                response = _begun(206, wanted.headers, reader.length)
+                response = _started(206, wanted.headers, reader.length)
                 response.headers["Content-Range"] = content_range(span, wanted.size)
             try:
                 await response.prepare(request)
@@ -214,7 +214,7 @@ def plain(status: int, **headers: str) -> web.Response:
     )
 
 
-def _begun(status: int, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
+def _started(status: int, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:
     response = web.StreamResponse(status=status, headers=headers)
     response.content_length = length
     return response
