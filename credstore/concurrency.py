@@ -64,7 +64,7 @@ async def map_all(
 ) -> list[R]:
     """The results of `await work(item)` for all items in their order, at most `at_once` under way.
 
-    A slow item holds up no other. One item of a sequence is worked on in the caller's own task.
+    A slow item does not hold up the others. One item of a sequence is worked on in the caller's own task.
 
     Args:
         items: Taken one at a time, each when there is room for it.

@@ -161,7 +161,7 @@ class Demo:
             path = self._root / record.key
             stored = path.read_bytes()
             self._say(f"  {printable(str(path))}")
-            self._check("digests are of the files", hashlib.sha256(stored).digest() == result.digest)
+            self._check("digests match the files", hashlib.sha256(stored).digest() == result.digest)
             if record.codec == "gzip":
                 self._check("gunzip reads the files", gzip.decompress(stored) == record.content)
 

@@ -300,7 +300,7 @@ def opened(fd: int) -> Generator[int, None, None]:
 
 
 def open_regular(directory: int, name: str) -> tuple[int, os.stat_result] | None:
-    """Open a regular file for reading; None where there is none of that name."""
+    """Open a regular file for reading; None where there is none with that name."""
     try:
         fd = os.open(name, READ, dir_fd=directory)
     except OSError as error:

@@ -20,7 +20,7 @@ Records = Mapping[str, Record | None]
 
 
 class Verdict(Enum):
-    """What a file that none of the attributes belong to is."""
+    """What a file is when none of the attributes belong to it."""
 
     FOREIGN = "written by another tool"
     CHANGED = "an object of credstore's whose bytes are not those that were stored"
