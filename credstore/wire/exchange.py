@@ -34,8 +34,9 @@ from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Tran
 from credstore.wire.urls import encode_query, host_of
 
 _SUCCESSES = range(200, 300)
-_REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
-"""Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was."""
+_REFUSALS = frozenset({301, 307, 308, *range(400, 500), 501, 505})
+"""Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was. Who
+does not know a method, header or version of HTTP (501, 505) has not acted on it."""
 _DOWN = (StorageConnectionError, StorageTimeoutError, StorageUnavailableError)
 """Errors that say of an endpoint that it cannot be used, whatever is asked of it."""
 _SMALLEST_SKEW = 4 * 60.0

@@ -44,9 +44,9 @@ def _conditional(request: Request) -> bool:
 
 
 def _twice(request: Request) -> bool:
-    # The answer to the second delivery of a conditional write or a completion is a definite refusal,
-    # which P0 lets a client believe; nothing on the wire tells that a proxy sent it twice.
-    return not _conditional(request) and request.operation != "CompleteMultipartUpload"
+    # What the second delivery of a conditional deletion is answered is a definite refusal, which P0 lets a
+    # client believe; of what is written the write-id tells.
+    return not (_conditional(request) and request.method == "DELETE")
 
 
 def _has_digest(request: Request, origin: Origin) -> bool:
