@@ -296,6 +296,7 @@ def _client(config: S3FamilyConfig, origin: str) -> HttpClient:
         )
     return HttpClient(
         max_connections=config.max_connections,
+        idle_timeout=config.idle_timeout,
         ca_file=config.ca_file,
         bandwidth=config.bandwidth_limit,
         proxies=rules,
