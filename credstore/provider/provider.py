@@ -175,14 +175,8 @@ class StorageProvider:
             if isinstance(body, BytesBody):
                 # Nothing of the user's is left that could fail, or be left half read.
                 return await self._write(call, key, body, options)
-            async with aclosing(WatchedBody(body)) as watched:
-                try:
-                    return await self._write(call, key, watched, options)
-                except Exception:
-                    if watched.failure is None or call.users is not None:
-                        raise
-            call.users = watched.failure
-            raise watched.restored()  # Outside of the handler, which would become its context.
+            async with aclosing(WatchedBody(body, call)) as watched:
+                return await self._write(call, key, watched, options)
 
     async def _write(
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
@@ -458,7 +452,9 @@ class StorageProvider:
         """
         with self._session.call("batch_delete", None, mutation=True) as call:
             check_flag("all_versions", all_versions)
-            result = await delete_keys(self._session, keys, erase=erased_errors if all_versions else None)
+            result = await delete_keys(
+                self._session, keys, call, erase=erased_errors if all_versions else None
+            )
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
 

@@ -286,30 +286,42 @@ async def _send_all(
 ) -> list[str]:
     slots = asyncio.Semaphore(concurrency)
     tasks: list[asyncio.Task[str]] = []
+    failures: list[BaseException] = []  # In the order of time, which a group of exceptions does not keep.
 
     async def run(number: int, part: P) -> str:
         try:
             return await send(upload_id, number, part)
+        except Exception as error:
+            failures.append(error)
+            raise
         finally:
             slots.release()
 
-    try:
-        async with aclosing(parts), asyncio.TaskGroup() as group:
-            while True:
-                await slots.acquire()  # Before a part is read, so that no more are in memory.
+    async def begin(group: asyncio.TaskGroup) -> None:
+        while True:
+            await slots.acquire()  # Before a part is read, so that no more are in memory.
+            try:
+                part = await anext(parts)
+            except StopAsyncIteration:
+                return
+            number = len(tasks) + 1
+            if number > MAX_PARTS:
+                raise StorageInvalidRequestError(
+                    f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
+                    code=ErrorCode.TOO_LARGE,
+                )
+            tasks.append(group.create_task(run(number, part)))
+
+    async with aclosing(parts):
+        try:
+            async with asyncio.TaskGroup() as group:
                 try:
-                    part = await anext(parts)
-                except StopAsyncIteration:
-                    break
-                number = len(tasks) + 1
-                if number > MAX_PARTS:
-                    raise StorageInvalidRequestError(
-                        f"the body has more than {MAX_PARTS} parts; give its length or raise part_size",
-                        code=ErrorCode.TOO_LARGE,
-                    )
-                tasks.append(group.create_task(run(number, part)))
-    except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+                    await begin(group)
+                except Exception as error:
+                    failures.append(error)
+                    raise
+        except BaseExceptionGroup as failed:
+            raise (failures or failed.exceptions)[0] from None
     return [task.result() for task in tasks]
 
 
