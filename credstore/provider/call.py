@@ -181,7 +181,7 @@ class Call:
             raise
 
     def blame(self, error: BaseException, chain: Chain) -> None:
-        """Take note of what code of the user's raised, and of the causes it had there, unless it is the second."""
+        """Take note of what code of the user's raised, and of the causes it had; the first of it counts."""
         if self.users is None:
             self.users, self._chain = error, chain
 

@@ -439,7 +439,7 @@ class Connection(asyncio.BufferedProtocol):
         answer.ended()
 
     def eof_received(self) -> None:
-        """The peer sends no more: let the transport close, without waiting to send what nobody will answer."""
+        """The peer sends no more: let the transport close, and send nothing that nobody will answer."""
         if self._answer is not None:
             self.abort()
 

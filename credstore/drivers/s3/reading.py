@@ -237,7 +237,7 @@ class Body:
     def __init__(
         self, bucket: Bucket, key: str, options: ReadOptions, opened: Opened, patience: float | None
     ) -> None:
-        """Start with an answer that is open; each further one has `patience` seconds to begin, or any time."""
+        """Start with an answer that is open; each further one has `patience` seconds to begin."""
         self._bucket = bucket
         self._key = key
         self._options = options
