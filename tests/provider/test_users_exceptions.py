@@ -136,6 +136,23 @@ def test_a_stream_and_a_callback_that_both_raise_end_with_the_first():
     on_origin(test, **PARTS)
 
 
+def test_what_is_raised_while_the_first_is_on_its_way_does_not_take_its_place():
+    async def test(rig):
+        async def chunks():
+            yield DATA[: 3 * PART]
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise TypeError("of the stream, which was told to end") from None
+
+        progress = Once(ValueError("of the callback"))
+        found = await ended(rig.store.store("k", chunks(), progress=progress))
+        assert found is progress.error
+        assert found.__context__ is None
+
+    on_origin(test, **PARTS)
+
+
 def test_a_callback_of_a_read_in_parts_is_not_called_again():
     async def test(rig):
         await rig.store.store("k", DATA)

@@ -7,6 +7,7 @@ import pytest
 
 from credstore.driver import CREATE, CopyRequest, Precondition
 from credstore.errors import (
+    StorageAccessDeniedError,
     StorageAlreadyExistsError,
     StorageConfigurationError,
     StorageConflictError,
@@ -285,3 +286,23 @@ def test_a_cancel_during_the_completion_aborts_only_what_was_not_completed(appli
         assert ("k" in fake.objects) is applied
 
     run(check, **PARTS)
+
+
+@pytest.mark.parametrize("blanks", [" " * 5000, "\n" * 1_000_000])
+@pytest.mark.parametrize("declaration", ["", '<?xml version="1.0" encoding="UTF-8"?>'])
+def test_e6_an_error_behind_any_number_of_blanks_is_no_success(blanks, declaration):
+    """Each stands for seconds of work, so that a long completion has many before it fails."""
+
+    async def check(fake, driver):
+        await driver.put(put_request("a", b"data"))
+        source = await driver.head("a")
+        for behind in (declaration + blanks, blanks + declaration):
+            fake.plan("PUT", xml(behind + "<Error><Code>AccessDenied</Code></Error>"))
+            with pytest.raises(StorageAccessDeniedError):
+                await driver.copy(CopyRequest(source=source, destination="b", write_id="1" * 32))
+            fake.plan("PUT", xml(behind + "<CopyObjectResult><ETag>e</ETag></CopyObjectResult>"))
+            assert (
+                await driver.copy(CopyRequest(source=source, destination="b", write_id="2" * 32))
+            ).etag == "e"
+
+    run(check, max_retries=0)
