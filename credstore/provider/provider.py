@@ -161,9 +161,11 @@ class StorageProvider:
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
             StoragePreconditionFailedError: `if_match`, and the object is another version.
             StorageError: `.applied` is "no" or "maybe"; after "maybe" the object may appear later.
-            Exception: What the user's own stream raised, as it is; no object became visible.
+            Exception: What the user's own stream or callback raised first, as it is; no object became visible
+                by a stream that failed.
 
-        Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear.
+        Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear or refused by a
+            condition.
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
