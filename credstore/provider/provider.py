@@ -164,8 +164,8 @@ class StorageProvider:
             Exception: What the user's own stream or callback raised first, as it is; no object became visible
                 by a stream that failed.
 
-        Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear or refused by a
-            condition.
+        Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear or refused
+            by a condition.
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
