@@ -64,7 +64,8 @@ async def map_all(
 ) -> list[R]:
     """The results of `await work(item)` for all items in their order, at most `at_once` under way.
 
-    A slow item does not hold up the others. One item of a sequence is worked on in the caller's own task.
+    A slow item does not hold up the others. What fails first is raised, and ends the others. One item of a
+    sequence is worked on in the caller's own task.
 
     Args:
         items: Taken one at a time, each when there is room for it.
@@ -75,25 +76,36 @@ async def map_all(
         return [await work(item) for item in items]
     room = asyncio.Semaphore(at_once)
     found: list[R | None] = []
+    failures: list[BaseException] = []  # In the order of time, which a group of exceptions does not keep.
 
     async def run(number: int, item: T) -> None:
         try:
             found[number] = await work(item)
+        except Exception as error:
+            failures.append(error)
+            raise
         finally:
             room.release()
 
+    async def start(taken: AsyncGenerator[T, None], group: asyncio.TaskGroup) -> None:
+        while True:
+            await room.acquire()
+            try:
+                item = await anext(taken)
+            except StopAsyncIteration:
+                return
+            found.append(None)
+            group.create_task(run(len(found) - 1, item))
+
     try:
         async with aclosing(_each(items)) as taken, asyncio.TaskGroup() as group:
-            while True:
-                await room.acquire()
-                try:
-                    item = await anext(taken)
-                except StopAsyncIteration:
-                    break
-                found.append(None)
-                group.create_task(run(len(found) - 1, item))
+            try:
+                await start(taken, group)
+            except Exception as error:
+                failures.append(error)
+                raise
     except BaseExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+        raise (failures or failed.exceptions)[0] from None
     return cast("list[R]", found)
 
 

@@ -143,8 +143,8 @@ class ErrorCode(StrEnum):
     )
     COPY_MISSING = (
         "COPY_MISSING",
-        "Integrity",
-        "The copy is not there after it was made; the source was kept.",
+        "Conflict",
+        "Somebody else deleted the copy before it was compared; the source was kept.",
     )
     COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy differs from its source; the source was kept."
     COPY_INCOMPLETE = (

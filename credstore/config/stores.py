@@ -213,6 +213,8 @@ class S3FamilyConfig(CommonConfig):
         single_copy_limit: Bytes up to which a copy is one request.
         copy_part_size: Bytes of one part of a larger copy.
         max_connections: Open connections to the endpoint.
+        idle_timeout: Seconds that a request, or the body of a response, may stand still, in either direction,
+            before its connection is given up; what was read so far is kept, and the rest requested again.
         hedge_reads: Request reads that take longer than 95 of 100 a second time, for at most one read in
             twenty; the first good response counts.
         bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
@@ -242,6 +244,7 @@ class S3FamilyConfig(CommonConfig):
     single_copy_limit: int = 5 * GIB
     copy_part_size: int = 512 * MIB
     max_connections: int = 64
+    idle_timeout: float = 30.0
     hedge_reads: bool = False
     bandwidth_limit: int | None = None
     ca_file: str | None = None
@@ -262,6 +265,7 @@ class S3FamilyConfig(CommonConfig):
         "single_copy_limit": "tuning",
         "copy_part_size": "tuning",
         "max_connections": "tuning",
+        "idle_timeout": "tuning",
         "hedge_reads": "tuning",
         "bandwidth_limit": "tuning",
     }
@@ -320,6 +324,7 @@ class S3FamilyConfig(CommonConfig):
         checks.check_range(self.cloud, "single_copy_limit", self.single_copy_limit, 1, _MOST_PART)
         checks.check_range(self.cloud, "max_concurrency", self.max_concurrency, 1)
         checks.check_range(self.cloud, "max_connections", self.max_connections, 1)
+        checks.check_range(self.cloud, "idle_timeout", self.idle_timeout, 0.001)
         if self.bandwidth_limit is not None:
             checks.check_range(self.cloud, "bandwidth_limit", self.bandwidth_limit, 1024)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from credstore.driver.values import Body, BytesBody
 from credstore.hashing import hash_into, joined
 from credstore.pipeline.codec import Encoder
+from credstore.provider.call import Call, chain_of
 
 INLINE = 48 * 1024
 """Number of bytes encoded on the event loop: 0.1 ms of gzip, 0.8 ms where zlib has to do it."""
@@ -20,18 +21,19 @@ INLINE = 48 * 1024
 
 @dataclass(slots=True)
 class WatchedBody:
-    """A user's stream that remembers why it failed, so that its own error reaches the user.
+    """A user's stream that tells its call why it failed, so that its own error reaches the user.
 
     Attributes:
         source: The user's stream as a body.
-        failure: What reading it raised, or None.
-        done: Number of bytes of the last pass so far.
+        call: That it is read for, or None where that knows by itself what is the user's.
+        failed: Whether reading it has raised anything.
+        done: Bytes of the last pass so far.
     """
 
     source: Body
-    failure: Exception | None = None
+    call: Call | None = None
+    failed: bool = False
     done: int = 0
-    _chain: tuple[BaseException | None, BaseException | None, bool] = (None, None, False)
     _passes: list[AsyncIterator[bytes]] = field(default_factory=list[AsyncIterator[bytes]])
 
     @property
@@ -46,24 +48,14 @@ class WatchedBody:
 
     @property
     def replayable(self) -> bool:
-        """As for the source, and never after it has failed."""
-        return self.source.replayable and self.failure is None
+        """As the source, and never after it failed."""
+        return self.source.replayable and not self.failed
 
     def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The source's bytes."""
         chunks = self._read(offset)
         self._passes.append(chunks)
         return chunks
-
-    def restored(self) -> Exception:
-        """The failure as the user's stream raised it, with its causes, no matter who has caught it since."""
-        if self.failure is None:
-            message = "the stream did not fail"
-            raise RuntimeError(message)
-        cause, context, suppressed = self._chain
-        self.failure.__cause__, self.failure.__context__ = cause, context
-        self.failure.__suppress_context__ = suppressed
-        return self.failure
 
     async def aclose(self) -> None:
         """Close what a driver left half read; safe to call again."""
@@ -77,9 +69,12 @@ class WatchedBody:
             async for chunk in chunks:
                 self.done += len(chunk)
                 yield chunk
-        except Exception as error:
-            self.failure = error
-            self._chain = (error.__cause__, error.__context__, error.__suppress_context__)
+        except (asyncio.CancelledError, GeneratorExit):
+            raise  # Of whoever reads it.
+        except BaseException as error:
+            self.failed = True
+            if self.call is not None:
+                self.call.blame(error, chain_of(error))
             raise
         finally:
             await close(chunks)

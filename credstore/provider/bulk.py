@@ -23,7 +23,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.model import BatchDeleteResult, CommonPrefix
-from credstore.provider.call import unforeseen
+from credstore.provider.call import Call, unforeseen
 from credstore.provider.session import Session
 
 Erase = Callable[[Session, Sequence[str]], Awaitable[Mapping[str, StorageError]]]
@@ -157,14 +157,15 @@ def _broken(how: str) -> StorageIntegrityError:
 
 
 async def delete_keys(
-    session: Session, keys: Iterable[str], *, erase: Erase | None = None
+    session: Session, keys: Iterable[str], call: Call, *, erase: Erase | None = None
 ) -> BatchDeleteResult:
     """Delete any number of keys; each distinct input key has exactly one outcome (P10).
 
     Args:
         session: Of the store.
         keys: In any number; repeats count once.
-        erase: What removes every version of keys and returns the errors; None to delete as the store does.
+        call: That they were given to.
+        erase: What removes every version of keys and gives the errors; None to delete as the store does.
 
     Raises:
         StorageInvalidRequestError: `keys` is something other than a list of keys.
@@ -176,7 +177,9 @@ async def delete_keys(
         )
     failed: dict[str, Exception] = {}
     wanted: list[str] = []
-    for key in _distinct(keys):
+    with call.outside():
+        distinct = _distinct(keys)
+    for key in distinct:
         try:
             session.check_key(key)
         except StorageError as error:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
@@ -93,10 +93,34 @@ class Lifetime:
             self._released = True
 
 
+Chain: TypeAlias = tuple[BaseException | None, BaseException | None, bool]
+"""Cause and context of an exception, and whether the context is not to be shown."""
+
+
+def chain_of(error: BaseException) -> Chain:
+    """What an exception has been chained to so far."""
+    return error.__cause__, error.__context__, error.__suppress_context__
+
+
+def restore(error: BaseException, chain: Chain) -> None:
+    """Chain an exception to what it was chained to, whoever has caught and raised it since."""
+    error.__cause__, error.__context__, error.__suppress_context__ = chain
+
+
 class Call:
     """A context around one verb."""
 
-    __slots__ = ("_lifetime", "_start", "attributes", "awaited", "key", "mutation", "operation", "users")
+    __slots__ = (
+        "_chain",
+        "_lifetime",
+        "_start",
+        "attributes",
+        "awaited",
+        "key",
+        "mutation",
+        "operation",
+        "users",
+    )
 
     def __init__(
         self,
@@ -124,29 +148,42 @@ class Call:
         self.mutation = mutation
         self.awaited = awaited
         self.attributes: dict[str, object] = {}
-        self.users: Exception | None = None
-        """What the user's own stream or callback raised: it reaches the user unchanged."""
+        self.users: BaseException | None = None
+        """What the user's own stream or callback raised first: it goes to the user as it is."""
+        self._chain: Chain = (None, None, False)
 
     def watching(self, progress: Progress) -> Progress:
-        """The same callback; what it raises reaches the user unchanged."""
+        """The same callback, which is not called again once anything of the user's has raised.
+
+        What it raises goes to the user as it is, however many parts tell it of their progress.
+        """
 
         def watch(done: int, total: int | None) -> None:
+            if self.users is not None:
+                raise self.users
             try:
                 progress(done, total)
-            except Exception as error:
-                self.users = error
+            except BaseException as error:
+                self.blame(error, chain_of(error))
                 raise
 
         return watch
 
     @contextmanager
     def outside(self) -> Generator[None, None, None]:
-        """Around code of the user's; what it raises goes to the user as it is."""
+        """Around code of the user's; the first that it raises goes to the user as it is."""
         try:
             yield
-        except Exception as error:
-            self.users = error
+        except (asyncio.CancelledError, GeneratorExit):
+            raise  # Of whoever cancels or leaves the call.
+        except BaseException as error:
+            self.blame(error, chain_of(error))
             raise
+
+    def blame(self, error: BaseException, chain: Chain) -> None:
+        """Take note of what code of the user's raised, and of the causes it had; the first of it counts."""
+        if self.users is None:
+            self.users, self._chain = error, chain
 
     def explain(self, error: StorageError) -> StorageError:
         """Fill in the facts that only this call knows; an error of another provider's call has them."""
@@ -171,13 +208,25 @@ class Call:
                 self._observe(None)
             return
         failure: StorageError | None = None
-        if isinstance(error, StorageError):
+        users = self.users  # Whatever came of it meanwhile, but for a cancel.
+        if error is not users and not isinstance(error, Exception | BaseExceptionGroup):
+            users = None
+        if users is not None:
+            kind = type(users)
+            failure = self.explain(users) if isinstance(users, StorageError) else None
+        elif isinstance(error, StorageError):
             failure = self.explain(error)
-        elif isinstance(error, Exception) and error is not self.users:
+        elif isinstance(error, Exception):
             failure = self.explain(unforeseen(error, mutation=self.mutation))
         if self._lifetime.observers:
             self._observe(failure.code if failure else (kind.__name__ if kind else None))
-        if failure is not None and failure is not error:
+        if users is not None:
+            try:
+                if users is not error:
+                    raise users
+            finally:
+                restore(users, self._chain)  # Also the context, which raising it here has changed.
+        elif failure is not None and failure is not error:
             raise failure from error
 
     def _observe(self, outcome: str | None) -> None:

@@ -29,7 +29,7 @@ from credstore.errors import (
 )
 from credstore.links.signer import LinkSigner
 from credstore.model import LinkGrant, Method, SignedUrl
-from credstore.provider.call import Call
+from credstore.provider.call import Call, chain_of
 from credstore.provider.read import recipe_of
 from credstore.provider.session import Session
 from credstore.provider.validation import check_flag, check_header, check_token, checked_version, is_number
@@ -174,7 +174,7 @@ async def make_cdn_link(
     except StorageError:
         raise
     except Exception as error:
-        call.users = error
+        call.blame(error, chain_of(error))
         raise
     return SignedUrl(link, method=request.method, expires_at=datetime.fromtimestamp(expires_at, UTC))
 

@@ -161,9 +161,11 @@ class StorageProvider:
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
             StoragePreconditionFailedError: `if_match`, and the object is a different version.
             StorageError: `.applied` is "no" or "maybe"; after "maybe" the object may appear later.
-            Exception: What the user's own stream raised, unchanged; no object became visible.
+            Exception: What the user's own stream or callback raised first, as it is; no object became visible
+                by a stream that failed.
 
-        Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear.
+        Cost: 1 request up to `multipart_threshold`, else 2 and one per part; 1 HEAD if unclear or refused
+            by a condition.
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
@@ -175,14 +177,8 @@ class StorageProvider:
             if isinstance(body, BytesBody):
                 # Nothing of the user's is left that could fail, or stay half read.
                 return await self._write(call, key, body, options)
-            async with aclosing(WatchedBody(body)) as watched:
-                try:
-                    return await self._write(call, key, watched, options)
-                except Exception:
-                    if watched.failure is None or call.users is not None:
-                        raise
-            call.users = watched.failure
-            raise watched.restored()  # Outside the handler, which would otherwise become its context.
+            async with aclosing(WatchedBody(body, call)) as watched:
+                return await self._write(call, key, watched, options)
 
     async def _write(
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
@@ -462,7 +458,9 @@ class StorageProvider:
         """
         with self._session.call("batch_delete", None, mutation=True) as call:
             check_flag("all_versions", all_versions)
-            result = await delete_keys(self._session, keys, erase=erased_errors if all_versions else None)
+            result = await delete_keys(
+                self._session, keys, call, erase=erased_errors if all_versions else None
+            )
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
 

@@ -25,6 +25,7 @@ from credstore.errors import (
     StorageError,
     StorageIntegrityError,
     StorageObjectNotFoundError,
+    StorageUnsupportedError,
 )
 from credstore.hashing import hash_into, sha256_of
 from credstore.model import NOTHING
@@ -86,9 +87,9 @@ async def check_copy(
         resealed: The copy's bytes are not the source's but those that `result.digest` names.
 
     Raises:
-        StorageConflictError: Another writer replaced the copy.
-        StorageIntegrityError: It is not there (code "COPY_MISSING"), has other bytes ("COPY_DIFFERS") or
-            lacks what the source keeps with them ("COPY_INCOMPLETE").
+        StorageConflictError: Another writer replaced the copy, or deleted it (code "COPY_MISSING").
+        StorageIntegrityError: It has other bytes (code "COPY_DIFFERS") or lacks what the source has beside
+            them ("COPY_INCOMPLETE").
         StorageError: It could not be read.
 
     Cost: 1 request, plus those for reading the source if it has no digest.
@@ -106,8 +107,10 @@ async def check_copy(
         if seen is None or seen.etag != source.etag:
             seen = await _read_back(session, request, result, seconds, resealed=resealed)
     except StorageObjectNotFoundError:
-        raise StorageIntegrityError(
-            "the copy is not there although the provider acknowledged it", code=ErrorCode.COPY_MISSING
+        # The provider has acknowledged it, and the strong consistency of all our stores would show it.
+        raise StorageConflictError(
+            "somebody else deleted the copy before it was compared; the source is kept",
+            code=ErrorCode.COPY_MISSING,
         ) from None
     lacks = [name for name, kept in _beside(source, seen).items() if not kept]
     if lacks:
@@ -195,8 +198,13 @@ async def _digest_of_source(session: Session, request: CopyRequest, seconds: flo
         customer_key=request.source_customer_key,
         deadline=session.deadline(seconds),
     )
-    async with await session.driver.get(source.key, options) as reader:
-        return await sha256_of(reader)
+    try:
+        async with await session.driver.get(source.key, options) as reader:
+            return await sha256_of(reader)
+    except StorageObjectNotFoundError:
+        raise StorageConflictError(
+            "somebody else deleted the source before its copy was compared with it; the copy is kept"
+        ) from None
 
 
 async def _remove_copy(
@@ -206,8 +214,14 @@ async def _remove_copy(
     if seen.write_id != request.write_id:
         return
     bound = seen.etag if session.capabilities.conditional_delete else None
+    driver, key = session.driver, request.destination
     try:
-        await session.driver.delete(request.destination, if_match=bound, deadline=session.deadline(seconds))
+        try:
+            await driver.delete(key, if_match=bound, deadline=session.deadline(seconds))
+        except StorageUnsupportedError:
+            if bound is None:
+                raise
+            await driver.delete(key, deadline=session.deadline(seconds))
     except StorageError:
         error.message += "; the wrong copy could not be removed"
     else:

@@ -41,7 +41,8 @@ class Opening:
         self._driver = reading.session.driver
         self._wanted = wanted
         self._call = call
-        self._progress = progress
+        self._told = progress
+        self._progress = None if progress is None else call.watching(progress)
         self._reader: ObjectReader[StorageItem] | None = None
 
     async def __aenter__(self) -> ObjectReader[StorageItem]:
@@ -53,7 +54,7 @@ class Opening:
             StorageError: Anything else.
         """
         with self._call:
-            check_progress(self._progress)
+            check_progress(self._told)
             check_flag("decode", self._reading.decode)
             self._reading.session.check_key(self._key)
             self._wanted.check()

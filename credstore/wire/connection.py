@@ -25,7 +25,9 @@ READ_AHEAD = 256 * 1024
 """Bytes of a body read from a socket before its reader has asked for them."""
 _LONGEST_HEAD = 64 * 1024
 _SLOWEST = 1024
-"""Bytes per second of waiting below which a body is abandoned (P20, N08)."""
+"""Bytes per second of waiting below which a body is given up (P20, N08)."""
+_LONGEST_LIFE = 3600.0
+"""Seconds that an answer may take which sends blanks for a sign of life, where no deadline ends it."""
 _names: dict[bytes, str] = {}
 """Header names as received and in lower case: a few names that keep coming back."""
 _MOST_NAMES = 1024
@@ -78,7 +80,7 @@ class Answer:
         self._taken = 0
         self._waited = 0.0
         self._complete = False
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._throttle: Throttle | None = None
 
@@ -129,30 +131,33 @@ class Answer:
         body, _ = await self._take(limit)
         return body
 
-    async def _take(self, limit: int) -> tuple[bytes, Exception | None]:
-        """Up to `limit` bytes, and why the rest is missing."""
+    async def _take(self, limit: int) -> tuple[bytes, BaseException | None]:
+        """Up to `limit` bytes, and why they are not all."""
         if self._complete:
             whole = self._joined()
             if self._throttle is not None:
                 await self._throttle(len(whole))
             return whole[:limit], _too_long(limit) if len(whole) > limit else None
         end = self._end
+        paced = end is None  # With a deadline, that alone is the measure of how slow the body may come.
         if end is None:
-            end = self._connection.now() + self._idle
+            end = self._connection.now() + _LONGEST_LIFE
         taken: list[bytes] = []
         room = limit
-        failure: Exception | None = None
+        failure: BaseException | None = None
         try:
             while room >= 0 and (self._parts or not self._complete):
                 if self._parts:
                     part = self._next()
                     taken.append(part[:room])
                     room -= len(part)
+                    if not part.strip():
+                        self._waited = 0.0  # Blanks are how S3 says that it is still at work.
                 elif self._failure is not None:
                     failure = self._failure
                     break
                 else:
-                    await self._wait(end)
+                    await self._more(end, paced=paced)
         finally:
             await self.aclose()
         if room < 0:
@@ -179,13 +184,17 @@ class Answer:
                 raise self._failure
             await self._more()
 
-    async def _more(self) -> None:
-        """Wait for bytes as long as they keep coming fast enough."""
+    async def _more(self, end: float | None = None, *, paced: bool = True) -> None:
+        """Wait for bytes as long as they come, until `end`, and if `paced` not too slowly."""
         start = self._connection.now()
-        await self._wait(start + self._idle)
-        self._waited += self._connection.now() - start
-        if self._waited > self._idle:
-            if self._taken + self._buffered < _SLOWEST * self._waited:
+        until = start + self._idle
+        await self._wait(until if end is None or until < end else end)
+        now = self._connection.now()
+        self._waited += now - start
+        if end is not None and now >= end:
+            self._give_up()
+        if paced and self._waited > self._idle:
+            if self._taken + self._buffered < _SLOWEST * self._waited and not self._complete:
                 self._give_up()
             self._waited, self._taken = 0.0, -self._buffered
 
@@ -241,7 +250,7 @@ class Answer:
         self._complete = True
         self.wake()
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """End it with an error, unless it has ended."""
         if not self._complete and self._failure is None:
             self._failure = error
@@ -293,7 +302,8 @@ class Connection(asyncio.BufferedProtocol):
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._bodyless = self._sending = self._headed = self._ended = False
-        self._paused = self._choked = self._keep = False
+        self._paused = self._choked = self._keep = self._early = False
+        self._handed = True
         self._broken = True
         self._spent = False
         self._headers: dict[str, str] = {}
@@ -320,14 +330,20 @@ class Connection(asyncio.BufferedProtocol):
         self._answer = answer = Answer(self, end, idle)
         self._bodyless = method == "HEAD"
         self._sending = more
+        self._handed = not more
         self._headed = self._ended = False
         self._headers = {}
         self._head_size = 0
         self._transport.write(data)
         return answer
 
-    async def send(self, data: bytes | memoryview, idle: float) -> None:
-        """Send more of a request's body; returns when the peer accepts more bytes.
+    async def send(self, data: bytes | memoryview, idle: float, *, last: bool = False) -> None:
+        """More of a request's body; returns when the peer takes further bytes.
+
+        Args:
+            data: Bytes to send.
+            idle: Seconds that they may take.
+            last: Whether the body ends with them.
 
         Raises:
             WireError: The connection was lost, or the peer accepted nothing for `idle` seconds.
@@ -335,6 +351,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._broken:
             raise WireError("broken", sent=True)
         self._transport.write(data)
+        self._handed = last
         if not self._choked:
             return
         self._drained = self.loop.create_future()
@@ -405,7 +422,8 @@ class Connection(asyncio.BufferedProtocol):
             self._refuse(answer)
 
     def _refuse(self, answer: Answer) -> None:
-        answer.fail(WireError("protocol", sent=True))
+        early = "a success came before the request had been sent" if self._early else ""
+        answer.fail(WireError("protocol", sent=True, detail=early))
         self.abort()
 
     def _finish(self, answer: Answer) -> None:
@@ -421,7 +439,13 @@ class Connection(asyncio.BufferedProtocol):
         answer.ended()
 
     def eof_received(self) -> None:
-        """The peer sends no more: let the transport close."""
+        """The peer sends no more: let the transport close, and send nothing that nobody will answer."""
+        if self._answer is not None:
+            self.abort()
+
+    def _has_left(self) -> bool:
+        """Whether the request was handed to the operating system, but for what its buffers hold at most."""
+        return self._handed and not self._choked
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End what was in progress."""
@@ -468,6 +492,9 @@ class Connection(asyncio.BufferedProtocol):
         if status < 200:  # noqa: PLR2004 - HTTP's class of interim responses
             self._headers = {}
             return
+        if status < 300 and not self._has_left():  # noqa: PLR2004 - who has not got it cannot have done it
+            self._early = True
+            raise ValueError
         self._headed = True
         self._ended = self._bodyless
         self._keep = self._parser.should_keep_alive() or (self._bodyless and self._persists())

@@ -37,8 +37,9 @@ from credstore.wire.waiting import within
 CREDENTIALS = "the credentials"
 """What a signer waits for, in words."""
 _SUCCESSES = range(200, 300)
-_REFUSALS = frozenset({301, 307, 308, *range(400, 500)})
-"""Statuses that say that nothing was done; 302 and 303 may follow something that was."""
+_REFUSALS = frozenset({301, 307, 308, *range(400, 500), 501, 505})
+"""Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was. Who
+does not know a method, header or version of HTTP (501, 505) has not acted on it."""
 _DOWN = (StorageConnectionError, StorageTimeoutError, StorageUnavailableError)
 """Errors that say that an endpoint cannot be used at all, whatever the request."""
 _SMALLEST_SKEW = 4 * 60.0

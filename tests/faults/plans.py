@@ -44,8 +44,9 @@ def _conditional(request: Request) -> bool:
 
 
 def _twice(request: Request) -> bool:
-    # The answer to the second delivery of a conditional write or a completion is a definite refusal,
-    # which P0 lets a client believe; nothing on the wire tells that a proxy sent it twice.
+    # The answer to the second delivery of a conditional request is a definite refusal. The write-id tells
+    # of a write of our own, but not once another has replaced it or where another fault hides it, and then
+    # P0 lets a client believe the refusal; nothing on the wire tells that a proxy sent it twice.
     return not _conditional(request) and request.operation != "CompleteMultipartUpload"
 
 

@@ -230,11 +230,14 @@ async def an_upload_completed_twice_succeeds(rig):
 
 
 @rows("N14")
-async def a_creation_delivered_twice_leaves_its_own_bytes(rig):
-    rig.origin.plan("before-apply", Twice())
-    failed = await raised(rig.store.store("k", DATA, if_absent=True))
-    assert isinstance(failed, StorageAlreadyExistsError)
+async def a_creation_or_replacement_delivered_twice_succeeds(rig):
+    rig.origin.plan("before-apply", Twice(), method="PUT", times=2)
+    stored = await rig.store.store("k", DATA, if_absent=True)
     assert rig.body() == DATA
+    await rig.store.store("k", DATA + b"!", if_match=stored.etag)
+    assert rig.body() == DATA + b"!"
+    failed = await raised(rig.store.store("k", DATA, if_absent=True))
+    assert (type(failed), failed.applied) == (StorageAlreadyExistsError, "no")
 
 
 ERROR_IN_SUCCESS = Respond(Answer(200, error(500, "InternalError").body, {"content-type": "application/xml"}))

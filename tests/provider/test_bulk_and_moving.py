@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -18,6 +19,7 @@ from credstore import (
     StorageNotFoundError,
     StoragePreconditionFailedError,
     StorageUnavailableError,
+    StorageUnsupportedError,
 )
 from credstore.driver import DeleteOutcome, ObjectInfo, Page
 from credstore.drivers.memory import MemoryDriver, MemoryObject
@@ -267,17 +269,13 @@ def test_a_version_of_nothing_cannot_be_deleted():
     run(main)
 
 
-@pytest.mark.parametrize("lie", ["missing", "short"])
-def test_a_copy_that_is_not_there_keeps_the_source(lie):
+def test_a_copy_that_is_short_keeps_the_source():
     class Lying(Spy):
         async def copy(self, request):
             result = await super().copy(request)
             found = self.objects.by_key[request.destination]
             self.objects.remove(request.destination)
-            if lie == "short":
-                from dataclasses import replace
-
-                self.objects.put(replace(found, data=b"", info=replace(found.info, size=0)))
+            self.objects.put(replace(found, data=b"", info=replace(found.info, size=0)))
             return result
 
     async def main(provider):
@@ -287,6 +285,76 @@ def test_a_copy_that_is_not_there_keeps_the_source(lie):
         assert await provider.retrieve("from") == b"precious"
 
     run(main, Lying())
+
+
+@pytest.mark.parametrize("first", ["copy", "get"])
+def test_a_copy_that_somebody_else_deletes_is_a_conflict_and_keeps_the_source(first):
+    """The provider has acknowledged it, and has lost nothing."""
+
+    class Deleting(Spy):
+        async def copy(self, request):
+            result = await super().copy(request)
+            if first == "copy":
+                await MemoryDriver.delete(self, "to")
+            return result
+
+        async def get(self, key, options):
+            if (first, key) == ("get", "to"):
+                await MemoryDriver.delete(self, "to")
+            return await super().get(key, options)
+
+    async def main(provider):
+        await provider.store("from", b"precious")
+        with pytest.raises(StorageConflictError, match="somebody else deleted the copy") as caught:
+            await provider.move("from", "to")
+        assert caught.value.code == "COPY_MISSING"
+        assert await provider.retrieve("from") == b"precious"
+
+    run(main, Deleting())
+
+
+def test_a_source_that_somebody_else_deletes_before_it_is_compared_is_named():
+    class Deleting(Spy):
+        async def head(self, key, options):
+            return replace(await super().head(key, options), digest=None)
+
+        async def copy(self, request):
+            result = await super().copy(request)
+            await MemoryDriver.delete(self, "from")
+            return result
+
+    async def main(provider):
+        await provider.store("from", b"precious")
+        with pytest.raises(StorageConflictError, match="deleted the source"):
+            await provider.move("from", "to")
+        assert await provider.retrieve("to") == b"precious"
+
+    run(main, Deleting())
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_move_takes_the_other_way_where_the_server_has_no_conditional_delete(replaced):
+    """LocalStack and others answer 501: the source is compared by a look, and deleted without a condition."""
+
+    class Without(Spy):
+        async def delete(self, key, **options):
+            if options.get("if_match") is not None:
+                if replaced:
+                    await over(Spy(self.objects)).store("from", b"newer")
+                raise StorageUnsupportedError("no such header", applied="no")
+            return await super().delete(key, **options)
+
+    async def main(provider):
+        await provider.store("from", b"data")
+        if replaced:
+            with pytest.raises(StorageConflictError, match="new version is kept"):
+                await provider.move("from", "to")
+            assert await provider.retrieve("from") == b"newer"
+            return
+        assert (await provider.move("from", "to")).key == "to"
+        assert (await provider.retrieve("to"), await provider.retrieve("from")) == (b"data", None)
+
+    run(main, Without())
 
 
 def test_a_driver_that_breaks_fails_its_own_batch_alone():

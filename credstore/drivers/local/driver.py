@@ -411,9 +411,11 @@ class LocalDriver(Driver):
             return
         self._guard.closed = True
         opened, self._opened = self._opened, None
-        if opened is not None:
-            await self._workers.finish(opened[0].close)
-        self._workers.close()
+        try:
+            if opened is not None:
+                await self._workers.finish(opened[0].close)
+        finally:
+            self._workers.close()  # Also if this is cancelled meanwhile: a second call finds nothing to do.
 
     async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
         """Call `work` in a thread, with the operating system's refusals as credstore's errors."""

@@ -206,7 +206,7 @@ class Objects:
         """Remove superseded attributes; what cannot be removed now is left to the next writer."""
         try:
             self._shelf(key).sweep(None if keep is None else keep.label)
-        except OSError:
+        except (OSError, MovedError):
             hold.clean = False
 
     def _keep(

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from credstore.driver.refusals import TAGS
-from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
+from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
-from credstore.drivers.s3.multipart import Upload, part_etag, plan_part_size, upload_parts
+from credstore.drivers.s3.multipart import Upload, listed_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
 from credstore.drivers.s3.proving import (
     Verdict,
@@ -29,7 +29,6 @@ from credstore.drivers.s3.proving import (
     provable_part_size,
     reads_the_same,
 )
-from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.requests import (
     copied_encryption,
     copied_object_headers,
@@ -38,7 +37,7 @@ from credstore.drivers.s3.requests import (
     put_tagging,
 )
 from credstore.drivers.s3.responses import version_of
-from credstore.drivers.s3.settling import explain, settle_write
+from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part_copy
 from credstore.drivers.s3.xml import parse_copied, parse_tags
 from credstore.errors import (
@@ -119,13 +118,13 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
-        made = _seen(await _settle(bucket, request, write, error))
+        made = _seen(await settle_write(bucket, write, error, of_copy=True))
     else:
         try:
             etag = await parsed(parse_copied, reply.body)
         except StorageIntegrityError as error:
             error.applied = "maybe"
-            made = _seen(await _settle(bucket, request, write, error))
+            made = _seen(await settle_write(bucket, write, error, of_copy=True))
         else:
             await check_answer(bucket, write, reply.headers)
             made = Made(etag, version_of(reply.headers), read_encryption(reply.headers)[0])
@@ -141,20 +140,6 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
 
 def _seen(info: ObjectInfo) -> Made:
     return Made(info.etag, info.version_id, info.encryption)
-
-
-async def _settle(bucket: Bucket, request: CopyRequest, write: Write, error: StorageError) -> ObjectInfo:
-    """Like `settle_write`, but a 412 may be about the source as well as the destination."""
-    if error.applied != "no":
-        return await settle_write(bucket, write, error)
-    if isinstance(error, StoragePreconditionFailedError) and request.precondition.mode == "create":
-        options = ReadOptions(customer_key=write.customer_key, deadline=request.deadline)
-        try:
-            await head(bucket, request.destination, options)
-        except StorageObjectNotFoundError:
-            raise error from None
-        raise explain(error, request.precondition)
-    raise error
 
 
 async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made, verdict: Verdict) -> None:
@@ -285,7 +270,11 @@ async def _copy_in_parts(
         reply = await bucket.call(wire, deadline=request.deadline)
         upload.confirmation.part(reply.headers)
         told = told or read_encryption(reply.headers)[0]
-        return part_etag(reply, await parsed(parse_copied, reply.body))
+        try:
+            etag = await parsed(parse_copied, reply.body)
+        except StorageIntegrityError:
+            etag = None
+        return etag or await listed_etag(bucket, write, upload_id, number, span[1] - span[0])
 
     async def verify(etags: list[str]) -> None:
         nonlocal proved

@@ -19,6 +19,7 @@ from credstore.drivers.s3.xml import DeleteReply, parse_deleted
 from credstore.errors import (
     ErrorCode,
     StorageBucketNotFoundError,
+    StorageConflictError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidKeyError,
@@ -43,8 +44,9 @@ async def delete(
         if if_match is not None and error.applied == "no":
             raise _absent(error) from None
         return DeleteOutcome(existed=None if error.applied == "maybe" else False)
-    except StoragePreconditionFailedError as error:
-        if error.applied == "no" or not await _is_gone(bucket, key, deadline):
+    except StorageConflictError as error:
+        # Only after an unclear attempt can that be about a deletion of our own, and the object gone tells it.
+        if error.applied == "no" or version_id is not None or not await _is_gone(bucket, key, deadline):
             raise
         return DeleteOutcome(existed=None)
     if version_id is not None:

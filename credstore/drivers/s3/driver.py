@@ -293,6 +293,7 @@ def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> Http
     """
     return HttpClient(
         max_connections=config.max_connections,
+        idle_timeout=config.idle_timeout,
         ca_file=config.ca_file,
         bandwidth=config.bandwidth_limit,
         proxies=ProxyRules.of(config.proxy, os.environ) if proxies is None else proxies,

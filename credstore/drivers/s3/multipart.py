@@ -2,7 +2,8 @@
 
 Rules of this file: at most `max_concurrency` parts are in memory; all parts but the last have equal size (R2
 demands it); whatever ends an upload before its completion, even a cancel, aborts it within `ABORT_TIME`, and
-an upload that could not be aborted is reported and found by `list_uploads` (P16).
+an upload that could not be aborted is reported and found by `list_uploads` (P16). Once its completion was
+sent, it is aborted only where it is known that it has not been completed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from credstore.concurrency import map_all
@@ -33,19 +34,26 @@ from credstore.drivers.s3.ours import (
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.responses import version_of
 from credstore.drivers.s3.settling import settle_write
-from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload
-from credstore.drivers.s3.xml import parse_completed, parse_upload_id
+from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload, list_parts
+from credstore.drivers.s3.xml import parse_completed, parse_parts, parse_upload_id
 from credstore.errors import (
     ErrorCode,
+    StorageAlreadyExistsError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
 )
 from credstore.hashing import LOOP_BUDGET, Hash
-from credstore.wire.exchange import Reply
 
 P = TypeVar("P")
+_REFUSED = (StorageAlreadyExistsError, StoragePreconditionFailedError)
+"""What a conditional completion ends with that another write's object keeps from happening."""
+_COMPLETING = (
+    "the multipart upload may still be completing, so it was not aborted; if the object does not appear, "
+    "list_uploads() finds the upload and abort_upload() ends it"
+)
 FEW = 64 * 1024
 """Bytes of a chunk that are joined with others rather than sent separately."""
 
@@ -226,11 +234,22 @@ async def upload_parts(
         except StorageError as error:
             error.applied = "no"
             raise
-        return await _complete(bucket, upload, upload_id, etags)
     except BaseException as error:
-        ended_well = isinstance(error, StorageError) and error.applied == "yes"
-        if not ended_well and (resume is None or not can_go_on(error)):
+        if resume is None or not can_go_on(error):
             await _abort(bucket, write.key, upload_id, error)
+        raise
+    try:
+        return await _complete(bucket, upload, upload_id, etags)
+    except StorageError as error:
+        if error.applied == "maybe" and not isinstance(error, _REFUSED):
+            if error.code != ErrorCode.UPLOAD_NOT_FOUND:
+                error.add_note(_COMPLETING)
+        elif error.applied != "yes" and (resume is None or not can_go_on(error)):
+            await _abort(bucket, write.key, upload_id, error)
+        raise
+    except BaseException as error:
+        if resume is None or not can_go_on(error):
+            await _abort(bucket, write.key, upload_id, error, unless=write)
         raise
 
 
@@ -338,25 +357,55 @@ async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:
     return found
 
 
-def part_etag(reply: Reply, etag: str | None) -> str:
-    """The entity tag of a part, without which an upload cannot be completed.
+async def listed_etag(bucket: Bucket, write: Write, upload_id: str, number: int, size: int) -> str:
+    """The entity tag of a part whose answer did not tell it, as the listing of parts has it.
+
+    Args:
+        bucket: Where the upload is.
+        write: What it is of.
+        upload_id: Of the upload.
+        number: Of the part, from 1.
+        size: Bytes that the part must have.
 
     Raises:
-        StorageIntegrityError: The response has none.
+        StorageIntegrityError: It is not listed either (code "NO_ETAG").
     """
-    if etag is None:
-        raise StorageIntegrityError(
-            "the provider accepted a part without reporting its etag",
-            code=ErrorCode.NO_ETAG,
-            status_code=reply.status,
-        )
-    return etag
+    try:
+        reply = await bucket.call(list_parts(write.key, upload_id, number - 1), deadline=write.deadline)
+        page = await parsed(parse_parts, reply.body)
+    except StorageError as error:
+        raise _without_etag() from error
+    for part in page.parts:
+        if (part.number, part.size) == (number, size) and part.etag:
+            return part.etag
+    raise _without_etag()
 
 
-async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException) -> None:
-    """Abort the upload even if this task is being cancelled; note on `error` if that failed."""
+def _without_etag() -> StorageIntegrityError:
+    return StorageIntegrityError("the provider took a part without giving its etag", code=ErrorCode.NO_ETAG)
+
+
+async def _abort(
+    bucket: Bucket, key: str, upload_id: str, error: BaseException, *, unless: Write | None = None
+) -> None:
+    """Abort the upload even if this task is being cancelled; note on `error` if that failed.
+
+    Args:
+        bucket: Where it is.
+        key: Of the object that it was to become.
+        upload_id: Which one.
+        error: Why.
+        unless: The write it is of, where its completion was sent: it is aborted only if that write's
+            object is not there, and is left alone where that cannot be seen.
+    """
     deadline = time.monotonic() + ABORT_TIME
-    task = asyncio.ensure_future(bucket.call(abort_upload(key, upload_id), deadline=deadline))
+
+    async def abort() -> None:
+        if unless is not None and await _is_there(bucket, replace(unless, deadline=deadline)):
+            return
+        await bucket.call(abort_upload(key, upload_id), deadline=deadline)
+
+    task = asyncio.ensure_future(abort())
     cancelled = await ended(task)
     failure = asyncio.CancelledError() if task.cancelled() else task.exception()
     if failure is not None and getattr(failure, "code", None) != ErrorCode.UPLOAD_NOT_FOUND:
@@ -365,3 +414,17 @@ async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException)
         )
     if cancelled is not None:
         raise cancelled
+
+
+async def _is_there(bucket: Bucket, write: Write) -> bool:
+    """Whether a write has become the object.
+
+    Raises:
+        StorageError: It cannot be seen.
+    """
+    options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
+    try:
+        found = await head(bucket, write.key, options)
+    except StorageObjectNotFoundError:
+        return False
+    return found.write_id == write.write_id

@@ -29,6 +29,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 
 T = TypeVar("T")
@@ -216,7 +217,14 @@ async def _remove(bucket: Bucket, write: Write, version_id: str | None) -> Taken
     else:
         etag = None
     request = delete_object(write.key, bucket.dialect, if_match=etag, version_id=version_id)
-    await bucket.call(request, deadline=deadline)
+    try:
+        await bucket.call(request, deadline=deadline)
+    except StorageUnsupportedError:
+        if etag is None:
+            raise
+        # The server at this endpoint has no such condition; the write-id was looked at just now.
+        plain = delete_object(write.key, bucket.dialect, if_match=None, version_id=None)
+        await bucket.call(plain, deadline=deadline)
     return TakenBack("what was stored was removed again", gone=True)
 
 

@@ -89,6 +89,7 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     options.check_range()
     if options.end is not None and options.end <= options.start:
         return await _nothing(bucket, key, options)
+    patience = None if options.deadline is None else options.deadline - time.monotonic()
     try:
         opened = await _open(bucket, key, options, ranged=not options.whole)
     except StorageInvalidRequestError as error:
@@ -103,7 +104,7 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     if content is not None and len(content) == opened.end:
         info = opened.info
         return ObjectReader(info, content, length=info.size, digest=info.digest, close=opened.response.aclose)
-    body, chunks = _stream(bucket, key, options, opened)
+    body, chunks = _stream(bucket, key, options, opened, patience)
     return ObjectReader(
         opened.info,
         chunks,
@@ -114,29 +115,35 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
 
 
 def _stream(
-    bucket: Bucket, key: str, options: ReadOptions, opened: Opened
+    bucket: Bucket, key: str, options: ReadOptions, opened: Opened, patience: float | None
 ) -> tuple[Body, AsyncIterator[bytes]]:
-    """The bytes of a response, and what to close; a long one continues in spans over more connections."""
+    """The bytes of an answer, and what to close; a long one goes on in spans over further connections.
+
+    A deadline is for the beginning of an answer, so each further request has as many seconds as the first.
+    """
     size, concurrency = bucket.config.part_size, bucket.config.max_concurrency
     etag = opened.info.etag
     alone = opened.end - opened.start < PARALLEL_PARTS * size or concurrency == 1
     if alone or etag is None or opened.skip:
-        body = Body(bucket, key, options, opened)
+        body = Body(bucket, key, options, opened, patience)
         return body, body.chunks()
     (_, first_end), *rest = cut_spans(opened.start, opened.end, size)
-    patience = None if options.deadline is None else options.deadline - time.monotonic()
 
     async def fetch(start: int, end: int) -> list[bytes]:
-        deadline = None if patience is None else time.monotonic() + patience
-        pinned = replace(options, start=start, end=end, if_match=etag, deadline=deadline)
-        part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info))
+        pinned = replace(options, start=start, end=end, if_match=etag, deadline=_ending(patience))
+        part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info), patience)
         try:
             return [chunk async for chunk in part.chunks()]
         finally:
             await part.aclose()
 
-    body = Body(bucket, key, options, replace(opened, end=first_end))
+    body = Body(bucket, key, options, replace(opened, end=first_end), patience)
     return body, in_order(_closing(body), rest, fetch, concurrency=concurrency)
+
+
+def _ending(patience: float | None) -> float | None:
+    """The instant by which an answer has to begin that is asked for now."""
+    return None if patience is None else time.monotonic() + patience
 
 
 async def _closing(body: Body) -> AsyncGenerator[bytes, None]:
@@ -228,12 +235,15 @@ def _wrong_range() -> StorageIntegrityError:
 class Body:
     """The bytes of one object across as many connections as it takes."""
 
-    def __init__(self, bucket: Bucket, key: str, options: ReadOptions, opened: Opened) -> None:
-        """Start with an open response."""
+    def __init__(
+        self, bucket: Bucket, key: str, options: ReadOptions, opened: Opened, patience: float | None
+    ) -> None:
+        """Start with an answer that is open; each further one has `patience` seconds to begin."""
         self._bucket = bucket
         self._key = key
         self._options = options
         self._opened = opened
+        self._patience = patience
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """The wanted bytes, in order."""
@@ -258,7 +268,13 @@ class Body:
                 opened = self._opened = await self._resume(opened, at)
 
     async def _resume(self, opened: Opened, at: int) -> Opened:
-        options = replace(self._options, start=at, end=opened.end, if_match=opened.info.etag)
+        options = replace(
+            self._options,
+            start=at,
+            end=opened.end,
+            if_match=opened.info.etag,
+            deadline=_ending(self._patience),
+        )
         return await _open_same(self._bucket, self._key, options, opened.info)
 
     async def aclose(self) -> None:

@@ -32,7 +32,8 @@ from credstore.errors import (
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
-_ERROR_ROOT = re.compile(rb"\s*(?:<\?xml[^>]*\?>\s*)?<Error[\s>/]")
+_DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
+_ERROR_ROOT = re.compile(rb"<Error[\s>/]")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
@@ -49,13 +50,20 @@ class WrongRegionError(StorageConfigurationError):
 
 
 def _is_error(body: bytes) -> bool:
-    """Whether a body that arrived with a success status is an `<Error>` nevertheless (N15)."""
-    return _ERROR_ROOT.match(body[:1024]) is not None
+    """Whether a body that came with success is an `<Error>` all the same (N15).
+
+    Any number of blanks may come first, and after the XML declaration: S3 sends them while it is at work.
+    """
+    start = body.lstrip()
+    declaration = _DECLARATION.match(start)
+    if declaration is not None:
+        start = start[declaration.end() :].lstrip()
+    return _ERROR_ROOT.match(start) is not None
 
 
 def is_html(headers: Mapping[str, str], body: bytes) -> bool:
     """Whether a body is a web page: a proxy's or a console's, never S3's."""
-    start = body[:256].lstrip().lower()
+    start = body.lstrip()[:256].lower()
     declared = headers.get("content-type", "").lower().startswith("text/html")
     return start.startswith((b"<!doctype html", b"<html")) or (declared and bool(start) and start[:1] != b"<")
 

@@ -1,8 +1,9 @@
 """What became of a write whose response was lost, negative or unclear: one HEAD finds out (P0, P6).
 
-Rules of this file: a definite failure is explained in terms of what was requested; an unclear one is looked
-up by its write-id before it is reported, so that no write is ever reported as a conflict with itself (N02,
-N11, N12, N17).
+Rules of this file: a definite failure is explained in the words of what was asked; an unclear one,
+and every conflict, is looked up by its write-id before anyone hears of it, so that no write is ever
+reported as a conflict with itself (N02, N11, N12, N17). A conflict is looked into even if it answered
+the only attempt: a network or proxy below us may deliver a request twice and lose the first answer (N14).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.ours import Write, check_seen
 from credstore.drivers.s3.reading import head
 from credstore.errors import (
+    ErrorCode,
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
@@ -41,13 +43,16 @@ def _exists(error: StorageError) -> StorageAlreadyExistsError:
     return StorageAlreadyExistsError("another write's object is there", **facts)
 
 
-async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> ObjectInfo:
-    """Turn a failed write into what is known to be true about it.
+async def settle_write(
+    bucket: Bucket, write: Write, error: StorageError, *, of_copy: bool = False
+) -> ObjectInfo:
+    """Turn a failed write into what is known to be true of it.
 
     Args:
         bucket: Where it was sent.
         write: What was sent.
         error: How it failed.
+        of_copy: What it refuses may be about the source of a copy.
 
     Returns:
         The object, if the write happened after all.
@@ -58,8 +63,9 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
         StorageIntegrityError: It happened, but not as requested; see `check_seen`.
         StorageError: The failure; `applied` is "maybe" if even a HEAD cannot tell.
     """
-    if error.applied == "no":
-        raise explain(error, write.precondition)
+    definite = error.applied == "no"
+    if definite and not _may_be_our_own(error):
+        raise error if of_copy else explain(error, write.precondition)
     conflict = isinstance(error, (StorageConflictError, StorageNotFoundError))
     if not conflict and not bucket.may_look():
         raise error  # The provider is overloaded. A conflict may be with ourselves, so it is looked into.
@@ -70,7 +76,7 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     except StorageObjectNotFoundError:
         seen = None
     except StorageError as unseen:
-        raise error from unseen
+        raise (explain(error, write.precondition) if definite and not of_copy else error) from unseen
     if not conflict:
         bucket.looked()
     seen_id = seen.write_id if seen is not None else None
@@ -78,8 +84,14 @@ async def settle_write(bucket: Bucket, write: Write, error: StorageError) -> Obj
     if outcome == "yes" and seen is not None:
         await check_seen(bucket, write, seen)
         return seen
-    if outcome == "no":
-        # Only a caller who knows that this key is never deleted or replaced knows that it was never ours (P0,
-        # P6).
+    if definite and of_copy and (seen is None or write.precondition.mode != "create"):
+        raise error
+    if outcome == "no" and not definite:
+        # Only who knows that nobody deletes or replaces this key knows that it was never ours (P0, P6).
         raise _exists(error)
     raise explain(error, write.precondition)
+
+
+def _may_be_our_own(error: StorageError) -> bool:
+    """Whether a definite refusal is also what the second delivery of a write that was applied gets."""
+    return isinstance(error, StorageConflictError) or error.code == ErrorCode.UPLOAD_NOT_FOUND

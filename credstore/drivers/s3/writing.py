@@ -30,7 +30,7 @@ from credstore.drivers.s3.multipart import (
     Upload,
     can_go_on,
     cut,
-    part_etag,
+    listed_etag,
     plan_part_size,
     upload_parts,
 )
@@ -43,6 +43,7 @@ from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
 from credstore.errors import (
     ErrorCode,
+    StorageConfigurationError,
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
@@ -50,6 +51,7 @@ from credstore.errors import (
     StorageNotFoundError,
 )
 from credstore.hashing import joined, sha256
+from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
 MAX_RESTARTS = 2
@@ -59,8 +61,8 @@ MAX_RESTARTS = 2
 async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     """Write one object; see `Driver.put`.
 
-    Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), otherwise 2
-    plus one per part; 1 HEAD if unclear, or if the response has no etag.
+    Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), else
+    2 and one per part; 1 HEAD if unclear, refused by a condition, or where the answer has no etag.
     Source: promises P0, P4, P6, P16.
     """
     dialect, config = bucket.dialect, bucket.config
@@ -150,33 +152,49 @@ async def _send(
     md5: str | None,
 ) -> PutResult:
     wire = put_object(request, bucket.dialect, body=body, digest=digest, md5=md5)
+    write = _write(request, bucket.dialect)
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
-        write = _write(request, bucket.dialect)
         result = _seen(bucket, await settle_write(bucket, write, error), size, digest)
     else:
-        check_is_s3(reply.status, reply.headers, "maybe")
-        headers = reply.headers
-        if request.encryption is not None or request.storage_class is not None or request.tags:
-            await check_answer(bucket, _write(request, bucket.dialect), headers)
-        check_checksum(headers, digest)
-        etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)
-        if etag is None and (found := await look_up(bucket, _write(request, bucket.dialect))) is not None:
-            etag, version_id = found.etag, found.version_id
-        result = _result(
-            bucket,
-            request.key,
-            size=size,
-            digest=digest,
-            etag=etag,
-            version_id=version_id,
-            encryption=read_encryption(headers)[0],
-            request_id=headers.get("x-amz-request-id"),
-        )
+        result = await _acknowledged(bucket, request, write, reply, size=size, digest=digest)
     if request.progress is not None:
         request.progress(size, size)
     return result
+
+
+async def _acknowledged(
+    bucket: Bucket, request: PutRequest, write: Write, reply: Reply, *, size: int, digest: bytes | None
+) -> PutResult:
+    """The result of a put that was answered with a success."""
+    headers = reply.headers
+    try:
+        check_is_s3(reply.status, headers, "maybe")
+    except StorageConfigurationError:
+        # A server as bare as that may have stored it all the same; a login page has not.
+        found = await look_up(bucket, write)
+        if found is None:
+            raise
+        await check_seen(bucket, write, found)
+        return _seen(bucket, found, size, digest)
+    asked = request.encryption is not None and not request.encryption_by_default
+    if asked or request.storage_class is not None or request.tags:
+        await check_answer(bucket, write, headers)
+    check_checksum(headers, digest)
+    etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)
+    if etag is None and (found := await look_up(bucket, write)) is not None:
+        etag, version_id = found.etag, found.version_id
+    return _result(
+        bucket,
+        request.key,
+        size=size,
+        digest=digest,
+        etag=etag,
+        version_id=version_id,
+        encryption=read_encryption(headers)[0],
+        request_id=headers.get("x-amz-request-id"),
+    )
 
 
 def _result(
@@ -344,7 +362,8 @@ async def _put_parts(
         sent += part.size
         if request.progress is not None:
             request.progress(sent, request.body.length)
-        return part_etag(reply, strip_quotes(reply.headers.get("etag")))
+        etag = strip_quotes(reply.headers.get("etag"))
+        return etag or await listed_etag(bucket, write, upload_id, number, part.size)
 
     done = await upload_parts(bucket, upload, parts, send, resume=resume)
     if isinstance(done, Completed):

@@ -19,6 +19,7 @@ from credstore.errors import (
     StorageConflictError,
     StorageObjectNotFoundError,
     StorageTimeoutError,
+    StorageUnsupportedError,
 )
 from credstore.model import UNSET, StoreOptions
 from credstore.proofs.format.dsse import Envelope, parse_envelope
@@ -129,7 +130,12 @@ class Leftovers:
                 # That very version, so nothing newer is touched and no delete marker is left.
                 await provider.delete(place, version_id=item.version_id)
             else:
-                await provider.delete(place, if_match=bound)
+                try:
+                    await provider.delete(place, if_match=bound)
+                except StorageUnsupportedError:
+                    if bound is UNSET:
+                        raise
+                    await provider.delete(place)  # The server at this endpoint has no such condition.
         except StorageConflictError:
             return False
         return True

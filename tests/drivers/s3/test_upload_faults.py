@@ -2,6 +2,7 @@
 
 import asyncio
 from base64 import b64encode
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -51,7 +52,7 @@ def test_a_copy_that_may_only_create_tells_which_condition_failed():
         source = await driver.head("a")
         await driver.copy(copy_request(source, precondition=CREATE))
         with pytest.raises(StorageAlreadyExistsError) as caught:
-            await driver.copy(copy_request(source, precondition=CREATE))
+            await driver.copy(replace(copy_request(source, precondition=CREATE), write_id="e" * 32))
         assert caught.value.applied == "no"
 
     run(check)
