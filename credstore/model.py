@@ -232,7 +232,8 @@ class StorageResult:
     Attributes:
         key: The object's key.
         url: Public URL: on the CDN when one is configured, else the provider's form.
-        etag: The provider's entity tag, verbatim without quotes; not a digest of the content.
+        etag: The provider's entity tag, verbatim without quotes; not a digest of the content. A weak one is
+            `W/"..."`, and no `if_match`.
         version_id: Where the bucket keeps versions, else None.
         size: Stored bytes.
         timestamp: When the provider answered, UTC.
@@ -268,6 +269,17 @@ class StorageResult:
     replicas: tuple[str, ...] = ()
 
 
+def strong_etag(etag: str | None) -> str | None:
+    """An entity tag that names one version exactly, or None for a weak one, which conditions do not take.
+
+    >>> [strong_etag(etag) for etag in ("e1", 'W/"e1"', None)]
+    ['e1', None, None]
+
+    Source: RFC 9110 sections 8.8.1 and 13.1.1.
+    """
+    return None if etag is not None and etag.startswith('W/"') else etag
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageItem:
     """One object as `get_metadata` or a listing sees it; a listing leaves the starred ones None.
@@ -276,7 +288,7 @@ class StorageItem:
         key: The object's key.
         size: Stored bytes.
         last_modified: UTC, or None where the provider did not say.
-        etag: The provider's entity tag without quotes, or None.
+        etag: The provider's entity tag without quotes, or None; a weak one is `W/"..."`, and no `if_match`.
         storage_class: As the provider names it, or None.
         metadata: * The user's metadata.
         content_type: * MIME type of the plain bytes.
@@ -363,7 +375,7 @@ class StorageVersion:
         is_delete_marker: It is no content, but says that the object was deleted.
         size: Stored bytes; 0 for a delete marker.
         last_modified: UTC, or None where the provider did not say.
-        etag: The provider's entity tag without quotes, or None.
+        etag: The provider's entity tag without quotes, or None; a weak one is `W/"..."`, and no `if_match`.
         storage_class: As the provider names it, or None.
         served_by: Label of the member that has it.
     """

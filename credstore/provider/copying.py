@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 
 from credstore.driver.contract import Driver, TaggedDriver
+from credstore.driver.pinning import get_same, is_same
 from credstore.driver.reader import ObjectReader
 from credstore.driver.refusals import TAGS_OF_SOURCE, no_encryption_of_source
 from credstore.driver.values import NO_HEADERS, CopyRequest, ObjectInfo, PutRequest, PutResult, ReadOptions
@@ -20,7 +21,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import NOTHING, StorageResult
+from credstore.model import NOTHING, StorageResult, strong_etag
 from credstore.pipeline.pipeline import WRAPPED_KEY
 from credstore.provider.bodies import settled
 from credstore.provider.encryption import is_meant, open_stream, sealed_body
@@ -122,9 +123,7 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
 
     async def copy(request: CopyRequest) -> PutResult:
         source, capabilities = request.source, driver.capabilities
-        options = ReadOptions(
-            if_match=source.etag, customer_key=request.source_customer_key, deadline=request.deadline
-        )
+        options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
         if source.tag_count and not capabilities.tags:  # Others have set them, past credstore.
             raise TAGS_OF_SOURCE.of(driver.name)
         tags = (
@@ -176,7 +175,7 @@ async def _pieces(
     size = max(spool, _PIECE)
     for start in range(0, source.size, size):
         part = replace(options, start=start, end=min(start + size, source.size))
-        async with await driver.get(source.key, part) as stored:
+        async with await get_same(driver, source.key, part, source) as stored:
             piece = await stored.read()
         yield piece
 
@@ -250,15 +249,16 @@ async def _delete_source(
 ) -> None:
     driver = session.driver
     try:
-        if driver.capabilities.conditional_delete and source.etag is not None:
+        etag = strong_etag(source.etag)
+        if driver.capabilities.conditional_delete and etag is not None:
             try:
-                await driver.delete(source.key, if_match=source.etag, deadline=session.deadline(seconds))
+                await driver.delete(source.key, if_match=etag, deadline=session.deadline(seconds))
             except StoragePreconditionFailedError:  # It is another version, or gone.
                 if not await _is_gone(session, request, seconds):
                     raise _replaced() from None
             return
         now = await driver.head(source.key, _looking(session, request, seconds))
-        if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
+        if not is_same(now, source):
             raise _replaced()
         await driver.delete(source.key, deadline=session.deadline(seconds))
     except StorageObjectNotFoundError:

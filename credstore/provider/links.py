@@ -29,6 +29,7 @@ from credstore.errors import (
 )
 from credstore.links.signer import LinkSigner
 from credstore.model import LinkGrant, Method, SignedUrl
+from credstore.pipeline.pipeline import coding_of
 from credstore.provider.call import Call
 from credstore.provider.read import recipe_of
 from credstore.provider.session import Session
@@ -303,7 +304,7 @@ async def _needed(
     if decoded:
         return {}
     encoding = info.headers.content_encoding if info.headers else None
-    return {"content-encoding": "gzip"} if found.codec == "gzip" and encoding != "gzip" else {}
+    return {"content-encoding": "gzip"} if found.codec == "gzip" and coding_of(encoding) != "gzip" else {}
 
 
 def _needs_key() -> StorageUnsupportedError:

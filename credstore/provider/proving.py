@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
+from credstore.driver.pinning import get_same
 from credstore.driver.values import (
     NO_HEADERS,
     Body,
@@ -27,7 +28,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
 )
 from credstore.hashing import hash_into, sha256_of
-from credstore.model import NOTHING
+from credstore.model import NOTHING, strong_etag
 from credstore.provider.session import Session
 
 
@@ -93,7 +94,7 @@ async def check_copy(
 
     Cost: 1 request, and as many more as reading the source takes where it has no digest.
     """
-    source, tag = request.source, result.etag
+    source, tag = request.source, strong_etag(result.etag)
     key = request.encryption if request.encryption is not None else request.source_customer_key
     told = not anew and session.capabilities.content_etags and tag is not None and tag == source.etag
     seen: ObjectInfo | None = None
@@ -189,12 +190,11 @@ async def _read_back(
 async def _digest_of_source(session: Session, request: CopyRequest, seconds: float | None) -> bytes:
     source = request.source
     options = ReadOptions(
-        if_match=source.etag,
         version_id=source.version_id,
         customer_key=request.source_customer_key,
         deadline=session.deadline(seconds),
     )
-    async with await session.driver.get(source.key, options) as reader:
+    async with await get_same(session.driver, source.key, options, source) as reader:
         return await sha256_of(reader)
 
 
@@ -204,7 +204,7 @@ async def _remove_copy(
     """Remove a wrong copy that is ours; what becomes of it is told by `error`."""
     if seen.write_id != request.write_id:
         return
-    bound = seen.etag if session.capabilities.conditional_delete else None
+    bound = strong_etag(seen.etag) if session.capabilities.conditional_delete else None
     try:
         await session.driver.delete(request.destination, if_match=bound, deadline=session.deadline(seconds))
     except StorageError:

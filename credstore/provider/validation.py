@@ -172,8 +172,9 @@ def checked_etag(if_match: object) -> str | None:
     """The etag without quotes, or None for `UNSET`.
 
     Raises:
-        StorageInvalidRequestError: Not text that can travel in a header, or none of it; None too, which
-            is the etag of a version nobody knows, not the absence of a condition.
+        StorageInvalidRequestError: Not text that can travel in a header, or none of it; a weak etag, which
+            names no version exactly; None too, which is the etag of a version nobody knows, not the absence
+            of a condition.
     """
     if if_match is UNSET:
         return None
@@ -182,7 +183,17 @@ def checked_etag(if_match: object) -> str | None:
             "if_match=None names no version, so anything would be replaced or removed; look the etag up with "
             "get_metadata, or leave if_match out"
         )
-    etag = check_header("if_match", if_match).strip('"')
+    given = check_header("if_match", if_match)
+    if given[:2] in {"W/", "w/"}:
+        raise StorageInvalidRequestError(
+            "if_match is a weak entity tag, which two different versions may have, so it is no condition "
+            "(RFC 9110 §13.1.1); look for what weakens it, such as a proxy that compresses"
+        )
+    etag = given.strip('"')
+    if '"' in etag or not _is_plain(etag):
+        raise StorageInvalidRequestError(
+            "if_match is one etag of printable ASCII, with or without its quotes"
+        )
     if not etag:
         raise StorageInvalidRequestError("if_match is the etag of a version; this one is empty")
     return etag

@@ -18,7 +18,7 @@ from credstore.config.stores import MIB
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import MAX_PARTS
-from credstore.drivers.s3.headers import kind_of, read_encryption
+from credstore.drivers.s3.headers import kind_of, opaque_tag, read_encryption
 from credstore.drivers.s3.ours import (
     ABORT_TIME,
     Confirmation,
@@ -346,7 +346,7 @@ async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:
 
 
 def part_etag(reply: Reply, etag: str | None) -> str:
-    """The entity tag of a part, without which an upload cannot be completed.
+    """The entity tag of a part as the upload is completed with it: of a weak one what is in its quotes.
 
     Raises:
         StorageIntegrityError: The answer has none.
@@ -357,7 +357,7 @@ def part_etag(reply: Reply, etag: str | None) -> str:
             code=ErrorCode.NO_ETAG,
             status_code=reply.status,
         )
-    return etag
+    return opaque_tag(etag)
 
 
 async def _abort(bucket: Bucket, key: str, upload_id: str, error: BaseException) -> None:

@@ -1,7 +1,7 @@
 """Get and head: an answer's bytes as a checked reader, resumed where a connection breaks.
 
 Rules of this file: what the server says about a range is believed only if it is exactly what was
-asked; a body cut short is continued from the same version (`If-Match`) or ends in an error, never
+asked; a body cut short is continued from the same version (see `pinning.py`) or ends in an error, never
 quietly (P21, N04, L04); the parts of a long one are pinned to one version too.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from credstore.driver.pinning import pinned, replaced
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
@@ -118,9 +119,9 @@ def _stream(
 ) -> tuple[Body, AsyncIterator[bytes]]:
     """The bytes of an answer, and what to close; a long one goes on in spans over further connections."""
     size, concurrency = bucket.config.part_size, bucket.config.max_concurrency
-    etag = opened.info.etag
+    exact = _pinned(bucket, options, opened.info)
     alone = opened.end - opened.start < PARALLEL_PARTS * size or concurrency == 1
-    if alone or etag is None or opened.skip:
+    if alone or exact is None or opened.skip:
         body = Body(bucket, key, options, opened)
         return body, body.chunks()
     (_, first_end), *rest = cut_spans(opened.start, opened.end, size)
@@ -128,8 +129,8 @@ def _stream(
 
     async def fetch(start: int, end: int) -> list[bytes]:
         deadline = None if patience is None else time.monotonic() + patience
-        pinned = replace(options, start=start, end=end, if_match=etag, deadline=deadline)
-        part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info))
+        part_options = replace(exact, start=start, end=end, deadline=deadline)
+        part = Body(bucket, key, part_options, await _open_same(bucket, key, part_options, opened.info))
         try:
             return [chunk async for chunk in part.chunks()]
         finally:
@@ -157,19 +158,15 @@ async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: Objec
     try:
         opened = await _open(bucket, key, options, ranged=True)
     except StoragePreconditionFailedError as error:
-        raise _replaced() from error
+        raise replaced() from error
     if (opened.info.etag, opened.info.size) != (info.etag, info.size):
         await opened.response.aclose()
-        raise _replaced()
+        raise replaced()
     return opened
 
 
-def _replaced() -> StorageIntegrityError:
-    return StorageIntegrityError(
-        "the object was replaced while it was read; nothing read so far should be used",
-        code=ErrorCode.REPLACED,
-        retryable=True,
-    )
+def _pinned(bucket: Bucket, options: ReadOptions, info: ObjectInfo) -> ReadOptions | None:
+    return pinned(options, info, versions=bucket.dialect.capabilities.versions)
 
 
 async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
@@ -252,13 +249,11 @@ class Body:
             if at < end:
                 await opened.response.aclose()
                 resumes = resumes + 1 if at - opened.start < _PROGRESS else 1
-                if opened.info.etag is None or resumes > MAX_RESUMES:
+                exact = _pinned(self._bucket, self._options, opened.info)
+                if exact is None or resumes > MAX_RESUMES:
                     raise _cut(at - start, end - start, idle=idle)
-                opened = self._opened = await self._resume(opened, at)
-
-    async def _resume(self, opened: Opened, at: int) -> Opened:
-        options = replace(self._options, start=at, end=opened.end, if_match=opened.info.etag)
-        return await _open_same(self._bucket, self._key, options, opened.info)
+                more = replace(exact, start=at, end=opened.end)
+                opened = self._opened = await _open_same(self._bucket, self._key, more, opened.info)
 
     async def aclose(self) -> None:
         """Give the connection back."""

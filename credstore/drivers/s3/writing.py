@@ -20,7 +20,7 @@ from credstore.drivers.s3.headers import (
     customer_headers,
     format_md5,
     read_encryption,
-    strip_quotes,
+    read_etag,
     to_confirm,
 )
 from credstore.drivers.s3.multipart import (
@@ -162,7 +162,7 @@ async def _send(
         if asked or request.storage_class is not None or request.tags:
             await check_answer(bucket, _write(request, bucket.dialect), headers)
         check_checksum(headers, digest)
-        etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)
+        etag, version_id = read_etag(headers.get("etag")), version_of(headers)
         if etag is None and (found := await look_up(bucket, _write(request, bucket.dialect))) is not None:
             etag, version_id = found.etag, found.version_id
         result = _result(
@@ -345,7 +345,7 @@ async def _put_parts(
         sent += part.size
         if request.progress is not None:
             request.progress(sent, request.body.length)
-        return part_etag(reply, strip_quotes(reply.headers.get("etag")))
+        return part_etag(reply, read_etag(reply.headers.get("etag")))
 
     done = await upload_parts(bucket, upload, parts, send, resume=resume)
     if isinstance(done, Completed):

@@ -17,12 +17,13 @@ from urllib.parse import unquote_plus
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from credstore.drivers.s3.headers import strip_quotes
+from credstore.drivers.s3.headers import opaque_tag, read_etag
 from credstore.errors import ErrorCode, StorageIntegrityError
 
 MAX_XML = 16 * 1024 * 1024
 """Bytes of the largest reply; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
@@ -193,14 +194,24 @@ def _needed(element: ET.Element, name: str) -> str:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None."""
+    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None where it is none that `datetime` has."""
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text) if text[:1].isdigit() else _parse_http_date(text)
-    except ValueError:
+        if not text[:1].isdigit():
+            found = _parse_http_date(text)
+        elif _ISO_TIME.match(text):
+            found = datetime.fromisoformat(text)
+        else:
+            return None  # Seconds since 1970, say, some of which would pass for a date.
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        IndexError,
+    ):  # In UTC it may be before year 1 or after 9999.
         return None
-    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _parse_http_date(text: str) -> datetime:
@@ -270,7 +281,7 @@ def parse_list(body: bytes) -> ListReply:
             ListEntry(
                 _key(each, encoded=encoded),
                 size,
-                strip_quotes(_text(each, "ETag")),
+                read_etag(_text(each, "ETag")),
                 parse_time(_text(each, "LastModified")),
                 _text(each, "StorageClass") or None,
             )
@@ -342,7 +353,7 @@ def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
         is_delete_marker=is_marker,
         size=size,
         last_modified=parse_time(_text(element, "LastModified")),
-        etag=strip_quotes(_text(element, "ETag")),
+        etag=read_etag(_text(element, "ETag")),
         storage_class=_text(element, "StorageClass") or None,
     )
 
@@ -390,7 +401,7 @@ def _answer(body: bytes) -> ET.Element | None:
 
 def parse_copied(body: bytes) -> str | None:
     """Entity tag of CopyObject's or UploadPartCopy's result, or None."""
-    return strip_quotes(_text(parse_xml(body, "CopyObjectResult", "CopyPartResult"), "ETag"))
+    return read_etag(_text(parse_xml(body, "CopyObjectResult", "CopyPartResult"), "ETag"))
 
 
 def parse_upload_id(body: bytes) -> str:
@@ -400,7 +411,7 @@ def parse_upload_id(body: bytes) -> str:
 
 def parse_completed(body: bytes) -> str | None:
     """Entity tag of a completed upload, or None."""
-    return strip_quotes(_text(parse_xml(body, "CompleteMultipartUploadResult"), "ETag"))
+    return read_etag(_text(parse_xml(body, "CompleteMultipartUploadResult"), "ETag"))
 
 
 def parse_uploads(body: bytes) -> UploadsReply:
@@ -431,10 +442,10 @@ def parse_parts(body: bytes) -> PartsReply:
     parts: list[PartInfo] = []
     for each in _children(root, "Part"):
         number, size = parse_size(_text(each, "PartNumber")), parse_size(_text(each, "Size"))
-        etag = strip_quotes(_text(each, "ETag"))
+        etag = read_etag(_text(each, "ETag"))
         if not number or size is None or etag is None:
             raise _unreadable("has a part without number, size or etag")
-        parts.append(PartInfo(number, etag, size))
+        parts.append(PartInfo(number, opaque_tag(etag), size))
     if _text(root, "IsTruncated") != "true":
         return PartsReply(parts, None)
     after = parse_size(_needed(root, "NextPartNumberMarker"))
