@@ -211,6 +211,11 @@ class ErrorCode(StrEnum):
         "InvalidRequest",
         "The object is encrypted by the client, so this cannot be done with it.",
     )
+    CUSTOMER_KEY = (
+        "CUSTOMER_KEY",
+        "InvalidRequest",
+        "The customer-provided key (SSE-C) is missing, not the object's, or not needed.",
+    )
     CLOSED = "CLOSED", "InvalidRequest", "The store was closed; open a new one."
     FORKED = "FORKED", "InvalidRequest", "The store was opened by the process this one was forked from."
     WRONG_LOOP = "WRONG_LOOP", "InvalidRequest", "The store belongs to another event loop."

@@ -2,8 +2,9 @@
 
 Rules of this file: no I/O and no threads. Decoding never trusts a declared size (P19), accepts
 exactly one gzip member or one zstd frame, and is complete only when that frame has ended and
-nothing follows (0.5, K08, K09); of what others made, several may follow each other. Contexts are reused through a free list; taking one out is a single
-`list.pop`, so callers in several threads never share one.
+nothing follows (0.5, K08, K09); of what others made, several may follow each other. Contexts are
+reused through a free list; taking one out is a single `list.pop`, so callers in several threads
+never share one.
 
 Sources: RFC 1952 (gzip, section 2.2 for several members), RFC 8878 (zstd, section 3.1 for several and
 skippable frames).

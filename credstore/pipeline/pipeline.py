@@ -137,8 +137,7 @@ def recipe(
         if name == codec:
             plain_type = system.get(CONTENT_TYPE, content_type)
             size, opaque = _size(system.get(ORIGINAL_SIZE)), codec != "gzip"
-            dictionary = system.get(DICTIONARY) if opaque else None
-            return Recipe(codec, size, plain_type, opaque, dictionary, several=foreign)
+            return Recipe(codec, size, plain_type, opaque, system.get(DICTIONARY) if opaque else None)
     raise StorageCodecError(
         f"the object is compressed with {name!r}, which this version cannot decode; "
         "read it with decode=False to get the stored bytes",

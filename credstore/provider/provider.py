@@ -699,6 +699,7 @@ class StorageProvider:
         destination: str,
         *,
         if_absent: bool = False,
+        source_encryption: CustomerKey | None = None,
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
@@ -711,6 +712,7 @@ class StorageProvider:
             source: Key of the object.
             destination: Its key afterwards.
             if_absent: Refuse to replace an object at the destination.
+            source_encryption: The customer-provided key of the source (SSE-C), which the object keeps.
             server_side: Refuse what would have to pass through here; see `copy`.
             timeout: Seconds for each of the steps, in place of the configured.
 
@@ -729,7 +731,12 @@ class StorageProvider:
         with self._session.call("move", source, mutation=True):
             check_flag("server_side", server_side)
             request = await copy_request(
-                self._session, source, destination, timeout=timeout, if_absent=if_absent
+                self._session,
+                source,
+                destination,
+                source_encryption=source_encryption,
+                timeout=timeout,
+                if_absent=if_absent,
             )
             copier = copier_of(self._session, request, server_side=server_side)
             return await move_object(self._session, request, copier, timeout)
