@@ -33,6 +33,7 @@ GZIP_SLICE = 64 * 1024
 """Input bytes for one decoder step: what it leaves over is copied for the next."""
 NEXT_SLICE = 1024
 """The same right after the beginning of a further member: each one's end copies what is left of a step."""
+_GZIP_BEGINS = 0x1F
 PIECE = 256 * 1024
 """Most bytes of one decoded piece of gzip."""
 FREE = 8
@@ -206,6 +207,8 @@ class _GzipDecoder:
             if bytes(rest).strip(b"\0"):
                 _trailing("gzip")
             return False
+        if rest[0] != _GZIP_BEGINS:
+            _trailing("gzip")
         self._stream = _gzip.decompressobj(GZIP_WINDOW)
         self._step = NEXT_SLICE
         return True

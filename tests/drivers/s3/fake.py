@@ -150,7 +150,7 @@ class FakeS3:
         return xml(f"<CopyObjectResult><ETag>{source.etag}</ETag></CopyObjectResult>")
 
     def read(self, seen: Seen, there: Stored) -> Answer:
-        headers = {**there.headers, "ETag": there.etag, "Last-Modified": DATE}
+        headers = {"ETag": there.etag, "Last-Modified": DATE, **there.headers}
         if seen.headers.get("if-match", there.etag) != there.etag:
             return error(412, "PreconditionFailed")
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", seen.headers.get("range", ""))
