@@ -167,6 +167,11 @@ class ErrorCode(StrEnum):
     NO_ETAG = "NO_ETAG", "Integrity", "The answer has no ETag where it needs one."
     NO_LENGTH = "NO_LENGTH", "Integrity", "The answer does not tell how long it is."
     LISTING = "LISTING", "Integrity", "The listing contradicts itself."
+    UNREADABLE_ENTRY = (
+        "UNREADABLE_ENTRY",
+        "Integrity",
+        "The listing has an object whose key or size cannot be read; everything else was given.",
+    )
     FOREIGN_KEY = "FOREIGN_KEY", "Integrity", "The answer names a key that was not asked about."
     NO_OUTCOME = "NO_OUTCOME", "Integrity", "The provider did not say what became of this key."
     DECRYPTION_FAILED = (

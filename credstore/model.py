@@ -349,15 +349,22 @@ class Listing(list[StorageItem]):
     Attributes:
         prefixes: With a delimiter: the common prefixes, ascending likewise; list each to see what is below.
         degraded: True where a member that should have been listed was not.
+        refused: Objects that cannot be shown, with the reason, by what can be shown of their keys.
     """
 
     def __init__(
-        self, items: Iterable[StorageItem] = (), *, prefixes: Iterable[str] = (), degraded: bool = False
+        self,
+        items: Iterable[StorageItem] = (),
+        *,
+        prefixes: Iterable[str] = (),
+        degraded: bool = False,
+        refused: Mapping[str, Exception] = NOTHING,
     ) -> None:
         """Hold what was listed."""
         super().__init__(items)
         self.prefixes = tuple(prefixes)
         self.degraded = degraded
+        self.refused = refused
 
     def __repr__(self) -> str:
         return f"Listing({super().__repr__()}, prefixes={self.prefixes!r}, degraded={self.degraded})"

@@ -90,12 +90,17 @@ LEAST = Capabilities(
     sse_s3_implied=False,
     sse_kms=False,
     sse_c=False,
+    ordered=False,
     max_metadata_size=2048 - OWN_METADATA,
     max_object_size=5 * TIB,
 )
 """What every store that speaks S3 is trusted with."""
-KNOWN = replace(LEAST, content_etags=True)
-"""The same for those whose entity tags are known: the MD5 of the bytes, or made of those of the parts."""
+KNOWN = replace(LEAST, content_etags=True, ordered=True)
+"""The same for those that list in the order of names, and whose entity tags are known: the MD5 of the bytes,
+or made of those of the parts.
+
+Source: S3 API ListObjectsV2, "returned sorted in an ascending order of the respective key names".
+"""
 
 S3 = S3Dialect(
     name="s3",
