@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 REMEMBERED = 100_000
-"""Names whose fingerprints are kept, the latest: what comes again after so many others is not noticed by name."""
+"""Names whose fingerprints are kept, the latest: one that comes again after so many others is not noticed."""
 PAGES = 100_000
 """Pages likewise; a listing in circles gives whole pages again."""
 
