@@ -12,12 +12,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from contextvars import Token
 from types import TracebackType
 from typing import Self
 
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
+from credstore.wire.tally import listeners
 
 
 class Lifetime:
@@ -96,7 +98,19 @@ class Lifetime:
 class Call:
     """A context around one verb."""
 
-    __slots__ = ("_lifetime", "_start", "attributes", "awaited", "key", "mutation", "operation", "users")
+    __slots__ = (
+        "_lifetime",
+        "_requests",
+        "_start",
+        "_token",
+        "attributes",
+        "awaited",
+        "key",
+        "mutation",
+        "operation",
+        "users",
+        "wired",
+    )
 
     def __init__(
         self,
@@ -106,6 +120,7 @@ class Call:
         *,
         mutation: bool = False,
         awaited: bool = True,
+        wired: bool = False,
     ) -> None:
         """Describe the call.
 
@@ -116,8 +131,12 @@ class Call:
             mutation: Whether an unforeseen failure may have left an effect.
             awaited: Whether closing the provider waits for it; not for a scan, which its user may
                 hold open for ever.
+            wired: Whether it can have an effect by requests over the wire alone.
         """
         self._lifetime = lifetime
+        self._requests = 0
+        self._token: Token[tuple[Callable[[str], None], ...]] | None = None
+        self.wired = wired
         self._start = 0.0
         self.operation = operation
         self.key = key
@@ -158,14 +177,21 @@ class Call:
         self._lifetime.check(self.operation)
         if self.awaited:
             self._lifetime.enter()
+        if self.mutation and self.wired:
+            self._token = listeners.set((*listeners.get(), self._count))
         self._start = time.monotonic()
         return self
+
+    def _count(self, _operation: str) -> None:
+        self._requests += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.awaited:
             self._lifetime.leave()
+        if self._token is not None:
+            listeners.reset(self._token)
         if kind is GeneratorExit:  # A scan that its user left early; nothing failed.
             if self._lifetime.observers:
                 self._observe(None)
@@ -174,7 +200,8 @@ class Call:
         if isinstance(error, StorageError):
             failure = self.explain(error)
         elif isinstance(error, Exception) and error is not self.users:
-            failure = self.explain(unforeseen(error, mutation=self.mutation))
+            unsent = self.wired and not self._requests
+            failure = self.explain(unforeseen(error, mutation=self.mutation and not unsent))
         if self._lifetime.observers:
             self._observe(failure.code if failure else (kind.__name__ if kind else None))
         if failure is not None and failure is not error:

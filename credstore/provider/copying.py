@@ -29,7 +29,7 @@ from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
 from credstore.provider.session import Session
 from credstore.provider.sources import IterableBody
-from credstore.provider.validation import chosen_encryption
+from credstore.provider.validation import check_flag, chosen_encryption
 from credstore.provider.write import precondition_of
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
@@ -51,7 +51,7 @@ class Copier:
     anew: bool
 
 
-async def copy_request(
+async def plan_copy(
     session: Session,
     source: str,
     destination: str,
@@ -60,13 +60,16 @@ async def copy_request(
     source_encryption: CustomerKey | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     if_absent: bool,
-) -> CopyRequest:
-    """Check a copy and look at its source.
+    server_side: bool,
+) -> tuple[CopyRequest, Copier]:
+    """Check a copy, look at its source, and find what makes it.
 
     Raises:
         StorageAlreadyExistsError: `if_absent`, and source and destination are one.
+        StorageUnsupportedError: It has to pass through here, and `server_side` forbids it.
         StorageError: A wrong argument, or the source cannot be looked at.
     """
+    check_flag("server_side", server_side)
     session.check_key(source)
     session.check_key(destination)
     condition = precondition_of(session.capabilities, session.name, if_absent=if_absent)
@@ -79,7 +82,7 @@ async def copy_request(
     info = await session.driver.head(source, reading)
     if if_absent and source == destination:
         raise StorageAlreadyExistsError("source and destination are one key, and it is there")
-    return CopyRequest(
+    request = CopyRequest(
         source=replace(info, key=source),
         destination=destination,
         write_id=token_hex(16),
@@ -88,9 +91,10 @@ async def copy_request(
         source_customer_key=reading.customer_key,
         deadline=session.deadline(timeout, info.size),
     )
+    return request, _copier_of(session, request, server_side=server_side)
 
 
-def copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> Copier:
+def _copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> Copier:
     """What makes this copy: the store, unless it has to pass through here.
 
     Raises:

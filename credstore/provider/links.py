@@ -131,6 +131,19 @@ def granted(session: Session, method: str, path: str, query: Mapping[str, str]) 
     return grant
 
 
+def public_address(session: Session, key: str) -> str:
+    """See `StorageProvider.get_url`.
+
+    Raises:
+        StorageInvalidKeyError: The key cannot name an object.
+    """
+    try:
+        session.check_key(key)
+    except StorageError as error:
+        raise error.at(provider=session.name, operation="get_url", key=None) from None
+    return session.url_of(key)
+
+
 async def make_link(session: Session, request: LinkRequest) -> SignedUrl:
     """Check that a link presigned by the store will work, and make it.
 

@@ -49,7 +49,7 @@ from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
 from credstore.provider.bulk import delete_keys, scan_own
 from credstore.provider.call import Call
-from credstore.provider.copying import copied, copier_of, copy_request, move_object
+from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import stored_dictionaries
 from credstore.provider.erasing import erased_errors, forget_key
 from credstore.provider.key_rotation import Rotation
@@ -60,6 +60,7 @@ from credstore.provider.links import (
     granted,
     make_cdn_link,
     make_link,
+    public_address,
 )
 from credstore.provider.listings import list_names, names, totals
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
@@ -680,8 +681,7 @@ class StorageProvider:
             drops them; more above its limit for a single copy.
         """
         with self._session.call("copy", source, mutation=True):
-            check_flag("server_side", server_side)
-            request = await copy_request(
+            request, copier = await plan_copy(
                 self._session,
                 source,
                 destination,
@@ -689,8 +689,8 @@ class StorageProvider:
                 source_encryption=source_encryption,
                 timeout=timeout,
                 if_absent=if_absent,
+                server_side=server_side,
             )
-            copier = copier_of(self._session, request, server_side=server_side)
             return await copied(self._session, request, copier)
 
     async def move(
@@ -729,16 +729,15 @@ class StorageProvider:
         Source: promises P8, P9.
         """
         with self._session.call("move", source, mutation=True):
-            check_flag("server_side", server_side)
-            request = await copy_request(
+            request, copier = await plan_copy(
                 self._session,
                 source,
                 destination,
                 source_encryption=source_encryption,
                 timeout=timeout,
                 if_absent=if_absent,
+                server_side=server_side,
             )
-            copier = copier_of(self._session, request, server_side=server_side)
             return await move_object(self._session, request, copier, timeout)
 
     async def rotate_keys(
@@ -852,11 +851,7 @@ class StorageProvider:
         Raises:
             StorageInvalidKeyError: The key cannot name an object.
         """
-        try:
-            self._session.check_key(key)
-        except StorageError as error:
-            raise error.at(provider=self._session.name, operation="get_url", key=None) from None
-        return self._session.url_of(key)
+        return public_address(self._session, key)
 
     def verify_link(self, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
         """Check a temporary link that this store itself made, for a server that honours it.

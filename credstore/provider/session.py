@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from credstore.config.stores import CommonConfig
+from credstore.config.stores import CommonConfig, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
@@ -67,6 +67,7 @@ class Session:
     __slots__ = (
         "_public_url",
         "_urls_of_members",
+        "_wired",
         "config",
         "dictionaries",
         "driver",
@@ -95,6 +96,7 @@ class Session:
         """
         self.driver = driver
         self.config = config
+        self._wired = isinstance(config, S3FamilyConfig) and not members
         self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
@@ -120,7 +122,7 @@ class Session:
 
     def call(self, operation: str, key: str | None, *, mutation: bool = False, awaited: bool = True) -> Call:
         """The context around one verb; see `Call`."""
-        return Call(self.lifetime, operation, key, mutation=mutation, awaited=awaited)
+        return Call(self.lifetime, operation, key, mutation=mutation, awaited=awaited, wired=self._wired)
 
     def deadline(self, timeout: float | None = None, size: int | None = 0) -> float | None:
         """The instant a request that begins now has to end.

@@ -423,6 +423,33 @@ def test_a_version_that_is_not_there_is_absent(answer):
     run(test, shop)
 
 
+def test_an_unforeseen_failure_before_the_first_byte_says_that_nothing_happened(monkeypatch):
+    shop = Shop(k=({}, b"data"))
+
+    def broken(*_args, **_options):
+        raise OverflowError
+
+    async def outcome(call):
+        with pytest.raises(StorageError) as caught:
+            await call
+        assert caught.value.code == ErrorCode.UNFORESEEN
+        return caught.value.applied
+
+    async def test(store):
+        with monkeypatch.context() as patch:
+            patch.setattr("credstore.drivers.s3.writing.put_object", broken)
+            assert await outcome(store.store("new", b"x")) == "no"
+        with monkeypatch.context() as patch:
+            patch.setattr("credstore.drivers.s3.writing.check_checksum", broken)
+            assert await outcome(store.store("new", b"x")) == "maybe"
+        with monkeypatch.context() as patch:
+            patch.setattr("credstore.drivers.s3.reading.parse_info", broken)
+            patch.setattr("credstore.drivers.s3.measuring.parse_info", broken)
+            assert await outcome(store.get_metadata("k")) == "no"
+
+    run(test, shop)
+
+
 def test_a_driver_reads_what_options_pin():
     """`ReadOptions.if_match` of a strong tag still goes out as it is."""
     shop = Shop(k=({}, b"data"))
