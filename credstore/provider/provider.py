@@ -486,7 +486,10 @@ class StorageProvider:
                 last one seen.
 
         Returns:
-            A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter.
+            A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter; and
+            `refused`: objects that cannot be shown, such as one whose size the provider does not tell.
+            Sorted by the UTF-8 bytes of the keys, also where the provider lists in an order of its own
+            (`capabilities.ordered`); `max_keys` then counts in that order.
 
         Raises:
             StorageInvalidKeyError: A prefix that no key of a user's can start with.
@@ -533,9 +536,13 @@ class StorageProvider:
     ) -> AsyncIterator[StorageItem | CommonPrefix]:
         """As `list`, one item at a time, in bounded memory; with a delimiter `CommonPrefix`es between them.
 
+        The order is that of the keys' UTF-8 bytes where the provider promises it (`capabilities.ordered`), and
+        the provider's own elsewhere.
+
         Raises:
             StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
-                delimiter.
+                delimiter; or, at the end of all others, there were objects that cannot be shown (code
+                "UNREADABLE_ENTRY").
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
             StorageError: Anything else.
         """

@@ -176,7 +176,10 @@ async def names(
     start_after: str | None = None,
     limit: int = 1000,
 ) -> list[str]:
-    """All keys and common prefixes of a listing, as they come: each page's in order, page by page."""
+    """All keys and common prefixes of a listing, as they come: each page's in order, page by page.
+
+    Of a driver whose listings have an order of their own (`Capabilities.ordered`) they are sorted here.
+    """
     found: list[str] = []
     cursor: str | None = None
     while True:
@@ -188,6 +191,6 @@ async def names(
             same(each, sorted(each, key=str.encode), "order of a page")
         found += sorted([*entries, *page.prefixes], key=str.encode)
         if page.cursor is None:
-            return found
+            return found if driver.capabilities.ordered else sorted(found, key=str.encode)
         require(page.cursor != cursor, "a listing gives the same cursor twice")
         cursor = page.cursor

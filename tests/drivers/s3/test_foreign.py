@@ -297,10 +297,12 @@ def test_a_range_of_a_weakly_tagged_object_that_was_replaced_is_an_error():
     run(test, shop)
 
 
-def test_a_copy_of_a_weakly_tagged_source_that_is_another_object_is_found_out_by_its_bytes():
+@pytest.mark.parametrize("verb", ["copy", "move"])
+def test_a_copy_of_a_weakly_tagged_source_that_is_another_object_is_found_out_by_its_bytes(verb):
     async def test(store):
         with pytest.raises(StorageError) as caught:
-            await store.move("k", "copy")
+            await getattr(store, verb)("k", "copy")
+        assert "copy" not in shop.objects
         assert "k" in shop.objects
         assert caught.value.code in {"PRECONDITION_FAILED", "COPY_DIFFERS"}
 
