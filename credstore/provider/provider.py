@@ -536,8 +536,8 @@ class StorageProvider:
     ) -> AsyncIterator[StorageItem | CommonPrefix]:
         """As `list`, one item at a time, in bounded memory; with a delimiter `CommonPrefix`es between them.
 
-        The order is that of the keys' UTF-8 bytes where the provider promises it (`capabilities.ordered`), and
-        the provider's own elsewhere.
+        The order is that of the keys' UTF-8 bytes where the provider promises it (`capabilities.ordered`),
+        else the provider's own.
 
         Raises:
             StorageIntegrityError: The provider's listing repeats itself, has no end, or ignores the
