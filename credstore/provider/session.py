@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TypedDict, Unpack
 
-from credstore.config.stores import CommonConfig, S3FamilyConfig
-from credstore.driver.contract import Driver
+from credstore.config.stores import CommonConfig
+from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
@@ -96,7 +96,7 @@ class Session:
         """
         self.driver = driver
         self.config = config
-        self._wired = isinstance(config, S3FamilyConfig) and not members
+        self._wired = isinstance(driver, BreaksCircuits) and not members
         self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
