@@ -167,6 +167,11 @@ class ErrorCode(StrEnum):
     NO_ETAG = "NO_ETAG", "Integrity", "The response has no ETag where it needs one."
     NO_LENGTH = "NO_LENGTH", "Integrity", "The response does not say how long it is."
     LISTING = "LISTING", "Integrity", "The listing contradicts itself."
+    UNREADABLE_ENTRY = (
+        "UNREADABLE_ENTRY",
+        "Integrity",
+        "The listing has an object whose key or size cannot be read; everything else was listed.",
+    )
     FOREIGN_KEY = "FOREIGN_KEY", "Integrity", "The response names a key that was not asked about."
     NO_OUTCOME = "NO_OUTCOME", "Integrity", "The provider did not say what became of this key."
     DECRYPTION_FAILED = (
@@ -210,6 +215,11 @@ class ErrorCode(StrEnum):
         "ENCRYPTED",
         "InvalidRequest",
         "The object is encrypted by the client, so this cannot be done with it.",
+    )
+    CUSTOMER_KEY = (
+        "CUSTOMER_KEY",
+        "InvalidRequest",
+        "The customer-provided key (SSE-C) is missing, not the object's, or not needed.",
     )
     CLOSED = "CLOSED", "InvalidRequest", "The store was closed; open a new one."
     FORKED = "FORKED", "InvalidRequest", "The store was opened by the process this one was forked from."

@@ -231,7 +231,8 @@ class StorageResult:
     Attributes:
         key: The object's key.
         url: Public URL: on the CDN when one is configured, else the provider's form.
-        etag: The provider's entity tag, verbatim without quotes; not a digest of the content.
+        etag: The provider's entity tag, verbatim without quotes; not a digest of the content. A weak one is
+            `W/"..."`, and no `if_match`.
         version_id: Where the bucket keeps versions, else None.
         size: Stored bytes.
         timestamp: When the provider responded, UTC.
@@ -267,6 +268,17 @@ class StorageResult:
     replicas: tuple[str, ...] = ()
 
 
+def strong_etag(etag: str | None) -> str | None:
+    """An entity tag that names one version exactly, or None for a weak one, which conditions do not take.
+
+    >>> [strong_etag(etag) for etag in ("e1", 'W/"e1"', None)]
+    ['e1', None, None]
+
+    Source: RFC 9110 sections 8.8.1 and 13.1.1.
+    """
+    return None if etag is not None and etag.startswith('W/"') else etag
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StorageItem:
     """One object as `get_metadata` or a listing sees it; a listing leaves the starred ones None.
@@ -275,7 +287,7 @@ class StorageItem:
         key: The object's key.
         size: Stored bytes.
         last_modified: UTC, or None where the provider did not say.
-        etag: The provider's entity tag without quotes, or None.
+        etag: The provider's entity tag without quotes, or None; a weak one is `W/"..."`, and no `if_match`.
         storage_class: As the provider names it, or None.
         metadata: * The user's metadata.
         content_type: * MIME type of the plain bytes.
@@ -336,15 +348,22 @@ class Listing(list[StorageItem]):
     Attributes:
         prefixes: With a delimiter: the common prefixes, also ascending; list each to see what is below it.
         degraded: True where a member that should have been listed was not.
+        refused: Objects that cannot be shown, with the reason, by what can be shown of their keys.
     """
 
     def __init__(
-        self, items: Iterable[StorageItem] = (), *, prefixes: Iterable[str] = (), degraded: bool = False
+        self,
+        items: Iterable[StorageItem] = (),
+        *,
+        prefixes: Iterable[str] = (),
+        degraded: bool = False,
+        refused: Mapping[str, Exception] = NOTHING,
     ) -> None:
         """Hold what was listed."""
         super().__init__(items)
         self.prefixes = tuple(prefixes)
         self.degraded = degraded
+        self.refused = refused
 
     def __repr__(self) -> str:
         return f"Listing({super().__repr__()}, prefixes={self.prefixes!r}, degraded={self.degraded})"
@@ -362,7 +381,7 @@ class StorageVersion:
         is_delete_marker: It has no content, but says that the object was deleted.
         size: Stored bytes; 0 for a delete marker.
         last_modified: UTC, or None where the provider did not say.
-        etag: The provider's entity tag without quotes, or None.
+        etag: The provider's entity tag without quotes, or None; a weak one is `W/"..."`, and no `if_match`.
         storage_class: As the provider names it, or None.
         served_by: Label of the member that holds it.
     """

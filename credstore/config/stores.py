@@ -121,7 +121,8 @@ class CommonConfig:
     def _check_base(self, name: str, url: str | None) -> None:
         if url is not None:
             allow_http: bool | None = getattr(self, "allow_http", None)
-            checks.check_url(self.cloud, name, url, allow_http=allow_http, path=True)
+            steady = checks.checked_url(self.cloud, name, url, allow_http=allow_http, path=True)
+            object.__setattr__(self, name, steady)
 
     @property
     def cloud(self) -> str:
@@ -303,10 +304,11 @@ class S3FamilyConfig(CommonConfig):
             if not self.endpoint_template:
                 raise checks.wrong(self.cloud, "endpoint", "is missing")
             return
-        parts = checks.check_url(
+        endpoint = checks.checked_url(
             self.cloud, "endpoint", self.endpoint, allow_http=self.allow_http, path=False
         )
-        checks.check_own_cloud(self.cloud, self.provider, "endpoint", (parts.hostname or "").rstrip("."))
+        object.__setattr__(self, "endpoint", endpoint)
+        checks.check_own_cloud(self.cloud, self.provider, "endpoint", urlsplit(endpoint).hostname or "")
 
     def _check_proxy(self, proxy: Secret) -> None:
         """Keep a word or URL as text, so that equal proxies have equal configs; hide one with a password."""
@@ -335,8 +337,8 @@ class S3FamilyConfig(CommonConfig):
 
     @property
     def resolved_endpoint(self) -> str:
-        """Scheme and host, without bucket, path or trailing slash."""
-        return (self.endpoint or self.endpoint_template.format(region=self.resolved_region)).rstrip("/")
+        """Scheme and host as clients write them, without bucket, path or trailing slash."""
+        return self.endpoint or self.endpoint_template.format(region=self.resolved_region.lower())
 
     @property
     def resolved_addressing(self) -> Addressing:
@@ -348,7 +350,7 @@ class S3FamilyConfig(CommonConfig):
     @property
     def place(self) -> object:
         """Endpoint and bucket."""
-        return self.resolved_endpoint.lower(), self.bucket
+        return self.resolved_endpoint, self.bucket
 
     @property
     def public_base(self) -> str:
@@ -470,7 +472,7 @@ class R2Config(S3FamilyConfig):
     def resolved_endpoint(self) -> str:
         """The account's endpoint, never AWS's."""
         inside = f".{self.jurisdiction}" if self.jurisdiction else ""
-        return (self.endpoint or f"https://{self.account_id}{inside}{_R2_HOST}").rstrip("/")
+        return self.endpoint or f"https://{self.account_id}{inside}{_R2_HOST}"
 
     @property
     def public_base(self) -> str:
@@ -500,7 +502,7 @@ class SpacesConfig(S3FamilyConfig):
     def public_base(self) -> str:
         """The Space's CDN host, if requested."""
         if self.cdn:
-            return f"https://{self.bucket}.{self.resolved_region}.cdn.digitaloceanspaces.com"
+            return f"https://{self.bucket}.{self.resolved_region.lower()}.cdn.digitaloceanspaces.com"
         return super().public_base
 
     @property

@@ -8,12 +8,13 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from credstore.config import registry
 from credstore.config.variables import spoken, variables_of
 from credstore.driver.internal import SEGMENT, is_internal_prefix
 from credstore.errors import StorageConfigurationError
+from credstore.wire.urls import has_dots, steady_origin, steady_path
 
 _DNS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # What MinIO, Ceph, B2 and AWS's buckets from before 2018 permit, only in a path.
@@ -91,8 +92,8 @@ def check_region(owner: str, region: str) -> None:
         raise wrong(owner, "region", "must be a word of letters, digits and hyphens, such as eu-west-1")
 
 
-def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path: bool) -> SplitResult:
-    """Check that a base URL is safe: https (http only on this machine), no user, query or fragment.
+def checked_url(owner: str, field: str, url: str, *, allow_http: bool | None, path: bool) -> str:
+    """A base URL that is safe: https (http only on this machine), no user, query or fragment.
 
     Args:
         owner: Name of the cloud's row.
@@ -102,16 +103,15 @@ def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path
         path: Whether a path may follow the host.
 
     Returns:
-        The URL's parts.
+        The URL as every client writes it: what is signed for it is what is sent.
 
     Raises:
-        StorageConfigurationError: The URL is not safe, or leads to a link-local address.
+        StorageConfigurationError: The URL is not safe, leads to a link-local address, or clients would write
+            it in different ways.
     """
     form = "https://host[:port][/path]" if path else "https://host[:port]"
-    if not url.isascii() or _UNPRINTABLE.search(url) or "\\" in url:
-        raise wrong(
-            owner, field, f"must be {form} in plain ASCII without spaces (international hosts as xn--)"
-        )
+    if _UNPRINTABLE.search(url) or "\\" in url:
+        raise wrong(owner, field, f"must be {form} without spaces")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -125,13 +125,23 @@ def check_url(owner: str, field: str, url: str, *, allow_http: bool | None, path
         raise wrong(owner, field, f"must be {form}, without query or fragment")
     if not path and parts.path not in {"", "/"}:
         raise wrong(owner, field, f"must be {form}, without bucket or path")
-    loopback = _check_host(owner, field, host)
+    if not parts.path.isascii():
+        raise wrong(owner, field, "has a path that is not plain ASCII; percent-encode it")
+    if has_dots(parts.path):
+        raise wrong(owner, field, "has a segment '.' or '..' in its path, which clients would resolve")
+    try:
+        origin = steady_origin(parts.scheme, host, port)
+    except ValueError as reason:
+        if host.isascii():
+            _check_host(owner, field, host)
+        raise wrong(owner, field, str(reason)) from None
+    loopback = _check_host(owner, field, urlsplit(origin).hostname or "")
     if parts.scheme == "http" and not (allow_http or loopback):
         otherwise = (
             "" if allow_http is None else f" or `allow_http` ({spoken(variables_of(owner, 'allow_http'))})"
         )
         raise wrong(owner, field, f"is http, so everything could be read in transit; use https{otherwise}")
-    return parts
+    return origin + (steady_path(parts.path) if path else "")
 
 
 def is_loopback(url: str | None) -> bool:

@@ -28,6 +28,7 @@ from credstore.driver.values import (
 from credstore.encryption import ServerEncryption
 from credstore.errors import ErrorCode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.hashing import sha256
+from credstore.model import strong_etag
 
 SEGMENT = ".credstore"
 KEYS = "keys/"
@@ -191,11 +192,11 @@ class InternalObjects:
             StorageError: As `put`.
         """
         info = await self.head(name)
-        able = self._driver.capabilities.conditional_replace and info.etag is not None
+        etag = strong_etag(info.etag) if self._driver.capabilities.conditional_replace else None
         await self.put(
             name,
             data,
             content_type=content_type,
             cache_control=cache_control,
-            precondition=Precondition("replace", info.etag) if able else OVERWRITE,
+            precondition=Precondition("replace", etag) if etag is not None else OVERWRITE,
         )

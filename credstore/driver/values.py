@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 from credstore.driver.reader import ObjectReader
 from credstore.driver.settle import Mode
 from credstore.encryption import ServerEncryption
-from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import NOTHING, Method, Progress, StorageVersion
 
 if TYPE_CHECKING:
@@ -441,17 +441,21 @@ class CopyRequest:
 class Page:
     """One page of a listing; everything in it comes after everything in the page before.
 
+    Where `Capabilities.ordered` is False only the names of one page ascend, and none is given twice.
+
     Attributes:
         entries: The objects, ascending by the UTF-8 bytes of their keys.
         cursor: Give it to the next call; None where this page is the last.
         prefixes: With a delimiter: what stands for the keys beyond it, each once and also ascending.
         degraded: True where a member that should have been listed was not.
+        refused: Objects that cannot be shown, with the reason, by what can be shown of their keys.
     """
 
     entries: Sequence[ObjectInfo]
     cursor: str | None
     prefixes: Sequence[str] = ()
     degraded: bool = False
+    refused: Mapping[str, StorageError] = NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -519,6 +523,7 @@ class Capabilities:
         tags: Objects have tags.
         content_etags: Objects with equal entity tags have equal bytes; unequal ones may have equal bytes too.
         versions: The store can keep versions.
+        ordered: Listings ascend by the UTF-8 bytes of the names; where False they have the store's own order.
         storage_classes: Accepted names; empty where there is no choice.
         sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
         sse_s3_implied: Everything is encrypted at rest anyway, so leaving the header out is harmless.
@@ -545,6 +550,7 @@ class Capabilities:
     sse_s3_implied: bool
     sse_kms: bool
     sse_c: bool
+    ordered: bool = True
     resumable: bool = False
     links_decode: bool = False
     content_etags: bool = False

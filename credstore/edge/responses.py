@@ -40,7 +40,7 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from credstore.model import LinkGrant, StorageItem
+from credstore.model import LinkGrant, StorageItem, strong_etag
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -153,7 +153,7 @@ class Responder:
         size = item.plain_size if coding == IDENTITY else item.size
         now = time.time()
         settled = is_settled(item.last_modified, now)
-        version = item.etag or (item.digest.hex() if item.digest else None)
+        version = strong_etag(item.etag) or (item.digest.hex() if item.digest else None)
         if item.digest is None and not settled:
             version = None  # For a file from another tool, the etag only covers its size and times.
         tag = None if version is None else entity_tag(version, coding)

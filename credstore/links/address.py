@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from urllib.parse import unquote, unquote_to_bytes
 
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.wire.urls import steady_origin, steady_path, steady_query
 
 _ESCAPE = "%[0-9A-Fa-f]{2}"
 _CHARACTERS = r"A-Za-z0-9\-._~!$&'()*+,;=:@/"
 _ADDRESS = re.compile(
-    r"(?P<origin>https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?)"
+    r"(?P<scheme>[Hh][Tt][Tt][Pp][Ss]?)://(?:(?P<name>[^\x00-,/:-@\[-^`{-\x9f]+)|\[(?P<address>[0-9A-Fa-f:.]+)\])"
+    r"(?::(?P<port>[0-9]{0,5}))?"
     rf"(?P<path>/(?:[{_CHARACTERS}]|{_ESCAPE})*)"
     rf"(?:\?(?P<query>(?:[{_CHARACTERS}?]|{_ESCAPE})+))?"
 )
@@ -50,13 +52,14 @@ class Address:
         return unquote_to_bytes(self.path)
 
 
-def parse_address(url: str, *, cdn: str, reserved: AbstractSet[str]) -> Address:
-    """Take an address apart.
+def parse_address(url: str, *, cdn: str, reserved: AbstractSet[str], signed: bool = False) -> Address:
+    """Take an address apart, in the form that no client changes, so that a link to it is opened as it is.
 
     Args:
         url: To be signed.
         cdn: Its name, for messages.
         reserved: Names of query parameters that the CDN adds itself.
+        signed: Whether it is a link already, whose path and query stay as they are.
 
     Raises:
         StorageInvalidRequestError: It is not an absolute percent-encoded http(s) address, or it has one of
@@ -68,7 +71,20 @@ def parse_address(url: str, *, cdn: str, reserved: AbstractSet[str]) -> Address:
             f"{cdn} signs an absolute http(s) URL, percent-encoded, with a path and without user name, "
             "fragment, quotes, spaces or control characters; this resource is not one, set cdn_url to one"
         )
-    parts = Address(url, found["origin"], found["path"], found["query"] or "")
+    try:
+        origin = steady_origin(
+            found["scheme"], found["name"] or found["address"], int(found["port"]) if found["port"] else None
+        )
+    except ValueError as reason:
+        raise StorageInvalidRequestError(f"the address that {cdn} shall sign {reason}") from None
+    path, query = found["path"], found["query"] or ""
+    if not signed:
+        path, query = steady_path(path), steady_query(query)
+        if "'" in query or "%27" in query:
+            raise StorageInvalidRequestError(
+                f"an apostrophe in a query is sent in different forms, so {cdn} could not check the link"
+            )
+    parts = Address(f"{origin}{path}{'?' if query else ''}{query}", origin, path, query)
     if any(segment in {b".", b".."} for segment in parts.decoded_path().split(b"/")):
         raise StorageInvalidRequestError(
             f"{cdn} would resolve a path with a segment '.' or '..'; use a name without one"

@@ -69,7 +69,7 @@ class CloudflareSigner:
         """See `LinkSigner.sign`."""
         address = parse_address(url, cdn=self.name, reserved=frozenset({self.parameter}))
         # The rule sees the address after "normalize incoming URLs", which is on by default.
-        if _CHANGED.search(url):
+        if _CHANGED.search(address.url):
             raise StorageUnsupportedError(
                 "Cloudflare rewrites escapes in lower case and of letters, digits and -._~ before it checks "
                 "the token; write them as RFC 3986 section 6.2.2 says"

@@ -87,7 +87,7 @@ class CloudFrontSigner:
         """See `LinkSigner.sign`."""
         address = parse_address(url, cdn=self.name, reserved=_RESERVED)
         return address.with_query(
-            "&".join(f"{name}={value}" for name, value in self._grant(url, now, expires_at))
+            "&".join(f"{name}={value}" for name, value in self._grant(address.url, now, expires_at))
         )
 
     def sign_cookies(self, url: str, *, now: int, expires_at: int) -> Mapping[str, str]:
@@ -108,8 +108,8 @@ class CloudFrontSigner:
             StorageInvalidRequestError: See `sign`.
             StorageUnsupportedError: See `sign`.
         """
-        parse_address(url, cdn=self.name, reserved=_RESERVED)
-        return {f"CloudFront-{name}": value for name, value in self._grant(url, now, expires_at)}
+        address = parse_address(url, cdn=self.name, reserved=_RESERVED)
+        return {f"CloudFront-{name}": value for name, value in self._grant(address.url, now, expires_at)}
 
     def _grant(self, url: str, now: int, expires_at: int) -> list[tuple[str, str]]:
         check_times(self.name, now=now, expires_at=expires_at, latest=_LATEST)
@@ -133,7 +133,10 @@ class CloudFrontSigner:
                 )
             return
         if "*" in url:
-            raise StorageUnsupportedError("CloudFront reads '*' as a wildcard; write %2A, or set `resource`")
+            raise StorageUnsupportedError(
+                "CloudFront reads '*' as a wildcard, and not every client keeps it as %2A; set `resource`, "
+                "or rename the object"
+            )
         if custom and "?" in url:
             raise StorageUnsupportedError(
                 "a custom policy reads the '?' before a query as any one character; set `resource` to say "

@@ -64,7 +64,7 @@ class _SignedRequests(ABC):
         if self.url_prefix is None:
             unsigned = address.with_query(until)
             return f"{unsigned}&Signature={self._signature(unsigned)}"
-        self._check_prefix(url, self.url_prefix)
+        self._check_prefix(address.url, self.url_prefix)
         policy = f"URLPrefix={_encode(self.url_prefix.encode())}&{until}"
         return address.with_query(f"{policy}&Signature={self._signature(policy)}")
 
@@ -86,7 +86,7 @@ class _SignedRequests(ABC):
         address = parse_address(url, cdn=self.name, reserved=_RESERVED)
         check_times(self.name, now=now, expires_at=expires_at, longest=self.max_expires_in)
         prefix = self.url_prefix or f"{address.origin}{address.path}"
-        self._check_prefix(url, prefix)
+        self._check_prefix(address.url, prefix)
         policy = f"URLPrefix={_encode(prefix.encode())}:Expires={expires_at}:KeyName={self.key_name}"
         return {self.cookie: f"{policy}:Signature={self._signature(policy)}"}
 

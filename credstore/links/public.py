@@ -11,9 +11,10 @@ from collections.abc import Callable
 from urllib.parse import quote
 
 from credstore.config.stores import CommonConfig
+from credstore.wire.urls import STEADY
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9/\-_.~]*")
-_SAFE = "/-_.~"
+_SAFE = f"/{STEADY}"
 PublicUrl = Callable[[str], str]
 """From a key to the object's public URL."""
 
@@ -28,7 +29,8 @@ def public_url(config: CommonConfig, settle: Callable[[], CommonConfig] | None =
             that the place is needed for.
 
     Returns:
-        A function whose result is percent-encoded and puts exactly one slash before prefix and key.
+        A function whose result is percent-encoded, in the form that no client changes, and puts exactly
+        one slash before prefix and key.
     """
     if settle is not None and config.cdn_url is None:
 

@@ -59,7 +59,7 @@ class SpacesCdnSigner:
             StorageUnsupportedError: It is not presigned with SigV4, or is for another host or in path style,
                 which the CDN does not forward.
         """
-        address = parse_address(url, cdn=self.name, reserved=frozenset())
+        address = parse_address(url, cdn=self.name, reserved=frozenset(), signed=True)
         check_times(self.name, now=now, expires_at=expires_at, longest=_LONGEST)
         if address.origin != f"https://{self.space}.{self.region}.digitaloceanspaces.com":
             raise StorageUnsupportedError(
@@ -76,4 +76,4 @@ class SpacesCdnSigner:
                 "a link that requires headers cannot go through a CDN; sign only the host"
             )
         host = self.host or f"{self.space}.{self.region}.cdn.digitaloceanspaces.com"
-        return f"https://{host}{url.removeprefix(address.origin)}"
+        return f"https://{host}{address.url.removeprefix(address.origin)}"

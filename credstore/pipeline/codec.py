@@ -2,10 +2,11 @@
 
 Rules of this file: no I/O and no threads. Decoding never trusts a declared size (P19), accepts exactly one
 gzip member or one zstd frame, and is complete only when that frame has ended and nothing follows (0.5, K08,
-K09). Contexts are reused through a free list; taking one out is a single `list.pop`, so callers in different
-threads never share one.
+K09); in what others made, several may follow each other. Contexts are reused through a free list; taking one
+out is a single `list.pop`, so callers in different threads never share one.
 
-Sources: RFC 1952 (gzip), RFC 8878 (zstd).
+Sources: RFC 1952 (gzip, section 2.2 for several members), RFC 8878 (zstd, section 3.1 for several and
+skippable frames).
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ ZSTD_SLICE = 1024
 MiB."""
 GZIP_SLICE = 64 * 1024
 """Input bytes for one decoder step: what is left over is copied for the next step."""
+NEXT_SLICE = 1024
+"""The same right after the start of a further member: the end of each copies what is left of a step."""
+_GZIP_BEGINS = 0x1F
 PIECE = 256 * 1024
 """Maximum number of bytes in one decoded piece of gzip."""
 FREE = 8
@@ -169,25 +173,45 @@ class _ZstdEncoder:
 
 
 class _GzipDecoder:
-    def __init__(self) -> None:
+    def __init__(self, *, several: bool) -> None:
         self._stream = _gzip.decompressobj(GZIP_WINDOW)
+        self._several = several
+        self._step = GZIP_SLICE
+        self._padding = False
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         view = memoryview(data)
-        for start in range(0, len(view), GZIP_SLICE):
-            rest: bytes | memoryview = view[start : start + GZIP_SLICE]
-            if self._stream.eof:
-                _trailing("gzip")
-            while rest:
+        at = 0
+        while at < len(view):
+            if self._stream.eof and not self._goes_on(view[at:]):
+                return
+            taken = view[at : at + self._step]
+            rest: bytes | memoryview = taken
+            while rest and not self._stream.eof:
                 try:
                     piece = self._stream.decompress(rest, PIECE)
                 except _gzip.error:
                     _corrupt("gzip")
                 if piece:
                     yield piece
-                if self._stream.unused_data:
-                    _trailing("gzip")
                 rest = self._stream.unconsumed_tail
+            at += len(taken) - (len(self._stream.unused_data) if self._stream.eof else 0)
+            self._step = min(2 * self._step, GZIP_SLICE)
+
+    def _goes_on(self, rest: memoryview) -> bool:
+        """Whether a further member begins; what follows the last may only be zeros, as gzip(1) has it."""
+        if not self._several:
+            _trailing("gzip")
+        self._padding = self._padding or rest[0] == 0
+        if self._padding:
+            if bytes(rest).strip(b"\0"):
+                _trailing("gzip")
+            return False
+        if rest[0] != _GZIP_BEGINS:
+            _trailing("gzip")
+        self._stream = _gzip.decompressobj(GZIP_WINDOW)
+        self._step = NEXT_SLICE
+        return True
 
     def finish(self) -> None:
         if not self._stream.eof:
@@ -195,22 +219,27 @@ class _GzipDecoder:
 
 
 class _ZstdDecoder:
-    def __init__(self, dictionary: Dictionary | None) -> None:
-        self._stream = _contexts(dictionary).decompressor().decompressobj()
+    def __init__(self, dictionary: Dictionary | None, *, several: bool) -> None:
+        self._context = _contexts(dictionary).decompressor()
+        self._stream = self._context.decompressobj()
+        self._several = several
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         view = memoryview(data)
-        for start in range(0, len(view), ZSTD_SLICE):
+        at = 0
+        while at < len(view):
             if self._stream.eof:
-                _trailing("zstd")
+                if not self._several:
+                    _trailing("zstd")
+                self._stream = self._context.decompressobj()
+            taken = view[at : at + ZSTD_SLICE]
             try:
-                piece = self._stream.decompress(view[start : start + ZSTD_SLICE])
+                piece = self._stream.decompress(taken)
             except (zstandard.ZstdError, MemoryError):
                 _corrupt("zstd")
             if piece:
                 yield piece
-            if self._stream.unused_data:
-                _trailing("zstd")
+            at += len(taken) - len(self._stream.unused_data)
 
     def finish(self) -> None:
         if not self._stream.eof:
@@ -222,9 +251,11 @@ def encoder(codec: Codec, dictionary: Dictionary | None = None) -> Encoder:
     return _GzipEncoder() if codec == "gzip" else _ZstdEncoder(dictionary)
 
 
-def decoder(codec: Codec, dictionary: Dictionary | None = None) -> Decoder:
-    """An incremental decoder of exactly one member or frame."""
-    return _GzipDecoder() if codec == "gzip" else _ZstdDecoder(dictionary)
+def decoder(codec: Codec, dictionary: Dictionary | None = None, *, several: bool = False) -> Decoder:
+    """An incremental decoder of exactly one member or frame, or of `several` that follow each other."""
+    if codec == "gzip":
+        return _GzipDecoder(several=several)
+    return _ZstdDecoder(dictionary, several=several)
 
 
 def encode(codec: Codec, data: bytes, dictionary: Dictionary | None = None) -> bytes:
@@ -248,24 +279,32 @@ def encode(codec: Codec, data: bytes, dictionary: Dictionary | None = None) -> b
     return encoded
 
 
-def decode(codec: Codec, data: bytes, *, max_size: int, dictionary: Dictionary | None = None) -> bytes:
+def decode(
+    codec: Codec,
+    data: bytes,
+    *,
+    max_size: int,
+    dictionary: Dictionary | None = None,
+    several: bool = False,
+) -> bytes:
     """Decode all of `data` at once.
 
     Args:
         codec: What it was encoded with.
         data: One complete member or frame.
-        max_size: Maximum number of plain bytes to produce.
+        max_size: Maximum number of plain bytes to produce, of all members together.
         dictionary: What zstd used, or None.
+        several: Whether more members or frames may follow.
 
     Raises:
         StorageCodecError: The data is not of this codec, is cut off, has trailing bytes, or is larger than
             `max_size`.
     """
-    if codec == "zstd":
+    if codec == "zstd" and not several:
         declared = _declared_size(data)
         if declared is not None:
             return _decode_sized_zstd(data, declared, max_size, _contexts(dictionary))
-    stream = decoder(codec, dictionary)
+    stream = decoder(codec, dictionary, several=several)
     pieces: list[bytes] = []
     size = 0
     for piece in stream.feed(data):

@@ -29,6 +29,8 @@ ENVELOPE = "credstore-envelope"
 WRAPPED_KEY = "credstore-wrapped-key"
 """The data key under a newer wrapping key than the one in the body (docs/envelope.md)."""
 CODECS: tuple[Codec, ...] = get_args(Codec)
+_CODINGS: Mapping[str, Codec] = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
+_NO_CODINGS = frozenset({"", "identity", "aws-chunked"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Recipe:
         opaque: Whether clients that fetch the stored bytes through a link cannot show them.
         dictionary: Name of the zstd dictionary to decode with, or None.
         sealed: Whether the stored bytes are marked as encrypted; their content says the rest.
+        several: Whether others made it, so that it may have several members or frames.
     """
 
     codec: Codec | None
@@ -65,6 +68,7 @@ class Recipe:
     opaque: bool
     dictionary: str | None = None
     sealed: bool = False
+    several: bool = False
 
 
 def sealed_marks(content_type: str) -> Marks:
@@ -123,8 +127,10 @@ def recipe(
     if ENVELOPE in system:
         return Recipe(None, None, system.get(CONTENT_TYPE), opaque=True, sealed=True)
     name = system.get(COMPRESSION)
-    if name is None and foreign and content_encoding == "gzip":
-        return Recipe("gzip", None, content_type, opaque=False)
+    if name is None and foreign and stored_size:
+        told = coding_of(content_encoding)
+        if told is not None:
+            return Recipe(told, None, content_type, opaque=False, several=True)
     if name is None or name == "none":
         return Recipe(None, stored_size, content_type, opaque=False)
     for codec in CODECS:
@@ -137,6 +143,21 @@ def recipe(
         "read it with decode=False to get the stored bytes",
         code=ErrorCode.UNKNOWN_CODEC,
     )
+
+
+def coding_of(content_encoding: str | None) -> Codec | None:
+    """The one codec that a Content-Encoding names, in any of its spellings; None for another or several.
+
+    >>> [coding_of(text) for text in ("GZIP", "x-gzip", "identity, zstd", "br", "gzip, gzip", None)]
+    ['gzip', 'gzip', 'zstd', None, None, None]
+
+    Source: RFC 9110 sections 8.4.1 and 8.4.1.3; S3 API, "aws-chunked".
+    """
+    if content_encoding is None:
+        return None
+    tokens = [token.strip().lower() for token in content_encoding.split(",")]
+    named = [token for token in tokens if token not in _NO_CODINGS]
+    return _CODINGS.get(named[0]) if len(named) == 1 else None
 
 
 def _size(text: str | None) -> int | None:
@@ -152,6 +173,8 @@ class Decoding:
         plain_size: int | None,
         max_size: int | None,
         dictionary: Dictionary | None = None,
+        *,
+        several: bool = False,
     ) -> None:
         """Start.
 
@@ -160,8 +183,9 @@ class Decoding:
             plain_size: From the object's recipe; checked.
             max_size: Maximum number of plain bytes to yield, or None.
             dictionary: The dictionary that the recipe names.
+            several: From the object's recipe.
         """
-        self._decoder = codecs.decoder(codec, dictionary)
+        self._decoder = codecs.decoder(codec, dictionary, several=several)
         self._plain_size = plain_size
         limits = [limit for limit in (plain_size, max_size) if limit is not None]
         self._limit = min(limits) if limits else None
@@ -206,7 +230,7 @@ def decode(found: Recipe, stored: bytes, *, max_size: int, dictionary: Dictionar
     if found.codec is None:
         return stored
     limit = max_size if found.plain_size is None else min(max_size, found.plain_size)
-    plain = codecs.decode(found.codec, stored, max_size=limit, dictionary=dictionary)
+    plain = codecs.decode(found.codec, stored, max_size=limit, dictionary=dictionary, several=found.several)
     _check_size(len(plain), found.plain_size)
     return plain
 

@@ -1,8 +1,9 @@
 """Verbs over many objects: scan, stats, batch delete; exact at any size, or an error.
 
-A listing is never trusted (P11, L05): names must be under the prefix and strictly ascending, so nothing is
-listed twice, a delimiter must have been honoured, and a page that brings nothing new ends in an error instead
-of an endless loop. credstore's own objects are skipped and not counted.
+A listing is never trusted (P11, L05): names must be under the prefix and, where the store promises it,
+strictly ascending, so nothing is listed twice (elsewhere `repeats.py` looks for that), a delimiter must have
+been honoured, and a page that brings nothing new ends in an error instead of an endless loop. What cannot be
+shown ends nothing: it is reported at the end. credstore's own objects are skipped and not counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TypeAlias
 
 from credstore.concurrency import map_all
 from credstore.driver.internal import behind_internal, internal_key, is_internal
+from credstore.driver.repeats import Repeats
 from credstore.driver.values import DeleteOutcome, ObjectInfo, Page
 from credstore.errors import (
     ErrorCode,
@@ -59,8 +61,9 @@ async def scan_names(
     delimiter: str | None = None,
     start_after: str | None = None,
     hidden: Callable[[str], bool] = is_internal,
+    refused: dict[str, StorageError] | None = None,
 ) -> AsyncGenerator[Found, None]:
-    """Every name of a listing, once, ascending by UTF-8 bytes.
+    """Every name of a listing, once, ascending by UTF-8 bytes where the store promises that.
 
     Args:
         session: Of the store.
@@ -69,15 +72,38 @@ async def scan_names(
         delimiter: See `Driver.list`.
         start_after: See `Driver.list`.
         hidden: Which names to skip.
+        refused: Where to put what cannot be shown; None to raise at the end, if there is any.
 
     Raises:
         StorageIntegrityError: The listing repeats itself, is out of order, leaves the prefix, contains what
-            was not asked for, or does not end.
+            was not asked for, or does not end; or, after everything else was listed, there were objects that
+            cannot be shown (code "UNREADABLE_ENTRY").
     """
+    told: dict[str, StorageError] = {} if refused is None else refused
+    async for found in _names(
+        session, prefix, max_keys, delimiter=delimiter, start_after=start_after, hidden=hidden, refused=told
+    ):
+        yield found
+    if told and refused is None:
+        raise _not_shown(told)
+
+
+async def _names(
+    session: Session,
+    prefix: str,
+    max_keys: int | None,
+    *,
+    delimiter: str | None,
+    start_after: str | None,
+    hidden: Callable[[str], bool],
+    refused: dict[str, StorageError],
+) -> AsyncGenerator[Found, None]:
+    ordered = session.capabilities.ordered
+    repeats = Repeats()
     cursor: str | None = None
-    last = None if start_after is None else start_after.encode()
+    last = begin = None if start_after is None else start_after.encode()
     given = passed = 0
-    jumped, may_jump = False, True
+    jumped, may_jump = False, ordered
     seen: set[str] = set()
     while max_keys is None or given < max_keys:
         # Small pages could be full of what is skipped.
@@ -90,13 +116,18 @@ async def scan_names(
             limit=limit,
             deadline=session.deadline(),
         )
+        refused.update(page.refused)
+        if not ordered and (names := [name for name, _ in _in_order(page)]) and repeats.page_again(names):
+            raise _broken("goes round in circles without an end")
         behind: str | None = None
         for name, found in _in_order(page):
             text = found.key if isinstance(found, ObjectInfo) else found.prefix
             if not text.startswith(prefix):
                 raise _broken(f"has {text!r}, which is not under the prefix {prefix!r}")
-            if last is not None and name <= last:
+            if ordered and last is not None and name <= last:
                 raise _broken(f"lists {text!r} again, out of order, or before its start")
+            if not ordered and ((begin is not None and name <= begin) or repeats.name_again(name)):
+                raise _broken(f"lists {text!r} again, or before its start")
             if delimiter is not None or page.prefixes:
                 _check_folded(found, prefix, delimiter)
             last = name
@@ -153,6 +184,16 @@ def scan_own(session: Session, folder: str) -> AsyncGenerator[ObjectInfo, None]:
 def _broken(how: str) -> StorageIntegrityError:
     return StorageIntegrityError(
         f"the provider's listing {how}; totals or copies made from it would be wrong", code=ErrorCode.LISTING
+    )
+
+
+def _not_shown(refused: Mapping[str, StorageError]) -> StorageError:
+    name, first = next(iter(refused.items()))
+    more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+    return StorageIntegrityError(
+        f"everything was listed but {name!r}{more}, which cannot be shown: {first.message}",
+        code=ErrorCode.UNREADABLE_ENTRY,
+        key=name,
     )
 
 

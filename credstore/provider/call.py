@@ -12,12 +12,14 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from contextvars import Token
 from types import TracebackType
 from typing import Self, TypeAlias
 
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
+from credstore.wire.tally import listeners
 
 
 class Lifetime:
@@ -113,13 +115,16 @@ class Call:
     __slots__ = (
         "_chain",
         "_lifetime",
+        "_requests",
         "_start",
+        "_token",
         "attributes",
         "awaited",
         "key",
         "mutation",
         "operation",
         "users",
+        "wired",
     )
 
     def __init__(
@@ -130,6 +135,7 @@ class Call:
         *,
         mutation: bool = False,
         awaited: bool = True,
+        wired: bool = False,
     ) -> None:
         """Describe the call.
 
@@ -140,8 +146,12 @@ class Call:
             mutation: Whether an unforeseen failure may have left an effect.
             awaited: Whether closing the provider waits for it; not for a scan, which its user may hold open
                 forever.
+            wired: Whether it can have an effect only by requests over the wire.
         """
         self._lifetime = lifetime
+        self._requests = 0
+        self._token: Token[tuple[Callable[[str], None], ...]] | None = None
+        self.wired = wired
         self._start = 0.0
         self.operation = operation
         self.key = key
@@ -195,14 +205,21 @@ class Call:
         self._lifetime.check(self.operation)
         if self.awaited:
             self._lifetime.enter()
+        if self.mutation and self.wired:
+            self._token = listeners.set((*listeners.get(), self._count))
         self._start = time.monotonic()
         return self
+
+    def _count(self, _operation: str) -> None:
+        self._requests += 1
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.awaited:
             self._lifetime.leave()
+        if self._token is not None:
+            listeners.reset(self._token)
         if kind is GeneratorExit:  # Its user ended a scan early; nothing failed.
             if self._lifetime.observers:
                 self._observe(None)
@@ -217,7 +234,8 @@ class Call:
         elif isinstance(error, StorageError):
             failure = self.explain(error)
         elif isinstance(error, Exception):
-            failure = self.explain(unforeseen(error, mutation=self.mutation))
+            unsent = self.wired and not self._requests
+            failure = self.explain(unforeseen(error, mutation=self.mutation and not unsent))
         if self._lifetime.observers:
             self._observe(failure.code if failure else (kind.__name__ if kind else None))
         if users is not None:

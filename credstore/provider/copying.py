@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from secrets import token_hex
 
 from credstore.driver.contract import Driver, TaggedDriver
+from credstore.driver.pinning import get_same, is_same
 from credstore.driver.reader import ObjectReader
 from credstore.driver.refusals import TAGS_OF_SOURCE, no_encryption_of_source
 from credstore.driver.values import NO_HEADERS, CopyRequest, ObjectInfo, PutRequest, PutResult, ReadOptions
@@ -20,7 +21,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import NOTHING, StorageResult
+from credstore.model import NOTHING, StorageResult, strong_etag
 from credstore.pipeline.pipeline import WRAPPED_KEY
 from credstore.provider.bodies import settled
 from credstore.provider.encryption import is_meant, open_stream, sealed_body
@@ -28,7 +29,7 @@ from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
 from credstore.provider.session import Session
 from credstore.provider.sources import IterableBody
-from credstore.provider.validation import chosen_encryption
+from credstore.provider.validation import check_flag, chosen_encryption
 from credstore.provider.write import precondition_of
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
@@ -50,7 +51,7 @@ class Copier:
     resealed: bool
 
 
-async def copy_request(
+async def plan_copy(
     session: Session,
     source: str,
     destination: str,
@@ -59,13 +60,16 @@ async def copy_request(
     source_encryption: CustomerKey | None = None,
     timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     if_absent: bool,
-) -> CopyRequest:
-    """Check a copy and look at its source.
+    server_side: bool,
+) -> tuple[CopyRequest, Copier]:
+    """Check a copy, look at its source, and find what makes it.
 
     Raises:
         StorageAlreadyExistsError: `if_absent`, and source and destination are the same.
+        StorageUnsupportedError: It has to pass through this process, and `server_side` forbids it.
         StorageError: A wrong argument, or the source cannot be read.
     """
+    check_flag("server_side", server_side)
     session.check_key(source)
     session.check_key(destination)
     condition = precondition_of(session.capabilities, session.name, if_absent=if_absent)
@@ -78,7 +82,7 @@ async def copy_request(
     info = await session.driver.head(source, reading)
     if if_absent and source == destination:
         raise StorageAlreadyExistsError("source and destination are the same key, and it exists")
-    return CopyRequest(
+    request = CopyRequest(
         source=replace(info, key=source),
         destination=destination,
         write_id=token_hex(16),
@@ -87,9 +91,10 @@ async def copy_request(
         source_customer_key=reading.customer_key,
         deadline=session.deadline(timeout, info.size),
     )
+    return request, _copier_of(session, request, server_side=server_side)
 
 
-def copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> Copier:
+def _copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> Copier:
     """What makes this copy: the store, unless it has to pass through this process.
 
     Raises:
@@ -122,9 +127,7 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
 
     async def copy(request: CopyRequest) -> PutResult:
         source, capabilities = request.source, driver.capabilities
-        options = ReadOptions(
-            if_match=source.etag, customer_key=request.source_customer_key, deadline=request.deadline
-        )
+        options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
         if source.tag_count and not capabilities.tags:  # Set by others, not through credstore.
             raise TAGS_OF_SOURCE.of(driver.name)
         tags = (
@@ -176,7 +179,7 @@ async def _pieces(
     size = max(spool, _PIECE)
     for start in range(0, source.size, size):
         part = replace(options, start=start, end=min(start + size, source.size))
-        async with await driver.get(source.key, part) as stored:
+        async with await get_same(driver, source.key, part, source) as stored:
             piece = await stored.read()
         yield piece
 
@@ -250,9 +253,10 @@ async def _delete_source(
 ) -> None:
     driver = session.driver
     try:
-        if driver.capabilities.conditional_delete and source.etag is not None:
+        etag = strong_etag(source.etag)
+        if driver.capabilities.conditional_delete and etag is not None:
             try:
-                await driver.delete(source.key, if_match=source.etag, deadline=session.deadline(seconds))
+                await driver.delete(source.key, if_match=etag, deadline=session.deadline(seconds))
             except StoragePreconditionFailedError:  # It is a different version, or gone.
                 if not await _is_gone(session, request, seconds):
                     raise _replaced() from None
@@ -262,7 +266,7 @@ async def _delete_source(
             else:
                 return
         now = await driver.head(source.key, _looking(session, request, seconds))
-        if (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size):
+        if not is_same(now, source):
             raise _replaced()
         await driver.delete(source.key, deadline=session.deadline(seconds))
     except StorageObjectNotFoundError:

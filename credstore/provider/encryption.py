@@ -14,6 +14,7 @@ from dataclasses import replace
 from secrets import token_bytes
 
 from credstore.driver.contract import Driver
+from credstore.driver.pinning import get_same
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import Body, BytesBody, ObjectInfo, ReadOptions, StoredReader
 from credstore.encryption import ClientSide, DataKey
@@ -201,8 +202,7 @@ async def header_of(driver: Driver, key: str, options: ReadOptions, info: Object
     header = parse_header(head, complete=info.size <= USUAL_HEADER)
     if header is not None:
         return header
-    longer = replace(options, start=0, end=MAX_HEADER, if_match=info.etag)
-    async with await driver.get(key, longer) as again:
+    async with await get_same(driver, key, replace(options, start=0, end=MAX_HEADER), info) as again:
         return (await read_header(again))[1]
 
 

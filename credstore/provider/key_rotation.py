@@ -22,7 +22,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StorageUnsupportedError,
 )
-from credstore.model import NOTHING, Progress, RotationReport
+from credstore.model import NOTHING, Progress, RotationReport, strong_etag
 from credstore.pipeline.envelope import check_key
 from credstore.pipeline.header import Header, wrapped_text
 from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
@@ -125,11 +125,12 @@ class Rotation:
         if place is not None and isinstance(keys, DetachedKeys):
             await keys.replace(place, wrapped)
             return
+        etag = strong_etag(info.etag)
         request = CopyRequest(
             source=replace(info, key=key),
             destination=key,
             write_id=token_hex(16),
-            precondition=Precondition("replace", info.etag) if info.etag else OVERWRITE,
+            precondition=Precondition("replace", etag) if etag else OVERWRITE,
             system={**(info.system or NOTHING), WRAPPED_KEY: wrapped_text(wrapped)},
             source_customer_key=self._session.reading().customer_key,
             deadline=self._session.deadline(size=info.size),

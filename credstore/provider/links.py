@@ -29,6 +29,7 @@ from credstore.errors import (
 )
 from credstore.links.signer import LinkSigner
 from credstore.model import LinkGrant, Method, SignedUrl
+from credstore.pipeline.pipeline import coding_of
 from credstore.provider.call import Call, chain_of
 from credstore.provider.read import recipe_of
 from credstore.provider.session import Session
@@ -128,6 +129,19 @@ def granted(session: Session, method: str, path: str, query: Mapping[str, str]) 
     if is_internal(grant.key):  # Nothing here signs such a link, but anyone with the secret could.
         raise invalid_link()
     return grant
+
+
+def public_address(session: Session, key: str) -> str:
+    """See `StorageProvider.get_url`.
+
+    Raises:
+        StorageInvalidKeyError: The key cannot name an object.
+    """
+    try:
+        session.check_key(key)
+    except StorageError as error:
+        raise error.at(provider=session.name, operation="get_url", key=None) from None
+    return session.url_of(key)
 
 
 async def make_link(session: Session, request: LinkRequest) -> SignedUrl:
@@ -304,7 +318,7 @@ async def _needed(
     if decoded:
         return {}
     encoding = info.headers.content_encoding if info.headers else None
-    return {"content-encoding": "gzip"} if found.codec == "gzip" and encoding != "gzip" else {}
+    return {"content-encoding": "gzip"} if found.codec == "gzip" and coding_of(encoding) != "gzip" else {}
 
 
 def _needs_key() -> StorageUnsupportedError:

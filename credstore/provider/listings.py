@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
-from credstore.errors import StorageUnavailableError
+from credstore.errors import StorageError, StorageUnavailableError
 from credstore.model import CommonPrefix, Listing, StorageItem, StorageStats
 from credstore.provider.bulk import scan_infos, scan_names
 from credstore.provider.read import item_of
@@ -20,6 +20,7 @@ async def names(
     *,
     delimiter: str | None,
     start_after: str | None,
+    refused: dict[str, StorageError] | None = None,
 ) -> AsyncGenerator[StorageItem | CommonPrefix, None]:
     """What a listing contains; see `StorageProvider.scan`.
 
@@ -35,7 +36,9 @@ async def names(
         check_delimiter(delimiter)
     if start_after is not None:
         check_start_after(start_after, session.capabilities.max_key_size)
-    async for found in scan_names(session, prefix, max_keys, delimiter=delimiter, start_after=start_after):
+    async for found in scan_names(
+        session, prefix, max_keys, delimiter=delimiter, start_after=start_after, refused=refused
+    ):
         yield found if isinstance(found, CommonPrefix) else item_of(found, session.name)
         session.lifetime.check("list")
 
@@ -56,13 +59,21 @@ async def list_names(
     items: list[StorageItem] = []
     prefixes: list[str] = []
     degraded = False
-    async for found in names(session, prefix, max_keys, delimiter=delimiter, start_after=start_after):
+    refused: dict[str, StorageError] = {}
+    async for found in names(
+        session, prefix, max_keys, delimiter=delimiter, start_after=start_after, refused=refused
+    ):
         degraded = degraded or found.degraded
         if isinstance(found, CommonPrefix):
             prefixes.append(found.prefix)
         else:
             items.append(found)
-    return Listing(items, prefixes=prefixes, degraded=degraded)
+    if not session.capabilities.ordered:
+        items.sort(key=lambda item: item.key.encode())
+        prefixes.sort(key=str.encode)
+    for name, error in refused.items():
+        refused[name] = error.at(provider=session.name, operation="list", key=error.key)
+    return Listing(items, prefixes=prefixes, degraded=degraded, refused=refused)
 
 
 async def totals(session: Session, prefix: str) -> StorageStats:
@@ -70,6 +81,7 @@ async def totals(session: Session, prefix: str) -> StorageStats:
 
     Raises:
         StorageUnavailableError: A member of a composite store cannot be listed.
+        StorageIntegrityError: An object's size is not told (code "UNREADABLE_ENTRY").
         StorageError: As `scan_names`.
     """
     check_prefix(prefix, session.capabilities.max_key_size)

@@ -49,7 +49,7 @@ from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
 from credstore.provider.bulk import delete_keys, scan_own
 from credstore.provider.call import Call
-from credstore.provider.copying import copied, copier_of, copy_request, move_object
+from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
 from credstore.provider.erasing import erased_errors, forget_key
 from credstore.provider.key_rotation import Rotation
@@ -60,6 +60,7 @@ from credstore.provider.links import (
     granted,
     make_cdn_link,
     make_link,
+    public_address,
 )
 from credstore.provider.listings import list_names, names, totals
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
@@ -487,7 +488,10 @@ class StorageProvider:
                 the last one seen.
 
         Returns:
-            A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter.
+            A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter; and
+            `refused`: objects that cannot be shown, such as one whose size the provider does not tell.
+            Sorted by the UTF-8 bytes of the keys, also where the provider lists in an order of its own
+            (`capabilities.ordered`); `max_keys` then counts in that order.
 
         Raises:
             StorageInvalidKeyError: No user's key can start with this prefix.
@@ -534,9 +538,13 @@ class StorageProvider:
     ) -> AsyncIterator[StorageItem | CommonPrefix]:
         """Like `list`, one item at a time, in bounded memory; with a delimiter, also `CommonPrefix`es.
 
+        The order is that of the keys' UTF-8 bytes where the provider promises it (`capabilities.ordered`),
+        else the provider's own.
+
         Raises:
             StorageIntegrityError: The provider's listing repeats itself, does not end, or ignores the
-                delimiter.
+                delimiter; or, after everything else, there were objects that cannot be shown (code
+                "UNREADABLE_ENTRY").
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
             StorageError: Anything else.
         """
@@ -683,8 +691,7 @@ class StorageProvider:
             them; more above its limit for a single copy.
         """
         with self._session.call("copy", source, mutation=True):
-            check_flag("server_side", server_side)
-            request = await copy_request(
+            request, copier = await plan_copy(
                 self._session,
                 source,
                 destination,
@@ -692,8 +699,8 @@ class StorageProvider:
                 source_encryption=source_encryption,
                 timeout=timeout,
                 if_absent=if_absent,
+                server_side=server_side,
             )
-            copier = copier_of(self._session, request, server_side=server_side)
             return await copied(self._session, request, copier)
 
     async def move(
@@ -702,6 +709,7 @@ class StorageProvider:
         destination: str,
         *,
         if_absent: bool = False,
+        source_encryption: CustomerKey | None = None,
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     ) -> StorageResult:
@@ -714,6 +722,7 @@ class StorageProvider:
             source: Key of the object.
             destination: Key of the object afterwards.
             if_absent: Refuse to replace an object at the destination.
+            source_encryption: The customer-provided key of the source (SSE-C), which the object keeps.
             server_side: Refuse what would have to pass through this process; see `copy`.
             timeout: Seconds for each step, instead of the configured number.
 
@@ -730,11 +739,15 @@ class StorageProvider:
         Source: promises P8, P9.
         """
         with self._session.call("move", source, mutation=True):
-            check_flag("server_side", server_side)
-            request = await copy_request(
-                self._session, source, destination, timeout=timeout, if_absent=if_absent
+            request, copier = await plan_copy(
+                self._session,
+                source,
+                destination,
+                source_encryption=source_encryption,
+                timeout=timeout,
+                if_absent=if_absent,
+                server_side=server_side,
             )
-            copier = copier_of(self._session, request, server_side=server_side)
             return await move_object(self._session, request, copier, timeout)
 
     async def rotate_keys(
@@ -852,11 +865,7 @@ class StorageProvider:
         Cost: no request. Where the keys come from AWS's chain and there is no `cdn_url`, the first call
             reads the AWS configuration (some 0.2 s) unless a request has done so before.
         """
-        try:
-            self._session.check_key(key)
-            return self._session.url_of(key)
-        except StorageError as error:
-            raise error.at(provider=self._session.name, operation="get_url", key=None) from None
+        return public_address(self._session, key)
 
     def verify_link(self, method: str, path: str, query: Mapping[str, str]) -> LinkGrant:
         """Check a temporary link that this store itself made, for a server that honours it.

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
+from credstore.driver.pinning import get_same
 from credstore.driver.values import (
     NO_HEADERS,
     Body,
@@ -28,7 +29,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.hashing import hash_into, sha256_of
-from credstore.model import NOTHING
+from credstore.model import NOTHING, strong_etag
 from credstore.provider.session import Session
 
 
@@ -94,7 +95,7 @@ async def check_copy(
 
     Cost: 1 request, plus those for reading the source if it has no digest.
     """
-    source, tag = request.source, result.etag
+    source, tag = request.source, strong_etag(result.etag)
     key = request.encryption if request.encryption is not None else request.source_customer_key
     told = not resealed and session.capabilities.content_etags and tag is not None and tag == source.etag
     seen: ObjectInfo | None = None
@@ -193,13 +194,12 @@ async def _read_back(
 async def _digest_of_source(session: Session, request: CopyRequest, seconds: float | None) -> bytes:
     source = request.source
     options = ReadOptions(
-        if_match=source.etag,
         version_id=source.version_id,
         customer_key=request.source_customer_key,
         deadline=session.deadline(seconds),
     )
     try:
-        async with await session.driver.get(source.key, options) as reader:
+        async with await get_same(session.driver, source.key, options, source) as reader:
             return await sha256_of(reader)
     except StorageObjectNotFoundError:
         raise StorageConflictError(
@@ -213,7 +213,7 @@ async def _remove_copy(
     """Remove a wrong copy that is ours; `error` reports what became of it."""
     if seen.write_id != request.write_id:
         return
-    bound = seen.etag if session.capabilities.conditional_delete else None
+    bound = strong_etag(seen.etag) if session.capabilities.conditional_delete else None
     driver, key = session.driver, request.destination
     try:
         try:

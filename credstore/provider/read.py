@@ -305,7 +305,7 @@ def decoded_reader(
     if found.codec is None:
         return ObjectReader(item, stored, length=stored.length, close=stored.aclose, explain=explain)
     wanted = wanted.within(found.plain_size)
-    decoding = Decoding(found.codec, found.plain_size, None, dictionary)
+    decoding = Decoding(found.codec, found.plain_size, None, dictionary, several=found.several)
     if wanted.suffix is not None:
         last = _last(stored, decoding, wanted.suffix, wanted.limit)
         return ObjectReader(item, last, length=None, close=stored.aclose, explain=explain)

@@ -15,7 +15,7 @@ from typing import TypedDict, Unpack
 from credstore.config.chained import located_once
 from credstore.config.registry import option_names
 from credstore.config.stores import CommonConfig
-from credstore.driver.contract import Driver
+from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
@@ -73,6 +73,7 @@ class Session:
         "_policy",
         "_public_url",
         "_urls_of_members",
+        "_wired",
         "config",
         "dictionaries",
         "driver",
@@ -102,6 +103,7 @@ class Session:
         """
         self.driver = driver
         self.config = config
+        self._wired = isinstance(driver, BreaksCircuits) and not members
         self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
@@ -133,7 +135,7 @@ class Session:
 
     def call(self, operation: str, key: str | None, *, mutation: bool = False, awaited: bool = True) -> Call:
         """The context around one verb; see `Call`."""
-        return Call(self.lifetime, operation, key, mutation=mutation, awaited=awaited)
+        return Call(self.lifetime, operation, key, mutation=mutation, awaited=awaited, wired=self._wired)
 
     def deadline(self, timeout: float | None = None, size: int | None = 0) -> float | None:
         """The instant by which a request that starts now has to end.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from types import TracebackType
 
+from credstore.driver.pinning import get_same
 from credstore.driver.reader import ObjectReader
-from credstore.driver.values import ReadOptions, StoredReader, invalid_range
+from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader, invalid_range
 from credstore.encryption import ClientSide
 from credstore.model import Dictionary, Progress, StorageItem
 from credstore.pipeline.header import sealed_plain_size, span_of
@@ -72,7 +73,7 @@ class Opening:
         info = await self._driver.head(self._key, options)
         found, _ = self._reading.recipe(info)
         # The bytes must belong to the version the recipe was read from.
-        return await self._of_plain(found, replace(options, if_match=info.etag))
+        return await self._of_plain(found, options, info)
 
     async def _last(self, options: ReadOptions, suffix: int) -> ObjectReader[StorageItem]:
         """The last bytes, guessing that they are stored unchanged; the response shows if that was right."""
@@ -85,18 +86,18 @@ class Opening:
         if found.codec is None or stored.length == stored.info.size:
             return await self._plain(stored)
         await stored.aclose()
-        return await self._plain(
-            await self._driver.get(self._key, replace(options, if_match=stored.info.etag))
-        )
+        return await self._plain(await get_same(self._driver, self._key, options, stored.info))
 
-    async def _of_plain(self, found: Recipe, pinned: ReadOptions) -> ObjectReader[StorageItem]:
-        """A range of an object that is not encrypted."""
+    async def _of_plain(
+        self, found: Recipe, options: ReadOptions, info: ObjectInfo
+    ) -> ObjectReader[StorageItem]:
+        """A range of an object that is not encrypted, of the version `info` is of."""
         wanted = self._wanted
         if found.plain_size is not None and wanted.start >= found.plain_size > 0:
             raise invalid_range(f"the range starts at byte {wanted.start} of an object of {found.plain_size}")
         if found.codec is None:
-            pinned = replace(pinned, start=wanted.start, end=wanted.end, suffix=wanted.suffix)
-        return await self._plain(await self._driver.get(self._key, pinned))
+            options = replace(options, start=wanted.start, end=wanted.end, suffix=wanted.suffix)
+        return await self._plain(await get_same(self._driver, self._key, options, info))
 
     async def _plain(self, stored: StoredReader) -> ObjectReader[StorageItem]:
         reading = self._reading
@@ -124,15 +125,14 @@ class Opening:
         found, meant = self._reading.recipe(info)
         plain = meant is None and not begins_sealed(head)
         header = None if plain else await header_of(self._driver, self._key, options, info, head)
-        pinned = replace(options, if_match=info.etag)
         if header is None:
-            return await self._of_plain(found, pinned)
+            return await self._of_plain(found, options, info)
         if header.codec is not None:
-            return await self._plain(await self._driver.get(self._key, pinned))
+            return await self._plain(await get_same(self._driver, self._key, options, info))
         wanted = self._wanted.within(sealed_plain_size(header, info.size))
         span = span_of(header, info.size, wanted.start, wanted.end)
-        pinned = replace(pinned, start=span.stored_start, end=span.stored_end)
-        stored = await self._driver.get(self._key, pinned)
+        part = replace(options, start=span.stored_start, end=span.stored_end)
+        stored = await get_same(self._driver, self._key, part, info)
         try:
             stored.watch(self._progress)
             opened, found = await open_span(policy, stored, self._key, header, span)

@@ -171,8 +171,8 @@ def checked_etag(if_match: object) -> str | None:
     """The etag without quotes, or None for `UNSET`.
 
     Raises:
-        StorageInvalidRequestError: It is empty, or not text that can be sent in a header; or it is None,
-            which is an unknown etag, not the absence of a condition.
+        StorageInvalidRequestError: It is empty, or not text that can be sent in a header; a weak etag, which
+            names no exact version; or None, which is an unknown etag, not the absence of a condition.
     """
     if if_match is UNSET:
         return None
@@ -181,7 +181,17 @@ def checked_etag(if_match: object) -> str | None:
             "if_match=None names no version, so anything would be replaced or removed; look the etag up with "
             "get_metadata, or leave if_match out"
         )
-    etag = check_header("if_match", if_match).strip('"')
+    given = check_header("if_match", if_match)
+    if given[:2] in {"W/", "w/"}:
+        raise StorageInvalidRequestError(
+            "if_match is a weak entity tag, which two different versions may have, so it is no condition "
+            "(RFC 9110 §13.1.1); look for what weakens it, such as a proxy that compresses"
+        )
+    etag = given.strip('"')
+    if '"' in etag or not _is_plain(etag):
+        raise StorageInvalidRequestError(
+            "if_match is one etag of printable ASCII, with or without its quotes"
+        )
     if not etag:
         raise StorageInvalidRequestError("if_match is the etag of a version; this one is empty")
     return etag

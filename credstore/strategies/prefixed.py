@@ -175,7 +175,8 @@ class PrefixedDriver(Driver):
             # The object that cloud consoles create for a folder has the prefix itself as its key.
             entries = [self._told(entry) for entry in page.entries if entry.key != self._prefix]
             prefixes = [self._bare(each) for each in page.prefixes]
-            return replace(page, entries=entries, prefixes=prefixes)
+            refused = {name.removeprefix(self._prefix): error for name, error in page.refused.items()}
+            return replace(page, entries=entries, prefixes=prefixes, refused=refused)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object; see `Driver.copy`."""

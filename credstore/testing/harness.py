@@ -224,7 +224,10 @@ async def names(
     start_after: str | None = None,
     limit: int = 1000,
 ) -> list[str]:
-    """All keys and common prefixes of a listing, as received: each page's in order, page by page."""
+    """All keys and common prefixes of a listing, as received: each page's in order, page by page.
+
+    Those of a driver whose listings have an order of their own (`Capabilities.ordered`) are sorted here.
+    """
     found: list[str] = []
     cursor: str | None = None
     while True:
@@ -236,6 +239,6 @@ async def names(
             same(each, sorted(each, key=str.encode), "order of a page")
         found += sorted([*entries, *page.prefixes], key=str.encode)
         if page.cursor is None:
-            return found
+            return found if driver.capabilities.ordered else sorted(found, key=str.encode)
         require(page.cursor != cursor, "a listing returns the same cursor twice")
         cursor = page.cursor

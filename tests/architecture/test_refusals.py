@@ -14,7 +14,7 @@ OWNED = [
     ROOT / "provider/erasing.py",
     ROOT / "provider/copying.py",
 ]
-OTHER_REASONS = {"copier_of", "extra_headers", "forget_key", "verify"}
+OTHER_REASONS = {"_copier_of", "extra_headers", "forget_key", "verify"}
 """Functions that refuse for what an object is, not for what a store cannot do."""
 
 

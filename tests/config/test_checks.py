@@ -3,8 +3,8 @@
 import pytest
 
 from credstore.config.field_types import fits
-from credstore.config.stores import S3CompatibleConfig
-from credstore.config.validation import check_url
+from credstore.config.stores import S3CompatibleConfig, S3Config
+from credstore.config.validation import checked_url
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
 
@@ -43,18 +43,17 @@ def test_every_base_url_is_kept_from_link_local_addresses(field):
         custom(**{"endpoint": "https://storage.example.com", field: "https://169.254.169.254"})
 
 
-@pytest.mark.parametrize(
-    "host", ["169.253.169.254", "[fec0::1]", "[::ffff:192.0.2.1]", "169.254.169.254.example"]
-)
+@pytest.mark.parametrize("host", ["169.253.169.254", "[fec0::1]", "169.254.169.254.example"])
 def test_an_address_that_is_not_link_local_is_an_endpoint(host):
     assert custom(endpoint=f"https://{host}").resolved_endpoint == f"https://{host}"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "[::ffff:127.0.0.1]", "localhost", "s3.localhost"])
 def test_http_is_for_this_machine_however_it_is_spelled(host):
-    assert custom(endpoint=f"http://{host}:9000").resolved_endpoint == f"http://{host}:9000"
+    shown = host.replace("[::ffff:127.0.0.1]", "127.0.0.1")
+    assert custom(endpoint=f"http://{host}:9000").resolved_endpoint == f"http://{shown}:9000"
     with pytest.raises(StorageConfigurationError, match="is http"):
-        check_url("custom", "endpoint", "http://192.0.2.1", allow_http=False, path=False)
+        checked_url("custom", "endpoint", "http://192.0.2.1", allow_http=False, path=False)
 
 
 @pytest.mark.parametrize(
@@ -148,3 +147,62 @@ def test_a_choice_is_one_of_its_values_and_of_their_type():
     assert not fits((1, "a"), True)
     assert not fits((1, "a"), 1.0)
     assert not fits((1, "a"), "b")
+
+
+@pytest.mark.parametrize(
+    ("given", "steady"),
+    [
+        ("https://s3.example.com:443", "https://s3.example.com"),
+        ("https://s3.example.com:0443/", "https://s3.example.com"),
+        ("https://s3.example.com:", "https://s3.example.com"),
+        ("https://s3.example.com:80", "https://s3.example.com:80"),
+        ("http://s3.example.com:80", "http://s3.example.com"),
+        ("http://s3.example.com:443", "http://s3.example.com:443"),
+        ("HTTPS://S3.Example.COM:9000", "https://s3.example.com:9000"),
+        ("https://s3.example.com.", "https://s3.example.com"),
+        ("https://s3.example.com.:443/", "https://s3.example.com"),
+        ("https://b\u00fccher.example", "https://xn--bcher-kva.example"),
+        ("https://B\u00dcCHER.example:443", "https://xn--bcher-kva.example"),
+        ("https://stra\u00dfe.example", "https://xn--strae-oqa.example"),
+        ("https://XN--bcher-KVA.example", "https://xn--bcher-kva.example"),
+        ("https://[0:0:0:0:0:0:0:1]:443", "https://[::1]"),
+        ("https://[2001:DB8:0:0:1:0:0:1]:9000", "https://[2001:db8::1:0:0:1]:9000"),
+        ("https://[::ffff:192.0.2.1]", "https://192.0.2.1"),
+        ("https://[::FFFF:c000:201]:443", "https://192.0.2.1"),
+    ],
+)
+def test_a_host_is_kept_as_every_client_writes_it(given, steady):
+    assert custom(endpoint=given, allow_http=True).endpoint == steady
+    based = custom(endpoint="https://e.example", cdn_url=f"{given.rstrip('/')}/a%2fb/%7e!", allow_http=True)
+    assert based.cdn_url == f"{steady}/a%2Fb/~!"
+    assert custom(endpoint=given, allow_http=True) == custom(endpoint=steady, allow_http=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("https://[2001:db8::1%25eth0]", "zone"),
+        ("https://[::192.0.2.1]", "IPv4"),
+        ("https://xn--a.example", "xn--"),
+        ("https://xn--\u00fc.example", "international host"),
+        ("https://\u2028.example", "international host"),
+        ("https://\uff11\uff16\uff19.254.169.254", "link-local"),
+        ("https://2852039166", "neither a name nor an address"),
+    ],
+)
+def test_a_host_that_clients_write_differently_is_refused(url, why):
+    with pytest.raises(StorageConfigurationError, match=why):
+        custom(endpoint=url)
+
+
+@pytest.mark.parametrize("path", ["/a/../b", "/./a", "/a/%2e%2E", "/.%2e/b"])
+def test_a_base_whose_path_clients_would_resolve_is_refused(path):
+    with pytest.raises(StorageConfigurationError, match="would resolve"):
+        custom(endpoint="https://e.example", cdn_url=f"https://cdn.example.com{path}")
+
+
+@pytest.mark.parametrize("region", ["EU-WEST-1", "eu-west-1"])
+def test_a_region_stands_in_a_host_in_lower_case(region):
+    config = S3Config(bucket="bucket", region=region)
+    assert config.resolved_endpoint == "https://s3.eu-west-1.amazonaws.com"
+    assert config.resolved_region == region

@@ -2,6 +2,7 @@
 
 import functools
 
+import yarl
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -19,6 +20,11 @@ from credstore.links.spaces import SpacesCdnSigner
 NOW = 1_700_000_000
 LATER = NOW + 3600
 URL = "https://cdn.example.com/a/b.json"
+
+
+def steady(url):
+    """What aiohttp makes of an address, the one client that rewrites what is encoded well."""
+    return str(yarl.URL(url))
 
 
 def pem(key):

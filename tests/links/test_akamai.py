@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from credstore.encryption import Secret
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.akamai import AkamaiSigner
-from tests.links.signers import LATER, NOW, URL
+from tests.links.signers import LATER, NOW, URL, steady
 
 KEY = "aabbccddeeff00112233445566778899"
 EXPIRES = 1598024587
@@ -68,7 +68,7 @@ def test_escape_early_escapes_in_lower_case():
     st.sampled_from(["sha256", "sha1", "md5"]),
 )
 def test_the_edge_computes_the_same(key, expires_at, digest):
-    path = "/" + quote(key)
+    path = steady("/" + quote(key))
     link = make(digest=digest).sign("https://cdn.example.com" + path, now=NOW, expires_at=expires_at)
     shown, _, found = link.rpartition("~hmac=")
     assert shown == f"https://cdn.example.com{path}?__token__=exp={expires_at}"

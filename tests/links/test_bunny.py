@@ -79,7 +79,7 @@ NAMES = st.from_regex(r"[a-z][a-z0-9]{0,6}", fullmatch=True).filter(
     lambda name: name not in {"token", "expires", "limit"}
 )
 VALUES = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_size=6).filter(
-    lambda text: "&" not in text
+    lambda text: not {"&", "'"} & {*text}
 )
 
 

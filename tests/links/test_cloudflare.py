@@ -91,10 +91,24 @@ def test_slashes_that_the_edge_merges_are_refused(path):
         make().sign("https://cdn.example.com" + path, now=NOW, expires_at=LATER)
 
 
-@pytest.mark.parametrize("path", ["/%7Ea", "/%41", "/%7a", "/%c3%A9", "/a?b=%2D", "/%5F", "/%30", "/%2e%41"])
-def test_escapes_that_the_edge_rewrites_are_refused(path):
-    with pytest.raises(StorageUnsupportedError, match="rewrites escapes"):
-        make().sign("https://cdn.example.com" + path, now=NOW, expires_at=LATER)
+@pytest.mark.parametrize(
+    ("path", "rewritten"),
+    [
+        ("/%7Ea", "/~a"),
+        ("/%41", "/A"),
+        ("/%7a", "/z"),
+        ("/%c3%A9", "/%C3%A9"),
+        ("/a?b=%2D", "/a?b=-"),
+        ("/%5F", "/_"),
+        ("/%30", "/0"),
+        ("/%2e%41", "/.A"),
+    ],
+)
+def test_escapes_that_the_edge_rewrites_are_rewritten_before_they_are_signed(path, rewritten):
+    host = "https://cdn.example.com"
+    link = make().sign(host + path, now=NOW, expires_at=LATER)
+    assert link == make().sign(host + rewritten, now=NOW, expires_at=LATER)
+    assert link.startswith(host + rewritten)
 
 
 def test_every_byte_that_needs_an_escape_may_have_one():

@@ -219,10 +219,10 @@ def test_policy_injection_is_refused(url):
 
 
 def test_a_wildcard_is_refused_unless_asked_for():
-    for url in (HOST + "/images/*", HOST + "/a?b=*"):
-        with pytest.raises(StorageUnsupportedError, match="%2A"):
+    """Escaped too: not every client keeps the escape."""
+    for url in (HOST + "/images/*", HOST + "/a?b=*", HOST + "/images/%2A", HOST + "/a?b=%2a"):
+        with pytest.raises(StorageUnsupportedError, match="wildcard"):
             make().sign(url, now=NOW, expires_at=LATER)
-    assert "%2A" in make().sign(HOST + "/images/%2A", now=NOW, expires_at=LATER)
 
 
 @pytest.mark.parametrize("custom", [{"ip_range": "10.0.0.0/8"}, {"active_from": NOW}])
@@ -311,7 +311,7 @@ def dots(key):
     return any(part in {".", ".."} for part in key.split("/"))
 
 
-@given(KEY_TEXTS.filter(lambda key: not dots(key)), st.integers(NOW + 1, 2**31 - 1))
+@given(KEY_TEXTS.filter(lambda key: not dots(key) and "*" not in key), st.integers(NOW + 1, 2**31 - 1))
 def test_canned_links_are_botocores(key, expires_at):
     url = address(key)
     theirs = BotocoreSigner("K1TESTKEY", sha1).generate_presigned_url(

@@ -184,7 +184,7 @@ def test_large_work_runs_in_other_threads(monkeypatch):
         seen.append((len(data), threading.current_thread() is threading.main_thread()))
         return real_encode(codec, data)
 
-    def decode(codec, data, *, max_size, dictionary=None):
+    def decode(codec, data, *, max_size, dictionary=None, several=False):
         seen.append((max_size, threading.current_thread() is threading.main_thread()))
         return real_decode(codec, data, max_size=max_size)
 

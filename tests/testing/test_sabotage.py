@@ -92,6 +92,24 @@ class DropsTheLastByte(MemoryDriver):
         return await super().put(replace(request, body=BytesBody(data[:-1]), digest=None))
 
 
+class ForgetsTheCustomerKey(MemoryDriver):
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, sse_c=True)
+
+    async def put(self, request):
+        return await super().put(replace(request, encryption=None))
+
+    async def get(self, key, options=READ_ALL):
+        return await super().get(key, replace(options, customer_key=None))
+
+    async def head(self, key, options=READ_ALL):
+        return await super().head(key, replace(options, customer_key=None))
+
+    async def copy(self, request):
+        return await super().copy(replace(request, encryption=None, source_customer_key=None))
+
+
 class TakesOneChunk(MemoryDriver):
     async def put(self, request: PutRequest) -> PutResult:
         if request.body.data is None:
@@ -623,6 +641,7 @@ BROKEN = [
     (HidesAFailedDelete, "deletes_many_with_an_outcome_each"),
     (ForgetsAnOutcome, "deletes_many_with_an_outcome_each"),
     (CopiesWithoutMetadata, "copies_everything"),
+    (ForgetsTheCustomerKey, "copies_under_a_customer_key"),
     (CopiesWhateverIsThere, "copies_the_version_it_was_shown"),
     (CopiesOverAnything, "copies_under_a_condition"),
     (CopiesMetadataAsItIs, "copies_onto_itself"),

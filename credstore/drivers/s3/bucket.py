@@ -15,6 +15,14 @@ from typing import TypeVar
 from credstore.config.stores import S3FamilyConfig
 from credstore.driver.guard import Guard
 from credstore.drivers.s3.address import Place, corrected_place, is_elsewhere, place_of
+from credstore.drivers.s3.customer_keys import (
+    has_key,
+    may_be_about_key,
+    needs_key,
+    needs_no_key,
+    without_key,
+    wrong_key,
+)
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
 from credstore.drivers.s3.requests import S3Request, asking, list_objects
@@ -188,6 +196,29 @@ class Bucket:
         self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
+        try:
+            return await self._answered(request, deadline, stream=stream)
+        except StorageError as error:
+            if not may_be_about_key(request, error):
+                raise
+            failure = error
+        raise await self._about_key(request, failure, deadline) from None
+
+    async def _about_key(
+        self, request: S3Request, error: StorageError, deadline: float | None
+    ) -> StorageError:
+        """What a refused read says of its customer-provided key, found out by one request without it."""
+        if not has_key(request):
+            return needs_key(error)
+        try:
+            reply = await self._followed(without_key(request), deadline=deadline, stream=True)
+        except StorageError as other:
+            return needs_no_key(error) if other.code == ErrorCode.INVALID_RANGE else wrong_key(error, other)
+        if reply.response is not None:
+            await reply.response.aclose()
+        return needs_no_key(error)
+
+    async def _answered(self, request: S3Request, deadline: float | None, *, stream: bool) -> Reply:
         try:
             return await self._followed(request, deadline=deadline, stream=stream)
         except StorageError as error:

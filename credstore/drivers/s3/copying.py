@@ -23,9 +23,11 @@ from credstore.drivers.s3.proving import (
     Verdict,
     compare,
     compare_parts,
+    is_blind,
     is_changed,
     may_be_another,
     pinned_version,
+    pins,
     provable_part_size,
     reads_the_same,
 )
@@ -76,7 +78,7 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     """
     bucket.check_key(request.source.key)
     dialect, source = bucket.dialect, request.source
-    unpinned = request.destination == source.key and not dialect.pinned_copy and source.size > 0
+    unpinned = request.destination == source.key and not pins(dialect, source) and source.size > 0
     write = _write(bucket, request)
     size = None
     if unpinned or may_be_another(dialect, source.key) or _wants_proof(bucket, request):
@@ -154,11 +156,11 @@ async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made,
     wrong = verdict == "other" and bucket.dialect.capabilities.content_etags
     try:
         if not wrong:
-            doubtful = verdict == "other" or may_be_another(bucket.dialect, source.key)
+            doubtful = verdict == "other" or _needs_reading(bucket, source)
             if not write.in_place and pinned_version(bucket, source) is None:
                 changed = await is_changed(bucket, request)
                 wrong = changed is True
-                doubtful = doubtful or (changed is None and not bucket.dialect.pinned_copy)
+                doubtful = doubtful or (changed is None and not pins(bucket.dialect, source))
             wrong = wrong or (doubtful and not await reads_the_same(bucket, request, write))
     except StorageError as error:
         error.applied = "yes"
@@ -166,6 +168,11 @@ async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made,
         raise
     if wrong:
         await _refuse(bucket, write, made.version_id)
+
+
+def _needs_reading(bucket: Bucket, source: ObjectInfo) -> bool:
+    """Whether only its bytes prove a copy whose entity tags say nothing."""
+    return may_be_another(bucket.dialect, source.key) or is_blind(bucket, source)
 
 
 async def _refuse(bucket: Bucket, write: Write, version_id: str | None) -> NoReturn:
@@ -288,7 +295,7 @@ async def _copy_in_parts(
             raise StorageObjectNotFoundError("the source was deleted while it was being copied")
         if changed or (verdict == "other" and dialect.capabilities.content_etags):
             raise StoragePreconditionFailedError(f"{_OTHER}; nothing was stored")
-        if write.in_place and not dialect.pinned_copy:
+        if write.in_place and not pins(dialect, source):
             raise StorageUnsupportedError(
                 f"{dialect.name} does not pin a copy to its source, and nothing proves that the object would "
                 f"stay the same, so it is not rewritten in place; nothing was stored"
@@ -303,7 +310,7 @@ async def _copy_in_parts(
     )
     done = await upload_parts(bucket, upload, spans(), send, verify=verify)
     made = Made(done.etag, done.version_id, done.encryption)
-    if not proved and may_be_another(dialect, source.key):
+    if not proved and _needs_reading(bucket, source):
         await _prove(bucket, request, write, made, "unknown")
     if tags and not dialect.capabilities.tags:  # Whether it respects the header is not known.
         await _restore_tags(bucket, write, made, tags)

@@ -89,12 +89,17 @@ LEAST = Capabilities(
     sse_s3_implied=False,
     sse_kms=False,
     sse_c=False,
+    ordered=False,
     max_metadata_size=2048 - OWN_METADATA,
     max_object_size=5 * TIB,
 )
 """What every store that speaks S3 can be relied on for."""
-KNOWN = replace(LEAST, content_etags=True)
-"""The same for those whose entity tags are known: the MD5 of the bytes, or derived from the parts' MD5s."""
+KNOWN = replace(LEAST, content_etags=True, ordered=True)
+"""The same for those that list in the order of names, and whose entity tags are known: the MD5 of the bytes,
+or derived from the parts' MD5s.
+
+Source: S3 API ListObjectsV2, "returned sorted in an ascending order of the respective key names".
+"""
 
 S3 = S3Dialect(
     name="s3",

@@ -10,10 +10,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from credstore.config.chained import located
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
+from credstore.driver.repeats import PAGES, Recent
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -29,7 +31,7 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.s3 import copying, deleting, reading, signing, writing
+from credstore.drivers.s3 import copying, deleting, listings, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
@@ -168,32 +170,16 @@ class S3Driver(Driver):
         limit: int = 1000,
         deadline: float | None = None,
     ) -> Page:
-        """One page; the cursor is S3's continuation token. See `Driver.list`.
-
-        What arrives is compared with `start_after` here too: some servers ignore it, and they differ in
-            whether they list a prefix again that it lies below.
-        """
-        self._bucket.check_key(prefix)
-        request = list_objects(
-            prefix, cursor, limit, self._dialect, delimiter=delimiter, start_after=start_after
+        """One page; the cursor is S3's continuation token. See `Driver.list`."""
+        return await listings.list_page(
+            self._bucket,
+            prefix,
+            cursor,
+            delimiter=delimiter,
+            start_after=start_after,
+            limit=limit,
+            deadline=deadline,
         )
-        reply = await self._bucket.call(request, deadline=deadline)
-        page = await parsed(parse_list, reply.body)
-        after = (start_after or "").encode()
-        entries = [
-            ObjectInfo(
-                key=each.key,
-                size=each.size,
-                etag=each.etag,
-                last_modified=each.last_modified,
-                storage_class=each.storage_class,
-                served_by=self.name,
-            )
-            for each in page.entries
-            if not after or each.key.encode() > after
-        ]
-        prefixes = [each for each in page.prefixes if not after or each.encode() > after]
-        return Page(entries=entries, cursor=page.cursor, prefixes=prefixes)
 
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
         """Whether the bucket's versioning is on or suspended; see `VersionedDriver.keeps_versions`."""
@@ -258,15 +244,15 @@ class S3Driver(Driver):
             StorageIntegrityError: The listing goes round in circles.
         """
         markers: tuple[str, str] | None = None
+        seen = Recent(PAGES)
         while True:
-            request = list_uploads(prefix, markers, self._dialect)
-            reply = await self._bucket.call(request, deadline=deadline)
-            page = await parsed(parse_uploads, reply.body)
+            build = partial(list_uploads, prefix, markers)
+            page = await listings.asked(self._bucket, build, parse_uploads, deadline)
             for upload in page.uploads:
                 yield upload
             if page.markers is None:
                 return
-            if page.markers == markers:
+            if seen.again(repr(page.markers).encode()):
                 raise StorageIntegrityError(
                     "the provider's listing of uploads goes round in circles", code=ErrorCode.LISTING
                 )

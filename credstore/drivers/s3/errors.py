@@ -157,10 +157,6 @@ BAD_TAGS = Meaning(
     ErrorCode.INVALID_TAG,
 )
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
-NEEDS_KEY = Meaning(
-    StorageInvalidRequestError,
-    "the provider calls the request malformed; an object encrypted with a customer key needs that key",
-)
 
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(("NoSuchKey", "NotFound"), NO_OBJECT),
@@ -263,6 +259,7 @@ CODES: dict[str, Meaning] = {
             "MissingContentMD5",
             "MalformedXML",
             "InvalidArgument",
+            "InvalidRequest",
             "MissingRequestBodyError",
             "IdempotencyParameterMismatch",
             "EncryptionTypeMismatch",
@@ -270,7 +267,6 @@ CODES: dict[str, Meaning] = {
         ),
         MALFORMED,
     ),
-    "InvalidRequest": NEEDS_KEY,
     "InvalidTag": BAD_TAGS,
 }
 
@@ -278,7 +274,7 @@ STATUSES: dict[int, Meaning] = {
     301: REGION,
     307: REGION,
     308: REGION,
-    400: NEEDS_KEY,
+    400: MALFORMED,
     401: BAD_TOKEN,
     403: DENIED,
     404: NO_OBJECT,
@@ -332,11 +328,11 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
         return LOCKED  # MinIO.
     if code == "InvalidArgument" and "Unsupported header" in message:
         return UNSUPPORTED  # Backblaze B2 sends this for headers it does not know.
+    if code == "InvalidArgument" and "version id" in message.lower():
+        return NO_VERSION  # AWS sends this for an id that no version has, also in a bucket without versions.
     found = CODES.get(code) if code is not None else None
     if found is not None:
         return found
-    if code is not None and status == 400:  # noqa: PLR2004 - only HEAD's bodyless 400 hints at a key
-        return MALFORMED
     if status in STATUSES:
         return STATUSES[status]
     if status >= 500 or status < 300:  # noqa: PLR2004 - N15: an unknown error inside a success is the server's

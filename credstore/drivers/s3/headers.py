@@ -8,7 +8,6 @@ refused.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import quopri
 import re
@@ -23,7 +22,7 @@ from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import NOTHING
+from credstore.model import NOTHING, strong_etag
 
 META = "x-amz-meta-"
 SSE = "x-amz-server-side-encryption"
@@ -46,6 +45,7 @@ _EXTRAS = ("expires", REDIRECT, MISSING_META)
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
 _WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
 _PLAIN = re.compile(r"[\x20-\x7e]*")
+_ETAG = re.compile(r'(?P<weak>[Ww]/)?(?:"(?P<quoted>[!\x23-\x7e]+)"|(?P<bare>[!\x23-\x2b\x2d-\x7e]+))')
 _WORD_BYTES = 45
 """Bytes in one encoded word: 60 of base64, under the 75 characters RFC 2047 section 2 allows."""
 
@@ -81,9 +81,29 @@ def decode_text(value: str) -> str:
     if not _WORDS.fullmatch(value):
         return value
     try:
-        return "".join(_decode_word(*found) for found in _WORD.findall(value))
-    except (LookupError, UnicodeDecodeError, binascii.Error):
+        text = "".join(_decode_word(*found) for found in _WORD.findall(value))
+        text.encode()  # Some charsets give lone surrogates, which nobody could send or print.
+    except (LookupError, ValueError):
         return value
+    return text
+
+
+def readable(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """An answer's headers as text that can be printed and sent: bytes that are no UTF-8 are ISO 8859-1.
+
+    Source: RFC 9110 section 5.5: field values were ISO 8859-1 once, and others still store them so.
+    """
+    if all(value.isascii() for value in headers.values()):
+        return headers  # As nearly always.
+    return {name: value if value.isascii() else _as_text(value) for name, value in headers.items()}
+
+
+def _as_text(value: str) -> str:
+    octets = value.encode("utf-8", "surrogateescape")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return octets.decode("latin-1")
 
 
 def _decode_word(charset: str, encoding: str, text: str) -> str:
@@ -347,6 +367,20 @@ def format_md5(digest: bytes) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def strip_quotes(etag: str | None) -> str | None:
-    """An entity tag without its quotes; None where it is missing or empty."""
-    return (etag.strip().strip('"') or None) if etag is not None else None
+def read_etag(text: str | None) -> str | None:
+    """An entity tag as `ObjectInfo.etag` has it: without quotes, or `W/"..."` for a weak one.
+
+    None where there is none, an empty one, or something else, such as the tags of two answers in one.
+
+    Source: RFC 9110 section 8.8.3; some servers leave the quotes out.
+    """
+    found = _ETAG.fullmatch(text.strip()) if text else None
+    if found is None:
+        return None
+    opaque = found["quoted"] or found["bare"]
+    return f'W/"{opaque}"' if found["weak"] else opaque
+
+
+def opaque_tag(etag: str) -> str:
+    """What is in the quotes of an entity tag, also of a weak one: it names a part to its upload."""
+    return etag[3:-1] if strong_etag(etag) is None else etag

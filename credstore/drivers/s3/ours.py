@@ -31,6 +31,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
+from credstore.model import strong_etag
 
 T = TypeVar("T")
 ABORT_TIME = 5.0
@@ -213,7 +214,7 @@ async def _remove(bucket: Bucket, write: Write, version_id: str | None) -> Taken
         if found.write_id is None:
             return TakenBack("what is there was left alone, since nothing shows who wrote it", gone=False)
         version_id = found.version_id if can.versions else None
-        etag = found.etag if can.conditional_delete and version_id is None else None
+        etag = strong_etag(found.etag) if can.conditional_delete and version_id is None else None
     else:
         etag = None
     request = delete_object(write.key, bucket.dialect, if_match=etag, version_id=version_id)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import unquote_plus
 
+from credstore.driver.pinning import is_same
 from credstore.driver.values import CopyRequest, ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.dialect import MAX_PARTS, S3Dialect
@@ -31,6 +32,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
 )
 from credstore.hashing import sha256_of
+from credstore.model import strong_etag
 
 Verdict = Literal["same", "other", "unknown"]
 """What entity tags say about a copy."""
@@ -48,11 +50,12 @@ def compare(source: ObjectInfo, etag: str | None, encryption: str | ServerEncryp
         etag: Of the copy.
         encryption: Of the copy.
     """
-    if etag is None or source.etag is None:
+    ours, theirs = strong_etag(etag), strong_etag(source.etag)
+    if ours is None or theirs is None:
         return "unknown"
-    if etag.lower() == source.etag.lower():
+    if ours.lower() == theirs.lower():
         return "same"
-    both_md5 = _MD5.fullmatch(etag) and _MD5.fullmatch(source.etag)
+    both_md5 = _MD5.fullmatch(ours) and _MD5.fullmatch(theirs)
     return "other" if both_md5 and _is_plain(source, encryption) else "unknown"
 
 
@@ -75,6 +78,16 @@ def composite_etag(etags: Sequence[str]) -> str:
 
 def _is_plain(source: ObjectInfo, encryption: str | ServerEncryption | None) -> bool:
     return source.encryption in _PLAIN and (encryption is None or encryption == "AES256")
+
+
+def pins(dialect: S3Dialect, source: ObjectInfo) -> bool:
+    """Whether a condition on the source binds a copy to the version that was looked at."""
+    return dialect.pinned_copy and strong_etag(source.etag) is not None
+
+
+def is_blind(bucket: Bucket, source: ObjectInfo) -> bool:
+    """Whether nothing that could be sent names the version of a copy's source: it has a weak tag or none."""
+    return strong_etag(source.etag) is None and pinned_version(bucket, source) is None
 
 
 def may_be_another(dialect: S3Dialect, key: str) -> bool:
@@ -127,6 +140,8 @@ async def is_changed(bucket: Bucket, request: CopyRequest) -> bool | None:
         now = await head(bucket, source.key, options)
     except StorageObjectNotFoundError:
         return None
+    if is_blind(bucket, source):
+        return not is_same(now, source)
     return (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size)
 
 
@@ -153,10 +168,12 @@ async def reads_the_same(bucket: Bucket, request: CopyRequest, write: Write) -> 
     if source.digest:
         return found == source.digest
     options = ReadOptions(
-        if_match=source.etag,
+        if_match=strong_etag(source.etag),
         version_id=pinned_version(bucket, source),
         customer_key=request.source_customer_key,
         deadline=request.deadline,
     )
     async with await open_object(bucket, source.key, options) as original:
+        if is_blind(bucket, source) and not is_same(source, original.info):
+            return False
         return found == await sha256_of(original)

@@ -1,20 +1,22 @@
 """Get and head: a response's bytes as a checked reader, resumed where a connection breaks.
 
 Rules of this file: what the server says about a range is trusted only if it is exactly what was requested; a
-body cut short is continued from the same version (`If-Match`) or ends in an error, never quietly (P21, N04,
-L04); the parts of a long one are pinned to one version too.
+body cut short is continued from the same version (see `pinning.py`) or ends in an error, never quietly (P21,
+N04, L04); the parts of a long one are pinned to one version too.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from credstore.driver.pinning import is_same, pinned, replaced
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.measuring import Measure, cut, info_of, no_length
 from credstore.drivers.s3.parallel import cut_spans, in_order
 from credstore.drivers.s3.requests import get_object, head_object
 from credstore.drivers.s3.responses import (
@@ -25,12 +27,9 @@ from credstore.drivers.s3.responses import (
 from credstore.drivers.s3.xml import parse_size
 from credstore.errors import (
     ErrorCode,
-    StorageConnectionError,
-    StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StoragePreconditionFailedError,
-    StorageTimeoutError,
 )
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import HttpResponse, WireError
@@ -54,6 +53,9 @@ class Opened:
         skip: Bytes to drop first, where the server ignored the range.
         start: First wanted byte.
         end: One past the last.
+        held: Bytes of the body that were read to find out how long it is.
+        rest: What follows them; None for the whole body.
+        unsized: Whether the answer has not told its length itself.
     """
 
     info: ObjectInfo
@@ -61,23 +63,42 @@ class Opened:
     skip: int
     start: int
     end: int
+    held: Sequence[bytes] = ()
+    rest: AsyncGenerator[bytes, None] | None = None
+    unsized: bool = False
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The answer's body as it comes."""
+        for piece in self.held:
+            yield piece
+        async with aclosing(self.rest or self.response.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
 
 
 async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
-    """What the store knows about one object; see `Driver.head`."""
+    """What the store knows about one object; see `Driver.head`.
+
+    Cost: 1 request; 1 or 2 more if the response does not say the length.
+    """
     reply = await bucket.call(head_object(key, options, bucket.dialect), deadline=options.deadline)
     check_is_s3(reply.status, reply.headers)
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
-        raise _no_length()
+        return await _looked_into(bucket, key, options)
     return parse_info(key, reply.headers, size=size, served_by=bucket.label)
 
 
-def _no_length() -> StorageIntegrityError:
-    return StorageIntegrityError(
-        "the response does not say how long the object is; a proxy in between may have decompressed it",
-        code=ErrorCode.NO_LENGTH,
-    )
+async def _looked_into(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
+    """The same of an object whose length only a GET tells."""
+    try:
+        opened = await _open(bucket, key, replace(options, start=0, end=1), ranged=True, counting=False)
+    except StorageInvalidRequestError as error:
+        if error.code != ErrorCode.INVALID_RANGE:
+            raise
+        opened = await _open(bucket, key, options, ranged=False, counting=False)  # It is empty.
+    await opened.response.aclose()
+    return opened.info
 
 
 async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
@@ -100,6 +121,11 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     if options.suffix is not None:  # Any other range of this object has been checked by now.
         options = replace(options, start=opened.start, end=opened.end, suffix=None)
     whole = opened.start == 0 and opened.end == opened.info.size
+    if whole and opened.unsized:
+        info = opened.info
+        return ObjectReader(
+            info, _to_its_end(opened), length=info.size, digest=info.digest, close=opened.response.aclose
+        )
     content = opened.response.take_whole() if whole else None
     if content is not None and len(content) == opened.end:
         info = opened.info
@@ -122,16 +148,16 @@ def _stream(
     A deadline is for the beginning of an answer, so each further request has as many seconds as the first.
     """
     size, concurrency = bucket.config.part_size, bucket.config.max_concurrency
-    etag = opened.info.etag
+    exact = _pinned(bucket, options, opened.info)
     alone = opened.end - opened.start < PARALLEL_PARTS * size or concurrency == 1
-    if alone or etag is None or opened.skip:
+    if alone or exact is None or opened.skip:
         body = Body(bucket, key, options, opened, patience)
         return body, body.chunks()
     (_, first_end), *rest = cut_spans(opened.start, opened.end, size)
 
     async def fetch(start: int, end: int) -> list[bytes]:
-        pinned = replace(options, start=start, end=end, if_match=etag, deadline=_ending(patience))
-        part = Body(bucket, key, pinned, await _open_same(bucket, key, pinned, opened.info), patience)
+        of_part = replace(exact, start=start, end=end, deadline=_ending(patience))
+        part = Body(bucket, key, of_part, await _open_same(bucket, key, of_part, opened.info), patience)
         try:
             return [chunk async for chunk in part.chunks()]
         finally:
@@ -164,19 +190,15 @@ async def _open_same(bucket: Bucket, key: str, options: ReadOptions, info: Objec
     try:
         opened = await _open(bucket, key, options, ranged=True)
     except StoragePreconditionFailedError as error:
-        raise _replaced() from error
+        raise replaced() from error
     if (opened.info.etag, opened.info.size) != (info.etag, info.size):
         await opened.response.aclose()
-        raise _replaced()
+        raise replaced()
     return opened
 
 
-def _replaced() -> StorageIntegrityError:
-    return StorageIntegrityError(
-        "the object was replaced while it was being read; nothing read so far should be used",
-        code=ErrorCode.REPLACED,
-        retryable=True,
-    )
+def _pinned(bucket: Bucket, options: ReadOptions, info: ObjectInfo) -> ReadOptions | None:
+    return pinned(options, info, versions=bucket.dialect.capabilities.versions)
 
 
 async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
@@ -190,21 +212,58 @@ async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredRead
     return ObjectReader(info, none(), length=0)
 
 
-async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool) -> Opened:
-    """A response that has what `options` ask for; `ranged` requests no more than that from the server."""
+async def _to_its_end(opened: Opened) -> AsyncGenerator[bytes, None]:
+    """All bytes of an answer that only ends with its body, so that too many are noticed."""
+    done = 0
+    try:
+        async with aclosing(opened.chunks()) as chunks:
+            async for chunk in chunks:
+                done += len(chunk)
+                yield chunk
+    except WireError as broken:
+        raise cut(done, opened.end, idle=broken.kind == "timeout") from None
+
+
+async def _open(
+    bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool, counting: bool = True
+) -> Opened:
+    """An answer that gives what `options` ask for.
+
+    Args:
+        bucket: Where the object is.
+        key: Of the object.
+        options: What is wanted of it.
+        ranged: Ask the server for no more than that.
+        counting: Read a body to its end for its length, if nothing else tells it.
+    """
     request = get_object(key, options, bucket.dialect, ranged=ranged)
     reply = await bucket.call(request, deadline=options.deadline, stream=True)
-    if reply.response is None:
-        raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)
+    response = reply.response
+    if response is None:
+        raise StorageIntegrityError("the answer has no body to read", code=ErrorCode.NO_BODY)
     try:
-        return _checked(bucket, key, options, reply, reply.response)
+        check_is_s3(reply.status, reply.headers)
+        found = parse_content_range(reply.headers.get("content-range"))
+        length = parse_size(reply.headers.get("content-length"))
+        if length is None and found is None and reply.status != PARTIAL:
+            measure = Measure(bucket, key, options, reply.headers, response)
+            size = await measure.size(counting=counting)
+            info = info_of(bucket, key, reply.headers, size)
+            if measure.used_up:
+                await response.aclose()
+                reply = await bucket.call(request, deadline=options.deadline, stream=True)
+                response = reply.response or response
+                if not is_same(info, info_of(bucket, key, reply.headers, size)):
+                    raise replaced()
+            start, end = options.span(size)
+            return Opened(info, response, start, start, end, measure.held, measure.rest, unsized=True)
+        return _checked(bucket, key, options, reply, response)
     except BaseException:
-        await reply.response.aclose()
+        await response.aclose()
         raise
 
 
 def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, response: HttpResponse) -> Opened:
-    check_is_s3(reply.status, reply.headers)
     length = parse_size(reply.headers.get("content-length"))
     found = parse_content_range(reply.headers.get("content-range"))
     if reply.status == PARTIAL or (found is not None and length not in {None, found[2]}):
@@ -218,12 +277,11 @@ def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, respo
         skip = 0
     else:
         if length is None:
-            raise _no_length()
+            raise no_length()
         size = length
         start, end = options.span(size)
         skip = start  # The range was ignored, so all bytes are sent.
-    info = parse_info(key, reply.headers, size=size, served_by=bucket.label)
-    return Opened(info, response, skip, start, end)
+    return Opened(info_of(bucket, key, reply.headers, size), response, skip, start, end)
 
 
 def _wrong_range() -> StorageIntegrityError:
@@ -254,7 +312,7 @@ class Body:
         while at < end:
             idle = False
             try:
-                async with aclosing(_slice(opened.response.chunks(), opened.skip, end - at)) as chunks:
+                async with aclosing(_slice(opened.chunks(), opened.skip, end - at)) as chunks:
                     async for chunk in chunks:
                         at += len(chunk)
                         yield chunk
@@ -263,19 +321,11 @@ class Body:
             if at < end:
                 await opened.response.aclose()
                 resumes = resumes + 1 if at - opened.start < _PROGRESS else 1
-                if opened.info.etag is None or resumes > MAX_RESUMES:
-                    raise _cut(at - start, end - start, idle=idle)
-                opened = self._opened = await self._resume(opened, at)
-
-    async def _resume(self, opened: Opened, at: int) -> Opened:
-        options = replace(
-            self._options,
-            start=at,
-            end=opened.end,
-            if_match=opened.info.etag,
-            deadline=_ending(self._patience),
-        )
-        return await _open_same(self._bucket, self._key, options, opened.info)
+                exact = _pinned(self._bucket, self._options, opened.info)
+                if exact is None or resumes > MAX_RESUMES:
+                    raise cut(at - start, end - start, idle=idle)
+                more = replace(exact, start=at, end=opened.end, deadline=_ending(self._patience))
+                opened = self._opened = await _open_same(self._bucket, self._key, more, opened.info)
 
     async def aclose(self) -> None:
         """Release the connection."""
@@ -295,9 +345,3 @@ async def _slice(chunks: AsyncGenerator[bytes, None], skip: int, count: int) -> 
             yield part
             if count == 0:
                 return
-
-
-def _cut(done: int, length: int, *, idle: bool) -> StorageError:
-    if idle:
-        return StorageTimeoutError(f"the body stopped arriving after {done} of {length} bytes")
-    return StorageConnectionError(f"the connection broke after {done} of {length} bytes of the body")

@@ -40,8 +40,7 @@ from credstore.drivers.s3.headers import (
 )
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
-from credstore.errors import StorageInvalidRequestError
-from credstore.model import NOTHING
+from credstore.model import NOTHING, strong_etag
 from credstore.wire.transport import StreamBody
 from credstore.wire.urls import encode_path
 
@@ -255,19 +254,14 @@ def list_objects(
 def copy_source(
     bucket: str, source: ObjectInfo, key: ServerEncryption | None, dialect: S3Dialect
 ) -> dict[str, str]:
-    """What to copy, pinned to the version that `source` describes (P8).
-
-    Raises:
-        StorageInvalidRequestError: The source has no etag to pin the copy to.
-    """
-    if source.etag is None:
-        raise StorageInvalidRequestError("a copy is pinned to its source's etag, and this source has none")
+    """What to copy, pinned to the version that `source` describes (P8) if it has something to pin it to."""
+    etag = strong_etag(source.etag)
     place = encode_path(f"/{bucket}/{source.key}")
     if source.version_id is not None:
         place += f"?versionId={encode_path(source.version_id)}"
     return {
         "x-amz-copy-source": place,
-        "x-amz-copy-source-if-match": f'"{source.etag}"',
+        **({} if etag is None else {"x-amz-copy-source-if-match": f'"{etag}"'}),
         **customer_headers(key, dialect, prefix=COPY_SSE_C),
     }
 

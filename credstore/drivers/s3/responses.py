@@ -17,9 +17,10 @@ from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, 
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,
+    read_etag,
     read_extras,
     read_metadata,
-    strip_quotes,
+    readable,
 )
 from credstore.drivers.s3.xml import ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.errors import (
@@ -231,12 +232,13 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
         size: Stored bytes of the whole object.
         served_by: The provider's label.
     """
+    headers = readable(headers)
     kept = split_metadata(read_metadata(headers))
     encryption, kms_key_id = read_encryption(headers)
     return ObjectInfo(
         key=key,
         size=size,
-        etag=strip_quotes(headers.get("etag")),
+        etag=read_etag(headers.get("etag")),
         last_modified=parse_time(headers.get("last-modified")),
         storage_class=headers.get("x-amz-storage-class", "STANDARD"),
         version_id=version_of(headers),

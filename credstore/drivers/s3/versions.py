@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from credstore.driver.refusals import FOREIGN_VERSIONS, LIST_VERSIONS, RETENTION
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import meaning_of
+from credstore.drivers.s3.listings import asked
 from credstore.drivers.s3.requests import S3Request, delete_objects, head_object
 from credstore.drivers.s3.responses import build_error
 from credstore.drivers.s3.xml import (
@@ -81,15 +83,14 @@ async def list_versions(
     bucket.check_usable(deadline)
     _check_has_versions(bucket.dialect)
     bucket.check_key(prefix)
-    request = list_object_versions(prefix, cursor, limit, bucket.dialect)
-    reply = await bucket.call(request, deadline=deadline)
-    page = await parsed(parse_versions, reply.body)
+    build = partial(list_object_versions, prefix, cursor, limit)
+    page = await asked(bucket, build, parse_versions, deadline)
     more = page.markers
     entries = page.entries
     if exact:
         entries = [each for each in entries if each.key == prefix]
-        # The key itself comes first among all that start with it.
-        if more is not None and more[0] != prefix:
+        # The key itself comes first among all that start with it, where keys ascend.
+        if more is not None and more[0] != prefix and bucket.dialect.capabilities.ordered:
             more = None
     return VersionPage(
         entries=[_shown(each, bucket.label) for each in entries],

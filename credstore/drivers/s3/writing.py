@@ -19,8 +19,9 @@ from credstore.drivers.s3.headers import (
     content_md5,
     customer_headers,
     format_md5,
+    opaque_tag,
     read_encryption,
-    strip_quotes,
+    read_etag,
     to_confirm,
 )
 from credstore.drivers.s3.multipart import (
@@ -182,7 +183,7 @@ async def _acknowledged(
     if asked or request.storage_class is not None or request.tags:
         await check_answer(bucket, write, headers)
     check_checksum(headers, digest)
-    etag, version_id = strip_quotes(headers.get("etag")), version_of(headers)
+    etag, version_id = read_etag(headers.get("etag")), version_of(headers)
     if etag is None and (found := await look_up(bucket, write)) is not None:
         etag, version_id = found.etag, found.version_id
     return _result(
@@ -362,8 +363,8 @@ async def _put_parts(
         sent += part.size
         if request.progress is not None:
             request.progress(sent, request.body.length)
-        etag = strip_quotes(reply.headers.get("etag"))
-        return etag or await listed_etag(bucket, write, upload_id, number, part.size)
+        etag = read_etag(reply.headers.get("etag"))
+        return opaque_tag(etag) if etag else await listed_etag(bucket, write, upload_id, number, part.size)
 
     done = await upload_parts(bucket, upload, parts, send, resume=resume)
     if isinstance(done, Completed):

@@ -12,19 +12,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, unquote_to_bytes
 
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from credstore.drivers.s3.headers import strip_quotes
+from credstore.drivers.s3.headers import opaque_tag, read_etag
 from credstore.errors import ErrorCode, StorageIntegrityError
 
 MAX_XML = 16 * 1024 * 1024
 """Bytes of the largest response; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 _ERRORS = frozenset({"error", "errorresponse"})
+NULL_VERSION = "null"
+"""Names what was stored while versions were off."""
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -40,10 +43,10 @@ class ErrorReply:
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One object of a listing; etag without quotes, time in UTC."""
+    """One object of a listing; etag as in `ObjectInfo`, time in UTC, size None where it is no number."""
 
     key: str
-    size: int
+    size: int | None
     etag: str | None
     last_modified: datetime | None
     storage_class: str | None
@@ -51,11 +54,19 @@ class ListEntry:
 
 @dataclass(frozen=True, slots=True)
 class ListReply:
-    """One page of ListObjectsV2, its common prefixes, and the token of the next page, or None."""
+    """One page of ListObjectsV2.
+
+    Attributes:
+        entries: The objects.
+        prefixes: The common prefixes.
+        cursor: Token of the next page, or None.
+        unreadable: Of the objects and prefixes whose names cannot be decoded, what can be shown of them.
+    """
 
     entries: Sequence[ListEntry]
     prefixes: Sequence[str]
     cursor: str | None
+    unreadable: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,14 +208,24 @@ def _needed(element: ET.Element, name: str) -> str:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None."""
+    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None where it is none that `datetime` has."""
     if not text:
         return None
     try:
-        found = datetime.fromisoformat(text) if text[:1].isdigit() else _parse_http_date(text)
-    except ValueError:
+        if not text[:1].isdigit():
+            found = _parse_http_date(text)
+        elif _ISO_TIME.match(text):
+            found = datetime.fromisoformat(text)
+        else:
+            return None  # Seconds since 1970, say, some of which would pass for a date.
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        IndexError,
+    ):  # In UTC it may be before year 1 or after 9999.
         return None
-    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _parse_http_date(text: str) -> datetime:
@@ -254,7 +275,20 @@ def _decoded(found: str, *, encoded: bool) -> str:
     try:
         return unquote_plus(found, errors="strict")
     except UnicodeDecodeError:
-        raise _unreadable("has a key that is not UTF-8") from None
+        shown = unquote_to_bytes(found).decode("utf-8", "backslashreplace")
+        raise _unreadable(f"has a key that is not UTF-8 ({shown})") from None
+
+
+def _readable(found: str | None, unreadable: list[str], *, encoded: bool) -> str | None:
+    """A name, or None with what can be shown of it in `unreadable`."""
+    try:
+        if found:
+            return _decoded(found, encoded=encoded)
+    except StorageIntegrityError:
+        unreadable.append(unquote_to_bytes(found or "").decode("utf-8", "backslashreplace"))
+    else:
+        unreadable.append("")
+    return None
 
 
 def parse_list(body: bytes) -> ListReply:
@@ -266,15 +300,16 @@ def parse_list(body: bytes) -> ListReply:
     root = parse_xml(body, "IsTruncated")
     encoded = _text(root, "EncodingType") == "url"
     entries: list[ListEntry] = []
+    unreadable: list[str] = []
     for each in _children(root, "Contents"):
-        size = parse_size(_text(each, "Size"))
-        if size is None:
-            raise _unreadable("has an object without a size")
+        key = _readable(_text(each, "Key"), unreadable, encoded=encoded)
+        if key is None:
+            continue
         entries.append(
             ListEntry(
-                _key(each, encoded=encoded),
-                size,
-                strip_quotes(_text(each, "ETag")),
+                key,
+                parse_size(_text(each, "Size")),
+                read_etag(_text(each, "ETag")),
                 parse_time(_text(each, "LastModified")),
                 _text(each, "StorageClass") or None,
             )
@@ -282,13 +317,15 @@ def parse_list(body: bytes) -> ListReply:
     truncated = _text(root, "IsTruncated")
     if truncated not in {"true", "false"}:
         raise _unreadable("does not say whether there is more")
-    prefixes = [
-        _decoded(each.text or "", encoded=encoded)
-        for group in _children(root, "CommonPrefixes")
-        for each in _children(group, "Prefix")
-    ]
+    prefixes: list[str] = []
+    for group in _children(root, "CommonPrefixes"):
+        for child in _children(group, "Prefix"):
+            # An empty one stands for nothing, which is found out above.
+            name = _readable(child.text, unreadable, encoded=encoded) if child.text else ""
+            if name is not None:
+                prefixes.append(name)
     cursor = _needed(root, "NextContinuationToken") if truncated == "true" else None
-    return ListReply(entries, prefixes, cursor)
+    return ListReply(entries, prefixes, cursor, unreadable)
 
 
 def parse_deleted(body: bytes) -> DeleteReply:
@@ -336,17 +373,14 @@ def parse_versions(body: bytes) -> VersionsReply:
 
 def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
     is_marker = _local(element) == "DeleteMarker"
-    size = 0 if is_marker else parse_size(_text(element, "Size"))
-    if size is None:
-        raise _unreadable("has a version without a size")
     return VersionEntry(
         key=_key(element, encoded=encoded),
-        version_id=_needed(element, "VersionId"),
+        version_id=_text(element, "VersionId") or NULL_VERSION,
         is_latest=_text(element, "IsLatest") == "true",
         is_delete_marker=is_marker,
-        size=size,
+        size=(None if is_marker else parse_size(_text(element, "Size"))) or 0,
         last_modified=parse_time(_text(element, "LastModified")),
-        etag=strip_quotes(_text(element, "ETag")),
+        etag=read_etag(_text(element, "ETag")),
         storage_class=_text(element, "StorageClass") or None,
     )
 
@@ -394,7 +428,7 @@ def _answer(body: bytes) -> ET.Element | None:
 
 def parse_copied(body: bytes) -> str | None:
     """Entity tag of CopyObject's or UploadPartCopy's result, or None."""
-    return strip_quotes(_text(parse_xml(body, "ETag"), "ETag"))
+    return read_etag(_text(parse_xml(body, "ETag"), "ETag"))
 
 
 def parse_upload_id(body: bytes) -> str:
@@ -404,7 +438,7 @@ def parse_upload_id(body: bytes) -> str:
 
 def parse_completed(body: bytes) -> str | None:
     """Entity tag of a completed upload, or None."""
-    return strip_quotes(_text(parse_xml(body), "ETag"))
+    return read_etag(_text(parse_xml(body), "ETag"))
 
 
 def parse_uploads(body: bytes) -> UploadsReply:
@@ -416,6 +450,7 @@ def parse_uploads(body: bytes) -> UploadsReply:
             _key(each, encoded=encoded), _needed(each, "UploadId"), parse_time(_text(each, "Initiated"))
         )
         for each in _children(root, "Upload")
+        if _text(each, "Key") and _text(each, "UploadId")  # Nothing could be done about it without them.
     ]
     if _text(root, "IsTruncated") != "true":
         return UploadsReply(uploads, None)
@@ -435,10 +470,10 @@ def parse_parts(body: bytes) -> PartsReply:
     parts: list[PartInfo] = []
     for each in _children(root, "Part"):
         number, size = parse_size(_text(each, "PartNumber")), parse_size(_text(each, "Size"))
-        etag = strip_quotes(_text(each, "ETag"))
+        etag = read_etag(_text(each, "ETag"))
         if not number or size is None or etag is None:
             raise _unreadable("has a part without number, size or etag")
-        parts.append(PartInfo(number, etag, size))
+        parts.append(PartInfo(number, opaque_tag(etag), size))
     if _text(root, "IsTruncated") != "true":
         return PartsReply(parts, None)
     after = parse_size(_needed(root, "NextPartNumberMarker"))

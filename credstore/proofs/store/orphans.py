@@ -21,7 +21,7 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnsupportedError,
 )
-from credstore.model import UNSET, StoreOptions
+from credstore.model import UNSET, StoreOptions, strong_etag
 from credstore.proofs.format.dsse import Envelope, parse_envelope
 from credstore.proofs.store.layout import CLAIMED, CLEANED, ERASED, Marker
 from credstore.proofs.store.repository import LEASE, SHORT, ProofObjects
@@ -92,9 +92,10 @@ class Leftovers:
             return False
         await objects.put_marker(began, proof_id, Marker(sha256, manifest=True))
         bindable = objects.provider.capabilities.conditional_replace
-        if bindable and item.etag is None:
+        etag = strong_etag(item.etag)
+        if bindable and etag is None:
             return False  # Nothing to bind to: whatever came in the meantime would be replaced.
-        condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
+        condition: StoreOptions = {"if_match": etag} if bindable and etag is not None else {}
         try:
             await self._put(proof_id, CLAIMED, condition)
         except (StorageConflictError, StorageObjectNotFoundError):
@@ -122,9 +123,10 @@ class Leftovers:
         if not old.complete:
             raise remain(old.remaining, old.remaining_count, place)
         bindable = provider.capabilities.conditional_delete
-        if bindable and item.etag is None:
+        etag = strong_etag(item.etag)
+        if bindable and etag is None:
             return False
-        bound = item.etag if bindable and item.etag is not None else UNSET
+        bound = etag if bindable and etag is not None else UNSET
         try:
             if item.version_id is not None and provider.capabilities.versions:
                 # That very version, so nothing newer is touched and no delete marker is left.
@@ -152,9 +154,10 @@ class Leftovers:
             if await self.objects.fetch(place) != CLAIMED:
                 return False
             bindable = self.objects.provider.capabilities.conditional_replace
-            if bindable and item.etag is None:
+            etag = strong_etag(item.etag)
+            if bindable and etag is None:
                 return False
-            condition: StoreOptions = {"if_match": item.etag} if bindable and item.etag is not None else {}
+            condition: StoreOptions = {"if_match": etag} if bindable and etag is not None else {}
             try:
                 await self._put(proof_id, CLAIMED, condition)
             except StorageConflictError:

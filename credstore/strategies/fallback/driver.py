@@ -86,6 +86,7 @@ class FallbackDriver(Driver):
             conditional_replace=False,
             conditional_delete=False,
             versions=False,
+            ordered=True,  # A member that has an order of its own is sorted.
             resumable=False,
             presign=both.presign & _LINKS,
         )

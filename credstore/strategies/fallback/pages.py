@@ -9,8 +9,9 @@ from typing import TypeVar
 from credstore.concurrency import both
 from credstore.driver.contract import Driver
 from credstore.driver.internal import FAILOVER, internal_key
+from credstore.driver.repeats import PAGES, Recent
 from credstore.driver.values import Page
-from credstore.errors import StorageError
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
 from credstore.strategies.fallback import plan
 
 T = TypeVar("T")
@@ -53,7 +54,8 @@ class Pages:
         async def read(member: int) -> Page | StorageError | None:
             if position.ended[member]:
                 return None
-            page = self._members[member].list(
+            driver = self._members[member]
+            page = driver.list(
                 prefix,
                 position.cursors[member],
                 delimiter=delimiter,
@@ -61,7 +63,11 @@ class Pages:
                 limit=limit,
                 deadline=deadline,
             )
-            return await outcome_of(page)
+            if driver.capabilities.ordered:
+                return await outcome_of(page)
+            return await outcome_of(
+                _sorted(driver, page, prefix, delimiter=delimiter, start_after=start_after, deadline=deadline)
+            )
 
         read_pages = await both(read(0), lambda: read(1))
         failures = [page for page in read_pages if isinstance(page, StorageError)]
@@ -100,6 +106,39 @@ class Pages:
             if page.cursor is None or page.cursor == cursor:
                 return False
             cursor = page.cursor
+
+
+async def _sorted(
+    driver: Driver,
+    first: Awaitable[Page],
+    prefix: str,
+    *,
+    delimiter: str | None,
+    start_after: str | None,
+    deadline: float | None,
+) -> Page:
+    """All pages of a member that lists in an order of its own, as one that can be merged.
+
+    Raises:
+        StorageIntegrityError: The listing has no end.
+        StorageError: As `Driver.list`.
+    """
+    page = await first
+    entries, prefixes, refused = list(page.entries), list(page.prefixes), dict(page.refused)
+    seen = Recent(PAGES)
+    while page.cursor is not None:
+        if seen.again(page.cursor.encode()):
+            raise StorageIntegrityError(
+                f"the listing of {driver.name} goes round in circles", code=ErrorCode.LISTING
+            )
+        page = await driver.list(
+            prefix, page.cursor, delimiter=delimiter, start_after=start_after, deadline=deadline
+        )
+        entries += page.entries
+        prefixes += page.prefixes
+        refused.update(page.refused)
+    entries.sort(key=lambda each: each.key.encode())
+    return Page(entries=entries, cursor=None, prefixes=sorted(prefixes, key=str.encode), refused=refused)
 
 
 async def outcome_of(call: Awaitable[T]) -> T | StorageError:

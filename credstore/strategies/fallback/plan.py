@@ -159,11 +159,13 @@ def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
         if page.cursor is not None:
             last = _last_of(page) or after or b""
             horizon = last if horizon is None else min(horizon, last)
+    refused = {name: error for page in pages if page is not None for name, error in page.refused.items()}
     names = sorted(name for name in told.keys() | common if horizon is None or name <= horizon)[:limit]
     return Page(
         entries=[told[name] for name in names if name in told],
         prefixes=[name.decode() for name in names if name in common],
         cursor=_next(position, pages, names[-1] if names else after),
+        refused=refused,
     )
 
 

@@ -57,6 +57,7 @@ CHECKS: tuple[Check, ...] = (
     managing.deletes_no_version_of_nothing,
     managing.deletes_many_with_an_outcome_each,
     managing.copies_everything,
+    managing.copies_under_a_customer_key,
     managing.copies_the_version_it_was_shown,
     managing.copies_under_a_condition,
     managing.copies_onto_itself,

@@ -6,10 +6,13 @@ from dataclasses import replace
 from secrets import token_hex
 
 from credstore.driver.contract import TaggedDriver
-from credstore.driver.values import ContentHeaders, CopyRequest, ObjectInfo, Precondition
+from credstore.driver.values import ContentHeaders, CopyRequest, ObjectInfo, Precondition, ReadOptions
+from credstore.encryption import CustomerKey
 from credstore.errors import (
+    ErrorCode,
     StorageAlreadyExistsError,
     StorageError,
+    StorageIntegrityError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
@@ -128,6 +131,35 @@ async def copies_everything(harness: Harness) -> None:
 
 def _carried(info: ObjectInfo) -> tuple[object, ...]:
     return (info.size, info.headers, dict(info.metadata or {}), dict(info.system or {}), info.digest)
+
+
+async def copies_under_a_customer_key(harness: Harness) -> None:
+    """What is encrypted with a customer-provided key is read and copied with it, and the copy keeps it."""
+    driver = harness.open()
+    key = CustomerKey(b"k" * 32)
+    order = request("locked", b"under a key", encryption=key)
+    if not driver.capabilities.sse_c:
+        await unsupported(driver.put(order), "storing under a customer key", harness)
+        await driver.aclose()
+        return
+    try:
+        await driver.put(order)
+    except StorageIntegrityError as error:
+        same(error.code, ErrorCode.NOT_ENCRYPTED, "why a write under a customer key failed")
+        same(await fetched(driver, "locked"), None, "bytes of a write that was not encrypted")
+        await driver.aclose()
+        return
+    options = ReadOptions(customer_key=key)
+    source = await driver.head("locked", options)
+    await driver.copy(
+        CopyRequest(
+            source=source, destination="copy", write_id=token_hex(16), encryption=key, source_customer_key=key
+        )
+    )
+    async with await driver.get("copy", options) as copy:
+        same(await copy.read(), b"under a key", "bytes of the copy")
+        same(copy.info.encryption, "SSE-C", "encryption of the copy")
+    await driver.aclose()
 
 
 async def copies_the_version_it_was_shown(harness: Harness) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from credstore.testing import ScriptedAnswer, ScriptedTransport, SentRequest, WireError
 
+CONTENT = frozenset({"content-type", "content-encoding", "cache-control"})
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 
 
@@ -145,12 +146,16 @@ class FakeS3:
         if seen.headers.get("if-none-match") == "*" and seen.key in self.objects:
             return error(412, "PreconditionFailed")
         if "partNumber" not in seen.query:
-            kept = {name: value for name, value in seen.headers.items() if name.startswith("x-amz-meta-")}
+            kept = {
+                name: value
+                for name, value in seen.headers.items()
+                if name.startswith("x-amz-meta-") or name in CONTENT
+            }
             self.objects[seen.key] = Stored(kept, source.body)
         return xml(f"<CopyObjectResult><ETag>{source.etag}</ETag></CopyObjectResult>")
 
     def read(self, seen: Seen, there: Stored) -> Answer:
-        headers = {**there.headers, "ETag": there.etag, "Last-Modified": DATE}
+        headers = {"ETag": there.etag, "Last-Modified": DATE, **there.headers}
         if seen.headers.get("if-match", there.etag) != there.etag:
             return error(412, "PreconditionFailed")
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", seen.headers.get("range", ""))

@@ -12,9 +12,9 @@ from credstore.drivers.s3.headers import (
     encode_text,
     metadata_headers,
     read_content_headers,
+    read_etag,
     read_metadata,
     storage_headers,
-    strip_quotes,
 )
 from credstore.errors import StorageInvalidRequestError
 
@@ -114,4 +114,4 @@ def test_tags_are_one_query_string():
 
 
 def test_quotes_of_an_etag():
-    assert [strip_quotes(text) for text in ('"a"', "a", '""', "", None)] == ["a", "a", None, None, None]
+    assert [read_etag(text) for text in ('"a"', "a", '""', "", None)] == ["a", "a", None, None, None]

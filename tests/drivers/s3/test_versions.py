@@ -202,18 +202,30 @@ def test_a_page_is_asked_for_with_both_markers_as_they_came():
     "answer",
     [
         versions_page(IsTruncated="true"),
-        versions_page("<Version><Key>k</Key><VersionId>v</VersionId></Version>"),
-        versions_page("<Version><Key>k</Key><Size>1</Size></Version>"),
         xml("<ListVersionsResult></ListVersionsResult>"),
         xml("<html></html>"),
     ],
-    ids=["truncated without a marker", "no size", "no version", "nothing said", "a web page"],
+    ids=["truncated without a marker", "nothing said", "a web page"],
 )
 def test_a_page_that_says_too_little_is_an_error(answer):
     async def check(driver, fake):
         fake.plan("GET", answer)
         with pytest.raises(StorageError):
             await driver.list_versions()
+
+    faked(check)
+
+
+def test_a_version_of_which_little_is_told_ends_no_listing():
+    rows = (
+        "<Version><Key>a</Key><VersionId>v</VersionId><Size>-1</Size><LastModified>x</LastModified></Version>"
+        "<Version><Key>b</Key><Size>1</Size></Version>"
+    )
+
+    async def check(driver, fake):
+        fake.plan("GET", versions_page(rows))
+        found = (await driver.list_versions()).entries
+        assert [(each.key, each.version_id, each.size) for each in found] == [("a", "v", 0), ("b", "null", 1)]
 
     faked(check)
 
