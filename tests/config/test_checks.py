@@ -101,11 +101,10 @@ def test_parts_may_be_small_on_this_machine_alone(host):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("https://host\t.example.com", "plain ASCII"),
-        ("https://host.example.com/a\nb", "plain ASCII"),
-        ("https://host.example.com/a b", "plain ASCII"),
-        ("https://host.example.com/a\\b", "plain ASCII"),
-        ("https://hóst.example.com", "plain ASCII"),
+        ("https://host\t.example.com", "without spaces"),
+        ("https://host.example.com/a\nb", "without spaces"),
+        ("https://host.example.com/a b", "without spaces"),
+        ("https://host.example.com/a\\b", "without spaces"),
         ("https://:443", "must be https"),
         ("https://", "must be https"),
         ("ftp://host.example.com", "must be https"),

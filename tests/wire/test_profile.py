@@ -29,7 +29,18 @@ from credstore.testing import ScriptedAnswer, ScriptedTransport
 from tests.drivers.s3.support import xml_error
 
 CANARY = "canary-secret"
-logging.getLogger("botocore").setLevel(logging.INFO)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _less_log():
+    """Its debug log of a thousand examples is most of the time of this file."""
+    logger = logging.getLogger("botocore")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    yield
+    logger.setLevel(before)
+
+
 KEYS = f"aws_access_key_id = AKIDFILE\naws_secret_access_key = {CANARY}\n"
 EMPTY = b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
 

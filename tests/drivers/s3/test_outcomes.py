@@ -117,7 +117,7 @@ def test_a_copy_whose_source_was_replaced_says_so_whatever_is_at_its_destination
         source = await driver.head("a")
         theirs(fake, "a")
         theirs(fake, "b")
-        with pytest.raises(StoragePreconditionFailedError, match="another version") as caught:
+        with pytest.raises(StoragePreconditionFailedError, match="not the version") as caught:
             await driver.copy(CopyRequest(source=source, destination="b", write_id="1" * 32))
         assert (type(caught.value), caught.value.applied) == (StoragePreconditionFailedError, "no")
 

@@ -278,7 +278,7 @@ def test_l18_a_document_is_bounded():
     ("parse", "inner", "found"),
     [
         (parse_upload_id, "<UploadId>U</UploadId>", "U"),
-        (parse_list, "<IsTruncated>false</IsTruncated>", ListReply([], [], None)),
+        (parse_list, "<IsTruncated>false</IsTruncated>", ListReply([], [], None, [])),
         (parse_copied, "<ETag>&quot;e&quot;</ETag>", "e"),
         (parse_completed, "<ETag>e</ETag>", "e"),
         (parse_uploads, "<IsTruncated>false</IsTruncated>", UploadsReply([], None)),
