@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from credstore.config.registry import cloud_named
 from credstore.config.stores import GIB, S3FamilyConfig
 from credstore.driver.values import Capabilities
+from credstore.drivers.s3.address import is_elsewhere
 from credstore.model import Method
 
 TIB = 1024 * GIB
@@ -223,4 +224,9 @@ DIALECTS = {row.name: row for row in (S3, R2, SPACES, WASABI, B2, MINIO, CEPH, G
 def row_for(config: S3FamilyConfig) -> S3Dialect:
     """The row of the cloud a configuration is for; an unknown class is trusted with the least."""
     row = cloud_named(config.cloud)
-    return GENERIC if row is None else DIALECTS[row.dialect]
+    if row is None:
+        return GENERIC
+    dialect = DIALECTS[row.dialect]
+    if row.hosts and is_elsewhere(config):  # What answers there is another server, with an order of its own.
+        return replace(dialect, capabilities=replace(dialect.capabilities, ordered=False))
+    return dialect

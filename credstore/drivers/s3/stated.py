@@ -33,6 +33,7 @@ _OF_CAPABILITIES = (
     "conditional_delete",
     "content_etags",
     "delete_tells_existence",
+    "ordered",
     "response_overrides",
     "sse_c",
     "sse_kms",

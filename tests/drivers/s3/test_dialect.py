@@ -357,3 +357,12 @@ def test_a_stated_capability_is_used_and_a_revoked_one_refused():
         await driver.aclose()
 
     asyncio.run(main())
+
+
+def test_only_the_clouds_own_endpoint_lists_in_the_order_that_the_cloud_promises():
+    for kind in (S3Config, WasabiConfig):
+        own = row_for(s3_config(None, kind=kind, region="us-east-1"))
+        assert own.capabilities.ordered
+        assert not row_for(s3_config("http://127.0.0.1:9000", kind=kind)).capabilities.ordered
+    assert row_for(s3_config(OWN, kind=S3CompatibleConfig, flavor="ceph")).capabilities.ordered
+    assert not row_for(s3_config(OWN, kind=S3CompatibleConfig)).capabilities.ordered

@@ -451,4 +451,4 @@ def test_a_cursor_names_key_and_version():
         last = await driver.list_versions("k", '["k", null]', exact=True)
         assert (last.entries, last.cursor) == ([], None)
 
-    faked(check)
+    faked(check, capabilities="ordered")
