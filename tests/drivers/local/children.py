@@ -3,8 +3,9 @@
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -26,6 +27,15 @@ class Child:
         """Its process id."""
         assert self.process.pid is not None
         return self.process.pid
+
+    def watch(self, seconds: float) -> list[Any]:
+        """What it sends within that time; it is never kept waiting for a reader."""
+        found = []
+        end = time.monotonic() + seconds
+        with suppress(EOFError, OSError):  # It ended before.
+            while (left := end - time.monotonic()) > 0 and self.pipe.poll(left):
+                found.append(self.pipe.recv())
+        return found
 
     def kill(self) -> list[Any]:
         """End it with SIGKILL; what it had sent until then."""

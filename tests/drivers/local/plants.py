@@ -1,6 +1,7 @@
 """Planted bugs: each breaks one rule of the local driver, so that a harness can be seen to turn red."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -32,14 +33,16 @@ def no_directory_fsync(patch: Patch) -> None:
 def attributes_late(patch: Patch) -> None:
     """The attributes are written after the object has its name."""
     write, rename = attributes.Shelf.write, atomic.Temporary.rename
-    late = []
+    late = threading.local()
+
+    def later(*arguments):
+        late.arguments = arguments
 
     def rename_first(self, directory, target):
         rename(self, directory, target)
-        while late:
-            write(*late.pop())
+        write(*late.arguments)
 
-    patch(attributes.Shelf, "write", lambda *args: late.append(args))
+    patch(attributes.Shelf, "write", later)
     patch(atomic.Temporary, "rename", rename_first)
 
 

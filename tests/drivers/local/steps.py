@@ -138,6 +138,8 @@ async def _examine(
             if again != state:
                 return f"changed by cleaning up: {lane} holds {_short(again)}", found
         return None, found
+    except StorageError as error:
+        return repr(error), {}
     finally:
         await driver.aclose()
 

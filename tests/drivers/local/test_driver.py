@@ -2,10 +2,8 @@ import asyncio
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
@@ -23,6 +21,8 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 
+from .children import child
+from .crash_child import work
 from .support import StreamBody, leftovers, list_keys, make_driver, put_request, read_pair
 
 AWKWARD = [
