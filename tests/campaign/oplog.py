@@ -104,7 +104,7 @@ class Recorder:
         self.log = Log()
         self._lock = threading.Lock()
         self._numbers: dict[tuple[int, int], int] = {}
-        self._know(os.stat(root))
+        self._know(root.stat())
 
     def _know(self, status: os.stat_result) -> int:
         """A number for a file or directory that is there since now."""
@@ -256,7 +256,9 @@ class Recorder:
             fd = os.open.__wrapped__(name, os.O_RDONLY, dir_fd=dir_fd)
         try:
             does(name, dir_fd=dir_fd)
-            self._note(Entry(parent, {} if fd is None or found is None else self._touched(fd, found[0]), name, None))
+            self._note(
+                Entry(parent, {} if fd is None or found is None else self._touched(fd, found[0]), name, None)
+            )
         finally:
             if fd is not None:
                 os.close(fd)

@@ -47,7 +47,7 @@ class Trial:
     counts: Counter[str] = field(default_factory=Counter)
     violations: list[str] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
-    _printed: float = 0.0
+    _printed: float = field(default_factory=time.monotonic)
 
     def units(self) -> range:
         """The numbers of the units to do."""

@@ -22,9 +22,7 @@ _SET_PTRACER, _ANY = 0x59616D61, ctypes.c_ulong(-1)
 
 async def _put(driver, key, mode=OVERWRITE):
     body, metadata = BytesBody(NEW), {"belongs-to": repr(NEW[:40])}
-    await driver.put(
-        PutRequest(key=key, body=body, write_id="1" * 32, metadata=metadata, precondition=mode)
-    )
+    await driver.put(PutRequest(key=key, body=body, write_id="1" * 32, metadata=metadata, precondition=mode))
 
 
 async def _copy(driver, source, destination):

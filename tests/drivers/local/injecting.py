@@ -26,7 +26,9 @@ CHANGES = (
 """The calls that change something."""
 ALL = f"{CHANGES},openat,close,pread64,fstat,newfstatat,getdents64,copy_file_range,fchmod,fcntl,lseek"
 """All that the driver's operations make on files."""
-TAKES_SPACE = "write,pwrite64,fsync,mkdir,mkdirat,link,linkat,rename,renameat,renameat2,copy_file_range,openat"
+TAKES_SPACE = (
+    "write,pwrite64,fsync,mkdir,mkdirat,link,linkat,rename,renameat,renameat2,copy_file_range,openat"
+)
 """The calls that a full disk fails."""
 FLUSHES = {"fsync", "fdatasync"}
 WAIT = 60
@@ -133,9 +135,7 @@ def planned(
     """How often an undisturbed run makes each call: the most that one thread makes."""
     ended = traced(root, operation, "-e", f"trace={calls}", log=log, plant=plant, threads=threads)
     assert ended.said == "done", ended
-    found: Counter[tuple[str, str]] = Counter(
-        re.findall(r"^(\d+) +(\w+)\(", ended.trace, re.MULTILINE)
-    )
+    found: Counter[tuple[str, str]] = Counter(re.findall(r"^(\d+) +(\w+)\(", ended.trace, re.MULTILINE))
     most: Counter[str] = Counter()
     for (_, name), count in found.items():
         most[name] = max(most[name], count)

@@ -74,7 +74,9 @@ class Step:
 def draw(chance: random.Random) -> Step:
     """A random step."""
     size = chance.choice(SIZES)
-    return Step(chance.choice(VERBS), chance.randrange(2), chance.randbytes(min(size, 16)) * (size // 16 or 1))
+    return Step(
+        chance.choice(VERBS), chance.randrange(2), chance.randbytes(min(size, 16)) * (size // 16 or 1)
+    )
 
 
 def lanes(count: int) -> list[Lane]:

@@ -285,9 +285,7 @@ def test_sixteen_tasks_create_one_key_and_one_wins(tmp_path):
 
 def test_processes_create_one_key_and_one_wins(tmp_path):
     with ExitStack() as stack:
-        pipes = [
-            stack.enter_context(child(work, str(tmp_path), "create", "none", 1)).pipe for _ in range(6)
-        ]
+        pipes = [stack.enter_context(child(work, str(tmp_path), "create", "none", 1)).pipe for _ in range(6)]
         assert [pipe.recv() for pipe in pipes] == ["ready"] * 6
         for pipe in pipes:
             pipe.send("now")
