@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.campaign.trial import Campaign, Trial
-from tests.faults.storm import LEAKS, over_local, over_s3, run as run_storm
+from tests.faults.storm import LEAKS, over_local, over_s3
+from tests.faults.storm import run as run_storm
 
 STORM = 500
 """Cancels of one storm, after which everything is looked at."""

@@ -142,6 +142,7 @@ async def files(trial: Trial, stack: AsyncExitStack) -> Check:
 
 def records() -> Check:
     """Signed records."""
+
     async def check(chance: random.Random) -> str | None:
         envelope_, trust = chance.choice(PROOFS)
         try:
@@ -155,6 +156,7 @@ def records() -> Check:
 
 def bundles() -> Check:
     """Bundles: a hint or white space may change, what is said and by whom may not."""
+
     async def check(chance: random.Random) -> str | None:
         envelope_, trust = chance.choice(PROOFS)
         try:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SCALES = ("quick", "ci", "campaign", "release")
-PRINT_EVERY = 2.0
+PRINT_EVERY = 10.0
+"""Seconds between two lines of progress."""
 
 
 class OutOfTimeError(Exception):
@@ -29,6 +30,7 @@ class Trial:
         size: How many units to do.
         seed: Of everything that is random; each unit draws from a generator of its own.
         folder: An empty directory.
+        scale: Its name.
         start: The first unit, to repeat a single one.
         plant: A bug that the run is to find, or None.
         until: Time (of `time.monotonic`) at which it must stop.
@@ -39,6 +41,7 @@ class Trial:
     size: int
     seed: int
     folder: Path
+    scale: str = "quick"
     start: int = 0
     plant: str | None = None
     until: float = float("inf")

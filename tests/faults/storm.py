@@ -1,7 +1,6 @@
 """Thousands of calls cancelled at any turn of the loop, what they leave behind, and ways to leave something."""
 
 import asyncio
-import os
 import random
 from collections import Counter
 from pathlib import Path
