@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from unittest import mock
 
@@ -145,11 +145,12 @@ def _proofs() -> Target:
     return target
 
 
-def attributes(folder: Path) -> Target:
+def attributes(folder: Path, stack: ExitStack) -> Target:
     """The JSON beside a local object, read through the driver; the bytes are right or refused."""
     root = folder / "store"
     driver = make_driver(root, fsync=False)
-    runner = asyncio.Runner()
+    runner = stack.enter_context(asyncio.Runner())
+    stack.callback(lambda: runner.run(driver.aclose()))
     runner.run(driver.put(put_request("k", b"data" * 9)))
     (path,) = (root / ".credstore/attributes").glob("*/*")
     good = path.read_bytes()
@@ -254,7 +255,7 @@ def _codecs() -> Target:
 def planted(name: str | None) -> Iterator[None]:
     """A parser that does not keep its word."""
     if name == "another-error":
-        with mock.patch.object(xml, "_unreadable", lambda what: KeyError(what)):
+        with mock.patch.object(xml, "_unreadable", KeyError):
             yield
     elif name == "two-keys-one-name":
         with mock.patch.object(names, "_is_plain", lambda segment, *, fold: len(segment) > 0):
@@ -265,19 +266,18 @@ def planted(name: str | None) -> Iterator[None]:
 
 def run(trial: Trial) -> None:
     """Feed each parser, by turns of its own, for its share of the size or its time."""
-    targets: dict[str, Target] = {
-        "S3 replies (XML)": replies,
-        "proofs (JSON)": _proofs(),
-        "attributes (JSON)": attributes(trial.folder),
-        "envelope headers": headers(),
-        "keys and names": keys,
-        "gzip and zstd": _codecs(),
-    }
     seconds = SECONDS.get(trial.scale)
-    share = trial.size // len(targets)
-    with planted(trial.plant):
+    with planted(trial.plant), ExitStack() as stack:
+        targets: dict[str, Target] = {
+            "S3 replies (XML)": replies,
+            "proofs (JSON)": _proofs(),
+            "attributes (JSON)": attributes(trial.folder, stack),
+            "envelope headers": headers(),
+            "keys and names": keys,
+            "gzip and zstd": _codecs(),
+        }
         for name, target in targets.items():
-            _feed(trial, name, target, share, seconds)
+            _feed(trial, name, target, trial.size // len(targets), seconds)
     if seconds is not None:
         trial.size = trial.done
     unit = 1 if sys.platform == "darwin" else 1024

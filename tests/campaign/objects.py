@@ -80,15 +80,17 @@ async def _accepted(read: Awaitable[bytes | None], plain: bytes) -> str | None:
     return None if found == plain else f"accepted with other bytes: {found!r:.60}"
 
 
-async def stored(recorded: bool, **options: object) -> Check:
+async def stored(stack: AsyncExitStack, *, recorded: bool, **options: object) -> Check:
     """Objects of a provider over memory.
 
     Args:
+        stack: Closes the provider.
         recorded: Whether the store records the SHA-256 of what it holds.
         options: Of `store`.
     """
     driver = Spy()
-    store = over(driver, encryption=POLICY if options.pop("encrypt", False) else None)
+    policy = POLICY if options.pop("encrypt", False) else None
+    store = await stack.enter_async_context(over(driver, encryption=policy))
     await store.store("a", TEXT, **options)
     await store.store("b", TEXT[::-1], **options)
     objects = driver.objects.by_key
@@ -207,11 +209,14 @@ async def _main(trial: Trial) -> None:
     async with AsyncExitStack() as stack:
         checks: dict[str, tuple[int, Check]] = {
             "encrypted bytes": (24, envelopes()),
-            "encrypted objects": (8, await stored(False, encrypt=True)),
-            "encrypted and compressed": (8, await stored(False, encrypt=True, compress="zstd")),
-            "gzip, digest recorded": (8, await stored(True, compress="gzip")),
-            "zstd, digest recorded": (8, await stored(True, compress="zstd")),
-            "plain, digest recorded": (8, await stored(True)),
+            "encrypted objects": (8, await stored(stack, recorded=False, encrypt=True)),
+            "encrypted and compressed": (
+                8,
+                await stored(stack, recorded=False, encrypt=True, compress="zstd"),
+            ),
+            "gzip, digest recorded": (8, await stored(stack, recorded=True, compress="gzip")),
+            "zstd, digest recorded": (8, await stored(stack, recorded=True, compress="zstd")),
+            "plain, digest recorded": (8, await stored(stack, recorded=True)),
             "files, digest recorded": (4, await files(trial, stack)),
             "signed records": (16, records()),
             "proof bundles": (16, bundles()),

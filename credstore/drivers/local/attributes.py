@@ -106,7 +106,6 @@ class Record:
             text = "the attributes of the object are damaged, or of a newer credstore"
             raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
 
-
     def _check(self) -> None:
         """Refuse members of other kinds than `encode` writes, with TypeError or ValueError."""
         about = self.attributes
