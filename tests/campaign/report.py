@@ -1,11 +1,13 @@
 """The page of the last run: written from its results, so that it says nothing else."""
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 from tests.campaign.campaigns import CAMPAIGNS
 from tests.campaign.trial import Campaign
 
+WIDTH = 118
 INTRODUCTION = """\
 # Reliability
 
@@ -88,7 +90,7 @@ def section(campaign: Campaign, found: Mapping[str, Any]) -> str:
     lines = [
         f"## {campaign.name.capitalize()}",
         "",
-        campaign.about,
+        *textwrap.wrap(campaign.about, WIDTH),
         "",
         f"- Sizes ({campaign.unit}, at most): {sizes}.",
         f"- Last run: {done(campaign, found)} in {found['seconds']:,.0f} s on {where}: {wrong} violations.",

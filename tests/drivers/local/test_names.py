@@ -1,7 +1,7 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from credstore.drivers.local.names import CONTROL, MAX_NAME, aside, parse, primary
@@ -114,6 +114,7 @@ spellings = st.tuples(
 
 @settings(max_examples=150, deadline=None)
 @given(spellings, st.sampled_from(["", " ", ".", "\u200b"]), st.booleans())
+@example(".credstore", ".", False)
 def test_no_spelling_of_the_reserved_word_is_the_reserved_word_where_case_is_ignored(word, more, fold):
     """An ASCII one also where nothing is known of the file system."""
     segment = word + more
