@@ -1,9 +1,7 @@
 """SIGKILL, EIO and ENOSPC at every system call of the local driver's operations, by strace."""
 
-import shutil
-
 from tests.campaign.trial import Campaign, Trial
-from tests.drivers.local.injecting import ALL, CHANGES, STATES, TAKES_SPACE, injections
+from tests.drivers.local.injecting import ALL, CHANGES, STATES, TAKES_SPACE, Target
 
 ALONE = [operation for operation in STATES if operation != "together"]
 KILL, EIO, ENOSPC = "signal=KILL", "error=EIO", "error=ENOSPC"
@@ -25,21 +23,18 @@ FOUND_IN = {
 def run(trial: Trial) -> None:
     """Inject at each call in turn, up to the size; what there is to inject may be less."""
     plan = PLAN if trial.plant is None else [FOUND_IN[trial.plant]]
-    number = 0
+    unit = 0
     for operation, fault, calls, threads in plan:
-        folder = trial.folder / "injected"
-        folder.mkdir()
-        found = injections(folder, operation, fault, calls, plant=trial.plant or "none", threads=threads)
-        for call, problem in found:
-            if number >= trial.start:
+        target = Target(trial.folder, operation, fault, calls, trial.plant or "none", threads)
+        for name, number in target.places():
+            if trial.done >= trial.size:
+                return
+            if unit >= trial.start:
                 trial.counts[fault.partition("=")[2]] += 1
                 trial.counts["in four threads" if threads > 1 else f"in {operation}"] += 1
-                trial.ended(number, problem and f"{operation}, {fault} at {call}: {problem}")
-            number += 1
-            if trial.done >= trial.size:
-                shutil.rmtree(folder)
-                return
-        shutil.rmtree(folder)
+                problem = target.hit(name, number)
+                trial.ended(unit, problem and f"{operation}, {fault} at {name} {number}: {problem}")
+            unit += 1
     trial.size = trial.done
 
 

@@ -166,38 +166,55 @@ def wrong(root: Path, operation: str, ended: Ended, *, failed_flush: bool = Fals
     return problem and f"{problem} (it said {said!r})"
 
 
-def injections(
-    folder: Path,
-    operation: str,
-    fault: str,
-    calls: str = CHANGES,
-    *,
-    plant: str = "none",
-    threads: int = 1,
-) -> Iterator[tuple[str, str | None]]:
-    """Let each call in turn fail or kill; the call, and what is wrong afterwards.
+@dataclass(frozen=True)
+class Target:
+    """What is to be hit.
 
-    Args:
-        folder: An empty directory.
+    Attributes:
+        folder: A directory to work in.
         operation: Of `STATES`.
         fault: "signal=KILL", or "error=" with a name of errno.
-        calls: Their names, separated by commas.
-        plant: A bug.
+        calls: Names of system calls, separated by commas.
+        plant: A bug, or "none".
         threads: Of the driver.
     """
-    root, log = folder / "planned", folder / "log"
-    prepare(root, operation)
-    counts = planned(root, operation, calls, log=log, plant=plant, threads=threads)
-    shutil.rmtree(root)
-    for name, count in counts.items():
-        for number in range(1, count + 1):
-            prepare(root, operation)
-            what = ("-e", f"trace={name}", "-e", f"inject={name}:{fault}:when={number}")
-            ended = traced(root, operation, *what, log=log, plant=plant, threads=threads)
-            struck = ended.killed if fault == "signal=KILL" else "(INJECTED)" in ended.trace
-            if struck:
-                flush = name in FLUSHES and not ended.killed
-                yield f"{name} {number}", wrong(root, operation, ended, failed_flush=flush)
-            elif threads == 1:
-                yield f"{name} {number}", f"it was not reached: {ended.said}"
-            shutil.rmtree(root)
+
+    folder: Path
+    operation: str
+    fault: str
+    calls: str = CHANGES
+    plant: str = "none"
+    threads: int = 1
+
+    def places(self) -> list[tuple[str, int]]:
+        """Each call of an undisturbed run, as its name and its number among those of its name."""
+        root = self.folder / "planned"
+        prepare(root, self.operation)
+        log = self.folder / "log"
+        counts = planned(root, self.operation, self.calls, log=log, plant=self.plant, threads=self.threads)
+        shutil.rmtree(root)
+        return [(name, number) for name, count in counts.items() for number in range(1, count + 1)]
+
+    def hit(self, name: str, number: int) -> str | None:
+        """Let one call fail or kill; what is wrong afterwards, or None."""
+        root = self.folder / "hit"
+        prepare(root, self.operation)
+        what = ("-e", f"trace={name}", "-e", f"inject={name}:{self.fault}:when={number}")
+        log = self.folder / "log"
+        ended = traced(root, self.operation, *what, log=log, plant=self.plant, threads=self.threads)
+        struck = ended.killed or "(INJECTED)" in ended.trace
+        problem = wrong(
+            root, self.operation, ended, failed_flush=struck and not ended.killed and name in FLUSHES
+        )
+        shutil.rmtree(root)
+        if (
+            not struck and self.threads == 1
+        ):  # Which of several threads makes a call may differ from run to run.
+            return f"it was not reached: {ended.said}"
+        return problem
+
+
+def problems(target: Target) -> Iterator[tuple[str, str | None]]:
+    """Hit each call in turn; the call, and what is wrong afterwards."""
+    for name, number in target.places():
+        yield f"{name} {number}", target.hit(name, number)

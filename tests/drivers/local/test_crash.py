@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .injecting import injections, prepare, traced
+from .injecting import Target, prepare, problems, traced
 
 CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
 """A call of a log, with the number of its thread taken off."""
@@ -19,27 +19,27 @@ pytestmark = pytest.mark.system
     ("operation", "least"), [("put", 20), ("overwrite", 20), ("create", 20), ("move", 30), ("delete", 6)]
 )
 def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_object(tmp_path, operation, least):
-    outcomes = dict(injections(tmp_path, operation, "signal=KILL"))
+    outcomes = dict(problems(Target(tmp_path, operation, "signal=KILL")))
     assert {call: problem for call, problem in outcomes.items() if problem} == {}
     assert len(outcomes) >= least, "the kills did not reach into the operation"
 
 
 @pytest.mark.parametrize("plant", ["attributes-late", "no-rename"])
 def test_the_kills_find_a_pair_that_is_not_published_at_once(tmp_path, plant):
-    found = injections(tmp_path, "overwrite", "signal=KILL", plant=plant)
+    found = problems(Target(tmp_path, "overwrite", "signal=KILL", plant=plant))
     assert any(problem and "neither old nor new" in problem for _, problem in found)
 
 
 @pytest.mark.parametrize("operation", ["overwrite", "delete"])
 def test_a_flush_that_fails_is_never_acknowledged(tmp_path, operation):
-    outcomes = dict(injections(tmp_path, operation, "error=EIO", "fsync"))
+    outcomes = dict(problems(Target(tmp_path, operation, "error=EIO", "fsync")))
     assert {call: problem for call, problem in outcomes.items() if problem} == {}
     assert outcomes
 
 
 def test_an_acknowledgement_after_a_flush_that_failed_is_found(tmp_path):
-    problems = dict(injections(tmp_path, "overwrite", "error=EIO", "fsync", plant="swallowed-errors"))
-    assert any(problem and "acknowledged" in problem for problem in problems.values())
+    found = problems(Target(tmp_path, "overwrite", "error=EIO", "fsync", plant="swallowed-errors"))
+    assert any(problem and "acknowledged" in problem for _, problem in found)
 
 
 def unordered(log: str, root: Path) -> list[str]:
