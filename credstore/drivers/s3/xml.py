@@ -202,9 +202,9 @@ def parse_time(text: str | None) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text) if text[:1].isdigit() else _parse_http_date(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # The latter beyond the years 1 to 9999, in UTC or as written.
         return None
-    return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def _parse_http_date(text: str) -> datetime:
