@@ -139,7 +139,7 @@ class Recorder:
             "open", "write", "pwrite", "ftruncate", "utime", "fsync", "rename", "link", "unlink", "mkdir",
             "rmdir", "copy_file_range",
         )  # fmt: skip
-        real = {name: getattr(os, name) for name in names}
+        real = {name: getattr(os, name) for name in names if hasattr(os, name)}
 
         def taking_part(name):
             does, noted = real[name], getattr(self, f"_{name}")
@@ -152,7 +152,7 @@ class Recorder:
             return call
 
         try:
-            for name in names:
+            for name in real:
                 setattr(os, name, taking_part(name))
             yield
         finally:
