@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS = aws,c2pa,cli,opentelemetry,timestamp
 
-.PHONY: demo test test-system check format bench clean
+.PHONY: demo test test-system campaign check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/credstore demo
@@ -15,6 +15,11 @@ test: $(VENV)/.test
 test-system: $(VENV)/.test
 	sh tests/servers/install_system.sh
 	$(BIN)/python -m pytest -m system $(ARGS)
+
+# SCALE=ci, campaign (an hour at most) or release; SEED=7 for the same random numbers again.
+campaign: $(VENV)/.test
+	command -v strace >/dev/null || sh tests/servers/install_system.sh
+	$(BIN)/python -m tests.campaign --write docs/reliability.md $(ARGS)
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .

@@ -1,7 +1,6 @@
 """Fixtures that several directories share."""
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,10 +9,9 @@ from hypothesis import settings
 
 from tests import canaries
 from tests.servers.moto import MotoServer, running_moto
+from tests.surroundings import without_proxies
 
-# Tests speak with this machine alone, whatever proxy it has for the rest of the world.
-for variable in [name for name in os.environ if name.lower().endswith("_proxy")]:
-    del os.environ[variable]
+without_proxies()
 
 # How long an example takes depends on the machine and says nothing.
 settings.register_profile("credstore", deadline=None, print_blob=True)

@@ -95,7 +95,7 @@ class FileJournal:
 def _parse(text: bytes) -> ResumeToken | None:
     try:
         found: object = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(found, dict):
         return None

@@ -1,220 +1,25 @@
 """Thousands of calls cancelled at any turn of the loop: nothing is left running, open or half there (P16)."""
 
-import asyncio
 import os
-import random
-from collections import Counter
-from pathlib import Path
 
 import pytest
 
-from credstore import LocalConfig, LocalStorageProvider
-from credstore.drivers.local.workers import Workers
-from credstore.drivers.s3 import multipart
-from credstore.wire.connecting import Connector
-from credstore.wire.connection import Answer
-from credstore.wire.pool import Pool
-from tests.faults.stores import PART, open_store, serving
+from tests.faults.storm import LEAKS, over_local, over_s3, run
 
 CANCELS = int(os.environ.get("CREDSTORE_TEST_CANCELS", "5000"))
 SEED = int(os.environ.get("CREDSTORE_TEST_SEED", "1"))
-KEYS = [f"k{number}" for number in range(6)]
-SMALL, LARGE = b"small" * 20, bytes(range(256)) * (3 * PART // 256) + b"end"
-AT_ONCE = 12
-STREAMED = b"".join(b"%d" % number * (PART // 2) for number in range(9))
-
-
-async def stream(pieces=9):
-    for number in range(pieces):
-        await asyncio.sleep(0)
-        yield b"%d" % number * (PART // 2)
-
-
-async def read_some(store, key):
-    async with store.open(key) as reader:
-        async for _ in reader:
-            await asyncio.sleep(0)
-
-
-async def scan(store):
-    async for _ in store.scan("k"):
-        await asyncio.sleep(0)
-
-
-def calls(store, path):
-    """What users do, by name, on a key."""
-    return {
-        "store": lambda key: store.store(key, SMALL),
-        "store parts": lambda key: store.store(key, LARGE),
-        "store a stream": lambda key: store.store(key, stream()),
-        "store a file": lambda key: store.store(key, path, compress="zstd"),
-        "create": lambda key: store.store(key, LARGE, if_absent=True),
-        "retrieve": store.retrieve,
-        "open": lambda key: read_some(store, key),
-        "delete": store.delete,
-        "copy": lambda key: store.copy(key, "k0"),
-        "move": lambda key: store.move(key, "k1"),
-        "batch": lambda key: store.batch_delete([key, "none"]),
-        "scan": lambda _: scan(store),
-        "stats": lambda _: store.get_stats(),
-        "ping": lambda _: store.health_check(),
-    }
-
-
-async def storm(store, path, cancels=CANCELS, seed=SEED):
-    """Cancel so many calls, some of them twice; those that end before are no part of the count."""
-    chance = random.Random(seed)
-    deeds = calls(store, path)
-    left, ended = [cancels], Counter()
-
-    async def client():
-        while left[0] > 0:
-            name, key = chance.choice(list(deeds)), chance.choice(KEYS)
-            task = asyncio.ensure_future(deeds[name](key))
-            for _ in range(int(2 ** chance.uniform(0, 8))):
-                await asyncio.sleep(0)
-                if task.done():
-                    break
-            if task.cancel():
-                left[0] -= 1
-                if chance.random() < 0.1:
-                    await asyncio.sleep(0)
-                    task.cancel()
-            await asyncio.wait([task])
-            ended[name, "cancelled" if task.cancelled() else type(task.exception()).__name__] += 1
-
-    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
-    return ended
-
-
-def descriptors():
-    return len(list(Path("/dev/fd").iterdir()))
-
-
-async def settled(others):
-    """The tasks that are left; what is over shows within a few turns of the loop."""
-    for _ in range(200):
-        await asyncio.sleep(0)
-        if asyncio.all_tasks() <= others:
-            break
-    return {
-        task.get_coro().__qualname__ for task in asyncio.all_tasks() - others if "Origin" not in str(task)
-    }
-
-
-async def over_s3(path, cancels):
-    """A storm over the origin; how the calls ended and what they left behind."""
-    async with serving() as origin:
-        store = open_store(origin, max_connections=AT_ONCE)
-        exchange = store._session.driver._bucket._exchange
-        others = asyncio.all_tasks()
-        ended = await storm(store, path, cancels)
-        tasks = await settled(others)
-        pool = exchange._transport._pool
-        left = {"uploads": origin.open_uploads, "tasks": tasks}
-        left["connections"] = pool._leases - sum(map(len, pool._idle.values()))
-        whole = {len(SMALL), len(LARGE), len(STREAMED), path.stat().st_size}
-        for data in await asyncio.wait_for(asyncio.gather(*(store.retrieve(key) for key in KEYS * 4)), 30):
-            assert data is None or len(data) in whole
-        await store.aclose()
-    return ended, left
-
-
-async def over_local(path, cancels):
-    """The same over a directory."""
-    root = path.parent / "store"
-    async with LocalStorageProvider(LocalConfig(path=str(root))) as store:
-        others = asyncio.all_tasks()
-        ended = await storm(store, path, cancels)
-        left = {"tasks": await settled(others)}
-        whole = {len(SMALL), len(LARGE), len(STREAMED), path.stat().st_size}
-        for key in KEYS:
-            data = await store.retrieve(key)
-            assert data is None or len(data) in whole
-    left["files"] = list((root / ".credstore" / "tmp").iterdir())
-    return ended, left
-
-
-def run(over, path, cancels=CANCELS):
-    """One storm; what it left, files and descriptors too."""
-    path.write_bytes(LARGE * 5)
-    before = descriptors()
-    ended, left = asyncio.run(over(path, cancels))
-    left["descriptors"] = descriptors() - before
-    assert not {name: what for name, what in left.items() if what}
-    return ended
 
 
 @pytest.mark.parametrize("over", [over_s3, over_local], ids=["s3", "local"])
 def test_nothing_is_left(over, tmp_path):
-    ended = run(over, tmp_path / "file")
+    ended = run(over, tmp_path / "file", CANCELS, SEED)
     for name in {name for name, _ in ended}:
         assert ended[name, "cancelled"], f"{name} was never cancelled"
 
 
-def no_abort(monkeypatch):
-    """Uploads of cancelled writes stay open."""
-
-    async def aborted(*_):
-        pass
-
-    monkeypatch.setattr(multipart, "_abort", aborted)
-
-
-def leave_lost(monkeypatch):
-    """Once, a cancelled attempt to connect keeps its place among the connections."""
-    give, connect, lost = Pool._give_leave, Connector.connect, []
-
-    async def connecting(connector, *arguments):
-        try:
-            return await connect(connector, *arguments)
-        except asyncio.CancelledError:
-            lost.append(True)
-            raise
-
-    def given(pool):
-        if lost == [True]:
-            lost.append(False)
-        else:
-            give(pool)
-
-    monkeypatch.setattr(Connector, "connect", connecting)
-    monkeypatch.setattr(Pool, "_give_leave", given)
-
-
-def tasks_left(monkeypatch):
-    """What watches over an answer goes on when nobody waits for that any more."""
-    head, waiting = Answer.head, set()
-
-    async def watched(answer, until):
-        try:
-            return await head(answer, until)
-        except asyncio.CancelledError:
-            waiting.add(asyncio.ensure_future(asyncio.Event().wait()))
-            raise
-
-    monkeypatch.setattr(Answer, "head", watched)
-
-
-def temporary_files_kept(monkeypatch):
-    """What a driver has to do at the end of a call is left undone."""
-
-    async def finish(_workers, _work):
-        pass
-
-    monkeypatch.setattr(Workers, "finish", finish)
-
-
-LEAKS = [
-    (over_s3, no_abort),
-    (over_s3, leave_lost),
-    (over_s3, tasks_left),
-    (over_local, temporary_files_kept),
-]
-
-
-@pytest.mark.parametrize(("over", "leak"), LEAKS, ids=lambda each: each.__name__)
-def test_a_leak_is_seen(over, leak, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", LEAKS)
+def test_a_leak_is_seen(name, tmp_path, monkeypatch):
+    over, leak = LEAKS[name]
     leak(monkeypatch)
     with pytest.raises(AssertionError):
-        run(over, tmp_path / "file", 600)
+        run(over, tmp_path / "file", 600, SEED)

@@ -19,6 +19,7 @@ from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
 from credstore.pipeline import envelope, header
 from credstore.pipeline.envelope import Opener, Sealer, check_key
 from credstore.pipeline.header import Binding, parse_header, parse_wrapped, span_of, wrapped_text
+from tests.pipeline.mutants import changed
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads(Path(__file__).with_name("envelope_vectors.json").read_text())
@@ -390,43 +391,19 @@ def test_changed_objects_are_never_accepted():
     texts = set()
     for _ in range(MUTATIONS):
         size, stored = dice.choice([*originals.items()])
-        changed = stored
-        while changed == stored:
-            changed = bytearray(stored)
-            at, until = sorted(dice.choices(range(len(stored) + 1), k=2))
-            match dice.randrange(7):
-                case 0:
-                    for _ in range(dice.randint(1, 3)):
-                        changed[dice.randrange(len(changed))] ^= 1 << dice.randrange(8)
-                case 1:
-                    del changed[at:until]
-                case 2:
-                    changed[at:at] = stored[at:until]
-                case 3:
-                    changed[at:until] = dice.randbytes(until - at)
-                case 4:
-                    other = dice.choice(others)
-                    changed[at:until] = other[at:until]
-                case 5:
-                    piece = stored[at:until]
-                    del changed[at:until]
-                    place = dice.randint(0, len(changed))
-                    changed[place:place] = piece
-                case _:
-                    changed[min(at, len(changed) - 1)] = dice.randrange(256)
-            changed = bytes(changed)
+        mutant = changed(stored, dice, others)
         given_out = b""
         try:
-            found = parse_header(changed, complete=True)
+            found = parse_header(mutant, complete=True)
             stream = Opener(found, KEY, PLACE)
-            for start in range(found.size, len(changed), 5000):
-                given_out += stream.feed(changed[start : start + 5000])
+            for start in range(found.size, len(mutant), 5000):
+                given_out += stream.feed(mutant[start : start + 5000])
             given_out += stream.finish()
         except StorageDecryptionError as error:
             texts.add(str(error))
             assert payload(size).startswith(given_out)
         else:
-            raise AssertionError(changed.hex())
+            raise AssertionError(mutant.hex())
     assert texts == {str(header.undecryptable())}
 
 

@@ -157,6 +157,8 @@ def test_adopting_signs_what_was_hashed_here():
         {"manifest": "text"},
         {"expiresAt": 1.5},
         {"expiresAt": 10**15},
+        {"expiresAt": "0001-01-01T00:00:00+23:59"},
+        {"expiresAt": "9999-12-31T23:59:59-01:00"},
         {"timestamp": "soon"},
     ],
     ids=str,

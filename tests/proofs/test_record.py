@@ -278,3 +278,15 @@ def test_an_asset_is_measured():
     assert AssetDigest.of(memoryview(ASSET)) == AssetDigest.of(ASSET) == RECORD.asset
     assert EXPIRES > ISSUED
     assert OTHER_ID != ID
+
+
+@pytest.mark.parametrize(
+    "time",
+    [
+        datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=1))),
+        datetime(9999, 12, 31, 23, 59, tzinfo=timezone(timedelta(hours=-1))),
+    ],
+)
+def test_a_time_beyond_the_calendar_in_utc_is_refused(time):
+    with pytest.raises(StorageInvalidRequestError, match="years 1 to 9999"):
+        encode_record(replace(RECORD, expires_at=time))

@@ -17,7 +17,7 @@ import hashlib
 import json
 import mimetypes
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Any, cast
 
 from credstore.driver.values import NO_HEADERS, ContentHeaders
@@ -37,6 +37,7 @@ from credstore.files import CREATE, write_all
 
 FORMAT = 2
 _PIECE = 1024 * 1024
+_DIGEST_SIZE = 32
 _TYPES = mimetypes.MimeTypes(filenames=())
 """Python's own table: the machine's would make the result differ from host to host."""
 
@@ -98,10 +99,26 @@ class Record:
                 raise ValueError
             size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            return cls(Attributes(headers=headers, **found), size, inode, replaced)
-        except (ValueError, TypeError, KeyError, AttributeError):
+            record = cls(Attributes(headers=headers, **found), size, inode, replaced)
+            record._check()
+            return record
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             text = "the attributes of the object are damaged, or from a newer credstore"
             raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
+
+    def _check(self) -> None:
+        """Refuse members of other kinds than `encode` writes, with TypeError or ValueError."""
+        about = self.attributes
+        texts = [about.key, *(value for value in astuple(about.headers) if value is not None)]
+        texts += [value for value in (about.write_id, about.digest, self.replaced) if value is not None]
+        for mapping in (about.metadata, about.system, about.tags):
+            if type(mapping) is not dict:
+                raise TypeError
+            texts += mapping.values()
+        if set(map(type, texts)) != {str} or {type(self.size), type(self.inode)} != {int}:
+            raise TypeError
+        if about.digest is not None and len(bytes.fromhex(about.digest)) != _DIGEST_SIZE:
+            raise ValueError
 
 
 def foreign(key: str) -> Attributes:

@@ -446,7 +446,7 @@ class LocalDriver(Driver):
     def _info(
         self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
     ) -> ObjectInfo:
-        modified = datetime.fromtimestamp(token.mtime / 1e9, UTC)
+        modified = _moment(token.mtime)
         listed = ObjectInfo(
             key=key,
             size=token.size,
@@ -479,6 +479,14 @@ class LocalDriver(Driver):
             served_by=self.name,
             replicas=(self.name,),
         )
+
+
+def _moment(nanoseconds: int) -> datetime | None:
+    """A file's time; None beyond the years 1 to 9999, which file systems can keep and any program can set."""
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _capabilities(config: LocalConfig) -> Capabilities:

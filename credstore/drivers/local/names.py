@@ -98,7 +98,9 @@ def _escape(segment: str, last: str, *, fold: bool) -> tuple[str, ...]:
         if len(pieces[-1]) + len(atom) > _PIECE:
             pieces.append("")
         pieces[-1] += atom
-    if fold:  # FAT drops the dots at the end of a name, so that two names would be one.
+    # FAT drops the dots at the end of a name, so that two names would be one; the control directory's own
+    # name has no second spelling even before the file system is known.
+    if fold or segment.lower().startswith(RESERVED):
         pieces = [f"{piece[:-1]}%2e" if piece.endswith(".") else piece for piece in pieces]
     return (*(CONTINUED + piece for piece in pieces[:-1]), last + pieces[-1])
 

@@ -128,7 +128,7 @@ class Root:
             found = json.loads(stored)
             if found["format"] == _FORMAT:
                 return bool(found["fold"])
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             pass
         text = f"{self.path!r} belongs to another version of credstore, or its format file is damaged"
         raise StorageConfigurationError(text)

@@ -120,7 +120,7 @@ def list_object_versions(prefix: str, cursor: str | None, limit: int, dialect: S
 def _read_cursor(cursor: str) -> tuple[str, str | None]:
     try:
         parts = json.loads(cursor)
-    except ValueError:
+    except (ValueError, RecursionError):
         parts = None
     if isinstance(parts, list) and len(parts) == _MARKER:  # pyright: ignore[reportUnknownArgumentType]
         key, version_id = parts  # pyright: ignore[reportUnknownVariableType]

@@ -103,11 +103,15 @@ def format_time(time: datetime) -> str:
     """The one form of an instant; anything finer than a millisecond is cut off.
 
     Raises:
-        ProofFormatError: The time has no zone.
+        ProofFormatError: The time has no zone, or is not within the years 1 to 9999 in UTC.
     """
     if time.tzinfo is None:
         refuse("a time", "has no zone")
-    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        utc = time.astimezone(UTC)
+    except OverflowError:
+        refuse("a time", "is not within the years 1 to 9999 in UTC")
+    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def read_base64(value: Json, field: str, *, most: int, url_safe: bool = False) -> bytes:

@@ -170,9 +170,9 @@ def _time(value: Json, field_name: str) -> datetime | None:
     if isinstance(value, str):
         try:
             time = datetime.fromisoformat(value)
-        except ValueError:
+            return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
             refuse(field_name, "is not a time")
-        return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
     milliseconds = read_size(value, field_name)
     if milliseconds > _LAST:
         refuse(field_name, "is after the year 9999")

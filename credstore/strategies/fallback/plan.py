@@ -129,7 +129,7 @@ def position_of(cursor: str | None) -> Position:
     try:
         after, cursors, ended = json.loads(cursor)
         return Position(after, tuple(cursors), tuple(ended))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise StorageInvalidRequestError("this is not a cursor of a fallback store") from None
 
 

@@ -1,97 +1,108 @@
-"""One operation of a local store in a process of its own, to be killed; see test_crash.py.
-
-argv: root, operation, sabotage. Writes "done" once the operation is acknowledged.
-"""
+"""One operation of a local store in a process of its own, to be killed or failed; see injecting.py."""
 
 import asyncio
+import ctypes
 import os
-import sys
+import tempfile
 import time
+from contextlib import suppress
+from multiprocessing.connection import Connection
 
 from credstore.config.stores import LocalConfig
 from credstore.driver import CREATE, OVERWRITE, BytesBody, CopyRequest, PutRequest
-from credstore.drivers.local import atomic, attributes, objects
 from credstore.drivers.local.driver import LocalDriver
-from credstore.errors import StorageAlreadyExistsError
+from credstore.errors import StorageAlreadyExistsError, StorageError
+
+from .plants import planted
 
 NEW = b"new" * 50
+_SET_PTRACER, _ANY = 0x59616D61, ctypes.c_ulong(-1)
+"""Lets strace attach where the kernel allows that to parents alone (Yama)."""
 
 
-def sabotage(name):
-    """Break one rule of the driver, so that the harness can be seen to turn red."""
-    if name == "no-data-fsync":
-        settle = atomic.Temporary.settle
-
-        def settle_unsynced(self, step=0):
-            self._syncer.enabled = False
-            try:
-                return settle(self, step)
-            finally:
-                self._syncer.enabled = True
-
-        atomic.Temporary.settle = settle_unsynced
-    elif name == "no-directory-fsync":
-        atomic.Directories.sync = lambda self, syncer: None
-    elif name == "attributes-late":
-        write, rename = attributes.Shelf.write, atomic.Temporary.rename
-        late = []
-        attributes.Shelf.write = lambda *args: late.append(args)
-
-        def rename_first(self, directory, target):
-            rename(self, directory, target)
-            while late:
-                write(*late.pop())
-
-        atomic.Temporary.rename = rename_first
-    elif name == "no-rename":
-
-        def write_in_place(self, directory, target):
-            fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, dir_fd=directory)
-            data = atomic.read_all(self.fd, 0, os.fstat(self.fd).st_size)
-            for at in range(0, len(data), 50):
-                os.write(fd, data[at : at + 50])
-            status = os.fstat(self.fd)
-            os.utime(fd, ns=(status.st_mtime_ns, status.st_mtime_ns))
-            os.close(fd)
-
-        atomic.Temporary.rename = write_in_place
-    elif name.startswith("clock="):  # No fault: a clock that stands still.
-        moment = int(name.partition("=")[2])
-        time.time_ns = lambda: moment
-    else:
-        assert name == "none", name
-    assert objects
+async def _put(driver, key, mode=OVERWRITE):
+    body, metadata = BytesBody(NEW), {"belongs-to": repr(NEW[:40])}
+    await driver.put(PutRequest(key=key, body=body, write_id="1" * 32, metadata=metadata, precondition=mode))
 
 
-async def main(root, operation):
-    config = LocalConfig(path=root)
-    driver = LocalDriver(config, threads=1)
-    if operation in {"put", "create"}:
-        mode = CREATE if operation == "create" else OVERWRITE
-        request = PutRequest(
-            key="d/k",
-            body=BytesBody(NEW),
-            write_id="1" * 32,
-            metadata={"belongs-to": repr(NEW[:40])},
-            precondition=mode,
-        )
-        await driver.put(request)
+async def _copy(driver, source, destination):
+    found = await driver.head(source)
+    await driver.copy(CopyRequest(source=found, destination=destination, write_id="2" * 32))
+    return found
+
+
+async def _move(driver, source, destination):
+    found = await _copy(driver, source, destination)
+    await driver.delete(source, if_match=found.etag)
+
+
+async def operate(driver, operation):
+    """Do it; what each changes is in injecting.py."""
+    if operation in {"put", "overwrite"}:
+        await _put(driver, "d/k")
+    elif operation == "create":
+        await _put(driver, "d/k", CREATE)
     elif operation == "copy":
-        source = await driver.head("s")
-        await driver.copy(CopyRequest(source=source, destination="d/k", write_id="3" * 32))
+        await _copy(driver, "s", "d/k")
     elif operation == "move":
-        source = await driver.head("d/k")
-        await driver.copy(CopyRequest(source=source, destination="e/k", write_id="2" * 32))
-        await driver.delete("d/k", if_match=source.etag)
-    else:
+        await _move(driver, "d/k", "e/k")
+    elif operation == "delete":
         await driver.delete("d/k")
-
-
-if __name__ == "__main__":
-    sabotage(sys.argv[3])
-    try:
-        asyncio.run(main(sys.argv[1], sys.argv[2]))
-    except StorageAlreadyExistsError:
-        os.write(1, b"exists")
     else:
-        os.write(1, b"done")
+        assert operation == "together", operation
+        works = [
+            _put(driver, "p/k"), _put(driver, "o/k"), _move(driver, "m/k", "n/k"), driver.delete("x/k"),
+        ]  # fmt: skip
+        for ended in await asyncio.gather(*works, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
+
+
+async def _once(pipe, root, operation, threads):
+    try:
+        await operate(LocalDriver(LocalConfig(path=root), threads=threads), operation)
+    except StorageAlreadyExistsError:
+        ended = "exists"
+    except StorageError as error:
+        ended = f"{error.applied}: {error!r}"
+    except Exception as error:
+        ended = f"unknown: {error!r}"
+    else:
+        ended = "done"
+    with suppress(OSError):  # The fault may be in this very call.
+        pipe.send(ended)
+    os._exit(0)  # The loop's own end is none of the driver's calls.
+
+
+async def _warm_up():
+    """Whatever is imported or made at a first use is there, so that the calls that count are the driver's."""
+    with tempfile.TemporaryDirectory() as root:
+        driver = LocalDriver(LocalConfig(path=root, fsync=False), threads=1)
+        await _put(driver, "d/k")
+        await _move(driver, "d/k", "e/k")
+        with suppress(StorageAlreadyExistsError):
+            await _put(driver, "e/k", CREATE)
+        await driver.aclose()
+
+
+def work(pipe: Connection, root: str, operation: str, plant: str, threads: int) -> None:
+    """Say "ready", wait for leave, and say how it ended: "done", "exists", or what the error says.
+
+    Args:
+        pipe: To the parent.
+        root: Of the store.
+        operation: What to do.
+        plant: A bug of plants.py, "none", or "clock=N" for a clock that stands still at N.
+        threads: Of the driver.
+    """
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_SET_PTRACER, _ANY, 0, 0, 0)
+    asyncio.run(_warm_up())
+    if plant.startswith("clock="):  # No fault.
+        moment = int(plant.partition("=")[2])
+        time.time_ns = lambda: moment
+    known = None if plant == "none" or plant.startswith("clock=") else plant
+    with planted(known):
+        pipe.send("ready")
+        pipe.recv()
+        asyncio.run(_once(pipe, root, operation, threads))

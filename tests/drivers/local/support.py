@@ -8,6 +8,7 @@ from pathlib import Path
 from credstore.config.stores import LocalConfig
 from credstore.driver import OVERWRITE, BytesBody, ContentHeaders, Precondition, PutRequest
 from credstore.drivers.local.driver import LocalDriver
+from credstore.drivers.local.names import Place, parse
 
 
 def make_driver(root, **settings) -> LocalDriver:
@@ -68,3 +69,15 @@ class StreamBody:
             yield chunk
         if self.error is not None:
             raise self.error
+
+
+def spelled(place: Place, *, fold: bool) -> str:
+    """The key a walk over the tree would find at `place`."""
+    found, begun = [], ""
+    for name in (*place.directories, place.name):
+        spelling = parse(name, begun, fold=fold)
+        assert spelling is not None, name
+        begun = spelling.text if spelling.continued else ""
+        if not spelling.continued:
+            found.append(spelling.text)
+    return "/".join(found)

@@ -6,9 +6,7 @@ where a power cut took the mark away; and the other tool may go on writing it.
 
 import asyncio
 import os
-import re
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,8 +14,8 @@ import pytest
 from credstore.errors import StorageObjectNotFoundError
 
 from .crash_child import NEW
+from .injecting import CHANGES, planned, traced
 from .support import make_driver, put_request
-from .test_crash import CHANGES, strace
 
 THEIRS = b"its" * 50
 LATER = b"nxt" * 50
@@ -110,24 +108,21 @@ def cut_power(root: Path) -> None:
     ],
 )
 def test_a_kill_at_any_system_call_leaves_another_tools_file_its_own(tmp_path, operation, clock, power_cut):
-    root, log = tmp_path / "planned", tmp_path / "planned.log"
+    root, log = tmp_path / "planned", tmp_path / "log"
     before(root)
-    run = strace("-o", str(log), "-e", f"trace={CHANGES}", root=root, operation=operation, sabotage=clock)
-    assert run.stdout == b"done", run.stderr.decode()
-    counts = Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
-    counts["write"] -= 1
+    counts = planned(root, operation, CHANGES, log=log, plant=clock)
     wrong: dict[str, str] = {}
-    for name, count in (+counts).items():
+    for name, count in counts.items():
         for number in range(1, count + 1):
             root = tmp_path / f"{name}-{number}"
             before(root)
             what = ("-e", f"trace={name}", "-e", f"inject={name}:signal=KILL:when={number}")
-            run = strace("-o", str(log), *what, root=root, operation=operation, sabotage=clock)
-            assert run.returncode == -9, f"not killed at {name} {number}: {run.stderr.decode()}"
+            ended = traced(root, operation, *what, log=log, plant=clock)
+            assert ended.killed, f"not killed at {name} {number}: {ended}"
             if power_cut:
                 cut_power(root)
             try:
-                asyncio.run(look(root, operation, acknowledged=run.stdout == b"done"))
+                asyncio.run(look(root, operation, acknowledged=ended.said == "done"))
             except Exception as error:
                 wrong[f"{name} {number}"] = repr(error)
             shutil.rmtree(root)

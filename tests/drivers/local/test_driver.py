@@ -2,10 +2,8 @@ import asyncio
 import hashlib
 import os
 import stat
-import subprocess
-import sys
 import time
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
@@ -23,6 +21,8 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 
+from .children import child
+from .crash_child import work
 from .support import StreamBody, leftovers, list_keys, make_driver, put_request, read_pair
 
 AWKWARD = [
@@ -284,15 +284,13 @@ def test_sixteen_tasks_create_one_key_and_one_wins(tmp_path):
 
 
 def test_processes_create_one_key_and_one_wins(tmp_path):
-    child = Path(__file__).with_name("crash_child.py")
-    runs = [
-        subprocess.Popen(
-            [sys.executable, str(child), str(tmp_path), "create", "none"], stdout=subprocess.PIPE
-        )
-        for _ in range(6)
-    ]
-    answers = [run.communicate(timeout=60)[0] for run in runs]
-    assert sorted(answers) == [b"done"] + [b"exists"] * 5
+    with ExitStack() as stack:
+        pipes = [stack.enter_context(child(work, str(tmp_path), "create", "none", 1)).pipe for _ in range(6)]
+        assert [pipe.recv() for pipe in pipes] == ["ready"] * 6
+        for pipe in pipes:
+            pipe.send("now")
+        answers = [pipe.recv() for pipe in pipes]
+    assert sorted(answers) == ["done"] + ["exists"] * 5
 
 
 def test_processes_that_increment_lose_nothing(tmp_path):

@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from credstore.drivers.local import listing
+from credstore.drivers.local.atomic import Token
 from credstore.testing.harness import names
 from tests.drivers.local.support import make_driver, put_request
 
@@ -133,3 +135,22 @@ def test_another_delimiter_divides_file_names(tmp_path):
     fill(root, ["2026-01-01/a", "2026-01-02/b", "2026-02", "plain", "x/y-z"])
     assert listed(root, delimiter="-") == ["2026-", "plain", "x/y-"]
     assert listed(root, "2026-", delimiter="-") == ["2026-01-", "2026-02"]
+
+
+@pytest.mark.parametrize("seconds", [10**12, -(10**11)])
+def test_a_file_with_a_time_beyond_the_calendar_is_listed_without_one(tmp_path, monkeypatch, seconds):
+    """Some file systems keep such times; this one may not, so the driver is shown one."""
+    of = Token.of
+    monkeypatch.setattr(Token, "of", lambda status: replace(of(status), mtime=seconds * 10**9))
+
+    async def run():
+        (tmp_path / "theirs").write_bytes(b"data")
+        driver = make_driver(tmp_path)
+        (entry,) = (await driver.list()).entries
+        assert (entry.key, entry.last_modified) == ("theirs", None)
+        assert (await driver.head("theirs")).last_modified is None
+        reader = await driver.get("theirs")
+        assert await reader.read() == b"data"
+        await driver.aclose()
+
+    asyncio.run(run())

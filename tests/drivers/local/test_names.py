@@ -1,10 +1,12 @@
 import unicodedata
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from credstore.drivers.local.names import CONTROL, MAX_NAME, aside, parse, primary
+
+from .support import spelled
 
 segments = st.one_of(
     st.sampled_from(
@@ -32,18 +34,6 @@ segments = st.one_of(
     st.integers(60, 130).map(lambda n: "é" * n),
 )
 keys = st.lists(segments, min_size=1, max_size=4).map("/".join).filter(bool)
-
-
-def spelled(place, *, fold):
-    """The key a walk over the tree would find at `place`."""
-    found, begun = [], ""
-    for name in (*place.directories, place.name):
-        spelling = parse(name, begun, fold=fold)
-        assert spelling is not None, name
-        begun = spelling.text if spelling.continued else ""
-        if not spelling.continued:
-            found.append(spelling.text)
-    return "/".join(found)
 
 
 @settings(max_examples=150, deadline=None)
@@ -124,6 +114,7 @@ spellings = st.tuples(
 
 @settings(max_examples=150, deadline=None)
 @given(spellings, st.sampled_from(["", " ", ".", "\u200b"]), st.booleans())
+@example(".credstore", ".", False)
 def test_no_spelling_of_the_reserved_word_is_the_reserved_word_where_case_is_ignored(word, more, fold):
     """An ASCII one also where nothing is known of the file system."""
     segment = word + more

@@ -158,11 +158,24 @@ RECORD = Record(foreign("k"), size=4, inode=7, replaced=None)
         {"later": 1},
         {"headers": {"later": 1}},
         {"headers": None},
+        {"key": 5},
+        {"size": "5"},
+        {"inode": True},
+        {"replaced": []},
+        {"write_id": 1},
+        {"digest": "no digest"},
+        {"digest": "00"},
+        {"digest": {}},
+        {"metadata": []},
+        {"metadata": {"a": 1}},
+        {"system": None},
+        {"tags": {"a": None}},
+        {"headers": {"content_type": 5}},
         *({name: ...} for name in json.loads(RECORD.encode())),
     ],
     ids=str,
 )
-def test_attributes_with_a_field_more_or_less_are_damaged_or_of_another_version(change):
+def test_attributes_with_a_field_more_less_or_of_another_kind_are_damaged_or_of_another_version(change):
     assert Record.decode(RECORD.encode()) == RECORD
     changed = {**json.loads(RECORD.encode()), **change}
     data = json.dumps({name: value for name, value in changed.items() if value is not ...})
@@ -171,7 +184,7 @@ def test_attributes_with_a_field_more_or_less_are_damaged_or_of_another_version(
     assert caught.value.code == "ATTRIBUTES_DAMAGED"
 
 
-@pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b"7", b"{", b"\xff"])
+@pytest.mark.parametrize("data", [b"{}", b"[]", b"null", b"7", b"{", b"\xff", b"[" * 100_000])
 def test_what_is_no_record_is_damaged(data):
     with pytest.raises(StorageIntegrityError) as caught:
         Record.decode(data)

@@ -325,6 +325,13 @@ def test_sizes_and_times_that_are_none():
         None
     ] * 6
     assert [parse_time(text) for text in (None, "", "yesterday", "2026-99-99T00:00:00Z")] == [None] * 4
+    for text in (
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:59-01:00",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "1 Jan 2020 99999999999999:00:00",
+    ):
+        assert parse_time(text) is None
     assert parse_time("2026-11-20T12:00:00").tzinfo is UTC
 
 

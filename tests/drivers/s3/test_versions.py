@@ -10,6 +10,7 @@ import pytest
 
 from credstore.config.stores import R2Config, S3CompatibleConfig
 from credstore.driver import DeleteOutcome, RetainingDriver, VersionedDriver
+from credstore.drivers.s3.versions import _read_cursor
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -452,3 +453,9 @@ def test_a_cursor_names_key_and_version():
         assert (last.entries, last.cursor) == ([], None)
 
     faked(check, capabilities="ordered")
+
+
+@pytest.mark.parametrize("cursor", ["", "nonsense", "7", "[1]", '["a", 5]', "[" * 100_000])
+def test_a_cursor_of_something_else_is_refused(cursor):
+    with pytest.raises(StorageInvalidRequestError, match="cursor"):
+        _read_cursor(cursor)
