@@ -19,7 +19,7 @@ from credstore.wire.aws.profile import lead_of
 
 _PORTS = {"http": 80, "https": 443}
 _found: WeakKeyDictionary[CommonConfig, S3Config] = WeakKeyDictionary()
-"""For public URLs alone; whoever sends a key asks anew."""
+"""Only for public URLs; whoever sends a key looks the place up again."""
 
 
 def located(config: S3Config) -> S3Config:
@@ -59,7 +59,7 @@ def located(config: S3Config) -> S3Config:
 
 
 def located_once(config: CommonConfig) -> CommonConfig:
-    """As `located`, from memory where it was told before; for addresses that nothing is sent to."""
+    """As `located`, from memory if it was found before; for addresses that nothing is sent to."""
     return _found.get(config) or located(cast("S3Config", config))  # No other has an open place.
 
 

@@ -45,7 +45,7 @@ for this one.
 
 
 TOLD: Mapping[str, object] = types.MappingProxyType({"credstore.told": True})
-"""Metadata of a dataclass field that is no setting: what fills a config keeps it there."""
+"""Metadata of a dataclass field that is not a setting: what fills a config keeps it there."""
 
 
 def held_by(config: type) -> Mapping[str, tuple[object, ...]]:

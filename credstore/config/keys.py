@@ -66,7 +66,7 @@ def check_keys(config: Keyed) -> None:
     """Keys are whole, and there are some.
 
     Raises:
-        StorageConfigurationError: One is missing beside another, or cannot be one.
+        StorageConfigurationError: One is missing that another needs, or is not valid.
     """
     owner = config.cloud
     checks.check_word(owner, "access_key_id", config.access_key_id)
@@ -80,9 +80,9 @@ def check_keys(config: Keyed) -> None:
         missing = "access_key_id" if config.access_key_id is None else "secret_access_key"
         raise checks.wrong(owner, missing, "is missing; a key and its secret go together")
     if config.session_token is not None and config.access_key_id is None:
-        raise checks.wrong(owner, "access_key_id", "is missing beside `session_token`")
+        raise checks.wrong(owner, "access_key_id", "is missing; `session_token` needs it")
     if config.session_expires_at is not None and config.session_token is None:
-        raise checks.wrong(owner, "session_token", "is missing beside `session_expires_at`")
+        raise checks.wrong(owner, "session_token", "is missing; `session_expires_at` needs it")
     if config.session_expires_at is not None and config.session_expires_at.tzinfo is None:
         raise checks.wrong(owner, "session_expires_at", "must have a time zone")
     if config.access_key_id is None and not config.own_chain:

@@ -287,7 +287,7 @@ class S3FamilyConfig(CommonConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # Where a profile says how to address a bucket, it is told at the first use.
+        # Where a profile says how to address a bucket, that is only known at the first use.
         addressing = self.addressing if self.place_is_open else self.resolved_addressing
         dns = self.dns_buckets or addressing == "virtual"
         checks.check_bucket(self.cloud, self.bucket, dns=dns)
@@ -380,7 +380,7 @@ class S3Config(S3FamilyConfig):
         profile: Named profile of the AWS configuration files. Without keys and profile, AWS's own
             chain decides: environment, web identity, SSO, shared files, container, instance. Where the
             keys come from there, so do endpoint, region and addressing unless they are given.
-        environ_endpoint: Variable and value, where the environment names an endpoint beside keys of the
+        environ_endpoint: Variable and value, where the environment names an endpoint besides keys of the
             chain. No setting: nothing is sent unless the profile leads there too.
         environ_region: Region of the environment that counts where the profile names none. No setting.
     """

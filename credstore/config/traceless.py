@@ -20,7 +20,7 @@ def traceless(function: Callable[P, R]) -> Callable[P, R]:
     """The same function, of whose errors no traceback has a frame that saw its arguments.
 
     The messages of credstore's errors say which setting is wrong without its value, so nothing is lost
-    that users need. An exception that is none of credstore's keeps its frames.
+    that users need. Any other exception keeps its frames.
     """
 
     @wraps(function)

@@ -1,7 +1,7 @@
 """Reading more of an object that was looked at: of the very same version, or not at all.
 
 Rules of this file: only a strong entity tag goes into a condition (RFC 9110 §13.1.1); where an object has
-none, its version does instead, and where it has neither, what the answer tells is compared.
+none, its version does instead, and where it has neither, what the response says is compared.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def pinned(options: ReadOptions, info: ObjectInfo, *, versions: bool) -> ReadOpt
 
 
 def is_same(one: ObjectInfo, other: ObjectInfo) -> bool:
-    """Whether two answers can be about one version of an object, by all that they tell."""
+    """Whether two responses can be about one version of an object, by everything that they say."""
     return _identity(one) == _identity(other)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from hashlib import blake2b
 
 REMEMBERED = 100_000
-"""Names whose fingerprints are kept, the latest: one that comes again after so many others is not noticed."""
+"""Names whose fingerprints are kept, the latest: one that comes again after that many is not noticed."""
 PAGES = 100_000
-"""Pages likewise; a listing in circles gives whole pages again."""
+"""Pages whose fingerprints are kept; a listing that goes in circles gives whole pages again."""
 
 
 class Recent:

@@ -76,7 +76,7 @@ def parse_address(url: str, *, cdn: str, reserved: AbstractSet[str], signed: boo
             found["scheme"], found["name"] or found["address"], int(found["port"]) if found["port"] else None
         )
     except ValueError as reason:
-        raise StorageInvalidRequestError(f"the address that {cdn} shall sign {reason}") from None
+        raise StorageInvalidRequestError(f"the address that {cdn} is to sign {reason}") from None
     path, query = found["path"], found["query"] or ""
     if not signed:
         path, query = steady_path(path), steady_query(query)

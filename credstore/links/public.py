@@ -25,8 +25,8 @@ def public_url(config: CommonConfig, settle: Callable[[], CommonConfig] | None =
     Args:
         config: `cdn_url` takes precedence over the provider's own form. Its path is kept; a trailing slash
             makes no difference; the store's prefix follows it.
-        settle: Tells the config whose place is all known, where this one's is not; asked for each URL
-            that the place is needed for.
+        settle: Returns the config whose place is fully known, where this one's is not; called for each
+            URL that the place is needed for.
 
     Returns:
         A function whose result is percent-encoded, in the form that no client changes, and puts exactly

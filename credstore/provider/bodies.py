@@ -21,7 +21,7 @@ INLINE = 48 * 1024
 
 @dataclass(slots=True)
 class WatchedBody:
-    """A user's stream that tells its call why it failed, so that its own error reaches the user.
+    """A user's stream that shows its call why it failed, so that its own error reaches the user.
 
     Attributes:
         source: The user's stream as a body.

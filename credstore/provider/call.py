@@ -165,7 +165,7 @@ class Call:
     def watching(self, progress: Progress) -> Progress:
         """The same callback, which is not called again once anything of the user's has raised.
 
-        What it raises goes to the user as it is, however many parts tell it of their progress.
+        What it raises goes to the user as it is, however many parts report their progress to it.
         """
 
         def watch(done: int, total: int | None) -> None:

@@ -120,7 +120,7 @@ class DetachedKeys:
         return await self._bounded(self._ring.wrap(key, store_id=store_id))
 
     async def _bounded(self, asked: Awaitable[DataKey]) -> DataKey:
-        return await within(self._deadline(), asked, "the answer of the key service")
+        return await within(self._deadline(), asked, "the key service's response")
 
     async def exists(self, place: str) -> bool:
         """Whether a wrapped key is there.

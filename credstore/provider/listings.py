@@ -81,7 +81,7 @@ async def totals(session: Session, prefix: str) -> StorageStats:
 
     Raises:
         StorageUnavailableError: A member of a composite store cannot be listed.
-        StorageIntegrityError: An object's size is not told (code "UNREADABLE_ENTRY").
+        StorageIntegrityError: An object's size is not known (code "UNREADABLE_ENTRY").
         StorageError: As `scan_names`.
     """
     check_prefix(prefix, session.capabilities.max_key_size)

@@ -489,7 +489,7 @@ class StorageProvider:
 
         Returns:
             A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter; and
-            `refused`: objects that cannot be shown, such as one whose size the provider does not tell.
+            `refused`: objects that cannot be shown, such as one whose size the provider does not report.
             Sorted by the UTF-8 bytes of the keys, also where the provider lists in an order of its own
             (`capabilities.ordered`); `max_keys` then counts in that order.
 

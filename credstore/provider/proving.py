@@ -89,7 +89,7 @@ async def check_copy(
 
     Raises:
         StorageConflictError: Another writer replaced the copy, or deleted it (code "COPY_MISSING").
-        StorageIntegrityError: It has other bytes (code "COPY_DIFFERS") or lacks what the source has beside
+        StorageIntegrityError: It has other bytes (code "COPY_DIFFERS") or lacks what the source has besides
             them ("COPY_INCOMPLETE").
         StorageError: It could not be read.
 

@@ -189,7 +189,7 @@ class Session:
 
         Args:
             asked: The call's option.
-            timeout: Seconds that its key service has for an answer, in place of the configured.
+            timeout: Seconds that its key service has to respond, in place of the configured ones.
         """
         own = asked if isinstance(asked, ClientSide) else None if timeout is None else self._policy
         return self.policy if own is None else self._with_detached_keys(own, timeout)

@@ -184,7 +184,7 @@ def checked_etag(if_match: object) -> str | None:
     given = check_header("if_match", if_match)
     if given[:2] in {"W/", "w/"}:
         raise StorageInvalidRequestError(
-            "if_match is a weak entity tag, which two different versions may have, so it is no condition "
+            "if_match is a weak entity tag, which two different versions may have, so it is not a condition "
             "(RFC 9110 §13.1.1); look for what weakens it, such as a proxy that compresses"
         )
     etag = given.strip('"')

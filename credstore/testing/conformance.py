@@ -20,7 +20,7 @@ class DriverConformance:
             return Harness(open=lambda: AcmeDriver(acme_server.url), peek=..., poke=...)
 
     With `Harness.prefix` the store may have other things in it. A check that the harness does not give
-    enough for is skipped, an accepted deviation is an expected failure (`pytest -rsx` tells why of both).
+    enough for is skipped, an accepted deviation is an expected failure (`pytest -rsx` shows why for both).
     """
 
     @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -32,7 +32,7 @@ class NotRunError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deviation:
-    """A check that is known to fail with this server, and accepted. It must go on failing in that way.
+    """A check that is known to fail with this server, and accepted. It must keep failing in that way.
 
     Attributes:
         check: Name of the check.

@@ -1,7 +1,7 @@
 """One check in a store that has other things in it: below a prefix of its own, and gone afterwards.
 
 Rules of this file: what is removed was listed below that prefix and is looked at again before it is; it
-is removed however the check ends, cancelled too, within `PATIENCE`, and what stays is told.
+is removed however the check ends, cancelled too, within `PATIENCE`, and what stays is reported.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T], what: str) -> T:
             if again is not None:
                 raise again
     if task.done() and not task.cancelled():
-        task.exception()  # Looked at: that it took too long is what is told.
+        task.exception()  # Looked at: that it took too long is what is reported.
     raise TimeoutError(f"{what} took longer than {seconds:g} seconds")
 
 
@@ -146,7 +146,7 @@ async def _put_away(harness: Harness, below: str, opened: Sequence[Driver]) -> l
         for what, step in steps.items():
             try:
                 await within(PATIENCE, step(), "it")
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is told and the rest is done
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is reported and the rest is done
                 told.append(f"{what}: {type(error).__name__}: {error}")
         return told
 
@@ -184,7 +184,7 @@ async def _end_uploads(driver: EndsUploads, below: str) -> None:
     try:
         found = [each async for each in driver.list_uploads(below) if each.key.startswith(below)]
     except StorageUnsupportedError:
-        return  # A server without such a listing; `an_upload_cut_off_leaves_no_parts` tells of it.
+        return  # A server without such a listing; `an_upload_cut_off_leaves_no_parts` reports it.
     for upload in found:
         await driver.abort_upload(upload.key, upload.upload_id)
 

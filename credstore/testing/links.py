@@ -37,7 +37,7 @@ Fetch: TypeAlias = Callable[[SignedRequest, bytes | None], Awaitable[Fetched]]
 async def fetch_link(
     link: SignedRequest, body: bytes | None = None, *, ca_file: str | None = None
 ) -> Fetched:
-    """Open a link with Python's own client, which sends what the link demands and nothing of ours.
+    """Open a link with Python's own client, which sends what the link demands and nothing from credstore.
 
     Args:
         link: An http or https one.
@@ -45,7 +45,7 @@ async def fetch_link(
         ca_file: PEM file of further certificate authorities to trust.
 
     Raises:
-        StorageConnectionError: Nobody answers there.
+        StorageConnectionError: Nothing answers there.
     """
     return await asyncio.to_thread(_fetch, link, body, ca_file)
 
@@ -66,7 +66,7 @@ def _fetch(link: SignedRequest, body: bytes | None, ca_file: str | None) -> Fetc
     except (URLError, OSError) as error:
         # The cause may hold the link, which is a secret.
         kind = type(getattr(error, "reason", error)).__name__
-    raise StorageConnectionError(f"nobody answers the link ({kind})", applied="maybe")
+    raise StorageConnectionError(f"nothing answers the link ({kind})", applied="maybe")
 
 
 def _lowered(headers: list[tuple[str, str]]) -> dict[str, str]:

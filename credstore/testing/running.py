@@ -51,7 +51,7 @@ async def run_checks(harness: Harness, *, time_limit: float = 3600.0, check_limi
 
     Args:
         harness: A store that may have other things in it.
-        time_limit: Seconds for all checks; those not begun by then are not run.
+        time_limit: Seconds for all checks; those not started by then are not run.
         check_limit: Seconds for one check; one that takes longer has failed.
 
     Raises:

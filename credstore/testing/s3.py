@@ -33,7 +33,7 @@ _KEPT = frozenset(
         "cache-control",
     }
 )
-"""Headers that an object has beside `x-amz-meta-*`."""
+"""Headers that an object has besides `x-amz-meta-*`."""
 
 
 def s3_harness(
@@ -131,10 +131,10 @@ class _Past:
 
 
 def _good(answer: Fetched, method: Method) -> Fetched:
-    """The answer of a request past the driver.
+    """The response to a request past the driver.
 
     Raises:
-        ConformanceError: It is no success, so that it is not known what is in the bucket.
+        ConformanceError: It is not a success, so that it is not known what is in the bucket.
     """
     if answer.status != _OK:
         fail(f"a {method} past the driver, by a link, was answered {answer.status}")

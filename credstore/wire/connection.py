@@ -27,7 +27,7 @@ _LONGEST_HEAD = 64 * 1024
 _SLOWEST = 1024
 """Bytes per second of waiting below which a body is given up (P20, N08)."""
 _LONGEST_LIFE = 3600.0
-"""Seconds that an answer may take which sends blanks for a sign of life, where no deadline ends it."""
+"""Seconds that a response may take which sends blanks as a sign of life, where no deadline ends it."""
 _names: dict[bytes, str] = {}
 """Header names as received and in lower case: a few names that keep coming back."""
 _MOST_NAMES = 1024
@@ -439,7 +439,7 @@ class Connection(asyncio.BufferedProtocol):
         answer.ended()
 
     def eof_received(self) -> None:
-        """The peer sends no more: let the transport close, and send nothing that nobody will answer."""
+        """The peer sends no more: let the transport close, and send nothing that will not be answered."""
         if self._answer is not None:
             self.abort()
 

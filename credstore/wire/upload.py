@@ -32,7 +32,7 @@ async def send_body(
 
     Args:
         connection: That the head went over.
-        answer: Told of a failure: a `WireError`, or whatever the source raised, of any class.
+        answer: Gets a failure: a `WireError`, or whatever the source raised, of any class.
         source: The body.
         length: Total number of bytes, or None for chunked framing.
         idle: Seconds that a piece may take.
@@ -45,7 +45,7 @@ async def send_body(
                 stack.push_async_callback(close)
             await _send(connection, source, length, idle, throttle)
     except BaseException as error:
-        answer.fail(error)  # It is raised where the answer is awaited, which would wait in vain otherwise.
+        answer.fail(error)  # It is raised where the response is awaited, which would wait in vain otherwise.
         if isinstance(error, asyncio.CancelledError):
             raise
     else:

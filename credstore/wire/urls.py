@@ -19,9 +19,9 @@ from urllib.parse import quote, unquote_to_bytes
 PORTS = {"http": 80, "https": 443}
 """A scheme's own port, which clients leave out."""
 STEADY = "!$&'()*,:;=@"
-"""What aiohttp decodes in a path, beside the unreserved; others leave it as it is, so it is not encoded."""
+"""What aiohttp decodes in a path, besides the unreserved; others leave it as it is, so it is not encoded."""
 _STEADY_QUERY = frozenset(b"!$()*,/:?@-._~ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
-"""What aiohttp decodes in a query and nobody else encodes."""
+"""What aiohttp decodes in a query and no other client encodes."""
 _ESCAPE = re.compile("%([0-9A-Fa-f]{2})")
 _COMPATIBLE = ipaddress.ip_network("::/96")
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9_.~/-]*", re.ASCII).fullmatch

@@ -1,4 +1,4 @@
-"""Waits that are no request: bounded by the call's deadline, and never what keeps a process alive.
+"""Waits other than for a request: bounded by the call's deadline, and never what keeps a process alive.
 
 Rules of this file: blocking work runs in a daemon thread of its own, since the pool's threads are joined
 when the interpreter ends; nothing here knows what is waited for but its name.
@@ -77,7 +77,7 @@ class Shared(Generic[T]):
         raise failure
 
     def forget(self) -> None:
-        """Let a run that is under way end for those who wait for it already, and nobody else."""
+        """Let a run that is under way end for those who wait for it already, and no one else."""
         self._running = None
 
 
@@ -85,7 +85,7 @@ def in_daemon(work: Callable[[], T]) -> asyncio.Future[T]:
     """The outcome of blocking work in a daemon thread of its own, which ends with the interpreter."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
-    # Where nobody waits any more, nobody misses the outcome either.
+    # Where no one waits any more, no one misses the outcome either.
     outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def run() -> None:

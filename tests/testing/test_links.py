@@ -78,5 +78,5 @@ def test_a_server_is_trusted_by_its_own_authority_alone(tmp_path):
     certificate = make_certificate(tmp_path)
     with serving(certificate) as base:
         assert fetch(f"{base}/key", ca_file=str(certificate[0])).status == 200
-        with pytest.raises(StorageConnectionError, match=r"nobody answers the link \(SSLCert"):
+        with pytest.raises(StorageConnectionError, match=r"nothing answers the link \(SSLCert"):
             fetch(f"{base}/key")

@@ -369,7 +369,7 @@ def test_newer_keys_of_a_profile_that_leads_elsewhere_now_are_not_sent_where_it_
         driver = S3Driver(S3Config(bucket="box", profile="corp"), transport=transport)
         await driver.ping()
         (files / "config").write_text("[profile corp]\nendpoint_url = http://127.0.0.1:9001\n")
-        with pytest.raises(StorageConfigurationError, match="make the store anew") as caught:
+        with pytest.raises(StorageConfigurationError, match="make a new store") as caught:
             await driver.ping()
         assert caught.value.code == "FOREIGN_ENDPOINT"
         assert len(transport.requests) == 2

@@ -111,11 +111,11 @@ class Bucket:
         return self._place
 
     async def located(self, deadline: float | None) -> Place:
-        """Where the bucket is, once whoever knows it has told.
+        """Where the bucket is, once that has been found out.
 
         Raises:
-            StorageConfigurationError: It cannot be told.
-            StorageTimeoutError: It was not told in time.
+            StorageConfigurationError: It cannot be found out.
+            StorageTimeoutError: It was not found out in time.
         """
         if self._locating is None:
             return self._place
@@ -127,7 +127,7 @@ class Bucket:
         return self._settle(config)
 
     def _settle(self, config: S3FamilyConfig) -> Place:
-        if self._locating is not None:  # Nobody else has done so meanwhile.
+        if self._locating is not None:  # No other call has done so meanwhile.
             self.config, self._place, self._locating = config, place_of(config), None
             self.is_elsewhere = is_elsewhere(config)
         return self._place

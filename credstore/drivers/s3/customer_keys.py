@@ -1,7 +1,7 @@
 """What a refused read has to do with a customer-provided key (SSE-C): none was given, or the wrong one. Pure.
 
 Rules of this file: servers use one code for several mistakes, and some the same as for a refused access, so
-a refusal is told apart by what the same request is answered without the key.
+the response to the same request without the key shows which refusal it is.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def wrong_key(error: StorageError, other: StorageError) -> StorageError:
         )
     if error.status_code == _DENIED and other.status_code == _DENIED:
         error.message += (
-            "; or the customer-provided key (SSE-C) that was given is not the one of the object, which this "
-            "provider does not tell apart"
+            "; or the customer-provided key (SSE-C) that was given is not the object's; this provider gives "
+            "the same response in both cases"
         )
     return error
 

@@ -45,7 +45,7 @@ async def delete(
             raise _absent(error) from None
         return DeleteOutcome(existed=None if error.applied == "maybe" else False)
     except StorageConflictError as error:
-        # Only after an unclear attempt can that be about a deletion of our own, and the object gone tells it.
+        # Only after an unclear attempt can that be about our own deletion; it is if the object is gone.
         if error.applied == "no" or version_id is not None or not await _is_gone(bucket, key, deadline):
             raise
         return DeleteOutcome(existed=None)

@@ -287,7 +287,7 @@ def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> Http
 
 
 class _Profile:
-    """Where a store's profile leads, told once, and that it still does; blocks."""
+    """Where a store's profile leads, looked up once, and that it still leads there; blocks."""
 
     def __init__(self, config: S3Config, proxies: ProxyRules) -> None:
         self._config = config
@@ -309,10 +309,10 @@ class _Profile:
     def check(self) -> None:
         """Refuse to look for newer keys where the profile has been changed to lead elsewhere.
 
-        They would go where it led before. The first keys are those of the place that was told just now.
+        They would go where it led before. The first keys are those of the place that was found just now.
 
         Raises:
-            StorageConfigurationError: So it is.
+            StorageConfigurationError: The profile leads elsewhere now, or cannot be used.
         """
         first, self._first = self._first, False
         if first or self._found is None:
@@ -320,7 +320,7 @@ class _Profile:
         if located(self._config).endpoint != self._found.endpoint:
             raise StorageConfigurationError(
                 "the profile in the AWS configuration leads to another endpoint than when this store was "
-                "first used, so its newer keys are not for this one; make the store anew",
+                "first used, so its newer keys are not for this one; make a new store",
                 code=ErrorCode.FOREIGN_ENDPOINT,
             )
 
@@ -329,7 +329,7 @@ def _check_proxy(config: S3FamilyConfig, proxies: ProxyRules) -> None:
     """Refuse a proxy by way of which requests cannot go.
 
     Raises:
-        StorageConfigurationError: So it is.
+        StorageConfigurationError: The endpoint is http without `allow_http`, and the proxy is not local.
     """
     origin = place_of(config).origin
     proxy = proxies.proxy_for(origin)

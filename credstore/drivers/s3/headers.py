@@ -82,14 +82,14 @@ def decode_text(value: str) -> str:
         return value
     try:
         text = "".join(_decode_word(*found) for found in _WORD.findall(value))
-        text.encode()  # Some charsets give lone surrogates, which nobody could send or print.
+        text.encode()  # Some charsets give lone surrogates, which can be neither sent nor printed.
     except (LookupError, ValueError):
         return value
     return text
 
 
 def readable(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """An answer's headers as text that can be printed and sent: bytes that are no UTF-8 are ISO 8859-1.
+    """A response's headers as text that can be printed and sent: what is not UTF-8 is read as ISO 8859-1.
 
     Source: RFC 9110 section 5.5: field values were ISO 8859-1 once, and others still store them so.
     """

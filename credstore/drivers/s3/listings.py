@@ -35,9 +35,9 @@ async def list_page(
     """One page; see `Driver.list`.
 
     What comes is compared with `start_after` here too: some servers ignore it, and they differ in
-    whether a prefix that it leads into comes again. One that lists in an order of its own is not told of it.
+    whether a prefix that it leads into comes again. One that lists in an order of its own is not sent it.
 
-    Cost: 1 request; 1 more for each object whose size the listing does not tell.
+    Cost: 1 request; 1 more for each object whose size the listing does not show.
     """
     bucket.check_key(prefix)
     begin = start_after if bucket.dialect.capabilities.ordered else None
@@ -99,12 +99,12 @@ async def asked(
     """The parsed answer of a listing.
 
     Keys may have characters that XML has not. Where a server is not asked for encoded keys in the first
-    place, it is asked once more with them if its answer cannot be read.
+    place, it is asked again, for encoded ones, if its response cannot be read.
 
     Args:
         bucket: Where.
         build: The request for a dialect.
-        parse: Of its answer.
+        parse: Reads its response.
         deadline: Instant of `time.monotonic()`, or None.
 
     Raises:

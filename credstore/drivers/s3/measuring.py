@@ -1,4 +1,4 @@
-"""How long an object is where the answer that has it does not say so, and what went wrong with a body.
+"""How long an object is where the response that has it does not say so, and what went wrong with a body.
 
 Rules of this file: the end of a body that is sent in chunks is certain; that of one which ends with its
 connection is not, unless the object has a recorded digest, which its reader checks.
@@ -26,15 +26,15 @@ from credstore.wire.transport import HttpResponse, WireError
 
 
 def no_length() -> StorageIntegrityError:
-    """The error for an object whose length nothing tells."""
+    """The error for an object whose length nothing shows."""
     return StorageIntegrityError(
-        "the answer does not say how long the object is; a proxy in between may have decompressed it",
+        "the response does not say how long the object is; a proxy in between may have decompressed it",
         code=ErrorCode.NO_LENGTH,
     )
 
 
 def info_of(bucket: Bucket, key: str, headers: Mapping[str, str], size: int) -> ObjectInfo:
-    """What the headers of an answer tell of an object of `size` bytes."""
+    """What the headers of a response say about an object of `size` bytes."""
     return parse_info(key, headers, size=size, served_by=bucket.label)
 
 
@@ -57,7 +57,7 @@ class Measure:
         headers: Mapping[str, str],
         response: HttpResponse,
     ) -> None:
-        """Begin with an answer that is open."""
+        """Begin with a response that is open."""
         self._bucket = bucket
         self._key = key
         self._options = replace(options, start=0, end=None, suffix=None)
@@ -74,7 +74,7 @@ class Measure:
         """Bytes of the object.
 
         Args:
-            counting: Read a long body to its end, if no other answer tells its length.
+            counting: Read a long body to its end, if no other response says how long it is.
 
         Raises:
             StorageIntegrityError: That cannot be known (code "NO_LENGTH").

@@ -358,7 +358,7 @@ async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:
 
 
 async def listed_etag(bucket: Bucket, write: Write, upload_id: str, number: int, size: int) -> str:
-    """The entity tag of a part whose answer did not tell it, as the listing of parts has it.
+    """The entity tag of a part whose response did not have it, taken from the listing of parts.
 
     Args:
         bucket: Where the upload is.

@@ -55,7 +55,7 @@ class Opened:
         end: One past the last.
         held: Bytes of the body that were read to find out how long it is.
         rest: What follows them; None for the whole body.
-        unsized: Whether the answer has not told its length itself.
+        unsized: Whether the response did not say itself how long it is.
     """
 
     info: ObjectInfo
@@ -68,7 +68,7 @@ class Opened:
     unsized: bool = False
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The answer's body as it comes."""
+        """The response's body as it comes."""
         for piece in self.held:
             yield piece
         async with aclosing(self.rest or self.response.chunks()) as chunks:
@@ -90,7 +90,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
 
 
 async def _looked_into(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
-    """The same of an object whose length only a GET tells."""
+    """The same of an object whose length only a GET shows."""
     try:
         opened = await _open(bucket, key, replace(options, start=0, end=1), ranged=True, counting=False)
     except StorageInvalidRequestError as error:
@@ -143,9 +143,9 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
 def _stream(
     bucket: Bucket, key: str, options: ReadOptions, opened: Opened, patience: float | None
 ) -> tuple[Body, AsyncIterator[bytes]]:
-    """The bytes of an answer, and what to close; a long one goes on in spans over further connections.
+    """The bytes of a response, and what to close; a long one continues in spans over further connections.
 
-    A deadline is for the beginning of an answer, so each further request has as many seconds as the first.
+    A deadline is for the beginning of a response, so each further request has as many seconds as the first.
     """
     size, concurrency = bucket.config.part_size, bucket.config.max_concurrency
     exact = _pinned(bucket, options, opened.info)
@@ -168,7 +168,7 @@ def _stream(
 
 
 def _ending(patience: float | None) -> float | None:
-    """The instant by which an answer has to begin that is asked for now."""
+    """The instant by which a response has to begin that is asked for now."""
     return None if patience is None else time.monotonic() + patience
 
 
@@ -213,7 +213,7 @@ async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredRead
 
 
 async def _to_its_end(opened: Opened) -> AsyncGenerator[bytes, None]:
-    """All bytes of an answer that only ends with its body, so that too many are noticed."""
+    """All bytes of a response that only ends with its body, so that too many are noticed."""
     done = 0
     try:
         async with aclosing(opened.chunks()) as chunks:
@@ -227,20 +227,20 @@ async def _to_its_end(opened: Opened) -> AsyncGenerator[bytes, None]:
 async def _open(
     bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool, counting: bool = True
 ) -> Opened:
-    """An answer that gives what `options` ask for.
+    """A response that gives what `options` ask for.
 
     Args:
         bucket: Where the object is.
         key: Of the object.
         options: What is wanted of it.
         ranged: Ask the server for no more than that.
-        counting: Read a body to its end for its length, if nothing else tells it.
+        counting: Read a body to its end for its length, if nothing else shows it.
     """
     request = get_object(key, options, bucket.dialect, ranged=ranged)
     reply = await bucket.call(request, deadline=options.deadline, stream=True)
     response = reply.response
     if response is None:
-        raise StorageIntegrityError("the answer has no body to read", code=ErrorCode.NO_BODY)
+        raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)
     try:
         check_is_s3(reply.status, reply.headers)
         found = parse_content_range(reply.headers.get("content-range"))
@@ -296,7 +296,7 @@ class Body:
     def __init__(
         self, bucket: Bucket, key: str, options: ReadOptions, opened: Opened, patience: float | None
     ) -> None:
-        """Start with an answer that is open; each further one has `patience` seconds to begin."""
+        """Start with a response that is open; each further one has `patience` seconds to begin."""
         self._bucket = bucket
         self._key = key
         self._options = options

@@ -51,7 +51,7 @@ class WrongRegionError(StorageConfigurationError):
 
 
 def _is_error(body: bytes) -> bool:
-    """Whether a body that came with success is an `<Error>` all the same (N15).
+    """Whether a body that came with success is an `<Error>` anyway (N15).
 
     Any number of blanks may come first, and after the XML declaration: S3 sends them while it is at work.
     """

@@ -87,7 +87,7 @@ async def settle_write(
     if definite and of_copy and (seen is None or write.precondition.mode != "create"):
         raise error
     if outcome == "no" and not definite:
-        # Only who knows that nobody deletes or replaces this key knows that it was never ours (P0, P6).
+        # To know that it was never ours, one has to know that no one deletes or replaces this key (P0, P6).
         raise _exists(error)
     raise explain(error, write.precondition)
 

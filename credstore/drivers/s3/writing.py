@@ -63,7 +63,7 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     """Write one object; see `Driver.put`.
 
     Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), else
-    2 and one per part; 1 HEAD if unclear, refused by a condition, or where the answer has no etag.
+    2 and one per part; 1 HEAD if unclear, refused by a condition, or where the response has no etag.
     Source: promises P0, P4, P6, P16.
     """
     dialect, config = bucket.dialect, bucket.config
@@ -173,7 +173,7 @@ async def _acknowledged(
     try:
         check_is_s3(reply.status, headers, "maybe")
     except StorageConfigurationError:
-        # A server as bare as that may have stored it all the same; a login page has not.
+        # A server as bare as that may have stored it anyway; a login page has not.
         found = await look_up(bucket, write)
         if found is None:
             raise

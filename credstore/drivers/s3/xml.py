@@ -43,7 +43,7 @@ class ErrorReply:
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One object of a listing; etag as in `ObjectInfo`, time in UTC, size None where it is no number."""
+    """One object of a listing; etag as in `ObjectInfo`, time in UTC, size None if it is not a number."""
 
     key: str
     size: int | None
@@ -208,7 +208,7 @@ def _needed(element: ET.Element, name: str) -> str:
 
 
 def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None where it is none that `datetime` has."""
+    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
     if not text:
         return None
     try:

@@ -35,7 +35,7 @@ async def makes_links_or_refuses(harness: Harness) -> None:
             continue
         signed = await driver.sign(request)
         same(signed.method, method, "method of a link")
-        require(signed.url.startswith(("http://", "https://")), "a link is no URL")
+        require(signed.url.startswith(("http://", "https://")), "a link is not a URL")
         left = (signed.expires_at - datetime.now(UTC)).total_seconds()
         require(0 < left <= _MINUTE + 1, f"a link for {_MINUTE} seconds lasts {left:.0f}")
         require("http" not in repr(signed), "the repr of a link shows it")
@@ -59,7 +59,7 @@ async def makes_links_that_open(harness: Harness) -> None:
 
 async def _link(driver: Driver, request: SignRequest) -> SignedRequest:
     link = await driver.sign(request)
-    require(link.url.startswith(("http://", "https://")), "a link is no URL")
+    require(link.url.startswith(("http://", "https://")), "a link is not a URL")
     return link
 
 

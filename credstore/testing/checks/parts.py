@@ -191,7 +191,7 @@ class _Remembered:
 
 
 class _Stalling(Stream):
-    """A body that can be sent again, and stops half way for as long as it is told to."""
+    """A body that can be sent again, and stops halfway for as long as `stalls` is set."""
 
     def __init__(self, data: bytes, large: int) -> None:
         super().__init__(*_chunks(data, large), length=len(data), replayable=True)
@@ -232,19 +232,19 @@ async def resumes_an_upload(harness: Harness) -> None:
     changed = data[:-1] + b"!"
     other = request("key", changed, metadata={"kind": "resumed"})
     call = driver.put(replace(other, journal=journal))
-    await refuses(call, StorageInvalidRequestError, what="going on with an upload with other bytes")
+    await refuses(call, StorageInvalidRequestError, what="continuing an upload with other bytes")
     body.stalls = False
     resumed = replace(begun, write_id=token_hex(16))
     result = await driver.put(resumed)
     same(result.size, len(data), "size of the result of a resumed upload")
     await _holds(driver, begun, data, "a resumed upload")
-    same(len(journal.ids), 1, "uploads that were begun to store one object")
+    same(len(journal.ids), 1, "uploads that were started to store one object")
     same(journal.token, None, "what the journal has after the upload ended")
     await driver.aclose()
 
 
 async def _stored(driver: Driver, key: str, size: int) -> tuple[bytes, ObjectInfo]:
-    """A large object with something beside it."""
+    """A large object with something stored besides its bytes."""
     data = _data(size)
     body = Stream(*_chunks(data, size // 5 + 1), length=size, replayable=True)
     order = request(
@@ -265,7 +265,7 @@ def _has_tags(driver: Driver) -> bool:
 
 
 async def copies_in_parts(harness: Harness) -> None:
-    """A large object is copied whole with what is beside it, and not if it was replaced since."""
+    """A large object is copied whole with what is stored with it, and not if it was replaced since."""
     driver = harness.open()
     large = _large(harness, driver)
     data, source = await _stored(driver, "quelle/é +%", 3 * large + 1)
@@ -275,7 +275,7 @@ async def copies_in_parts(harness: Harness) -> None:
     if harness.requests is not None and driver.capabilities.multipart:
         require(harness.requests() - before > 1, "it was copied at once, where `large` promises parts")
     copied = await driver.head(order.destination)
-    same(_beside(copied), _beside(source), "what is stored beside the copy")
+    same(_beside(copied), _beside(source), "what is stored with the copy")
     same(copied.write_id, order.write_id, "write-id of the copy")
     require(await fetched(driver, order.destination) == data, "a copy has other bytes than its source")
     await _copies_onto_itself(driver, source, data)
@@ -297,7 +297,9 @@ async def _copies_onto_itself(driver: Driver, source: ObjectInfo, data: bytes) -
         system = dict(source.system or {})
     found = await driver.head(source.key)
     same(
-        _beside(found), _beside(replace(source, system=system)), "what is beside an object copied onto itself"
+        _beside(found),
+        _beside(replace(source, system=system)),
+        "what is stored with an object copied onto itself",
     )
     require(
         await fetched(driver, source.key) == data, "an object that was copied onto itself has other bytes"

@@ -234,7 +234,7 @@ def _resolve(profile: str | None) -> Credentials:
             credentials = runner.run(ask())
     except ProfileNotFound:
         failure: Exception = no_profile(profile)
-    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise is one of ours above
+    except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         failure = StorageAuthenticationError(
             f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
             "with the same profile, and `aws sso login` if it uses SSO",

@@ -2,7 +2,7 @@
 
 Rules of this file: botocore is asked and nothing is parsed here, so that endpoint, `services` section,
 region, addressing style, FIPS, dual-stack and the variables of the environment count exactly as for any
-client of it; nothing is sent and no credential is looked up; of an error only its class is told, since
+client of it; nothing is sent and no credential is looked up; of an error only its class is shown, since
 its text may repeat what stands in a file. Everything here blocks: it belongs into a thread.
 """
 
