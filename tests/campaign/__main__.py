@@ -10,14 +10,13 @@ import argparse
 import json
 import os
 import secrets
-import signal
 import sys
 from pathlib import Path
 
 from tests.campaign.campaigns import BY_NAME
 from tests.campaign.report import render, table
 from tests.campaign.runner import Settings, failed, missing, perform
-from tests.campaign.trial import SCALES
+from tests.campaign.trial import SCALES, Stop
 from tests.surroundings import without_proxies
 
 KEPT = Path(__file__).with_name("results.json")
@@ -62,11 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(f"scale {settings.scale}, seed {settings.seed}", file=sys.stderr, flush=True)
     without_proxies()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     results = {}
     try:
-        for campaign, found in perform(campaigns, settings):
-            results[campaign.name] = found
+        with Stop.by_signals():
+            for campaign, found in perform(campaigns, settings):
+                results[campaign.name] = found
     except KeyboardInterrupt:
         print(f"stopped; done before: {', '.join(results) or 'nothing'}", file=sys.stderr)
         return 130

@@ -1,16 +1,43 @@
 """What all campaigns have in common: a size, a seed, figures, and an end that comes at once when it must."""
 
 import random
+import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SCALES = ("quick", "ci", "campaign", "release")
 PRINT_EVERY = 10.0
 """Seconds between two lines of progress."""
+
+
+class Stop:
+    """Whether somebody has asked for the end: seen between two units, where nothing is half done."""
+
+    asked = False
+
+    @classmethod
+    def ask(cls, *_: object) -> None:
+        """Handle a signal; the second one does not wait."""
+        if cls.asked:
+            raise KeyboardInterrupt
+        cls.asked = True
+
+    @classmethod
+    @contextmanager
+    def by_signals(cls) -> Iterator[None]:
+        """Let Ctrl-C and SIGTERM ask."""
+        cls.asked = False
+        before = {each: signal.signal(each, cls.ask) for each in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
 
 class OutOfTimeError(Exception):
@@ -71,8 +98,11 @@ class Trial:
         Raises:
             FoundError: There is a problem, and it was planted.
             OutOfTimeError: The time is over.
+            KeyboardInterrupt: Somebody asked for the end.
         """
         self.done += count
+        if Stop.asked:
+            raise KeyboardInterrupt
         if problem is not None:
             self.violations.append(f"unit {unit}: {problem}")
             if self.plant is not None:
