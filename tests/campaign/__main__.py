@@ -66,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
         with Stop.by_signals():
             for campaign, found in perform(campaigns, settings):
                 results[campaign.name] = found
-    except KeyboardInterrupt:
+    except BaseException:  # Ctrl-C reaches the children too, and a unit without them fails.
+        if not Stop.asked:
+            raise
         print(f"stopped; done before: {', '.join(results) or 'nothing'}", file=sys.stderr)
         return 130
     print(table(results))
