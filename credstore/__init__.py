@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     __version__: str
+    from credstore.config.settings import CommonConfig
     from credstore.config.stores import (
         BackblazeConfig,
-        CommonConfig,
         LocalConfig,
         MemoryConfig,
         R2Config,
@@ -114,9 +114,9 @@ if TYPE_CHECKING:
     from credstore.provider.session import ProviderOptions
 
 _HOMES = {
+    "config.settings": ("CommonConfig",),
     "config.stores": (
         "BackblazeConfig",
-        "CommonConfig",
         "LocalConfig",
         "MemoryConfig",
         "R2Config",

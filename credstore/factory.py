@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
 from credstore.config.registry import Cloud, Registry
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import from_url
 from credstore.driver.contract import Driver

@@ -20,7 +20,7 @@ from credstore import (
     StorageInvalidRequestError,
     StorageProvider,
 )
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 
 ENVIRON = {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary-secret"}

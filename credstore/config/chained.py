@@ -13,7 +13,8 @@ from typing import cast
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from credstore.config.stores import CommonConfig, S3Config
+from credstore.config.settings import CommonConfig
+from credstore.config.stores import S3Config
 from credstore.errors import ErrorCode, StorageConfigurationError
 from credstore.wire.aws.profile import lead_of
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from credstore.config.field_types import held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import nearest, shown, url_kind
 from credstore.errors import StorageConfigurationError

@@ -22,7 +22,7 @@ from typing import cast
 
 from credstore.config.field_types import fields_with, held_by, parse_text
 from credstore.config.registry import Cloud, Levels, Registry
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.config.variables import (
     MILLISECONDS,
     ORIGINAL,

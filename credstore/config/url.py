@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, unquote
 from credstore.config.field_types import fields_with, held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.config.traceless import traceless
 from credstore.config.variables import PREFIX, URL, spoken, variables_of
 from credstore.errors import StorageConfigurationError

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.wire.urls import STEADY
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9/\-_.~]*")

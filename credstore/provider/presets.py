@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Generic, TypeVar, Unpack, cast
 
 from credstore.config.registry import CLOUDS, Cloud, Registry, loaded
+from credstore.config.settings import CommonConfig
 from credstore.config.stores import (
     BackblazeConfig,
-    CommonConfig,
     LocalConfig,
     MemoryConfig,
     R2Config,

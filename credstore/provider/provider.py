@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, Unpack, overload
 
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
 from credstore.driver.refusals import check_delete

@@ -14,7 +14,7 @@ from typing import TypedDict, Unpack
 
 from credstore.config.chained import located_once
 from credstore.config.registry import option_names
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.config.url import nearest, shown
 from credstore.driver.refusals import RESUME, check_condition, check_storage_class
 from credstore.driver.values import (

@@ -4,7 +4,8 @@ import json
 from dataclasses import dataclass
 
 from credstore.config.registry import Registry
-from credstore.config.stores import CommonConfig, MemoryConfig
+from credstore.config.settings import CommonConfig
+from credstore.config.stores import MemoryConfig
 from credstore.drivers.memory import MemoryDriver
 
 

@@ -17,7 +17,8 @@ from credstore.config.environ import from_env
 from credstore.config.field_types import Role, fields_with, held_by
 from credstore.config.mapping import from_mapping
 from credstore.config.registry import CLOUDS, Cloud, Registry, cloud_named, loaded
-from credstore.config.stores import CommonConfig, MemoryConfig
+from credstore.config.settings import CommonConfig
+from credstore.config.stores import MemoryConfig
 from credstore.config.url import from_url
 from credstore.driver import Driver
 from credstore.drivers.memory import MemoryDriver

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from credstore import S3Config, S3StorageProvider, Secret
-from credstore.config.stores import MIB
+from credstore.config.settings import MIB
 from credstore.errors import StorageConnectionError, StorageIntegrityError
 from tests.faults.messages import Answer
 from tests.faults.rig import Rows, exchange_of, raised

@@ -30,7 +30,7 @@ from credstore import (
     WasabiConfig,
     WasabiStorageProvider,
 )
-from credstore.config.stores import CommonConfig
+from credstore.config.settings import CommonConfig
 from credstore.errors import StorageConfigurationError
 from credstore.provider.presets import build_driver, provider_for
 from tests.faults.stores import serving

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from credstore.config.registry import cloud_named
-from credstore.config.stores import GIB, S3FamilyConfig
+from credstore.config.settings import GIB
+from credstore.config.stores import S3FamilyConfig
 from credstore.driver.values import Capabilities
 from credstore.drivers.s3.address import is_elsewhere
 from credstore.model import Method

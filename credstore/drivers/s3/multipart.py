@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from credstore.concurrency import map_all
-from credstore.config.stores import MIB
+from credstore.config.settings import MIB
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import MAX_PARTS

@@ -5,7 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from credstore.config.stores import MIB, BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
+from credstore.config.settings import MIB
+from credstore.config.stores import BackblazeConfig, R2Config, S3Config, SpacesConfig, WasabiConfig
 from credstore.driver import SignRequest
 from credstore.drivers.s3.address import Place, corrected_place, place_of
 from credstore.drivers.s3.driver import credentials_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.config.stores import GIB, MIB
+from credstore.config.settings import GIB, MIB
 from credstore.driver import SignRequest
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.multipart import cut, plan_part_size

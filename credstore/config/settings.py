@@ -1,0 +1,178 @@
+"""`CommonConfig`: the settings that every store has, and the checks that every config makes of itself.
+
+Rules of this file: those of `stores.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self
+
+from credstore.config import validation as checks
+from credstore.config.field_types import Role, describe, fits, held_by
+from credstore.config.keys import refuse_plain_secrets
+from credstore.encryption import CustomerKey, KmsKey
+from credstore.model import Codec
+
+MIB = 1024 * 1024
+GIB = 1024 * MIB
+SPOOL = 8 * MIB
+"""Bytes up to which a body is kept in memory, where a store has no such setting."""
+_DICTIONARY = re.compile("[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonConfig:
+    """Settings that every store has.
+
+    Attributes:
+        prefix: Leading segments of all keys, `team/a`: the store is what is below them, and keys do not
+            contain them. It ends with one slash, which is added; "" for the whole store.
+        cdn_url: Base of public URLs, `https://cdn.example.com/path`, instead of the provider's form. It leads
+            to where keys start without the prefix, which is appended.
+        timeout: Seconds for one small operation, including retries. Bodies add their own time.
+        max_retries: Number of further attempts after the first of each wire request.
+        compress: Default of the `compress` option.
+        dictionary: Name of the `Dictionary` in the store that zstd is used with unless a call says
+            otherwise; it has no effect where another codec or none is used.
+        encryption: Default of the `encryption` option; None means AES256 where the provider has the header,
+            and nothing elsewhere.
+        content_type: Default of the option.
+        cache_control: Default of the option.
+        max_retrieve_size: Maximum number of plain bytes that `retrieve` returns; larger objects have to be
+            streamed.
+    """
+
+    provider: ClassVar[str] = ""
+    roles: ClassVar[Mapping[str, Role]] = {
+        "bucket": "name",
+        "path": "name",
+        "name": "name",
+        "prefix": "place",
+        "cdn_url": "place",
+        "public_url": "place",
+        "link_url": "place",
+        "endpoint": "origin",
+        "timeout": "tuning",
+        "max_retries": "tuning",
+        "compress": "tuning",
+        "dictionary": "tuning",
+        "content_type": "tuning",
+        "cache_control": "tuning",
+        "max_retrieve_size": "tuning",
+    }
+    """Roles of the fields that have one; a config class adds its own."""
+    needed_beside: ClassVar[Mapping[str, str]] = {}
+    """For each key, the other one that it is useless without."""
+    server_in_url: ClassVar[bool] = False
+    """Whether a store URL names the server (`minio://host:9000/bucket`), so that it may contain
+    `http=true`."""
+    prefix: str = ""
+    cdn_url: str | None = None
+    timeout: float = 30.0
+    max_retries: int = 3
+    compress: bool | Codec = False
+    dictionary: str | None = None
+    encryption: bool | Literal["AES256"] | KmsKey | CustomerKey | None = None
+    content_type: str = "application/json"
+    cache_control: str = "public, max-age=31536000, immutable"
+    max_retrieve_size: int = GIB
+
+    def __new__(cls, *_: object, **settings: object) -> Self:
+        """Refuse a secret in plain text before any frame or repr has it."""
+        refuse_plain_secrets(cls, cls.provider, settings)
+        return super().__new__(cls)
+
+    def __post_init__(self) -> None:
+        held = held_by(type(self))
+        for name, alternatives in held.items():
+            if not fits(alternatives, getattr(self, name)):
+                raise checks.wrong(self.cloud, name, f"must be {describe(name, alternatives)}")
+        # So that equal stores have equal configs.
+        object.__setattr__(self, "prefix", checks.checked_prefix(self.cloud, self.prefix))
+        checks.check_range(self.cloud, "timeout", self.timeout, 0.001)
+        checks.check_range(self.cloud, "max_retries", self.max_retries, 0)
+        checks.check_range(self.cloud, "max_retrieve_size", self.max_retrieve_size, 1)
+        if self.dictionary is not None and not _DICTIONARY.fullmatch(self.dictionary):
+            raise checks.wrong(self.cloud, "dictionary", "must be 64 lower-case hex digits")
+        checks.check_header(self.cloud, "content_type", self.content_type)
+        checks.check_header(self.cloud, "cache_control", self.cache_control)
+        for name in ("cdn_url", "public_url", "download_url", "link_url"):
+            if name in held:
+                self._check_base(name, getattr(self, name))
+
+    def _check_base(self, name: str, url: str | None) -> None:
+        if url is not None:
+            allow_http: bool | None = getattr(self, "allow_http", None)
+            steady = checks.checked_url(self.cloud, name, url, allow_http=allow_http, path=True)
+            object.__setattr__(self, name, steady)
+
+    @property
+    def cloud(self) -> str:
+        """Name of its row in the registry, which has what this class does not know."""
+        return self.provider
+
+    @property
+    def place(self) -> object:
+        """What all configs of one store have in common, however they are tuned, without the prefix."""
+        return replace(self, prefix="")
+
+    @property
+    def place_is_open(self) -> bool:
+        """Whether a profile of the AWS configuration has a say in endpoint, region or addressing."""
+        return False
+
+    @property
+    def resolved_region(self) -> str | None:
+        """The region of the store, where it has one."""
+        return None
+
+    @property
+    def public_base(self) -> str:
+        """Base of the provider's own public URLs, without a CDN and without the prefix."""
+        return ""
+
+    @property
+    def has_public_address(self) -> bool:
+        """Whether public URLs lead to a CDN, and not to the provider's own API or a disk."""
+        return self.cdn_url is not None
+
+    @property
+    def answers_at(self) -> str | None:
+        """Base of temporary links that `serve_links` serves; None where a cloud does."""
+        return None
+
+    @property
+    def spool_size(self) -> int:
+        """Number of bytes up to which a body is kept in memory: what is sent in one request."""
+        return SPOOL
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether transfers wait for each other, so that no transfer has its own time limit."""
+        return False
+
+    @classmethod
+    def placed(cls, authority: str, path: str) -> dict[str, object] | None:
+        """Fields that are in a store URL outside its parameters.
+
+        Args:
+            authority: Between `//` and the next slash, decoded.
+            path: What follows, decoded, with its slash; without `//` everything up to the `?`.
+
+        Returns:
+            The fields by name; None if a URL of this store looks different.
+        """
+        if not authority:
+            return None if path.strip("/") else {}
+        if ":" in authority or "bucket" not in held_by(cls):
+            return None
+        return with_prefix({"bucket": authority}, path)
+
+
+def with_prefix(placed: dict[str, object], path: str) -> dict[str, object]:
+    """The fields, and the prefix that a URL's path names after one slash."""
+    prefix = path.removeprefix("/")
+    return placed | ({"prefix": prefix} if prefix else {})
