@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from credstore.config import stores as clouds
+from credstore.config import settings
 from credstore.edge import connection, responses
 from credstore.model import StorageItem
 from tests.edge.support import CONTENT, Edge, exchange, get, target_of
@@ -47,7 +47,7 @@ def test_a_changed_object_never_arrives_whole(local_edge: Edge, compress, accept
 def test_damage_in_an_answer_of_unknown_length(
     local_edge: Edge, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clouds, "SPOOL", 1024)
+    monkeypatch.setattr(settings, "SPOOL", 1024)
 
     async def pieces():
         for _ in range(8):
