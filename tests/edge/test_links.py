@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import credstore
 from credstore import MemoryConfig, StorageConfigurationError, StorageUnsupportedError
-from credstore.config import settings
+from credstore.config import settings as config_settings
 from credstore.driver import SignRequest
 from credstore.edge.server import listen, serve_links
 from credstore.testing.harness import put
@@ -72,7 +72,7 @@ def test_an_empty_and_a_large_object(edge: Edge) -> None:
 
 
 def test_a_stream_of_unknown_size(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "SPOOL", 1024)
+    monkeypatch.setattr(config_settings, "SPOOL", 1024)
 
     async def pieces():
         for _ in range(40):
