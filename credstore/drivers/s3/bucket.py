@@ -8,6 +8,8 @@ request to the exchange (which signs, sends and retries), and follows a bucket t
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 import unicodedata
 from collections.abc import Callable, Mapping
 from typing import TypeVar
@@ -26,7 +28,13 @@ from credstore.drivers.s3.customer_keys import (
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
 from credstore.drivers.s3.requests import S3Request, asking, list_objects
-from credstore.drivers.s3.responses import WrongRegionError, classify, is_of_s3, says_nothing
+from credstore.drivers.s3.responses import (
+    WrongRegionError,
+    classify,
+    has_header_of_s3,
+    is_of_s3,
+    says_nothing,
+)
 from credstore.drivers.s3.xml import MAX_XML, parse_list
 from credstore.errors import (
     ErrorCode,
@@ -36,6 +44,7 @@ from credstore.errors import (
     StorageError,
     StorageInvalidKeyError,
     StorageObjectNotFoundError,
+    StorageUnavailableError,
 )
 from credstore.model import CircuitState
 from credstore.wire.aws.signer import AwsSigner
@@ -46,6 +55,8 @@ from credstore.wire.transport import Transport
 from credstore.wire.waiting import Shared, within
 
 T = TypeVar("T")
+_FRESH = 60.0
+"""Seconds for which a bucket that was there is taken to be there."""
 _PARSE_ON_LOOP = 8 * 1024
 """Bytes of XML that can be parsed in under a millisecond; more go to a thread."""
 
@@ -59,7 +70,6 @@ class Bucket:
         name: The bucket's name.
         label: The provider's label.
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
-        answered: Whether an S3 server has said that the bucket is there, by a success or by "NoSuchKey".
     """
 
     def __init__(
@@ -103,7 +113,7 @@ class Bucket:
             hedge_reads=config.hedge_reads,
         )
         self._guard = Guard(self.label)
-        self.answered = False
+        self._answered_at = -math.inf
 
     @property
     def place(self) -> Place:
@@ -204,6 +214,11 @@ class Bucket:
             failure = error
         raise await self._about_key(request, failure, deadline) from None
 
+    @property
+    def answered(self) -> bool:
+        """Whether the bucket was there a short while ago."""
+        return time.monotonic() - self._answered_at < _FRESH
+
     async def _about_key(
         self, request: S3Request, error: StorageError, deadline: float | None
     ) -> StorageError:
@@ -230,21 +245,33 @@ class Bucket:
                 raise
             if isinstance(error, StorageObjectNotFoundError) and self.answered:
                 raise
-            await self._ask(request, deadline)
-        return await self._followed(request, deadline=deadline, stream=stream)
+            given = await self._ask(request, deadline)
+        try:
+            return await self._followed(request, deadline=deadline, stream=stream)
+        except StorageObjectNotFoundError as error:
+            if not given:
+                raise
+            facts = error.facts()
+            facts["code"], facts["retryable"] = ErrorCode.NOT_S3, True
+        raise StorageUnavailableError(
+            "the server gives the object to a GET, and says to a HEAD that there is none; check `endpoint`, "
+            "and whether a cache or proxy stands in between",
+            **facts,
+        )
 
-    async def _ask(self, request: S3Request, deadline: float | None) -> None:
-        """Raise the reason of a refused HEAD; return where the HEAD may succeed now."""
+    async def _ask(self, request: S3Request, deadline: float | None) -> bool:
+        """Raise the reason of a refused HEAD, or return whether a GET gave what was asked about."""
         try:
             reply = await self._followed(asking(request), deadline=deadline, stream=True)
         except StorageError as error:
             if error.code == ErrorCode.INVALID_RANGE:  # An empty object, which can be read.
-                return
+                return True
             if isinstance(error, StorageObjectNotFoundError) and says_nothing(error):
                 await self._check_there(deadline)
             raise
         if reply.response is not None:
             await reply.response.aclose()  # Of a server that ignores ranges it may be long.
+        return request.key is not None
 
     async def _check_there(self, deadline: float | None) -> None:
         """Refuse a bucket that is not there; one that may not be listed may be there."""
@@ -257,7 +284,7 @@ class Bucket:
             await parsed(parse_list, reply.body)
         except StorageAccessDeniedError:
             return
-        self.answered = True
+        self._answered_at = time.monotonic()
 
     async def _followed(self, request: S3Request, *, deadline: float | None, stream: bool) -> Reply:
         place = await self.located(deadline)
@@ -309,9 +336,10 @@ class Bucket:
                 facts["code"] = ErrorCode.BUCKET_NOT_FOUND
                 raise StorageBucketNotFoundError(NO_BUCKET.message, **facts) from None
             if isinstance(error, StorageObjectNotFoundError) and error.provider_code is not None:
-                self.answered = True  # Of a bucket that is not there it would have said so.
+                self._answered_at = time.monotonic()  # Of a bucket that is not there it would have said so.
             raise
-        self.answered = self.answered or is_of_s3(reply.headers, b"") or "etag" in reply.headers
+        if has_header_of_s3(reply.headers) or "etag" in reply.headers:
+            self._answered_at = time.monotonic()
         return reply
 
     def _misplaced(self, error: WrongRegionError) -> StorageConfigurationError:

@@ -46,12 +46,15 @@ from credstore.errors import (
     ErrorCode,
     StorageError,
     StorageIntegrityError,
+    StorageNotFoundError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
 from credstore.model import NOTHING
 
+_NO_TAGS = frozenset({"NoSuchTagSet", "NoSuchTagSetError"})
+"""Codes of servers for an object that has no tags."""
 _OTHER = (
     "what was copied is not the version that was looked at: the source was replaced in the meantime, or the "
     "provider copied another object"
@@ -237,7 +240,12 @@ async def get_tags(
 async def _read_tags(
     bucket: Bucket, key: str, version_id: str | None, deadline: float | None
 ) -> dict[str, str]:
-    reply = await bucket.call(get_tagging(key, version_id), deadline=deadline)
+    try:
+        reply = await bucket.call(get_tagging(key, version_id), deadline=deadline)
+    except StorageNotFoundError as error:
+        if error.provider_code in _NO_TAGS:
+            return {}
+        raise
     return await parsed(parse_tags, reply.body)
 
 

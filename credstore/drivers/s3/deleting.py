@@ -14,7 +14,7 @@ from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.errors import meaning_of
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.requests import delete_object, delete_objects
-from credstore.drivers.s3.responses import build_error, version_of
+from credstore.drivers.s3.responses import build_error, has_header_of_s3, not_s3, version_of
 from credstore.drivers.s3.xml import DeleteReply, parse_deleted
 from credstore.errors import (
     ErrorCode,
@@ -49,6 +49,8 @@ async def delete(
         if error.applied == "no" or version_id is not None or not await _is_gone(bucket, key, deadline):
             raise
         return DeleteOutcome(existed=None)
+    if reply.body.strip() and not has_header_of_s3(reply.headers):
+        raise not_s3(reply.status, "maybe")
     if version_id is not None:
         return DeleteOutcome(existed=None, version_id=version_of(reply.headers))
     return DeleteOutcome(existed=None, version_id=_marker_of(reply.headers))

@@ -50,6 +50,9 @@ class Meaning:
 
 
 NO_OBJECT = Meaning(StorageObjectNotFoundError, "there is no such object")
+NOT_FOUND = Meaning(
+    StorageNotFoundError, "the provider does not find something that the request needs; its code says what"
+)
 NO_BUCKET = Meaning(
     StorageBucketNotFoundError,
     "there is no such bucket; check the bucket's name and region",
@@ -159,7 +162,7 @@ BAD_TAGS = Meaning(
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
 
 CODES: dict[str, Meaning] = {
-    **dict.fromkeys(("NoSuchKey", "NotFound"), NO_OBJECT),
+    **dict.fromkeys(("NoSuchKey", "NotFound", "NoSuchObject", "ObjectNotFound", "BlobNotFound"), NO_OBJECT),
     "NoSuchBucket": NO_BUCKET,
     "NoSuchUpload": NO_UPLOAD,
     "NoSuchVersion": NO_VERSION,
@@ -298,6 +301,8 @@ STATUSES: dict[int, Meaning] = {
 
 ON_THE_WAY: dict[int, Meaning] = {
     408: CUT_OFF,
+    409: CONCURRENT,
+    412: CONDITION,
     413: TOO_LARGE_ON_THE_WAY,
     414: TOO_LONG_ON_THE_WAY,
     429: SLOW_DOWN,
@@ -333,6 +338,8 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
     found = CODES.get(code) if code is not None else None
     if found is not None:
         return found
+    if code is not None and status == 404:  # noqa: PLR2004 - with an unknown code it may be about anything
+        return NOT_FOUND
     if status in STATUSES:
         return STATUSES[status]
     if status >= 500 or status < 300:  # noqa: PLR2004 - N15: an unknown error inside a success is the server's

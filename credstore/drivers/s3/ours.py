@@ -174,10 +174,23 @@ async def _refuse(
 
 
 async def look_up(bucket: Bucket, write: Write) -> ObjectInfo | None:
-    """What HEAD says about a finished write; None if it fails, or if another write's object is there."""
+    """What HEAD says about a finished write; None if it fails, or if another write's object is there.
+
+    Raises:
+        StorageIntegrityError: Nothing is there (code "NO_OUTCOME", `applied` "maybe"): what acknowledged the
+            write may not be a store at all.
+    """
     options = ReadOptions(customer_key=write.customer_key, deadline=write.deadline)
     try:
         found = await head(bucket, write.key, options)
+    except StorageObjectNotFoundError:
+        raise StorageIntegrityError(
+            "the write was acknowledged without an etag, and nothing is there; check `endpoint`, and whether "
+            "a proxy stands in between",
+            code=ErrorCode.NO_OUTCOME,
+            applied="maybe",
+            retryable=True,
+        ) from None
     except StorageError:
         return None
     return found if found.write_id == write.write_id else None

@@ -34,7 +34,11 @@ from credstore.errors import (
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
-_ERROR_ROOT = re.compile(rb"<Error[\s>/]")
+_ERROR_ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,40}:)?Error(?:Response)?[\s>/]")
+_COMMENT = re.compile(rb"<!--.{0,4000}?-->\s*", re.DOTALL)
+_BOM = b"\xef\xbb\xbf"
+_NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
+"""Headers of AWS's edge and gateways, behind which any web server may be."""
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
@@ -55,10 +59,12 @@ def _is_error(body: bytes) -> bool:
 
     Any number of blanks may come first, and after the XML declaration: S3 sends them while it is at work.
     """
-    start = body.lstrip()
+    start = body.removeprefix(_BOM).lstrip()
     declaration = _DECLARATION.match(start)
     if declaration is not None:
         start = start[declaration.end() :].lstrip()
+    while (comment := _COMMENT.match(start)) is not None:
+        start = start[comment.end() :]
     return _ERROR_ROOT.match(start) is not None
 
 
@@ -74,7 +80,12 @@ def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
 
     Otherwise a proxy's own bare 404 would pass for an absent object.
     """
-    return _is_error(body) or any(name.startswith("x-amz-") for name in headers)
+    return _is_error(body) or has_header_of_s3(headers)
+
+
+def has_header_of_s3(headers: Mapping[str, str]) -> bool:
+    """Whether there is a header that only a server that speaks S3 sends."""
+    return any(name.startswith("x-amz-") and not name.startswith(_NOT_OF_S3) for name in headers)
 
 
 def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:
@@ -124,13 +135,13 @@ def classify(
         if not body:
             return None
         if is_html(headers, body):
-            return _not_s3(status)
+            return not_s3(status)
         if not _is_error(body):
             return None
     reply = parse_error(headers, body)
     if 300 <= status < 500 and reply.code is None and _is_foreign(status, headers, body, anybody=anybody):  # noqa: PLR2004
         return (
-            build_error(ON_THE_WAY[status], reply, status=status) if status in ON_THE_WAY else _not_s3(status)
+            build_error(ON_THE_WAY[status], reply, status=status) if status in ON_THE_WAY else not_s3(status)
         )
     meaning = meaning_of(status, reply.code, reply.message)
     if status == 405 and headers.get("x-amz-delete-marker", "").lower() == "true":  # noqa: PLR2004
@@ -175,7 +186,8 @@ def build_error(meaning: Meaning, reply: ErrorReply, *, status: int | None, hint
     return error
 
 
-def _not_s3(status: int, applied: Applied = "no") -> StorageConfigurationError:
+def not_s3(status: int, applied: Applied = "no") -> StorageConfigurationError:
+    """The error of a response that S3 cannot have sent."""
     return StorageConfigurationError(
         "a web page came back instead of an S3 response; check `endpoint`, and whether a proxy or login page "
         "is in between",
@@ -196,8 +208,8 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     Raises:
         StorageConfigurationError: The response has neither an entity tag nor any of S3's headers.
     """
-    if "etag" not in headers and not any(name.startswith("x-amz-") for name in headers):
-        raise _not_s3(status, applied)
+    if "etag" not in headers and not has_header_of_s3(headers):
+        raise not_s3(status, applied)
 
 
 def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:

@@ -172,9 +172,12 @@ async def _acknowledged(
     headers = reply.headers
     try:
         check_is_s3(reply.status, headers, "maybe")
-    except StorageConfigurationError:
+    except StorageConfigurationError as bare:
         # A server as bare as that may have stored it anyway; a login page has not.
-        found = await look_up(bucket, write)
+        try:
+            found = await look_up(bucket, write)
+        except StorageIntegrityError:
+            raise bare from None
         if found is None:
             raise
         await check_seen(bucket, write, found)

@@ -343,7 +343,7 @@ def parse_versioning(body: bytes) -> bool:
 
     A server that ignores the question sends something else, without such a status: it keeps none.
     """
-    return bool(_text(parse_xml(body), "Status"))
+    return (_text(parse_xml(body), "Status") or "").strip() in {"Enabled", "Suspended"}
 
 
 def parse_versions(body: bytes) -> VersionsReply:
@@ -353,6 +353,8 @@ def parse_versions(body: bytes) -> VersionsReply:
         StorageIntegrityError: It is not such a page, or is truncated without a marker.
     """
     root = parse_xml(body)
+    if next(_children(root, "Contents"), None) is not None:
+        raise _unreadable("lists objects where their versions were asked for")
     encoded = _text(root, "EncodingType") == "url"
     entries = [
         _version(each, encoded=encoded) for each in root if _local(each) in {"Version", "DeleteMarker"}
@@ -393,7 +395,11 @@ def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
             _key(each, encoded=False),
             _text(each, "VersionId") or None,
             # A server that ignores the version adds a delete marker instead.
-            is_marked=_text(each, "VersionId") is None and _text(each, "DeleteMarker") == "true",
+            is_marked=_text(each, "VersionId") is None
+            and (
+                (_text(each, "DeleteMarker") or "").strip().lower() == "true"
+                or _text(each, "DeleteMarkerVersionId") is not None
+            ),
         )
         for each in _children(root, "Deleted")
     ]

@@ -239,3 +239,106 @@ def test_a_limit_of_the_cloud_is_the_clouds():
     raised = outcome(Server(error(413, "EntityTooLarge")), lambda store: store.store("k", b"1"))
     assert raised.code == "TOO_LARGE"
     assert "proxy" not in raised.message
+
+
+# What other servers, gateways and pages say
+
+
+@pytest.mark.parametrize("headers", [{"x-amz-request-id": "1"}, {}])
+def test_a_write_that_is_acknowledged_and_not_there_did_not_succeed(headers):
+    server = Server(error(404, "NoSuchKey"))
+    server.plan("PUT", Answer(200, b"", headers))
+    raised = outcome(server, lambda store: store.store("k", b"1"))
+    assert isinstance(raised, StorageError)
+    assert (raised.code, raised.applied) == ("NO_OUTCOME" if headers else "NOT_S3", "maybe")
+
+
+@pytest.mark.parametrize("code", ["NoSuchTenant", "NoSuchAccount", "ResourceNotFound", "ContainerNotFound"])
+@pytest.mark.parametrize("name", ["exists", "get_metadata", "retrieve"])
+def test_a_404_about_something_unknown_is_not_an_absent_object(code, name):
+    raised = outcome(Server(error(404, code)), VERBS[name])
+    assert isinstance(raised, StorageNotFoundError)
+    assert not isinstance(raised, StorageObjectNotFoundError)
+    assert raised.provider_code == code
+
+
+def test_what_a_get_gives_is_not_absent_because_a_head_says_so():
+    absent = Answer(404, headers={"x-amz-request-id": "1"})
+
+    class Disagreeing(FakeS3):
+        def apply(self, seen):
+            return absent if seen.method == "HEAD" else super().apply(seen)
+
+    server = Disagreeing()
+    server.objects["k"] = Stored({}, b"12345")
+    raised = outcome(server, VERBS["exists"])
+    assert isinstance(raised, StorageError)
+    assert (raised.code, raised.retryable) == ("NOT_S3", True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'\xef\xbb\xbf<?xml version="1.0"?><Error><Code>InternalError</Code></Error>',
+        b'<s:Error xmlns:s="urn:s"><s:Code>AccessDenied</s:Code></s:Error>',
+        b"<!-- a --><!-- b --> <Error><Code>AccessDenied</Code></Error>",
+        b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>",
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_an_error_inside_a_success_is_one_however_it_begins(body, method):
+    server = FakeS3()
+    server.plan(method, Answer(200, body, {"ETag": '"e"', "x-amz-request-id": "1"}))
+    verb = {"PUT": lambda store: store.store("k", b"1"), "DELETE": lambda store: store.delete("k")}[method]
+    assert isinstance(outcome(server, verb), StorageError)
+
+
+@pytest.mark.parametrize("body", [b'{"error":"login"}', b"Please log in", b"<html>log in</html>"])
+def test_a_page_is_not_the_success_of_a_deletion(body):
+    server = FakeS3()
+    server.plan("DELETE", Answer(200, body))
+    raised = outcome(server, lambda store: store.delete("k"))
+    assert isinstance(raised, StorageConfigurationError)
+    assert raised.code == "NOT_S3"
+
+
+def test_headers_of_an_edge_are_not_those_of_s3():
+    page = Answer(404, headers={"x-amz-cf-id": "abc", "x-amz-apigw-id": "1"})
+    raised = outcome(Server(page), VERBS["exists"])
+    assert isinstance(raised, StorageConfigurationError)
+    assert raised.code == "NOT_S3"
+
+
+@pytest.mark.parametrize("status", [409, 412])
+def test_a_conflict_that_a_page_announces_is_looked_into(status):
+    class Twice(FakeS3):
+        def answer(self, seen):
+            given = super().answer(seen)
+            return Answer(status, b"<html>conflict</html>", HTML) if seen.method == "PUT" else given
+
+    server = Twice()
+    result = outcome(server, lambda store: store.store("k", b"1", if_absent=True))
+    assert not isinstance(result, Exception)
+    assert server.objects["k"].body == b"1"
+
+
+def test_a_bucket_that_was_there_is_asked_for_again_after_a_while(monkeypatch):
+    monkeypatch.setattr("credstore.drivers.s3.bucket._FRESH", 0.0)
+    server = Server(error(404, "NoSuchBucket"))
+    server.plan("GET", Answer(200, b"<R><IsTruncated>false</IsTruncated></R>", {"x-amz-request-id": "1"}))
+
+    async def listed_before(store):
+        await store.list()
+        return await store.exists("k")
+
+    assert isinstance(outcome(server, listed_before), StorageBucketNotFoundError)
+
+
+def test_objects_where_versions_were_asked_for_are_not_a_listing_of_versions():
+    listing = (
+        b"<ListBucketResult><IsTruncated>false</IsTruncated>"
+        b"<Contents><Key>k</Key><Size>1</Size></Contents></ListBucketResult>"
+    )
+    server = FakeS3()
+    server.plan("GET", Answer(200, listing), query="versions", times=9)
+    assert isinstance(outcome(server, lambda store: store.list_versions("k")), StorageError)
