@@ -11,7 +11,6 @@ import os
 from dataclasses import replace
 from typing import cast
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import S3Config
@@ -19,8 +18,9 @@ from credstore.errors import ErrorCode, StorageConfigurationError
 from credstore.wire.aws.profile import lead_of
 
 _PORTS = {"http": 80, "https": 443}
-_found: WeakKeyDictionary[CommonConfig, S3Config] = WeakKeyDictionary()
-"""Only for public URLs; whoever sends a key looks the place up again."""
+_FOUND = "_found_by_profile"
+"""Attribute of a config, whose equals may have been made when the files said something else. It serves only
+public URLs; whoever sends a key looks the place up again."""
 
 
 def located(config: S3Config) -> S3Config:
@@ -55,13 +55,14 @@ def located(config: S3Config) -> S3Config:
         raise StorageConfigurationError(
             f"the AWS configuration leads to what cannot be used: {why}"
         ) from None
-    _found[config] = found
+    object.__setattr__(config, _FOUND, found)
     return found
 
 
 def located_once(config: CommonConfig) -> CommonConfig:
     """As `located`, from memory if it was found before; for addresses that nothing is sent to."""
-    return _found.get(config) or located(cast("S3Config", config))  # No other has an open place.
+    known: CommonConfig | None = getattr(config, _FOUND, None)
+    return known or located(cast("S3Config", config))  # No other has an open place.
 
 
 def _check_environment(config: S3Config, endpoint: str) -> None:

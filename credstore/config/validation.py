@@ -21,6 +21,7 @@ _DNS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _PATH_BUCKET = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
 _REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
 _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?\.?")
+_LONGEST_HOST, _LONGEST_LABEL = 253, 63  # RFC 1035 section 2.3.4.
 _NUMBER_LABEL = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)\.?")
 _UNPRINTABLE = re.compile(r"[\x00-\x20\x7f-\x9f]")
 
@@ -169,7 +170,13 @@ def _check_host(owner: str, field: str, host: str) -> bool:
         address = ipaddress.ip_address(host)
     except ValueError:
         # A resolver reads `2852039166` and `0xa9.254.1` as IPv4, which the check below would miss.
-        if not _HOST.fullmatch(host) or _NUMBER_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]):
+        labels = host.rstrip(".").split(".")
+        too_long = len(host) > _LONGEST_HOST or not all(0 < len(each) <= _LONGEST_LABEL for each in labels)
+        if (
+            too_long
+            or not _HOST.fullmatch(host)
+            or _NUMBER_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2])
+        ):
             raise wrong(owner, field, "has a host that is neither a name nor an address") from None
         return host == "localhost" or host.endswith(".localhost")
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

@@ -302,7 +302,7 @@ def test_a_version_that_is_there_has_to_be_one():
     good = encrypted(RECORD)
     del good["version"]
     assert parse_legacy(json.dumps(good).encode(), KEY).proof_id == ID
-    for wrong in (0, 2, None, "1"):
+    for wrong in (0, 2, None, "1", True):
         with pytest.raises(ProofFormatError):
             parse_legacy(json.dumps({**good, "version": wrong}).encode(), KEY)
 
@@ -316,3 +316,30 @@ def test_a_proof_without_an_end_is_exported_with_one_that_the_originals_sweep_ke
         assert read.expires_at == datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC)
 
     run(test)
+
+
+def test_a_passphrase_as_text_is_hidden_at_once():
+    homes = LegacyHomes(passphrase=PASSPHRASE.reveal(), files=None)
+    assert PASSPHRASE.reveal() not in repr(homes)
+    assert homes.passphrase.reveal() == PASSPHRASE.reveal()
+    for wrong in ("", b"bytes", 123, Secret("")):
+        with pytest.raises(StorageConfigurationError, match="passphrase"):
+            LegacyHomes(passphrase=wrong)
+
+
+def test_what_cannot_be_read_ends_no_import_and_is_named_if_it_is_called_as_a_record():
+    async def test(store):
+        whole = (WRITTEN / "file-api.json").read_bytes()
+        torn = "1f8fad5b-d9cb-469f-a165-70867728950e.json"
+        for key, body in (
+            (torn, whole[:-40]),
+            ("proof_1700000000000_x1.json", b"\x1f\x8b\x08torn"),
+            ("notes.json", b"[1"),
+            ("big.json", b" " * 5_000_000),
+        ):
+            await store.provider.store(key, body, compress=False)
+        done = await store.import_legacy()
+        assert (done.read, done.skipped, done.unopened) == (4, 2, 2)
+        assert set(done.unopened_keys) == {torn, "proof_1700000000000_x1.json"}
+
+    asyncio.run(with_files(Shelf(), test, passphrase=PASSPHRASE))

@@ -12,7 +12,7 @@ import pytest
 from credstore.encryption import Secret
 from credstore.errors import StorageAuthenticationError, StorageConfigurationError
 from credstore.wire.aws import credentials as module
-from credstore.wire.aws.credentials import AwsChainCredentials, Credentials, StaticCredentials
+from credstore.wire.aws.credentials import AwsChainCredentials, Credentials, StaticCredentials, _hushed
 
 CANARY = "canary-secret"
 
@@ -155,3 +155,21 @@ def test_they_are_renewed_before_they_end_and_used_on_while_that_fails(monkeypat
         assert (await chain.source.get()).access_key_id == "KEY4"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "name", ["botocore.credentials", "aiobotocore.credentials", "botocore.tokens", "botocore"]
+)
+def test_no_logger_of_the_chain_speaks_while_it_looks_for_keys(name, caplog):
+    def elsewhere():
+        logging.getLogger(name).warning("another thread's own words")
+
+    with _hushed():
+        logging.getLogger(name).warning("a response with a new key")
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    logging.getLogger(name).warning("words of later")
+    assert "a response with a new key" not in caplog.text
+    assert "another thread's own words" in caplog.text
+    assert "words of later" in caplog.text

@@ -53,6 +53,8 @@ class LegacyHomes:
     passphrase: Secret | None = None
 
     def __post_init__(self) -> None:
+        for name in ("key", "passphrase"):
+            object.__setattr__(self, name, _hidden(name, getattr(self, name)))
         if self.key is not None and self.passphrase is not None:
             raise StorageConfigurationError("give LegacyHomes the key or the passphrase, not both")
         if self.key is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()):
@@ -67,6 +69,17 @@ class LegacyHomes:
                 for offset in (0, -1, 1)
             ]
         return found
+
+
+def _hidden(name: str, given: object) -> Secret | None:
+    """A secret as it is given, which callers may have as text; hidden from here on."""
+    secret = Secret(given) if isinstance(given, str) and given else given
+    del given
+    if secret is None or (isinstance(secret, Secret) and secret.reveal()):
+        return secret
+    raise StorageConfigurationError(
+        f"`{name}` of LegacyHomes is a Secret with text, not {type(secret).__name__}"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +164,8 @@ def parse_legacy(data: bytes, key: Secret | None = None) -> LegacyProof:
 def _decrypted(members: dict[str, Json], key: Secret | None) -> bytes:
     if key is None:
         raise StorageConfigurationError("this record is encrypted; give LegacyHomes its key or passphrase")
-    if members.get("version", 1) != 1:
+    version = members.get("version", 1)
+    if version != 1 or isinstance(version, bool):
         refuse("version", "is not 1")
     iv = read_hex(members.get("iv"), "iv", size=_IV)
     tag = read_hex(members.get("tag"), "tag", size=_TAG)

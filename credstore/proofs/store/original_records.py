@@ -29,6 +29,8 @@ from credstore.proofs.store.reading import AT_ONCE
 from credstore.proofs.store.repository import ProofObjects
 
 _MOST_NAMED = 1000
+_OLDEST = "proof_"
+"""How the names of the oldest store's files begin."""
 _Outcome = Literal["read", "skipped", "unopened", "ours"]
 
 
@@ -119,13 +121,17 @@ class LegacyRecords:
         key, layout = item.key, self.objects.layout
         if key.startswith(layout.prefix):
             return key, "ours"
-        data = await self.objects.fetch(key, LARGEST_LEGACY) if key.endswith(".json") else None
-        if data is None:
-            return key, "skipped"
+        name = key.rpartition("/")[2].removesuffix(".json")
+        is_named = is_proof_id(name) or name.startswith(_OLDEST)
+        data = None
         try:
+            data = await self.objects.fetch(key, LARGEST_LEGACY) if key.endswith(".json") else None
+            if data is None:
+                return key, "skipped"
             legacy = parse_legacy(data, await self._key_for(data))
         except (ProofError, StorageConfigurationError):
-            return key, "unopened" if looks_like_legacy(data) else "skipped"
+            looks = is_named or (data is not None and looks_like_legacy(data))
+            return key, "unopened" if looks else "skipped"
         if not is_proof_id(legacy.proof_id):
             return key, "unopened"
         name = layout.legacy_asset(legacy.sha256) + legacy.proof_id

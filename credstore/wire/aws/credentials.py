@@ -34,6 +34,12 @@ PATIENCE = 1.0
 LONGEST_SESSION = timedelta(hours=36)
 """Length of a session whose end is unknown: the longest that AWS's GetSessionToken gives."""
 _TALKATIVE = (
+    "botocore",
+    "botocore.credentials",
+    "botocore.tokens",
+    "aiobotocore",
+    "aiobotocore.credentials",
+    "aiobotocore.tokens",
     "botocore.auth",
     "botocore.endpoint",
     "botocore.hooks",
@@ -259,7 +265,8 @@ def _hushed() -> Generator[None]:
     def from_elsewhere(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    known = [name for name in logging.root.manager.loggerDict if name.startswith(("botocore", "aiobotocore"))]
+    loggers = [logging.getLogger(name) for name in {*_TALKATIVE, *known}]
     for logger in loggers:
         logger.addFilter(from_elsewhere)
     try:
