@@ -5,6 +5,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from traceback import walk_tb
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -322,9 +323,16 @@ def test_a_passphrase_as_text_is_hidden_at_once():
     homes = LegacyHomes(passphrase=PASSPHRASE.reveal(), files=None)
     assert PASSPHRASE.reveal() not in repr(homes)
     assert homes.passphrase.reveal() == PASSPHRASE.reveal()
-    for wrong in ("", b"bytes", 123, Secret("")):
-        with pytest.raises(StorageConfigurationError, match="passphrase"):
+    for wrong in ("", b"canary-bytes", 123, Secret("")):
+        with pytest.raises(StorageConfigurationError, match="passphrase") as caught:
             LegacyHomes(passphrase=wrong)
+        shown = [
+            repr(frame.f_locals)
+            for frame, _ in walk_tb(caught.tb)
+            if "original.py" in frame.f_code.co_filename
+        ]
+        assert shown
+        assert not any("canary" in text for text in shown)
 
 
 def test_what_cannot_be_read_ends_no_import_and_is_named_if_it_is_called_as_a_record():

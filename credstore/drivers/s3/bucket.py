@@ -338,7 +338,7 @@ class Bucket:
             if isinstance(error, StorageObjectNotFoundError) and error.provider_code is not None:
                 self._answered_at = time.monotonic()  # Of a bucket that is not there it would have said so.
             raise
-        if has_header_of_s3(reply.headers) or "etag" in reply.headers:
+        if "etag" in reply.headers or has_header_of_s3(reply.headers):
             self._answered_at = time.monotonic()
         return reply
 

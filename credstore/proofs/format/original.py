@@ -54,7 +54,10 @@ class LegacyHomes:
 
     def __post_init__(self) -> None:
         for name in ("key", "passphrase"):
-            object.__setattr__(self, name, _hidden(name, getattr(self, name)))
+            object.__setattr__(self, name, _hidden(getattr(self, name)))  # Before anything can fail.
+        for name, secret in (("key", self.key), ("passphrase", self.passphrase)):
+            if secret is not None and not secret.reveal():
+                raise StorageConfigurationError(f"`{name}` of LegacyHomes is a Secret that is not empty")
         if self.key is not None and self.passphrase is not None:
             raise StorageConfigurationError("give LegacyHomes the key or the passphrase, not both")
         if self.key is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()):
@@ -71,15 +74,11 @@ class LegacyHomes:
         return found
 
 
-def _hidden(name: str, given: object) -> Secret | None:
-    """A secret as it is given, which callers may have as text; hidden from here on."""
-    secret = Secret(given) if isinstance(given, str) and given else given
-    del given
-    if secret is None or (isinstance(secret, Secret) and secret.reveal()):
-        return secret
-    raise StorageConfigurationError(
-        f"`{name}` of LegacyHomes is a Secret with text, not {type(secret).__name__}"
-    )
+def _hidden(given: object) -> Secret | None:
+    """A secret, which callers may have as text; empty if it is something else, so that nothing shows it."""
+    if given is None or isinstance(given, Secret):
+        return given
+    return Secret(given if isinstance(given, str) else "")
 
 
 @dataclass(frozen=True, slots=True)

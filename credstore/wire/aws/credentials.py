@@ -265,8 +265,9 @@ def _hushed() -> Generator[None]:
     def from_elsewhere(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    known = [name for name in logging.root.manager.loggerDict if name.startswith(("botocore", "aiobotocore"))]
-    loggers = [logging.getLogger(name) for name in {*_TALKATIVE, *known}]
+    names = list(logging.root.manager.loggerDict)  # A copy: other threads may add some meanwhile.
+    known = {name for name in names if name.startswith(("botocore", "aiobotocore"))}
+    loggers = [logging.getLogger(name) for name in known | set(_TALKATIVE)]
     for logger in loggers:
         logger.addFilter(from_elsewhere)
     try:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from credstore.drivers.s3.driver import S3Driver
 from credstore.encryption import Secret
 from credstore.errors import (
     StorageAuthenticationError,
@@ -20,7 +21,7 @@ from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedTransport
 from credstore.wire.aws.credentials import Credentials
 from tests.drivers.s3.fake import Answer, FakeS3, Stored, error
-from tests.drivers.s3.support import make_driver
+from tests.drivers.s3.support import make_driver, minio_config
 
 HTML = {"Content-Type": "text/html"}
 
@@ -28,10 +29,6 @@ HTML = {"Content-Type": "text/html"}
 async def whole(store):
     async with store.open("k") as reader:
         return await reader.read()
-
-
-async def first_page(store):
-    return await store.list(max_keys=1)
 
 
 VERBS = {
@@ -342,3 +339,22 @@ def test_objects_where_versions_were_asked_for_are_not_a_listing_of_versions():
     server = FakeS3()
     server.plan("GET", Answer(200, listing), query="versions", times=9)
     assert isinstance(outcome(server, lambda store: store.list_versions("k")), StorageError)
+
+
+def test_an_object_without_tags_has_none_whatever_the_server_calls_it():
+    async def main():
+        server = FakeS3()
+        server.objects["k"] = Stored({}, b"1")
+        driver = minio_driver(server)
+        server.plan("GET", error(404, "NoSuchTagSet"), query="tagging")
+        assert await driver.get_tags("k") == {}
+        server.plan("GET", error(404, "NoSuchKey"), query="tagging")
+        with pytest.raises(StorageObjectNotFoundError):
+            await driver.get_tags("k")
+        await driver.aclose()
+
+    asyncio.run(main())
+
+
+def minio_driver(server):
+    return S3Driver(minio_config(server.url), transport=ScriptedTransport(server.respond))

@@ -21,6 +21,7 @@ from credstore.drivers.s3.xml import (
     parse_completed,
     parse_copied,
     parse_deleted,
+    parse_deleted_versions,
     parse_list,
     parse_parts,
     parse_size,
@@ -28,6 +29,7 @@ from credstore.drivers.s3.xml import (
     parse_time,
     parse_upload_id,
     parse_uploads,
+    parse_versioning,
     parse_xml,
 )
 from tests.drivers.s3.support import xml_error
@@ -360,3 +362,34 @@ def test_http_dates_are_those_of_the_standard_library(seconds):
     text = format_datetime(moment, usegmt=True)
     assert parse_time(text) == parsedate_to_datetime(text) == moment
     assert parse_time(text.replace("GMT", "+0000")) == moment
+
+
+@pytest.mark.parametrize(
+    ("status", "keeps"),
+    [
+        ("Enabled", True),
+        ("Suspended", True),
+        (" Enabled ", True),
+        ("Disabled", False),
+        ("", False),
+        (" ", False),
+    ],
+)
+def test_only_two_words_say_that_a_bucket_keeps_versions(status, keeps):
+    body = f"<VersioningConfiguration><Status>{status}</Status></VersioningConfiguration>"
+    assert parse_versioning(body.encode()) is keeps
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<DeleteMarker>True</DeleteMarker>",
+        "<DeleteMarker> true </DeleteMarker>",
+        "<DeleteMarkerVersionId>m1</DeleteMarkerVersionId>",
+    ],
+)
+def test_a_marker_in_place_of_a_removed_version_is_seen_in_every_spelling(inner):
+    body = f"<DeleteResult><Deleted><Key>a</Key>{inner}</Deleted></DeleteResult>"
+    assert parse_deleted_versions(body.encode()).deleted[0].is_marked
+    body = "<DeleteResult><Deleted><Key>a</Key><VersionId>v</VersionId></Deleted></DeleteResult>"
+    assert not parse_deleted_versions(body.encode()).deleted[0].is_marked
