@@ -45,7 +45,7 @@ def measure(scale: Scale) -> Cases:
                 name for name in everyone if name not in {"bare protocol (the floor)", "aiohttp, unsigned"}
             ]
             few = Scale(scale.rounds, min(scale.count, 300))
-            found = _take_turns(signed, Server(moto.url, None), SUMMARY, "asyncio", few, [32])
+            found = _take_turns(signed, Server(moto.url, None), SUMMARY, "asyncio", few, at_once=[32])
             cases |= {f"{name}, moto": case for name, case in found.items()}
     return cases
 
@@ -56,6 +56,7 @@ def _take_turns(
     size: int,
     loop: str,
     scale: Scale,
+    *,
     at_once: Sequence[int] = AT_ONCE,
 ) -> Cases:
     cases: Cases = {_case(size, number, server.ca_file is not None, loop): {} for number in at_once}
