@@ -49,7 +49,7 @@ def run(module: str, loop: str = "asyncio", **arguments: object) -> dict[str, fl
         loop: One of `LOOPS`.
         arguments: Of `work`; JSON values.
     """
-    request = json.dumps({"module": module, "loop": loop, "arguments": arguments})
+    request = {"module": module, "loop": loop, "arguments": arguments}
     return finish(start(), request, f"{module} on {loop}, {arguments}")
 
 
@@ -60,9 +60,9 @@ def start(*before: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
 
-def finish(process: subprocess.Popen[str], request: str, about: str) -> dict[str, float]:
+def finish(process: subprocess.Popen[str], request: Mapping[str, object], about: str) -> dict[str, float]:
     """Let a worker do what is requested, and return its figures."""
-    out, errors = process.communicate(request)
+    out, errors = process.communicate(json.dumps(request))
     if process.returncode:
         said = errors.strip().splitlines()[-1:]
         print(f"no figures (exit {process.returncode}): {about}: {said}", file=sys.stderr)
