@@ -12,7 +12,10 @@ for (const number of atOnce) {
   });
   const operations = {
     put: (Key) => client.send(new PutObjectCommand({ Bucket: "bench", Key, Body })),
-    get: async (Key) => (await client.send(new GetObjectCommand({ Bucket: "bench", Key }))).Body.transformToByteArray(),
+    get: async (Key) => {
+      const found = await (await client.send(new GetObjectCommand({ Bucket: "bench", Key }))).Body.transformToByteArray();
+      if (!Body.equals(found)) throw new Error("other bytes");
+    },
   };
   for (const [name, run] of Object.entries(operations)) {
     const lanes = (total) => Promise.all(Array.from({ length: number }, async (_, start) => {
