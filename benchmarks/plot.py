@@ -9,7 +9,7 @@ from typing import NamedTuple
 _WIDTH, _HEIGHT = 900, 560
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 170, 50, 60
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Of Okabe and Ito, which are told apart with any kind of colour vision."""
+"""Of Okabe and Ito, which differ for any kind of colour vision."""
 
 
 class Line(NamedTuple):
