@@ -46,7 +46,7 @@ def measure(scale: Scale) -> Found:
         ("memory", "objects"): scale.pick([1000, 10_000, 100_000], [1000, 10_000, 100_000, 1_000_000]),
         ("local", "objects"): scale.pick([1000, 10_000], [1000, 10_000, 100_000]),
         ("memory", "proofs"): scale.pick([1000, 5000], [1000, 10_000, 100_000, 1_000_000]),
-        ("local", "proofs"): scale.pick([500, 1500], [1000, 10_000, 100_000]),
+        ("local", "proofs"): scale.pick([300, 900], [1000, 10_000, 100_000]),
     }
     for (where, kind), numbers in sizes.items():
         for size in numbers:

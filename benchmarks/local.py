@@ -53,7 +53,7 @@ def measure(scale: Scale) -> Found:
             root.mkdir()
             _fill(root, shape, size)
             rows = found.setdefault(f"{shape}, {size:,}", {})
-            for number in range(scale.rounds):
+            for number in range(scale.few):
                 for peer in ("credstore", "obstore", "os.scandir"):
                     print(f"local, {shape}, {size}, round {number + 1}: {peer}", file=sys.stderr)
                     add(rows.setdefault(peer, {}), run(__name__, kind="list", peer=peer, root=str(root)), 2)

@@ -27,7 +27,7 @@ LARGE = 64 * 1024 * 1024
 def measure(scale: Scale) -> dict[str, dict[str, list[float]]]:
     """Section to figure to values."""
     found: dict[str, dict[str, list[float]]] = {"codecs": {}, "lag": {}, "sizes": {}}
-    for _ in range(scale.rounds):
+    for _ in range(scale.few):
         values = run(__name__, kind="codecs", count=scale.pick(500, 2000))
         for name, value in values.items():
             add(found["sizes" if name.endswith("bytes") else "codecs"], {name: value}, 2)

@@ -39,7 +39,7 @@ class SlowLink(MemoryDriver):
 def measure(scale: Scale) -> dict[str, dict[str, list[float]]]:
     """Section to figure to values."""
     found: dict[str, dict[str, list[float]]] = {"cpu": {}, "many": {}}
-    for _ in range(scale.rounds):
+    for _ in range(scale.few):
         for section, figures in found.items():
             add(figures, run(__name__, section=section, count=scale.pick(500, 2000)), 2)
     return found

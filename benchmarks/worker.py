@@ -20,6 +20,8 @@ from typing import Any
 
 LOOPS = ("asyncio", "uvloop")
 MIB = 1024 * 1024
+LONGEST = 3600.0
+"""Seconds after which a measurement is given up."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,11 @@ class Scale:
     rounds: int = 3
     count: int = 600
     quick: bool = False
+
+    @property
+    def few(self) -> int:
+        """Rounds of what takes long."""
+        return self.pick(min(2, self.rounds), self.rounds)
 
     def pick(self, quick: Any, full: Any) -> Any:
         """The one or the other."""
@@ -62,7 +69,11 @@ def start(*before: str) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str], request: Mapping[str, object], about: str) -> dict[str, float]:
     """Let a worker do what is requested, and return its figures."""
-    out, errors = process.communicate(json.dumps(request))
+    try:
+        out, errors = process.communicate(json.dumps(request), LONGEST)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, errors = process.communicate()
     if process.returncode:
         said = errors.strip().splitlines()[-1:]
         print(f"no figures (exit {process.returncode}): {about}: {said}", file=sys.stderr)
