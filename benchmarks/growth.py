@@ -31,9 +31,9 @@ WORK = {
 }
 """What the cost of each is divided by; the cost of what it is divided by must not grow."""
 OBJECTS, PROOFS = ("store", "retrieve", "list", "stats"), ("find", "sweep")
-STEEP = 0.2
-"""Exponent from which on a line counts as steeper than its work: logarithms stay below it, a cost that is
-proportional to the number of objects has 1."""
+STEEP = 0.3
+"""Exponent from which on a line counts as steeper than its work, which is twice the cost for ten times the objects:
+logarithms stay below it, a cost that is proportional to the number of objects has 1."""
 MEASURED = 500
 """Calls of those that are counted by the call."""
 Found = dict[str, dict[str, Figures]]
@@ -46,7 +46,7 @@ def measure(scale: Scale) -> Found:
         ("memory", "objects"): scale.pick([1000, 10_000, 100_000], [1000, 10_000, 100_000, 1_000_000]),
         ("local", "objects"): scale.pick([1000, 10_000], [1000, 10_000, 100_000]),
         ("memory", "proofs"): scale.pick([1000, 5000], [1000, 10_000, 100_000, 1_000_000]),
-        ("local", "proofs"): scale.pick([300, 900], [1000, 10_000, 100_000]),
+        ("local", "proofs"): scale.pick([100, 1000], [1000, 10_000, 100_000]),
     }
     for (where, kind), numbers in sizes.items():
         for size in numbers:
@@ -123,9 +123,12 @@ async def _proofs(provider: StorageProvider, size: int) -> dict[str, float]:
 
 
 def slope(points: list[tuple[float, float]]) -> float:
-    """The exponent of a power of the number of objects that fits the costs: 0 where they do not grow."""
-    numbers, costs = [math.log(number) for number, _ in points], [math.log(cost) for _, cost in points]
-    return statistics.linear_regression(numbers, costs).slope
+    """The exponent of a power of the number of objects that fits the costs: 0 where they do not grow.
+
+    Of all points, or of the last two if it is larger there: what grows faster than its work shows late.
+    """
+    logs = [(math.log(number), math.log(cost)) for number, cost in points]
+    return max(statistics.linear_regression(*zip(*some, strict=True)).slope for some in (logs, logs[-2:]))
 
 
 def lines(found: Found) -> list[Line]:

@@ -48,7 +48,7 @@ def test_what_is_steeper_than_its_work_is_named():
     flat = Line("memory", "list", [(1000, 5.0), (10_000, 5.5), (100_000, 6.0)])
     steep = Line("local", "list", [(1000, 25.0), (10_000, 60.0), (100_000, 480.0)])
     assert growth.verdict([flat]).startswith("None is steeper")
-    assert "list (local, 0.64)" in growth.verdict([flat, steep])
+    assert "list (local, 0.90)" in growth.verdict([flat, steep])
     assert "memory" not in growth.verdict([flat, steep])
 
 
