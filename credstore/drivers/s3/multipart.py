@@ -39,6 +39,7 @@ from credstore.drivers.s3.xml import parse_completed, parse_parts, parse_upload_
 from credstore.errors import (
     ErrorCode,
     StorageAlreadyExistsError,
+    StorageBucketNotFoundError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
@@ -54,6 +55,7 @@ _COMPLETING = (
     "the multipart upload may still be completing, so it was not aborted; if the object does not appear, "
     "list_uploads() finds the upload and abort_upload() ends it"
 )
+_NOT_FOUND = 404
 FEW = 64 * 1024
 """Bytes of a chunk that are joined with others rather than sent separately."""
 
@@ -315,6 +317,10 @@ async def _complete(
             complete_upload(write.key, upload_id, etags, upload.completion), deadline=write.deadline
         )
     except StorageError as error:
+        if error.status_code == _NOT_FOUND and not isinstance(error, StorageBucketNotFoundError):
+            error.applied = (
+                "maybe"  # So ends the second delivery of a completion whose first one was applied.
+            )
         return await settle_write(bucket, write, error)
     try:
         etag = await parsed(parse_completed, reply.body)
