@@ -422,7 +422,8 @@ class CopyRequest:
         system: credstore's own metadata for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
         provable: If possible, copy in such a way that equal entity tags prove the copy
-            (`Capabilities.content_etags`), though that takes more requests.
+            (`Capabilities.content_etags`), though that takes more requests; whoever asks for this also looks
+            at the metadata of the copy.
         deadline: Instant of `time.monotonic()`, or None.
     """
 

@@ -729,6 +729,8 @@ class StorageProvider:
         Raises:
             StorageNotFoundError: There is no such source.
             StorageConflictError: The source was replaced in the meantime; the new version is kept.
+            StorageUnavailableError: The provider says that it was, or that it is gone, and shows it unchanged
+                (code "NOT_DELETED"); both are there.
             StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks what
                 is kept with them ("COPY_INCOMPLETE"); the source is kept.
             StorageError: As `copy` and `delete`; "maybe" once the copy was made.

@@ -262,8 +262,9 @@ class S3Driver(Driver):
         """End a multipart upload and drop its parts; one that has ended already is not an error."""
         try:
             await self._bucket.call(abort_upload(key, upload_id), deadline=deadline)
-        except StorageNotFoundError:
-            return
+        except StorageNotFoundError as error:
+            if error.code not in {ErrorCode.UPLOAD_NOT_FOUND, ErrorCode.NOT_FOUND}:
+                raise
 
     async def aclose(self) -> None:
         """Close connections and credentials; safe to call again."""

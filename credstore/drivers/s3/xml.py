@@ -352,7 +352,7 @@ def parse_versions(body: bytes) -> VersionsReply:
     Raises:
         StorageIntegrityError: It is not such a page, or is truncated without a marker.
     """
-    root = parse_xml(body)
+    root = parse_xml(body, "IsTruncated", "Version", "DeleteMarker", "Contents")
     if next(_children(root, "Contents"), None) is not None:
         raise _unreadable("lists objects where their versions were asked for")
     encoded = _text(root, "EncodingType") == "url"
