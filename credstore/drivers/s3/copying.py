@@ -10,15 +10,17 @@ proved, unless the cloud pins copies.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import NoReturn
 
+from credstore.driver.internal import COPIES, internal_key
 from credstore.driver.refusals import TAGS
-from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
+from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
 from credstore.drivers.s3.multipart import Upload, listed_etag, plan_part_size, upload_parts
-from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
+from credstore.drivers.s3.ours import Confirmation, Write, check_answer, discard, look_up, take_back
 from credstore.drivers.s3.proving import (
     Verdict,
     compare,
@@ -54,6 +56,8 @@ from credstore.errors import (
 )
 from credstore.model import NOTHING
 
+_AT_ONCE = "CopyObject"
+_IN_PARTS = "in parts"
 _NO_TAGS = frozenset({"NoSuchTagSet", "NoSuchTagSetError"})
 """Codes of servers for an object that has no tags."""
 _OTHER = (
@@ -78,7 +82,8 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     parts or under a key of a customer or key service) and no version pins the source; 1 or 2 more for tags
     where the cloud does not keep them; 1 more for the first one at an endpoint that is not the cloud's own.
     Otherwise, and in place where the cloud does not pin copies, 3 plus one per part, and up to 2 more to find
-    comparable parts and to look at the source again. 1 HEAD if unclear.
+    comparable parts and to look at the source again. 1 HEAD if unclear. The first one in place at an endpoint
+    that is not the cloud's own is made twice, first to a name of credstore's own, and costs 1 deletion more.
     """
     bucket.check_key(request.source.key)
     dialect, source = bucket.dialect, request.source
@@ -88,9 +93,52 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     if unpinned or may_be_another(dialect, source.key) or _wants_proof(bucket, request):
         size = await provable_part_size(bucket, request, write.encryption)
     whole = source.size <= bucket.config.single_copy_limit
-    if unpinned or not whole or (size is not None and size < source.size):
+    in_parts = unpinned or not whole or (size is not None and size < source.size)
+    way = _IN_PARTS if in_parts else _AT_ONCE
+    if write.in_place and bucket.is_elsewhere and way not in bucket.kept:
+        await _rehearse(bucket, request, size, way)
+    return await _copied(bucket, request, write, size, way)
+
+
+async def _copied(
+    bucket: Bucket, request: CopyRequest, write: Write, size: int | None, way: str
+) -> PutResult:
+    if way == _IN_PARTS:
         return await _copy_in_parts(bucket, request, write, size)
     return await _copy_at_once(bucket, request, write)
+
+
+async def _rehearse(bucket: Bucket, request: CopyRequest, size: int | None, way: str) -> None:
+    """Make a copy elsewhere and look at it before the only one is rewritten, which nothing could restore.
+
+    Raises:
+        StorageIntegrityError: The provider drops the metadata of copies (code "COPY_INCOMPLETE"); `applied`
+            is "no".
+        StorageError: This could not be found out; `applied` is "no".
+    """
+    token = token_hex(16)
+    key = _beside(request.destination, COPIES + token, bucket.dialect.capabilities.max_key_size)
+    trial = replace(request, destination=key, write_id=token, precondition=OVERWRITE)
+    version_id = None
+    try:
+        made = await _copied(bucket, trial, _write(bucket, trial), size, way)
+        version_id = made.version_id if bucket.dialect.capabilities.versions else None
+    except StorageError as error:
+        error.applied = "no"
+        error.message = f"nothing is rewritten in place before the same copy elsewhere: {error.message}"
+        raise
+    finally:
+        await discard(bucket, key, version_id)
+
+
+def _beside(key: str, name: str, largest: int) -> str:
+    """A key of credstore's own in the folder of another, where the same credentials reach, or above."""
+    folder = key
+    while True:
+        folder, _, _ = folder.rpartition("/")
+        own = internal_key(name, folder)
+        if not folder or len(own.encode()) <= largest:
+            return own
 
 
 def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
@@ -139,7 +187,7 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
             made = Made(etag, version_of(reply.headers), read_encryption(reply.headers)[0])
             if etag is None and (found := await look_up(bucket, write)) is not None:
                 made = Made(found.etag, made.version_id or found.version_id, made.encryption)
-    await _check_kept(bucket, request, write, made, way=wire.operation, seen=found)
+    await _check_kept(bucket, request, write, made, way=_AT_ONCE, seen=found)
     verdict = compare(request.source, made.etag, made.encryption or write.encryption)
     if verdict != "same":
         await _prove(bucket, request, write, made, verdict)
@@ -377,7 +425,7 @@ async def _copy_in_parts(
     done = await upload_parts(bucket, upload, spans(), send, verify=verify)
     made = Made(done.etag, done.version_id, done.encryption)
     seen = done if isinstance(done, ObjectInfo) else None
-    await _check_kept(bucket, request, write, made, way="in parts", seen=seen)
+    await _check_kept(bucket, request, write, made, way=_IN_PARTS, seen=seen)
     if not proved and _needs_reading(bucket, source):
         await _prove(bucket, request, write, made, "unknown")
     if tags and not dialect.capabilities.tags:  # Whether it respects the header is not known.

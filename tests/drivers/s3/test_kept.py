@@ -194,6 +194,59 @@ def test_a_copy_in_parts_is_looked_at_too(keeps):
     with_source(check, single_copy_limit=3)
 
 
+# The only copy of an object, in place
+
+
+@pytest.mark.parametrize("key", ["a", "x/y/" + "z" * 1018], ids=["short", "long"])
+@pytest.mark.parametrize("what", [none, the_sources, without_digest])
+@pytest.mark.parametrize("version", [None, "v2"])
+def test_nothing_is_rewritten_in_place_where_metadata_is_lost(what, key, version):
+    async def check(fake, driver, _source):
+        await driver.put(put_request(key, b"data", system={"credstore-wrapped-key": "old"}))
+        before = dict(fake.objects)
+        fake.what = what
+        source = await driver.head(key)
+        with pytest.raises(StorageIntegrityError) as caught:
+            await driver.copy(copy_of(source, key, system={"credstore-wrapped-key": "new"}))
+        assert (caught.value.code, caught.value.applied) == ("COPY_INCOMPLETE", "no")
+        assert fake.objects == before
+
+    with_source(check, Losing(none, version))
+
+
+def test_a_server_that_keeps_it_rewrites_in_place_after_one_trial():
+    async def check(fake, driver, source):
+        for operations in (["PUT", "HEAD", "DELETE", "PUT"], ["PUT"]):
+            seen = len(fake.log)
+            await driver.copy(copy_of(source, "a", system={"credstore-wrapped-key": "new"}))
+            assert [request.method for request in fake.log[seen:]] == operations
+            source = await driver.head("a")
+            assert (dict(source.system), source.digest is not None) == (
+                {"credstore-wrapped-key": "new"},
+                True,
+            )
+        assert list(fake.objects) == ["a"]
+
+    with_source(check)
+
+
+def test_a_trial_that_is_cancelled_leaves_nothing():
+    async def check(fake, driver, source):
+        task = asyncio.ensure_future(
+            driver.copy(copy_of(source, "a", system={"credstore-wrapped-key": "new"}))
+        )
+        for _ in range(200):
+            await asyncio.sleep(0)
+            if any(".credstore/" in key for key in fake.objects):
+                break
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert list(fake.objects) == ["a"]
+
+    with_source(check)
+
+
 # The source of a move that its provider does not delete
 
 GONE = [
