@@ -6,6 +6,7 @@ import hmac
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, NoReturn, Protocol, TypeAlias, cast
 
+from credstore.arguments import typed_class
 from credstore.errors import (
     StorageConfigurationError,
     StorageInvalidRequestError,
@@ -18,7 +19,18 @@ class Secret:
     __slots__ = ("__value",)
 
     def __init__(self, value: str) -> None:
-        self.__value = value
+        """Hold it.
+
+        Raises:
+            StorageConfigurationError: It is not text.
+        """
+        held = isinstance(value, str)  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        self.__value = value if held else ""
+        kind = type(value).__name__
+        del value  # Not in a traceback.
+        if not held:
+            message = f"`value` of Secret is text (str), not {kind}"
+            raise StorageConfigurationError(message)
 
     def reveal(self) -> str:
         """The secret itself; keep it out of locals that outlive the call."""
@@ -54,6 +66,7 @@ class Secret:
         return self
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class KmsKey:
     """Server-side encryption with a key of the provider's key service (SSE-KMS).
@@ -65,6 +78,7 @@ class KmsKey:
     key_id: str | None = None
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class CustomerKey:
     """Server-side encryption with a key you keep (SSE-C); needed again for every read.
@@ -159,6 +173,7 @@ CHUNK_SIZES = tuple(2**exponent for exponent in range(12, 23))
 _LONGEST_STORE_ID = 255
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class ClientSide:
     """Encryption before anything leaves this process, with keys the store never sees.

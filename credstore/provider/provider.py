@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, Unpack, overload
 
+from credstore.arguments import typed_class
 from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
@@ -79,6 +80,7 @@ from credstore.provider.versioning import delete_versions, list_versions
 from credstore.provider.write import finish_write, plan_write
 
 
+@typed_class
 class StorageProvider:
     """Objects of one store, whatever cloud or disk it is.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from credstore.arguments import typed_request
 from credstore.driver.refusals import ACLS, OBJECT_LOCK
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.errors import StorageInvalidRequestError
@@ -24,6 +25,7 @@ CannedAcl = Literal[
 ]
 
 
+@typed_request
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3PutOptions:
     """What to ask of S3 besides the portable options.

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from credstore.arguments import check_fields, traceless_class, typed_request
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, parse_json
@@ -34,6 +35,7 @@ _LAST = 253402300799999
 """Milliseconds at the end of the year 9999."""
 
 
+@traceless_class
 @dataclass(frozen=True, slots=True)
 class LegacyHomes:
     """Where the original service kept its records on this provider.
@@ -53,8 +55,10 @@ class LegacyHomes:
     passphrase: Secret | None = None
 
     def __post_init__(self) -> None:
-        for name in ("key", "passphrase"):
-            object.__setattr__(self, name, _hidden(getattr(self, name)))  # Before anything can fail.
+        for name in ("key", "passphrase"):  # Callers may have it as text.
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Secret(getattr(self, name)))
+        check_fields(self, StorageConfigurationError)
         for name, secret in (("key", self.key), ("passphrase", self.passphrase)):
             if secret is not None and not secret.reveal():
                 raise StorageConfigurationError(f"`{name}` of LegacyHomes is a Secret that is not empty")
@@ -74,13 +78,7 @@ class LegacyHomes:
         return found
 
 
-def _hidden(given: object) -> Secret | None:
-    """A secret, which callers may have as text; empty if it is something else, so that nothing shows it."""
-    if given is None or isinstance(given, Secret):
-        return given
-    return Secret(given if isinstance(given, str) else "")
-
-
+@typed_request
 @dataclass(frozen=True, slots=True)
 class LegacyProof:
     """A record of the original service.

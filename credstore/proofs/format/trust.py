@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, cast, get_args
 
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageConfigurationError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.errors import ProofAlgorithmError, ProofFormatError
@@ -38,6 +39,7 @@ GRACE = timedelta(minutes=5)
 """How long after its last use a retired key stays valid: by how much clocks may differ."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class KeyRevocation:
     """The revocation of a key that others may have.
@@ -51,6 +53,7 @@ class KeyRevocation:
     invalid_since: datetime
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
     """A public key and what it is trusted for.
@@ -82,6 +85,7 @@ class TrustedKey:
         return self.valid_from <= time and (self.valid_until is None or time <= self.valid_until)
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class TrustStore:
     """The keys a verifier trusts. Changes make a new store with the next version.
@@ -156,6 +160,7 @@ class TrustStore:
         return TrustStore(self.version + 1, keys)
 
 
+@typed
 def trust_key(
     public_key: PublicKey,
     *,
@@ -175,6 +180,7 @@ def trust_key(
     return parse_trust_store(encode_trust_store(trust)).keys[0]
 
 
+@typed
 def parse_trust_store(data: bytes) -> TrustStore:
     """Read `keys.json`: strict JSON, which need not be canonical; unknown members are errors.
 
@@ -188,6 +194,7 @@ def parse_trust_store(data: bytes) -> TrustStore:
         raise StorageConfigurationError(f"not a valid trust store: {error.message}") from None
 
 
+@typed
 def encode_trust_store(trust: TrustStore) -> bytes:
     """Write `keys.json`, canonical.
 

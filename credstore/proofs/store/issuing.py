@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
+from credstore.arguments import check_fields
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
@@ -86,6 +87,7 @@ class ProofIssuer:
 
     async def issue(self, request: IssueRequest, call: Call) -> Proof:
         """Issue one proof; see `ProofStore.issue`."""
+        check_fields(request)
         with call.outside():
             asset = await measure_asset(request.asset, progress=request.progress)
             manifest = await self._manifest(request)
