@@ -219,7 +219,7 @@ class StoreOptions(TypedDict, total=False):
     if_match: str
     resume: str | PathLike[str]
     timeout: float
-    progress: Progress
+    progress: Progress | None
     driver_options: Mapping[str, object]
 
 

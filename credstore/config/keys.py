@@ -83,8 +83,8 @@ def check_keys(config: Keyed) -> None:
         raise checks.wrong(owner, "access_key_id", "is missing; `session_token` needs it")
     if config.session_expires_at is not None and config.session_token is None:
         raise checks.wrong(owner, "session_token", "is missing; `session_expires_at` needs it")
-    if config.session_expires_at is not None and config.session_expires_at.tzinfo is None:
-        raise checks.wrong(owner, "session_expires_at", "must have a time zone")
+    if config.session_expires_at is not None:
+        checks.check_instant(owner, "session_expires_at", config.session_expires_at)
     if config.access_key_id is None and not config.own_chain:
         secrets = spoken(variables_of(owner, "secret_access_key"))
         raise checks.wrong(owner, "access_key_id", f"is missing, and so is `secret_access_key` ({secrets})")

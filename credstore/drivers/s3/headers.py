@@ -13,7 +13,6 @@ import quopri
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from urllib.parse import quote
 
 from credstore.driver.refusals import check_condition, check_encryption, check_storage_class, check_tags
@@ -328,7 +327,7 @@ def option_headers(options: S3PutOptions) -> dict[str, str]:
         found["x-amz-acl"] = options.acl
     if options.object_lock_mode is not None and options.object_lock_retain_until is not None:
         found["x-amz-object-lock-mode"] = options.object_lock_mode
-        until = options.object_lock_retain_until.astimezone(UTC)
+        until = options.object_lock_retain_until
         found["x-amz-object-lock-retain-until-date"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
     if options.legal_hold:
         found["x-amz-object-lock-legal-hold"] = "ON"

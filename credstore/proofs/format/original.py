@@ -25,6 +25,7 @@ from credstore.proofs.format.canonical import Json, parse_json
 from credstore.proofs.format.errors import ProofFormatError
 from credstore.proofs.format.fields import read_hex, read_object, read_size, read_text, refuse
 from credstore.proofs.format.record import ProofRecord, SoftBinding
+from credstore.times import checked_instant
 
 LARGEST_LEGACY = 4 * 1024 * 1024
 _HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})(?::phash:([0-9a-fA-F]{1,256}))?")
@@ -62,6 +63,8 @@ class LegacyHomes:
         for name, secret in (("key", self.key), ("passphrase", self.passphrase)):
             if secret is not None and not secret.reveal():
                 raise StorageConfigurationError(f"`{name}` of LegacyHomes is a Secret that is not empty")
+        if self.day is not None:  # Only its date counts, so it may be without a zone.
+            checked_instant("day", self.day.replace(tzinfo=UTC), StorageConfigurationError)
         if self.key is not None and self.passphrase is not None:
             raise StorageConfigurationError("give LegacyHomes the key or the passphrase, not both")
         if self.key is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()):

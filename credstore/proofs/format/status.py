@@ -182,7 +182,7 @@ def verify_notice(
     ):
         raise ProofIdMismatchError(f"this {notice.kind} is about another proof with id {notice.proof_id}")
     _accept(signed, notice)
-    if notice.at > now + SKEW:
+    if notice.at - now > SKEW:
         raise ProofNotYetValidError(
             f"the {notice.kind} is dated {format_time(notice.at)}, which is in the future"
         )

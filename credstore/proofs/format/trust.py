@@ -30,6 +30,7 @@ from credstore.proofs.format.fields import (
     refuse,
 )
 from credstore.proofs.format.signing import LARGEST_SPKI, PublicKey
+from credstore.times import checked_instant
 
 Usage = Literal["proof", "revoke", "log", "root"]
 LARGEST_TRUST_STORE = 1024 * 1024
@@ -123,7 +124,8 @@ class TrustStore:
         Publish it before `at`, sign with the new key from `at` on, then destroy the old private key.
 
         Raises:
-            StorageConfigurationError: No such key, or the successor is already there.
+            StorageConfigurationError: No such key, the successor is already there, or `at` has no zone or is
+                at an end of the calendar.
         """
         old = self._at(keyid)
         new = TrustedKey(successor, old.issuers, old.usages, at)
@@ -133,10 +135,10 @@ class TrustStore:
         """The next version: the key's window ends 5 minutes after its last use; what it signed stays valid.
 
         Raises:
-            StorageConfigurationError: No such key.
+            StorageConfigurationError: No such key, or `last_use` has no zone or is at an end of the calendar.
         """
         old = self._at(keyid)
-        end = last_use + GRACE
+        end = checked_instant("last_use", last_use, StorageConfigurationError) + GRACE
         return self._with(
             replace(old, valid_until=end if old.valid_until is None else min(end, old.valid_until))
         )

@@ -140,6 +140,10 @@ class ProofIssuer:
             )
         issued_at = now - timedelta(microseconds=now.microsecond % 1000)
         life = _life(request.expires_in)
+        try:
+            expires_at = None if life is None else issued_at + life
+        except OverflowError:
+            raise StorageInvalidRequestError("`expires_in` ends after the year 9999") from None
         link: ManifestLink | None = None
         if manifest is not None:
             measured = AssetDigest.of(manifest)
@@ -149,7 +153,7 @@ class ProofIssuer:
             issuer=self.issuer,
             issued_at=issued_at,
             asset=asset,
-            expires_at=None if life is None else issued_at + life,
+            expires_at=expires_at,
             media_type=request.media_type,
             soft_bindings=tuple(request.soft_bindings),
             manifest=link,
