@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal, NoReturn, Protocol, TypeAlias, cast
+from typing import Literal, NoReturn, Protocol, TypeAlias, TypeVar, cast
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed_class, typed_request
 from credstore.errors import (
     StorageConfigurationError,
     StorageInvalidRequestError,
 )
+
+E = TypeVar("E")
 
 
 class Secret:
@@ -66,7 +68,7 @@ class Secret:
         return self
 
 
-@typed_class
+@typed_request
 @dataclass(frozen=True, slots=True)
 class KmsKey:
     """Server-side encryption with a key of the provider's key service (SSE-KMS).
@@ -78,7 +80,7 @@ class KmsKey:
     key_id: str | None = None
 
 
-@typed_class
+@typed_request
 @dataclass(frozen=True, slots=True)
 class CustomerKey:
     """Server-side encryption with a key you keep (SSE-C); needed again for every read.
@@ -218,3 +220,31 @@ def _is_printable(text: str) -> bool:
 
 
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
+
+
+class WrongKind:
+    """In place of what was given as `encryption` and is none, such as a passphrase: only its type is kept."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        """Remember the name of a type."""
+        self.kind = kind
+
+
+def known_encryption(asked: E) -> E:
+    """The same, if it is an encryption; else a `WrongKind`, so that no frame of a traceback has a passphrase.
+
+    Args:
+        asked: What a call was given, whatever it is.
+    """
+    if asked is None or isinstance(asked, bool | KmsKey | CustomerKey | ClientSide):
+        return asked
+    if isinstance(asked, str) and asked == "AES256":
+        return asked
+    return cast("E", WrongKind(type(asked).__name__))
+
+
+def kind_of(asked: object) -> str:
+    """Name of the type of what was given as an encryption."""
+    return asked.kind if isinstance(asked, WrongKind) else type(asked).__name__

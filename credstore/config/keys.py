@@ -6,14 +6,15 @@ from collections.abc import MutableMapping
 from datetime import datetime
 from typing import ClassVar, Protocol
 
+from credstore.arguments import given
 from credstore.config import validation as checks
-from credstore.config.field_types import held_by
+from credstore.config.field_types import describe, fits, held_by
 from credstore.config.variables import spoken, variables_of
-from credstore.encryption import Secret
+from credstore.encryption import CustomerKey, Secret
 
 
 def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str, object]) -> None:
-    """Refuse a secret in plain text, before any frame or repr has it.
+    """Refuse a secret in plain text, or whatever else is given in its place, before any frame or repr has it.
 
     Args:
         config: The config class.
@@ -21,14 +22,15 @@ def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str,
         settings: What it is made of; emptied, for the traceback.
 
     Raises:
-        StorageConfigurationError: A field that holds a `Secret` was given text.
+        StorageConfigurationError: A field that holds a secret was given something else.
     """
     held = held_by(config)
-    secrets = [name for name in held if Secret in held[name] and str not in held[name]]
-    plain = [name for name in secrets if isinstance(settings.get(name), str)]
+    secrets = [name for name in held if {Secret, CustomerKey} & set(held[name]) and name in settings]
+    wrong = {name: given(settings[name]) for name in secrets if not fits(held[name], settings[name])}
     settings.clear()
-    if plain:
-        raise checks.wrong(owner, plain[0], f'must be a Secret: {plain[0]}=Secret("…")')
+    for name, kind in wrong.items():
+        secret = f': {name}=Secret("…")' if Secret in held[name] and kind == "str" else f", not {kind}"
+        raise checks.wrong(owner, name, f"must be {describe(name, held[name])}{secret}")
 
 
 class Keyed(Protocol):

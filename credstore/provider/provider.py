@@ -16,7 +16,7 @@ from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
 from credstore.driver.refusals import check_delete
 from credstore.driver.values import BytesBody, Capabilities
-from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
+from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, known_encryption
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
@@ -172,6 +172,8 @@ class StorageProvider:
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
+        if "encryption" in options:
+            options["encryption"] = known_encryption(options["encryption"])
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
             if callable(told := options.get("progress")):
@@ -225,6 +227,7 @@ class StorageProvider:
 
         Cost: 1 request.
         """
+        encryption = known_encryption(encryption)
         with self._session.call("retrieve", key) as call:
             self._session.check_key(key)
             if max_size is not None:
@@ -296,6 +299,7 @@ class StorageProvider:
         Cost: 1 request for all bytes, or for the last ones of an object stored unchanged; otherwise 2 for a
             range.
         """
+        encryption = known_encryption(encryption)
         reading = Reading(
             self._session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
         )
@@ -377,6 +381,7 @@ class StorageProvider:
 
         Cost: 1 request.
         """
+        encryption = known_encryption(encryption)
         with self._session.call("get_metadata", key):
             info = await self._session.head_or_none(
                 key, self._session.reading(encryption, version_id, timeout)
@@ -692,6 +697,7 @@ class StorageProvider:
             or customer's key) and no version pins the source; 1 or 2 more for tags where the provider drops
             them; more above its limit for a single copy.
         """
+        encryption, source_encryption = known_encryption(encryption), known_encryption(source_encryption)
         with self._session.call("copy", source, mutation=True):
             request, copier = await plan_copy(
                 self._session,
@@ -740,6 +746,7 @@ class StorageProvider:
             possible (4 more requests, plus one per part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
+        source_encryption = known_encryption(source_encryption)
         with self._session.call("move", source, mutation=True):
             request, copier = await plan_copy(
                 self._session,

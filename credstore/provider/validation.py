@@ -16,7 +16,7 @@ from credstore.config.validation import FORBIDDEN
 from credstore.driver.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.driver.refusals import check_encryption, check_tags
 from credstore.driver.values import Capabilities, is_system_name
-from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
+from credstore.encryption import CustomerKey, KmsKey, ServerEncryption, kind_of
 from credstore.errors import (
     ErrorCode,
     StorageInvalidKeyError,
@@ -360,7 +360,7 @@ def chosen_encryption(
         return chosen
     raise StorageInvalidRequestError(
         "encryption is True, False, 'AES256', a KmsKey or a CustomerKey, not "
-        f"{type(cast('object', chosen)).__name__}"
+        f"{kind_of(cast('object', chosen))}"
     )
 
 
