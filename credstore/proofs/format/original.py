@@ -42,7 +42,9 @@ class LegacyHomes:
     """Where the original service kept its records on this provider.
 
     Attributes:
-        prefix: Of the records by day, `<prefix>YYYY/MM/DD/<id>.json`.
+        prefix: Of the records by day, `<prefix>YYYY/MM/DD/<id>.json`, and of the oldest store's, in gzip,
+            `<prefix>YYYY-MM-DD/<manifest id>/proof_<milliseconds>_<random>.<extension>`; the latter are found
+            once `import_legacy` has seen them.
         files: Of those by id alone, `<files><id>.json`, or None where there are none.
         key: Of encrypted files: 64 hex digits.
         passphrase: In place of `key`, what the original had as `ENCRYPTION_KEY` where that is not a key.
