@@ -223,7 +223,7 @@ ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
 
 
 class WrongKind:
-    """In place of what was given as `encryption` and is none, such as a passphrase: only its type is kept."""
+    """Stands for an `encryption` that is not one, such as a passphrase: only its type is kept."""
 
     __slots__ = ("kind",)
 
@@ -240,9 +240,8 @@ def known_encryption(asked: E) -> E:
     """
     if asked is None or isinstance(asked, bool | KmsKey | CustomerKey | ClientSide):
         return asked
-    if isinstance(asked, str) and asked == "AES256":
-        return asked
-    return cast("E", WrongKind(type(asked).__name__))
+    known = isinstance(asked, str) and str(asked) == "AES256"
+    return cast("E", asked if known else WrongKind(type(asked).__name__))
 
 
 def kind_of(asked: object) -> str:

@@ -172,8 +172,7 @@ class StorageProvider:
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
-        if "encryption" in options:
-            options["encryption"] = known_encryption(options["encryption"])
+        options["encryption"] = known_encryption(options.get("encryption"))
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
             if callable(told := options.get("progress")):
@@ -227,23 +226,18 @@ class StorageProvider:
 
         Cost: 1 request.
         """
-        encryption = known_encryption(encryption)
-        with self._session.call("retrieve", key) as call:
-            self._session.check_key(key)
+        encryption, session = known_encryption(encryption), self._session
+        with session.call("retrieve", key) as call:
+            session.check_key(key)
             if max_size is not None:
                 check_count("max_size", max_size)
             check_flag("decode", decode)
             check_progress(progress)
             reading = Reading(
-                self._session,
-                key,
-                decode=decode,
-                encryption=encryption,
-                version_id=version_id,
-                timeout=timeout,
+                session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
             )
             try:
-                reader = await self._session.driver.get(key, reading.options())
+                reader = await session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
             async with reader:
