@@ -238,10 +238,10 @@ def known_encryption(asked: E) -> E:
     Args:
         asked: What a call was given, whatever it is.
     """
-    if asked is None or isinstance(asked, bool | KmsKey | CustomerKey | ClientSide):
+    kind: object = asked
+    if kind is None or kind == "AES256" or isinstance(kind, bool | KmsKey | CustomerKey | ClientSide):
         return asked
-    known = isinstance(asked, str) and str(asked) == "AES256"
-    return cast("E", asked if known else WrongKind(type(asked).__name__))
+    return cast("E", WrongKind(type(kind).__name__))
 
 
 def kind_of(asked: object) -> str:

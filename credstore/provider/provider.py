@@ -172,7 +172,8 @@ class StorageProvider:
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
-        options["encryption"] = known_encryption(options.get("encryption"))
+        if "encryption" in options:
+            options["encryption"] = known_encryption(options["encryption"])
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
             if callable(told := options.get("progress")):
