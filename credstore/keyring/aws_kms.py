@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
+from credstore.arguments import typed_class
 from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import (
     ErrorCode,
@@ -58,6 +59,7 @@ _SERVER_ERROR = 500
 _quiet: ContextVar[bool] = ContextVar("credstore_kms_quiet", default=False)
 
 
+@typed_class
 class AwsKmsKey:
     """A symmetric key of AWS KMS. Needs `pip install 'credstore[aws]'`.
 
