@@ -1,8 +1,9 @@
-"""What the AWS configuration adds to a store whose keys come from AWS's chain.
+"""What the AWS configuration adds to a store whose keys come from AWS's chain, or from AWS's own variables.
 
 Rules of this file: the keys of a profile go only to hosts that the profile itself leads to, or that the
-config names; an endpoint of the environment is neither (`S3Config.environ_endpoint`). Everything here
-blocks, and belongs into a thread.
+config names; an endpoint of the environment is neither (`S3Config.environ_endpoint`). Keys of the environment
+go where the environment says, or the profile beside them. Without files and variables of AWS nothing is
+asked, so that such keys need no botocore. Everything here blocks, and belongs into a thread.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import S3Config
 from credstore.errors import ErrorCode, StorageConfigurationError
-from credstore.wire.aws.profile import lead_of
+from credstore.wire.aws.profile import Lead, is_configured, lead_of
 
 _PORTS = {"http": 80, "https": 443}
 _FOUND = "_found_by_profile"
@@ -33,22 +34,37 @@ def located(config: S3Config) -> S3Config:
         StorageConfigurationError: The profile is not there or leads nowhere; it leads to an endpoint that
             would be refused in the config too; or the environment names another endpoint.
     """
-    lead = lead_of(
-        config.bucket,
-        profile=config.profile,
-        endpoint=config.endpoint,
-        region=config.region,
-        region_else=config.environ_region,
-        addressing=config.addressing,
-    )
-    if config.endpoint is None:
-        _check_environment(config, lead.endpoint)
+    variables = dict(config.environ_settings or ())
+    chained = config.access_key_id is None
+    if chained or is_configured(variables, endpoint=config.endpoint is None):
+        told = config.environ_endpoint
+        lead = lead_of(
+            config.bucket,
+            profile=config.profile,
+            endpoint=config.given_endpoint,
+            endpoint_else=None if chained or told is None else told[1],
+            region=config.region,
+            region_else=config.environ_region,
+            addressing=config.addressing,
+            variables=variables,
+        )
+        if chained and config.endpoint is None:
+            _check_environment(config, lead.endpoint)
+    else:
+        lead = Lead(
+            endpoint=config.resolved_endpoint,
+            region=config.resolved_region,
+            # As botocore has it; an endpoint of one's own rarely has a name for every bucket.
+            addressing=config.addressing or ("path" if config.endpoint else config.resolved_addressing),
+        )
     try:
         found = replace(
             config,
             endpoint=lead.endpoint,
             region=lead.region,
             addressing=lead.addressing,
+            environ_endpoint=None,
+            environ_region=None,
         )
     except StorageConfigurationError as error:
         why = error.message.partition("; it is set by ")[0]

@@ -92,7 +92,8 @@ class S3Driver(Driver):
         profile = None
         if credentials is None and isinstance(config, S3Config) and config.place_is_open:
             profile = _Profile(config, proxies)
-            credentials = AwsChainCredentials(profile=config.profile, check=profile.check)
+            if config.access_key_id is None:
+                credentials = AwsChainCredentials(profile=config.profile, check=profile.check)
         else:
             _check_proxy(config, proxies)
         source = credentials or credentials_of(config, clock=clock)

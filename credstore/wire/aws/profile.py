@@ -8,16 +8,22 @@ its text may repeat what stands in a file. Everything here blocks: it belongs in
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from credstore.errors import StorageConfigurationError
 from credstore.extras import missing_extra
+from credstore.model import NOTHING
 
 _NEEDING = "where an AWS profile leads is read by"
 _KEY = "k"
 _SERVICE = "s3"
+_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+_LEADING = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +56,11 @@ def lead_of(
     *,
     profile: str | None,
     endpoint: str | None = None,
+    endpoint_else: str | None = None,
     region: str | None = None,
     region_else: str | None = None,
     addressing: str | None = None,
+    variables: Mapping[str, str] = NOTHING,
 ) -> Lead:
     """Where botocore's client would send requests for a bucket.
 
@@ -60,9 +68,11 @@ def lead_of(
         bucket: Its name.
         profile: Named profile of the AWS configuration files; None for the chain's own choice.
         endpoint: In place of the profile's.
+        endpoint_else: In place of the profile's too, unless the configuration says to ignore such ones.
         region: In place of the profile's.
         region_else: Where neither `region` nor the profile names one.
         addressing: In place of the profile's.
+        variables: In place of the process's own, by name; those that are not there are the process's.
 
     Raises:
         StorageConfigurationError: No such profile; what stands in it leads nowhere, or nowhere that S3's
@@ -78,6 +88,12 @@ def lead_of(
         raise missing_extra("aws", _NEEDING) from error
     try:
         session = Session(profile=profile)
+        for setting, (_, names, *_others) in session.session_var_map.items():
+            listed = [names] if isinstance(names, str) else names or ()
+            if value := next((variables[name] for name in listed if variables.get(name)), None):
+                session.set_config_variable(setting, value)
+        if endpoint is None and not session.get_config_variable("ignore_configured_endpoint_urls"):
+            endpoint = endpoint_else
         client = session.create_client(
             _SERVICE,
             region_name=region or session.get_config_variable("region") or region_else,
@@ -93,14 +109,15 @@ def lead_of(
         lead = _lead(bucket, found)
         service = found.service
     except ProfileNotFound:
-        raise no_profile(profile) from None
+        raise no_profile(profile or _named(variables)) from None
     except Exception as error:  # noqa: BLE001 - whatever botocore makes of its files
         lead, service = None, type(error).__name__
     else:
         lead, service = None, "no request"
     if lead is None:
+        whose = _of(profile or _named(variables))
         raise StorageConfigurationError(
-            f"the AWS configuration{_of(profile)} leads to no usual S3 endpoint for this bucket ({service}); "
+            f"the AWS configuration{whose} leads to no usual S3 endpoint for this bucket ({service}); "
             "check `endpoint_url`, `services`, `region` and the `s3` section there"
         )
     return lead
@@ -113,6 +130,28 @@ def no_profile(profile: str | None) -> StorageConfigurationError:
         if profile
         else "the profile that AWS_PROFILE names is not in the AWS configuration"
     )
+
+
+def is_configured(variables: Mapping[str, str], *, endpoint: bool) -> bool:
+    """Whether there is anything of AWS's own configuration that could lead somewhere.
+
+    Args:
+        variables: As for `lead_of`.
+        endpoint: Whether variables for endpoints count.
+    """
+    told = {**os.environ, **variables}
+    paths = (told.get(name) or usual for name, usual in _FILES.items())
+    names = _LEADING + (_ENDPOINTS if endpoint else ())
+    return any(told.get(name) for name in names) or any(map(_is_file, paths))
+
+
+def _is_file(path: str) -> bool:
+    """As botocore asks; a `Path` would raise where there is no home, or no permission."""
+    return os.path.isfile(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111, PTH113
+
+
+def _named(variables: Mapping[str, str]) -> str | None:
+    return variables.get("AWS_DEFAULT_PROFILE") or variables.get("AWS_PROFILE")
 
 
 def _of(profile: str | None) -> str:
