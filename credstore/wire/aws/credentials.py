@@ -20,7 +20,7 @@ from typing import Protocol
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.extras import missing_extra, require_extra
-from credstore.wire.aws.profile import no_profile
+from credstore.wire.aws.profile import no_profile, told
 from credstore.wire.waiting import Shared, daemon_loop
 
 _NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is used, which needs"
@@ -220,7 +220,7 @@ def _resolve(profile: str | None) -> Credentials:
     """Go through the chain once, in the calling thread."""
     try:
         from aiobotocore.session import AioSession
-        from botocore.exceptions import HTTPClientError, ProfileNotFound
+        from botocore import exceptions as theirs
     except ImportError as error:
         raise missing_extra("aws", _NEEDING) from error
 
@@ -238,13 +238,13 @@ def _resolve(profile: str | None) -> Credentials:
     try:
         with _hushed(), asyncio.Runner(loop_factory=daemon_loop) as runner:
             credentials = runner.run(ask())
-    except ProfileNotFound:
+    except theirs.ProfileNotFound:
         failure: Exception = no_profile(profile)
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         failure = StorageAuthenticationError(
-            f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
-            "with the same profile, and `aws sso login` if it uses SSO",
-            retryable=isinstance(error, HTTPClientError),
+            f"AWS's credential chain failed ({told(type(error).__name__)}); try "
+            "`aws sts get-caller-identity` with the same profile, and `aws sso login` if it uses SSO",
+            retryable=isinstance(error, (theirs.ConnectionError, theirs.HTTPClientError)),
         )
     else:
         if credentials is not None:

@@ -22,6 +22,22 @@ _NEEDING = "where an AWS profile leads is read by"
 _KEY = "k"
 _SERVICE = "s3"
 _FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+_NOT_PRINTED = "`credential_process` printed no credentials"
+_MEANINGS = {
+    "AttributeError": _NOT_PRINTED,
+    "ConfigParseError": "a file cannot be parsed",
+    "CredentialRetrievalError": "`credential_process` failed, or printed no credentials",
+    "FileNotFoundError": "a program or file that it names is not there",
+    "InvalidConfigError": "a profile or section that it names is missing, or a setting is not valid",
+    "JSONDecodeError": _NOT_PRINTED,
+    "NoRegionError": "it names no region",
+    "PartialCredentialsError": "half of a key pair is missing",
+    "PermissionError": "a program or file that it names may not be used",
+    "TypeError": _NOT_PRINTED,
+    "UnicodeDecodeError": _NOT_PRINTED,
+    "ValueError": "a setting is not valid",
+}
+"""What botocore's errors mean where they come from its configuration; their text may repeat a file's."""
 _LEADING = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
@@ -111,7 +127,7 @@ def lead_of(
     except ProfileNotFound:
         raise no_profile(profile or _named(variables)) from None
     except Exception as error:  # noqa: BLE001 - whatever botocore makes of its files
-        lead, service = None, type(error).__name__
+        lead, service = None, told(type(error).__name__)
     else:
         lead, service = None, "no request"
     if lead is None:
@@ -123,10 +139,17 @@ def lead_of(
     return lead
 
 
+def told(name: str) -> str:
+    """The name of an error's class, with what it means where something of the AWS configuration is wrong."""
+    why = _MEANINGS.get(name)
+    return f"{name}: {why}" if why else name
+
+
 def no_profile(profile: str | None) -> StorageConfigurationError:
     """The error where the chosen profile is in no file."""
     return StorageConfigurationError(
-        f"the AWS configuration has no profile {profile!r}; check AWS_PROFILE and ~/.aws/config"
+        f"the AWS configuration has no profile {profile!r} (ProfileNotFound); "
+        "check AWS_PROFILE and ~/.aws/config"
         if profile
         else "the profile that AWS_PROFILE names is not in the AWS configuration"
     )
