@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import S3Config
 from credstore.errors import ErrorCode, StorageConfigurationError
-from credstore.wire.aws.profile import Lead, is_configured, lead_of
+from credstore.wire.aws.profile import Lead, authorities_of, is_configured, lead_of
 
 _PORTS = {"http": 80, "https": 443}
 _FOUND = "_found_by_profile"
@@ -25,10 +25,10 @@ public URLs; whoever sends a key looks the place up again."""
 
 
 def located(config: S3Config) -> S3Config:
-    """The same store with the endpoint, region and addressing that its profile leads to.
+    """The same store with the endpoint, region, addressing and authorities that its profile leads to.
 
     Args:
-        config: Whose `place_is_open` is true.
+        config: Whose `place_is_open` or `trust_is_open` is true.
 
     Raises:
         StorageConfigurationError: The profile is not there or leads nowhere; it leads to an endpoint that
@@ -36,7 +36,8 @@ def located(config: S3Config) -> S3Config:
     """
     variables = dict(config.environ_settings or ())
     chained = config.access_key_id is None
-    if chained or is_configured(variables, endpoint=config.endpoint is None):
+    asked = is_configured(variables, endpoint=config.endpoint is None, authorities=config.ca_file is None)
+    if config.place_is_open and (chained or asked):
         told = config.environ_endpoint
         lead = lead_of(
             config.bucket,
@@ -46,16 +47,19 @@ def located(config: S3Config) -> S3Config:
             region=config.region,
             region_else=config.environ_region,
             addressing=config.addressing,
+            ca_file=config.ca_file,
             variables=variables,
         )
         if chained and config.endpoint is None:
             _check_environment(config, lead.endpoint)
     else:
+        named = authorities_of(profile=config.profile, variables=variables) if asked else None
         lead = Lead(
             endpoint=config.resolved_endpoint,
             region=config.resolved_region,
             # As botocore has it; an endpoint of one's own rarely has a name for every bucket.
             addressing=config.addressing or ("path" if config.endpoint else config.resolved_addressing),
+            ca_file=config.ca_file or named,
         )
     try:
         found = replace(
@@ -63,6 +67,7 @@ def located(config: S3Config) -> S3Config:
             endpoint=lead.endpoint,
             region=lead.region,
             addressing=lead.addressing,
+            ca_file=lead.ca_file,
             environ_endpoint=None,
             environ_region=None,
         )

@@ -60,7 +60,8 @@ class S3FamilyConfig(CommonConfig):
         hedge_reads: Request reads that take longer than 95 of 100 a second time, for at most one read in
             twenty; the first good response counts.
         bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
-        ca_file: PEM file of additional certificate authorities to trust.
+        ca_file: PEM file of additional certificate authorities to trust. For AWS S3 with keys of AWS's chain
+            or variables, None means what AWS_CA_BUNDLE or the profile's `ca_bundle` names.
         proxy: "env" for what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say when the
             store is made; "off" or None for none; or the URL of the proxy for all requests,
             `http://[user:password@]host:port`. One with a password is kept as a `Secret`; if it is given as
@@ -265,6 +266,11 @@ class S3Config(S3FamilyConfig):
         """Whether AWS's own configuration has a say, and not all of the place is given."""
         place = {self.given_endpoint, self.region, self.addressing}
         return self.is_configured_by_aws and None in place
+
+    @property
+    def trust_is_open(self) -> bool:
+        """Whether AWS's own configuration has a say, and no authorities are given."""
+        return self.is_configured_by_aws and self.ca_file is None
 
     @property
     def given_endpoint(self) -> str | None:

@@ -29,6 +29,8 @@ from credstore.provider.presets import S3StorageProvider
 from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
 from tests.drivers.s3.support import xml_error
+from tests.faults.certificates import make_server
+from tests.faults.origin import Origin
 
 CANARY = "canary-secret"
 
@@ -469,6 +471,67 @@ def test_two_stores_with_keys_of_the_environment_are_one_place_where_nothing_say
         from_url("s3://box", {**OWN, "AWS_PROFILE": "corp"}).place
         == S3Config(bucket="box", profile="corp").place
     )
+
+
+CHOSEN = {
+    "profile": ({}, "?profile=corp"),
+    "profile and place": ({}, "?profile=corp&region=eu-west-1&addressing=path&endpoint={url}"),
+    "keys of the environment": ({**OWN, "AWS_PROFILE": "corp"}, ""),
+    "keys of the environment and place": (
+        {**OWN, "AWS_PROFILE": "corp"},
+        "?region=eu-west-1&addressing=path&endpoint={url}",
+    ),
+}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("named", ["by the profile", "by a variable", "by the store", "nowhere"])
+def test_the_authorities_of_the_configuration_are_trusted_where_none_are_given(
+    files, monkeypatch, chosen, named
+):
+    context, authority = make_server(files)
+    variables, parameters = CHOSEN[chosen]
+
+    async def main():
+        async with Origin(least_part=1, tls=context) as origin:
+            origin.store.buckets["box"] = {}
+            bundle = {"by the profile": authority, "by the store": "/no/such/file"}.get(named)
+            corp(files, f"endpoint_url = {origin.url}\n" + (f"ca_bundle = {bundle}\n" if bundle else ""))
+            if named == "by a variable":
+                monkeypatch.setenv("AWS_CA_BUNDLE", authority)
+            if named == "by the store":
+                monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file")
+            config = from_url("s3://box" + parameters.replace("{url}", origin.url), variables)
+            if named == "by the store":
+                config = replace(config, ca_file=authority)
+            async with S3StorageProvider(replace(config, max_retries=0)) as store:
+                if named == "nowhere":
+                    with pytest.raises(StorageConfigurationError) as caught:
+                        await store.store("k", b"x")
+                    assert caught.value.code == "TLS"
+                else:
+                    await store.store("k", b"x")
+                    assert await store.retrieve("k") == b"x"
+
+    asyncio.run(main())
+
+
+def test_authorities_that_are_not_there_are_named(files):
+    corp(files, "endpoint_url = https://127.0.0.1:9\nca_bundle = /no/such/file")
+
+    async def main():
+        async with S3StorageProvider(S3Config(bucket="box", profile="corp", max_retries=0)) as store:
+            with pytest.raises(StorageConfigurationError, match="ca_bundle") as caught:
+                await store.store("k", b"x")
+            assert (caught.value.applied, caught.value.retryable) == ("no", False)
+
+    asyncio.run(main())
+
+
+def test_given_keys_trust_nothing_that_a_profile_names(files):
+    corp(files, "ca_bundle = /no/such/file", "default")
+    given = S3Config(bucket="box", access_key_id="AKID", secret_access_key=Secret(CANARY))
+    assert not given.trust_is_open
 
 
 def test_aws_region_counts_where_the_profile_names_none(files):

@@ -16,6 +16,7 @@ class Session:
         *,
         region_name: str | None = None,
         endpoint_url: str | None = None,
+        verify: str | None = None,
         aws_access_key_id: str | None = None,
         aws_secret_access_key: str | None = None,
         config: Config | None = None,

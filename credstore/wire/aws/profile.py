@@ -11,12 +11,15 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from credstore.errors import StorageConfigurationError
 from credstore.extras import missing_extra
 from credstore.model import NOTHING
+
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 _NEEDING = "where an AWS profile leads is read by"
 _KEY = "k"
@@ -50,11 +53,13 @@ class Lead:
         endpoint: `scheme://host[:port]`, without the bucket.
         region: To sign for.
         addressing: Whether the bucket stands in the host or in the path.
+        ca_file: PEM file of authorities to trust there, if one is named.
     """
 
     endpoint: str
     region: str
     addressing: Literal["virtual", "path"]
+    ca_file: str | None = None
 
 
 class _Found(Exception):  # noqa: N818 - no error, the way out
@@ -76,6 +81,7 @@ def lead_of(
     region: str | None = None,
     region_else: str | None = None,
     addressing: str | None = None,
+    ca_file: str | None = None,
     variables: Mapping[str, str] = NOTHING,
 ) -> Lead:
     """Where botocore's client would send requests for a bucket.
@@ -88,6 +94,7 @@ def lead_of(
         region: In place of the profile's.
         region_else: Where neither `region` nor the profile names one.
         addressing: In place of the profile's.
+        ca_file: In place of the profile's.
         variables: In place of the process's own, by name; those that are not there are the process's.
 
     Raises:
@@ -104,16 +111,14 @@ def lead_of(
         raise missing_extra("aws", _NEEDING) from error
     try:
         session = Session(profile=profile)
-        for setting, (_, names, *_others) in session.session_var_map.items():
-            listed = [names] if isinstance(names, str) else names or ()
-            if value := next((variables[name] for name in listed if variables.get(name)), None):
-                session.set_config_variable(setting, value)
+        _tell(session, variables)
         if endpoint is None and not session.get_config_variable("ignore_configured_endpoint_urls"):
             endpoint = endpoint_else
         client = session.create_client(
             _SERVICE,
             region_name=region or session.get_config_variable("region") or region_else,
             endpoint_url=endpoint,
+            verify=ca_file,
             # Given, so that no credential is looked up; nothing is signed with them.
             aws_access_key_id="unused",
             aws_secret_access_key="unused",  # noqa: S106 - no secret
@@ -122,7 +127,7 @@ def lead_of(
         client.meta.events.register_first(f"before-sign.{_SERVICE}", _stop)
         client.get_object(Bucket=bucket, Key=_KEY)
     except _Found as found:
-        lead = _lead(bucket, found)
+        lead = _lead(bucket, found, ca_file or session.get_config_variable("ca_bundle"))
         service = found.service
     except ProfileNotFound:
         raise no_profile(profile or _named(variables)) from None
@@ -134,7 +139,7 @@ def lead_of(
         whose = _of(profile or _named(variables))
         raise StorageConfigurationError(
             f"the AWS configuration{whose} leads to no usual S3 endpoint for this bucket ({service}); "
-            "check `endpoint_url`, `services`, `region` and the `s3` section there"
+            "check `endpoint_url`, `services`, `region`, `ca_bundle` and the `s3` section there"
         )
     return lead
 
@@ -155,17 +160,52 @@ def no_profile(profile: str | None) -> StorageConfigurationError:
     )
 
 
-def is_configured(variables: Mapping[str, str], *, endpoint: bool) -> bool:
+def authorities_of(*, profile: str | None, variables: Mapping[str, str] = NOTHING) -> str | None:
+    """PEM file of the authorities that botocore's client would trust, if one is named.
+
+    Args:
+        profile: As for `lead_of`.
+        variables: As for `lead_of`.
+
+    Raises:
+        StorageConfigurationError: No such profile, the files cannot be read, or the extra `aws` is missing.
+    """
+    try:
+        from botocore.exceptions import ProfileNotFound
+        from botocore.session import Session
+    except ImportError as error:
+        raise missing_extra("aws", _NEEDING) from error
+    try:
+        session = Session(profile=profile)
+        _tell(session, variables)
+        return session.get_config_variable("ca_bundle")
+    except ProfileNotFound:
+        raise no_profile(profile or _named(variables)) from None
+    except Exception as error:  # noqa: BLE001 - whatever botocore makes of its files
+        why = told(type(error).__name__)
+    raise StorageConfigurationError(f"the AWS configuration cannot be read ({why})")
+
+
+def _tell(session: Session, variables: Mapping[str, str]) -> None:
+    """Set what variables of the environment set, as if they were the process's."""
+    for setting, (_, names, *_others) in session.session_var_map.items():
+        listed = [names] if isinstance(names, str) else names or ()
+        if value := next((variables[name] for name in listed if variables.get(name)), None):
+            session.set_config_variable(setting, value)
+
+
+def is_configured(variables: Mapping[str, str], *, endpoint: bool, authorities: bool) -> bool:
     """Whether there is anything of AWS's own configuration that could lead somewhere.
 
     Args:
         variables: As for `lead_of`.
         endpoint: Whether variables for endpoints count.
+        authorities: Whether the variable for authorities counts.
     """
-    told = {**os.environ, **variables}
-    paths = (told.get(name) or usual for name, usual in _FILES.items())
-    names = _LEADING + (_ENDPOINTS if endpoint else ())
-    return any(told.get(name) for name in names) or any(map(_is_file, paths))
+    known = {**os.environ, **variables}
+    paths = (known.get(name) or usual for name, usual in _FILES.items())
+    names = _LEADING + (_ENDPOINTS if endpoint else ()) + (("AWS_CA_BUNDLE",) if authorities else ())
+    return any(known.get(name) for name in names) or any(map(_is_file, paths))
 
 
 def _is_file(path: str) -> bool:
@@ -188,14 +228,16 @@ def _stop(request: Any, region_name: str, signing_name: str, **_: object) -> Non
     raise _Found(request.url, region, context.get("signing_name") or signing_name)
 
 
-def _lead(bucket: str, found: _Found) -> Lead | None:
+def _lead(bucket: str, found: _Found, ca_file: str | None) -> Lead | None:
     """What a request's URL says; None where it is not that of a bucket at the root of its host."""
     parts = urlsplit(found.url)
     if found.service != _SERVICE or parts.query:
         return None
     if parts.path == f"/{bucket}/{_KEY}":
-        return Lead(endpoint=f"{parts.scheme}://{parts.netloc}", region=found.region, addressing="path")
+        endpoint = f"{parts.scheme}://{parts.netloc}"
+        return Lead(endpoint=endpoint, region=found.region, addressing="path", ca_file=ca_file)
     if parts.path == f"/{_KEY}" and parts.netloc.startswith(f"{bucket}."):
         host = parts.netloc.removeprefix(f"{bucket}.")
-        return Lead(endpoint=f"{parts.scheme}://{host}", region=found.region, addressing="virtual")
+        endpoint = f"{parts.scheme}://{host}"
+        return Lead(endpoint=endpoint, region=found.region, addressing="virtual", ca_file=ca_file)
     return None
