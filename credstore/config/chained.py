@@ -2,7 +2,7 @@
 
 Rules of this file: the keys of a profile go only to hosts that the profile itself leads to, or that the
 config names; an endpoint of the environment is neither (`S3Config.environ_endpoint`). Keys of the environment
-go where the environment says, or the profile beside them. Without files and variables of AWS nothing is
+go where the environment says, or the profile next to them. Without files and variables of AWS nothing is
 asked, so that such keys need no botocore. Everything here blocks, and belongs into a thread.
 """
 

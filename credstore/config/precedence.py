@@ -9,8 +9,8 @@ Rules of this file, so that no key and no address reaches a store it is not mean
   endpoint or the account counts as giving both.
 - If the keys come from AWS's chain, an endpoint of the environment is only kept to be compared with the one
   that the profile leads to (`S3Config.environ_endpoint`).
-- If the keys are AWS's own variables, the profile beside them has a say about the place, as for every program
-  that reads these variables; what it may overrule is told (`S3Config.environ_settings`).
+- If the keys are AWS's own variables, the profile next to them has a say about the place, as for every
+  program that reads these variables; what it may overrule is noted (`S3Config.environ_settings`).
 
 The config class says which field is what (`field_types.Role`).
 """

@@ -225,10 +225,10 @@ class S3Config(S3FamilyConfig):
         environ_settings: Where the keys are the environment's AWS_ACCESS_KEY_ID: its variables, with their
             values, that choose a profile and say how to read it. No setting; it makes that profile have the
             say about endpoint, region and addressing that it has for every program made on botocore.
-        environ_endpoint: Variable and value of an endpoint of the environment. No setting. Beside keys of the
-            chain, nothing is sent unless the profile leads there too; beside keys of the environment, the
+        environ_endpoint: Variable and value of an endpoint of the environment. No setting. With keys of the
+            chain, nothing is sent unless the profile leads there too; with keys of the environment, the
             profile may have such variables ignored.
-        environ_region: Region of the environment that, beside keys of the chain, counts where the profile
+        environ_region: Region of the environment that, with keys of the chain, counts where the profile
             names none. No setting.
     """
 
@@ -281,7 +281,7 @@ class S3Config(S3FamilyConfig):
 
     @property
     def environ_profile(self) -> str | None:
-        """Profile that the environment names beside its keys."""
+        """Profile that the environment names next to its keys."""
         named = dict(self.environ_settings or ())
         return named.get("AWS_DEFAULT_PROFILE") or named.get("AWS_PROFILE")
 

@@ -64,7 +64,7 @@ _EXPECTED = {
     "encrypt": ("CiphertextBlob",),
     "decrypt": ("Plaintext",),
 }
-"""What the response to each operation has; botocore takes a body that is no JSON for an empty response."""
+"""What the response to each operation has; botocore takes a body that is not JSON for an empty response."""
 _NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 _quiet: ContextVar[bool] = ContextVar("credstore_kms_quiet", default=False)

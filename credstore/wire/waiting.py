@@ -48,7 +48,7 @@ async def within(deadline: float | None, awaited: Awaitable[T], what: str) -> T:
 
 
 class Abandonment:
-    """Tells blocking work that nobody waits for it any more."""
+    """How blocking work learns that no one waits for it any more."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -56,7 +56,7 @@ class Abandonment:
         self._calls: list[Callable[[], None]] = []
 
     def on(self, call: Callable[[], None]) -> None:
-        """Have something called when it is told, in the thread of whoever tells; at once if it was."""
+        """Have something called when `tell` is, in the same thread; at once if that was before."""
         with self._lock:
             told = self._told
             self._calls.append(call)
@@ -65,11 +65,11 @@ class Abandonment:
 
     @property
     def told(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether no one waits any more."""
         return self._told
 
     def tell(self) -> None:
-        """Say that nobody waits any more."""
+        """Say that no one waits any more."""
         with self._lock:
             self._told, calls, self._calls = True, self._calls, []
         for call in calls:
@@ -80,7 +80,7 @@ _abandonment: ContextVar[Abandonment | None] = ContextVar("credstore_abandonment
 
 
 def abandonment() -> Abandonment:
-    """That of the run of `Shared` that calls this; one that is never told elsewhere."""
+    """That of the run of `Shared` that calls this; elsewhere one that never comes."""
     return _abandonment.get() or Abandonment()
 
 
@@ -111,7 +111,7 @@ class Shared(Generic[T]):
         """What the work returns.
 
         Args:
-            abandon: Whether the work is for nobody where this caller, the last one, stops waiting.
+            abandon: Whether the work serves no one where this caller, the last one, stops waiting.
 
         Raises:
             StorageError: As the work raised it, a copy for each who waits.

@@ -134,7 +134,7 @@ class AwsChainCredentials(CredentialSource):
     Renewed ten minutes before they expire. If a renewal fails or takes long while the current ones still
     work, those stay in use. Cost: one read of the files, process or service per renewal, none in between.
 
-    Cancellation: ends only the caller's wait; others keep waiting for the same renewal. Where nobody does, a
+    Cancellation: ends only the caller's wait; others keep waiting for the same renewal. Where no one does, a
     `credential_process` is killed with its process group.
     """
 
@@ -194,7 +194,7 @@ class AwsChainCredentials(CredentialSource):
         return await self._renew()
 
     async def aclose(self) -> None:
-        """Forget the credentials, end a search that nobody waits for; a later `get` looks them up again."""
+        """Forget the credentials, end a search that no one waits for; a later `get` looks them up again."""
         self._current = None
         self._looking.forget()
 
@@ -253,7 +253,7 @@ def _resolve(profile: str | None) -> Credentials:
             credentials = runner.run(ask())
     except asyncio.CancelledError:
         failure: Exception = StorageAuthenticationError(
-            "the search for AWS credentials was given up, since nobody waited for it", retryable=True
+            "the search for AWS credentials was given up, since no one waited for it", retryable=True
         )
     except theirs.ProfileNotFound:
         failure = no_profile(profile)

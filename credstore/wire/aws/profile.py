@@ -109,9 +109,11 @@ def lead_of(
         from botocore.session import Session
     except ImportError as error:
         raise missing_extra("aws", _NEEDING) from error
+    authorities = ca_file
     try:
         session = Session(profile=profile)
         _tell(session, variables)
+        authorities = ca_file or session.get_config_variable("ca_bundle")
         if endpoint is None and not session.get_config_variable("ignore_configured_endpoint_urls"):
             endpoint = endpoint_else
         client = session.create_client(
@@ -127,7 +129,7 @@ def lead_of(
         client.meta.events.register_first(f"before-sign.{_SERVICE}", _stop)
         client.get_object(Bucket=bucket, Key=_KEY)
     except _Found as found:
-        lead = _lead(bucket, found, ca_file or session.get_config_variable("ca_bundle"))
+        lead = _lead(bucket, found, authorities)
         service = found.service
     except ProfileNotFound:
         raise no_profile(profile or _named(variables)) from None
