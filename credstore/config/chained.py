@@ -14,7 +14,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from credstore.config.settings import CommonConfig
-from credstore.config.stores import S3Config
+from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.errors import ErrorCode, StorageConfigurationError
 from credstore.wire.aws.profile import Lead, authorities_of, is_configured, lead_of
 
@@ -36,7 +36,7 @@ def located(config: S3Config) -> S3Config:
     """
     variables = dict(config.environ_settings or ())
     chained = config.access_key_id is None
-    asked = is_configured(variables, endpoint=config.endpoint is None, authorities=config.ca_file is None)
+    asked = _is_there(config)
     if config.place_is_open and (chained or asked):
         told = config.environ_endpoint
         lead = lead_of(
@@ -47,19 +47,21 @@ def located(config: S3Config) -> S3Config:
             region=config.region,
             region_else=config.environ_region,
             addressing=config.addressing,
-            ca_file=config.ca_file,
+            ca_file=trusted(config),
             variables=variables,
         )
         if chained and config.endpoint is None:
             _check_environment(config, lead.endpoint)
     else:
-        named = authorities_of(profile=config.profile, variables=variables) if asked else None
+        known = trusted(config)
+        if known is None and asked:
+            known = authorities_of(profile=config.profile, variables=variables)
         lead = Lead(
             endpoint=config.resolved_endpoint,
             region=config.resolved_region,
             # As botocore has it; an endpoint of one's own rarely has a name for every bucket.
             addressing=config.addressing or ("path" if config.endpoint else config.resolved_addressing),
-            ca_file=config.ca_file or named,
+            ca_file=known,
         )
     try:
         found = replace(
@@ -78,6 +80,23 @@ def located(config: S3Config) -> S3Config:
         ) from None
     object.__setattr__(config, _FOUND, found)
     return found
+
+
+def has_say(config: CommonConfig) -> bool:
+    """Whether AWS's own configuration is to be asked before anything is sent; two looks at the disk."""
+    if not isinstance(config, S3Config):
+        return False
+    return config.place_is_open or (trusted(config) is None and config.trust_is_open and _is_there(config))
+
+
+def trusted(config: S3FamilyConfig) -> str | None:
+    """File of the authorities as far as no file of AWS's is needed; its variable is stronger than those."""
+    is_open = isinstance(config, S3Config) and config.trust_is_open
+    return (os.environ.get("AWS_CA_BUNDLE") or None) if is_open else config.ca_file
+
+
+def _is_there(config: S3Config) -> bool:
+    return is_configured(dict(config.environ_settings or ()), endpoint=config.endpoint is None)
 
 
 def located_once(config: CommonConfig) -> CommonConfig:

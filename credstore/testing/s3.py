@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from credstore.config.chained import located
+from credstore.config.chained import has_say, located, trusted
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.driver import S3Driver, client_of
@@ -65,7 +65,7 @@ def s3_harness(
         copy_part_size=given.part_size,
     )
     if isinstance(config, S3Config) and config.trust_is_open:  # Its links are opened past the driver too.
-        config = replace(config, ca_file=located(config).ca_file)
+        config = replace(config, ca_file=located(config).ca_file if has_say(config) else trusted(config))
     sent: list[str] = []
     past = _Past(config)
     return Harness(

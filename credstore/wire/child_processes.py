@@ -12,11 +12,13 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from weakref import WeakSet
 
+from credstore.concurrency import until_done
 from credstore.wire.waiting import DaemonExecutor
 
 if sys.platform == "win32":
@@ -35,6 +37,7 @@ class ChildLoop(_Base):
         super().__init__()
         self.set_default_executor(DaemonExecutor())
         self._children: list[tuple[asyncio.SubprocessTransport, asyncio.Future[None]]] = []
+        self._starting = 0
         self._abandoned = False
         _open.add(self)
 
@@ -55,10 +58,22 @@ class ChildLoop(_Base):
             protocol.process_exited = exited
             return protocol
 
-        made = await super().subprocess_exec(observed, *args, start_new_session=True, **kwargs)
-        self._children.append((made[0], gone))
-        if self._abandoned:
-            self.kill_children()
+        self._starting += 1
+        # Shielded: it may run and start others before asyncio knows it, and what is cancelled then is only
+        # the first of them.
+        start = asyncio.ensure_future(
+            super().subprocess_exec(observed, *args, start_new_session=True, **kwargs)
+        )
+        try:
+            cancelled = await until_done([start])
+            made = start.result()
+            self._children.append((made[0], gone))
+            if self._abandoned:
+                self.kill_children()
+        finally:
+            self._starting -= 1
+        if cancelled is not None:
+            raise cancelled
         return made
 
     def abandon(self, task: asyncio.Task[Any] | None) -> None:
@@ -68,6 +83,14 @@ class ChildLoop(_Base):
         if task is not None:
             with suppress(RuntimeError):  # The loop has ended.
                 self.call_soon_threadsafe(task.cancel)
+
+    def end_children(self) -> None:
+        """Kill every child, those included that are being started; waits for these, from another thread."""
+        self._abandoned = True
+        end = time.monotonic() + _REAPING
+        while self._starting and time.monotonic() < end:
+            time.sleep(0.001)
+        self.kill_children()
 
     def kill_children(self) -> None:
         """Kill every child with its process group; from any thread."""
@@ -95,4 +118,4 @@ def _kill_all() -> None:
     """End what searches are under way when the interpreter ends."""
     for loop in list(_open):
         if loop.is_running():
-            loop.kill_children()
+            loop.end_children()

@@ -56,7 +56,7 @@ class Abandonment:
         self._calls: list[Callable[[], None]] = []
 
     def on(self, call: Callable[[], None]) -> None:
-        """Have something called when `tell` is, in the same thread; at once if that was before."""
+        """Have something called once no one waits, in the thread of the last who did, or at once."""
         with self._lock:
             told = self._told
             self._calls.append(call)

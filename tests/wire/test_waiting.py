@@ -23,6 +23,7 @@ from credstore.keyring.ring import KeyRing
 from credstore.keyring.wrapping import CallableKey
 from credstore.provider.presets import MemoryStorageProvider, S3StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
+from credstore.wire import child_processes
 from credstore.wire.aws import credentials as module
 from credstore.wire.aws.credentials import LONGEST_SESSION, AwsChainCredentials, Credentials
 from credstore.wire.waiting import Shared, within
@@ -301,6 +302,31 @@ def test_a_helper_that_nobody_waits_for_is_killed_with_what_it_started(hanging, 
                 raise StorageTimeoutError("the time is over") from None
 
         return await when_it_hangs()
+
+    for process in asyncio.run(main()):
+        gone(process)
+
+
+def test_a_helper_that_is_being_started_when_its_search_is_given_up_is_killed_too(hanging, monkeypatch):
+    start = child_processes._Base.subprocess_exec
+    given_up = threading.Event()
+
+    async def slow(loop, *args, **kwargs):
+        made = await start(loop, *args, **kwargs)
+        while not given_up.is_set():
+            await asyncio.sleep(0.01)
+        return made
+
+    monkeypatch.setattr(child_processes._Base, "subprocess_exec", slow)
+
+    async def main():
+        looking = asyncio.ensure_future(AwsChainCredentials(profile="slow").get())
+        pids = await appeared(hanging)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+        given_up.set()
+        return pids
 
     for process in asyncio.run(main()):
         gone(process)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 
-from credstore.config.chained import located
+from credstore.config.chained import has_say, located, trusted
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.repeats import PAGES, Recent
@@ -92,8 +92,7 @@ class S3Driver(Driver):
         proxies = ProxyRules.of(config.proxy, os.environ)
         client = client_of(config, proxies) if transport is None else None
         profile = None
-        is_open = isinstance(config, S3Config) and (config.place_is_open or config.trust_is_open)
-        if credentials is None and is_open:
+        if credentials is None and has_say(config):
             profile = _Profile(cast("S3Config", config), proxies, client)
             if config.access_key_id is None:
                 credentials = AwsChainCredentials(profile=profile.name, check=profile.check)
@@ -284,7 +283,7 @@ def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> Http
     return HttpClient(
         max_connections=config.max_connections,
         idle_timeout=config.idle_timeout,
-        ca_file=config.ca_file,
+        ca_file=trusted(config),
         bandwidth=config.bandwidth_limit,
         proxies=ProxyRules.of(config.proxy, os.environ) if proxies is None else proxies,
     )

@@ -196,17 +196,16 @@ def _tell(session: Session, variables: Mapping[str, str]) -> None:
             session.set_config_variable(setting, value)
 
 
-def is_configured(variables: Mapping[str, str], *, endpoint: bool, authorities: bool) -> bool:
+def is_configured(variables: Mapping[str, str], *, endpoint: bool) -> bool:
     """Whether there is anything of AWS's own configuration that could lead somewhere.
 
     Args:
         variables: As for `lead_of`.
         endpoint: Whether variables for endpoints count.
-        authorities: Whether the variable for authorities counts.
     """
     known = {**os.environ, **variables}
     paths = (known.get(name) or usual for name, usual in _FILES.items())
-    names = _LEADING + (_ENDPOINTS if endpoint else ()) + (("AWS_CA_BUNDLE",) if authorities else ())
+    names = _LEADING + (_ENDPOINTS if endpoint else ())
     return any(known.get(name) for name in names) or any(map(_is_file, paths))
 
 
