@@ -27,6 +27,7 @@ from credstore.drivers.s3.customer_keys import (
 )
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
+from credstore.drivers.s3.records import MAX_XML
 from credstore.drivers.s3.requests import S3Request, asking, list_objects
 from credstore.drivers.s3.responses import (
     WrongRegionError,
@@ -35,7 +36,7 @@ from credstore.drivers.s3.responses import (
     is_of_s3,
     says_nothing,
 )
-from credstore.drivers.s3.xml import MAX_XML, parse_list
+from credstore.drivers.s3.xml import parse_list
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
