@@ -59,6 +59,27 @@ async def map_in_order(
         await _end(window)
 
 
+async def one_ahead(
+    fetch: Callable[[], Coroutine[Any, Any, tuple[R, bool]]],
+) -> AsyncGenerator[R, None]:
+    """What `fetch` returns, again and again; while one result is consumed, the next is fetched.
+
+    Leaving early cancels what is being fetched. An error of it is raised when its turn comes.
+
+    Args:
+        fetch: Returns a result, and whether there is another one; not called again until it has returned.
+    """
+    found, more = await fetch()
+    while more:
+        ahead = asyncio.ensure_future(fetch())
+        try:
+            yield found
+            found, more = await ahead
+        finally:
+            await _end([ahead])
+    yield found
+
+
 async def map_all(
     items: Iterable[T] | AsyncIterable[T], work: Callable[[T], Awaitable[R]], *, at_once: int
 ) -> list[R]:

@@ -77,6 +77,17 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
         found: The recipe, where it is known.
     """
     headers = info.headers or NO_HEADERS
+    if info.headers is None and info.metadata is None and info.digest is None and info.encryption is None:
+        return StorageItem.listed(
+            key=info.key,
+            size=info.size,
+            last_modified=info.last_modified,
+            etag=info.etag,
+            storage_class=info.storage_class,
+            version_id=info.version_id,
+            served_by=info.served_by or provider,
+            degraded=info.degraded,
+        )
     return StorageItem(
         key=info.key,
         size=info.size,

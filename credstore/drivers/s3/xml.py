@@ -265,7 +265,7 @@ def parse_list(body: bytes, label: str = "") -> ListReply:
             _add_prefix(name, each, prefixes, odd, encoded=encoded)
             continue
         key = each.get("Key")
-        if not key or encoded:
+        if not key or (encoded and ("%" in key or "+" in key)):
             key = _readable(key, odd, encoded=encoded)
             if key is None:
                 continue
