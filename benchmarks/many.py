@@ -10,7 +10,8 @@ import time
 from datetime import timedelta
 from urllib.request import Request, urlopen
 
-from benchmarks.null_s3 import BUCKET, PAGE, PAGES, running_null_s3
+from benchmarks.null_s3 import BUCKET, running_null_s3
+from benchmarks.null_server import PAGE, PAGES
 from benchmarks.peers import PEERS
 from benchmarks.report import Figures, comparison
 from tests.servers.moto import running_moto
@@ -29,7 +30,7 @@ def measure(rounds: int) -> dict[str, Figures]:
         for _ in range(rounds):
             for peer in OF_MANY:
                 for name in NAMES:
-                    url = moto.url if name == "delete" else null
+                    url = moto.url if name == "delete" else null.url
                     command = [sys.executable, "-m", "benchmarks.many", peer, name, url]
                     done = subprocess.run(command, capture_output=True, text=True, check=False)
                     for figure, value in json.loads(done.stdout).items():
@@ -88,7 +89,7 @@ def render(found: dict[str, Figures]) -> list[str]:
     """The results as Markdown."""
     return [
         (
-            "Client CPU for each key in microseconds: a listing of 100 fixed pages from nginx, batch deletes on "
+            "Client CPU for each key in microseconds: a listing of 100 fixed pages, batch deletes on "
             "moto, presigned GET links (of objects known to be there: `check=False`)."
         ),
         "",

@@ -6,14 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 from benchmarks.null_s3 import BUCKET, running_null_s3
-from benchmarks.peers import NEED_200, PEERS
+from benchmarks.peers import PEERS
 from benchmarks.report import Figures, comparison
-from tests.servers.certificates import make_certificate
 from tests.servers.moto import running_moto
 
 HERE = Path(__file__).parent
@@ -25,20 +23,16 @@ Cases = dict[str, dict[str, Figures]]
 def measure(rounds: int, count: int) -> Cases:
     """Case to peer to figures."""
     cases: Cases = {}
-    null = [name for name in [*PEERS, JAVASCRIPT] if name not in NEED_200]
-    with running_null_s3() as url:
+    null = [*PEERS, JAVASCRIPT]
+    with running_null_s3() as server:
         for size in (1024, 4096, 65536):
             for concurrency in (1, 32, 256):
                 name = f"{size} bytes, concurrency {concurrency}, HTTP"
-                cases[name] = _take_turns(null, url, (size, concurrency, count), rounds)
-    with tempfile.TemporaryDirectory() as place:
-        public, private = make_certificate(Path(place))
-        both = Path(place) / "both.pem"
-        both.write_bytes(public.read_bytes() + private.read_bytes())
-        with running_null_s3(str(both)) as url:
-            for concurrency in (1, 32):
-                name = f"4096 bytes, concurrency {concurrency}, HTTPS"
-                cases[name] = _take_turns(null, url, (4096, concurrency, count), rounds, str(public))
+                cases[name] = _take_turns(null, server.url, (size, concurrency, count), rounds)
+    with running_null_s3(tls=True) as server:
+        for concurrency in (1, 32, 256):
+            name = f"4096 bytes, concurrency {concurrency}, HTTPS"
+            cases[name] = _take_turns(null, server.url, (4096, concurrency, count), rounds, server.ca_file)
     with running_moto() as moto:
         with urlopen(Request(f"{moto.url}/{BUCKET}", method="PUT")):
             pass
@@ -79,12 +73,11 @@ def render(cases: Cases) -> list[str]:
     """The results as Markdown."""
     lines = [
         (
-            "Client CPU per operation in microseconds, against nginx with WebDAV on loopback, which checks "
-            "nothing, and against moto. Each peer has its own defaults, credstore all of its own (digest, "
-            "signed payload, write-id, verified reads). OpenDAL and miniopy-async accept only status 200 for a "
-            "write where WebDAV answers 201; Over TLS botocore (aiobotocore, boto3, s3fs) sends "
-            "checksums as trailers, whose framing such a server stores as part of the object, so they have no "
-            "figures there. moto closes each connection after one request: that case is mostly connecting."
+            "Client CPU per operation in microseconds, against a server on loopback in a process of its own that "
+            "returns what was stored with its metadata and checks no signature, and against moto. Each peer has "
+            "its own defaults, credstore all of its own (digest, signed payload, write-id, and each read compared "
+            "with the digest that was stored). moto closes each connection after one request: that case is mostly "
+            "connecting."
         ),
     ]
     for case, peers in cases.items():

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import quopri
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from urllib.parse import quote
 
+from credstore.driver.header_text import PLAIN, decode_text, encode_text
 from credstore.driver.refusals import check_condition, check_encryption, check_storage_class, check_tags
 from credstore.driver.values import ContentHeaders, Precondition
 from credstore.drivers.s3.dialect import S3Dialect
@@ -42,76 +42,7 @@ REDIRECT = "x-amz-website-redirect-location"
 """Where a bucket that serves a website redirects requests for the object."""
 _EXTRAS = ("expires", REDIRECT, MISSING_META)
 
-_WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
-_WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
-_PLAIN = re.compile(r"[\x20-\x7e]*")
 _ETAG = re.compile(r'(?P<weak>[Ww]/)?(?:"(?P<quoted>[!\x23-\x7e]+)"|(?P<bare>[!\x23-\x2b\x2d-\x7e]+))')
-_WORD_BYTES = 45
-"""Bytes in one encoded word: 60 of base64, under the 75 characters RFC 2047 section 2 allows."""
-
-
-def encode_text(value: str) -> str:
-    """Text as a header value: itself where it is plain ASCII, else RFC 2047 encoded words.
-
-    Text that looks like an encoded word, or that HTTP would trim, is encoded too, so that decoding
-    is exact.
-
-    Source: RFC 2047 sections 2 and 4.1; S3 API "User-defined object metadata".
-    """
-    if _PLAIN.fullmatch(value) and value == value.strip(" ") and not _WORD.search(value):
-        return value
-    words: list[str] = []
-    chunk = b""
-    for character in value:
-        encoded = character.encode()
-        if len(chunk) + len(encoded) > _WORD_BYTES:
-            words.append(_encode_word(chunk))
-            chunk = b""
-        chunk += encoded
-    words.append(_encode_word(chunk))
-    return " ".join(words)
-
-
-def _encode_word(chunk: bytes) -> str:
-    return f"=?UTF-8?B?{base64.b64encode(chunk).decode('ascii')}?="
-
-
-def decode_text(value: str) -> str:
-    """The inverse of `encode_text`; a value that is not made only of encoded words is returned unchanged."""
-    if not _WORDS.fullmatch(value):
-        return value
-    try:
-        text = "".join(_decode_word(*found) for found in _WORD.findall(value))
-        text.encode()  # Some charsets give lone surrogates, which can be neither sent nor printed.
-    except (LookupError, ValueError):
-        return value
-    return text
-
-
-def readable(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """A response's headers as text that can be printed and sent: what is not UTF-8 is read as ISO 8859-1.
-
-    Source: RFC 9110 section 5.5: field values were ISO 8859-1 once, and others still store them so.
-    """
-    if all(value.isascii() for value in headers.values()):
-        return headers  # As nearly always.
-    return {name: value if value.isascii() else _as_text(value) for name, value in headers.items()}
-
-
-def _as_text(value: str) -> str:
-    octets = value.encode("utf-8", "surrogateescape")
-    try:
-        return octets.decode()
-    except UnicodeDecodeError:
-        return octets.decode("latin-1")
-
-
-def _decode_word(charset: str, encoding: str, text: str) -> str:
-    raw = text.encode("ascii")
-    octets = (
-        base64.b64decode(raw, validate=True) if encoding in "Bb" else quopri.decodestring(raw, header=True)
-    )
-    return octets.decode(charset)
 
 
 def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
@@ -137,7 +68,7 @@ def content_headers(headers: ContentHeaders) -> dict[str, str]:
         if value is None:
             continue
         found[name] = value
-        if not _PLAIN.fullmatch(value):
+        if not PLAIN.fullmatch(value):
             raise StorageInvalidRequestError(
                 f"{name} must be printable ASCII; for other characters in a file name use the form "
                 "filename*=UTF-8''... of RFC 6266"

@@ -10,24 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from credstore.concurrency import map_all
 from credstore.config.settings import MIB
+from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.headers import kind_of, read_encryption
 from credstore.drivers.s3.ours import (
-    ABORT_TIME,
     Confirmation,
     Write,
     check_answer,
     check_seen,
-    ended,
     look_up,
     not_encrypted,
 )
@@ -45,7 +44,6 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.hashing import LOOP_BUDGET, Hash
 
 P = TypeVar("P")
 _REFUSED = (StorageAlreadyExistsError, StoragePreconditionFailedError)
@@ -54,8 +52,6 @@ _COMPLETING = (
     "the multipart upload may still be completing, so it was not aborted; if the object does not appear, "
     "list_uploads() finds the upload and abort_upload() ends it"
 )
-FEW = 64 * 1024
-"""Bytes of a chunk that are joined with others rather than sent separately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,62 +125,6 @@ def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
             )
         return largest
     return needed
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bytes to send, as views of the chunks they arrived in, without copying.
-
-    Attributes:
-        size: Of all views.
-        views: In order.
-    """
-
-    size: int
-    views: Sequence[memoryview]
-
-    async def open(self) -> AsyncGenerator[memoryview, None]:
-        """The views."""
-        for view in self.views:
-            yield view
-
-    async def hashed(self, digest: Hash) -> bytes:
-        """The digest of the bytes, computed off the loop if there are many."""
-        if self.size > LOOP_BUDGET:
-            await asyncio.to_thread(self._hash_into, digest)
-        else:
-            self._hash_into(digest)
-        return digest.digest()
-
-    def _hash_into(self, digest: Hash) -> None:
-        for view in self.views:
-            digest.update(view)
-
-
-async def cut(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[Part, None]:
-    """The same bytes in parts of exactly `size`, the last one shorter; none if there are no bytes."""
-    held: list[bytearray | memoryview] = []
-    have = 0
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            rest = memoryview(chunk)
-            while rest:
-                taken = rest[: size - have]
-                rest = rest[len(taken) :]
-                if len(taken) >= FEW:
-                    held.append(taken)
-                elif held and isinstance(last := held[-1], bytearray) and len(last) < FEW:
-                    last += (
-                        taken  # A view of every line of a text would take more memory than the text itself.
-                    )
-                else:
-                    held.append(bytearray(taken))
-                have += len(taken)
-                if have == size:
-                    yield Part(size, [memoryview(views) for views in held])
-                    held, have = [], 0
-        if have:
-            yield Part(have, [memoryview(views) for views in held])
 
 
 async def upload_parts(

@@ -12,8 +12,9 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, NoReturn, TypeVar
+from typing import NamedTuple, NoReturn
 
+from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.values import OVERWRITE, ObjectInfo, Precondition, ReadOptions
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.headers import Told, told_by, unconfirmed
@@ -32,10 +33,6 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import strong_etag
-
-T = TypeVar("T")
-ABORT_TIME = 5.0
-"""Seconds that cleaning up may take after a write has failed or was cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,18 +254,3 @@ async def _find(bucket: Bucket, write: Write, deadline: float) -> ObjectInfo | N
         return await head(bucket, write.key, keyed)
     except StorageObjectNotFoundError:
         return None
-
-
-async def ended(task: asyncio.Future[T]) -> asyncio.CancelledError | None:
-    """Wait for a task at most `ABORT_TIME`, whatever cancels arrive in the meantime; return the last one."""
-    cancelled: asyncio.CancelledError | None = None
-    end = time.monotonic() + ABORT_TIME
-    while not task.done():
-        left = end - time.monotonic()
-        if left <= 0:
-            task.cancel()
-        try:
-            await asyncio.wait([task], timeout=left if left > 0 else None)
-        except asyncio.CancelledError as again:
-            cancelled = again
-    return cancelled

@@ -12,12 +12,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from credstore.driver.parallel import cut_spans, in_order
 from credstore.driver.pinning import is_same, pinned, replaced
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.measuring import Measure, cut, info_of, no_length
-from credstore.drivers.s3.parallel import cut_spans, in_order
 from credstore.drivers.s3.requests import get_object, head_object
 from credstore.drivers.s3.responses import (
     check_is_s3,

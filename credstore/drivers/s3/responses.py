@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
+from credstore.driver.header_text import readable
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, Meaning, meaning_of
 from credstore.drivers.s3.headers import (
@@ -20,7 +21,6 @@ from credstore.drivers.s3.headers import (
     read_etag,
     read_extras,
     read_metadata,
-    readable,
 )
 from credstore.drivers.s3.xml import ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.errors import (

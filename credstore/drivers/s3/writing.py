@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
+from credstore.driver.parts import Part, counted, cut
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.dialect import S3Dialect
@@ -26,11 +27,9 @@ from credstore.drivers.s3.headers import (
 )
 from credstore.drivers.s3.multipart import (
     Completed,
-    Part,
     Resume,
     Upload,
     can_go_on,
-    cut,
     listed_etag,
     plan_part_size,
     upload_parts,
@@ -89,33 +88,6 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
         pieces = [piece async for piece in counted(body.open(), body.length)]
         return await _put_single(bucket, request, await joined(pieces))
     return await _put_stream(bucket, request, body.length)
-
-
-async def counted(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGenerator[bytes, None]:
-    """The chunks of a body, refused if they are not as many bytes as announced.
-
-    Raises:
-        StorageInvalidRequestError: Code "BODY_LENGTH".
-    """
-    done = 0
-    try:
-        async for chunk in chunks:
-            done += len(chunk)
-            if length is not None and done > length:
-                raise _wrong_length(f"more than the {length}", length)
-            yield chunk
-        if length is not None and done != length:
-            raise _wrong_length(str(done), length)
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
-
-
-def _wrong_length(given: str, length: int) -> StorageInvalidRequestError:
-    return StorageInvalidRequestError(
-        f"the body has {given} bytes where {length} were announced; nothing was stored",
-        code=ErrorCode.BODY_LENGTH,
-    )
 
 
 def _write(request: PutRequest, dialect: S3Dialect) -> Write:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from credstore.config.stores import BackblazeConfig, R2Config, S3Config, SpacesConfig
+from credstore.driver import cleanup
 from credstore.drivers.s3 import ours
 from credstore.drivers.s3.ours import Write, take_back
 from credstore.encryption import KmsKey
@@ -319,6 +320,7 @@ def test_an_object_rewritten_in_place_is_left_unless_its_new_version_can_be_remo
 
 def test_a_removal_that_takes_too_long_is_told_and_not_waited_for(monkeypatch):
     monkeypatch.setattr(ours, "ABORT_TIME", 0.01)
+    monkeypatch.setattr(cleanup, "ABORT_TIME", 0.01)
 
     async def never(_sent):
         await asyncio.Event().wait()

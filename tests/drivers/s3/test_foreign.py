@@ -11,7 +11,8 @@ import pytest
 import zstandard
 
 from credstore.driver import ReadOptions
-from credstore.drivers.s3.headers import META, decode_text
+from credstore.driver.header_text import decode_text
+from credstore.drivers.s3.headers import META
 from credstore.drivers.s3.xml import parse_list, parse_time
 from credstore.errors import (
     ErrorCode,

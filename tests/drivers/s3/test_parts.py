@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from credstore.config.settings import GIB, MIB
 from credstore.driver import SignRequest
+from credstore.driver.parts import cut
 from credstore.drivers.s3.dialect import MAX_PARTS
-from credstore.drivers.s3.multipart import cut, plan_part_size
+from credstore.drivers.s3.multipart import plan_part_size
 from credstore.encryption import Secret
 from credstore.errors import StorageAuthenticationError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.wire.aws.credentials import Credentials

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credstore.driver import ReadOptions
-from credstore.drivers.s3.parallel import cut_spans, in_order
+from credstore.driver.parallel import cut_spans, in_order
 from credstore.errors import StorageConnectionError, StorageIntegrityError
 from tests.drivers.s3.fake import RESET, Answer
 from tests.drivers.s3.running import run
