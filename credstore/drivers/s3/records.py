@@ -142,8 +142,7 @@ def _read(body: bytes, shape: Shape) -> tuple[Document, set[str]]:
     kept = shape.records | {repeated(name) for name in shape.records}
     names: set[str] = set()
     row: Fields = {}
-    name_of_row = ""
-    depth = 0
+    name_of_row, depth = "", 0
 
     def add(name: str, of: Fields) -> None:
         if name not in kept:
@@ -153,34 +152,40 @@ def _read(body: bytes, shape: Shape) -> tuple[Document, set[str]]:
         records.append((name, of))
 
     def start(tag: str, _: Sequence[str]) -> None:
-        nonlocal depth, row, name_of_row
+        nonlocal depth
         depth += 1
         clear()
-        if depth <= level:
-            if depth == 1:
-                found.name = _local(tag).lower()
-            elif depth == level:
-                name_of_row, row = _local(tag), {}
-                add(name_of_row, row)
+        if depth != inside:
+            start_other(tag)
+
+    def start_other(tag: str) -> None:
+        nonlocal row, name_of_row
+        if depth == level:
+            name_of_row, row = _local(tag), {}
+            add(name_of_row, row)
+        elif depth == 1:
+            found.name = _local(tag).lower()
         elif depth > MAX_DEPTH:
             raise unreadable("is nested too deeply")
 
     def end(tag: str) -> None:
         nonlocal depth
-        if depth == inside:
-            if tag not in parts:
-                tag = _local(tag)
-            if tag in row:
-                add(repeated(name_of_row), {tag: "".join(texts)})
-            elif tag in parts:
-                row[tag] = "".join(texts)
+        if depth == inside and tag in parts and tag not in row:
+            row[tag] = "".join(texts)
+        else:
+            end_other(_local(tag))
+        depth -= 1
+
+    def end_other(tag: str) -> None:
+        if depth == inside and tag in row:
+            add(repeated(name_of_row), {tag: "".join(texts)})
+        elif depth == inside and tag in parts:
+            row[tag] = "".join(texts)
         elif depth == 2:  # noqa: PLR2004 - a child of the root
-            tag = _local(tag)
             if tag in wanted and tag not in fields:
                 fields[tag] = "".join(texts)
             if tag in needs:
                 names.add(tag)
-        depth -= 1
 
     _parse(body, start, end, texts.append)
     return found, names
