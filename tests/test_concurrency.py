@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from credstore.concurrency import both, in_thread, map_all, map_in_order, one_ahead, until_done
+from credstore.concurrency import Done, begin, both, in_thread, map_all, map_in_order, one_ahead, until_done
 
 
 async def value(result, turns=0):
@@ -462,3 +462,38 @@ def test_an_error_ahead_comes_in_its_turn_and_is_never_lost_or_reported_twice():
 
     asyncio.run(run())
     assert reports == []
+
+
+@pytest.mark.parametrize("waits", [0, 1, 3])
+def test_what_need_not_wait_is_done_at_once_and_the_rest_is_awaited(waits):
+    async def result(work):
+        started = begin(work)
+        assert isinstance(started, Done) == (waits == 0)
+        return started.value if isinstance(started, Done) else await started
+
+    async def run():
+        assert await result(value(5, waits)) == 5
+        with pytest.raises(KeyError):
+            await result(value(KeyError(), waits))
+
+    asyncio.run(run())
+
+
+def test_a_time_limit_reaches_what_was_begun_before_it():
+    ended = []
+
+    async def for_ever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def run():
+        started = begin(for_ever())
+        assert not isinstance(started, Done)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await started
+        assert ended == [True]
+
+    asyncio.run(run())
