@@ -222,7 +222,7 @@ def test_a_body_nobody_reads_is_not_taken_in():
 def test_reading_goes_on_only_once_less_is_held_than_is_read_ahead():
     async def check(wire):
         reply = wire.ask()
-        wire.give(OK + b"Content-Length: 1000000\r\n\r\n")
+        wire.give(OK + b"Content-Length: 2000000\r\n\r\n")
         wire.give(bytes(READ_AHEAD - 1))
         assert not wire.transport.paused
         wire.give(b"x")
