@@ -48,7 +48,7 @@ from credstore.model import (
 )
 from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
-from credstore.provider.bulk import delete_keys, scan_own
+from credstore.provider.bulk import delete_keys
 from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
@@ -63,8 +63,9 @@ from credstore.provider.links import (
     make_link,
     public_address,
 )
-from credstore.provider.listings import list_names, names, totals
+from credstore.provider.listings import Asked, list_names, names, totals
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
+from credstore.provider.scanning import scan_own
 from credstore.provider.session import ProviderOptions, Session, deadline_for
 from credstore.provider.sources import body_of
 from credstore.provider.streaming import Opening
@@ -474,6 +475,7 @@ class StorageProvider:
         *,
         delimiter: str | None = None,
         start_after: str | None = None,
+        parallel: int = 1,
     ) -> Listing:
         """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
 
@@ -488,6 +490,9 @@ class StorageProvider:
             delimiter: Usually "/"; keys that contain it after `prefix` are shown only up to it.
             start_after: Only keys and prefixes after this text, which need not be a key; to continue after
                 the last one seen.
+            parallel: Requests at once, 1 to 64. With 2 or more, ranges of keys are listed at the same time,
+                which is for tens of thousands of keys and more, without `max_keys` and `delimiter`. It
+                changes nothing where the store lists in an order of its own (`capabilities.ordered`).
 
         Returns:
             A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter; and
@@ -502,13 +507,14 @@ class StorageProvider:
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
             StorageError: Anything else.
 
-        Cost: 1 request per 1,000 objects and prefixes; a local store reads one directory for "/".
+        Cost: 1 request per 1,000 objects and prefixes; a local store reads one directory for "/". While the
+            bytes of one response are looked at, the next is on its way. In parallel, up to half as many more
+            and 2 for each of the requests at once, to find the ranges.
         Source: S3 API ListObjectsV2; promise P11.
         """
         with self._session.call("list", None, awaited=False):
-            return await list_names(
-                self._session, prefix, max_keys, delimiter=delimiter, start_after=start_after
-            )
+            asked = Asked(prefix, max_keys, delimiter, start_after, parallel)
+            return await list_names(self._session, asked)
 
     @overload
     def scan(
@@ -551,10 +557,10 @@ class StorageProvider:
             StorageError: Anything else.
         """
         with self._session.call("list", None, awaited=False):
-            async for found in names(
-                self._session, prefix, max_keys, delimiter=delimiter, start_after=start_after
-            ):
-                yield found
+            asked = Asked(prefix, max_keys, delimiter, start_after)
+            async with aclosing(names(self._session, asked)) as found:
+                async for each in found:
+                    yield each
 
     async def list_versions(
         self, prefix: str, *, exact: bool = False, max_versions: int | None = None
@@ -609,13 +615,18 @@ class StorageProvider:
                 self._session, prefix, exact=exact, keep_latest=keep_latest, call=call
             )
 
-    async def get_stats(self, prefix: str = "") -> StorageStats:
+    async def get_stats(self, prefix: str = "", *, parallel: int = 1) -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
         Users' objects are counted, with their stored sizes; what credstore keeps for itself next to them
         (wrapped keys, dictionaries) is not, though the provider bills for it.
 
+        Args:
+            prefix: What the keys start with; "" for all.
+            parallel: Requests at once, 1 to 64; see `list`.
+
         Raises:
+            StorageInvalidRequestError: A wrong argument; nothing was sent.
             StorageInvalidKeyError: No user's key can start with this prefix.
             StorageIntegrityError: The provider's listing repeats itself or does not end.
             StorageUnavailableError: A member of a composite store cannot be listed.
@@ -624,7 +635,7 @@ class StorageProvider:
         Cost: 1 request per 1,000 objects.
         """
         with self._session.call("get_stats", None):
-            return await totals(self._session, prefix)
+            return await totals(self._session, prefix, parallel)
 
     async def health_check(self, *, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109
         """Measure one cheap request; never raises, since an unhealthy store is a valid result.

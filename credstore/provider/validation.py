@@ -161,6 +161,25 @@ def check_count(name: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{name} is 0 or more, not {value}")
 
 
+MOST_PARALLEL = 64
+"""Requests at once of one listing."""
+
+
+def check_parallel(parallel: int, *, max_keys: int | None = None, delimiter: str | None = None) -> None:
+    """Refuse a number of requests at once that a listing cannot have.
+
+    Raises:
+        StorageInvalidRequestError: Not 1 to `MOST_PARALLEL`; or more than 1, but not all keys are wanted.
+    """
+    check_count("parallel", parallel)
+    if not 1 <= parallel <= MOST_PARALLEL:
+        raise StorageInvalidRequestError(f"parallel is 1 to {MOST_PARALLEL}, not {parallel}")
+    if parallel > 1 and (max_keys is not None or delimiter is not None):
+        raise StorageInvalidRequestError(
+            "parallel is for all keys under a prefix; leave out max_keys and delimiter, or parallel"
+        )
+
+
 def check_flag(name: str, value: object) -> None:
     """Refuse anything but True and False.
 

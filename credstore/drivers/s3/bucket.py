@@ -28,6 +28,7 @@ from credstore.drivers.s3.customer_keys import (
 )
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
+from credstore.drivers.s3.records import MAX_XML
 from credstore.drivers.s3.requests import S3Request, asking, is_of_part, list_objects, without_range
 from credstore.drivers.s3.responses import (
     WrongRegionError,
@@ -40,7 +41,7 @@ from credstore.drivers.s3.responses import (
     says_nothing,
     speaks_s3,
 )
-from credstore.drivers.s3.xml import MAX_XML, parse_list
+from credstore.drivers.s3.xml import parse_list
 from credstore.errors import (
     Applied,
     ErrorCode,
