@@ -82,17 +82,16 @@ def located(config: S3Config) -> S3Config:
     return found
 
 
-def has_say(config: CommonConfig) -> bool:
+def has_say(config: S3FamilyConfig) -> bool:
     """Whether AWS's own configuration is to be asked before anything is sent; two looks at the disk."""
-    if not isinstance(config, S3Config):
-        return False
-    return config.place_is_open or (trusted(config) is None and config.trust_is_open and _is_there(config))
+    if config.place_is_open:
+        return True
+    return config.trust_is_open and trusted(config) is None and _is_there(cast("S3Config", config))
 
 
 def trusted(config: S3FamilyConfig) -> str | None:
     """File of the authorities as far as no file of AWS's is needed; its variable is stronger than those."""
-    is_open = isinstance(config, S3Config) and config.trust_is_open
-    return (os.environ.get("AWS_CA_BUNDLE") or None) if is_open else config.ca_file
+    return (os.environ.get("AWS_CA_BUNDLE") or None) if config.trust_is_open else config.ca_file
 
 
 def _is_there(config: S3Config) -> bool:

@@ -190,6 +190,11 @@ class S3FamilyConfig(CommonConfig):
         return self.addressing or ("path" if in_path else self.default_addressing)
 
     @property
+    def trust_is_open(self) -> bool:
+        """Whether a profile of the AWS configuration has a say in the authorities to trust."""
+        return False
+
+    @property
     def place(self) -> object:
         """Endpoint and bucket."""
         return self.resolved_endpoint, self.bucket

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 from credstore.config.chained import has_say, located, trusted
 from credstore.config.stores import S3Config, S3FamilyConfig
@@ -64,8 +65,9 @@ def s3_harness(
         single_copy_limit=given.part_size,
         copy_part_size=given.part_size,
     )
-    if isinstance(config, S3Config) and config.trust_is_open:  # Its links are opened past the driver too.
-        config = replace(config, ca_file=located(config).ca_file if has_say(config) else trusted(config))
+    if config.trust_is_open:  # Its links are opened past the driver too.
+        found = located(cast("S3Config", config)) if has_say(config) else config
+        config = replace(config, ca_file=trusted(found))
     sent: list[str] = []
     past = _Past(config)
     return Harness(
