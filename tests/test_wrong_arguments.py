@@ -44,7 +44,12 @@ FUNCTIONS = {
     "wrap",
 }
 """Parameters that take any function: what one of the user's raises is the user's."""
-ANYTHING = {("ObjectReader", "info"), ("S3Config", "environ_endpoint"), ("S3Config", "environ_region")}
+ANYTHING = {
+    ("ObjectReader", "info"),
+    ("S3Config", "environ_endpoint"),
+    ("S3Config", "environ_region"),
+    ("S3Config", "environ_settings"),
+}
 
 
 def public_names():

@@ -250,10 +250,11 @@ class S3Config(S3FamilyConfig):
     environ_region: str | None = field(default=None, metadata=TOLD)
 
     def __post_init__(self) -> None:
-        told = self.environ_endpoint
-        same = told is not None and told[1] == self.endpoint
+        given = self.endpoint
         super().__post_init__()
-        if same and told is not None and self.endpoint is not None:  # So that it is the same ever after.
+        told = self.environ_endpoint
+        if told is not None and self.endpoint is not None and told[1] == given:
+            # The same ever after, however the address was written.
             object.__setattr__(self, "environ_endpoint", (told[0], self.endpoint))
         checks.check_word(self.cloud, "profile", self.profile)
         if self.profile is not None and self.access_key_id is not None:
