@@ -15,7 +15,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -297,6 +297,19 @@ def opened(fd: int) -> Generator[int, None, None]:
         yield fd
     finally:
         release(fd)
+
+
+def open_below(start: int, names: Sequence[str]) -> int:
+    """Open a directory by the names that lead to it from another one, no link among them.
+
+    Raises:
+        OSError: It is not there.
+    """
+    fd = os.open(names[0], DIRECTORY, dir_fd=start) if names else os.dup(start)
+    for name in names[1:]:
+        with opened(fd):
+            fd = os.open(name, DIRECTORY, dir_fd=fd)
+    return fd
 
 
 def open_regular(directory: int, name: str) -> tuple[int, os.stat_result] | None:

@@ -7,9 +7,9 @@ import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
@@ -37,10 +37,11 @@ from credstore.driver.values import (
 from credstore.drivers.local.atomic import Temporary, Token
 from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.failures import translate
-from credstore.drivers.local.listing import walk
+from credstore.drivers.local.listing import Asked
 from credstore.drivers.local.lookup import OpenObject
 from credstore.drivers.local.objects import Objects
 from credstore.drivers.local.root import Root
+from credstore.drivers.local.scans import Scan, Scans
 from credstore.drivers.local.streams import (
     CHUNK,
     SMALL,
@@ -57,6 +58,18 @@ from credstore.model import LinkGrant
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+@dataclass(slots=True)
+class _Turned:
+    """A page with the walk that it is from; closed if nobody gets it."""
+
+    scan: Scan
+    page: Page
+
+    def close(self) -> None:
+        """End the walk."""
+        self.scan.close()
 
 
 class LocalDriver(Driver):
@@ -84,6 +97,7 @@ class LocalDriver(Driver):
         self._workers = Workers(threads)
         self._opening = threading.Lock()
         self._opened: tuple[Root, Objects] | None = None
+        self._scans = Scans()
         self._guard = Guard("local")
         self._capabilities = _capabilities(config)
         self._secret: bytes | None = None
@@ -267,24 +281,37 @@ class LocalDriver(Driver):
         without one, directories below it are read too.
         """
         after = max(cursor or "", start_after or "", key=str.encode)
+        asked = Asked(prefix, after, delimiter or "", limit)
+        self._guard.check(deadline)
+        kept = self._scans.take(asked)
+        try:
+            turned = await self._run(self._turn, kept, asked, deadline=deadline)
+        except BaseException:
+            if kept is not None:
+                kept.close()
+            raise
+        if turned.page.cursor is not None:
+            self._scans.keep(turned.scan, turned.page.cursor)
+        return turned.page
 
-        def read() -> Page:
-            entries: list[ObjectInfo] = []
-            prefixes: list[str] = []
-            last: str | None = None
-            with contextlib.closing(walk(self._root(), prefix, after, delimiter)) as found:
-                etag = self._objects().lookup.etag
-                for each in islice(found, limit):
-                    last = each.key
-                    if each.token is None:
-                        prefixes.append(each.key)
-                    else:
-                        entries.append(self._info(each.key, each.token, etag(each.key, each.token)))
-                self._root().check_there()
-                more = last is not None and next(found, None) is not None
-            return Page(entries=entries, cursor=last if more else None, prefixes=prefixes)
-
-        return await self._run(read, deadline=deadline)
+    def _turn(self, kept: Scan | None, asked: Asked) -> _Turned:
+        """Read a page: the next one of a walk, or the first of a new one."""
+        lookup = self._objects().lookup
+        scan = Scan(self._root(), lookup, asked) if kept is None else kept
+        try:
+            found, more = scan.page(asked.first)
+            entries = [
+                self._info(each.key, each.token, lookup.etag(each.key, each.token))
+                for each in found
+                if each.token is not None
+            ]
+        except BaseException:
+            scan.close()
+            raise
+        if not more:
+            scan.close()
+        prefixes = [each.key for each in found if each.token is None]
+        return _Turned(scan, Page(entries=entries, cursor=found[-1].key if more else None, prefixes=prefixes))
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
@@ -410,6 +437,7 @@ class LocalDriver(Driver):
         if self._guard.closed:
             return
         self._guard.closed = True
+        self._scans.close()
         opened, self._opened = self._opened, None
         try:
             if opened is not None:
