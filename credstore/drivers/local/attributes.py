@@ -17,7 +17,7 @@ import hashlib
 import json
 import mimetypes
 import os
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, cast
 
 from credstore.driver.values import NO_HEADERS, ContentHeaders
@@ -65,6 +65,10 @@ class Attributes:
     tags: dict[str, str]
 
 
+_ATTRIBUTES = tuple(each.name for each in fields(Attributes))
+_HEADERS = tuple(each.name for each in fields(ContentHeaders))
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """The attributes of one version, and what distinguishes its file from others.
@@ -83,8 +87,10 @@ class Record:
 
     def encode(self) -> bytes:
         """As one JSON object."""
-        about = {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
-        return json.dumps({**about, **asdict(self.attributes)}, ensure_ascii=False, sort_keys=True).encode()
+        found: dict[str, object] = {name: getattr(self.attributes, name) for name in _ATTRIBUTES}
+        found["headers"] = {name: getattr(self.attributes.headers, name) for name in _HEADERS}
+        found |= {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
+        return json.dumps(found, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
@@ -109,8 +115,11 @@ class Record:
     def _check(self) -> None:
         """Refuse members of other kinds than `encode` writes, with TypeError or ValueError."""
         about = self.attributes
-        texts = [about.key, *(value for value in astuple(about.headers) if value is not None)]
-        texts += [value for value in (about.write_id, about.digest, self.replaced) if value is not None]
+        headers = [getattr(about.headers, name) for name in _HEADERS]
+        texts = [about.key]
+        texts += [
+            value for value in (*headers, about.write_id, about.digest, self.replaced) if value is not None
+        ]
         for mapping in (about.metadata, about.system, about.tags):
             if type(mapping) is not dict:
                 raise TypeError

@@ -7,7 +7,6 @@ import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
@@ -36,12 +35,13 @@ from credstore.driver.values import (
 )
 from credstore.drivers.local.atomic import Temporary, Token
 from credstore.drivers.local.attributes import Attributes
+from credstore.drivers.local.descriptions import LABEL, info_of, result_of
 from credstore.drivers.local.failures import translate
 from credstore.drivers.local.listing import Asked
 from credstore.drivers.local.lookup import OpenObject
 from credstore.drivers.local.objects import Objects
 from credstore.drivers.local.root import Root
-from credstore.drivers.local.scans import Scan, Scans
+from credstore.drivers.local.scans import Scan, Scans, Turned
 from credstore.drivers.local.streams import (
     CHUNK,
     SMALL,
@@ -58,18 +58,6 @@ from credstore.model import LinkGrant
 
 T = TypeVar("T")
 P = ParamSpec("P")
-
-
-@dataclass(slots=True)
-class _Turned:
-    """A page with the walk that it is from; closed if nobody gets it."""
-
-    scan: Scan
-    page: Page
-
-    def close(self) -> None:
-        """End the walk."""
-        self.scan.close()
 
 
 class LocalDriver(Driver):
@@ -98,14 +86,14 @@ class LocalDriver(Driver):
         self._opening = threading.Lock()
         self._opened: tuple[Root, Objects] | None = None
         self._scans = Scans()
-        self._guard = Guard("local")
+        self._guard = Guard(LABEL)
         self._capabilities = _capabilities(config)
         self._secret: bytes | None = None
 
     @property
     def name(self) -> str:
         """Always "local"."""
-        return "local"
+        return LABEL
 
     @property
     def capabilities(self) -> Capabilities:
@@ -130,7 +118,7 @@ class LocalDriver(Driver):
             token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
             if request.progress is not None:
                 request.progress(len(data), len(data))
-            return self._result(request, token, digest)
+            return result_of(request, token, digest)
         file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:
             size, digest = await self._receive(request, file)
@@ -138,7 +126,7 @@ class LocalDriver(Driver):
             token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
         finally:
             await self._workers.finish(file.discard)
-        return self._result(request, token, digest)
+        return result_of(request, token, digest)
 
     def _temporary(self, key: str) -> Temporary:
         """A file for what comes in pieces, which takes long: worth checking first where it goes."""
@@ -189,7 +177,7 @@ class LocalDriver(Driver):
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
         start, end = options.span(opened.token.size)
         whole = end - start == opened.token.size
-        info = self._info(key, opened.token, opened.etag, opened.attributes)
+        info = info_of(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
         return ObjectReader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
@@ -234,7 +222,7 @@ class LocalDriver(Driver):
             with contextlib.closing(self._open(key, options)) as opened:
                 return opened.token, opened.etag, opened.attributes
 
-        return self._info(key, *await self._run(look, deadline=options.deadline))
+        return info_of(key, *await self._run(look, deadline=options.deadline))
 
     async def delete(
         self,
@@ -294,24 +282,9 @@ class LocalDriver(Driver):
             self._scans.keep(turned.scan, turned.page.cursor)
         return turned.page
 
-    def _turn(self, kept: Scan | None, asked: Asked) -> _Turned:
-        """Read a page: the next one of a walk, or the first of a new one."""
-        lookup = self._objects().lookup
-        scan = Scan(self._root(), lookup, asked) if kept is None else kept
-        try:
-            found, more = scan.page(asked.first)
-            entries = [
-                self._info(each.key, each.token, lookup.etag(each.key, each.token))
-                for each in found
-                if each.token is not None
-            ]
-        except BaseException:
-            scan.close()
-            raise
-        if not more:
-            scan.close()
-        prefixes = [each.key for each in found if each.token is None]
-        return _Turned(scan, Page(entries=entries, cursor=found[-1].key if more else None, prefixes=prefixes))
+    def _turn(self, kept: Scan | None, asked: Asked) -> Turned:
+        scan = Scan(self._root(), self._objects().lookup, asked) if kept is None else kept
+        return scan.turn(asked.first)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
@@ -346,7 +319,7 @@ class LocalDriver(Driver):
                 await self._workers.finish(file.discard)
         finally:
             source.close()
-        return self._result(request, token, seen)
+        return result_of(request, token, seen)
 
     def _publish_copy(
         self,
@@ -470,51 +443,6 @@ class LocalDriver(Driver):
 
     def _objects(self) -> Objects:
         return self._store()[1]
-
-    def _info(
-        self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
-    ) -> ObjectInfo:
-        modified = _moment(token.mtime)
-        listed = ObjectInfo(
-            key=key,
-            size=token.size,
-            etag=etag,
-            last_modified=modified,
-            served_by=self.name,
-        )
-        if attributes is None:
-            return listed
-        return ObjectInfo(
-            key=key,
-            size=token.size,
-            etag=etag,
-            last_modified=modified,
-            headers=attributes.headers,
-            metadata=attributes.metadata,
-            system=attributes.system,
-            write_id=attributes.write_id,
-            digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
-            served_by=self.name,
-        )
-
-    def _result(self, request: PutRequest | CopyRequest, token: Token, digest: str) -> PutResult:
-        key = request.key if isinstance(request, PutRequest) else request.destination
-        return PutResult(
-            key=key,
-            size=token.size,
-            etag=token.etag(request.write_id),
-            digest=bytes.fromhex(digest),
-            served_by=self.name,
-            replicas=(self.name,),
-        )
-
-
-def _moment(nanoseconds: int) -> datetime | None:
-    """A file's time; None beyond the years 1 to 9999, which file systems can keep and any program can set."""
-    try:
-        return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _capabilities(config: LocalConfig) -> Capabilities:

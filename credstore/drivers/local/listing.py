@@ -31,6 +31,8 @@ from credstore.drivers.local.snapshots import Spool, ordered
 
 _ESCAPED, _ASIDE = "\x01", "\x02"
 """What follows a segment that a name of credstore's own spells; no segment has them, and they sort first."""
+_MORE = 16
+"""Names that may be needed for a page besides those on it."""
 _OPEN = 32
 """Directories held open at once; a key can have a thousand segments."""
 _SHORT = MAX_KEY // 4
@@ -66,6 +68,12 @@ class Asked:
         cut = key.find(self.delimiter, len(self.prefix)) if self.delimiter else -1
         return key[: cut + len(self.delimiter)] if cut >= 0 else None
 
+    def leads(self, base: str) -> bool:
+        """Whether keys that begin with `base`, the name of a directory, can be wanted."""
+        return (base > self.after or self.after.startswith(base)) and (
+            len(base) <= _SHORT or len(base.encode()) <= MAX_KEY + 1
+        )
+
     def below(self, base: str, names: list[str]) -> list[str]:
         """Those of the names in the directory of `base` that can be, or lead to, what is wanted."""
         if len(base) < len(self.prefix):
@@ -73,8 +81,8 @@ class Asked:
             names = [name for name in names if name.startswith(rest)]
         if self.after.startswith(base) and len(self.after) > len(base):
             least = self.after[len(base) :].partition("/")[0]
-            # "a/" comes after "a-b", though "a" does not.
-            starts = {least[:size] for size in range(1, len(least))}
+            # "a/" comes after "a-b", though "a" does not; so does "/", the segment that is empty.
+            starts = {least[:size] for size in range(len(least))}
             starts |= {start + _ESCAPED for start in starts} | {least}
             names = [name for name in names if name > least or name in starts]
         return names
@@ -180,7 +188,9 @@ class Walk:
                 return
             raise
         try:
-            names = ordered(fd, lambda found: self._wanted(fd, base, found), self._spool, self._asked.first)
+            names = ordered(
+                fd, lambda found: self._wanted(fd, base, found), self._spool, self._asked.first + _MORE
+            )
         except BaseException:
             release(fd)
             raise
@@ -219,7 +229,7 @@ class Walk:
                     continue
                 raise
             with opened(below):
-                yield from self._spelled(below, os.listdir(below), spelling.text)
+                yield from self._spelled(below, os.listdir(below), spelling.text)  # noqa: PTH208 - a descriptor
 
     def _branch(self, here: _Directory, item: str) -> Listed | None:
         """What stands for a directory; without a delimiter, it is entered."""
@@ -230,47 +240,50 @@ class Walk:
         return self._once(common)
 
     def _once(self, common: str) -> Listed | None:
-        if common <= self._common or common <= self._asked.after:
+        if not self._is_new(common):
             return None
         self._common = common
         return Listed(common, None)
 
     def _leaf(self, here: _Directory, item: str) -> Listed | None:
         """What is there under a name now; a directory comes later."""
-        fold, after = self._root.fold, self._asked.after
-        is_aside = item.endswith(_ASIDE)
-        if is_aside or item.endswith(_ESCAPED):
-            item = item[:-1]
+        fold, asked = self._root.fold, self._asked
+        place: Place | None = None
+        if item[-1] <= _ASIDE:
+            item, mark = item[:-1], item[-1]
+            place = aside(item, fold=fold) if mark == _ASIDE else primary(item, fold=fold)
+            if mark == _ASIDE:
+                return self._file(here.base + item, _status(here.fd, place))
         elif not _is_segment(item, fold=fold):
             return None
         key = here.base + item
-        if len(key) > _SHORT and len(key.encode()) > MAX_KEY:
+        if key <= asked.after and not asked.leads(key + "/"):
             return None
-        common = self._asked.common(key)
-        if common is not None and (common <= self._common or common <= after):
+        if asked.delimiter and (common := asked.common(key)) is not None and not self._is_new(common):
             return None
-        below = key + "/"
-        leads = not is_aside and (below > after or after.startswith(below))
-        if not leads and key <= after:
-            return None
-        place = aside(item, fold=fold) if is_aside else primary(item, fold=fold)
-        status = _status(here.fd, place)
-        if status is not None and stat.S_ISDIR(status.st_mode) and not is_aside:
-            if common is not None:
-                return self._once(common)
-            if leads:
+        status = _status(here.fd, Place((), item) if place is None else place)
+        if status is None or not stat.S_ISREG(status.st_mode):
+            if status is not None and stat.S_ISDIR(status.st_mode) and asked.leads(key + "/"):
                 heapq.heappush(here.later, item + "/")
-        if (status is None or not stat.S_ISREG(status.st_mode)) and not is_aside:
             # An object that was here when the directory was read may have made way for a directory since.
             status = _status(here.fd, aside(item, fold=fold))
+        return self._file(key, status)
+
+    def _file(self, key: str, status: os.stat_result | None) -> Listed | None:
+        """An object, or what stands for it, unless it was shown before."""
         if status is None or not stat.S_ISREG(status.st_mode):
             return None
-        if common is not None:
+        if len(key) > _SHORT and len(key.encode()) > MAX_KEY:
+            return None
+        if self._asked.delimiter and (common := self._asked.common(key)) is not None:
             return self._once(common)
-        if key <= after or key == self._last:
+        if key <= self._asked.after or key == self._last:
             return None
         self._last = key
         return Listed(key, Token.of(status))
+
+    def _is_new(self, common: str) -> bool:
+        return common > self._common and common > self._asked.after
 
 
 def _is_segment(name: str, *, fold: bool) -> bool:

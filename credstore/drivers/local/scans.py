@@ -1,8 +1,8 @@
-"""Listings between their pages: each has read its directories, and goes on where its last page ended.
+"""Listings between their pages: each has read its directories, and continues where its last page ended.
 
-Rules of this file: a cursor is only the last name, so it works anywhere and at any time; whoever asks for the
-page after it where the walk is no longer kept starts another one, at that name. Few walks are kept, for a
-short time, and none by a call that did not return its page.
+Rules of this file: a cursor is only the last name, so it works anywhere and at any time; where its walk is no
+longer kept, the next page starts another one, at that name. Few walks are kept, for a short time, and none by
+a call that did not return its page.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from credstore.driver.values import Page
+from credstore.drivers.local.descriptions import listed_info
 from credstore.drivers.local.listing import Asked, Listed, Walk
 from credstore.drivers.local.lookup import Lookup
 from credstore.drivers.local.root import Root
@@ -40,8 +42,25 @@ class Scan:
         """Bytes of names in memory."""
         return self._walk.held
 
-    def page(self, limit: int) -> tuple[list[Listed], bool]:
-        """The next names, and whether more come after them; blocks."""
+    def turn(self, limit: int) -> Turned:
+        """The next page; blocks. After an error or the last page, the walk has ended."""
+        try:
+            found, more = self._page(limit)
+            objects = [(each.key, each.token) for each in found if each.token is not None]
+            etags = self._lookup.etags(objects)
+            entries = [
+                listed_info(key, token, etag) for (key, token), etag in zip(objects, etags, strict=True)
+            ]
+        except BaseException:
+            self.close()
+            raise
+        if not more:
+            self.close()
+        prefixes = [each.key for each in found if each.token is None]
+        cursor = found[-1].key if more else None
+        return Turned(self, Page(entries=entries, cursor=cursor, prefixes=prefixes))
+
+    def _page(self, limit: int) -> tuple[list[Listed], bool]:
         found: list[Listed] = []
         ahead, self._ahead = self._ahead, None
         try:
@@ -63,6 +82,18 @@ class Scan:
         self._walk.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A page with the walk that it is from."""
+
+    scan: Scan
+    page: Page
+
+    def close(self) -> None:
+        """End the walk, where no caller gets the page."""
+        self.scan.close()
+
+
 @dataclass(slots=True)
 class _Kept:
     scan: Scan
@@ -74,6 +105,7 @@ class Scans:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.get_running_loop
         self._kept: dict[tuple[str, str, str], _Kept] = {}
         self._timer: asyncio.TimerHandle | None = None
 
@@ -81,7 +113,7 @@ class Scans:
         return len(self._kept)
 
     def take(self, asked: Asked) -> Scan | None:
-        """The walk that goes on after `asked.after`, or None; it is the caller's now."""
+        """The walk that continues after `asked.after`, or None; it is the caller's now."""
         kept = self._kept.pop((asked.prefix, asked.delimiter, asked.after), None)
         return None if kept is None else kept.scan
 
@@ -95,17 +127,17 @@ class Scans:
         while len(self._kept) > MOST or sum(kept.scan.held for kept in self._kept.values()) > MOST_HELD:
             self._end(next(iter(self._kept)))
         if self._timer is None and self._kept:
-            self._timer = asyncio.get_running_loop().call_later(IDLE, self._tick)
+            self._timer = self._loop().call_later(IDLE, self._tick)
 
     def _tick(self) -> None:
-        """End those that nobody came back for."""
+        """End those whose next page was not wanted."""
         self._timer = None
         now = self._clock()
         for name in [name for name, kept in self._kept.items() if now - kept.since >= IDLE]:
             self._end(name)
         if self._kept:
             oldest = next(iter(self._kept.values())).since
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, oldest + IDLE - now), self._tick)
+            self._timer = self._loop().call_later(max(0.0, oldest + IDLE - now), self._tick)
 
     def _end(self, name: tuple[str, str, str]) -> None:
         self._kept.pop(name).scan.close()

@@ -1,4 +1,4 @@
-"""The names of one directory in order, packed: read once, kept as long as a listing goes on.
+"""The names of one directory in order, packed: read once, and kept until a listing ends.
 
 Rules of this file: a directory is read once. What is packed is the names' UTF-8 with a slash, which no name
 has, between them. The order is that of code points, which is the order of their UTF-8.
@@ -20,6 +20,8 @@ LARGE = 64 * 1024 * 1024
 RUN = 256 * 1024
 """Names of such a directory that are sorted at once."""
 _PIECE = 64 * 1024
+_RUN = 4096
+"""Names that are packed at once."""
 _FEW = 256
 """Names that are not worth packing."""
 
@@ -42,7 +44,10 @@ class Spool:
 
     def pack(self, names: list[str]) -> Packed:
         """Keep `names` in their order; empties the list."""
-        data = "/".join(names).encode("utf-8", "surrogateescape")
+        data = bytearray()
+        for start in range(0, len(names), _RUN):
+            data += b"/" if start else b""
+            data += "/".join(names[start : start + _RUN]).encode("utf-8", "surrogateescape")
         names.clear()
         if self.held + len(data) > self._limit:
             with contextlib.suppress(OSError):  # Where there is no room for a file, there may be memory.
@@ -50,7 +55,7 @@ class Spool:
         self.held += len(data)
         return Packed(self, data, 0, len(data))
 
-    def _write(self, data: bytes) -> int:
+    def _write(self, data: bytearray) -> int:
         if self._file < 0:
             with tempfile.TemporaryFile(buffering=0) as file:
                 self._file = os.dup(file.fileno())
@@ -66,13 +71,13 @@ class Spool:
         return os.pread(self._file, size, start)
 
     def forget(self, start: int) -> None:
-        """Give back what is in the file from `start` on: what came last goes first."""
+        """Cut the file off at `start`: what came last goes first."""
         if self._file >= 0:
             os.ftruncate(self._file, start)
             self._end = start
 
     def close(self) -> None:
-        """Give the file back; safe to call again."""
+        """Close the file; safe to call again."""
         file, self._file = self._file, -1
         if file >= 0:
             os.close(file)
@@ -83,7 +88,7 @@ class Packed:
 
     __slots__ = ("_data", "_size", "_spool", "_start")
 
-    def __init__(self, spool: Spool, data: bytes | None, start: int, size: int) -> None:
+    def __init__(self, spool: Spool, data: bytearray | None, start: int, size: int) -> None:
         self._spool = spool
         self._data = data
         self._start = start
@@ -99,16 +104,16 @@ class Packed:
             place += len(piece) + 1
             yield from piece.decode("utf-8", "surrogateescape").split("/")
 
-    def _read(self, place: int, size: int) -> bytes:
+    def _read(self, place: int, size: int) -> bytes | bytearray:
         if self._data is None:
             return self._spool.read(self._start + place, min(size, self._size - place))
         return self._data[place : place + size]
 
     def release(self) -> None:
-        """Give the room back; safe to call again."""
+        """Forget them; safe to call again."""
         if self._data is not None:
             self._spool.held -= self._size
-            self._data = b""
+            self._data = bytearray()
         elif self._size:
             self._spool.forget(self._start)
         self._size = 0

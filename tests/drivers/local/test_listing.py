@@ -36,7 +36,7 @@ def reads(tmp_path, monkeypatch):
 
         def listdir(self, fd):
             seen["read"].append(name_of(fd))
-            return os.listdir(fd)
+            return os.listdir(fd)  # noqa: PTH208 - a descriptor
 
         def scandir(self, fd):
             seen["read"].append(name_of(fd))
