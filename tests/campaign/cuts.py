@@ -81,5 +81,10 @@ CAMPAIGN = Campaign(
     ),
     sizes={"quick": 80, "ci": 600, "campaign": 2_000, "release": 12_000},
     run=run,
-    plants={"no-data-fsync": 400, "no-directory-fsync": 400, "attributes-late": 1_000},
+    plants={
+        "no-data-fsync": 400,
+        "no-directory-fsync": 400,
+        "no-parent-fsync": 400,
+        "attributes-late": 1_000,
+    },
 )

@@ -18,7 +18,7 @@ import json
 import mimetypes
 import os
 from dataclasses import dataclass, fields
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
@@ -137,6 +137,39 @@ def foreign(key: str) -> Attributes:
     return Attributes(key=key, write_id=None, digest=None, headers=headers, metadata={}, system={}, tags={})
 
 
+@dataclass(slots=True)
+class Kept:
+    """Attributes that were written; close it with `with`.
+
+    Attributes:
+        where: Their directory.
+        name: In it.
+        fd: The file, or -1 once it is closed.
+    """
+
+    where: Directories
+    name: str
+    fd: int
+
+    def end(self, syncer: Syncer) -> None:
+        """Close the file, which was flushed."""
+        fd, self.fd = self.fd, -1
+        syncer.close(fd)
+
+    def forget(self) -> None:
+        """Remove them: the version is not published."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.name, dir_fd=self.where.last)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            release(self.fd)
+        self.where.close()
+
+
 class Shelf:
     """The attributes of one key: files `<SHA-256 of the key>.<version>` in one of 4,096 directories."""
 
@@ -163,21 +196,33 @@ class Shelf:
             replaced: Identity of the file that is there now, or None.
             syncer: How writes are made durable.
         """
-        record = Record(attributes, token.size, token.inode, replaced)
-        with Directories.open(self._directory, self._names, make=True) as where:
-            name = f"{self._stem}.{token.label}"
-            fd = os.open(name, CREATE, 0o666, dir_fd=where.last)
+        with self.begin(attributes, token, replaced) as kept:
             try:
                 try:
-                    write_all(fd, record.encode())
-                    syncer.sync(fd)
+                    syncer.sync(kept.fd)
                 finally:
-                    syncer.close(fd)
-                where.sync(syncer)
+                    kept.end(syncer)
+                kept.where.sync(syncer)
             except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=where.last)
+                kept.forget()
                 raise
+
+    def begin(self, attributes: Attributes, token: Token, replaced: str | None) -> Kept:
+        """As `write`, but nothing is flushed yet."""
+        record = Record(attributes, token.size, token.inode, replaced)
+        where = Directories.open(self._directory, self._names, make=True, lasting=True)
+        try:
+            name = f"{self._stem}.{token.label}"
+            kept = Kept(where, name, os.open(name, CREATE, 0o666, dir_fd=where.last))
+            try:
+                write_all(kept.fd, record.encode())
+            except BaseException:
+                kept.forget()
+                raise
+        except BaseException:
+            where.close()
+            raise
+        return kept
 
     def forget(self, token: Token) -> None:
         """Remove what `write` kept for a version that was not published."""

@@ -37,6 +37,7 @@ from credstore.drivers.local.atomic import Temporary, Token
 from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.descriptions import LABEL, info_of, result_of
 from credstore.drivers.local.failures import translate
+from credstore.drivers.local.gathering import Gathering
 from credstore.drivers.local.listing import Asked
 from credstore.drivers.local.lookup import OpenObject
 from credstore.drivers.local.objects import Objects
@@ -52,6 +53,7 @@ from credstore.drivers.local.streams import (
     copy_piece,
     read_piece,
 )
+from credstore.drivers.local.together import GROUPED, Together, Write
 from credstore.drivers.local.workers import Workers
 from credstore.errors import StorageError, StoragePreconditionFailedError
 from credstore.model import LinkGrant
@@ -86,6 +88,8 @@ class LocalDriver(Driver):
         self._opening = threading.Lock()
         self._opened: tuple[Root, Objects] | None = None
         self._scans = Scans()
+        self._together: Together | None = None
+        self._gathering = Gathering(lambda group: self._run(self._publish_together, group))
         self._guard = Guard(LABEL)
         self._capabilities = _capabilities(config)
         self._secret: bytes | None = None
@@ -114,6 +118,15 @@ class LocalDriver(Driver):
         if self.name in request.driver_options:
             raise refusals.OPTIONS.of(self.name)
         data = request.body.data
+        if data is not None and self._config.group_commit and len(data) <= GROUPED:
+            digest = hashlib.sha256(data).hexdigest()
+            check_body(request, len(data), digest)
+            self._guard.check(request.deadline)
+            write = Write(data, _attributes_of(request, digest), request.precondition, request.deadline)
+            token = await self._gathering.store(write)
+            if request.progress is not None:
+                request.progress(len(data), len(data))
+            return result_of(request, token, digest)
         if data is not None:
             token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
             if request.progress is not None:
@@ -141,16 +154,13 @@ class LocalDriver(Driver):
             return self._publish(request, file, digest), digest
 
     def _publish(self, request: PutRequest, file: Temporary, digest: str) -> Token:
-        attributes = Attributes(
-            key=request.key,
-            write_id=request.write_id,
-            digest=digest,
-            headers=request.headers,
-            metadata=dict(request.metadata),
-            system=dict(request.system),
-            tags=dict(request.tags),
-        )
+        attributes = _attributes_of(request, digest)
         return self._objects().publish(file, attributes, request.precondition, request.deadline)
+
+    def _publish_together(self, group: Sequence[Write]) -> None:
+        if self._together is None:
+            self._together = Together(*self._store())
+        self._together.publish(group)
 
     async def _receive(self, request: PutRequest, file: Temporary) -> tuple[int, str]:
         """Write the body chunk by chunk with bounded memory; its size and SHA-256 in hex."""
@@ -413,6 +423,9 @@ class LocalDriver(Driver):
         self._scans.close()
         opened, self._opened = self._opened, None
         try:
+            await self._gathering.close()
+            if self._together is not None:
+                await self._workers.finish(self._together.close)
             if opened is not None:
                 await self._workers.finish(opened[0].close)
         finally:
@@ -443,6 +456,18 @@ class LocalDriver(Driver):
 
     def _objects(self) -> Objects:
         return self._store()[1]
+
+
+def _attributes_of(request: PutRequest, digest: str) -> Attributes:
+    return Attributes(
+        key=request.key,
+        write_id=request.write_id,
+        digest=digest,
+        headers=request.headers,
+        metadata=dict(request.metadata),
+        system=dict(request.system),
+        tags=dict(request.tags),
+    )
 
 
 def _capabilities(config: LocalConfig) -> Capabilities:

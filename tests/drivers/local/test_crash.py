@@ -94,6 +94,7 @@ def unordered(log: str, root: Path) -> list[str]:
         ("none", None),
         ("no-data-fsync", "data before publishing"),
         ("no-directory-fsync", "directory of the object"),
+        ("no-parent-fsync", "the root"),
         ("attributes-late", "attributes before publishing"),
         ("no-rename", "published"),
     ],
