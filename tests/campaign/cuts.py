@@ -32,7 +32,7 @@ def history(root: Path, chance: random.Random, plant: str | None = None) -> Log:
             recorder.told(lane, None)
 
     async def main():
-        driver = make_driver(root)
+        driver = make_driver(root, group_commit=chance.random() < 0.5)
         plans = [(lane, [draw(chance) for _ in range(STEPS)]) for lane in LANES]
         await asyncio.gather(*(work(driver, lane, steps) for lane, steps in plans))
         await driver.aclose()
