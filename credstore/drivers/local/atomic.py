@@ -254,7 +254,7 @@ class Directories:
 
 
 def identity_of(fd: int) -> Identity | None:
-    """What no other file or directory of this machine ever has, or None where the file system does not tell.
+    """What no other file or directory here ever has, or None where the file system does not show it.
 
     A number is used again for the next directory once one is removed; its generation is not.
     Source: ioctl_iflags(2), `FS_IOC_GETVERSION`; ext4, XFS and Btrfs have it.

@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 
 class BlockedError(Exception):
-    """Something that is no directory is where a key needs one."""
+    """A file or link is where a key needs a directory."""
 
 
 @dataclass(frozen=True, slots=True)
