@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from credstore.drivers.local.atomic import ABSENT, Directories, Token, open_regular, opened, release
@@ -118,7 +118,15 @@ class Lookup:
 
     def etag(self, key: str, token: Token) -> str | None:
         """The entity tag of the file `token`, as `open` gives it; None where only its bytes would show it."""
+        return self._etag(self._root.attributes(), key, token)
+
+    def etags(self, found: Iterable[tuple[str, Token]]) -> Iterator[str | None]:
+        """As `etag`, of files whose status is known already: where no attributes are now, none were then."""
         directory = self._root.attributes()
+        for key, token in found:
+            yield self._etag(directory, key, token)
+
+    def _etag(self, directory: int | None, key: str, token: Token) -> str | None:
         if directory is None:
             return token.etag(None)
         try:
