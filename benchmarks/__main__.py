@@ -12,15 +12,23 @@ import platform
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import large, many, pipeline, proofs, small
+from benchmarks import large, listing, many, pipeline, proofs, small
 
 HERE = Path(__file__).parent
-SECTIONS = {"small": small, "pipeline": pipeline, "large": large, "many": many, "proofs": proofs}
+SECTIONS = {
+    "small": small,
+    "pipeline": pipeline,
+    "large": large,
+    "many": many,
+    "listing": listing,
+    "proofs": proofs,
+}
 TITLES = {
     "small": "Small objects",
     "pipeline": "Codecs",
     "large": "Large objects",
     "many": "Many objects",
+    "listing": "A big listing",
     "proofs": "Proofs",
 }
 
