@@ -30,15 +30,22 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def running_null_s3(*, tls: bool = False) -> Iterator[Server]:
+def running_null_s3(*, tls: bool = False, close: bool = False) -> Iterator[Server]:
     """Serve until the block ends; the process ends with it, or with this one.
 
     Args:
         tls: Speak HTTPS, with a certificate of an authority that only `ca_file` has.
+        close: End the connection with each response to a write, so that each has to connect again.
     """
     with tempfile.TemporaryDirectory() as place:
         authority, *pair = make_chain(Path(place)) if tls else (None,)
-        command = [sys.executable, "-m", "benchmarks.null_server", *map(str, pair)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.null_server",
+            *["--close"][: int(close)],
+            *map(str, pair),
+        ]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert process.stdin is not None
         assert process.stdout is not None

@@ -1,8 +1,9 @@
 """A null S3 as a program: keeps in memory what is stored, and returns it whole with its metadata and ETag.
 
-Run as `python -m benchmarks.null_server [certificate key]` it prints its port, serves on loopback and ends when
+Run as `python -m benchmarks.null_server [--close] [certificate key]` it prints its port, serves on loopback and ends when
 its stdin does. It checks no signature and speaks only as much S3 as the benchmarks need: objects with ranges and
-conditions, multipart uploads, batch deletes, and one listing that never changes.
+conditions, multipart uploads, batch deletes, and one listing that never changes. With `--close` each response ends
+its connection.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterator
 from email.utils import formatdate
 from itertools import count
+from typing import NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
 from xml.sax.saxutils import unescape
 
@@ -88,7 +90,8 @@ class Upload:
 class Bucket:
     """All that the server keeps."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, closing: bool) -> None:
+        self.closing = closing
         self.objects: dict[bytes, Stored] = {}
         self.uploads: dict[bytes, Upload] = {}
         self.numbers = count(1)
@@ -124,6 +127,17 @@ def unchunked(data: bytes) -> tuple[bytes, int] | None:
         pieces.append(data[end + 2 : end + 2 + size])
         at = end + 4 + size
     return None
+
+
+class Request(NamedTuple):
+    """A whole request; `kept` is the lines of its header that describe the object."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    headers: dict[bytes, bytes]
+    kept: bytes
+    body: bytes
 
 
 class Connection(asyncio.Protocol):
@@ -194,7 +208,8 @@ class Connection(asyncio.Protocol):
         self.head, self.left = None, 0
         self.body.clear()
         path, _, query = target.partition(b"?")
-        self._serve(method, unquote_to_bytes(path) if b"%" in path else path, query, headers, kept, body)
+        path = unquote_to_bytes(path) if b"%" in path else path
+        self._serve(Request(method, path, query, headers, kept, body))
         return True
 
     def _read_head(self, head: bytes) -> None:
@@ -213,37 +228,37 @@ class Connection(asyncio.Protocol):
         if b"expect" in headers:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _serve(
-        self, method: bytes, path: bytes, query: bytes, headers: dict[bytes, bytes], kept: bytes, body: bytes
-    ) -> None:
+    def _serve(self, request: Request) -> None:
+        method, path, query = request.method, request.path, request.query
         if method == b"PUT":
-            self._put(path, query, headers, kept, body)
+            self._put(request)
         elif method == b"GET" and b"list-type=2" in query:
             token = parse_qs(query.decode()).get("continuation-token", ["0"])[0]
             self._answer(200, _XML, self.bucket.pages[int(token)])
         elif method in {b"GET", b"HEAD"}:
-            self._get(method, path, headers)
+            self._get(method, path, request.headers)
         elif method == b"DELETE":
             upload = parse_qs(query.decode()).get("uploadId", [""])[0].encode()
             self.bucket.uploads.pop(upload, None) if upload else self.bucket.objects.pop(path, None)
             self._answer(204)
         elif query.startswith(b"uploads"):
             upload = b"%d" % next(self.bucket.numbers)
-            self.bucket.uploads[upload] = Upload(kept)
+            self.bucket.uploads[upload] = Upload(request.kept)
             self._xml(b"InitiateMultipartUploadResult", b"<UploadId>%b</UploadId>" % upload)
         elif b"uploadId=" in query:
-            self._complete(path, parse_qs(query.decode())["uploadId"][0].encode(), body)
+            self._complete(path, parse_qs(query.decode())["uploadId"][0].encode(), request.body)
         elif query.startswith(b"delete"):
-            keys = _KEY.findall(body)
+            keys = _KEY.findall(request.body)
             for key in keys:
                 self.bucket.objects.pop(path.rstrip(b"/") + b"/" + unescape(key.decode()).encode(), None)
-            quiet = b"<Quiet>true</Quiet>" in body
+            quiet = b"<Quiet>true</Quiet>" in request.body
             deleted = b"" if quiet else b"".join(b"<Deleted><Key>%b</Key></Deleted>" % key for key in keys)
             self._xml(b"DeleteResult", deleted)
         else:
             self._refuse(501, b"NotImplemented")
 
-    def _put(self, path: bytes, query: bytes, headers: dict[bytes, bytes], kept: bytes, body: bytes) -> None:
+    def _put(self, request: Request) -> None:
+        path, query, headers, kept, body = request[1:]
         bucket = self.bucket
         if b"x-amz-copy-source" in headers:
             self._refuse(501, b"NotImplemented")
@@ -328,7 +343,11 @@ class Connection(asyncio.Protocol):
         self._answer(status, _XML, b"" if silent else body)
 
     def _answer(self, status: int, lines: bytes = b"", body: bytes = b"") -> None:
-        self.transport.write(_head(status, lines, len(body)) + body)
+        if not self.bucket.closing:
+            self.transport.write(_head(status, lines, len(body)) + body)
+        else:
+            self.transport.write(_head(status, lines + b"connection: close\r\n", len(body)) + body)
+            self.transport.close()
 
 
 _date = (0, b"")
@@ -345,13 +364,15 @@ def _head(status: int, lines: bytes, length: int) -> bytes:
     )
 
 
-async def main(certificate: list[str]) -> None:
+async def main(arguments: list[str]) -> None:
     """Serve until stdin ends."""
     context = None
+    closing = arguments[:1] == ["--close"]
+    certificate = arguments[1:] if closing else arguments
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-    bucket, loop, ended = Bucket(), asyncio.get_running_loop(), asyncio.Event()
+    bucket, loop, ended = Bucket(closing=closing), asyncio.get_running_loop(), asyncio.Event()
     server = await loop.create_server(lambda: Connection(bucket), "127.0.0.1", 0, ssl=context, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
 

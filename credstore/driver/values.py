@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
+from credstore.arguments import typed
 from credstore.driver.reader import ObjectReader
 from credstore.driver.settle import Mode
 from credstore.encryption import ServerEncryption
@@ -24,6 +25,7 @@ WRITE_ID = "credstore-write-id"
 DIGEST = "credstore-sha256"
 
 
+@typed
 def is_system_name(name: str) -> bool:
     """Whether a metadata name is credstore's own and closed to users."""
     return name in SYSTEM_NAMES or name.startswith(SYSTEM_PREFIX)
@@ -165,6 +167,7 @@ class PutRequest:
     journal: Journal | None = None
 
 
+@typed
 def join_metadata(
     metadata: Mapping[str, str], system: Mapping[str, str], write_id: str, digest: bytes | None
 ) -> dict[str, str]:
@@ -226,6 +229,7 @@ class SplitMetadata:
     digest: bytes | None
 
 
+@typed
 def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
     """Take apart what a store kept, lower-casing names as HTTP does."""
     metadata: dict[str, str] = {}
@@ -446,7 +450,8 @@ class CopyRequest:
         system: credstore's own metadata for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
         provable: If possible, copy in such a way that equal entity tags prove the copy
-            (`Capabilities.content_etags`), though that takes more requests.
+            (`Capabilities.content_etags`), though that takes more requests; whoever asks for this also looks
+            at the metadata of the copy.
         deadline: Instant of `time.monotonic()`, or None.
     """
 

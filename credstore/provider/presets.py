@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, Unpack, cast
 
+from credstore.arguments import typed_class
 from credstore.config.registry import CLOUDS, Cloud, Registry, loaded
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import (
@@ -30,6 +31,7 @@ from credstore.strategies.prefixed import prefixed
 C = TypeVar("C", bound=CommonConfig)
 
 
+@typed_class
 class NamedProvider(StorageProvider, Generic[C]):
     """A provider that is made from its configuration alone."""
 
@@ -81,6 +83,7 @@ class LocalStorageProvider(NamedProvider[LocalConfig]):
     """Files below a directory of this machine, durable and atomic with their attributes."""
 
 
+@typed_class
 class MemoryStorageProvider(NamedProvider[MemoryConfig]):
     """The memory of this process, for tests."""
 

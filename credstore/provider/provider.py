@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, Unpack, overload
 
+from credstore.arguments import typed_class
 from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
 from credstore.driver.refusals import check_delete
 from credstore.driver.values import BytesBody, Capabilities
-from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
+from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, known_encryption
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
@@ -80,6 +81,7 @@ from credstore.provider.versioning import delete_versions, list_versions
 from credstore.provider.write import finish_write, plan_write
 
 
+@typed_class
 class StorageProvider:
     """Objects of one store, whatever cloud or disk it is.
 
@@ -171,6 +173,8 @@ class StorageProvider:
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
+        if "encryption" in options:
+            options["encryption"] = known_encryption(options["encryption"])
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
             if callable(told := options.get("progress")):
@@ -224,22 +228,18 @@ class StorageProvider:
 
         Cost: 1 request.
         """
-        with self._session.call("retrieve", key) as call:
-            self._session.check_key(key)
+        encryption, session = known_encryption(encryption), self._session
+        with session.call("retrieve", key) as call:
+            session.check_key(key)
             if max_size is not None:
                 check_count("max_size", max_size)
             check_flag("decode", decode)
             check_progress(progress)
             reading = Reading(
-                self._session,
-                key,
-                decode=decode,
-                encryption=encryption,
-                version_id=version_id,
-                timeout=timeout,
+                session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
             )
             try:
-                reader = await self._session.driver.get(key, reading.options())
+                reader = await session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
             async with reader:
@@ -295,6 +295,7 @@ class StorageProvider:
         Cost: 1 request for all bytes, or for the last ones of an object stored unchanged; otherwise 2 for a
             range.
         """
+        encryption = known_encryption(encryption)
         reading = Reading(
             self._session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
         )
@@ -376,6 +377,7 @@ class StorageProvider:
 
         Cost: 1 request.
         """
+        encryption = known_encryption(encryption)
         with self._session.call("get_metadata", key):
             info = await self._session.head_or_none(
                 key, self._session.reading(encryption, version_id, timeout)
@@ -701,6 +703,7 @@ class StorageProvider:
             or customer's key) and no version pins the source; 1 or 2 more for tags where the provider drops
             them; more above its limit for a single copy.
         """
+        encryption, source_encryption = known_encryption(encryption), known_encryption(source_encryption)
         with self._session.call("copy", source, mutation=True):
             request, copier = await plan_copy(
                 self._session,
@@ -740,6 +743,8 @@ class StorageProvider:
         Raises:
             StorageNotFoundError: There is no such source.
             StorageConflictError: The source was replaced in the meantime; the new version is kept.
+            StorageUnavailableError: The provider says that it was, or that it is gone, and shows it unchanged
+                (code "NOT_DELETED"); both are there.
             StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks what
                 is kept with them ("COPY_INCOMPLETE"); the source is kept.
             StorageError: As `copy` and `delete`; "maybe" once the copy was made.
@@ -749,6 +754,7 @@ class StorageProvider:
             possible (4 more requests, plus one per part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
+        source_encryption = known_encryption(source_encryption)
         with self._session.call("move", source, mutation=True):
             request, copier = await plan_copy(
                 self._session,

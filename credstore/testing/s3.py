@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-from credstore.config.stores import S3FamilyConfig
+from credstore.config.chained import has_say, located, trusted
+from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.driver import S3Driver, client_of
 from credstore.errors import StorageConfigurationError
@@ -63,6 +64,8 @@ def s3_harness(
         single_copy_limit=given.part_size,
         copy_part_size=given.part_size,
     )
+    if isinstance(config, S3Config) and config.trust_is_open:  # Its links are opened past the driver too.
+        config = replace(config, ca_file=located(config).ca_file if has_say(config) else trusted(config))
     sent: list[str] = []
     past = _Past(config)
     return Harness(

@@ -133,6 +133,19 @@ class Lookup:
                 return None
         return token.etag(exact.attributes.write_id)
 
+    def is_version(self, key: str, token: Token, etag: str | None) -> bool:
+        """Whether the file `token` is the version with this entity tag, by its bytes too, as readers check.
+
+        Another program can replace a file by one with the same size and modification time, or change it in
+        place and set its time back; only the bytes show that.
+        """
+        if self.etag(key, token) != etag:
+            return False
+        directory = self._root.attributes()
+        record = None if directory is None or etag == token.etag(None) else Shelf(directory, key).read(token)
+        digest = None if record is None else record.attributes.digest
+        return digest is None or self.digest(key) == digest
+
     def _mark(self, key: str) -> Mark | None:
         control = self._root.control()
         return None if control is None else read_mark(control, key)

@@ -266,7 +266,7 @@ class Objects:
         if precondition.mode == "create" and current is not None:
             raise StorageAlreadyExistsError("there is already an object with this key")
         if precondition.mode == "replace" and (
-            current is None or self.lookup.etag(key, current[1]) != precondition.etag
+            current is None or not self.lookup.is_version(key, current[1], precondition.etag)
         ):
             found = "absent" if current is None else "another version"
             raise StoragePreconditionFailedError(

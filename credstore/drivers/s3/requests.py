@@ -184,6 +184,17 @@ def asking(request: S3Request) -> S3Request:
     return replace(request, operation="GetObject", method="GET", query=query, headers=headers)
 
 
+def without_range(request: S3Request) -> S3Request:
+    """The same for all of an object."""
+    headers = {name: value for name, value in request.headers.items() if name != "range"}
+    return replace(request, headers=headers)
+
+
+def is_of_part(request: S3Request) -> bool:
+    """Whether a request is about one part of an object."""
+    return any(name == "partNumber" for name, _ in request.query)
+
+
 def head_part(key: str, number: int, options: ReadOptions, dialect: S3Dialect) -> S3Request:
     """HeadObject for one part, as it was uploaded."""
     request = _read("HeadObject", "HEAD", key, options, dialect)

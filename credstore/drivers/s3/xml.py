@@ -344,6 +344,7 @@ _VERSIONS = Shape(
     fields=frozenset({"EncodingType", "IsTruncated", "NextKeyMarker", "NextVersionIdMarker"}),
     records=frozenset({"Version", "DeleteMarker", "Contents"}),
     parts=frozenset({"Key", "VersionId", "IsLatest", "Size", "LastModified", "ETag", "StorageClass"}),
+    needs=("IsTruncated", "Version", "DeleteMarker", "Contents"),
 )
 
 
