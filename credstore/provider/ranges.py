@@ -160,15 +160,13 @@ class Ranges(Generic[R]):
         """Where a name is, as a number, as if all characters were equally frequent; None is the end."""
         low = min((each.first for each in self._open if each.last is not None), default="")
         high = max((each.last for each in self._open if each.last is not None), default="")
-        skip, base = common(low, high), len(characters) + 2
-        head = low[:skip]
+        begin, stop = len(self._prefix), common(low, high) + _DEPTH
+        base = len(characters) + 2
 
         def place(text: str | None) -> int:
-            if text is None or (not text.startswith(head) and text > head):
-                return base**_DEPTH
-            found = 0
-            for at in range(skip, skip + _DEPTH):
-                digit = bisect_left(characters, text[at]) + 1 if at < len(text) else 0
+            found = 0 if text is not None else 1
+            for at in range(begin, stop):
+                digit = bisect_left(characters, text[at]) + 1 if text is not None and at < len(text) else 0
                 found = found * base + digit
             return found
 

@@ -20,8 +20,9 @@ PAGE = 4
 class Clocked(Spy):
     """A memory of objects that answers all requests which wait at a tick of its clock, in pages of four."""
 
-    def __init__(self, keys=(), sizes=1):
+    def __init__(self, keys=(), sizes=1, page=PAGE):
         super().__init__()
+        self.page = page
         self.keys = sorted(set(keys))
         self.sizes = sizes
         self.waiting: list[asyncio.Future[None]] = []
@@ -39,7 +40,7 @@ class Clocked(Spy):
         await turn
         after = start_after if cursor is None else cursor
         names = [key for key in self.keys if key.startswith(prefix) and (after is None or key > after)]
-        page = names[: min(limit, PAGE)]
+        page = names[: min(limit, self.page)]
         self.sent += len(page)
         return Page(
             entries=[self.info(key) for key in page], cursor=page[-1] if len(names) > len(page) else None
@@ -127,6 +128,15 @@ def test_eight_at_once_take_less_than_a_third_of_the_rounds(family):
     assert driver.ticks < pages / 3
     assert driver.most == 8
     assert driver.requests_sent < 1.6 * pages + 16
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_with_pages_that_hold_all_last_characters(family):
+    keys = sorted(FAMILIES[family])
+    driver = Clocked(keys, page=20)
+    assert listed(driver, below(family), parallel=8) == keys
+    assert driver.ticks < (200 / 2 if family == "long-prefix" else 200 / 4)
+    assert driver.sent < 1.4 * len(keys)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
