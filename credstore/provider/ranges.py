@@ -14,6 +14,7 @@ import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 from credstore.concurrency import map_all
@@ -25,6 +26,8 @@ from credstore.provider.session import Session
 R = TypeVar("R")
 _DEPTH = 24
 """Characters by which the widths of ranges are compared, after those that all have in common."""
+_LEAST = 3
+"""Pages that a range has at least, as far as can be seen, when it is split."""
 _LAST = "\U0010ffff"
 
 
@@ -36,12 +39,14 @@ class _Range(Generic[R]):
         start: Where it begins; does not belong to it.
         end: Where it ends; belongs to it.
         last: The last name that was received, or None before the first.
+        first: The first name of the same page.
         results: Of its pages, in their order.
     """
 
     start: str | None
     end: str | None = None
     last: str | None = None
+    first: str = ""
     results: list[R] = field(default_factory=list[R])
 
 
@@ -109,7 +114,7 @@ class Ranges(Generic[R]):
                     found, more = _up_to(found, end), False
                 mine.results.append(self._take([each for each in found if isinstance(each, ObjectInfo)]))
                 if found:
-                    mine.last = scan.last
+                    mine.first, mine.last = _name(found[0]), scan.last
                     for each in (found[0], found[len(found) // 2], found[-1]):
                         self._characters.update(_name(each)[len(self._prefix) :])
                 self._changed.set()
@@ -131,10 +136,18 @@ class Ranges(Generic[R]):
     def _split(self) -> _Range[R] | None:
         """The second half of the widest range that can be split; None if there is none."""
         characters = sorted(self._characters)
-        for each in sorted(self._open, key=self._width(characters), reverse=True):
+        place = self._places(characters)
+        widest: list[tuple[int, _Range[R], str]] = []
+        for each in self._open:
             if each.last is None:
                 continue
-            border = middle(each.last, each.end, len(self._prefix), characters)
+            at = place(each.last)
+            width = place(each.end) - at
+            # A range of less than some pages is listed sooner than it is split.
+            if width >= _LEAST * (at - place(each.first)):
+                widest.append((width, each, each.last))
+        for _, each, last in sorted(widest, key=itemgetter(0), reverse=True):
+            border = middle(last, each.end, len(self._prefix), characters)
             if border is not None:
                 second = _Range[R](border, each.end)
                 each.end = border
@@ -143,25 +156,21 @@ class Ranges(Generic[R]):
                 return second
         return None
 
-    def _width(self, characters: Sequence[str]) -> Callable[[_Range[R]], int]:
-        """How much may be left of a range, as if all characters were equally frequent."""
-        lasts = [each.last for each in self._open if each.last is not None]
-        skip = common(min(lasts), max(lasts)) if lasts else 0
+    def _places(self, characters: Sequence[str]) -> Callable[[str | None], int]:
+        """Where a name is, as a number, as if all characters were equally frequent; None is the end."""
+        low = min((each.first for each in self._open if each.last is not None), default="")
+        high = max((each.last for each in self._open if each.last is not None), default="")
+        begin, stop = len(self._prefix), common(low, high) + _DEPTH
         base = len(characters) + 2
 
-        def place(text: str) -> int:
-            found = 0
-            for at in range(skip, skip + _DEPTH):
-                digit = bisect_left(characters, text[at]) + 1 if at < len(text) else 0
+        def place(text: str | None) -> int:
+            found = 0 if text is not None else 1
+            for at in range(begin, stop):
+                digit = bisect_left(characters, text[at]) + 1 if text is not None and at < len(text) else 0
                 found = found * base + digit
             return found
 
-        def width(each: _Range[R]) -> int:
-            if each.last is None:
-                return -1
-            return place(_LAST if each.end is None else each.end) - place(each.last)
-
-        return width
+        return place
 
 
 def middle(last: str, end: str | None, at: int, characters: Sequence[str]) -> str | None:

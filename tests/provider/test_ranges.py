@@ -20,12 +20,13 @@ PAGE = 4
 class Clocked(Spy):
     """A memory of objects that answers all requests which wait at a tick of its clock, in pages of four."""
 
-    def __init__(self, keys=(), sizes=1):
+    def __init__(self, keys=(), sizes=1, page=PAGE):
         super().__init__()
+        self.page = page
         self.keys = sorted(set(keys))
         self.sizes = sizes
         self.waiting: list[asyncio.Future[None]] = []
-        self.ticks = self.requests_sent = self.most = 0
+        self.ticks = self.requests_sent = self.most = self.sent = 0
         self.clock: asyncio.Task[None] | None = None
         self.asked: list[tuple[str | None, str | None]] = []
 
@@ -39,7 +40,8 @@ class Clocked(Spy):
         await turn
         after = start_after if cursor is None else cursor
         names = [key for key in self.keys if key.startswith(prefix) and (after is None or key > after)]
-        page = names[: min(limit, PAGE)]
+        page = names[: min(limit, self.page)]
+        self.sent += len(page)
         return Page(
             entries=[self.info(key) for key in page], cursor=page[-1] if len(names) > len(page) else None
         )
@@ -59,6 +61,11 @@ class Clocked(Spy):
                 if not turn.done():
                     turn.set_result(None)
             self.waiting.clear()
+
+
+def below(family):
+    """The prefix that a family is listed with."""
+    return "records/" if family == "below-a-prefix" else ""
 
 
 def listed(driver, prefix="", **options):
@@ -103,6 +110,7 @@ def test_totals_are_the_same(keys, parallel):
 FAMILIES = {
     "numbers": [f"k{number:06d}" for number in range(4000)],
     "long-prefix": [f"tenants/0001/uploads/2026/{number:05d}.json" for number in range(4000)],
+    "below-a-prefix": [f"records/{number:07d}" for number in range(4000)],
     "hex": [f"{number * 2654435761 % 2**32:08x}" for number in range(4000)],
     "folders": [f"{folder:02d}/{'x' * 20}/{number:03d}" for folder in range(20) for number in range(200)],
     "letters": [f"{chr(97 + number % 26)}{number}" for number in range(4000)],
@@ -115,11 +123,30 @@ def test_eight_at_once_take_less_than_a_third_of_the_rounds(family):
     """Rounds of a clock that answers whatever waits, so a slow machine changes nothing."""
     keys = sorted(FAMILIES[family])
     driver = Clocked(keys)
-    assert listed(driver, parallel=8) == keys
+    assert listed(driver, below(family), parallel=8) == keys
     pages = len(keys) // PAGE
     assert driver.ticks < pages / 3
     assert driver.most == 8
     assert driver.requests_sent < 1.6 * pages + 16
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_same_with_pages_that_hold_all_last_characters(family):
+    keys = sorted(FAMILIES[family])
+    driver = Clocked(keys, page=20)
+    assert listed(driver, below(family), parallel=8) == keys
+    assert driver.ticks < (200 / 2 if family == "long-prefix" else 200 / 4)
+    assert driver.sent < 1.4 * len(keys)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_little_is_listed_twice(family):
+    """Also of a listing with few pages, where ranges soon are shorter than a page."""
+    keys = sorted(FAMILIES[family])
+    for some in (keys, keys[:80]):
+        driver = Clocked(some)
+        assert listed(driver, below(family), parallel=8) == some
+        assert driver.sent < 1.3 * len(some) + 8 * PAGE
 
 
 def test_a_key_at_a_border_belongs_to_the_range_before():
