@@ -647,6 +647,25 @@ class StorageProvider:
             circuits=driver.circuits if isinstance(driver, BreaksCircuits) else NOTHING,
         )
 
+    async def warm(self, connections: int = 1, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+        """Open connections before they are needed, so that the first calls need not wait for them.
+
+        Names are resolved, certificates read and credentials looked up as well; no request is sent. An idle
+        connection is kept for 15 seconds, so call this just before a burst. A store without connections, on
+        a disk or in memory, has nothing to do.
+
+        Args:
+            connections: How many there should be, 1 or more, those that are open already included; at most
+                `max_connections` of the settings.
+            timeout: Seconds for all of it.
+
+        Raises:
+            StorageInvalidRequestError: `connections` is not 1 or more.
+            StorageError: A connection could not be opened; nothing was sent.
+        """
+        with self._session.call("warm", None):
+            await self._session.warm(connections, deadline_for(timeout))
+
     async def copy(
         self,
         source: str,

@@ -15,7 +15,7 @@ from typing import TypedDict, Unpack
 from credstore.config.chained import located_once
 from credstore.config.registry import option_names
 from credstore.config.settings import CommonConfig
-from credstore.driver.contract import BreaksCircuits, Driver
+from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
@@ -28,6 +28,7 @@ from credstore.provider.call import Call, Lifetime
 from credstore.provider.detached_keys import DetachedKeys
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.validation import (
+    check_count,
     check_key,
     check_version_id,
     chosen_encryption,
@@ -214,6 +215,19 @@ class Session:
             return await self.driver.head(key, options)
         except StorageObjectNotFoundError:
             return None
+
+    async def warm(self, connections: int, deadline: float | None) -> None:
+        """Have connections ready, where the store has any.
+
+        Raises:
+            StorageInvalidRequestError: `connections` is not 1 or more.
+            StorageError: They could not be had.
+        """
+        check_count("connections", connections)
+        if not connections:
+            raise StorageInvalidRequestError("connections is 1 or more")
+        if isinstance(self.driver, KeepsConnections):
+            await self.driver.warm(connections, deadline=deadline)
 
     def url_of(self, key: str, served_by: str = "") -> str:
         """Public URL of an object, at the member that holds it."""

@@ -119,6 +119,9 @@ class ScriptedTransport(Transport):
         self.unread += 1
         return _Response(outcome, bodyless=sent.method == "HEAD", done=self._done)
 
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        """Do nothing, as there are no connections; see `Transport.warm`."""
+
     def _done(self) -> None:
         self.unread -= 1
 

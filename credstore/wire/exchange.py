@@ -337,6 +337,23 @@ class Exchange:
         progress.cost = decision.cost
         await self._sleep(decision.seconds)
 
+    async def warm(self, origin: str, connections: int, deadline: float | None) -> None:
+        """Have connections and credentials ready for calls to an origin; see `Transport.warm`.
+
+        Raises:
+            StorageError: They could not be had; `applied` is "no".
+        """
+        failure: StorageError
+        try:
+            await within(deadline, self._signer.expires_at(), CREDENTIALS)
+            await self._transport.warm(origin, connections, deadline=deadline)
+        except WireError as error:
+            failure = connection_error(error)
+        else:
+            return
+        failure.applied = "no"
+        raise failure
+
     async def aclose(self) -> None:
         """Close transport and signer; safe to call again."""
         try:

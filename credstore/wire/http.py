@@ -112,6 +112,18 @@ class HttpClient(Transport):
             answer.throttled(self._down)
         return answer
 
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        """Open connections to an origin until there are as many; see `Transport.warm`.
+
+        Raises:
+            WireError: One could not be made; nothing was sent.
+            StorageInvalidRequestError: The client is closed or belongs to another loop or process.
+            StorageConfigurationError: `ca_file` or a proxy's URL cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        end = None if deadline is None else loop.time() + deadline - time.monotonic()
+        await self._opened(loop).warm(origin, connections, end)
+
     async def _send_long(
         self, connection: Connection, answer: Answer, body: bytes | StreamBody, end: float | None
     ) -> None:

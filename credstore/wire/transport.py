@@ -150,6 +150,21 @@ class Transport(Protocol):
         """
         ...
 
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        """Have connections ready for requests to an origin; nothing where none are kept.
+
+        Args:
+            origin: `scheme://host[:port]`.
+            connections: How many there should be; no more than the transport's own limit are made.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            WireError: One could not be made; nothing was sent.
+            StorageInvalidRequestError: As `send`.
+            StorageConfigurationError: As `send`.
+        """
+        ...
+
     async def aclose(self) -> None:
         """Release everything; safe to call again."""
         ...

@@ -163,6 +163,20 @@ class Bucket:
         """Seconds by which the server's clock is ahead (P14)."""
         return self._exchange.clock_offset(self._place.origin)
 
+    async def warm(self, connections: int, deadline: float | None) -> None:
+        """Have that many connections to the bucket's place ready, and what signs requests.
+
+        Raises:
+            StorageError: They could not be had; nothing was sent.
+        """
+        self.check_usable(deadline)
+        place = await self.located(deadline)
+        try:
+            await self._exchange.warm(place.origin, connections, deadline)
+        except StorageError as error:
+            error.bucket = self.name
+            raise
+
     def may_look(self) -> bool:
         """Whether the retry budget permits one more request, to see what became of a write."""
         return self._exchange.spend()
