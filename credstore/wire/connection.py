@@ -105,6 +105,14 @@ class Answer:
         """
         if not self.status and self._failure is None:
             await self._wait(until)
+        self.check()
+
+    def check(self) -> None:
+        """See that it has begun, or that its maker has been woken for another reason.
+
+        Raises:
+            Exception: As `head`.
+        """
         if not self.status and self._failure is not None:
             raise self._failure
 
@@ -122,9 +130,11 @@ class Answer:
             raise failure
         return body
 
-    def take_whole(self) -> bytes | None:
-        """The whole body if it has arrived, as a small one usually has; else None, consuming nothing."""
-        return self._joined() if self._complete and self._throttle is None else None
+    def take_whole(self, limit: int | None = None) -> bytes | None:
+        """See `HttpResponse.take_whole`; None too where reading it has to be delayed."""
+        if not self._complete or self._throttle is not None or (limit is not None and self._buffered > limit):
+            return None
+        return self._joined()
 
     async def read_start(self, limit: int) -> bytes:
         """The first `limit` bytes of the body, or as many as arrived; closes the response."""
@@ -192,27 +202,42 @@ class Answer:
         now = self._connection.now()
         self._waited += now - start
         if end is not None and now >= end:
-            self._give_up()
+            self.give_up()
         if paced and self._waited > self._idle:
             if self._taken + self._buffered < _SLOWEST * self._waited and not self._complete:
-                self._give_up()
+                self.give_up()
             self._waited, self._taken = 0.0, -self._buffered
 
     async def _wait(self, until: float | None) -> None:
         """Wait until something has happened; at `until` the response fails."""
-        self._waiter = waiter = self._connection.loop.create_future()
-        timer = None if until is None else self._connection.loop.call_at(until, self._give_up)
+        waiter = self.waiter(until)
         try:
             await waiter
         finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            self.unwatch()
 
-    def _give_up(self) -> None:
-        self._drop(WireError("timeout", sent=True))
+    def waiter(self, until: float | None) -> asyncio.Future[None]:
+        """What is done once something has happened; call `unwatch` then.
 
-    def _drop(self, error: WireError) -> None:
+        Args:
+            until: Instant of the loop's clock at which the response fails, or None.
+        """
+        connection = self._connection
+        self._waiter = waiter = connection.loop.create_future()
+        if until is not None:
+            connection.watch(until)
+        return waiter
+
+    def unwatch(self) -> None:
+        """Nobody waits any more."""
+        self._waiter = None
+        self._connection.until = None
+
+    def give_up(self) -> None:
+        """It has not come in time."""
+        self.drop(WireError("timeout", sent=True))
+
+    def drop(self, error: WireError) -> None:
         """End it and its connection; one that has arrived in full no longer has a connection."""
         if not self._complete:
             self.fail(error)
@@ -264,7 +289,12 @@ class Answer:
 
     async def aclose(self) -> None:
         """Drop the connection if the body has not ended; safe to call again."""
-        self._drop(WireError("broken", sent=True))
+        self.cut()
+
+    def cut(self) -> None:
+        """The same at once."""
+        if not self._complete:
+            self.drop(WireError("broken", sent=True))
 
 
 def _too_long(limit: int) -> WireError:
@@ -309,6 +339,10 @@ class Connection(asyncio.BufferedProtocol):
         self._headers: dict[str, str] = {}
         self._head_size = 0
         self._drained: asyncio.Future[None] | None = None
+        self.until: float | None = None
+        """Instant of the loop's clock at which the response fails that somebody waits for."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     @property
     def usable(self) -> bool:
@@ -316,7 +350,7 @@ class Connection(asyncio.BufferedProtocol):
         return not self._broken
 
     def start(
-        self, method: str, data: bytes, *, end: float | None, idle: float, more: bool = False
+        self, method: str, data: bytes, end: float | None, idle: float, *, more: bool = False
     ) -> Answer:
         """Send the head of a request with what is available of its body, and expect the response.
 
@@ -368,6 +402,30 @@ class Connection(asyncio.BufferedProtocol):
     def sent_all(self) -> None:
         """The request has been sent in full."""
         self._sending = False
+
+    def watch(self, until: float) -> None:
+        """Let the response fail at an instant of the loop's clock, unless `until` is changed before.
+
+        Nearly every response comes long before it would fail, so one timer is set and left for many of them:
+        when it goes off, it looks whether anybody has waited for long enough.
+        """
+        self.until = until
+        if self._timer is None or self._due > until:
+            self._set_timer(until)
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._due = self.loop.call_at(due, self._look), due
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.until is None:
+            return
+        if self.until > self._due:
+            self._set_timer(self.until)
+        elif self._answer is not None:
+            self._answer.give_up()
 
     def abort(self) -> None:
         """End the connection at once; safe to call again."""
@@ -450,6 +508,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what was in progress."""
         self._broken = self._spent = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         answer, self._answer = self._answer, None
         if answer is not None:
             framed = "content-length" in self._headers or "transfer-encoding" in self._headers

@@ -12,6 +12,7 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.wire.bandwidth import Bandwidth
@@ -84,6 +85,7 @@ class HttpClient(Transport):
         end = None if deadline is None else now + deadline - time.monotonic()
         if end is not None and end <= now:
             raise WireError("timeout", sent=False)
+        method, body = request.method, request.body
         origin, head = _head(request)
         if not head:
             raise StorageInvalidRequestError("a header contains a character that HTTP cannot carry")
@@ -92,21 +94,25 @@ class HttpClient(Transport):
             del head  # It contains tokens, which must not appear in an error's traceback.
             connection = await pool.get(origin, end)
             _, head = _head(request)
+            now = loop.time()
         if connection.proxy is not None:
             head = forwarded(head, origin, connection.proxy)
-        body = request.body
-        small = body is None or (isinstance(body, bytes) and len(body) <= _SMALL and self._up is None)
-        if small and isinstance(body, bytes):
-            head += body
-        answer = connection.start(request.method, head, end=end, idle=self._idle_timeout, more=not small)
-        del head
-        if small:
+        if body is None or (isinstance(body, bytes) and len(body) <= _SMALL and self._up is None):
+            answer = connection.start(
+                method, head if body is None else head + body, end, self._idle_timeout, more=False
+            )
+            del head
             try:
-                await answer.head(self._until(loop.time(), end))
+                await answer.waiter(self._until(now, end))
+                answer.check()
             except BaseException:
-                await answer.aclose()  # Not the connection, which another request may be using already.
+                answer.cut()  # Not the connection, which another request may be using already.
                 raise
-        elif body is not None:
+            finally:
+                answer.unwatch()
+        else:
+            answer = connection.start(method, head, end, self._idle_timeout, more=True)
+            del head
             await self._send_long(connection, answer, body, end)
         if self._down is not None:
             answer.throttled(self._down)
@@ -176,25 +182,34 @@ class HttpClient(Transport):
 
 def _head(request: HttpRequest) -> tuple[str, bytes]:
     """Origin and head of a request; no head if a header or the target cannot be sent over HTTP."""
-    url, headers, body = request.url, request.headers, request.body
+    method, url, headers, body = request.method, request.url, request.headers, request.body
     slash = url.find("/", url.find("://") + 3)
     origin, target = (url, "/") if slash < 0 else (url[:slash], url[slash:])
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    lines, breaks = _form(tuple(headers))
     if "host" not in headers:
-        lines.append(f"host: {origin.partition('://')[2]}\r\n")
-    if "accept-encoding" not in headers:
-        lines.append("accept-encoding: identity\r\n")
+        lines += f"host: {origin.partition('://')[2].replace('%', '%%')}\r\n"
+        breaks += 1
     if isinstance(body, StreamBody):
-        lines.append(
+        lines += (
             "transfer-encoding: chunked\r\n" if body.length is None else f"content-length: {body.length}\r\n"
         )
-    elif body is not None or request.method in _WITH_BODY:
-        lines.append(f"content-length: {len(body or b'')}\r\n")
-    text = f"{request.method} {target}{_COMMON}{''.join(lines)}\r\n"
-    breaks = len(lines) + 3
+        breaks += 1
+    elif body is not None or method in _WITH_BODY:
+        lines += f"content-length: {len(body or b'')}\r\n"
+        breaks += 1
+    text = f"{method} {target}{_COMMON}{lines % tuple(headers.values())}\r\n"
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         return origin, b""
     return origin, text.encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=256)
+def _form(names: tuple[str, ...]) -> tuple[str, int]:
+    """What is the same for all requests with these headers: the lines with their gaps, and all line breaks."""
+    lines = [f"{name.replace('%', '%%')}: %s\r\n" for name in names]
+    if "accept-encoding" not in names:
+        lines.append("accept-encoding: identity\r\n")
+    return "".join(lines), len(lines) + 3
 
 
 def _throttle(bandwidth: Bandwidth) -> Throttle:

@@ -57,7 +57,7 @@ class StreamBody:
     open: Callable[[], AsyncIterator[bytes | memoryview]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HttpRequest:
     """One request.
 
@@ -103,8 +103,15 @@ class HttpResponse(Protocol):
         """
         ...
 
-    def take_whole(self) -> bytes | None:
-        """The whole body if it has arrived, as a small one usually has; else None, consuming nothing."""
+    def take_whole(self, limit: int | None = None) -> bytes | None:
+        """The whole body if it has arrived, as a small one usually has; then the response is closed.
+
+        Args:
+            limit: Maximum number of bytes to accept, or None for any number.
+
+        Returns:
+            None where it has not arrived or is longer, consuming nothing.
+        """
         ...
 
     async def read_start(self, limit: int) -> bytes:
