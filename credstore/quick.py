@@ -1,7 +1,7 @@
 """Frozen values made from a dict of their fields.
 
-A constructor with a dozen keywords costs more than the signature of the request it is for: CPython matches each
-keyword, and a frozen dataclass sets each field by a call. What is made for every request is made here instead.
+A constructor with a dozen keywords costs more than the signature of the request it is for: CPython matches
+each keyword, and a frozen dataclass sets each field by a call. What every request needs is made here instead.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class ContentHeaders:
 NO_HEADERS = ContentHeaders()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PutRequest:
     """One write.
 
@@ -230,11 +230,16 @@ def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
     """Take apart what a store kept, lower-casing names as HTTP does."""
     metadata: dict[str, str] = {}
     system: dict[str, str] = {}
+    write_id: str | None = None
+    text: str | None = None
     for raw, value in joined.items():
         name = raw.lower()
-        (system if is_system_name(name) else metadata)[name] = value
-    write_id = system.pop(WRITE_ID, None)
-    text = system.pop(DIGEST, None)
+        if name == WRITE_ID:
+            write_id = value
+        elif name == DIGEST:
+            text = value
+        else:
+            (system if is_system_name(name) else metadata)[name] = value
     return SplitMetadata(metadata, system, write_id, None if text is None else _parse_digest(text))
 
 
@@ -247,7 +252,7 @@ def _parse_digest(text: str) -> bytes:
     return digest if len(digest) == 32 else b""  # noqa: PLR2004 - bytes of SHA-256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PutResult:
     """A write that happened.
 
@@ -276,7 +281,7 @@ class PutResult:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
     """What a store knows about one object; a listing leaves the starred ones None.
 
@@ -323,7 +328,7 @@ StoredReader: TypeAlias = ObjectReader[ObjectInfo]
 """What `Driver.get` returns: the stored bytes, length and digest checked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Which bytes of which version `get` and `head` look at.
 

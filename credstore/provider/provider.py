@@ -76,7 +76,7 @@ from credstore.provider.validation import (
     checked_version,
 )
 from credstore.provider.versioning import delete_versions, list_versions
-from credstore.provider.write import finish_write, plan_write
+from credstore.provider.write import finish_write, planned
 
 
 class StorageProvider:
@@ -172,9 +172,9 @@ class StorageProvider:
         """
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
-            if callable(told := options.get("progress")):
+            if options and callable(told := options.get("progress")):
                 options["progress"] = call.watching(told)
-            body = await body_of(data)
+            body = BytesBody(data) if type(data) is bytes else await body_of(data)
             if isinstance(body, BytesBody):
                 # Nothing of the user's is left that could fail, or stay half read.
                 return await self._write(call, key, body, options)
@@ -185,9 +185,10 @@ class StorageProvider:
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
     ) -> StorageResult:
         session = self._session
-        write = await plan_write(key, body, options, session)
+        write = await planned(key, body, options, session)
         result = finish_write(write, await session.driver.put(write.request), session)
-        call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
+        if session.lifetime.observers:
+            call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
     async def retrieve(
@@ -241,12 +242,16 @@ class StorageProvider:
                 reader = await self._session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
-            async with reader:
+            try:
                 if progress is not None:
                     reader.watch(call.watching(progress))
-                limit = self.config.max_retrieve_size if max_size is None else max_size
+                limit = self._session.config.max_retrieve_size if max_size is None else max_size
                 plain, found = await reading.whole(reader, limit)
-            call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
+            except BaseException:
+                await reader.aclose()
+                raise
+            if self._session.lifetime.observers:
+                call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain
 
     def open(

@@ -46,7 +46,7 @@ def recipe_of(info: ObjectInfo) -> Recipe:
     """
     headers = info.headers or NO_HEADERS
     return recipe(
-        info.system or NOTHING,
+        NOTHING if info.system is None else info.system,
         content_type=headers.content_type,
         content_encoding=headers.content_encoding,
         stored_size=info.size,

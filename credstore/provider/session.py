@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from credstore.config.chained import located_once
 from credstore.config.registry import option_names
@@ -35,6 +35,10 @@ from credstore.provider.validation import (
     customer_key,
     is_number,
 )
+from credstore.quick import made
+
+if TYPE_CHECKING:
+    from credstore.provider.plans import Plan
 
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size divided by this to the deadline of its write."""
@@ -61,7 +65,9 @@ class Session:
 
     Attributes:
         driver: Of the store.
+        name: Label of the provider.
         config: The settings it was made with.
+        plans: What plain writes with the same options have in common.
         lifetime: Which calls are in progress, and whether it is closed.
         internal: What credstore keeps for itself in the store.
         dictionaries: Of the store.
@@ -81,7 +87,9 @@ class Session:
         "internal",
         "lifetime",
         "link_signer",
+        "name",
         "option_names",
+        "plans",
         "policy",
     )
 
@@ -103,7 +111,9 @@ class Session:
             options: See `ProviderOptions`.
         """
         self.driver = driver
+        self.name = driver.name
         self.config = config
+        self.plans: dict[tuple[object, ...], Plan] = {}
         self._wired = isinstance(driver, BreaksCircuits) and not members
         self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self.internal = InternalObjects(driver, self)
@@ -114,11 +124,6 @@ class Session:
         self.option_names = option_names(members or {driver.name})
         self._public_url = _public_url(config)
         self._urls_of_members = {label: _public_url(member) for label, member in members.items()}
-
-    @property
-    def name(self) -> str:
-        """Label of the provider."""
-        return self.driver.name
 
     @property
     def region(self) -> str | None:
@@ -161,6 +166,10 @@ class Session:
         Raises:
             StorageInvalidRequestError: One of them is invalid.
         """
+        if encryption is None and version_id is None:
+            own = self.config.encryption
+            key = own if isinstance(own, CustomerKey) else None
+            return made(ReadOptions, {"customer_key": key, "deadline": self.deadline(timeout)})
         if version_id is not None:
             check_version_id(version_id)
         if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
@@ -254,6 +263,6 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
     Raises:
         StorageInvalidRequestError: `timeout` is not more than 0.
     """
-    if not is_number(timeout) or not timeout > 0:
+    if not (type(timeout) is float or is_number(timeout)) or not timeout > 0:
         raise StorageInvalidRequestError(f"timeout is a number of seconds above 0, not {timeout!r}")
     return None if size is None else time.monotonic() + timeout + size / SLOWEST

@@ -31,10 +31,26 @@ _LONGEST_LIFE = 3600.0
 _names: dict[bytes, str] = {}
 """Header names as received and in lower case: a few names that keep coming back."""
 _MOST_NAMES = 1024
+_BLANKS = ("", " ", "\t")
 
 
 Throttle = Callable[[int], Awaitable[None]]
 """Called with a number of bytes; returns once they are permitted to move."""
+
+
+def _read(names: list[bytes], values: list[bytes]) -> dict[str, str]:
+    """Headers by lower-case name, without the blanks around their values; repeated ones are joined."""
+    if not names:
+        return {}
+    known = [_names.get(name) or _lower(name) for name in names]
+    # In one step: what is not UTF-8 stays in its value, since the line breaks between them are ASCII.
+    texts = b"\n".join(values).decode("utf-8", "surrogateescape").split("\n")
+    headers: dict[str, str] = {}
+    for name, text in zip(known, texts, strict=True):
+        if text[-1:] in _BLANKS or text[:1] in _BLANKS:
+            text = text.strip(" \t")  # noqa: PLW2901 - the same text
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
 
 
 def _lower(name: bytes) -> str:
@@ -52,37 +68,22 @@ class Answer:
         headers: By lower-case name; repeated ones joined by ", ".
     """
 
-    __slots__ = (
-        "_buffered",
-        "_complete",
-        "_connection",
-        "_end",
-        "_failure",
-        "_idle",
-        "_parts",
-        "_taken",
-        "_throttle",
-        "_waited",
-        "_waiter",
-        "headers",
-        "status",
-    )
+    status = 0
+    headers: Mapping[str, str] = NOTHING
+    _buffered = 0
+    _taken = 0
+    _waited = 0.0
+    _complete = False
+    _failure: BaseException | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _throttle: Throttle | None = None
 
     def __init__(self, connection: Connection, end: float | None, idle: float) -> None:
         """Expect a response; `end` is an instant of the loop's clock, `idle` seconds."""
-        self.status = 0
-        self.headers: Mapping[str, str] = NOTHING
         self._connection = connection
         self._end = end
         self._idle = idle
         self._parts: deque[bytes] = deque()
-        self._buffered = 0
-        self._taken = 0
-        self._waited = 0.0
-        self._complete = False
-        self._failure: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._throttle: Throttle | None = None
 
     @property
     def proxy(self) -> str | None:
@@ -258,22 +259,19 @@ class Answer:
         return part
 
     def begun(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head has arrived; called by the connection."""
+        """The head has arrived; called by the connection, which then calls `wake`."""
         self.status, self.headers = status, headers
-        self.wake()
 
     def grow(self, data: bytes) -> None:
-        """More of the body has arrived; called by the connection."""
+        """More of the body has arrived; called by the connection, which then calls `wake`."""
         self._parts.append(data)
         self._buffered += len(data)
         if self._buffered >= READ_AHEAD:
             self._connection.pause_reading()
-        self.wake()
 
     def ended(self) -> None:
-        """All of it has arrived; called by the connection."""
+        """All of it has arrived; called by the connection, which then calls `wake`."""
         self._complete = True
-        self.wake()
 
     def fail(self, error: BaseException) -> None:
         """End it with an error, unless it has ended."""
@@ -337,6 +335,8 @@ class Connection(asyncio.BufferedProtocol):
         self._broken = True
         self._spent = False
         self._headers: dict[str, str] = {}
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._head_size = 0
         self._drained: asyncio.Future[None] | None = None
         self.until: float | None = None
@@ -366,7 +366,6 @@ class Connection(asyncio.BufferedProtocol):
         self._sending = more
         self._handed = not more
         self._headed = self._ended = False
-        self._headers = {}
         self._head_size = 0
         self._transport.write(data)
         return answer
@@ -478,6 +477,7 @@ class Connection(asyncio.BufferedProtocol):
             self._finish(answer)
         elif not self._headed and self._head_size > _LONGEST_HEAD:
             self._refuse(answer)
+        answer.wake()
 
     def _refuse(self, answer: Answer) -> None:
         early = "a success came before the request had been sent" if self._early else ""
@@ -516,6 +516,7 @@ class Connection(asyncio.BufferedProtocol):
             framed = "content-length" in self._headers or "transfer-encoding" in self._headers
             if exc is None and self._headed and not framed:
                 answer.ended()
+                answer.wake()
             else:
                 answer.fail(WireError("broken", sent=True))
         self.resume_writing()
@@ -542,17 +543,17 @@ class Connection(asyncio.BufferedProtocol):
         """One header; trailers are ignored."""
         if self._headed:
             return
-        known = _names.get(name) or _lower(name)
-        text = value.decode("utf-8", "surrogateescape").strip(" \t")
-        headers = self._headers
-        headers[known] = f"{headers[known]}, {text}" if known in headers else text
+        self._names.append(name)
+        self._values.append(value)
 
     def on_headers_complete(self) -> None:
         """The head has arrived, unless it is an interim one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
+        names, values = self._names, self._values
+        self._names, self._values = [], []
         if status < 200:  # noqa: PLR2004 - HTTP's class of interim responses
-            self._headers = {}
             return
+        self._headers = _read(names, values)
         if status < 300 and not self._has_left():  # noqa: PLR2004 - who has not got it cannot have done it
             self._early = True
             raise ValueError

@@ -205,7 +205,7 @@ def _head(request: HttpRequest) -> tuple[str, bytes]:
 
 @lru_cache(maxsize=256)
 def _form(names: tuple[str, ...]) -> tuple[str, int]:
-    """What is the same for all requests with these headers: the lines with their gaps, and all line breaks."""
+    """What is the same for all requests with these headers: lines with gaps, and their breaks."""
     lines = [f"{name.replace('%', '%%')}: %s\r\n" for name in names]
     if "accept-encoding" not in names:
         lines.append("accept-encoding: identity\r\n")

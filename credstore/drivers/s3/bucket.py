@@ -27,6 +27,7 @@ from credstore.drivers.s3.customer_keys import (
 )
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
+from credstore.drivers.s3.put_headers import PutHeaders
 from credstore.drivers.s3.requests import S3Request, asking, list_objects
 from credstore.drivers.s3.responses import (
     WrongRegionError,
@@ -47,6 +48,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.model import CircuitState
+from credstore.quick import made
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
@@ -70,6 +72,7 @@ class Bucket:
         name: The bucket's name.
         label: The provider's label.
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
+        put_headers: The headers of its writes.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class Bucket:
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,
         )
+        self.put_headers = PutHeaders(dialect)
         self._guard = Guard(self.label)
         self._answered_at = -math.inf
 
@@ -143,6 +147,8 @@ class Bucket:
         return self._place
 
     def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
+        if not body and 200 <= status < 300:  # noqa: PLR2004 - HTTP's class of success
+            return None
         return classify(
             status, headers, body, region=self._place.region, hint=self._hint, anybody=self.is_elsewhere
         )
@@ -217,11 +223,18 @@ class Bucket:
             StorageConfigurationError: The bucket is elsewhere and cannot be followed there.
             StorageError: Anything else; `applied` is about this request.
         """
-        self.check_usable(deadline)
-        if request.key is not None:
+        self._guard.check(deadline)
+        if request.key is not None and self.dialect.nfc_keys:
             self.check_key(request.key)
+        place = self._place
         try:
-            return await self._answered(request, deadline, stream=stream)
+            if self._locating is not None:
+                place = await self.located(deadline)
+            return await self._send(request, place, deadline, stream=stream)
+        except StorageError as error:
+            first = error
+        try:
+            return await self._answered(request, deadline, stream=stream, first=(place, first))
         except StorageError as error:
             if not may_be_about_key(request, error):
                 raise
@@ -247,9 +260,12 @@ class Bucket:
             await reply.response.aclose()
         return needs_no_key(error)
 
-    async def _answered(self, request: S3Request, deadline: float | None, *, stream: bool) -> Reply:
+    async def _answered(
+        self, request: S3Request, deadline: float | None, *, stream: bool, first: tuple[Place, StorageError]
+    ) -> Reply:
+        """What follows on the refusal of a request that was sent to a place."""
         try:
-            return await self._followed(request, deadline=deadline, stream=stream)
+            return await self._followed(request, deadline=deadline, stream=stream, first=first)
         except StorageError as error:
             if not says_nothing(error):
                 raise
@@ -300,10 +316,20 @@ class Bucket:
             return
         self._answered_at = time.monotonic()
 
-    async def _followed(self, request: S3Request, *, deadline: float | None, stream: bool) -> Reply:
-        place = await self.located(deadline)
+    async def _followed(
+        self,
+        request: S3Request,
+        *,
+        deadline: float | None,
+        stream: bool,
+        first: tuple[Place, StorageError] | None = None,
+    ) -> Reply:
+        """The reply from where the bucket is; `first` is what became of the request at a place already."""
+        place = await self.located(deadline) if first is None else first[0]
         try:
-            return await self._send(request, place, deadline=deadline, stream=stream)
+            if first is not None:
+                raise first[1]
+            return await self._send(request, place, deadline, stream=stream)
         except WrongRegionError as error:
             better = (
                 self._place if self._place != place else corrected_place(place, self.config, error.region)
@@ -313,33 +339,36 @@ class Bucket:
             self._place = better  # Used for the bucket's next requests too.
             if not request.replayable:
                 raise self._misplaced(error) from None
-            first = error
+            misplaced = error
         try:
-            return await self._send(request, better, deadline=deadline, stream=stream)
+            return await self._send(request, better, deadline, stream=stream)
         except WrongRegionError as error:
             raise self._misplaced(error) from None
         except StorageError as error:
-            if first.applied == "maybe":
+            if misplaced.applied == "maybe":
                 error.applied = "maybe"
             raise
 
-    async def _send(self, request: S3Request, place: Place, *, deadline: float | None, stream: bool) -> Reply:
-        call = WireCall(
-            operation=request.operation,
-            method=request.method,
-            origin=place.origin,
-            path=place.path(request.key),
-            query=request.query,
-            headers=request.headers,
-            body=request.body,
-            body_sha256=request.body_sha256,
-            region=place.region,
-            mutation=request.mutation,
-            replayable=request.replayable,
-            deadline=deadline,
-            stream=stream,
-            max_reply=MAX_XML,
-            probe=request.probe,
+    async def _send(self, request: S3Request, place: Place, deadline: float | None, *, stream: bool) -> Reply:
+        call = made(
+            WireCall,
+            {
+                "operation": request.operation,
+                "method": request.method,
+                "origin": place.origin,
+                "path": place.path(request.key),
+                "query": request.query,
+                "headers": request.headers,
+                "body": request.body,
+                "body_sha256": request.body_sha256,
+                "region": place.region,
+                "mutation": request.mutation,
+                "replayable": request.replayable,
+                "deadline": deadline,
+                "stream": stream,
+                "max_reply": MAX_XML,
+                "probe": request.probe,
+            },
         )
         try:
             reply = await self._exchange.call(call)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from credstore.config.chained import located
 from credstore.config.stores import S3Config, S3FamilyConfig
@@ -119,13 +120,13 @@ class S3Driver(Driver):
         """See `BreaksCircuits.circuits`."""
         return self._bucket.circuits
 
-    async def put(self, request: PutRequest) -> PutResult:
+    def put(self, request: PutRequest) -> Coroutine[Any, Any, PutResult]:
         """Write one object; see `Driver.put`."""
-        return await writing.put(self._bucket, request)
+        return writing.put(self._bucket, request)
 
-    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+    def get(self, key: str, options: ReadOptions = READ_ALL) -> Coroutine[Any, Any, StoredReader]:
         """Open the stored bytes; see `Driver.get`."""
-        return await reading.open_object(self._bucket, key, options)
+        return reading.open_object(self._bucket, key, options)
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`.

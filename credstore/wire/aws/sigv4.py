@@ -66,7 +66,7 @@ def sign_headers(
     )
 
 
-def added_headers(
+def added_headers(  # noqa: PLR0917 - matching names would cost more than it tells
     method: str,
     host: str,
     path: str,
@@ -78,7 +78,7 @@ def added_headers(
     service: str,
     stamp: str,
 ) -> dict[str, str]:
-    """The same as `sign_headers` for a `stamp` as `stamp_of` makes it; names would cost more than they tell."""
+    """The same as `sign_headers`, for a time as `stamp_of` writes it."""
     added = {"x-amz-content-sha256": payload_hash, "x-amz-date": stamp}
     if credentials.session_token is not None:
         added["x-amz-security-token"] = credentials.session_token.reveal()
