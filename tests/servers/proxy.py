@@ -156,6 +156,8 @@ async def proxying(**settings) -> AsyncIterator[ProxyServer]:
         yield proxy
     finally:
         listening.close()
+        for _ in range(4):  # Turns until what was accepted last is known here.
+            await asyncio.sleep(0)
         for writer in writers:
             writer.transport.abort()
         for task in tasks:
