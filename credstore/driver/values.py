@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from credstore.driver.reader import ObjectReader
 from credstore.driver.settle import Mode
@@ -216,8 +216,7 @@ class Journal(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SplitMetadata:
+class SplitMetadata(NamedTuple):
     """The inverse of `join_metadata`; `digest` is None where absent, empty where it is not 64 hex digits."""
 
     metadata: dict[str, str]

@@ -202,9 +202,10 @@ class Call:
         return error.at(provider=self._lifetime.label, operation=self.operation, key=self.key)
 
     def __enter__(self) -> Self:
-        self._lifetime.check(self.operation)
+        lifetime = self._lifetime
+        lifetime.check(self.operation)
         if self.awaited:
-            self._lifetime.enter()
+            lifetime.enter()
         if self.mutation and self.wired:
             self._token = listeners.set((*listeners.get(), self._count))
         self._start = time.monotonic()

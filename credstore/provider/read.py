@@ -175,10 +175,12 @@ class Reading:
         """
         found, policy = self.recipe(reader.info)
         if policy is None:
-            dictionary = (
-                None if found.dictionary is None else await self.session.dictionaries.get(found.dictionary)
-            )
-            plain = await read_all(reader, found, max_size, dictionary)
+            if found.codec is None and (found.plain_size is None or found.plain_size <= max_size):
+                plain = await reader.read(max_size)
+            else:
+                name = found.dictionary
+                dictionary = None if name is None else await self.session.dictionaries.get(name)
+                plain = await read_all(reader, found, max_size, dictionary)
             if self.policy is None or not self.decode or not begins_sealed(plain):
                 return plain, found
             # Encrypted but not marked as such: somebody removed the mark.

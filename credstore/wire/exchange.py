@@ -202,7 +202,8 @@ class Exchange:
             if isinstance(outcome, Reply):
                 if breaker.failures:
                     breaker.succeeded()
-                self._budget.earn(progress.cost)
+                if self._budget.tokens < self._budget.CAPACITY:
+                    self._budget.earn(progress.cost)
                 return outcome
             if isinstance(outcome, _DOWN) and outcome.retryable:
                 breaker.failed(self._monotonic())

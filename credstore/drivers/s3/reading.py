@@ -107,12 +107,14 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     Cost: 1 request; one for each part of an object of `PARALLEL_PARTS` parts or more; one for each
     resumption.
     """
-    options.check_range()
-    if options.end is not None and options.end <= options.start:
-        return await _nothing(bucket, key, options)
+    all_of_it = options.whole
+    if not all_of_it:
+        options.check_range()
+        if options.end is not None and options.end <= options.start:
+            return await _nothing(bucket, key, options)
     patience = None if options.deadline is None else options.deadline - time.monotonic()
     try:
-        opened = await _open(bucket, key, options, ranged=not options.whole)
+        opened = await _open(bucket, key, options, ranged=not all_of_it)
     except StorageInvalidRequestError as error:
         if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
             raise
@@ -288,9 +290,10 @@ def _checked(  # noqa: PLR0917 - what its one caller has found
         if length is None:
             raise no_length()
         size = length
-        start, end = options.span(size)
+        start, end = (0, size) if options.whole else options.span(size)
         skip = start  # The range was ignored, so all bytes are sent.
-    return Opened(info_of(bucket, key, reply.headers, size), response, skip, start, end)
+    info = parse_info(key, reply.headers, size=size, served_by=bucket.label)
+    return Opened(info, response, skip, start, end)
 
 
 def _wrong_range() -> StorageIntegrityError:

@@ -250,6 +250,7 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
     headers = readable(headers)
     kept = split_metadata(read_metadata(headers))
     encryption, kms_key_id = read_encryption(headers)
+    tags = headers.get("x-amz-tagging-count")
     return made(
         ObjectInfo,
         {
@@ -266,7 +267,7 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
             "digest": kept.digest,
             "encryption": encryption,
             "kms_key_id": kms_key_id,
-            "tag_count": parse_size(headers.get("x-amz-tagging-count")),
+            "tag_count": None if tags is None else parse_size(tags),
             "extras": read_extras(headers),
             "served_by": served_by,
         },

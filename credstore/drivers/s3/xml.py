@@ -219,6 +219,8 @@ def parse_time(text: str | None) -> datetime | None:
             found = datetime.fromisoformat(text)
         else:
             return None  # Seconds since 1970, say, some of which would pass for a date.
+        if found.tzinfo is UTC:
+            return found
         return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (
         ValueError,
