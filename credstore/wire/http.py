@@ -9,11 +9,11 @@ URL nor header, and nor do their chains.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator
 from functools import lru_cache
 
+from credstore import forks
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.wire.bandwidth import Bandwidth
 from credstore.wire.connecting import USER_AGENT, Connector, forwarded
@@ -66,7 +66,7 @@ class HttpClient(Transport):
         self._down = None if bandwidth is None else _throttle(Bandwidth(bandwidth))
         self._pool: Pool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
+        self._forks = 0
         self._closed = False
 
     async def send(self, request: HttpRequest, *, deadline: float | None) -> Answer:
@@ -160,12 +160,12 @@ class HttpClient(Transport):
         if self._closed:
             raise StorageInvalidRequestError("this client is closed; open a new one", code=ErrorCode.CLOSED)
         if self._pool is None:
-            self._loop, self._process = loop, os.getpid()
+            self._loop, self._forks = loop, forks.count
             connector = Connector(
                 loop, timeout=self._connect_timeout, ca_file=self._ca_file, proxies=self._proxies
             )
             self._pool = Pool(loop, connector, limit=self._max_connections)
-        elif self._loop is not loop or self._process != os.getpid():
+        elif self._loop is not loop or self._forks != forks.count:
             raise StorageInvalidRequestError(
                 "this store was opened in another event loop or process; open one in each",
                 code=ErrorCode.WRONG_LOOP,
@@ -186,18 +186,18 @@ def _head(request: HttpRequest) -> tuple[str, bytes]:
     slash = url.find("/", url.find("://") + 3)
     origin, target = (url, "/") if slash < 0 else (url[:slash], url[slash:])
     lines, breaks = _form(tuple(headers))
+    more = ""
     if "host" not in headers:
-        lines += f"host: {origin.partition('://')[2].replace('%', '%%')}\r\n"
+        more = f"host: {origin.partition('://')[2]}\r\n"
         breaks += 1
     if isinstance(body, StreamBody):
-        lines += (
-            "transfer-encoding: chunked\r\n" if body.length is None else f"content-length: {body.length}\r\n"
-        )
+        length = "transfer-encoding: chunked" if body.length is None else f"content-length: {body.length}"
+        more += f"{length}\r\n"
         breaks += 1
     elif body is not None or method in _WITH_BODY:
-        lines += f"content-length: {len(body or b'')}\r\n"
+        more += f"content-length: {len(body or b'')}\r\n"
         breaks += 1
-    text = f"{method} {target}{_COMMON}{lines % tuple(headers.values())}\r\n"
+    text = f"{method} {target}{_COMMON}{lines % tuple(headers.values())}{more}\r\n"
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         return origin, b""
     return origin, text.encode("utf-8", "surrogateescape")

@@ -86,6 +86,9 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     if length > config.multipart_threshold or length > dialect.max_single_put:
         return await _put_sized_in_parts(bucket, request, length)
     if data is not None:
+        digest = request.digest
+        if digest is not None and request.driver_options is NOTHING:
+            return await _send(bucket, request, body=data, size=length, digest=digest, md5=None)
         return await _put_single(bucket, request, data)
     if length <= config.part_size:
         pieces = [piece async for piece in counted(body.open(), length)]
