@@ -17,8 +17,8 @@ from credstore.encryption import CustomerKey
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.hashing import LOOP_BUDGET
 from credstore.model import NOTHING, StoreOptions
-from credstore.provider.session import SLOWEST, Session, deadline_for
-from credstore.provider.terms import Terms, chosen_codec, terms_of
+from credstore.provider.session import SLOWEST, Plan, Session, deadline_for
+from credstore.provider.terms import chosen_codec, terms_of
 from credstore.provider.validation import check_options, checked_metadata
 from credstore.quick import made
 
@@ -39,38 +39,6 @@ _OWN = frozenset({"metadata", "progress", "timeout"})
 """Options that each write may have for itself."""
 _IMMUTABLE = frozenset({str, bool, type(None)})
 _MOST = 64
-
-
-class Plan:
-    """What all writes with the same options have in common.
-
-    Attributes:
-        able: The capabilities it was checked against.
-        fields: Of a `PutRequest`.
-        content_type: Of the plain bytes.
-        timeout: Seconds, without what the size adds; None for no limit.
-    """
-
-    __slots__ = ("able", "content_type", "fields", "timeout")
-
-    def __init__(self, able: Capabilities, options: StoreOptions, terms: Terms, session: Session) -> None:
-        """Keep what the options come to."""
-        config = session.config
-        self.able = able
-        self.content_type = options.get("content_type", config.content_type)
-        self.timeout = None if config.is_paced else config.timeout
-        self.fields: dict[str, Any] = {
-            "headers": ContentHeaders(
-                content_type=self.content_type,
-                cache_control=options.get("cache_control", config.cache_control),
-                content_disposition=options.get("content_disposition"),
-                content_language=options.get("content_language"),
-            ),
-            "precondition": terms.precondition,
-            "encryption": terms.encryption,
-            "encryption_by_default": terms.encryption_by_default,
-            "storage_class": terms.storage_class,
-        }
 
 
 def plain_write(
@@ -150,7 +118,20 @@ def _made(options: StoreOptions, session: Session, able: Capabilities) -> Plan |
     if isinstance(terms.encryption, CustomerKey):
         return None
     deadline_for(config.timeout)
-    return Plan(able, options, terms, session)
+    content_type = options.get("content_type", config.content_type)
+    fields: dict[str, Any] = {
+        "headers": ContentHeaders(
+            content_type=content_type,
+            cache_control=options.get("cache_control", config.cache_control),
+            content_disposition=options.get("content_disposition"),
+            content_language=options.get("content_language"),
+        ),
+        "precondition": terms.precondition,
+        "encryption": terms.encryption,
+        "encryption_by_default": terms.encryption_by_default,
+        "storage_class": terms.storage_class,
+    }
+    return Plan(able, fields, content_type, None if config.is_paced else config.timeout)
 
 
 def too_large(size: int, limit: int) -> StorageInvalidRequestError:

@@ -242,14 +242,10 @@ class StorageProvider:
                 reader = await self._session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
-            try:
-                if progress is not None:
-                    reader.watch(call.watching(progress))
-                limit = self._session.config.max_retrieve_size if max_size is None else max_size
-                plain, found = await reading.whole(reader, limit)
-            except BaseException:
-                await reader.aclose()
-                raise
+            if progress is not None:
+                reader.watch(call.watching(progress))
+            limit = self._session.config.max_retrieve_size if max_size is None else max_size
+            plain, found = await reading.whole(reader, limit)
             if self._session.lifetime.observers:
                 call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain

@@ -173,13 +173,17 @@ class Reading:
             StorageIntegrityError: What arrived is not what was stored.
             StorageCodecError: It does not decode.
         """
-        found, policy = self.recipe(reader.info)
+        try:
+            found, policy = self.recipe(reader.info)
+            name = None if policy is not None else found.dictionary
+            dictionary = None if name is None else await self.session.dictionaries.get(name)
+        except BaseException:
+            await reader.aclose()
+            raise
         if policy is None:
             if found.codec is None and (found.plain_size is None or found.plain_size <= max_size):
                 plain = await reader.read(max_size)
             else:
-                name = found.dictionary
-                dictionary = None if name is None else await self.session.dictionaries.get(name)
                 plain = await read_all(reader, found, max_size, dictionary)
             if self.policy is None or not self.decode or not begins_sealed(plain):
                 return plain, found

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from credstore.config.chained import located_once
 from credstore.config.registry import option_names
@@ -37,9 +37,6 @@ from credstore.provider.validation import (
 )
 from credstore.quick import made
 
-if TYPE_CHECKING:
-    from credstore.provider.plans import Plan
-
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size divided by this to the deadline of its write."""
 
@@ -58,6 +55,22 @@ class ProviderOptions(TypedDict, total=False):
     observers: Iterable[Observer]
     link_signer: LinkSigner | None
     encryption: ClientSide | None
+
+
+class Plan(NamedTuple):
+    """What plain writes with the same options have in common (`plans.py`).
+
+    Attributes:
+        able: The capabilities that the options were checked against.
+        fields: Of a `PutRequest`.
+        content_type: Of the plain bytes.
+        timeout: Seconds, without those that the size adds; None for no limit.
+    """
+
+    able: Capabilities
+    fields: dict[str, Any]
+    content_type: str
+    timeout: float | None
 
 
 class Session:

@@ -109,7 +109,7 @@ class Answer:
         self.check()
 
     def check(self) -> None:
-        """See that it has begun, or that its maker has been woken for another reason.
+        """See whether it has started, or its maker was woken for another reason.
 
         Raises:
             Exception: As `head`.
@@ -230,7 +230,7 @@ class Answer:
         return waiter
 
     def unwatch(self) -> None:
-        """Nobody waits any more."""
+        """No one waits any longer."""
         self._waiter = None
         self._connection.until = None
 

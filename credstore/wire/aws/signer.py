@@ -36,7 +36,7 @@ class AwsSigner(Signer):
         return self._signed(call, body_sha256, now, await self._source.get())
 
     def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed | None:
-        """Sign with headers where the credentials are at hand; see `Signer.sign_now`."""
+        """Sign with headers where the credentials are available; see `Signer.sign_now`."""
         credentials = self._source.ready()
         return None if credentials is None else self._signed(call, body_sha256, now, credentials)
 

@@ -66,7 +66,7 @@ def sign_headers(
     )
 
 
-def added_headers(  # noqa: PLR0917 - matching names would cost more than it tells
+def added_headers(  # noqa: PLR0917 - matching names by keyword would cost more than signing
     method: str,
     host: str,
     path: str,
