@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-count = 0
+count: int = 0
 """Grows in the child process of each fork; read as `forks.count`, since a name that is imported stays."""
 
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from credstore.config.chained import located
 from credstore.config.stores import S3Config, S3FamilyConfig
@@ -120,13 +119,13 @@ class S3Driver(Driver):
         """See `BreaksCircuits.circuits`."""
         return self._bucket.circuits
 
-    def put(self, request: PutRequest) -> Coroutine[Any, Any, PutResult]:
+    async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`."""
-        return writing.put(self._bucket, request)
+        return await writing.put(self._bucket, request)
 
-    def get(self, key: str, options: ReadOptions = READ_ALL) -> Coroutine[Any, Any, StoredReader]:
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes; see `Driver.get`."""
-        return reading.open_object(self._bucket, key, options)
+        return await reading.open_object(self._bucket, key, options)
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`.

@@ -166,9 +166,14 @@ def _form(
     """What is the same for all requests with these headers: what is signed, and the lines with their gaps."""
     ordered = sorted([(name.lower(), name) for name in names])
     lines = "".join([f"{lower.replace('%', '%%')}:%s\n" for lower, _ in ordered])
-    sent = [name for _, name in ordered]  # Of one name, itemgetter would return no tuple.
-    in_order = itemgetter(*sent) if len(sent) > 1 else lambda headers: (headers[sent[0]],)
-    return ";".join([lower for lower, _ in ordered]), lines, in_order
+    sent = [name for _, name in ordered]
+
+    def in_order(headers: Mapping[str, str]) -> tuple[str, ...]:
+        return tuple([headers[name] for name in sent])
+
+    # Of one name, itemgetter would return no tuple.
+    several: Callable[[Mapping[str, str]], tuple[str, ...]] = itemgetter(*sent) if len(sent) > 1 else in_order
+    return ";".join([lower for lower, _ in ordered]), lines, several
 
 
 def _may_need_folding(lines: str) -> bool:
