@@ -159,11 +159,10 @@ async def _send(
     digest: bytes | None,
     md5: str | None,
 ) -> PutResult:
-    headers = bucket.put_headers.of(request, digest)
+    # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
+    wire = put_object(request, bucket.put_headers.of(request, digest), body=body, digest=digest, md5=md5)
     try:
-        reply = await bucket.call(
-            put_object(request, headers, body=body, digest=digest, md5=md5), deadline=request.deadline
-        )
+        reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
         write = _write(request, bucket.dialect)
         result = _seen(bucket, await settle_write(bucket, write, error), size, digest)
