@@ -21,7 +21,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.testing import ScriptedAnswer, ScriptedTransport, WireError
-from credstore.wire.aws.credentials import Credentials, StaticCredentials
+from credstore.wire.aws.credentials import Credentials, CredentialSource, StaticCredentials
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange
 from credstore.wire.retry import RetryPolicy
@@ -322,7 +322,7 @@ def test_a_clock_that_is_hardly_or_absurdly_wrong_is_left_alone(seconds):
     run(check, answer(401, date=date))
 
 
-class Renewable:
+class Renewable(CredentialSource):
     """Credentials that are renewed on request."""
 
     def __init__(self) -> None:
@@ -432,7 +432,7 @@ def test_an_untrusted_certificate_is_not_retried():
 
 def test_errors_of_the_credentials_say_that_nothing_was_sent():
     class Broken(StaticCredentials):
-        async def get(self):
+        def ready(self):
             raise StorageConfigurationError("no credentials")
 
     async def check(rig):

@@ -30,6 +30,7 @@ from credstore.errors import (
     StorageError,
     StorageIntegrityError,
 )
+from credstore.quick import made
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -98,6 +99,8 @@ def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
 
 def has_header_of_s3(headers: Mapping[str, str]) -> bool:
     """Whether there is a header that only a server that speaks S3 sends."""
+    if "x-amz-request-id" in headers:
+        return True  # As nearly always.
     return any(name.startswith("x-amz-") and not name.startswith(_NOT_OF_S3) for name in headers)
 
 
@@ -280,23 +283,27 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
     headers = readable(headers)
     kept = split_metadata(read_metadata(headers))
     encryption, kms_key_id = read_encryption(headers)
-    return ObjectInfo(
-        key=key,
-        size=size,
-        etag=read_etag(headers.get("etag")),
-        last_modified=parse_time(headers.get("last-modified")),
-        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
-        version_id=version_of(headers),
-        headers=read_content_headers(headers),
-        metadata=kept.metadata,
-        system=kept.system,
-        write_id=kept.write_id,
-        digest=kept.digest,
-        encryption=encryption,
-        kms_key_id=kms_key_id,
-        tag_count=parse_size(headers.get("x-amz-tagging-count")),
-        extras=read_extras(headers),
-        served_by=served_by,
+    tags = headers.get("x-amz-tagging-count")
+    return made(
+        ObjectInfo,
+        {
+            "key": key,
+            "size": size,
+            "etag": read_etag(headers.get("etag")),
+            "last_modified": parse_time(headers.get("last-modified")),
+            "storage_class": headers.get("x-amz-storage-class", "STANDARD"),
+            "version_id": version_of(headers),
+            "headers": read_content_headers(headers),
+            "metadata": kept.metadata,
+            "system": kept.system,
+            "write_id": kept.write_id,
+            "digest": kept.digest,
+            "encryption": encryption,
+            "kms_key_id": kms_key_id,
+            "tag_count": None if tags is None else parse_size(tags),
+            "extras": read_extras(headers),
+            "served_by": served_by,
+        },
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from credstore.driver.values import ObjectInfo
@@ -167,8 +168,9 @@ def parse_time(text: str | None) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _parse_http_date(text: str) -> datetime:
-    """An HTTP date; parses the form that servers send (RFC 9110 §5.6.7) in a tenth of the library's time."""
+    """An HTTP date; the usual form (RFC 9110 §5.6.7) takes a tenth of the library's time."""
     match = _IMF_FIXDATE.fullmatch(text)
     month = _MONTHS.find(match[2]) if match else -1
     if match is None or month < 0:

@@ -19,7 +19,7 @@ from credstore.errors import (
 )
 from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedTransport
-from credstore.wire.aws.credentials import Credentials
+from credstore.wire.aws.credentials import Credentials, CredentialSource
 from tests.drivers.s3.fake import Answer, FakeS3, Stored, error
 from tests.drivers.s3.support import make_driver, minio_config
 
@@ -178,7 +178,7 @@ def test_an_empty_object_is_there_though_no_byte_of_it_can_be_asked_for():
 
 
 def test_a_session_that_ended_is_renewed_when_a_head_is_refused():
-    class Source:
+    class Source(CredentialSource):
         renewed = 0
 
         async def get(self):
