@@ -50,6 +50,8 @@ _NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
+_NOT_OF_STORES = frozenset({300, 302, 303, 305, 306, 511})
+"""Statuses that only web servers, and networks that want a login first (RFC 6585 §6), send."""
 _SILENT = frozenset({301, 307, 308, 501})
 _CLEAR = frozenset({408, 412, 413, 414, 416, 429, 431})
 """Client errors whose status says all there is to say."""
@@ -176,6 +178,8 @@ def classify(
         return (
             build_error(ON_THE_WAY[status], reply, status=status) if status in ON_THE_WAY else not_s3(status)
         )
+    if status in _NOT_OF_STORES and reply.code is None:
+        return not_s3(status)
     meaning = meaning_of(status, reply.code, reply.message)
     if status == 405 and headers.get("x-amz-delete-marker", "").lower() == "true":  # noqa: PLR2004
         meaning = NO_VERSION  # That version is a delete marker, which stands for nothing that could be read.
