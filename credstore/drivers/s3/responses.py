@@ -22,13 +22,14 @@ from credstore.drivers.s3.headers import (
     read_extras,
     read_metadata,
 )
-from credstore.drivers.s3.xml import ErrorReply, parse_error_fields, parse_size, parse_time
+from credstore.drivers.s3.xml import NULL_VERSION, ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.errors import (
     Applied,
     ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
+    StorageUnsupportedError,
 )
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
@@ -247,6 +248,26 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     """
     if "etag" not in headers and not has_header_of_s3(headers):
         raise not_s3(status, applied)
+
+
+def check_is_version(version_id: str | None, status: int, headers: Mapping[str, str]) -> None:
+    """Refuse an object that is not the version that was asked for: some servers ignore the question.
+
+    Args:
+        version_id: What was asked for, or None.
+        status: HTTP status.
+        headers: With lower-case names.
+
+    Raises:
+        StorageUnsupportedError: The response is of another version, or names none.
+    """
+    # Where no versions are kept, what is there is what S3 calls "null".
+    if version_id is not None and (headers.get("x-amz-version-id") or NULL_VERSION) != version_id:
+        raise StorageUnsupportedError(
+            "the server gave another version than was asked for, as servers do that keep none; leave "
+            "version_id out, or set the flavor that the server has",
+            status_code=status,
+        )
 
 
 def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:

@@ -21,6 +21,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageUnsupportedError,
 )
 from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
@@ -425,6 +426,34 @@ def test_a_version_that_is_not_there_is_absent(answer):
             assert caught.value.code == "VERSION_NOT_FOUND"
 
     run(test, shop)
+
+
+@pytest.mark.parametrize("told", [{}, {"x-amz-version-id": "null"}, {"x-amz-version-id": "v2"}])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda store: store.retrieve("k", version_id="v1"),
+        lambda store: store.get_metadata("k", version_id="v1"),
+        lambda store: store.open("k", start=1, version_id="v1").__aenter__(),
+        lambda store: store.open("k", suffix=1, version_id="v1").__aenter__(),
+    ],
+    ids=["retrieve", "get_metadata", "open", "suffix"],
+)
+def test_another_version_is_never_taken_for_the_one_that_was_asked_for(told, verb):
+    async def test(store):
+        with pytest.raises(StorageUnsupportedError, match="another version"):
+            await verb(store)
+
+    run(test, Shop(k=(told, b"data")))
+
+
+@pytest.mark.parametrize(("told", "asked"), [({}, "null"), ({"x-amz-version-id": "v1"}, "v1")])
+def test_the_version_that_was_asked_for_is_read(told, asked):
+    async def test(store):
+        assert await store.retrieve("k", version_id=asked) == b"data"
+        assert (await store.get_metadata("k", version_id=asked)).size == 4
+
+    run(test, Shop(k=(told, b"data")))
 
 
 def test_an_unforeseen_failure_before_the_first_byte_says_that_nothing_happened(monkeypatch):
