@@ -456,6 +456,39 @@ def test_the_version_that_was_asked_for_is_read(told, asked):
     run(test, Shop(k=(told, b"data")))
 
 
+def test_a_server_that_ignores_versions_is_not_sent_the_deletion_of_one():
+    async def test(store):
+        with pytest.raises(StorageUnsupportedError, match="another version") as caught:
+            await store.delete("k", version_id="v1")
+        assert caught.value.applied == "no"
+        assert await store.retrieve("k") == b"data"
+
+    run(test, Shop(k=({}, b"data")))
+
+
+@pytest.mark.parametrize(
+    "looked",
+    [
+        Answer(200, b"", {"x-amz-version-id": "v1", "ETag": '"e"'}),
+        Answer(405, b"", {"x-amz-delete-marker": "true", "x-amz-request-id": "1"}),
+        Answer(405, b"", {"x-amz-request-id": "1"}),
+        Answer(403, b"", {"x-amz-request-id": "1"}),
+    ],
+)
+def test_a_version_that_is_there_or_cannot_be_looked_at_is_deleted(looked):
+    shop = Shop(k=({}, b"data"))
+    shop.plan("HEAD", looked, times=9)
+    if looked.status > 400:
+        code = "AccessDenied" if looked.status == 403 else "MethodNotAllowed"
+        shop.plan("GET", error(looked.status, code), times=9)
+
+    async def test(store):
+        await store.delete("k", version_id="v1")
+        assert [seen.query.get("versionId") for seen in shop.sent("DELETE")] == ["v1"]
+
+    run(test, shop)
+
+
 def test_an_unforeseen_failure_before_the_first_byte_says_that_nothing_happened(monkeypatch):
     shop = Shop(k=({}, b"data"))
 
