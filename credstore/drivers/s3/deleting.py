@@ -66,16 +66,16 @@ async def _check_knows_versions(bucket: Bucket, key: str, version_id: str, deadl
     """Look at the version first: a server that ignores versions would remove what is there now.
 
     Raises:
-        StorageUnsupportedError: It gives another version; nothing was removed.
+        StorageNotFoundError: It gives another version; nothing was removed.
         StorageError: It could not be asked.
     """
     try:
         await head(bucket, key, ReadOptions(version_id=version_id, deadline=deadline))
-    except (StorageNotFoundError, StorageAccessDeniedError, StorageInvalidRequestError):
-        return  # A delete marker, for one, cannot be looked at.
-    except StorageUnsupportedError as error:
+    except StorageNotFoundError as error:
         if error.status_code in _SUCCESSES:
             raise
+    except (StorageAccessDeniedError, StorageInvalidRequestError, StorageUnsupportedError):
+        return  # A delete marker, for one, cannot be looked at.
 
 
 def _marker_of(headers: Mapping[str, str]) -> str | None:

@@ -2,8 +2,8 @@
 
 Rules of this file: a document is considered hostile until it is read (P20, L18): at most `MAX_XML` bytes, no
 DTD and so no entities of its own, a bounded depth and number of records; only what is asked for is kept.
-Names may have characters that XML has not, and many servers send them all the same: one such name must not
-end a listing, so they are read in a second pass.
+Names may have characters that XML has not, and many servers send them anyway: one such name must not end a
+listing, so they are read in a second pass.
 """
 
 from __future__ import annotations

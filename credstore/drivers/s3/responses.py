@@ -29,7 +29,7 @@ from credstore.errors import (
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
-    StorageUnsupportedError,
+    StorageNotFoundError,
 )
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
@@ -259,13 +259,14 @@ def check_is_version(version_id: str | None, status: int, headers: Mapping[str, 
         headers: With lower-case names.
 
     Raises:
-        StorageUnsupportedError: The response is of another version, or names none.
+        StorageNotFoundError: The response names another version or none (code "VERSION_NOT_FOUND").
     """
     # Where no versions are kept, what is there is what S3 calls "null".
     if version_id is not None and (headers.get("x-amz-version-id") or NULL_VERSION) != version_id:
-        raise StorageUnsupportedError(
+        raise StorageNotFoundError(
             "the server gave another version than was asked for, as servers do that keep none; leave "
             "version_id out, or set the flavor that the server has",
+            code=ErrorCode.VERSION_NOT_FOUND,
             status_code=status,
         )
 
