@@ -89,6 +89,7 @@ class _Progress:
     resynced = False
     renewed = False
     date: float | None = None
+    offset = 0.0
 
 
 class Exchange:
@@ -180,7 +181,8 @@ class Exchange:
         progress = _Progress()
         while True:
             try:
-                now = self._clock() + self._offsets.get(call.origin, 0.0)
+                progress.offset = self._offsets.get(call.origin, 0.0)
+                now = self._clock() + progress.offset
                 signed = signer.sign_now(call, digest, now)
                 if signed is None:
                     signed = await within(call.deadline, signer.sign(call, digest, now), CREDENTIALS)
@@ -308,7 +310,7 @@ class Exchange:
             return False
         if error.code == ErrorCode.CLOCK_SKEW and not progress.resynced:
             progress.resynced = True
-            return self._resync(call.origin, progress.date)
+            return self._resync(call.origin, progress)
         if error.code == ErrorCode.CREDENTIALS_EXPIRED and not progress.renewed:
             progress.renewed = True
             try:
@@ -319,11 +321,14 @@ class Exchange:
             return True
         return False
 
-    def _resync(self, origin: str, date: float | None) -> bool:
-        if date is None:
+    def _resync(self, origin: str, progress: _Progress) -> bool:
+        # Of calls that begin together only one sets the clock; the others were signed before that.
+        if abs(self.clock_offset(origin) - progress.offset) > _SMALLEST_SKEW:
+            return True
+        if progress.date is None:
             return False
-        offset = date - self._clock()
-        if abs(offset) > _LARGEST_SKEW or abs(offset - self.clock_offset(origin)) <= _SMALLEST_SKEW:
+        offset = progress.date - self._clock()
+        if abs(offset) > _LARGEST_SKEW or abs(offset - progress.offset) <= _SMALLEST_SKEW:
             return False
         self._offsets[origin] = offset
         return True

@@ -321,8 +321,18 @@ class Bucket:
     async def _about_key(
         self, request: S3Request, error: StorageError, deadline: float | None
     ) -> StorageError:
-        """What a refused read says of its customer-provided key, found out by one request without it."""
+        """What a refused read says of its customer-provided key, found out by one request without it.
+
+        A refusal that gives no reason is about a key only where other requests are not refused too.
+        """
         if not has_key(request):
+            if error.provider_code is None and not self.answered:
+                try:
+                    await self._list_one(deadline)
+                except StorageAccessDeniedError:
+                    return needs_key(error)
+                except StorageError:
+                    return error
             return needs_key(error)
         try:
             reply = await self._followed(without_key(request), deadline=deadline, stream=True)

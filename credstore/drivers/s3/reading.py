@@ -21,6 +21,7 @@ from credstore.drivers.s3.measuring import Measure, cut, info_of, no_length
 from credstore.drivers.s3.requests import get_object, head_object
 from credstore.drivers.s3.responses import (
     check_is_s3,
+    check_is_version,
     parse_content_range,
     parse_info,
 )
@@ -83,6 +84,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
     """
     reply = await bucket.call(head_object(key, options, bucket.dialect), deadline=options.deadline)
     check_is_s3(reply.status, reply.headers)
+    check_is_version(options.version_id, reply.status, reply.headers)
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
         return await _looked_into(bucket, key, options)
@@ -246,6 +248,7 @@ async def _open(
     try:
         headers = reply.headers
         check_is_s3(reply.status, headers)
+        check_is_version(options.version_id, reply.status, headers)
         told = headers.get("content-range")
         found = None if told is None else parse_content_range(told)
         length = parse_size(headers.get("content-length"))

@@ -22,13 +22,14 @@ from credstore.drivers.s3.headers import (
     read_extras,
     read_metadata,
 )
-from credstore.drivers.s3.xml import ErrorReply, parse_error_fields, parse_size, parse_time
+from credstore.drivers.s3.xml import NULL_VERSION, ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.errors import (
     Applied,
     ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
+    StorageNotFoundError,
 )
 from credstore.quick import made
 
@@ -51,6 +52,8 @@ _NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
+_NOT_OF_STORES = frozenset({300, 302, 303, 305, 306, 511})
+"""Statuses that only web servers, and networks that want a login first (RFC 6585 §6), send."""
 _SILENT = frozenset({301, 307, 308, 501})
 _CLEAR = frozenset({408, 412, 413, 414, 416, 429, 431})
 """Client errors whose status says all there is to say."""
@@ -179,6 +182,8 @@ def classify(
         return (
             build_error(ON_THE_WAY[status], reply, status=status) if status in ON_THE_WAY else not_s3(status)
         )
+    if status in _NOT_OF_STORES and reply.code is None:
+        return not_s3(status)
     meaning = meaning_of(status, reply.code, reply.message)
     if status == 405 and headers.get("x-amz-delete-marker", "").lower() == "true":  # noqa: PLR2004
         meaning = NO_VERSION  # That version is a delete marker, which stands for nothing that could be read.
@@ -246,6 +251,27 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     """
     if "etag" not in headers and not has_header_of_s3(headers):
         raise not_s3(status, applied)
+
+
+def check_is_version(version_id: str | None, status: int, headers: Mapping[str, str]) -> None:
+    """Refuse an object that is not the version that was asked for: some servers ignore the question.
+
+    Args:
+        version_id: What was asked for, or None.
+        status: HTTP status.
+        headers: With lower-case names.
+
+    Raises:
+        StorageNotFoundError: The response names another version or none (code "VERSION_NOT_FOUND").
+    """
+    # Where no versions are kept, what is there is what S3 calls "null".
+    if version_id is not None and (headers.get("x-amz-version-id") or NULL_VERSION) != version_id:
+        raise StorageNotFoundError(
+            "the server gave another version than was asked for, as servers do that keep none; leave "
+            "version_id out, or set the flavor that the server has",
+            code=ErrorCode.VERSION_NOT_FOUND,
+            status_code=status,
+        )
 
 
 def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
