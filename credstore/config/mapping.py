@@ -12,8 +12,13 @@ from credstore.config.traceless import traceless
 from credstore.config.url import nearest, shown, url_kind
 from credstore.errors import StorageConfigurationError
 
-SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": "path"}
-"""Words of the original design whose fields have different names here."""
+SYNONYMS = {
+    "provider_type": "provider",
+    "bucket_name": "bucket",
+    "container": "bucket",
+    "local_path": "path",
+}
+"""Words of the original design, and of Azure, whose fields have different names here."""
 
 
 @traceless
@@ -24,8 +29,8 @@ def from_mapping(
 
     Args:
         settings: `provider` (or `provider_type`), and any field of that provider's config;
-            `bucket_name` and `local_path` stand for `bucket` and `path`. Values are the field's own,
-            or text as in the environment; secrets may be plain text. None counts as unset.
+            `bucket_name` and `container` stand for `bucket`, `local_path` for `path`. Values are the field's
+            own, or text as in the environment; secrets may be plain text. None counts as unset.
         environ: Where keys and everything not given come from; see `precedence`.
         registry: The clouds that are known; the built-in ones unless given.
 
