@@ -264,7 +264,7 @@ class AzureConfig(CommonConfig):
 
 
 def respelled(url: str) -> str | None:
-    """A URL of Azure's other tools as a store URL, or None where it is none of these.
+    """A URL of Azure's other tools as a store URL, or None for any other.
 
     >>> respelled("abfss://proofs@acme.dfs.core.windows.net/team/a")
     'az://acme/proofs/team/a'

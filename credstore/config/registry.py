@@ -50,6 +50,7 @@ class Cloud:
         named_by: A field whose variable is enough to name this store.
         preset: Fields that the name itself sets; such a row refines the one named `label`.
         dialect: Row of `drivers/s3/dialect.py`, for stores that speak S3.
+        synonyms: Words of its users for fields, besides their names.
         schemes: Schemes of URLs that its other tools use for a store.
         respell: Makes a store URL of such a URL, or None of another one: "module:function".
     """
@@ -70,6 +71,7 @@ class Cloud:
     named_by: str | None = None
     preset: Mapping[str, object] = NOTHING
     dialect: str = ""
+    synonyms: Mapping[str, str] = NOTHING
     schemes: frozenset[str] = frozenset()
     respell: str = ""
 
@@ -272,6 +274,7 @@ CLOUDS: tuple[Cloud, ...] = (
         ),
         url="az://account/container[/prefix]",
         needed={"account": "example", "bucket": "example", "account_key": "ZXhhbXBsZQ=="},
+        synonyms={"container": "bucket", "container_name": "bucket", "account_name": "account"},
         schemes=frozenset({"abfs", "abfss", "wasb", "wasbs", "https"}),
         respell="credstore.config.azure:respelled",
         variables={
@@ -283,7 +286,6 @@ CLOUDS: tuple[Cloud, ...] = (
             "sas_token": (("AZURE_STORAGE_SAS_TOKEN",),),
             "connection_string": (("AZURE_STORAGE_CONNECTION_STRING",),),
             "auth_mode": (("AZURE_STORAGE_AUTH_MODE",),),
-            "cdn_url": (("AZURE_STORAGE_CDN_URL",),),
         },
     ),
 )
@@ -365,6 +367,16 @@ class Registry:
             hint = f"did you mean {near[0]!r}? Otherwise {choices}" if near else choices
             raise StorageConfigurationError(f"{where} does not name a known provider; {hint}")
         return row
+
+    def respelled(self, url: str) -> str:
+        """The same store as a store URL, where a cloud's other tools name it in another way."""
+        scheme = url.partition(":")[0].lower()
+        for row in self.rows():
+            if scheme in row.schemes:
+                found: str | None = loaded(row.respell)(url)
+                if found is not None:
+                    return found
+        return url
 
     def row_of(self, config: type[Any], cloud: str) -> Cloud | None:
         """The row of a config with this class and this label; None if there is none."""

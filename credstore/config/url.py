@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from credstore.config.field_types import fields_with, held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
-from credstore.config.registry import Cloud, Registry, loaded
+from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
 from credstore.config.traceless import traceless
 from credstore.config.variables import PREFIX, URL, spoken, variables_of
@@ -69,7 +69,7 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
     Raises:
         StorageConfigurationError: As for `from_url`.
     """
-    url = _own_form(url, registry)
+    url = registry.respelled(url)
     word, colon, rest = url.partition(":")
     if not colon or not url.isprintable() or " " in url:
         raise StorageConfigurationError(f"{source} must be a URL such as s3://bucket or file:///path")
@@ -99,17 +99,6 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
         given["allow_http"] = True
         given["endpoint"] = f"http{str(given.get('endpoint', '')).removeprefix('https')}"
     return kind, given
-
-
-def _own_form(url: str, registry: Registry) -> str:
-    """The same store as a store URL, where a cloud's other tools name it in another way."""
-    scheme = url.partition(":")[0].lower()
-    for row in registry.rows():
-        if scheme in row.schemes:
-            found: str | None = loaded(row.respell)(url)
-            if found is not None:
-                return found
-    return url
 
 
 def _decoded(text: str, source: str) -> str:

@@ -1,16 +1,12 @@
 """The Azure driver keeps the contract, on Azurite, with http and https, with a key, a signature and a token."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import (
-    AccountSasPermissions,
     BlobServiceClient,
     ContentSettings,
-    ResourceTypes,
-    generate_account_sas,
 )
 
 from credstore.config.azure import AzureConfig
@@ -19,7 +15,7 @@ from credstore.encryption import Secret
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Deviation, Harness
 from credstore.testing.s3 import _Counting as Counting
-from tests.servers.azurite import ACCOUNT, KEY, AzuriteServer, running_azurite
+from tests.servers.azurite import KEY, AzuriteServer, running_azurite
 from tests.servers.certificates import make_certificate
 
 pytestmark = pytest.mark.system
@@ -33,10 +29,15 @@ SMALL = {
     "capabilities": "-versions",
     "max_retries": 1,
 }
-KEPT = Deviation(
-    check="an_upload_cut_off_leaves_no_parts",
-    shows="uploads that have not ended",
-    reason="Azure has no way to drop blocks; they go with the next write to the key, or after a week",
+TWICE = Deviation(
+    check="reads_the_last_bytes",
+    shows="wire requests of the last 1 bytes: 2",
+    reason="Azure has no range of the last bytes, so a HEAD says how many there are",
+)
+LONG_DELIMITER = Deviation(
+    check="lists_up_to_any_delimiter",
+    shows="names up to 'b/'",
+    reason="Azurite 3.35 takes only the first character of a delimiter",
 )
 
 
@@ -65,11 +66,6 @@ class Past:
             kept = ContentSettings(settings.content_type, settings.content_encoding)
             blob.upload_blob(data, overwrite=True, metadata=found.metadata, content_settings=kept)
 
-    async def uploads(self, prefix: str) -> list[str]:
-        with self._server.client() as client:
-            found = self._blobs(client).list_blobs(prefix, include=["uncommittedblobs"])
-            return [each.name for each in found if not each.etag]
-
 
 @pytest.fixture(scope="module")
 def plain() -> Iterator[AzuriteServer]:
@@ -95,8 +91,8 @@ def harness_of(server: AzuriteServer, **keys: object) -> Harness:
         poke=past.poke,
         requests=lambda: len(sent),
         large=PART + 1,
-        uploads=past.uploads,
-        deviations=[KEPT],
+        prefix="",  # So that drivers are closed that a deviation leaves open.
+        deviations=[TWICE, LONG_DELIMITER],
     )
 
 

@@ -1,9 +1,9 @@
 """Objects in blocks: sent a few at a time, and committed as one.
 
 Rules of this file: at most `max_concurrency` blocks are in memory; a block's id says which write it is of,
-and only blocks of this write are ever committed, so that those of others do not get into its object. Azure has no
-way to drop blocks: those of an upload that was given up show nothing under the key, and go with the next
-write to it, or after a week.
+and only blocks of this write are ever committed, so that those of others do not get into its object. Azure
+has no way to drop blocks: those of an upload that was given up show nothing under the key, and go with the
+next write to it, or after a week.
 """
 
 from __future__ import annotations

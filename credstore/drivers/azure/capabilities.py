@@ -20,7 +20,7 @@ MAX_SEGMENTS = 254
 TIERS = ("Hot", "Cool", "Cold", "Archive")
 _ALL: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _OWN_METADATA = 512
-"""Bytes kept free for credstore's own names, which are longer here, beside the user's metadata."""
+"""Bytes kept free for credstore's own names, which are longer here, in addition to the user's."""
 AZURE = Capabilities(
     conditional_create=True,
     conditional_replace=True,

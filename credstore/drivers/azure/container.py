@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -111,8 +112,14 @@ class Container:
         """Refuse a key that Azure cannot keep.
 
         Raises:
-            StorageInvalidKeyError: It has too many characters, or too many segments.
+            StorageInvalidKeyError: It has a backslash, or too many segments.
         """
+        if "\\" in key:
+            raise StorageInvalidKeyError(
+                "Azure keeps a backslash in a key as a slash, so it would name another object",
+                key=key,
+                bucket=self.name,
+            )
         if key.count("/") >= MAX_SEGMENTS:
             raise StorageInvalidKeyError(
                 f"Azure keeps keys of at most {MAX_SEGMENTS} segments", key=key, bucket=self.name
@@ -252,7 +259,9 @@ class Container:
             StorageError: There are no working credentials.
         """
         now = time.time() + self.clock_offset
-        return await self.signer.sign(self._wire(request, None, stream=False), None, now)
+        # The version of the whole is for all parts, which must not name one.
+        call = replace(self._wire(request, None, stream=False), headers=request.headers)
+        return await self.signer.sign(call, None, now)
 
     def check_usable(self, deadline: float | None) -> None:
         """Refuse a call that must not start; see `Guard.check`."""

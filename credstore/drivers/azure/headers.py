@@ -38,6 +38,8 @@ _ODD = "".join(f"{ord(each):02x}|" for each in "!#$%&'*+-.^_`|~").rstrip("|")
 _ESCAPE = re.compile(rf"_({_ODD})")
 _FIRST_ESCAPE = re.compile(rf"\A_({_ODD}|3[0-9])")
 _TO_ESCAPE = re.compile(rf"[^a-z0-9_]|_(?={_ODD})|\A[0-9]|\A_(?=3[0-9])")
+_TAG_ESCAPE = re.compile(rb"=([0-9A-F]{2})")
+_TAG_TO_ESCAPE = re.compile(r"[^A-Za-z0-9 +./:=_-]|=(?=[0-9A-F]{2})")
 _ETAG = re.compile(r'(?:[Ww]/)?"?([!\x23-\x2b\x2d-\x7e]+)"?')
 
 
@@ -147,9 +149,39 @@ def storage_headers(
     return found
 
 
+def encode_tag(text: str) -> str:
+    """A tag's name or value in the characters that Azure allows: others are `=` and two hex digits a byte.
+
+    >>> [encode_tag(each) for each in ("x = y+z", "größe", "a=2D")]
+    ['x = y+z', 'gr=C3=B6=C3=9Fe', 'a=3D2D']
+
+    Source: "Set Blob Tags": letters, digits, space and + - . / : = _.
+    """
+    return _TAG_TO_ESCAPE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return "".join([f"={octet:02X}" for octet in found[0].encode()])
+
+
+def decode_tag(text: str) -> str:
+    """The inverse of `encode_tag`; what it cannot have written stays as it is."""
+    if "=" not in text:
+        return text
+    octets = _TAG_ESCAPE.sub(lambda found: bytes([int(found[1], 16)]), text.encode())
+    try:
+        decoded = octets.decode()
+    except UnicodeDecodeError:
+        return text
+    return decoded if encode_tag(decoded) == text else text
+
+
 def tag_headers(tags: Mapping[str, str]) -> dict[str, str]:
     """The tags of a new object; empty if there are none."""
     if len(tags) > MAX_TAGS:
         raise StorageInvalidRequestError(f"Azure keeps at most {MAX_TAGS} tags of a blob, not {len(tags)}")
-    pairs = (f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in tags.items())
+    pairs = (
+        f"{quote(encode_tag(name), safe='')}={quote(encode_tag(value), safe='')}"
+        for name, value in tags.items()
+    )
     return {TAGS: "&".join(pairs)} if tags else {}

@@ -69,6 +69,9 @@ async def head(container: Container, key: str, options: ReadOptions) -> ObjectIn
         reply = await container.call(request, deadline=options.deadline)
     except StorageObjectNotFoundError as error:
         raise _of_version(error, options) from None
+    except StoragePreconditionFailedError:
+        await _check_there(container, key, options)
+        raise
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
         raise _no_length()
@@ -82,6 +85,12 @@ def _of_version(error: StorageObjectNotFoundError, options: ReadOptions) -> Stor
     facts = error.facts()
     facts["code"] = ErrorCode.VERSION_NOT_FOUND
     return StorageNotFoundError("there is no such version of the object", **facts)
+
+
+async def _check_there(container: Container, key: str, options: ReadOptions) -> None:
+    """Tell what is absent from what is another version; Azurite says the same of both."""
+    if options.if_match is not None:
+        await head(container, key, replace(options, if_match=None))
 
 
 def _no_length() -> StorageIntegrityError:
@@ -207,6 +216,9 @@ async def _open(container: Container, key: str, options: ReadOptions, *, ranged:
         reply = await container.call(request, deadline=options.deadline, stream=True)
     except StorageObjectNotFoundError as error:
         raise _of_version(error, options) from None
+    except StoragePreconditionFailedError:
+        await _check_there(container, key, options)
+        raise
     response = reply.response
     if response is None:
         raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)

@@ -77,7 +77,7 @@ async def sign(
         clock: Unix seconds.
 
     Raises:
-        StorageUnsupportedError: There can be no such link.
+        StorageUnsupportedError: Azure makes no such link.
         StorageInvalidRequestError: A header that no link can impose, or a time outside 1 s to 7 days.
         StorageError: The credentials are of no use.
     """

@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from credstore.drivers.azure.headers import read_etag
+from credstore.drivers.azure.headers import decode_tag, encode_tag, read_etag
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageIntegrityError
 from credstore.wire.azure.sas import DelegationKey, instant
@@ -226,7 +226,10 @@ def parse_tags(body: bytes) -> dict[str, str]:
         StorageIntegrityError: It is not such a document.
     """
     tag_set = _child(parse_xml(body, "Tags"), "TagSet")
-    return {_needed(each, "Key"): _text(each, "Value") or "" for each in _children(tag_set, "Tag")}
+    return {
+        decode_tag(_needed(each, "Key")): decode_tag(_text(each, "Value") or "")
+        for each in _children(tag_set, "Tag")
+    }
 
 
 def format_tags(tags: Mapping[str, str]) -> bytes:
@@ -235,8 +238,8 @@ def format_tags(tags: Mapping[str, str]) -> bytes:
     tag_set = ET.SubElement(root, "TagSet")
     for name, value in tags.items():
         tag = ET.SubElement(tag_set, "Tag")
-        ET.SubElement(tag, "Key").text = name
-        ET.SubElement(tag, "Value").text = value
+        ET.SubElement(tag, "Key").text = encode_tag(name)
+        ET.SubElement(tag, "Value").text = encode_tag(value)
     return _format(root)
 
 
