@@ -366,6 +366,6 @@ def _checked_sas(cloud: str, token: Secret) -> Secret:
     names = [name for name, _ in parse_qsl(text, keep_blank_values=True)]
     if not {"sig", "sv"} <= set(names) or len(names) != len(set(names)):
         raise checks.wrong(
-            cloud, "sas_token", "is no shared access signature: those have `sv` and `sig`; paste it again"
+            cloud, "sas_token", "lacks `sv` or `sig`, which every shared access signature has; paste it again"
         )
     return Secret(text)

@@ -29,7 +29,8 @@ def from_mapping(
     Args:
         settings: `provider` (or `provider_type`), and any field of that provider's config;
             `bucket_name` and `local_path` stand for `bucket` and `path`, and a cloud may have words of its
-            own. Values are the field's own, or text as in the environment; secrets may be plain text. None counts as unset.
+            own. Values are the field's own, or text as in the environment; secrets may be plain text. None
+            counts as unset.
         environ: Where keys and everything not given come from; see `precedence`.
         registry: The clouds that are known; the built-in ones unless given.
 
@@ -66,11 +67,8 @@ def _merged(settings: Mapping[str, object], synonyms: Mapping[str, str]) -> dict
 def _value(kind: Cloud, word: str, value: object) -> object:
     held = held_by(kind.config_class)
     if word not in held:
-        known = {
-            *held,
-            *(synonym for synonym, field in {**SYNONYMS, **kind.synonyms}.items() if field in held),
-            "provider",
-        }
+        synonyms = {**SYNONYMS, **kind.synonyms}
+        known = {*held, *(synonym for synonym, field in synonyms.items() if field in held), "provider"}
         raise StorageConfigurationError(
             f"{shown(word)} is not a setting of {kind.name}{nearest(word, known)}"
         )

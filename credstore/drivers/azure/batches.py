@@ -111,8 +111,8 @@ def _headers(head: bytes) -> dict[str, str]:
 
 def _unreadable() -> StorageIntegrityError:
     return StorageIntegrityError(
-        "the provider's response does not say what became of each key; check the endpoint, and that no proxy responds in "
-        "its place",
+        "the provider's response does not say what became of each key; check the endpoint, and that no proxy "
+        "responds in its place",
         code=ErrorCode.NOT_S3,
         applied="maybe",
     )

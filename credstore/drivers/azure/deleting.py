@@ -30,7 +30,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 
-K = TypeVar("K", str, tuple[str, str])
+K = TypeVar("K")
 
 
 async def delete(
@@ -112,7 +112,7 @@ async def delete_each(
         if not names:
             break
         offset = container.clock_offset
-        outcomes |= await _once(container, names, wanted, deadline)
+        outcomes.update(await _once(container, names, wanted, deadline))
         if container.clock_offset == offset:
             break
         names = [name for name in names if isinstance(outcomes[name], StorageAuthenticationError)]

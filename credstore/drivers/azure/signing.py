@@ -68,7 +68,7 @@ class LinkKeys:
 async def sign(
     container: Container, keys: LinkKeys, request: SignRequest, clock: Callable[[], float]
 ) -> SignedRequest:
-    """Make a link; see `Driver.sign`. A PUT link cannot make its holder send the headers; they are told to.
+    """Make a link; see `Driver.sign`. A PUT link works without the headers that its holder is asked to send.
 
     Args:
         container: Of the object.
