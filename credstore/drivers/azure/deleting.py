@@ -106,16 +106,17 @@ async def delete_each(
         StorageError: The whole request failed.
     """
     outcomes: dict[K, DeleteOutcome | StorageError] = {}
-    names = list(wanted)
+    names: list[K] = list(wanted)
     _check_count(container, len(names))
     for _ in range(2):
         if not names:
             break
         offset = container.clock_offset
-        outcomes.update(await _once(container, names, wanted, deadline))
+        found = await _once(container, names, wanted, deadline)
+        outcomes.update(found)
         if container.clock_offset == offset:
             break
-        names = [name for name in names if isinstance(outcomes[name], StorageAuthenticationError)]
+        names = [name for name, each in found.items() if isinstance(each, StorageAuthenticationError)]
     return outcomes
 
 
