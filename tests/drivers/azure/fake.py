@@ -5,6 +5,7 @@ Every request that is signed with the account's key is checked with the vendor's
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -98,8 +99,15 @@ class FakeAzure:
             given.pop("account_key")
         return AzureConfig(**given)
 
-    def driver(self, **settings: object) -> AzureDriver:
-        return AzureDriver(self.config(**settings), transport=self.transport())
+    def driver(self, tokens: object = None, **settings: object) -> AzureDriver:
+        """One that does not wait between two attempts."""
+        driver = AzureDriver(self.config(**settings), tokens=tokens, transport=self.transport())
+
+        async def at_once(_seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        driver._container._exchange._sleep = at_once
+        return driver
 
     # What is in it.
 
@@ -460,3 +468,32 @@ def _error(refused: Refused) -> bytes:
     text = escape(_TEXTS.get(refused.code, refused.code))
     detail = f"<AuthenticationErrorDetail>{escape(refused.detail)}</AuthenticationErrorDetail>"
     return f"<Error><Code>{refused.code}</Code><Message>{text}</Message>{detail}</Error>".encode()
+
+
+def once(answer: ScriptedAnswer | Exception | None, *, on: str, applied: bool = False) -> Fault:
+    """Answer the first request of this method (and what its URL contains after a blank) in this way.
+
+    Args:
+        answer: Instead of the service's; None for its own.
+        on: Such as "PUT" or "PUT comp=block".
+        applied: Let the service do it first.
+    """
+    method, _, part = on.partition(" ")
+    done: list[str] = []
+
+    def fault(request: SentRequest, serve: Callable[[SentRequest], ScriptedAnswer]):
+        if done or request.method != method or part not in request.url:
+            return None
+        done.append(request.url)
+        if applied:
+            serve(request)
+        return answer
+
+    return fault
+
+
+def refusal(status: int, code: str, detail: str = "", **headers: str) -> ScriptedAnswer:
+    """An error as Azure sends it."""
+    told = {"x-ms-error-code": code, "x-ms-request-id": "0-1-2-3", "x-ms-version": "x"}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ScriptedAnswer(status, _error(Refused(status, code, detail)), {**told, **named})
