@@ -20,7 +20,7 @@ def told(link):
     return dict(parse_qsl(urlsplit(link.url).query))
 
 
-def test_a_user_delegation_key_is_asked_for_once_and_again_when_half_its_time_is_over():
+def test_a_user_delegation_key_is_asked_for_once_and_again_for_a_link_that_outlives_it():
     async def check(fake, driver):
         links = await asyncio.gather(*(driver.sign(SignRequest(key=f"k{n}")) for n in range(4)))
         assert len(fake.sent) == 1
@@ -31,9 +31,9 @@ def test_a_user_delegation_key_is_asked_for_once_and_again_when_half_its_time_is
         assert longest.expires_at == datetime.fromisoformat(told(longest)["ske"])
         assert told(longest)["se"] == told(longest)["ske"]
         now = driver._clock()
-        for days, asked in ((3, 1), (4, 2)):
+        for days, seconds, asked in ((3, 3600, 1), (6, 2 * 86_400, 2), (6.5, 3600, 2)):
             driver._clock = lambda days=days: now + days * 86_400
-            await driver.sign(SignRequest(key="k"))
+            await driver.sign(SignRequest(key="k", expires_in=seconds))
             assert len(fake.sent) == asked
 
     run(check, tokens=Tokens(), **LOGIN)
