@@ -37,6 +37,10 @@ from credstore.errors import (
 )
 from credstore.model import NOTHING
 from credstore.wire.exchange import Reply
+from credstore.wire.urls import encode
+
+_LACKING = frozenset({405, 501})
+"""Statuses of a server that does not know a request at all."""
 
 
 async def copy(container: Container, request: CopyRequest) -> PutResult:
@@ -55,7 +59,7 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
     headers = copied_headers(request, able, await _source_tags(container, request)) | conditions
     url = container.url(source.key)
     if source.version_id is not None and able.versions:
-        url += f"?versionid={source.version_id}"
+        url += f"?versionid={encode(source.version_id)}"
     if container.lacks_from_url:
         return await copy_by_service(container, request, headers, url)
     try:
@@ -63,7 +67,7 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
             return await _at_once(container, request, headers, url)
         return await _in_blocks(container, request, headers, url)
     except StorageUnsupportedError as error:
-        if error.applied != "no":
+        if error.applied != "no" or error.status_code not in _LACKING:
             raise
     container.lacks_from_url = True
     return await copy_by_service(container, request, headers, url)

@@ -21,6 +21,7 @@ from credstore.errors import StorageInvalidRequestError
 from credstore.wire.azure.sas import OVERRIDES, DelegationKey, Grant, delegation_sas
 from credstore.wire.azure.signer import KeySigner
 from credstore.wire.exchange import CREDENTIALS
+from credstore.wire.urls import encode
 from credstore.wire.waiting import within
 
 MAX_EXPIRES = 604_800
@@ -115,7 +116,7 @@ async def _signed(container: Container, keys: LinkKeys, request: SignRequest, no
         https_only=container.origin.startswith("https:"),
     )
     account = container.config.account or ""
-    version = f"versionid={request.version_id}&" if request.version_id is not None else ""
+    version = f"versionid={encode(request.version_id)}&" if request.version_id is not None else ""
     signer = container.signer
     query = signer.link(grant) if isinstance(signer, KeySigner) else ""
     if key is not None:
