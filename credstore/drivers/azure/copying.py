@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 
+from credstore.driver.header_text import read_etag
 from credstore.driver.parallel import Span, cut_spans
 from credstore.driver.refusals import TAGS
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
-from credstore.drivers.azure.headers import condition_headers, read_etag
+from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.pending import copy_by_service
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import (

@@ -17,7 +17,8 @@ from urllib.parse import unquote_to_bytes
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from credstore.drivers.azure.headers import decode_tag, encode_tag, read_etag
+from credstore.driver.header_text import read_etag
+from credstore.drivers.azure.headers import decode_tag, encode_tag
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageIntegrityError
 from credstore.wire.azure.sas import DelegationKey, instant

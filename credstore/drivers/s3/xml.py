@@ -17,7 +17,8 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 import defusedxml.ElementTree
 from defusedxml.common import DefusedXmlException
 
-from credstore.drivers.s3.headers import opaque_tag, read_etag
+from credstore.driver.header_text import read_etag
+from credstore.drivers.s3.headers import opaque_tag
 from credstore.errors import ErrorCode, StorageIntegrityError
 
 MAX_XML = 16 * 1024 * 1024
