@@ -162,7 +162,6 @@ BLOCKS_GONE = Meaning(
     StorageConflictError,
     "another write to this key dropped blocks of this one",
     ErrorCode.CONCURRENT_WRITE,
-    retryable=True,
 )
 OTHER_BLOCKS = Meaning(
     StorageConflictError,

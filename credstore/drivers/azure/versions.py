@@ -14,22 +14,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from credstore.driver.refusals import LIST_VERSIONS
+from credstore.driver.refusals import LIST_VERSIONS, RETENTION
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
 from credstore.drivers.azure.deleting import delete, delete_each
 from credstore.drivers.azure.reading import head
-from credstore.drivers.azure.requests import list_blobs
-from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list
+from credstore.drivers.azure.requests import head_blob, list_blobs
+from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list, parse_time
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
-from credstore.model import StorageVersion
+from credstore.model import Retention, StorageVersion
 
 DELETED = "deleted"
 """Version id of what is shown where no version is the current one."""
 UNVERSIONED = "null"
 """Version id of a blob that was stored while versions were off."""
 _PAGE = 1000
+_MODES = {"unlocked": "GOVERNANCE", "locked": "COMPLIANCE"}
+"""Of immutability policies, to those of `Retention`."""
 _IS_CURRENT = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
 """Codes for the removal of the current version by its id."""
 _Versions = dict[tuple[str, str], tuple[str, str | None]]
@@ -180,6 +182,27 @@ def _after(shown: Sequence[StorageVersion], version_id: str) -> list[StorageVers
     if version_id == DELETED:
         return list(shown)
     return [each for each in shown if each.version_id < version_id and each.version_id != DELETED]
+
+
+async def get_retention(
+    container: Container, key: str, version_id: str, *, deadline: float | None
+) -> Retention:
+    """What immutability policies and legal holds say about a version; see `RetainingDriver.get_retention`.
+
+    Source: "Get Blob Properties", `x-ms-immutability-policy-mode`: "unlocked" policies can be removed.
+    """
+    if not container.able.versions:
+        raise RETENTION.of(NAME)
+    if version_id == DELETED:
+        return Retention()
+    asked = None if version_id == UNVERSIONED else version_id
+    request = head_blob(key, ReadOptions(version_id=asked), container.able)
+    headers = (await container.call(request, deadline=deadline)).headers
+    mode = _MODES.get(headers.get("x-ms-immutability-policy-mode", "").lower())
+    until = parse_time(headers.get("x-ms-immutability-policy-until-date"))
+    return Retention(
+        mode=mode, retain_until=until, legal_hold=headers.get("x-ms-legal-hold", "").lower() == "true"
+    )
 
 
 async def delete_versions(

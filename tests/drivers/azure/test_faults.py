@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import sha256
 from secrets import token_hex
+from urllib.parse import quote
 
 import pytest
 
@@ -25,7 +26,9 @@ from credstore.errors import (
     StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
+    StorageUnsupportedError,
 )
+from credstore.model import Retention
 from credstore.testing.harness import Stream, request
 from credstore.testing.scripted import ScriptedAnswer
 from credstore.wire.transport import WireError
@@ -643,3 +646,68 @@ def test_versions_of_keys_on_the_edge_of_a_page_are_shown_once():
             assert all(found[n] > found[n + 1] for n in range(9) if found[n][0] == found[n + 1][0])
 
     run(check, FakeAzure(versions=True))
+
+
+def test_what_keeps_a_version_is_reported():
+    async def check(fake, driver):
+        await driver.put(request("key", b"data"))
+        version = (await driver.head("key")).version_id
+        assert await driver.get_retention("key", version) == Retention()
+
+        def kept(sent, serve):
+            answer = serve(sent)
+            told = {
+                "x-ms-immutability-policy-mode": "locked",
+                "x-ms-immutability-policy-until-date": "Fri, 01 Jan 2027 00:00:00 GMT",
+                "x-ms-legal-hold": "true",
+            }
+            return ScriptedAnswer(answer.status, answer.body, {**answer.headers, **told})
+
+        fake.faults.append(kept)
+        assert await driver.get_retention("key", version) == Retention(
+            mode="COMPLIANCE", retain_until=datetime(2027, 1, 1, tzinfo=UTC), legal_hold=True
+        )
+        assert f"versionid={quote(version, safe='')}" in fake.sent[-1].url
+
+    run(check, FakeAzure(versions=True))
+
+
+def test_an_object_that_is_being_copied_is_not_read():
+    async def check(fake, driver):
+        fake.put("key", b"", copy=("copy-1", "pending"))
+        with pytest.raises(StorageUnavailableError, match="being copied") as raised:
+            await read(driver, "key")
+        assert raised.value.retryable
+
+    run(check)
+
+
+def test_a_commit_without_its_blocks_is_not_repeated_as_it_is():
+    async def check(fake, driver):
+        def drop(sent, serve):
+            if "comp=blocklist" in sent.url:
+                fake.blocks.pop("key", None)
+
+        fake.faults.append(drop)
+        with pytest.raises(StorageConflictError):
+            await driver.put(request("key", body=Stream(b"x" * 3000, length=3000), digest=None))
+        assert len([each for each in fake.sent if "comp=blocklist" in each.url]) == 1
+
+    run(check, max_retries=3, **SMALL)
+
+
+def test_only_a_server_that_lacks_a_request_is_asked_for_another():
+    async def check(fake, driver):
+        fake.put("source", b"data")
+        source = await driver.head("source")
+        fake.faults.append(once(refusal(400, "UnsupportedHeader"), on="PUT"))
+        with pytest.raises(StorageUnsupportedError):
+            await copied(driver, source, "copy")
+        assert not driver._container.lacks_from_url
+        fake.from_url = False
+        await copied(driver, source, "copy")
+        await copied(driver, source, "copy")
+        assert driver._container.lacks_from_url
+        assert [each.headers.get("x-ms-blob-type") for each in fake.sent[-3:]] == ["BlockBlob", None, None]
+
+    run(check)
