@@ -30,7 +30,10 @@ _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One blob, or version of one, of a listing; time in UTC, size None if it is not a number."""
+    """One blob, or version of one, of a listing; time in UTC, size None if it is not a number.
+
+    `is_deleted` if only blob soft delete keeps it.
+    """
 
     name: str
     size: int | None
@@ -39,7 +42,7 @@ class ListEntry:
     tier: str | None
     version_id: str | None
     is_current: bool
-    is_uncommitted: bool
+    is_deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ def parse_list(body: bytes) -> ListReply:
         facts = _child(each, "Properties")
         size = parse_size(_text(facts, "Content-Length"))
         version_id = _text(each, "VersionId") or None
+        deleted = _is(each, "Deleted")
         entries.append(
             ListEntry(
                 name,
@@ -174,15 +178,18 @@ def parse_list(body: bytes) -> ListReply:
                 parse_time(_text(facts, "Last-Modified")),
                 _text(facts, "AccessTier") or None,
                 version_id,
-                version_id is None or (_text(each, "IsCurrentVersion") or "").lower() == "true",
-                # A blob of which there are only blocks has neither.
-                not _text(facts, "Etag") and not size,
+                not deleted and (version_id is None or _is(each, "IsCurrentVersion")),
+                deleted,
             )
         )
     names = (_name(each, unreadable) for each in _children(blobs, "BlobPrefix"))
     return ListReply(
         entries, [name for name in names if name is not None], _text(root, "NextMarker") or None, unreadable
     )
+
+
+def _is(element: ET.Element, name: str) -> bool:
+    return (_text(element, name) or "").lower() == "true"
 
 
 def _name(element: ET.Element, unreadable: list[str]) -> str | None:

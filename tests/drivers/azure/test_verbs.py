@@ -123,3 +123,28 @@ def test_tags_and_metadata_of_any_text_come_back():
         assert dict(await store._session.driver.get_tags("copy")) == tags
 
     run(check)
+
+
+@pytest.mark.parametrize("versions", [False, True])
+@pytest.mark.parametrize("known", [False, True])
+def test_what_soft_delete_keeps_is_not_called_gone(versions, known):
+    """Also where only the deletion itself shows that it is on."""
+
+    async def check(fake, store):
+        if known:
+            await store.store("other", b"x")
+            await store.delete("other")
+        for data in (b"one", b"two"):
+            await store.store("key", data)
+        result = await store.batch_delete(["key"], all_versions=True)
+        error = result.failed["key"]
+        assert error.code == "VERSIONS_REMAIN"
+        assert {each.error.code for each in error.remaining} == {"LOCKED"}
+        assert all("soft delete" in str(each.error) for each in error.remaining)
+        assert await store.retrieve("key") is None
+        left = await store.list_versions("key", exact=True)
+        assert left[0].is_delete_marker
+        assert all(each.version_id.startswith("soft-deleted:") for each in left[1:])
+        assert len(left) == (3 if versions else 2)
+
+    run(check, FakeAzure(versions=versions, soft=True))
