@@ -1,126 +1,163 @@
-"""One object of 256 MiB, stored in parts and read over several connections: seconds and peak memory."""
+"""One object of 256 MiB, stored in parts and read over several connections; and what 2 GiB need of memory."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
+import hashlib
+import os
 import sys
-import time
-from pathlib import Path
+from collections import deque
+from collections.abc import AsyncIterator
 
-from benchmarks.null_s3 import LARGE, running_null_s3
-from benchmarks.peers import Credstore, Obstore
-from benchmarks.report import Figures, comparison
+from benchmarks.null_s3 import running_null_s3
+from benchmarks.peers import PEERS, Credstore, Obstore
+from benchmarks.report import Figures, checked, comparison
+from benchmarks.worker import MIB, Scale, Stopwatch, add, peak, run
 
-PEERS = ("credstore", "obstore")
-NAMES = {
+TITLE = "Large objects"
+HASHED = "obstore and hashlib"
+VERBS = {
     "store": "store from memory",
     "stream": "store a stream",
     "read": "read as a stream",
     "whole": "retrieve as bytes",
 }
-PIECE = 8 * 1024 * 1024
-DATA = bytes(range(256)) * (LARGE // 256) if sys.argv[2:3] == ["store"] else b""
+LARGE, HUGE = 256 * MIB, 2048 * MIB
+RANGE = 8 * MIB
+CONNECTIONS = 4
+"""As many as credstore reads over."""
+Cases = dict[str, dict[str, Figures]]
 
 
-def measure(rounds: int) -> dict[str, Figures]:
-    """Peer to figures."""
-    found: dict[str, Figures] = {}
-    with running_null_s3() as url:
-        for _ in range(rounds):
-            for peer in PEERS:
-                for name in NAMES:
-                    command = [sys.executable, "-m", "benchmarks.large", peer, name, url]
-                    done = subprocess.run(command, capture_output=True, text=True, check=False)
-                    for figure, value in json.loads(done.stdout).items():
-                        found.setdefault(peer, {}).setdefault(figure, []).append(round(value, 3))
-    return found
+def measure(scale: Scale) -> Cases:
+    """Case to peer to figures."""
+    cases: Cases = {}
+    for tls in scale.pick([False], [False, True]):
+        with running_null_s3(tls=tls) as server:
+            run(__name__, peer="credstore", verb="fill", server=server, size=LARGE)
+            case = cases.setdefault("HTTPS" if tls else "HTTP", {})
+            for number in range(scale.few):
+                for verb in VERBS:
+                    for peer in ("credstore", HASHED, "obstore"):
+                        print(f"large, round {number + 1}: {verb} by {peer}", file=sys.stderr)
+                        found = run(__name__, peer=peer, verb=verb, server=server, size=LARGE)
+                        add(case.setdefault(peer, {}), found)
+    with running_null_s3() as server:
+        run(__name__, peer="credstore", verb="fill", server=server, size=HUGE)
+        for peer in ("credstore", "obstore"):
+            for verb in ("stream", "read"):
+                print(f"large, 2 GiB: {verb} by {peer}", file=sys.stderr)
+                found = run(__name__, peer=peer, verb=verb, server=server, size=HUGE)
+                add(cases.setdefault("2 GiB", {}).setdefault(peer, {}), found)
+    return cases
 
 
-async def _stream():
-    piece = bytes(1024 * 1024)
-    for _ in range(LARGE // len(piece)):
+async def work(peer: str, verb: str, server: tuple[str, str | None], size: int) -> dict[str, float]:
+    """CPU and wall time in seconds, memory that the process grew by in MiB at its peak."""
+    client = Credstore() if peer == "credstore" else Obstore()
+    await client.open(server[0], 32, server[1])
+    await client.put("small", b"x")
+    # Pages of the system that all are one: nothing that the process would need memory for.
+    data = bytes(size) if verb == "fill" else os.urandom(MIB) * (size // MIB) if verb == "store" else b""
+    before, watch = peak(restart=True), Stopwatch()
+    if isinstance(client, Credstore):
+        await _credstore(client, verb, data, size)
+    else:
+        await _obstore(client, verb, data, size, hashlib.sha256() if peer == HASHED else None)
+    cpu, wall = watch.read()
+    grown = peak() - before
+    await client.close()
+    return {verb: cpu, f"{verb}, wall": wall, f"{verb}, MiB": grown}
+
+
+async def _pieces(size: int, digest: hashlib._Hash | None = None) -> AsyncIterator[bytes]:
+    piece = bytes(MIB)
+    for _ in range(size // MIB):
+        if digest is not None:
+            digest.update(piece)
         yield piece
 
 
-async def _credstore(name: str, url: str) -> None:
-    peer = Credstore()
-    await peer.open(url, 32)
-    if name == "store":
-        await peer.store.store("big", DATA)
-    elif name == "stream":
-        await peer.store.store("big", _stream())
-    elif name == "read":
-        size = 0
-        async with peer.store.open("large") as reader:
+async def _credstore(client: Credstore, verb: str, data: bytes, size: int) -> None:
+    store = client.store
+    if verb in {"store", "fill"}:
+        await store.store("big" if verb == "store" else "large", data)
+    elif verb == "stream":
+        await store.store("big", _pieces(size))
+    elif verb == "read":
+        got = 0
+        async with store.open("large") as reader:
             async for chunk in reader:
-                size += len(chunk)
-        assert size == LARGE
+                got += len(chunk)
+        assert got == size
     else:
-        assert len(await peer.store.retrieve("large", max_size=LARGE) or b"") == LARGE
-    await peer.close()
+        assert len(await store.retrieve("large", max_size=size) or b"") == size
 
 
-async def _obstore(name: str, url: str) -> None:
+async def _obstore(client: Obstore, verb: str, data: bytes, size: int, digest: hashlib._Hash | None) -> None:
     import obstore
 
-    peer = Obstore()
-    await peer.open(url, 32)
-    if name == "store":
-        await obstore.put_async(peer.store, "big", DATA)
-    elif name == "stream":
-        await obstore.put_async(peer.store, "big", _stream())
-    elif name == "read":
-        # Over as many connections as credstore uses, each piece released as it arrives.
-        turns = asyncio.Semaphore(4)
-
-        async def piece(start: int) -> int:
-            async with turns:
-                return len(await obstore.get_range_async(peer.store, "large", start=start, length=PIECE))
-
-        assert sum(await asyncio.gather(*map(piece, range(0, LARGE, PIECE)))) == LARGE
+    store = client.store
+    if verb == "store":
+        if digest is not None:
+            await asyncio.to_thread(digest.update, data)
+        await obstore.put_async(store, "big", data)
+    elif verb == "stream":
+        await obstore.put_async(store, "big", _pieces(size, digest))
+    elif verb == "read":
+        starts = iter(range(0, size, RANGE))
+        asked: deque[asyncio.Future] = deque()
+        got = 0
+        while True:
+            while len(asked) < CONNECTIONS and (start := next(starts, None)) is not None:
+                asked.append(
+                    asyncio.ensure_future(obstore.get_range_async(store, "large", start=start, length=RANGE))
+                )
+            if not asked:
+                break
+            piece = await asked.popleft()
+            got += len(piece)
+            if digest is not None:
+                await asyncio.to_thread(digest.update, piece)
+        assert got == size
     else:
-        assert len(bytes(await (await obstore.get_async(peer.store, "large")).bytes_async())) == LARGE
-    await peer.close()
+        whole = bytes(await (await obstore.get_async(store, "large")).bytes_async())
+        assert len(whole) == size
+        if digest is not None:
+            await asyncio.to_thread(digest.update, whole)
+    if digest is not None:
+        digest.digest()
 
 
-def render(found: dict[str, Figures]) -> list[str]:
+def render(cases: Cases) -> list[str]:
     """The results as Markdown."""
-    grown = {name: f"{name}, MiB" for name in NAMES}
-    return [
-        "Seconds for one object of 256 MiB against the same nginx, each in a fresh process; credstore's time "
-        "as a multiple of obstore's. credstore hashes twice what it stores from memory, once for the digest "
-        "that is kept with the object and once for the signature of each part; on a loopback that moves more "
-        "than a gigabyte a second that shows.",
+    hashes = "the whole's SHA-256, by hashlib over the same bytes; what obstore does besides"
+    lines = [
+        "One object of 256 MiB against the same server, each in a fresh process. What credstore stores from memory "
+        "it hashes twice, once for the digest that is kept with the object and once for the signature of each part; "
+        "obstore hashes for the signatures.",
         "",
-        *comparison(found, "credstore", NAMES, 2),
-        "",
-        "Memory by which the process grew meanwhile, at its peak (MiB).",
-        "",
-        *comparison(found, "credstore", {grown[name]: NAMES[name] for name in NAMES}),
-    ]
-
-
-def _peak(*, anew: bool = False) -> float:
-    """MiB; `getrusage` would start with the peak of the process that started this one."""
-    if anew:
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
-
-
-if __name__ == "__main__":
-    peer, name, url = sys.argv[1:]
-    run = _credstore if peer == "credstore" else _obstore
-
-    async def main() -> dict[str, float]:
-        """Warm up with a small object, then measure."""
-        other = Credstore() if peer == "credstore" else Obstore()
-        await other.open(url, 1)
-        await other.put("small", b"x")
-        await other.close()
-        before, start = _peak(anew=True), time.perf_counter()
-        await run(name, url)
-        return {name: time.perf_counter() - start, f"{name}, MiB": _peak() - before}
-
-    print(json.dumps(asyncio.run(main())))
+        checked({"credstore": PEERS["credstore"].checks + "; a stream's digest is not known before it ends, so "
+                 "none is kept, and each part is checked by its signature", HASHED: hashes,
+                 "obstore": PEERS["obstore"].checks}),
+    ]  # fmt: skip
+    for case, peers in cases.items():
+        if case == "2 GiB":
+            names = {"stream": "store a stream", "read": "read as a stream"}
+            lines += [
+                "", "### 2 GiB", "",
+                "Memory by which the process grew meanwhile, at its peak (MiB), and seconds of CPU.", "",
+                *comparison(peers, "credstore", {f"{verb}, MiB": shown for verb, shown in names.items()}),
+                "",
+                *comparison(peers, "credstore", names, 2),
+            ]  # fmt: skip
+            continue
+        for title, suffix, digits in (
+            ("seconds of CPU", "", 2),
+            ("seconds", ", wall", 2),
+            ("MiB", ", MiB", 0),
+        ):
+            names = {verb + suffix: shown for verb, shown in VERBS.items()}
+            about = "memory by which the process grew at its peak, " if title == "MiB" else ""
+            lines += ["", f"### {case}, {about}{title}", "", *comparison(peers, "credstore", names, digits)]
+    return lines

@@ -5,22 +5,26 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import platform
 import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from benchmarks.floor import Floor
 from benchmarks.null_s3 import BUCKET
 
-CA_FILE = os.environ.get("BENCH_CA_FILE")
-"""Certificate of the authority to trust, if the server speaks TLS."""
 KEY_ID, SECRET, REGION = "AKIDEXAMPLE", "example-secret", "us-east-1"
 
 
 class Credstore:
     """All defaults on: digest, signed payload, write-id, verified reads."""
 
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "each read against the SHA-256 stored with the object; what it sends is signed with its SHA-256"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         from credstore import S3CompatibleConfig, S3CompatibleStorageProvider, Secret
 
         self.store = S3CompatibleStorageProvider(
@@ -30,7 +34,7 @@ class Credstore:
                 access_key_id=KEY_ID,
                 secret_access_key=Secret(SECRET),
                 max_connections=max(64, concurrency),
-                ca_file=CA_FILE,
+                ca_file=ca_file,
             )
         )
 
@@ -47,13 +51,15 @@ class Credstore:
 
 
 class BareAiohttp:
-    """The floor: unsigned requests on aiohttp."""
+    """Unsigned requests on aiohttp."""
 
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "nothing"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         import aiohttp
 
         self.url = f"{url}/{BUCKET}"
-        trust = ssl.create_default_context(cafile=CA_FILE) if CA_FILE else True
+        trust = ssl.create_default_context(cafile=ca_file) if ca_file else True
         connector = aiohttp.TCPConnector(limit=max(64, concurrency), ssl=trust)
         self.session = aiohttp.ClientSession(connector=connector)
 
@@ -77,11 +83,13 @@ class BareAiohttp:
 class SignedAiohttp(BareAiohttp):
     """Signed requests on aiohttp, and nothing else."""
 
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "nothing on reads; what it sends is signed with its SHA-256"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         from credstore import Secret
         from credstore.wire.aws.credentials import Credentials
 
-        await super().open(url, concurrency)
+        await super().open(url, concurrency, ca_file)
         self.host = url.partition("://")[2]
         self.credentials = Credentials(KEY_ID, Secret(SECRET))
 
@@ -103,16 +111,21 @@ class SignedAiohttp(BareAiohttp):
 
 
 class Obstore:
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "nothing on reads; what it sends is signed with its SHA-256"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         from obstore.store import S3Store
 
+        options: Any = {"allow_http": True}
+        if ca_file:
+            options["root_certificate"] = Path(ca_file).read_text()
         self.store = S3Store(
             BUCKET,
             endpoint=url,
             access_key_id=KEY_ID,
             secret_access_key=SECRET,
             region=REGION,
-            client_options={"allow_http": True, "allow_invalid_certificates": CA_FILE is not None},
+            client_options=options,
         )
 
     async def put(self, key: str, data: bytes) -> None:
@@ -126,7 +139,9 @@ class Obstore:
 
 
 class Aiobotocore:
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "a checksum of S3 where the server has one, which this one has not; sends a CRC"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         from aiobotocore.config import AioConfig
         from aiobotocore.session import get_session
 
@@ -136,7 +151,7 @@ class Aiobotocore:
             aws_access_key_id=KEY_ID,
             aws_secret_access_key=SECRET,
             region_name=REGION,
-            verify=CA_FILE,
+            verify=ca_file,
             config=AioConfig(max_pool_connections=max(64, concurrency)),
         )
         self.client: Any = await self.context.__aenter__()
@@ -154,7 +169,9 @@ class Aiobotocore:
 
 
 class Boto3Threads:
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "as aiobotocore"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         import boto3
         from botocore.config import Config
 
@@ -164,7 +181,7 @@ class Boto3Threads:
             aws_access_key_id=KEY_ID,
             aws_secret_access_key=SECRET,
             region_name=REGION,
-            verify=CA_FILE,
+            verify=ca_file,
             config=Config(max_pool_connections=max(64, concurrency)),
         )
         self.threads = ThreadPoolExecutor(min(concurrency, 32))
@@ -185,12 +202,14 @@ class Boto3Threads:
 
 
 class S3fs:
-    async def open(self, url: str, concurrency: int) -> None:
+    checks = "as aiobotocore"
+
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         import s3fs
 
         self.fs: Any = s3fs.S3FileSystem(
             asynchronous=True, key=KEY_ID, secret=SECRET, endpoint_url=url, skip_instance_cache=True,
-            config_kwargs={"max_pool_connections": max(64, concurrency)}, client_kwargs={"verify": CA_FILE},
+            config_kwargs={"max_pool_connections": max(64, concurrency)}, client_kwargs={"verify": ca_file},
         )  # fmt: skip
         self.session = await self.fs.set_session()
 
@@ -205,11 +224,13 @@ class S3fs:
 
 
 class OpenDal:
-    """Accepts only status 200 for a write, which WebDAV does not send."""
+    checks = "nothing on reads; what it sends is not hashed"
 
-    async def open(self, url: str, concurrency: int) -> None:
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         import opendal
 
+        if ca_file:
+            os.environ["SSL_CERT_FILE"] = ca_file
         self.operator = opendal.AsyncOperator(
             "s3", endpoint=url, bucket=BUCKET, region=REGION, access_key_id=KEY_ID, secret_access_key=SECRET
         )
@@ -225,16 +246,18 @@ class OpenDal:
 
 
 class Miniopy:
-    """As OpenDAL."""
+    checks = "nothing on reads; what it sends is signed with its SHA-256"
 
-    async def open(self, url: str, concurrency: int) -> None:
+    async def open(self, url: str, concurrency: int, ca_file: str | None = None) -> None:
         import io
 
         import miniopy_async
 
+        if ca_file:
+            os.environ["SSL_CERT_FILE"] = ca_file
         self.memory = io.BytesIO
-        host = url.partition("://")[2]
-        self.client = miniopy_async.Minio(host, KEY_ID, SECRET, secure=False, region=REGION)
+        scheme, _, host = url.partition("://")
+        self.client = miniopy_async.Minio(host, KEY_ID, SECRET, secure=scheme == "https", region=REGION)
 
     async def put(self, key: str, data: bytes) -> None:
         await self.client.put_object(BUCKET, key, self.memory(data), len(data))
@@ -252,14 +275,25 @@ class Miniopy:
 
 PEERS: dict[str, type[Any]] = {
     "credstore": Credstore,
-    "aiohttp, unsigned (the floor)": BareAiohttp,
+    "bare protocol (the floor)": Floor,
     "aiohttp, signed": SignedAiohttp,
     "obstore": Obstore,
+    "aiohttp, unsigned": BareAiohttp,
     "aiobotocore": Aiobotocore,
     "boto3 in threads": Boto3Threads,
     "s3fs": S3fs,
     "OpenDAL": OpenDal,
     "miniopy-async": Miniopy,
 }
-NEED_200 = ("OpenDAL", "miniopy-async")
-"""These have no figures if the response to a write is 201."""
+MAIN = list(PEERS)[:4]
+"""Those that every case has."""
+PACKAGES = (
+    "credstore", "obstore", "aiohttp", "aiobotocore", "botocore", "boto3", "s3fs", "opendal", "miniopy-async",
+    "httptools", "uvloop", "cryptography",
+)  # fmt: skip
+
+
+def versions() -> str:
+    """What was measured, with versions."""
+    found = [f"{name} {metadata.version(name)}" for name in PACKAGES]
+    return ", ".join([f"Python {platform.python_version()}", ssl.OPENSSL_VERSION, *found])

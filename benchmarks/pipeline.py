@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import statistics
 import time
 
-from benchmarks.report import spread
-from credstore import MemoryConfig, MemoryStorageProvider, train_dictionary
+from benchmarks.report import checked, spread
+from benchmarks.worker import Scale, add, run
+from credstore import (
+    ClientSide,
+    KeyRing,
+    LocalKey,
+    MemoryConfig,
+    MemoryStorageProvider,
+    train_dictionary,
+)
 from tests.servers.records import records as make_records
 
-COUNT = 2000
+TITLE = "Codecs and encryption"
 LARGE = 64 * 1024 * 1024
 
 
-def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
+def measure(scale: Scale) -> dict[str, dict[str, list[float]]]:
     """Section to figure to values."""
     found: dict[str, dict[str, list[float]]] = {"codecs": {}, "lag": {}, "sizes": {}}
-    for _ in range(rounds):
-        for name, value in asyncio.run(_codecs()).items():
-            section = "sizes" if name.endswith("bytes") else "codecs"
-            found[section].setdefault(name, []).append(round(value, 2))
-        for name, value in asyncio.run(_lag()).items():
-            found["lag"].setdefault(name, []).append(round(value, 3))
+    for _ in range(scale.few):
+        values = run(__name__, kind="codecs", count=scale.pick(500, 2000))
+        for name, value in values.items():
+            add(found["sizes" if name.endswith("bytes") else "codecs"], {name: value}, 2)
+        add(found["lag"], run(__name__, kind="lag", count=LARGE))
     return found
 
 
-async def _codecs() -> dict[str, float]:
-    records = [record.ljust(4096)[:4096] for record in make_records(COUNT + 1500)]
-    dictionary = await asyncio.to_thread(train_dictionary, records[COUNT:])
+async def work(kind: str, count: int) -> dict[str, float]:
+    """The codecs' figures for that many records, or the loop's for an object of that many bytes."""
+    return await {"codecs": _codecs, "lag": _lag}[kind](count)
+
+
+async def _codecs(count: int) -> dict[str, float]:
+    records = [record.ljust(4096)[:4096] for record in make_records(count + 1500)]
+    dictionary = await asyncio.to_thread(train_dictionary, records[count:])
     ways: dict[str, dict[str, object]] = {
         "plain": {},
         "gzip": {"compress": "gzip"},
         "zstd": {"compress": "zstd"},
         "zstd with a dictionary": {"compress": "zstd", "dictionary": dictionary},
+        "encrypted": {"encryption": ClientSide(KeyRing(LocalKey(os.urandom(32))), store_id="bench")},
     }
     took: dict[str, dict[str, float]] = {}
     found: dict[str, float] = {}
@@ -42,24 +56,27 @@ async def _codecs() -> dict[str, float]:
         async with MemoryStorageProvider(MemoryConfig()) as store:
             size = (await store.store("first", records[0], **options)).size
             took[name] = {}
+            reading = {key: value for key, value in options.items() if key == "encryption"}
             start = time.process_time()
-            for number in range(COUNT):
+            for number in range(count):
                 size += (await store.store(str(number), records[number], **options)).size
-            took[name]["store"] = (time.process_time() - start) / COUNT * 1e6
+            took[name]["store"] = (time.process_time() - start) / count * 1e6
             start = time.process_time()
-            for number in range(COUNT):
-                await store.retrieve(str(number))
-            took[name]["retrieve"] = (time.process_time() - start) / COUNT * 1e6
-            found[f"{name}, bytes"] = size / (COUNT + 1)
+            for number in range(count):
+                await store.retrieve(str(number), **reading)
+            took[name]["retrieve"] = (time.process_time() - start) / count * 1e6
+            found[f"{name}, bytes"] = size / (count + 1)
     for name in list(ways)[1:]:
         for verb in ("store", "retrieve"):
             found[f"{name}, {verb}"] = took[name][verb] - took["plain"][verb]
+    for verb in ("store", "retrieve"):
+        found[f"encrypted {verb} to plain"] = took["encrypted"][verb] / took["plain"][verb]
     return found
 
 
-async def _lag() -> dict[str, float]:
+async def _lag(size: int) -> dict[str, float]:
     """How long the loop was blocked at once, in milliseconds, while large objects come and go."""
-    data = bytes(range(256)) * (LARGE // 256)
+    data = bytes(range(256)) * (size // 256)
     found: dict[str, float] = {}
     async with MemoryStorageProvider(MemoryConfig()) as store:
         for codec in (None, "gzip", "zstd"):
@@ -68,7 +85,7 @@ async def _lag() -> dict[str, float]:
             await asyncio.sleep(0)
             gc.disable()
             await store.store("large", data, compress=codec)
-            await store.retrieve("large", max_size=LARGE)
+            await store.retrieve("large", max_size=size)
             async with store.open("large") as reader:
                 async for _ in reader:
                     pass
@@ -97,19 +114,28 @@ def render(found: dict[str, dict[str, list[float]]]) -> list[str]:
     codecs, sizes, lag = found["codecs"], found["sizes"], found["lag"]
     lines = [
         (
-            "CPU added to one store and one retrieve of a record of 4 KiB in the C2PA's shape by a codec, in "
-            "microseconds, and the bytes that are stored for it."
+            "CPU added to one store and one retrieve of a record of 4 KiB in the C2PA's shape by a codec, or by "
+            "client-side encryption, on the memory store (microseconds), and the bytes that are stored for it."
         ),
+        "",
+        checked({"credstore": "each read against the SHA-256 stored with the object; AES-GCM's tags"}),
         "",
         "| | store | retrieve | bytes |",
         "|---|---|---|---|",
         f"| plain | | | {statistics.median(sizes['plain, bytes']):.0f} |",
     ]
-    for name in ("gzip", "zstd", "zstd with a dictionary"):
+    for name in ("gzip", "zstd", "zstd with a dictionary", "encrypted"):
         cells = [spread(codecs[f"{name}, {verb}"], 1) for verb in ("store", "retrieve")]
         cells.append(f"{statistics.median(sizes[f'{name}, bytes']):.0f}")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    times = [
+        f"{verb} {spread(codecs[f'encrypted {verb} to plain'], 2)}x"
+        for verb in ("store", "retrieve")
+        if f"encrypted {verb} to plain" in codecs
+    ]
     lines += [
+        "",
+        "An encrypted record's CPU as a multiple of a plain one's: " + ", ".join(times) + ".",
         "",
         "How long the event loop was held at once while an object of 64 MiB was stored, retrieved and "
         "streamed (milliseconds): by work of its own thread, and from one turn to the next, which includes "

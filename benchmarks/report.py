@@ -14,7 +14,10 @@ def spread(values: Sequence[float], digits: int = 0) -> str:
 
 
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> str:
-    """Our median as a multiple of theirs."""
+    """Ours as a multiple of theirs: the median of the rounds' ratios, or of the medians if rounds are missing."""
+    found = paired(ours, theirs)
+    if found:
+        return f"{statistics.median(found):.2f}x"
     least = statistics.median(theirs)
     return f"{statistics.median(ours) / least:.2f}x" if least else ""
 
@@ -39,7 +42,20 @@ def comparison(
                 cells += ["", ""]
                 continue
             cells.append(spread(figures[name], digits))
-            known = peer != ours and name in peers[ours]
+            known = peer != ours and name in peers.get(ours, {})
             cells.append(ratio(peers[ours][name], figures[name]) if known else "")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def paired(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """The ratio of each round, in which both took turns; empty where one has none or missed a round."""
+    whole = len(ours) == len(theirs) and all(theirs)
+    return [mine / other for mine, other in zip(ours, theirs, strict=True)] if whole else []
+
+
+def checked(by: Mapping[str, str]) -> str:
+    """A line that says what is checked in a table, and by whom."""
+    return (
+        "What is checked, and by whom: " + "; ".join(f"**{name}**: {what}" for name, what in by.items()) + "."
+    )

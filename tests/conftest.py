@@ -9,9 +9,10 @@ from hypothesis import settings
 
 from tests import canaries
 from tests.servers.moto import MotoServer, running_moto
-from tests.surroundings import without_proxies
+from tests.surroundings import with_signals, without_proxies
 
 without_proxies()
+with_signals()
 
 # How long an example takes depends on the machine and says nothing.
 settings.register_profile("credstore", deadline=None, print_blob=True)

@@ -89,6 +89,8 @@ def read_etag(text: str | None) -> str | None:
 
     Source: RFC 9110 section 8.8.3; some servers leave the quotes out.
     """
+    if text and text[0] == text[-1] == '"' and (inner := text[1:-1]).isalnum() and inner.isascii():
+        return inner  # As most servers write it; a listing has a thousand.
     found = _ETAG.fullmatch(text.strip()) if text else None
     if found is None:
         return None

@@ -116,7 +116,12 @@ async def check_copy(
             "somebody else deleted the copy before it was compared; the source is kept",
             code=ErrorCode.COPY_MISSING,
         ) from None
-    lacks = [name for name, kept in _beside(source, seen).items() if not kept]
+    kept = {
+        "write-id": seen.write_id == request.write_id,
+        "digest": resealed or source.digest in {None, seen.digest},
+        **_beside(source, seen),
+    }
+    lacks = [name for name, is_there in kept.items() if not is_there]
     if lacks:
         raise StorageIntegrityError(
             f"the copy lacks what its source keeps with its bytes ({', '.join(lacks)}); the source is kept",
@@ -141,7 +146,7 @@ async def _with_class(
 
 
 def _check_ours(seen: ObjectInfo, request: CopyRequest, size: int) -> None:
-    if seen.write_id is not None and seen.write_id != request.write_id:
+    if seen.write_id not in {request.write_id, request.source.write_id, None}:
         raise StorageConflictError("another writer replaced the copy; the source is kept")
     if seen.size != size:
         raise _differs(f"the copy has {seen.size} bytes where {size} were copied")

@@ -17,7 +17,7 @@ from tests.campaign.campaigns import BY_NAME
 from tests.campaign.report import render, table
 from tests.campaign.runner import Settings, failed, missing, perform
 from tests.campaign.trial import SCALES, Stop
-from tests.surroundings import without_proxies
+from tests.surroundings import with_signals, without_proxies
 
 KEPT = Path(__file__).with_name("results.json")
 LIMITS = {"release": float("inf")}
@@ -61,6 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     print(f"scale {settings.scale}, seed {settings.seed}", file=sys.stderr, flush=True)
     without_proxies()
+    with_signals()
     results = {}
     try:
         with Stop.by_signals():

@@ -11,7 +11,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -256,7 +255,7 @@ def option_headers(options: S3PutOptions) -> dict[str, str]:
         found["x-amz-acl"] = options.acl
     if options.object_lock_mode is not None and options.object_lock_retain_until is not None:
         found["x-amz-object-lock-mode"] = options.object_lock_mode
-        until = options.object_lock_retain_until.astimezone(UTC)
+        until = options.object_lock_retain_until
         found["x-amz-object-lock-retain-until-date"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
     if options.legal_hold:
         found["x-amz-object-lock-legal-hold"] = "ON"
