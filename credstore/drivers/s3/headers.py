@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -41,8 +40,6 @@ MISSING_META = "x-amz-missing-meta"
 REDIRECT = "x-amz-website-redirect-location"
 """Where a bucket that serves a website redirects requests for the object."""
 _EXTRAS = ("expires", REDIRECT, MISSING_META)
-
-_ETAG = re.compile(r'(?P<weak>[Ww]/)?(?:"(?P<quoted>[!\x23-\x7e]+)"|(?P<bare>[!\x23-\x2b\x2d-\x7e]+))')
 
 
 def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
@@ -314,24 +311,6 @@ def content_md5(data: bytes) -> str:
 def format_md5(digest: bytes) -> str:
     """`Content-MD5` of a digest."""
     return base64.b64encode(digest).decode("ascii")
-
-
-def read_etag(text: str | None) -> str | None:
-    """An entity tag as `ObjectInfo.etag` has it: without quotes, or `W/"..."` for a weak one.
-
-    None where there is none, an empty one, or something else, such as the tags of two answers in one.
-
-    Source: RFC 9110 section 8.8.3; some servers leave the quotes out.
-    """
-    if text is None:
-        return None
-    if text[:1] == text[-1:] == '"' and text.isascii() and text[1:-1].isalnum():
-        return text[1:-1]  # As nearly all are; a listing has a thousand.
-    found = _ETAG.fullmatch(text.strip())
-    if found is None:
-        return None
-    opaque = found["quoted"] or found["bare"]
-    return f'W/"{opaque}"' if found["weak"] else opaque
 
 
 def opaque_tag(etag: str) -> str:

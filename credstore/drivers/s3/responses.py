@@ -12,13 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from credstore.driver.header_text import readable
+from credstore.driver.header_text import read_etag, readable
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, Meaning, meaning_of
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,
-    read_etag,
     read_extras,
     read_metadata,
 )

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
+from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
@@ -22,7 +23,6 @@ from credstore.drivers.s3.headers import (
     format_md5,
     opaque_tag,
     read_encryption,
-    read_etag,
     to_confirm,
 )
 from credstore.drivers.s3.multipart import (

@@ -14,8 +14,9 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from credstore.driver.header_text import read_etag
 from credstore.driver.values import ObjectInfo
-from credstore.drivers.s3.headers import opaque_tag, read_etag
+from credstore.drivers.s3.headers import opaque_tag
 from credstore.drivers.s3.records import Document, Fields, Shape, needed, read, repeated, unreadable
 from credstore.errors import StorageIntegrityError
 
