@@ -15,7 +15,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import IO, Any, Final, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
 
-from credstore.arguments import typed, typed_class
+from credstore.arguments import typed, typed_class, typed_request
 from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import (
     RemainingVersion,
@@ -118,7 +118,7 @@ _LARGEST_DICTIONARY = 8 * 1024 * 1024
 """Bytes; the largest decoder window that RFC 8878 section 3.1.1.1.2 recommends."""
 
 
-@typed_class
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Dictionary:
     """A zstd dictionary: what many small objects have in common, stored once.

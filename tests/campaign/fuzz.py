@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest import mock
 
 from credstore.drivers.local import names
-from credstore.drivers.s3 import xml
+from credstore.drivers.s3 import records, xml
 from credstore.encryption import DataKey
 from credstore.errors import (
     StorageCodecError,
@@ -255,7 +255,7 @@ def _codecs() -> Target:
 def planted(name: str | None) -> Iterator[None]:
     """A parser that does not keep its word."""
     if name == "another-error":
-        with mock.patch.object(xml, "_unreadable", KeyError):
+        with mock.patch.object(records, "unreadable", KeyError):
             yield
     elif name == "two-keys-one-name":
         with mock.patch.object(names, "_is_plain", lambda segment, *, fold: len(segment) > 0):

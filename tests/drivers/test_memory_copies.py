@@ -23,7 +23,7 @@ def test_a_damaged_source_is_neither_copied_nor_moved_and_stays(fallback, size):
     driver = make_driver(objects)
     if fallback:
         driver = FallbackDriver(driver, make_driver(MemoryObjects()))
-    store = StorageProvider(driver, MemoryConfig(), public_url=str)
+    store = StorageProvider(driver, MemoryConfig())
 
     async def run():
         await store.store("a", b"x" * size, compress=False)
@@ -44,7 +44,7 @@ def test_a_damaged_source_is_neither_copied_nor_moved_and_stays(fallback, size):
 
 def test_a_source_that_is_replaced_while_it_is_looked_at_is_not_copied(monkeypatch):
     objects = MemoryObjects()
-    store = StorageProvider(make_driver(objects), MemoryConfig(), public_url=str)
+    store = StorageProvider(make_driver(objects), MemoryConfig())
 
     async def run():
         await store.store("a", b"first", compress=False)

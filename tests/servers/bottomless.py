@@ -40,11 +40,13 @@ async def answer(writer: asyncio.StreamWriter, method: str, target: str, span: s
         await read(writer, method, int(found[1]), span)
     elif method == "POST":
         body = _COMPLETED if "uploadId" in target else _BEGUN
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nx-amz-request-id: 1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
     elif method == "PUT":
-        writer.write(b'HTTP/1.1 200 OK\r\netag: "e"\r\ncontent-length: 0\r\n\r\n')
+        writer.write(b'HTTP/1.1 200 OK\r\nx-amz-request-id: 1\r\netag: "e"\r\ncontent-length: 0\r\n\r\n')
     else:
-        writer.write(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+        writer.write(b"HTTP/1.1 404 Not Found\r\nx-amz-request-id: 1\r\ncontent-length: 0\r\n\r\n")
     await writer.drain()
 
 
@@ -57,7 +59,7 @@ async def read(writer: asyncio.StreamWriter, method: str, size: int, span: str |
         start, end = int(first), min(size, int(last) + 1 if last else size)
         status, extra = "206 Partial Content", f"content-range: bytes {start}-{end - 1}/{size}\r\n"
     writer.write(
-        f'HTTP/1.1 {status}\r\netag: "z"\r\nlast-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n'
+        f'HTTP/1.1 {status}\r\nx-amz-request-id: 1\r\netag: "z"\r\nlast-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n'
         f"{extra}content-length: {end - start}\r\n\r\n".encode()
     )
     left = end - start if method == "GET" else 0
