@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     __version__: str
+    from credstore.config.azure import AzureConfig
     from credstore.config.settings import CommonConfig
     from credstore.config.stores import (
         BackblazeConfig,
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from credstore.pipeline.training import train_dictionary
     from credstore.provider.links import LinkOptions
     from credstore.provider.presets import (
+        AzureStorageProvider,
         BackblazeStorageProvider,
         LocalStorageProvider,
         MemoryStorageProvider,
@@ -114,6 +116,7 @@ if TYPE_CHECKING:
     from credstore.provider.session import ProviderOptions
 
 _HOMES = {
+    "config.azure": ("AzureConfig",),
     "config.settings": ("CommonConfig",),
     "config.stores": (
         "BackblazeConfig",
@@ -210,6 +213,7 @@ _HOMES = {
     "pipeline.training": ("train_dictionary",),
     "provider.links": ("LinkOptions",),
     "provider.presets": (
+        "AzureStorageProvider",
         "BackblazeStorageProvider",
         "LocalStorageProvider",
         "MemoryStorageProvider",
@@ -229,6 +233,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AkamaiSigner",
     "AwsKmsKey",
+    "AzureConfig",
+    "AzureStorageProvider",
     "BackblazeConfig",
     "BackblazeStorageProvider",
     "BatchDeleteResult",

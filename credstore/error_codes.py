@@ -67,6 +67,8 @@ class ErrorCode(StrEnum):
     QUOTA_EXCEEDED = "QUOTA_EXCEEDED", "QuotaExceeded", "A quota, spending cap or disk is full."
     CONFLICT = "CONFLICT", "Conflict", "Another writer or the object's present state stood in the way."
     CONCURRENT_WRITE = "CONCURRENT_WRITE", "Conflict", "Another write to this key was in progress."
+    LEASED = "LEASED", "Conflict", "The object has a lease (Azure), which forbids this."
+    SNAPSHOTS = "SNAPSHOTS", "Conflict", "The object has snapshots (Azure), which would go with it."
     BUCKET_NOT_EMPTY = "BUCKET_NOT_EMPTY", "Conflict", "The bucket is not empty."
     ALREADY_EXISTS = (
         "ALREADY_EXISTS",

@@ -13,11 +13,12 @@ from typing import Literal
 
 from credstore.errors import ErrorCode, StorageConfigurationError
 
-Extra = Literal["aws", "c2pa", "cli", "opentelemetry", "timestamp"]
+Extra = Literal["aws", "azure", "c2pa", "cli", "opentelemetry", "timestamp"]
 
 MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
     {
         "aws": ("aiobotocore", "botocore"),
+        "azure": ("azure.identity",),
         "c2pa": ("c2pa",),
         "cli": ("aiohttp", "click", "rich"),
         "opentelemetry": ("opentelemetry.trace",),

@@ -12,8 +12,12 @@ from credstore.config.traceless import traceless
 from credstore.config.url import nearest, shown, url_kind
 from credstore.errors import StorageConfigurationError
 
-SYNONYMS = {"provider_type": "provider", "bucket_name": "bucket", "local_path": "path"}
-"""Words of the original design whose fields have different names here."""
+SYNONYMS = {
+    "provider_type": "provider",
+    "bucket_name": "bucket",
+    "local_path": "path",
+}
+"""Words of the original design whose fields have different names here; a cloud's row may have more."""
 
 
 @traceless
@@ -24,8 +28,9 @@ def from_mapping(
 
     Args:
         settings: `provider` (or `provider_type`), and any field of that provider's config;
-            `bucket_name` and `local_path` stand for `bucket` and `path`. Values are the field's own,
-            or text as in the environment; secrets may be plain text. None counts as unset.
+            `bucket_name` and `local_path` stand for `bucket` and `path`, and a cloud may have words of its
+            own. Values are the field's own, or text as in the environment; secrets may be plain text. None
+            counts as unset.
         environ: Where keys and everything not given come from; see `precedence`.
         registry: The clouds that are known; the built-in ones unless given.
 
@@ -33,23 +38,24 @@ def from_mapping(
         StorageConfigurationError: An unknown word, two spellings that disagree, or the config is invalid.
     """
     registry = registry or Registry()
-    words = _merged(settings)
+    words = _merged(settings, SYNONYMS)
     named = words.pop("provider", None)
     if not isinstance(named, str) or not named:
         raise StorageConfigurationError(
             f"the settings name no `provider`; choose one of {', '.join(registry.words())}"
         )
     kind = registry.find(named, where="`provider` of the settings")
+    words = _merged(words, kind.synonyms)
     given = {word: _value(kind, word, value) for word, value in words.items()}
     return fill(kind, given, environ, family_of(environ, registry, url_kind(environ, registry)))
 
 
-def _merged(settings: Mapping[str, object]) -> dict[str, object]:
+def _merged(settings: Mapping[str, object], synonyms: Mapping[str, str]) -> dict[str, object]:
     words: dict[str, object] = {}
     for written, value in settings.items():
         if not isinstance(written, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise StorageConfigurationError("the settings have a name that is not text")
-        word = SYNONYMS.get(written, written)
+        word = synonyms.get(written, written)
         if value is None:
             continue
         if word in words and words[word] != value:
@@ -61,7 +67,8 @@ def _merged(settings: Mapping[str, object]) -> dict[str, object]:
 def _value(kind: Cloud, word: str, value: object) -> object:
     held = held_by(kind.config_class)
     if word not in held:
-        known = {*held, *(synonym for synonym, field in SYNONYMS.items() if field in held), "provider"}
+        synonyms = {**SYNONYMS, **kind.synonyms}
+        known = {*held, *(synonym for synonym, field in synonyms.items() if field in held), "provider"}
         raise StorageConfigurationError(
             f"{shown(word)} is not a setting of {kind.name}{nearest(word, known)}"
         )

@@ -50,6 +50,9 @@ class Cloud:
         named_by: A field whose variable is enough to name this store.
         preset: Fields that the name itself sets; such a row refines the one named `label`.
         dialect: Row of `drivers/s3/dialect.py`, for stores that speak S3.
+        synonyms: Words of its users for fields, besides their names.
+        schemes: Schemes of URLs that its other tools use for a store.
+        respell: Makes a store URL of such a URL, or None of another one: "module:function".
     """
 
     name: str
@@ -68,6 +71,9 @@ class Cloud:
     named_by: str | None = None
     preset: Mapping[str, object] = NOTHING
     dialect: str = ""
+    synonyms: Mapping[str, str] = NOTHING
+    schemes: frozenset[str] = frozenset()
+    respell: str = ""
 
     def __post_init__(self) -> None:
         if not self.label:
@@ -254,6 +260,34 @@ CLOUDS: tuple[Cloud, ...] = (
         needed={"endpoint": "https://s3.example.com", **_BUCKET},
         dialect="ceph",
     ),
+    Cloud(
+        name="azure",
+        aliases=("azure_blob", "az"),
+        config="credstore.config.azure:AzureConfig",
+        driver="credstore.drivers.azure.driver:AzureDriver",
+        provider=f"{_PROVIDERS}:AzureStorageProvider",
+        hosts=(
+            "blob.core.windows.net",
+            "blob.core.chinacloudapi.cn",
+            "blob.core.usgovcloudapi.net",
+            "blob.storage.azure.net",
+        ),
+        url="az://account/container[/prefix]",
+        needed={"account": "example", "bucket": "example", "account_key": "ZXhhbXBsZQ=="},
+        synonyms={"container": "bucket", "container_name": "bucket", "account_name": "account"},
+        schemes=frozenset({"abfs", "abfss", "wasb", "wasbs", "https"}),
+        respell="credstore.config.azure:respelled",
+        variables={
+            "account": (("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCOUNT_NAME"),),
+            "bucket": (("AZURE_STORAGE_CONTAINER", "AZURE_STORAGE_CONTAINER_NAME"),),
+            "endpoint": (("AZURE_STORAGE_SERVICE_ENDPOINT", "AZURE_STORAGE_BLOB_ENDPOINT"),),
+            # All on one level, as they are together what Azure's own tools sign in with.
+            "account_key": (("AZURE_STORAGE_KEY", "AZURE_STORAGE_ACCOUNT_KEY"),),
+            "sas_token": (("AZURE_STORAGE_SAS_TOKEN",),),
+            "connection_string": (("AZURE_STORAGE_CONNECTION_STRING",),),
+            "auth_mode": (("AZURE_STORAGE_AUTH_MODE",),),
+        },
+    ),
 )
 """Every cloud that is built in. Hosts: providers.md §1.1."""
 
@@ -333,6 +367,16 @@ class Registry:
             hint = f"did you mean {near[0]!r}? Otherwise {choices}" if near else choices
             raise StorageConfigurationError(f"{where} does not name a known provider; {hint}")
         return row
+
+    def respelled(self, url: str) -> str:
+        """The same store as a store URL, where a cloud's other tools name it in another way."""
+        scheme = url.partition(":")[0].lower()
+        for row in self.rows():
+            if scheme in row.schemes:
+                found: str | None = loaded(row.respell)(url)
+                if found is not None:
+                    return found
+        return url
 
     def row_of(self, config: type[Any], cloud: str) -> Cloud | None:
         """The row of a config with this class and this label; None if there is none."""

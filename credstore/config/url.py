@@ -69,6 +69,7 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
     Raises:
         StorageConfigurationError: As for `from_url`.
     """
+    url = registry.respelled(url)
     word, colon, rest = url.partition(":")
     if not colon or not url.isprintable() or " " in url:
         raise StorageConfigurationError(f"{source} must be a URL such as s3://bucket or file:///path")

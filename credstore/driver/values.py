@@ -285,7 +285,7 @@ class ObjectInfo:
         size: Stored bytes of the whole object, even when only a range is read.
         etag: Entity tag without quotes, or None.
         last_modified: Timezone-aware UTC, or None.
-        storage_class: As the provider names it.
+        storage_class: As the provider names it; None where it does not, as Azure to a read.
         version_id: Where versions are kept.
         headers: * Content headers as stored.
         metadata: * The user's metadata.

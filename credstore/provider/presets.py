@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, Unpack, cast
 
+from credstore.config.azure import AzureConfig
+from credstore.config.field_types import fields_with
 from credstore.config.registry import CLOUDS, Cloud, Registry, loaded
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import (
@@ -77,6 +79,10 @@ class S3CompatibleStorageProvider(NamedProvider[S3CompatibleConfig]):
     """MinIO, Ceph, or another server that speaks S3, at a given endpoint."""
 
 
+class AzureStorageProvider(NamedProvider[AzureConfig]):
+    """Azure Blob Storage. Without a key or token in the configuration, Entra ID is used (extra `azure`)."""
+
+
 class LocalStorageProvider(NamedProvider[LocalConfig]):
     """Files below a directory of this machine, durable and atomic with their attributes."""
 
@@ -141,8 +147,9 @@ def _row_of(config: object, provider: str = "", *, registry: Registry | None = N
 def _example(provider: str) -> str:
     """The right call for a named provider."""
     row = next((each for each in CLOUDS if _class_of(each.provider) == provider), CLOUDS[0])
+    secrets = fields_with(row.config_class, "key") - {"access_key_id"}
     settings = ", ".join(
-        f"{name}=Secret({value!r})" if "secret" in name else f"{name}={value!r}"
+        f"{name}=Secret({value!r})" if name in secrets else f"{name}={value!r}"
         for name, value in row.needed.items()
     )
     called = f"{_class_of(row.provider)}({_class_of(str(row.config))}({settings}))"

@@ -18,6 +18,8 @@ from credstore.strategies.fallback.driver import FallbackDriver
 NAMES = [
     "AkamaiSigner",
     "AwsKmsKey",
+    "AzureConfig",
+    "AzureStorageProvider",
     "BackblazeConfig",
     "BackblazeStorageProvider",
     "BatchDeleteResult",
@@ -183,7 +185,7 @@ def test_named_providers_are_a_config_and_a_driver():
         and issubclass(kind, presets.NamedProvider)
         and kind is not presets.NamedProvider
     ]
-    assert len(kinds) == 8
+    assert len(kinds) == 9
     for kind in kinds:
         own = {name for name in vars(kind) if not name.startswith("__") or name == "__init__"}
         assert own <= {"__init__"}, kind

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs the programs that the tests marked `system` run: strace, nginx, tinyproxy, curl, Chromium, and Node
-# with the AWS SDK for JavaScript. Does nothing where they are there. Needs root, or sudo, only to install packages.
+# with the AWS SDK for JavaScript and Azurite. Does nothing where they are there. Needs root, or sudo, only to
+# install packages.
 set -eu
 cd "$(dirname "$0")"
 

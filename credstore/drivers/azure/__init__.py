@@ -1,0 +1,1 @@
+"""Azure Blob Storage over credstore's own exchange."""

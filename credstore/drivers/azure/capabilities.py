@@ -1,0 +1,67 @@
+"""What Azure Blob Storage can do, as facts, and what a user says a server of theirs lacks. Pure.
+
+Source: "Blob service REST API", version 2023-11-03, and "Scalability targets for Blob storage"; conditions,
+parts, tags and copies also tried on Azurite 3.35.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+
+from credstore.config.azure import MAX_BLOCK, AzureConfig
+from credstore.driver.values import Capabilities
+from credstore.errors import StorageConfigurationError
+from credstore.model import Method
+
+NAME = "azure"
+MAX_BLOCKS = 50_000
+MAX_SEGMENTS = 254
+TIERS = ("Hot", "Cool", "Cold", "Archive")
+_ALL: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_OWN_METADATA = 512
+"""Bytes kept free for credstore's own names, which are longer here, in addition to the user's."""
+AZURE = Capabilities(
+    conditional_create=True,
+    conditional_replace=True,
+    conditional_delete=True,
+    delete_tells_existence=True,
+    durable=True,
+    multipart=True,
+    resumable=True,
+    presign=_ALL,
+    response_overrides=True,
+    tags=True,
+    versions=True,
+    storage_classes=frozenset(TIERS),
+    sse_s3=False,
+    sse_s3_implied=True,
+    sse_kms=False,
+    sse_c=False,
+    # In which order Azure lists is not documented for all of Unicode; Azurite goes by UTF-16.
+    ordered=False,
+    max_metadata_size=8192 - _OWN_METADATA,
+    max_object_size=MAX_BLOCK * MAX_BLOCKS,
+    max_delete_batch=256,
+)
+_NAMES = ("response_overrides", "tags", "versions")
+
+
+def capabilities_of(config: AzureConfig) -> Capabilities:
+    """What a store can do: links need a key, or a user to delegate from.
+
+    Raises:
+        StorageConfigurationError: `capabilities` has an unknown name, or grants something.
+    """
+    able = AZURE if config.auth != "sas" else replace(AZURE, presign=frozenset(), response_overrides=False)
+    for each in config.capabilities.split(","):
+        word = each.strip()
+        if not word:
+            continue
+        name = word.removeprefix("-")
+        if name == word or name not in _NAMES:
+            near = difflib.get_close_matches(name, _NAMES, n=1)
+            hint = f"did you mean '-{near[0]}'?" if near else f"it knows -{', -'.join(_NAMES)}"
+            raise StorageConfigurationError(f"`capabilities` has {word[:40]!r}, which is not known; {hint}")
+        able = replace(able, **{name: False})  # type: ignore[arg-type]
+    return able

@@ -1,0 +1,245 @@
+"""Put: small bodies in one request, large and unsized ones in blocks, unclear ones settled.
+
+Rules of this file: what the account cannot honour is refused before the body is read; a body that is not as
+long as announced is never committed (K13); an unclear put is settled before it is reported. The service
+compares the MD5 of what is in memory with what arrived, and the one it reports is compared again (L02).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from credstore.driver.parts import Part, counted, cut
+from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
+from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
+from credstore.drivers.azure.capabilities import NAME
+from credstore.drivers.azure.container import Container
+from credstore.drivers.azure.headers import condition_headers, read_etag
+from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block
+from credstore.drivers.azure.responses import read_encryption, version_of
+from credstore.drivers.azure.resuming import begun_before, token_of
+from credstore.drivers.azure.settling import Write, result_of, seen_result, settle_write
+from credstore.errors import (
+    ErrorCode,
+    StorageConflictError,
+    StorageError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
+from credstore.hashing import LOOP_BUDGET, joined, sha256
+from credstore.wire.exchange import Reply
+from credstore.wire.transport import StreamBody
+
+MAX_RESTARTS = 2
+"""Number of times a whole upload is started again after another write has dropped its blocks."""
+
+
+async def put(container: Container, request: PutRequest) -> PutResult:
+    """Write one object; see `Driver.put`.
+
+    Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one block), else 1 and
+    one per block; 1 HEAD if unclear, or refused by a condition.
+    Source: promises P0, P4, P6.
+    """
+    able, config, body = container.able, container.config, request.body
+    container.check_key(request.key)
+    if body.data is None:
+        # Everything that can be refused is refused before the body is read.
+        object_headers(request, able, None)
+    largest = able.max_object_size
+    if body.length is not None and largest is not None and body.length > largest:
+        raise StorageInvalidRequestError(
+            f"the body has {body.length} bytes; this provider keeps at most {largest}",
+            code=ErrorCode.TOO_LARGE,
+        )
+    if body.length is None:
+        return await _put_unsized(container, request)
+    if body.length > config.multipart_threshold:
+        return await _put_sized_in_blocks(container, request, body.length)
+    if body.data is not None:
+        return await _put_single(container, request, body.data)
+    if body.length <= config.part_size:
+        pieces = [piece async for piece in counted(body.open(), body.length)]
+        return await _put_single(container, request, await joined(pieces))
+    return await _put_stream(container, request, body.length)
+
+
+def _write(request: PutRequest) -> Write:
+    return Write(
+        key=request.key,
+        write_id=request.write_id,
+        precondition=request.precondition,
+        deadline=request.deadline,
+    )
+
+
+async def _put_single(container: Container, request: PutRequest, data: bytes) -> PutResult:
+    digest = request.digest or await sha256(data)
+    md5 = format_md5(_md5(data) if len(data) <= LOOP_BUDGET else await asyncio.to_thread(_md5, data))
+    return await _send(container, request, body=data, size=len(data), digest=digest, md5=md5)
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+async def _put_stream(container: Container, request: PutRequest, length: int) -> PutResult:
+    body = StreamBody(length=length, open=lambda: counted(request.body.open(), length))
+    return await _send(container, request, body=body, size=length, digest=request.digest, md5=None)
+
+
+async def _send(
+    container: Container,
+    request: PutRequest,
+    *,
+    body: bytes | StreamBody,
+    size: int,
+    digest: bytes | None,
+    md5: str | None,
+) -> PutResult:
+    wire = put_blob(request, container.able, body=body, digest=digest, md5=md5)
+    try:
+        reply = await container.call(wire, deadline=request.deadline)
+    except StorageError as error:
+        seen = await settle_write(container, _write(request), error)
+        result = seen_result(container, seen, size, digest)
+    else:
+        _check_md5(reply, md5)
+        result = _acknowledged(container, request, reply, size, digest)
+    if request.progress is not None:
+        request.progress(size, size)
+    return result
+
+
+def _check_md5(reply: Reply, md5: str | None) -> None:
+    """Compare what the service says it stored with what was sent, where it says so (L02).
+
+    Raises:
+        StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
+    """
+    told = reply.headers.get("content-md5")
+    if told is not None and md5 is not None and not hmac.compare_digest(told.strip().encode(), md5.encode()):
+        raise StorageIntegrityError(
+            "the provider's checksum is not that of the bytes that were sent; the object should not be used",
+            code=ErrorCode.CHECKSUM_MISMATCH,
+            applied="maybe",
+        )
+
+
+def _acknowledged(
+    container: Container, request: PutRequest, reply: Reply, size: int, digest: bytes | None
+) -> PutResult:
+    return result_of(
+        container,
+        request.key,
+        size=size,
+        digest=digest,
+        etag=read_etag(reply.headers.get("etag")),
+        version_id=version_of(reply.headers),
+        encryption=read_encryption(reply.headers),
+        request_id=reply.headers.get("x-ms-request-id"),
+    )
+
+
+async def _put_unsized(container: Container, request: PutRequest) -> PutResult:
+    pieces = cut(counted(request.body.open(), None), container.config.part_size)
+    started = [piece async for piece in _some(pieces, 2)]
+    if len(started) < 2:  # noqa: PLR2004 - one block does not justify an upload in blocks
+        return await _put_single(
+            container, request, await joined([view for part in started for view in part.views])
+        )
+
+    async def parts() -> AsyncGenerator[Part, None]:
+        async with aclosing(pieces):
+            while started:
+                yield started.pop(0)  # Released, like all others.
+            async for piece in pieces:
+                yield piece
+
+    return await _put_blocks(container, request, parts())
+
+
+async def _some(pieces: AsyncGenerator[Part, None], count: int) -> AsyncGenerator[Part, None]:
+    """The first of them; the generator stays open."""
+    while count:
+        try:
+            yield await anext(pieces)
+        except StopAsyncIteration:
+            return
+        count -= 1
+
+
+async def _put_sized_in_blocks(container: Container, request: PutRequest, length: int) -> PutResult:
+    size = plan_block_size(length, container.config.part_size)
+    if request.journal is not None:
+        return await _put_resumably(container, request, length, size, request.journal)
+    for restart in range(MAX_RESTARTS + 1):
+        try:
+            return await _put_blocks(container, request, cut(counted(request.body.open(), length), size))
+        except StorageConflictError as error:
+            again = error.applied == "no" and error.code == ErrorCode.CONCURRENT_WRITE and error.retryable
+            if not again or not request.body.replayable or restart == MAX_RESTARTS:
+                raise
+    raise AssertionError
+
+
+async def _put_resumably(
+    container: Container, request: PutRequest, length: int, size: int, journal: Journal
+) -> PutResult:
+    """Continue the upload that the journal describes, or start one that can be continued."""
+    headers = object_headers(request, container.able, request.digest)
+    request, found = await begun_before(container, request, headers, journal)
+    if isinstance(found, ObjectInfo):
+        result = seen_result(container, found, length, request.digest)
+    else:
+        if found is None:
+            await journal.save(token_of(container, request, headers, size))
+        else:
+            size = found.part_size
+        known = frozenset[int]() if found is None else found.known
+        parts = cut(counted(request.body.open(), length), size)
+        try:
+            result = await _put_blocks(container, request, parts, known=known)
+        except StorageError as error:
+            if not error.retryable:
+                await journal.clear()
+            raise
+    await journal.clear()
+    return result
+
+
+async def _put_blocks(
+    container: Container,
+    request: PutRequest,
+    parts: AsyncGenerator[Part, None],
+    *,
+    known: frozenset[int] = frozenset(),
+) -> PutResult:
+    """Send the parts, except for the `known` ones, which the service has."""
+    able = container.able
+    headers = object_headers(request, able, request.digest)
+    upload = Upload(
+        write=_write(request),
+        headers=headers | condition_headers(request.precondition, able, NAME),
+        concurrency=container.config.max_concurrency,
+    )
+    sent = 0
+
+    async def send(name: str, number: int, part: Part) -> None:
+        nonlocal sent
+        if number not in known:
+            md5 = format_md5(await part.hashed(hashlib.md5(usedforsecurity=False)))
+            wire = put_block(request.key, name, StreamBody(part.size, part.open), md5)
+            await container.call(wire, deadline=request.deadline)
+        sent += part.size
+        if request.progress is not None:
+            request.progress(sent, request.body.length)
+
+    done = await upload_blocks(container, upload, parts, send)
+    if isinstance(done, ObjectInfo):
+        return seen_result(container, done, sent, request.digest)
+    return _acknowledged(container, request, done, sent, request.digest)
