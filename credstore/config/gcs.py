@@ -46,6 +46,8 @@ class GcsConfig(CommonConfig):
         credentials_json: What such a file holds.
         impersonate: E-mail address of a service account to act as, by way of these credentials.
         auth_mode: "login" for credentials, "anonymous" for none. None for credentials, except on an emulator.
+        versioning: The bucket keeps versions, so results name theirs. It is not looked up for each store, as
+            that takes a request and a permission of its own.
         user_project: Project that is billed for requests, for buckets whose requester pays.
         multipart_threshold: Number of bytes from which a body is sent as a resumable upload.
         part_size: Bytes of one request of such an upload, in whole 256 KiB; and of one span of a long read.
@@ -85,6 +87,7 @@ class GcsConfig(CommonConfig):
     credentials_json: Secret | None = None
     impersonate: str | None = None
     auth_mode: Literal["login", "anonymous"] | None = None
+    versioning: bool = False
     user_project: str | None = None
     multipart_threshold: int = 8 * MIB
     part_size: int = 8 * MIB

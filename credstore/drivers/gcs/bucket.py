@@ -18,7 +18,7 @@ from credstore.driver.values import Capabilities, ObjectInfo
 from credstore.drivers.gcs.capabilities import capabilities_of, without_conditions
 from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
 from credstore.drivers.gcs.requests import GcsRequest
-from credstore.drivers.gcs.resources import Resource, generation_of, info_of
+from credstore.drivers.gcs.resources import Resource, info_of
 from credstore.drivers.gcs.responses import classify, is_of_google
 from credstore.errors import (
     ErrorCode,
@@ -27,7 +27,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StorageObjectNotFoundError,
 )
-from credstore.model import CircuitState
+from credstore.model import NOTHING, CircuitState
 from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
 from credstore.wire.signer import Signer, WireCall
@@ -37,6 +37,7 @@ T = TypeVar("T")
 _PARSE_ON_LOOP = 32 * 1024
 """Bytes of JSON that can be parsed in under a millisecond; more go to a thread."""
 _MAX_REPLY = 32 * 1024 * 1024
+_RESOLVED = frozenset({"", ".", ".."})
 _ACME = ".well-known/acme-challenge/"
 
 
@@ -50,6 +51,7 @@ class Bucket:
         label: The provider's label.
         origin: Scheme, host and port.
         proved: Whether the server is known to keep conditions: Google does, another one is asked once.
+        versioned: Whether the bucket is known to keep versions.
         keeps_generations: Whether one may be named in requests; emulators know only the last.
     """
 
@@ -67,6 +69,7 @@ class Bucket:
         self.label = config.provider
         self.origin = config.resolved_endpoint
         self.proved = not config.is_elsewhere
+        self.versioned = config.versioning
         self.keeps_generations = config.emulator_host is None
         self._exchange = Exchange(
             transport,
@@ -117,10 +120,21 @@ class Bucket:
         """Percent-encoded path of an object, in which its slashes are encoded too."""
         return f"/storage/v1/b/{quote(self.name, safe='')}/o/{quote(key, safe='')}"
 
+    def media_path(self, key: str) -> str:
+        """Percent-encoded path of an object at the XML API.
+
+        Where a segment is empty, "." or "..", the slashes are encoded too, so that nothing on the way
+        resolves it.
+        """
+        plain = _RESOLVED.isdisjoint(key.split("/"))
+        return f"/{quote(self.name, safe='')}/{quote(key, safe='/' if plain else '')}"
+
     def _path(self, request: GcsRequest) -> str:
         name = quote(self.name, safe="")
         if request.place == "object":
             return self.path_of(request.key or "") + request.tail
+        if request.place == "media":
+            return self.media_path(request.key or "")
         return {
             "objects": f"/storage/v1/b/{name}/o",
             "bucket": f"/storage/v1/b/{name}",
@@ -129,24 +143,26 @@ class Bucket:
             "batch": "/batch/storage/v1",
         }[request.place]
 
-    def query_of(self, request: GcsRequest) -> tuple[tuple[str, str], ...]:
-        """What is asked for, and who pays for it."""
-        query = request.query
+    @property
+    def paying(self) -> Mapping[str, str]:
+        """The header that says which project pays, of every request."""
+        payer = self.config.user_project
+        return NOTHING if payer is None else {"x-goog-user-project": payer}
+
+    def _query(self, request: GcsRequest) -> tuple[tuple[str, str], ...]:
         if request.place == "session":
-            query = tuple(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
-        elif self.config.user_project is not None and request.place != "batch":
-            query = (*query, ("userProject", self.config.user_project))
-        return query
+            return tuple(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
+        return request.query
 
-    def info(self, resource: Resource, *, listed: bool = False) -> ObjectInfo:
-        """What the store says about an object, without a version where none can be asked for."""
+    def info(self, resource: Resource, *, listed: bool = False, named: bool = False) -> ObjectInfo:
+        """What the store says about an object.
+
+        Every object has a generation. It is a version, which is still there after the next one, only where the
+        bucket keeps versions, or where it was asked for by name.
+        """
         found = info_of(resource, served_by=self.label, listed=listed)
-        return found if self.able.versions else replace(found, version_id=None)
-
-    def generation(self, info: ObjectInfo) -> str | None:
-        """The generation that an object was seen at; None where the server knows only the last."""
-        found = generation_of(info.etag or "") if self.keeps_generations else None
-        return None if found is None else found[0]
+        kept = named or (self.versioned and self.able.versions)
+        return found if kept else replace(found, version_id=None)
 
     async def call(self, request: GcsRequest, *, deadline: float | None, stream: bool = False) -> Reply:
         """Send one request.
@@ -167,8 +183,8 @@ class Bucket:
             method=request.method,
             origin=self.origin,
             path=self._path(request),
-            query=self.query_of(request),
-            headers=request.headers,
+            query=self._query(request),
+            headers={**request.headers, **self.paying},
             body=request.body,
             mutation=request.mutation,
             replayable=request.replayable,

@@ -50,10 +50,9 @@ async def _rewritten(
     bucket: Bucket, request: CopyRequest, said: Mapping[str, Any]
 ) -> tuple[Resource, str | None]:
     tail = f"/rewriteTo{bucket.path_of(request.destination).removeprefix('/storage/v1')}"
-    generation = bucket.generation(request.source)
     token, done = None, -1
     while True:
-        wire = rewrite(request, said, tail, token, generation=generation)
+        wire = rewrite(request, said, tail, token, exact=bucket.keeps_generations)
         reply = await bucket.call(wire, deadline=request.deadline)
         state = await parsed(parse_rewrite, reply.body)
         if state.resource is not None:

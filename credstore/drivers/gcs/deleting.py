@@ -128,9 +128,9 @@ async def delete_each(
 
 def _part(bucket: Bucket, number: int, key: str, version_id: str | None, boundary: str) -> bytes:
     request = delete_object(key, bucket.able, if_match=None, version_id=version_id)
-    query = encode_query(bucket.query_of(request))
+    query = encode_query(request.query)
     target = bucket.path_of(key) + (f"?{query}" if query else "")
-    return format_part(f"<credstore+{number}>", PartRequest("DELETE", target), boundary)
+    return format_part(f"<credstore+{number}>", PartRequest("DELETE", target, bucket.paying), boundary)
 
 
 def _outcome(

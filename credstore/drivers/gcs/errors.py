@@ -116,6 +116,17 @@ REASONS: dict[str, Meaning] = {
     **dict.fromkeys(("notImplemented", "unsupportedProtocol", "methodNotAllowed"), UNSUPPORTED),
     **dict.fromkeys(("invalid", "badRequest", "parseError", "invalidParameter", "lengthRequired"), MALFORMED),
     "keyInvalid": BAD_KEY,
+    # Codes of the XML API, where the status does not say enough.
+    "NoSuchBucket": NO_BUCKET,
+    "NoSuchKey": NO_OBJECT,
+    "AuthenticationRequired": PRIVATE,
+    "ExpiredToken": EXPIRED,
+    "RequestTimeTooSkewed": SKEWED,
+    "UserProjectMissing": PAYER,
+    "UserProjectAccountProblem": BILLING,
+    "SlowDown": SLOW_DOWN,
+    "InvalidRange": RANGE,
+    "ResourceIsEncryptedWithCustomerEncryptionKey": UNSUPPORTED,
 }  # fmt: skip
 
 STATUSES: dict[int, Meaning] = {
@@ -154,7 +165,7 @@ def meaning_of(status: int, reason: str | None, text: str = "") -> Meaning:
         text: Google's text, used only where one reason stands for several things.
     """
     said = text.lower()
-    if status == 404 and "bucket" in said and "no such object" not in said:  # noqa: PLR2004
+    if status == 404 and (reason == "NoSuchBucket" or "bucket" in said) and "no such object" not in said:  # noqa: PLR2004
         return NO_BUCKET
     if status == 401 and any(each in said for each in _LATE):  # noqa: PLR2004
         return SKEWED

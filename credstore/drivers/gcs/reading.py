@@ -1,8 +1,9 @@
-"""Get and head: the properties of an object, then exactly the bytes of that generation.
+"""Get and head: the properties of an object from the JSON API, its bytes with them from the XML API.
 
-Rules of this file: Google's JSON API has metadata and bytes at two addresses, so a read is two requests. The
-second one is pinned to the generation that the first one found, and what the server says about it is trusted
-only if it is exactly what was requested. How a body is resumed and read in spans is in `ranged.py`.
+Rules of this file: only the XML API sends an object's metadata along with its bytes, so a read is one request
+there, as Google's client for Go does it. What the server says about a range is trusted only if it is exactly
+what was requested; how a body is resumed and read in spans is in `ranged.py`. Of a server that does not say
+which generation it sends, as emulators do not, the properties are asked for separately.
 """
 
 from __future__ import annotations
@@ -12,39 +13,56 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from credstore.driver.pinning import replaced
 from credstore.driver.ranged import Interrupted, Opened, Source, empty_reader, reader_of
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.checksums import checkable, checked
 from credstore.drivers.gcs.requests import get_media, get_object
-from credstore.drivers.gcs.resources import Resource, checksums_of, generation_of, number
+from credstore.drivers.gcs.resources import (
+    GENERATION,
+    Resource,
+    checksums_of,
+    from_headers,
+    number,
+)
 from credstore.drivers.gcs.responses import parse_content_range, parse_json
 from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,
+    StorageInvalidRequestError,
     StorageNotFoundError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
+from credstore.wire.exchange import Reply
 from credstore.wire.transport import HttpResponse, WireError
 
-MAX_RESTARTS = 3
-"""Number of times that a read begins again because the object was replaced in between."""
 _PARTIAL = 206
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An object as it was when it was looked at."""
+    """A response whose body is open, and the checksums of the whole object."""
 
-    info: ObjectInfo
+    opened: Opened
     checksums: Mapping[str, str]
 
 
 async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
     """What the store knows about one object; see `Driver.head`. Cost: 1 request."""
-    return (await _look(bucket, key, options)).info
+    info = _info(bucket, key, await resource_of(bucket, key, options), options)
+    _check_match(bucket, info, options)
+    return info
+
+
+def _info(bucket: Bucket, key: str, resource: Resource, options: ReadOptions) -> ObjectInfo:
+    return replace(bucket.info(resource, named=options.version_id is not None), key=key)
+
+
+def _check_match(bucket: Bucket, info: ObjectInfo, options: ReadOptions) -> None:
+    """Compare the entity tag here too, so that it also holds where the server ignores the condition."""
+    if options.if_match is not None and info.etag != options.if_match:
+        raise StoragePreconditionFailedError("the object is not the version asked for", bucket=bucket.name)
 
 
 async def resource_of(bucket: Bucket, key: str, options: ReadOptions) -> Resource:
@@ -52,19 +70,8 @@ async def resource_of(bucket: Bucket, key: str, options: ReadOptions) -> Resourc
     try:
         reply = await bucket.call(get_object(key, options, bucket.able), deadline=options.deadline)
     except StorageObjectNotFoundError as error:
-        failure = _of_version(error, options)
-    else:
-        return await parsed(parse_json, reply.body)
-    raise failure
-
-
-async def _look(bucket: Bucket, key: str, options: ReadOptions) -> _Found:
-    resource = await resource_of(bucket, key, options)
-    info = replace(bucket.info(resource), key=key)
-    # Compared here, so that it also holds where the server would ignore the condition.
-    if options.if_match is not None and info.etag != options.if_match:
-        raise StoragePreconditionFailedError("the object is not the version asked for", bucket=bucket.name)
-    return _Found(info, checksums_of(resource))
+        raise _of_version(error, options) from None
+    return await parsed(parse_json, reply.body)
 
 
 def _of_version(error: StorageObjectNotFoundError, options: ReadOptions) -> StorageNotFoundError:
@@ -79,32 +86,17 @@ def _of_version(error: StorageObjectNotFoundError, options: ReadOptions) -> Stor
 async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredReader:
     """The stored bytes; see `Driver.get`.
 
-    Cost: 2 requests, 1 if no bytes are asked for; one for each part of an object of two parts or more; one
-    for each resumption.
+    Cost: 1 request; one for each part of an object of two parts or more; one for each resumption.
     """
     options.check_range()
+    if options.end is not None and options.end <= options.start:
+        info = await head(bucket, key, options)
+        options.span(info.size)
+        return empty_reader(info)
     patience = None if options.deadline is None else options.deadline - time.monotonic()
-    for restart in range(MAX_RESTARTS + 1):
-        found = await _look(bucket, key, options)
-        start, end = options.span(found.info.size)
-        if start >= end:
-            return empty_reader(found.info)
-        span = replace(options, start=start, end=end, suffix=None)
-        try:
-            return await _opened(bucket, found, span, patience)
-        except StorageIntegrityError as error:
-            if error.code != ErrorCode.REPLACED or restart == MAX_RESTARTS:
-                raise
-    raise AssertionError
-
-
-async def _opened(
-    bucket: Bucket, found: _Found, options: ReadOptions, patience: float | None
-) -> StoredReader:
-    info = found.info
 
     async def more(wanted: ReadOptions) -> Opened:
-        return await _open(bucket, info, wanted)
+        return (await _open(bucket, key, wanted, ranged=True)).opened
 
     source = Source(
         open=more,
@@ -112,31 +104,41 @@ async def _opened(
         concurrency=bucket.config.max_concurrency,
         versions=bucket.able.versions,
     )
-    opened = await _open(bucket, info, options)
+    try:
+        found = await _open(bucket, key, options, ranged=not options.whole)
+    except StorageInvalidRequestError as error:
+        if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
+            raise
+        # No byte of an empty object can be requested; without a range the server sends all of it.
+        found = await _open(bucket, key, options, ranged=False)
+    size = found.opened.info.size
     # Where whoever stored it left no SHA-256, what the service knows is compared (L02).
     known = checkable(found.checksums) is not None
-    check = (lambda chunks: checked(chunks, found.checksums, info.size)) if known else None
-    return reader_of(source, options, opened, patience=patience, check=check)
+    check = (lambda chunks: checked(chunks, found.checksums, size)) if known else None
+    return reader_of(source, options, found.opened, patience=patience, check=check)
 
 
-async def _open(bucket: Bucket, info: ObjectInfo, options: ReadOptions) -> Opened:
-    """A response that gives a span of exactly the generation that was looked at."""
-    start, end = options.span(info.size)
-    whole = (start, end) == (0, info.size)
-    request = get_media(info.key, bucket.generation(info), (start, end), whole=whole)
+async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool) -> _Found:
+    """A response that gives what `options` ask for."""
+    request = get_media(key, options, bucket.able, ranged=ranged)
     try:
         reply = await bucket.call(request, deadline=options.deadline, stream=True)
     except StorageObjectNotFoundError as error:
-        raise replaced() from error
+        raise _of_version(error, options) from None
     response = reply.response
     if response is None:
         raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)
     try:
-        skip = _skipped(reply.status, response.headers, info, (start, end))
+        size, (start, end), skip = _spanned(reply, options)
+        resource = await _resource(bucket, key, options, reply, size)
+        info = _info(bucket, key, resource, options)
+        if info.size != size:
+            raise _wrong_range()  # Where the two were asked for separately, it was replaced in between.
+        _check_match(bucket, info, options)
     except BaseException:
         await response.aclose()
         raise
-    return Opened(
+    opened = Opened(
         info=info,
         chunks=_chunks(response),
         take_whole=response.take_whole,
@@ -145,36 +147,46 @@ async def _open(bucket: Bucket, info: ObjectInfo, options: ReadOptions) -> Opene
         start=start,
         end=end,
     )
+    return _Found(opened, checksums_of(resource))
 
 
-def _skipped(status: int, headers: Mapping[str, str], info: ObjectInfo, span: tuple[int, int]) -> int:
-    """Number of bytes to drop first, after all that a response says was compared with what was asked for."""
-    told = headers.get("x-goog-generation")
-    known = generation_of(info.etag or "")
-    if told is not None and known is not None and told != known[0]:
-        raise replaced()
-    coding = headers.get("content-encoding", "").lower()
-    stored = headers.get("x-goog-stored-content-encoding", "").lower()
-    if stored and coding not in {"", stored}:
+async def _resource(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, size: int) -> Resource:
+    """The properties of the object that a response is of."""
+    if GENERATION in reply.headers:
+        return from_headers(key, reply.headers, size)
+    return await resource_of(bucket, key, options)
+
+
+def _spanned(reply: Reply, options: ReadOptions) -> tuple[int, tuple[int, int], int]:
+    """Size of the object, the span that is wanted, and how many bytes to drop first.
+
+    Raises:
+        StorageIntegrityError: The response is not of that span, or not of the stored bytes.
+    """
+    coding = reply.headers.get("content-encoding", "").lower()
+    stored = reply.headers.get("x-goog-stored-content-encoding", "").lower()
+    if stored and coding not in {"", "identity", stored}:
         raise StorageIntegrityError(
             "the provider compressed the object on its way, so these are not the stored bytes",
             code=ErrorCode.WRONG_RANGE,
         )
-    length = number(headers.get("content-length"))
-    if status == _PARTIAL:
-        if parse_content_range(headers.get("content-range")) != (*span, info.size):
+    length = number(reply.headers.get("content-length"))
+    if reply.status == _PARTIAL:
+        found = parse_content_range(reply.headers.get("content-range"))
+        if found is None:
             raise _wrong_range()
-        if length not in {None, span[1] - span[0]}:
+        start, end, size = found
+        if (start, end) != options.span(size) or length not in {None, end - start}:
             raise _wrong_range()
-        return 0
-    if length is None:
+        return size, (start, end), 0
+    whole = number(reply.headers.get("x-goog-stored-content-length"))
+    if length is None or (whole is not None and length != whole):
         raise StorageIntegrityError(
             "the response does not say how long the object is; it may have been decompressed on its way",
             code=ErrorCode.NO_LENGTH,
         )
-    if length != info.size:
-        raise _wrong_range()
-    return span[0]  # A range was ignored, so all bytes are sent.
+    span = options.span(length)
+    return length, span, span[0]  # A range was ignored, so all bytes are sent.
 
 
 def _wrong_range() -> StorageIntegrityError:

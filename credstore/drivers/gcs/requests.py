@@ -1,10 +1,11 @@
-"""One operation of Google's JSON API as the parts of one request. Pure.
+"""One operation of Google's APIs as the parts of one request. Pure.
 
 Rules of this file: no endpoint and no credential (those are the bucket's, see `bucket.py`); a builder refuses
-what the store would ignore, so refusing costs no request. Every read of bytes names a generation and accepts
-gzip, since the service would otherwise decompress what is stored as gzip and send other bytes.
+what the store would ignore, so refusing costs no request. Every read of bytes accepts gzip, since the service
+would otherwise decompress what is stored as gzip and send other bytes.
 
-Source: the references of objects and uploads in the JSON API; "Transcoding of gzip-compressed files".
+Source: the references of objects and uploads in the JSON API, and of GET Object in the XML API; "Transcoding
+of gzip-compressed files".
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from credstore.driver.refusals import (
 )
 from credstore.driver.values import Capabilities, CopyRequest, PutRequest, ReadOptions, join_metadata
 from credstore.drivers.gcs.capabilities import NAME
-from credstore.drivers.gcs.resources import LISTED, Query, conditions, match, metadata, properties
+from credstore.drivers.gcs.resources import LISTED, Query, conditions, match, metadata, properties, wanted
 from credstore.model import NOTHING
 from credstore.wire.transport import StreamBody
 
-Place = Literal["object", "objects", "bucket", "upload", "session", "batch"]
+Place = Literal["object", "media", "objects", "bucket", "upload", "session", "batch"]
 DEFAULT_TYPE = "application/octet-stream"
 """Content type of objects that were given none, which the service would choose too."""
 
@@ -212,23 +213,31 @@ def get_object(key: str, options: ReadOptions, able: Capabilities) -> GcsRequest
     )
 
 
-def get_media(key: str, generation: str | None, span: tuple[int, int], *, whole: bool) -> GcsRequest:
-    """Objects: get with `alt=media`.
+def get_media(key: str, options: ReadOptions, able: Capabilities, *, ranged: bool) -> GcsRequest:
+    """GET Object of the XML API, the bytes with all properties in headers.
 
     Args:
         key: The object's key.
-        generation: Of exactly which bytes, where the server keeps generations apart.
-        span: First byte and one past the last; not empty.
-        whole: Whether these are all bytes of the object.
+        options: Version, condition and range.
+        able: Of the store.
+        ranged: Whether to name the range; False asks for all bytes.
     """
-    ranged = {} if whole else {"range": f"bytes={span[0]}-{span[1] - 1}"}
+    check_read(options, able, NAME)
+    headers = {"accept-encoding": "gzip"}
+    if options.if_match is not None:
+        names = ("x-goog-if-generation-match", "x-goog-if-metageneration-match")
+        headers |= dict(zip(names, wanted(options.if_match), strict=True))
+    if ranged and options.suffix is not None:
+        headers["range"] = f"bytes=-{options.suffix}"
+    elif ranged:
+        headers["range"] = f"bytes={options.start}-{'' if options.end is None else options.end - 1}"
     return GcsRequest(
         operation="GetMedia",
         method="GET",
-        place="object",
+        place="media",
         key=key,
-        query=(("alt", "media"), *_generation(generation)),
-        headers={"accept-encoding": "gzip", **ranged},
+        query=_generation(options.version_id),
+        headers=headers,
     )
 
 
@@ -325,7 +334,7 @@ def copied(request: CopyRequest, able: Capabilities) -> dict[str, Any]:
 
 
 def rewrite(
-    request: CopyRequest, said: Mapping[str, Any], tail: str, token: str | None, *, generation: str | None
+    request: CopyRequest, said: Mapping[str, Any], tail: str, token: str | None, *, exact: bool
 ) -> GcsRequest:
     """Objects: rewrite, which is repeated with a token until all is copied.
 
@@ -334,14 +343,14 @@ def rewrite(
         said: Its properties, the same each time.
         tail: Where it goes.
         token: From the response before, or None.
-        generation: Of the source, where the server keeps generations apart.
+        exact: Whether the server knows generations, so that one can be named.
     """
     source = request.source
     query = list(conditions(request.precondition))
-    if generation is not None:
-        query.append(("sourceGeneration", generation))
-        if source.etag is not None:
-            query += match(source.etag, "ifSource")
+    if exact and source.version_id is not None:
+        query.append(("sourceGeneration", source.version_id))
+    if exact and source.etag is not None:
+        query += match(source.etag, "ifSource")
     if source.kms_key_id is not None:
         query.append(("destinationKmsKeyName", source.kms_key_id))
     if token is not None:

@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
-from credstore.driver.header_text import PLAIN, decode_text, encode_text
+from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
 from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, split_metadata
 from credstore.errors import ErrorCode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, Retention
@@ -29,6 +30,15 @@ PROPERTIES = {
     "content_language": "contentLanguage",
 }
 """Field of `ContentHeaders` to the property of an object."""
+_HEADERS = {
+    "contentType": "content-type",
+    "contentEncoding": "content-encoding",
+    "cacheControl": "cache-control",
+    "contentDisposition": "content-disposition",
+    "contentLanguage": "content-language",
+}
+GENERATION = "x-goog-generation"
+_META = "x-goog-meta-"
 LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageClass"
 """Properties that a listing is asked for."""
 CRC32C, MD5 = "crc32c", "md5Hash"
@@ -120,6 +130,47 @@ def info_of(resource: Resource, *, served_by: str, listed: bool = False) -> Obje
     )
 
 
+def from_headers(key: str, headers: Mapping[str, str], size: int) -> Resource:
+    """An object's properties from the headers of the XML API, as JSON has them.
+
+    Source: "HTTP headers and common query string parameters for XML" of cloud.google.com/storage.
+    """
+    headers = readable(headers)
+    found: dict[str, Any] = {
+        "name": key,
+        "size": size,
+        "generation": headers.get(GENERATION),
+        "metageneration": headers.get("x-goog-metageneration"),
+        "timeCreated": _http_date(headers.get("last-modified")),
+        "storageClass": headers.get("x-goog-storage-class"),
+        "kmsKeyName": headers.get("x-goog-encryption-kms-key-name"),
+        "customerEncryption": headers.get("x-goog-encryption-key-sha256"),
+        "metadata": {
+            name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)
+        },
+        **{name: headers.get(header) for name, header in _HEADERS.items()},
+        **_hashes(headers.get("x-goog-hash", "")),
+    }
+    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    if stored != "identity":
+        found["contentEncoding"] = stored
+    return found
+
+
+def _hashes(said: str) -> dict[str, str]:
+    """The checksums of a header: `crc32c=...,md5=...`."""
+    pairs = (each.strip().partition("=") for each in said.split(","))
+    names = {"crc32c": CRC32C, "md5": MD5}
+    return {names[name]: value for name, _, value in pairs if name in names}
+
+
+def _http_date(said: str | None) -> str | None:
+    try:
+        return None if said is None else parsedate_to_datetime(said).isoformat()
+    except ValueError:
+        return None
+
+
 def _encryption(resource: Resource, key_id: str | None) -> str:
     if resource.get("customerEncryption"):
         return "SSE-C"
@@ -169,6 +220,11 @@ def conditions(precondition: Precondition) -> Query:
     return match(precondition.etag) if precondition.etag is not None else ()
 
 
+def wanted(etag: str) -> tuple[str, str]:
+    """Generation and metageneration of an entity tag; of one of another store, what no object here has."""
+    return generation_of(etag) or (str(2**63 - 1), "1")
+
+
 def match(etag: str, prefix: str = "if") -> Query:
     """The condition that an object is of this entity tag.
 
@@ -176,11 +232,8 @@ def match(etag: str, prefix: str = "if") -> Query:
         etag: One of ours.
         prefix: "if", or "ifSource" for the source of a copy.
     """
-    found = generation_of(etag)
-    if found is None:
-        # An etag of another store matches no object here; no generation is that large.
-        found = (str(2**63 - 1), "1")
-    return ((f"{prefix}GenerationMatch", found[0]), (f"{prefix}MetagenerationMatch", found[1]))
+    generation, metageneration = wanted(etag)
+    return ((f"{prefix}GenerationMatch", generation), (f"{prefix}MetagenerationMatch", metageneration))
 
 
 def number(said: object) -> int | None:

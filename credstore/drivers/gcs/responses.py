@@ -25,6 +25,7 @@ CANCELLED = 499
 """Status of a resumable upload that was cancelled."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_XML_CODE = re.compile(rb"<Error>\s*<Code>([A-Za-z0-9_]{1,64})</Code>")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _RANGE = re.compile(r"bytes=0-(\d{1,19})")
 
@@ -48,11 +49,17 @@ class RewriteReply:
 
 
 def reason_of(body: bytes) -> tuple[str | None, str]:
-    """Google's reason and text, as far as there are any; an upload's refusal may be plain text."""
+    """Google's reason and text, as far as there are any.
+
+    The XML API has a code of one word instead, and an upload may be refused in plain text.
+    """
     try:
         said = json.loads(body) if body.lstrip()[:1] == b"{" else None
     except ValueError:
         said = None
+    code = _XML_CODE.search(body[:4096]) if said is None else None
+    if code is not None:
+        return code[1].decode("ascii"), code[1].decode("ascii")
     error = cast("dict[str, Any]", said).get("error") if isinstance(said, dict) else None
     if not isinstance(error, dict):
         return None, body[:200].decode("utf-8", "replace") if body[:1] not in {b"<", b"{"} else ""

@@ -36,6 +36,7 @@ async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
         return True  # Not everybody who may write objects may look at the bucket.
     versioning = (await parsed(parse_json, reply.body)).get("versioning")
     if isinstance(versioning, dict) and versioning.get("enabled") is True:
+        bucket.versioned = True
         return True
     page = await _page(bucket, "", None, deadline)
     return page.marker is not None or any(not each.is_latest for each in page.entries)
@@ -70,7 +71,7 @@ async def _page(bucket: Bucket, prefix: str, marker: str | None, deadline: float
 
 
 def _version(bucket: Bucket, item: Resource) -> StorageVersion:
-    info = bucket.info(item, listed=True)
+    info = bucket.info(item, listed=True, named=True)
     return StorageVersion(
         key=info.key,
         version_id=info.version_id or "",
