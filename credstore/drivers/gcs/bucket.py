@@ -157,8 +157,8 @@ class Bucket:
     def info(self, resource: Resource, *, listed: bool = False, named: bool = False) -> ObjectInfo:
         """What the store says about an object.
 
-        Every object has a generation. It is a version, which is still there after the next one, only where the
-        bucket keeps versions, or where it was asked for by name.
+        Every object has a generation. It is a version, which is still there after the next one, only where
+        the bucket keeps versions, or where it was asked for by name.
         """
         found = info_of(resource, served_by=self.label, listed=listed)
         kept = named or (self.versioned and self.able.versions)
