@@ -21,7 +21,7 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "azure": ("azure.identity",),
         "c2pa": ("c2pa",),
         "cli": ("aiohttp", "click", "rich"),
-        "gcs": ("google.auth", "google_crc32c", "requests"),
+        "gcs": ("google.auth", "google_crc32c"),
         "opentelemetry": ("opentelemetry.trace",),
         "timestamp": ("rfc3161_client",),
     }

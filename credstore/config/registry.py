@@ -295,7 +295,7 @@ CLOUDS: tuple[Cloud, ...] = (
         driver="credstore.drivers.gcs.driver:GcsDriver",
         provider=f"{_PROVIDERS}:GoogleCloudStorageProvider",
         url="gs://bucket[/prefix]",
-        needed=_BUCKET,
+        needed={"bucket": "example"},
         synonyms={"credentials": "credentials_file", "key_file": "credentials_file"},
         variables={
             "bucket": (("GCS_BUCKET", "GOOGLE_BUCKET"),),

@@ -1,4 +1,4 @@
-"""Whether an upload that was begun before is the one that is wanted now. Pure."""
+"""Whether an upload that was started before is the one that is wanted now. Pure."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Copy inside the bucket: a rewrite, which the service continues request by request until all is copied.
 
 Rules of this file: a copy is of exactly the version `request.source` names, as the service honours the
-condition on the source (P8); nothing shows under the destination before all is there. A server that leaves
-the copy's own metadata out, as emulators do, is told it once more.
+condition on the source (P8); nothing shows under the destination before all is there. Where a server
+leaves the copy's own metadata out, as emulators do, it is sent once more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from credstore.driver.unclear import Write
-from credstore.driver.values import WRITE_ID, CopyRequest, ObjectInfo, PutResult
+from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.probing import prove_condition
 from credstore.drivers.gcs.requests import copied, patch_metadata, rewrite
@@ -69,8 +69,7 @@ async def _with_own_metadata(
     bucket: Bucket, request: CopyRequest, said: Mapping[str, Any], resource: Resource
 ) -> Resource:
     """The copy, with the metadata that it was to have."""
-    told = resource.get("metadata")
-    if isinstance(told, dict) and told.get(WRITE_ID) == request.write_id:
+    if bucket.info(resource).write_id == request.write_id:
         return resource
     if not bucket.config.is_elsewhere:
         raise StorageIntegrityError(

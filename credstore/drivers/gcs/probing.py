@@ -61,6 +61,6 @@ async def _ask(bucket: Bucket, deadline: float | None) -> None:
         return
     bucket.ignores_conditions()
     bucket.proved = True
-    with suppress(StorageError):  # It is empty and nobody's, so that it stays does no harm.
+    with suppress(StorageError):  # It is empty, so leaving it there does no harm.
         request = delete_object(key, bucket.able, if_match=None, version_id=None)
         await bucket.call(request, deadline=deadline)

@@ -9,7 +9,7 @@ which generation it sends, as emulators do not, the properties are asked for sep
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -114,8 +114,11 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     size = found.opened.info.size
     # Where whoever stored it left no SHA-256, what the service knows is compared (L02).
     known = checkable(found.checksums) is not None
-    check = (lambda chunks: checked(chunks, found.checksums, size)) if known else None
-    return reader_of(source, options, found.opened, patience=patience, check=check)
+
+    def check(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return checked(chunks, found.checksums, size)
+
+    return reader_of(source, options, found.opened, patience=patience, check=check if known else None)
 
 
 async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool) -> _Found:

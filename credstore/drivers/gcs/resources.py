@@ -76,7 +76,7 @@ def parse_resource(said: object) -> Resource:
     """An object's representation.
 
     Raises:
-        StorageIntegrityError: It is none (code "NOT_S3").
+        StorageIntegrityError: It is not one (code "NOT_S3").
     """
     if not isinstance(said, dict):
         raise unreadable("an object")
@@ -124,7 +124,7 @@ def info_of(resource: Resource, *, served_by: str, listed: bool = False) -> Obje
         write_id=kept.write_id,
         digest=kept.digest,
         encryption=_encryption(resource, key_id),
-        # Which version of the key it was is no name that a copy could give.
+        # A copy names the key without the version of it.
         kms_key_id=None if key_id is None else key_id.partition("/cryptoKeyVersions/")[0],
         served_by=served_by,
     )
@@ -229,7 +229,7 @@ def match(etag: str, prefix: str = "if") -> Query:
     """The condition that an object is of this entity tag.
 
     Args:
-        etag: One of ours.
+        etag: As in `ObjectInfo`.
         prefix: "if", or "ifSource" for the source of a copy.
     """
     generation, metageneration = wanted(etag)

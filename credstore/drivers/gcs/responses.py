@@ -118,7 +118,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """The object that a successful response is.
 
     Raises:
-        StorageConfigurationError: It is none, so Google did not send it.
+        StorageConfigurationError: It is not one, so Google did not send it.
     """
     try:
         said = json.loads(body)
@@ -133,15 +133,15 @@ def parse_list(body: bytes) -> ListReply:
     """One page of a listing.
 
     Raises:
-        StorageIntegrityError: It is none.
+        StorageIntegrityError: It is not one.
     """
     said = parse_json(body)
     items, prefixes = said.get("items", []), said.get("prefixes", [])
     if not isinstance(items, list) or not isinstance(prefixes, list):
         raise unreadable("a listing")
-    entries = [each for each in cast("list[object]", items) if isinstance(each, dict)]
+    entries = [cast("Resource", each) for each in cast("list[object]", items) if isinstance(each, dict)]
     names = [each for each in cast("list[object]", prefixes) if isinstance(each, str)]
-    return ListReply(tuple(cast("list[Resource]", entries)), tuple(names), text(said.get("nextPageToken")))
+    return ListReply(tuple(entries), tuple(names), text(said.get("nextPageToken")))
 
 
 def parse_rewrite(body: bytes) -> RewriteReply:
@@ -170,7 +170,7 @@ def received(headers: Mapping[str, str]) -> int | None:
 
 
 def session_of(headers: Mapping[str, str]) -> str:
-    """Path and query of a resumable upload that was begun; the host is always our own.
+    """Path and query of a resumable upload that was started; the host is always our own.
 
     Raises:
         StorageIntegrityError: The response does not say where it is.

@@ -1,8 +1,8 @@
 """Resumable uploads: sent in order, a chunk a request, each followed by what the service says it has.
 
-Rules of this file: how much has arrived is what the service says, never what was sent. A chunk whose answer
+Rules of this file: how much has arrived is what the service says, never what was sent. A chunk whose response
 was lost is asked about; the service ignores bytes that it has already, so one that is sent again does no
-harm. A final answer that was lost is settled by the write-id. An upload that is given up is cancelled, unless
+harm. A final response that was lost is settled by the write-id. An upload that is given up is cancelled, unless
 it can be continued.
 
 Source: "Resumable uploads" and "Perform resumable uploads", cloud.google.com/storage/docs.
@@ -20,7 +20,7 @@ from typing import Any
 from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.parts import Part
 from credstore.driver.unclear import Write
-from credstore.driver.values import ObjectInfo, Progress
+from credstore.driver.values import ObjectInfo
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.checksums import Checksum
 from credstore.drivers.gcs.requests import GcsRequest, begin_upload, give_up, send_chunk
@@ -40,11 +40,12 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageNotFoundError,
 )
+from credstore.model import Progress
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
 MAX_RECOVERIES = 3
-"""Number of times in a row that an upload goes on after a failure without any progress."""
+"""Number of times in a row that an upload is continued after a failure without any progress."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +86,7 @@ async def begin(
         Its path and query.
 
     Raises:
-        StorageError: `applied` is "no", as an upload that has begun shows nothing under the key.
+        StorageError: `applied` is "no", as an upload that was started shows nothing under the key.
     """
     try:
         reply = await bucket.call(begin_upload(write.key, said, query, total), deadline=write.deadline)

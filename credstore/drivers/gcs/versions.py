@@ -6,6 +6,7 @@ Source: "Object Versioning", "Object Retention Lock" and "Object holds" of cloud
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from credstore.driver.refusals import LIST_VERSIONS, RETENTION
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
@@ -34,8 +35,8 @@ async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
         reply = await bucket.call(get_bucket("versioning"), deadline=deadline)
     except StorageAccessDeniedError:
         return True  # Not everybody who may write objects may look at the bucket.
-    versioning = (await parsed(parse_json, reply.body)).get("versioning")
-    if isinstance(versioning, dict) and versioning.get("enabled") is True:
+    versioning: Any = (await parsed(parse_json, reply.body)).get("versioning")
+    if versioning == {"enabled": True}:
         bucket.versioned = True
         return True
     page = await _page(bucket, "", None, deadline)

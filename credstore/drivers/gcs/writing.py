@@ -189,7 +189,7 @@ async def _put_session(
 
 
 async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Session | ObjectInfo:
-    """An upload that has begun; or the object, where the condition was refused because of this very write."""
+    """An upload that was started; or the object, where the condition was refused because of this very write."""
     said = described(request, bucket.able, request.digest)
     write = _write(request)
     try:

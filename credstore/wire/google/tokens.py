@@ -12,8 +12,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError, StorageError
@@ -110,9 +111,10 @@ class GoogleTokens(RenewedTokens, GoogleSource):
             StorageConfigurationError: These credentials are not a service account's.
             StorageAuthenticationError: Who they are of cannot be found out.
         """
-        if self._account is None:
-            self._account = await in_daemon(lambda: _careful(self._signer_account))
-        return self._account
+        account = self._account
+        if account is None:
+            account = self._account = await in_daemon(lambda: _careful(self._signer_account))
+        return account
 
     async def sign(self, text: bytes) -> bytes:
         """A signature with the service account's key, or by IAM's signBlob where the key is Google's.
@@ -156,11 +158,9 @@ class GoogleTokens(RenewedTokens, GoogleSource):
         return account
 
     def _signature(self, account: str, text: bytes) -> bytes:
-        from google.auth import credentials, iam
-
         found = self._found()
-        own = isinstance(found, credentials.Signing) and bool(found.signer_email)
-        signer: Any = found if own else iam.Signer(_request(), found, account)
+        own = hasattr(found, "sign_bytes") and bool(getattr(found, "signer_email", None))
+        signer: Any = found if own else _module("google.auth.iam").Signer(_request(), found, account)
         signature: bytes = signer.sign_bytes(text) if own else signer.sign(text)
         return signature
 
@@ -190,34 +190,34 @@ def _careful(work: Callable[[], T]) -> T:
     raise failure
 
 
-def _request() -> Any:
+def _module(name: str) -> Any:
+    """One of google-auth's modules, which has few types."""
     try:
-        from google.auth.transport.requests import Request
+        return import_module(name)
     except ImportError as error:
         raise missing_extra("gcs", _NEEDING) from error
-    return Request()
+
+
+def _request() -> Any:
+    return _module("google.auth.transport.requests").Request()
 
 
 def _found(identity: Identity) -> Any:
     """Credentials that are not refreshed yet."""
-    try:
-        import google.auth
-        from google.auth import impersonated_credentials
-    except ImportError as error:
-        raise missing_extra("gcs", _NEEDING) from error
     if identity.info is not None or identity.file is not None:
-        found: Any = _told(_read(identity))
+        found = _told(_read(identity))
     else:
-        found, _ = google.auth.default(scopes=[SCOPE])
+        found = _module("google.auth").default(scopes=[SCOPE])[0]
     if identity.impersonate is None:
         return found
-    return impersonated_credentials.Credentials(
+    return _module("google.auth.impersonated_credentials").Credentials(
         source_credentials=found, target_principal=identity.impersonate, target_scopes=[SCOPE]
     )
 
 
 def _read(identity: Identity) -> Mapping[str, Any]:
     """What the file or text says."""
+    said: object
     try:
         if identity.info is not None:
             said = json.loads(identity.info.reveal())
@@ -231,9 +231,10 @@ def _read(identity: Identity) -> Mapping[str, Any]:
         ) from None
     except ValueError:
         said = None
-    if isinstance(said, dict) and isinstance(said.get("type"), str):
-        return said
-    del said  # So that no traceback has it.
+    told = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
+    if isinstance(told.get("type"), str):
+        return told
+    del said, told  # So that no traceback has it.
     raise StorageConfigurationError(
         "what is given as Google's credentials is not the JSON of a service account's key, or of "
         'another kind that has a "type"',
@@ -243,15 +244,12 @@ def _read(identity: Identity) -> Mapping[str, Any]:
 
 def _told(info: Mapping[str, Any]) -> Any:
     """Credentials of the kind that the JSON names."""
-    import google.auth
-    from google.oauth2 import credentials, service_account
-
     if info["type"] == "service_account":
-        return service_account.Credentials.from_service_account_info(info, scopes=[SCOPE])
+        kind = _module("google.oauth2.service_account").Credentials
+        return kind.from_service_account_info(info, scopes=[SCOPE])
     if info["type"] == "authorized_user":
-        return credentials.Credentials.from_authorized_user_info(info)
+        return _module("google.oauth2.credentials").Credentials.from_authorized_user_info(info)
     with warnings.catch_warnings():
         # It warns of files of unknown origin; this one was named by whoever made the store.
         warnings.simplefilter("ignore", DeprecationWarning)
-        found, _ = google.auth.load_credentials_from_dict(info, scopes=[SCOPE])
-    return found
+        return _module("google.auth").load_credentials_from_dict(info, scopes=[SCOPE])[0]
