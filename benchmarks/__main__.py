@@ -18,7 +18,7 @@ from benchmarks.peers import versions
 from benchmarks.worker import Scale
 
 HERE = Path(__file__).parent
-SECTIONS = ("small", "cold", "large", "many", "local", "processes", "growth", "pipeline", "proofs")
+SECTIONS = ("small", "cold", "large", "many", "listing", "local", "processes", "growth", "pipeline", "proofs")
 """Modules, each with `TITLE`, `measure(scale)` and `render(results)`."""
 
 

@@ -22,9 +22,10 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from types import coroutine
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +58,27 @@ async def map_in_order(
             window.popleft()
     finally:
         await _end(window)
+
+
+async def one_ahead(
+    fetch: Callable[[], Coroutine[Any, Any, tuple[R, bool]]],
+) -> AsyncGenerator[R, None]:
+    """What `fetch` returns, again and again; while one result is consumed, the next is fetched.
+
+    Leaving early cancels what is being fetched. An error of it is raised when its turn comes.
+
+    Args:
+        fetch: Returns a result, and whether there is another one; not called again until it has returned.
+    """
+    found, more = await fetch()
+    while more:
+        ahead = asyncio.ensure_future(fetch())
+        try:
+            yield found
+            found, more = await ahead
+        finally:
+            await _end([ahead])
+    yield found
 
 
 async def map_all(
@@ -163,19 +185,37 @@ async def both(first: Coroutine[Any, Any, T], second: Callable[[], Coroutine[Any
     Where the first has its result without waiting, as with a store in memory, no task is made for the second;
     there a task and a turn of the loop cost as much as a request.
     """
-    try:
-        waited: object = first.send(None)
-    except StopIteration as done:
-        return done.value, await second()
+    started = begin(first)
+    if isinstance(started, Done):
+        return started.value, await second()
     other = asyncio.ensure_future(second())
     try:
-        return await _resumed(first, waited), await other
+        return await started, await other
     except GeneratorExit:
         other.cancel()
         raise
     except BaseException:
         await _end([other])
         raise
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """A coroutine's result."""
+
+    value: T
+
+
+def begin(work: Coroutine[Any, Any, T]) -> Done[T] | Awaitable[T]:
+    """Start a coroutine in the caller's task: its result if it need not wait, else what to await for it.
+
+    That is to be awaited before anything else is.
+    """
+    try:
+        waited: object = work.send(None)
+    except StopIteration as done:
+        return Done(done.value)
+    return _resumed(work, waited)
 
 
 @coroutine

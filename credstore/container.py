@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from types import MappingProxyType, TracebackType
 from typing import Self, Unpack
 
+from credstore.arguments import typed_class
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
 
 
+@typed_class
 class Container:
     """The services of one application, all from one reading of the environment.
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Literal, NoReturn, Protocol, TypeAlias, cast
+from typing import Literal, NoReturn, Protocol, TypeAlias, TypeVar, cast
 
+from credstore.arguments import typed_class, typed_request
 from credstore.errors import (
     StorageConfigurationError,
     StorageInvalidRequestError,
 )
+
+E = TypeVar("E")
 
 
 class Secret:
@@ -18,7 +21,18 @@ class Secret:
     __slots__ = ("__value",)
 
     def __init__(self, value: str) -> None:
-        self.__value = value
+        """Hold it.
+
+        Raises:
+            StorageConfigurationError: It is not text.
+        """
+        held = isinstance(value, str)  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        self.__value = value if held else ""
+        kind = type(value).__name__
+        del value  # Not in a traceback.
+        if not held:
+            message = f"`value` of Secret is text (str), not {kind}"
+            raise StorageConfigurationError(message)
 
     def reveal(self) -> str:
         """The secret itself; keep it out of locals that outlive the call."""
@@ -54,6 +68,7 @@ class Secret:
         return self
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class KmsKey:
     """Server-side encryption with a key of the provider's key service (SSE-KMS).
@@ -65,6 +80,7 @@ class KmsKey:
     key_id: str | None = None
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class CustomerKey:
     """Server-side encryption with a key you keep (SSE-C); needed again for every read.
@@ -159,6 +175,7 @@ CHUNK_SIZES = tuple(2**exponent for exponent in range(12, 23))
 _LONGEST_STORE_ID = 255
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class ClientSide:
     """Encryption before anything leaves this process, with keys the store never sees.
@@ -203,3 +220,30 @@ def _is_printable(text: str) -> bool:
 
 
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
+
+
+class WrongKind:
+    """Stands for an `encryption` that is not one, such as a passphrase: only its type is kept."""
+
+    __slots__ = ("kind",)
+
+    def __init__(self, kind: str) -> None:
+        """Remember the name of a type."""
+        self.kind = kind
+
+
+def known_encryption(asked: E) -> E:
+    """The same, if it is an encryption; else a `WrongKind`, so that no frame of a traceback has a passphrase.
+
+    Args:
+        asked: What a call was given, whatever it is.
+    """
+    kind: object = asked
+    if kind is None or kind == "AES256" or isinstance(kind, bool | KmsKey | CustomerKey | ClientSide):
+        return asked
+    return cast("E", WrongKind(type(kind).__name__))
+
+
+def kind_of(asked: object) -> str:
+    """Name of the type of what was given as an encryption."""
+    return asked.kind if isinstance(asked, WrongKind) else type(asked).__name__

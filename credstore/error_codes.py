@@ -148,6 +148,11 @@ class ErrorCode(StrEnum):
         "Conflict",
         "Somebody else deleted the copy before it was compared; the source was kept.",
     )
+    NOT_DELETED = (
+        "NOT_DELETED",
+        "Unavailable",
+        "The provider says that a moved object's source is gone or replaced, and shows it unchanged.",
+    )
     COPY_DIFFERS = "COPY_DIFFERS", "Integrity", "The copy differs from its source; the source was kept."
     COPY_INCOMPLETE = (
         "COPY_INCOMPLETE",

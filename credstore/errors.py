@@ -99,12 +99,12 @@ class StorageError(Exception):
         }
 
     def __str__(self) -> str:
-        what = self.operation or "request"
+        what = str(self.operation or "request")  # Whoever makes one may not use type checking.
         if self.key is not None:
             what += f" of {self.key!r}"
         if self.bucket is not None:
             what += f" in {self.bucket!r}"
-        parts = [self.code, f"{what} at {self.provider}" if self.provider else what]
+        parts = [str(self.code), f"{what} at {self.provider}" if self.provider else what]
         answer = " ".join(str(fact) for fact in (self.status_code, self.provider_code) if fact is not None)
         if answer:
             parts.append(f"answer: {answer}")

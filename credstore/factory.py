@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
+from credstore.arguments import typed_class
 from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
 from credstore.config.registry import Cloud, Registry
@@ -52,6 +53,7 @@ class _OnDefault(Generic[P, R]):
         return update_wrapper(bound, self._method)
 
 
+@typed_class
 class StorageFactory:
     """Makes providers, and returns the same one again for the same settings.
 

@@ -7,13 +7,15 @@ milliseconds as in the original), digests 32 raw bytes of SHA-256, times timezon
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from enum import Enum
+from os import PathLike
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
+from typing import IO, Any, Final, Literal, NoReturn, Self, TypeAlias, TypedDict, cast
 
+from credstore.arguments import typed, typed_class
 from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import (
     RemainingVersion,
@@ -21,16 +23,11 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Iterable
-    from os import PathLike
-    from typing import IO
-
 Codec = Literal["gzip", "zstd"]
 Method = Literal["GET", "PUT", "HEAD", "DELETE"]
 CircuitState = Literal["closed", "open", "half-open"]
 """Whether calls go to an endpoint: as usual; not for now, since it has only failed; or one, as a trial."""
-Progress = Callable[[int, "int | None"], None]
+Progress = Callable[[int, int | None], None]
 """Called with (bytes done, total bytes or None), in order, from the event loop."""
 
 
@@ -81,6 +78,7 @@ class SignedUrl(str):
     headers: Mapping[str, str]
     expires_at: datetime
 
+    @typed
     def __new__(
         cls, url: str, *, method: Method, expires_at: datetime, headers: Mapping[str, str] = NOTHING
     ) -> Self:
@@ -120,6 +118,7 @@ _LARGEST_DICTIONARY = 8 * 1024 * 1024
 """Bytes; the largest decoder window that RFC 8878 section 3.1.1.1.2 recommends."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class Dictionary:
     """A zstd dictionary: what many small objects have in common, stored once.
@@ -173,7 +172,7 @@ class Unset(Enum):
 UNSET: Final = Unset.UNSET
 """Stands for a condition that was not given, so that None, which names no version, can be refused."""
 Storable: TypeAlias = (
-    "bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]"
+    bytes | bytearray | memoryview | PathLike[str] | IO[bytes] | Iterable[bytes] | AsyncIterable[bytes]
 )
 
 
@@ -220,7 +219,7 @@ class StoreOptions(TypedDict, total=False):
     if_match: str
     resume: str | PathLike[str]
     timeout: float
-    progress: Progress
+    progress: Progress | None
     driver_options: Mapping[str, object]
 
 
@@ -279,9 +278,11 @@ def strong_etag(etag: str | None) -> str | None:
     return None if etag is not None and etag.startswith('W/"') else etag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StorageItem:
     """One object as `get_metadata` or a listing sees it; a listing leaves the starred ones None.
+
+    It has no slots, so that what a listing leaves out takes neither time nor space.
 
     Attributes:
         key: The object's key.
@@ -327,6 +328,34 @@ class StorageItem:
     served_by: str = ""
     degraded: bool = False
 
+    @classmethod
+    def listed(
+        cls,
+        *,
+        key: str,
+        size: int,
+        last_modified: datetime | None,
+        etag: str | None,
+        storage_class: str | None,
+        version_id: str | None,
+        served_by: str,
+        degraded: bool,
+    ) -> Self:
+        """An object of a listing; the same as the constructor makes, in a quarter of its time."""
+        made = object.__new__(cls)
+        fill = object.__setattr__
+        fill(made, "key", key)
+        fill(made, "size", size)
+        fill(made, "last_modified", last_modified)
+        fill(made, "etag", etag)
+        fill(made, "storage_class", storage_class)
+        fill(made, "served_by", served_by)
+        if version_id is not None:
+            fill(made, "version_id", version_id)
+        if degraded:
+            fill(made, "degraded", degraded)
+        return made
+
 
 @dataclass(frozen=True, slots=True)
 class CommonPrefix:
@@ -342,6 +371,7 @@ class CommonPrefix:
     degraded: bool = False
 
 
+@typed_class
 class Listing(list[StorageItem]):
     """The objects of a listing, ascending by the UTF-8 bytes of their keys; a list with two attributes.
 

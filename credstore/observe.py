@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from credstore.arguments import typed_class
 from credstore.extras import missing_extra
 from credstore.model import NOTHING
 
@@ -59,6 +60,7 @@ def notify(observers: Iterable[Observer], event: Event) -> None:
             _logger.exception("an observer raised on %s", event.name)
 
 
+@typed_class
 class LoggingObserver:
     """Events as records of the standard library's logger "credstore".
 

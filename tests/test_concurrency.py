@@ -1,12 +1,13 @@
 """Several things at once: order, bound, and nothing left running."""
 
 import asyncio
+import gc
 import threading
 from contextlib import aclosing
 
 import pytest
 
-from credstore.concurrency import both, in_thread, map_all, map_in_order, until_done
+from credstore.concurrency import Done, begin, both, in_thread, map_all, map_in_order, one_ahead, until_done
 
 
 async def value(result, turns=0):
@@ -347,5 +348,152 @@ def test_in_a_thread_results_and_errors_are_the_callers():
         with pytest.raises(ZeroDivisionError):
             await in_thread(divmod, 7, 0)
         assert await until_done([]) is None
+
+    asyncio.run(run())
+
+
+class Source:
+    """Numbers, each fetched when it is let go; remembers what was asked for and what was cut short."""
+
+    def __init__(self, most, fail_at=None):
+        self.most, self.fail_at = most, fail_at
+        self.asked = self.cut = 0
+        self.gate = asyncio.Semaphore(0)
+
+    async def fetch(self):
+        number = self.asked
+        self.asked += 1
+        try:
+            await self.gate.acquire()
+        except asyncio.CancelledError:
+            self.cut += 1
+            raise
+        if number == self.fail_at:
+            raise KeyError(number)
+        return number, number + 1 < self.most
+
+
+async def turns(count=5):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def test_the_next_one_is_fetched_while_one_is_consumed_and_no_more():
+    async def run():
+        source = Source(4)
+        for _ in range(4):
+            source.gate.release()
+        seen = []
+        async for number in one_ahead(source.fetch):
+            seen.append(number)
+            await turns()
+            assert source.asked == min(number + 2, 4)
+            assert len(asyncio.all_tasks()) <= 2
+        assert seen == [0, 1, 2, 3]
+        assert len(asyncio.all_tasks()) == 1
+
+    asyncio.run(run())
+
+
+def test_one_alone_takes_no_task():
+    async def run():
+        source = Source(1)
+        source.gate.release()
+        async for _ in one_ahead(source.fetch):
+            await turns()
+            assert len(asyncio.all_tasks()) == 1
+        assert source.asked == 1
+
+    asyncio.run(run())
+
+
+def test_what_is_fetched_ahead_ends_with_its_consumer():
+    async def run():
+        source = Source(9)
+        source.gate.release()
+        async with aclosing(one_ahead(source.fetch)) as found:
+            assert await anext(found) == 0
+            await turns()
+            assert source.asked == 2
+        assert (source.cut, len(asyncio.all_tasks())) == (1, 1)
+
+    asyncio.run(run())
+
+
+def test_a_cancel_reaches_what_is_fetched_ahead():
+    async def run():
+        source = Source(9)
+        source.gate.release()
+
+        async def consume():
+            async with aclosing(one_ahead(source.fetch)) as found:
+                async for _ in found:
+                    pass
+
+        task = asyncio.ensure_future(consume())
+        await turns()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (source.cut, len(asyncio.all_tasks())) == (1, 1)
+
+    asyncio.run(run())
+
+
+def test_an_error_ahead_comes_in_its_turn_and_is_never_lost_or_reported_twice():
+    reports = []
+
+    async def run():
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reports.append(context))
+        for consumed in (1, 2):
+            source = Source(9, fail_at=1)
+            for _ in range(3):
+                source.gate.release()
+            async with aclosing(one_ahead(source.fetch)) as found:
+                assert await anext(found) == 0
+                await turns()
+                if consumed == 2:
+                    with pytest.raises(KeyError):
+                        await anext(found)
+            assert source.asked == 2
+        del found, source
+        gc.collect()
+        await turns()
+
+    asyncio.run(run())
+    assert reports == []
+
+
+@pytest.mark.parametrize("waits", [0, 1, 3])
+def test_what_need_not_wait_is_done_at_once_and_the_rest_is_awaited(waits):
+    async def result(work):
+        started = begin(work)
+        assert isinstance(started, Done) == (waits == 0)
+        return started.value if isinstance(started, Done) else await started
+
+    async def run():
+        assert await result(value(5, waits)) == 5
+        with pytest.raises(KeyError):
+            await result(value(KeyError(), waits))
+
+    asyncio.run(run())
+
+
+def test_a_time_limit_reaches_what_was_begun_before_it():
+    ended = []
+
+    async def for_ever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    async def run():
+        started = begin(for_ever())
+        assert not isinstance(started, Done)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await started
+        assert ended == [True]
 
     asyncio.run(run())

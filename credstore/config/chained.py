@@ -1,8 +1,9 @@
-"""What the AWS configuration adds to a store whose keys come from AWS's chain.
+"""What the AWS configuration adds to a store whose keys come from AWS's chain, or from AWS's own variables.
 
 Rules of this file: the keys of a profile go only to hosts that the profile itself leads to, or that the
-config names; an endpoint of the environment is neither (`S3Config.environ_endpoint`). Everything here
-blocks, and belongs into a thread.
+config names; an endpoint of the environment is neither (`S3Config.environ_endpoint`). Keys of the environment
+go where the environment says, or the profile next to them. Without files and variables of AWS nothing is
+asked, so that such keys need no botocore. Everything here blocks, and belongs into a thread.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from credstore.config.settings import CommonConfig
-from credstore.config.stores import S3Config
+from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.errors import ErrorCode, StorageConfigurationError
-from credstore.wire.aws.profile import lead_of
+from credstore.wire.aws.profile import Lead, authorities_of, is_configured, lead_of
 
 _PORTS = {"http": 80, "https": 443}
 _FOUND = "_found_by_profile"
@@ -24,31 +25,53 @@ public URLs; whoever sends a key looks the place up again."""
 
 
 def located(config: S3Config) -> S3Config:
-    """The same store with the endpoint, region and addressing that its profile leads to.
+    """The same store with the endpoint, region, addressing and authorities that its profile leads to.
 
     Args:
-        config: Whose `place_is_open` is true.
+        config: Whose `place_is_open` or `trust_is_open` is true.
 
     Raises:
         StorageConfigurationError: The profile is not there or leads nowhere; it leads to an endpoint that
             would be refused in the config too; or the environment names another endpoint.
     """
-    lead = lead_of(
-        config.bucket,
-        profile=config.profile,
-        endpoint=config.endpoint,
-        region=config.region,
-        region_else=config.environ_region,
-        addressing=config.addressing,
-    )
-    if config.endpoint is None:
-        _check_environment(config, lead.endpoint)
+    variables = dict(config.environ_settings or ())
+    chained = config.access_key_id is None
+    asked = _is_there(config)
+    if config.place_is_open and (chained or asked):
+        told = config.environ_endpoint
+        lead = lead_of(
+            config.bucket,
+            profile=config.profile,
+            endpoint=config.given_endpoint,
+            endpoint_else=None if chained or told is None else told[1],
+            region=config.region,
+            region_else=config.environ_region,
+            addressing=config.addressing,
+            ca_file=trusted(config),
+            variables=variables,
+        )
+        if chained and config.endpoint is None:
+            _check_environment(config, lead.endpoint)
+    else:
+        known = trusted(config)
+        if known is None and asked:
+            known = authorities_of(profile=config.profile, variables=variables)
+        lead = Lead(
+            endpoint=config.resolved_endpoint,
+            region=config.resolved_region,
+            # As botocore has it; an endpoint of one's own rarely has a name for every bucket.
+            addressing=config.addressing or ("path" if config.endpoint else config.resolved_addressing),
+            ca_file=known,
+        )
     try:
         found = replace(
             config,
             endpoint=lead.endpoint,
             region=lead.region,
             addressing=lead.addressing,
+            ca_file=lead.ca_file,
+            environ_endpoint=None,
+            environ_region=None,
         )
     except StorageConfigurationError as error:
         why = error.message.partition("; it is set by ")[0]
@@ -57,6 +80,22 @@ def located(config: S3Config) -> S3Config:
         ) from None
     object.__setattr__(config, _FOUND, found)
     return found
+
+
+def has_say(config: S3FamilyConfig) -> bool:
+    """Whether AWS's own configuration is to be asked before anything is sent; two looks at the disk."""
+    if config.place_is_open:
+        return True
+    return config.trust_is_open and trusted(config) is None and _is_there(cast("S3Config", config))
+
+
+def trusted(config: S3FamilyConfig) -> str | None:
+    """File of the authorities as far as no file of AWS's is needed; its variable is stronger than those."""
+    return (os.environ.get("AWS_CA_BUNDLE") or None) if config.trust_is_open else config.ca_file
+
+
+def _is_there(config: S3Config) -> bool:
+    return is_configured(dict(config.environ_settings or ()), endpoint=config.endpoint is None)
 
 
 def located_once(config: CommonConfig) -> CommonConfig:

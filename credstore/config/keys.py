@@ -6,14 +6,15 @@ from collections.abc import MutableMapping
 from datetime import datetime
 from typing import ClassVar, Protocol
 
+from credstore.arguments import given
 from credstore.config import validation as checks
-from credstore.config.field_types import held_by
+from credstore.config.field_types import describe, fits, held_by
 from credstore.config.variables import spoken, variables_of
-from credstore.encryption import Secret
+from credstore.encryption import CustomerKey, Secret
 
 
 def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str, object]) -> None:
-    """Refuse a secret in plain text, before any frame or repr has it.
+    """Refuse a secret in plain text, or whatever else is given in its place, before any frame or repr has it.
 
     Args:
         config: The config class.
@@ -21,14 +22,15 @@ def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str,
         settings: What it is made of; emptied, for the traceback.
 
     Raises:
-        StorageConfigurationError: A field that holds a `Secret` was given text.
+        StorageConfigurationError: A field that holds a secret was given something else.
     """
     held = held_by(config)
-    secrets = [name for name in held if Secret in held[name] and str not in held[name]]
-    plain = [name for name in secrets if isinstance(settings.get(name), str)]
+    secrets = [name for name in held if {Secret, CustomerKey} & set(held[name]) and name in settings]
+    wrong = {name: given(settings[name]) for name in secrets if not fits(held[name], settings[name])}
     settings.clear()
-    if plain:
-        raise checks.wrong(owner, plain[0], f'must be a Secret: {plain[0]}=Secret("…")')
+    for name, kind in wrong.items():
+        secret = f': {name}=Secret("…")' if Secret in held[name] and kind == "str" else f", not {kind}"
+        raise checks.wrong(owner, name, f"must be {describe(name, held[name])}{secret}")
 
 
 class Keyed(Protocol):
@@ -83,8 +85,8 @@ def check_keys(config: Keyed) -> None:
         raise checks.wrong(owner, "access_key_id", "is missing; `session_token` needs it")
     if config.session_expires_at is not None and config.session_token is None:
         raise checks.wrong(owner, "session_token", "is missing; `session_expires_at` needs it")
-    if config.session_expires_at is not None and config.session_expires_at.tzinfo is None:
-        raise checks.wrong(owner, "session_expires_at", "must have a time zone")
+    if config.session_expires_at is not None:
+        checks.check_instant(owner, "session_expires_at", config.session_expires_at)
     if config.access_key_id is None and not config.own_chain:
         secrets = spoken(variables_of(owner, "secret_access_key"))
         raise checks.wrong(owner, "access_key_id", f"is missing, and so is `secret_access_key` ({secrets})")

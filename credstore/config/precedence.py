@@ -9,6 +9,8 @@ Rules of this file, so that no key and no address reaches a store it is not mean
   endpoint or the account counts as giving both.
 - If the keys come from AWS's chain, an endpoint of the environment is only kept to be compared with the one
   that the profile leads to (`S3Config.environ_endpoint`).
+- If the keys are AWS's own variables, the profile next to them has a say about the place, as for every
+  program that reads these variables; what it may overrule is noted (`S3Config.environ_settings`).
 
 The config class says which field is what (`field_types.Role`).
 """
@@ -16,7 +18,7 @@ The config class says which field is what (`field_types.Role`).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -73,8 +75,13 @@ def fill(kind: Cloud, given: Mapping[str, object], environ: Environ, family: Fam
         if found := _read(kind.refined(values), field, environ, family):
             values[field] = found[1]
     row = kind.refined(values)
-    if not keys & given.keys():
-        values |= _read_keys(row, environ, family)
+    found_keys = {} if keys & given.keys() else _read_keys(row, environ, family)
+    values |= {field: value for field, (_, value) in found_keys.items()}
+    own_keys = any(variable in row.own_keys for variable, _ in found_keys.values())
+    if own_keys:
+        values["environ_settings"] = tuple(
+            (name, environ[name]) for name in row.beside_own_keys if environ.get(name)
+        )
     chained = getattr(kind.config_class, "own_chain", False) and "access_key_id" not in values
     for field in held_by(kind.config_class):
         if field in values or field in skipped or field in keys:
@@ -84,6 +91,8 @@ def fill(kind: Cloud, given: Mapping[str, object], environ: Environ, family: Fam
             continue
         if found := _read(row, field, environ, family):
             values[field] = found[1]
+            if own_keys and field == "endpoint" and any(found[0] in each for each in row.silencers.values()):
+                values["environ_endpoint"] = found
     # Their types are checked by the config itself.
     make = cast("Callable[..., CommonConfig]", kind.config_class)
     return make(**values)
@@ -172,8 +181,8 @@ def _agreed(kind: Cloud, field: str, level: tuple[str, ...], environ: Environ) -
     return found[0] if found else None
 
 
-def _read_keys(kind: Cloud, environ: Environ, family: Family) -> Iterator[tuple[str, object]]:
-    """The keys of the strongest level that has any."""
+def _read_keys(kind: Cloud, environ: Environ, family: Family) -> dict[str, tuple[str, object]]:
+    """The keys of the strongest level that has any, each with its variable."""
     held = sorted(fields_with(kind.config_class, "key", "identity"))
     levels = {field: _readable(kind, field, environ, family) for field in held}
     for depth in range(max(map(len, levels.values()), default=0)):
@@ -185,8 +194,8 @@ def _read_keys(kind: Cloud, environ: Environ, family: Family) -> Iterator[tuple[
         }
         if found:
             _check_beside(kind.config_class.needed_beside, found, levels, depth)
-            return ((field, value) for field, (_, value) in found.items())
-    return iter(())
+            return found
+    return {}
 
 
 def _check_beside(

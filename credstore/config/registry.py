@@ -47,6 +47,8 @@ class Cloud:
             one together with the original design's names.
         silencers: Variables that, set to "true", make others unread.
         below_profile: Variables that count for less than a profile of the cloud's own configuration.
+        own_keys: Variables of keys that the cloud's own configuration has a say about: where they are used.
+        beside_own_keys: Variables that this configuration reads then, besides those of a field.
         named_by: A field whose variable is enough to name this store.
         preset: Fields that the name itself sets; such a row refines the one named `label`.
         dialect: Row of `drivers/s3/dialect.py`, for stores that speak S3.
@@ -68,6 +70,8 @@ class Cloud:
     variables: Mapping[str, Levels] = NOTHING
     silencers: Mapping[str, frozenset[str]] = NOTHING
     below_profile: frozenset[str] = frozenset()
+    own_keys: frozenset[str] = frozenset()
+    beside_own_keys: tuple[str, ...] = ()
     named_by: str | None = None
     preset: Mapping[str, object] = NOTHING
     dialect: str = ""
@@ -140,6 +144,16 @@ CLOUDS: tuple[Cloud, ...] = (
             "ca_file": ((), ("AWS_CA_BUNDLE",)),
         },
         below_profile=frozenset({"AWS_REGION"}),  # botocore does not read it.
+        own_keys=frozenset({"AWS_ACCESS_KEY_ID"}),
+        beside_own_keys=(
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "AWS_DEFAULT_PROFILE",
+            "AWS_PROFILE",
+            "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+            "AWS_USE_FIPS_ENDPOINT",
+            "AWS_USE_DUALSTACK_ENDPOINT",
+        ),
         silencers={
             "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
         },

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
+from credstore.arguments import given
 from credstore.config import validation as checks
 from credstore.config.field_types import Role, describe, fits, held_by
 from credstore.config.keys import refuse_plain_secrets
@@ -88,8 +89,10 @@ class CommonConfig:
     def __post_init__(self) -> None:
         held = held_by(type(self))
         for name, alternatives in held.items():
-            if not fits(alternatives, getattr(self, name)):
-                raise checks.wrong(self.cloud, name, f"must be {describe(name, alternatives)}")
+            value: object = getattr(self, name)
+            if not fits(alternatives, value):
+                what = describe(name, alternatives)
+                raise checks.wrong(self.cloud, name, f"must be {what}, not {given(value)}")
         # So that equal stores have equal configs.
         object.__setattr__(self, "prefix", checks.checked_prefix(self.cloud, self.prefix))
         checks.check_range(self.cloud, "timeout", self.timeout, 0.001)

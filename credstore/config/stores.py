@@ -59,7 +59,8 @@ class S3FamilyConfig(CommonConfig):
         hedge_reads: Request reads that take longer than 95 of 100 a second time, for at most one read in
             twenty; the first good response counts.
         bandwidth_limit: Bytes of bodies per second in each direction, for all transfers together.
-        ca_file: PEM file of additional certificate authorities to trust.
+        ca_file: PEM file of additional certificate authorities to trust. For AWS S3 with keys of AWS's chain
+            or variables, None means what AWS_CA_BUNDLE or the profile's `ca_bundle` names.
         proxy: "env" for what HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY of this process say when the
             store is made; "off" or None for none; or the URL of the proxy for all requests,
             `http://[user:password@]host:port`. One with a password is kept as a `Secret`; if it is given as
@@ -180,6 +181,11 @@ class S3FamilyConfig(CommonConfig):
         return self.addressing or ("path" if in_path else self.default_addressing)
 
     @property
+    def trust_is_open(self) -> bool:
+        """Whether a profile of the AWS configuration has a say in the authorities to trust."""
+        return False
+
+    @property
     def place(self) -> object:
         """Endpoint and bucket."""
         return self.resolved_endpoint, self.bucket
@@ -212,9 +218,14 @@ class S3Config(S3FamilyConfig):
         profile: Named profile of the AWS configuration files. Without keys and profile, AWS's own
             chain decides: environment, web identity, SSO, shared files, container, instance. Where the
             keys come from there, so do endpoint, region and addressing unless they are given.
-        environ_endpoint: Variable and value, where the environment names an endpoint besides keys of the
-            chain. No setting: nothing is sent unless the profile leads there too.
-        environ_region: Region of the environment that counts where the profile names none. No setting.
+        environ_settings: Where the keys are the environment's AWS_ACCESS_KEY_ID: its variables, with their
+            values, that choose a profile and say how to read it. No setting; it makes that profile have the
+            say about endpoint, region and addressing that it has for every program made on botocore.
+        environ_endpoint: Variable and value of an endpoint of the environment. No setting. With keys of the
+            chain, nothing is sent unless the profile leads there too; with keys of the environment, the
+            profile may have such variables ignored.
+        environ_region: Region of the environment that, with keys of the chain, counts where the profile
+            names none. No setting.
     """
 
     provider: ClassVar[str] = "s3"
@@ -225,11 +236,17 @@ class S3Config(S3FamilyConfig):
     own_chain: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, Role]] = {**S3FamilyConfig.roles, "profile": "identity"}
     profile: str | None = None
+    environ_settings: tuple[tuple[str, str], ...] | None = field(default=None, metadata=TOLD)
     environ_endpoint: tuple[str, str] | None = field(default=None, metadata=TOLD)
     environ_region: str | None = field(default=None, metadata=TOLD)
 
     def __post_init__(self) -> None:
+        given = self.endpoint
         super().__post_init__()
+        told = self.environ_endpoint
+        if told is not None and self.endpoint is not None and told[1] == given:
+            # The same ever after, however the address was written.
+            object.__setattr__(self, "environ_endpoint", (told[0], self.endpoint))
         checks.check_word(self.cloud, "profile", self.profile)
         if self.profile is not None and self.access_key_id is not None:
             raise checks.wrong(
@@ -237,15 +254,41 @@ class S3Config(S3FamilyConfig):
             )
 
     @property
+    def is_configured_by_aws(self) -> bool:
+        """Whether AWS's own configuration has a say: where the keys come from its chain or its variables."""
+        return self.access_key_id is None or self.environ_settings is not None
+
+    @property
     def place_is_open(self) -> bool:
-        """Whether the keys come from AWS's chain, and not all of the place is given."""
-        return self.access_key_id is None and None in {self.endpoint, self.region, self.addressing}
+        """Whether AWS's own configuration has a say, and not all of the place is given."""
+        place = {self.given_endpoint, self.region, self.addressing}
+        return self.is_configured_by_aws and None in place
+
+    @property
+    def trust_is_open(self) -> bool:
+        """Whether AWS's own configuration has a say, and no authorities are given."""
+        return self.is_configured_by_aws and self.ca_file is None
+
+    @property
+    def given_endpoint(self) -> str | None:
+        """The endpoint, unless it is one of the environment that a profile may have ignored."""
+        told = self.environ_endpoint
+        weak = self.environ_settings is not None and told is not None and told[1] == self.endpoint
+        return None if weak else self.endpoint
+
+    @property
+    def environ_profile(self) -> str | None:
+        """Profile that the environment names next to its keys."""
+        named = dict(self.environ_settings or ())
+        return named.get("AWS_DEFAULT_PROFILE") or named.get("AWS_PROFILE")
 
     @property
     def place(self) -> object:
         """Endpoint and bucket; a profile in place of the endpoint that it leads to."""
         if self.place_is_open and self.endpoint is None:
-            return ("profile", self.profile), self.bucket
+            profile = self.profile or self.environ_profile
+            if profile is not None or self.access_key_id is None:
+                return ("profile", profile), self.bucket
         return super().place
 
     @property
@@ -415,14 +458,23 @@ class LocalConfig(CommonConfig):
         create: Make the root if it is missing.
         link_url: Base of temporary links: where `credstore serve` or `serve_links` serves this root.
         fsync: Keep acknowledged objects through a power failure; False only for throw-away data.
+        group_commit: Let objects of up to 64 KiB that are stored at the same time share their flushes: many
+            more a second, such as with `issue_many`, while one alone takes a little longer. What is
+            acknowledged is as durable as without.
     """
 
     provider: ClassVar[str] = "local"
-    roles: ClassVar[Mapping[str, Role]] = {**CommonConfig.roles, "create": "tuning", "fsync": "tuning"}
+    roles: ClassVar[Mapping[str, Role]] = {
+        **CommonConfig.roles,
+        "create": "tuning",
+        "fsync": "tuning",
+        "group_commit": "tuning",
+    }
     path: str | os.PathLike[str] = ""
     create: bool = True
     link_url: str = "http://127.0.0.1:8765"
     fsync: bool = True
+    group_commit: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from credstore.arguments import typed
 from credstore.errors import StorageInvalidRequestError
 
 _MAX_LENGTH = 40
@@ -33,6 +34,7 @@ _DURATIONS = {
 }
 
 
+@typed
 def parse_size(text: str) -> int:
     """Bytes from `512`, `64KB`, `5MB` (powers of 1,000) or `8MiB`, `1.5GiB` (powers of 1,024).
 
@@ -57,6 +59,7 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
+@typed
 def parse_duration(text: str) -> float:
     """Seconds from `90`, `500ms`, `30s`, `15m`, `12h`, `7d`, `2w`, or several together: `1h30m`.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from credstore.config import registry
@@ -15,7 +16,8 @@ from credstore.config.traceless import traceless
 from credstore.config.variables import spoken, variables_of
 from credstore.driver.internal import SEGMENT, is_internal_prefix
 from credstore.encryption import Secret
-from credstore.errors import StorageConfigurationError
+from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.times import checked_instant
 from credstore.wire.proxy import has_password, parse_proxy
 from credstore.wire.proxy import is_word as is_proxy_word
 from credstore.wire.urls import has_dots, steady_origin, steady_path
@@ -54,6 +56,16 @@ def check_range(owner: str, field: str, value: float, least: float, most: float 
     if not (math.isfinite(value) and least <= value <= most):
         bounds = f"at least {least}" if most == math.inf else f"{least} to {most}"
         raise wrong(owner, field, f"must be {bounds}")
+
+
+def check_instant(owner: str, field: str, value: datetime) -> None:
+    """Check that a time has a zone, and can be converted to any other zone."""
+    if value.tzinfo is None:
+        raise wrong(owner, field, "must have a time zone")
+    try:
+        checked_instant(field, value)
+    except StorageInvalidRequestError:
+        raise wrong(owner, field, "must be within the years 1 to 9999 in UTC") from None
 
 
 def check_word(owner: str, field: str, value: str | None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:-]+)(?:\*[A-Za-z0-9-]+)?\?([BbQq])\?([^?\s]*)\?=")
 _WORDS = re.compile(rf"{_WORD.pattern}(?:[ \t]+{_WORD.pattern})*")
 PLAIN = re.compile(r"[\x20-\x7e]*")
+_ETAG = re.compile(r'(?P<weak>[Ww]/)?(?:"(?P<quoted>[!\x23-\x7e]+)"|(?P<bare>[!\x23-\x2b\x2d-\x7e]+))')
 _WORD_BYTES = 45
 """Bytes in one encoded word: 60 of base64, under the 75 characters RFC 2047 section 2 allows."""
 
@@ -79,3 +80,19 @@ def _decode_word(charset: str, encoding: str, text: str) -> str:
         base64.b64decode(raw, validate=True) if encoding in "Bb" else quopri.decodestring(raw, header=True)
     )
     return octets.decode(charset)
+
+
+def read_etag(text: str | None) -> str | None:
+    """An entity tag as `ObjectInfo.etag` has it: without quotes, or `W/"..."` for a weak one.
+
+    None where there is none, an empty one, or something else, such as the tags of two answers in one.
+
+    Source: RFC 9110 section 8.8.3; some servers leave the quotes out.
+    """
+    if text and text[0] == text[-1] == '"' and (inner := text[1:-1]).isalnum() and inner.isascii():
+        return inner  # As most servers write it; a listing has a thousand.
+    found = _ETAG.fullmatch(text.strip()) if text else None
+    if found is None:
+        return None
+    opaque = found["quoted"] or found["bare"]
+    return f'W/"{opaque}"' if found["weak"] else opaque

@@ -2,6 +2,7 @@
 
     .credstore/keys/<id>             wrapped keys that are kept separately from their objects
     .credstore/dictionaries/<name>   zstd dictionaries, each named after its content
+    .credstore/copies/<token>        a copy that is made to see what the provider keeps, for a moment
     .credstore/failover              on a fallback: until when it may have received writes
 
 Rules of this file: no other module spells the segment in a key. No user-facing verb reads, lists, counts,
@@ -33,19 +34,20 @@ from credstore.model import strong_etag
 SEGMENT = ".credstore"
 KEYS = "keys/"
 DICTIONARIES = "dictionaries/"
+COPIES = "copies/"
 FAILOVER = "failover"
 LARGEST = 8 * 1024 * 1024
 """Largest size of such an object, in bytes."""
 _MARK = f"/{SEGMENT}/"
 
 
-def internal_key(name: str) -> str:
-    """The full key of the object that is called `name` here.
+def internal_key(name: str, folder: str = "") -> str:
+    """The full key of the object that is called `name` here, or in a folder.
 
-    >>> internal_key(FAILOVER)
-    '.credstore/failover'
+    >>> internal_key(FAILOVER), internal_key(FAILOVER, "team/a")
+    ('.credstore/failover', 'team/a/.credstore/failover')
     """
-    return f"{SEGMENT}/{name}"
+    return f"{folder}{_MARK if folder else SEGMENT + '/'}{name}"
 
 
 def is_internal(key: str) -> bool:

@@ -14,6 +14,7 @@ import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
+from credstore.arguments import typed_class
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
 from credstore.hashing import LOOP_BUDGET, hash_into, joined
 from credstore.model import Progress
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 I = TypeVar("I")  # noqa: E741 - the info that a driver (ObjectInfo) or a provider (StorageItem) has
 
 
+@typed_class
 class ObjectReader(Generic[I]):
     """An async iterator of `bytes` that checks what it yields.
 

@@ -123,7 +123,9 @@ def no_link(method: str, able: Iterable[str]) -> Lack:
     """An HTTP method that a store makes no links for."""
     choices = ", ".join(sorted(able))
     instead = (
-        f"it makes links for {choices}" if choices else "local and memory stores and every cloud make some"
+        f"it makes links for {choices}"
+        if choices
+        else "local and memory stores and every cloud make some, Azure with a key or Entra ID"
     )
     return Lack(f"make a temporary link for {method}", instead)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
 
+from credstore.arguments import typed
 from credstore.driver.reader import ObjectReader
 from credstore.driver.settle import Mode
 from credstore.encryption import ServerEncryption
@@ -24,6 +25,7 @@ WRITE_ID = "credstore-write-id"
 DIGEST = "credstore-sha256"
 
 
+@typed
 def is_system_name(name: str) -> bool:
     """Whether a metadata name is credstore's own and closed to users."""
     return name in SYSTEM_NAMES or name.startswith(SYSTEM_PREFIX)
@@ -165,6 +167,7 @@ class PutRequest:
     journal: Journal | None = None
 
 
+@typed
 def join_metadata(
     metadata: Mapping[str, str], system: Mapping[str, str], write_id: str, digest: bytes | None
 ) -> dict[str, str]:
@@ -226,6 +229,7 @@ class SplitMetadata:
     digest: bytes | None
 
 
+@typed
 def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
     """Take apart what a store kept, lower-casing names as HTTP does."""
     metadata: dict[str, str] = {}
@@ -276,9 +280,11 @@ class PutResult:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
     """What a store knows about one object; a listing leaves the starred ones None.
+
+    It has no slots, so that what a listing leaves out is not set for each object: see `listed`.
 
     Attributes:
         key: The object's key.
@@ -317,6 +323,28 @@ class ObjectInfo:
     extras: Mapping[str, str] = NOTHING
     served_by: str = ""
     degraded: bool = False
+
+    @classmethod
+    def listed(
+        cls,
+        *,
+        key: str,
+        size: int,
+        etag: str | None,
+        last_modified: datetime | None,
+        storage_class: str | None,
+        served_by: str,
+    ) -> Self:
+        """An object of a listing; the same as the constructor makes, in a quarter of its time."""
+        made = object.__new__(cls)
+        fill = object.__setattr__
+        fill(made, "key", key)
+        fill(made, "size", size)
+        fill(made, "etag", etag)
+        fill(made, "last_modified", last_modified)
+        fill(made, "storage_class", storage_class)
+        fill(made, "served_by", served_by)
+        return made
 
 
 StoredReader: TypeAlias = ObjectReader[ObjectInfo]
@@ -422,7 +450,8 @@ class CopyRequest:
         system: credstore's own metadata for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
         provable: If possible, copy in such a way that equal entity tags prove the copy
-            (`Capabilities.content_etags`), though that takes more requests.
+            (`Capabilities.content_etags`), though that takes more requests; whoever asks for this also looks
+            at the metadata of the copy.
         deadline: Instant of `time.monotonic()`, or None.
     """
 

@@ -6,16 +6,15 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from credstore.arguments import typed
 from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
 from credstore.extras import missing_extra
-
-if TYPE_CHECKING:
-    from credstore.provider.provider import StorageProvider
+from credstore.provider.provider import StorageProvider
 
 
+@typed
 @contextlib.asynccontextmanager
 async def serve_links(
     provider: StorageProvider,

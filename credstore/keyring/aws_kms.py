@@ -2,7 +2,8 @@
 
 Rules of this file: the store's id is the encryption context, so KMS itself refuses a key of another
 store and its log names the store. What KMS refuses about a ciphertext is `undecryptable()`; what keeps it
-from responding is an error of its own kind. Responses hold plain data keys, so nothing of these calls
+from responding is an error of its own kind, and so is what is wrong with the configuration: keys come from
+the same chain as those of stores. Responses hold plain data keys, so nothing of these calls
 is logged, at any level, and no response is in a local variable of an error's traceback.
 
 Source: AWS KMS API Reference, GenerateDataKey, Encrypt, Decrypt and "Common Errors".
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Callable, Generator
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
+from credstore.arguments import typed_class
+from credstore.concurrency import until_done
 from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import (
     ErrorCode,
@@ -29,9 +33,11 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-from credstore.extras import missing_extra, require_extra
+from credstore.extras import require_extra
 from credstore.keyring.wrapping import checked_id
 from credstore.pipeline.header import undecryptable
+from credstore.wire.aws.credentials import AwsChainCredentials, Credentials, CredentialSource
+from credstore.wire.aws.profile import told
 
 CONTEXT = "credstore:store"
 """The name in the encryption context whose value is the store's id."""
@@ -54,10 +60,18 @@ _UNSIGNED = {
 }
 _DOWN = {"KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException"}
 _SERVER_ERROR = 500
+_EXPECTED = {
+    "generate_data_key": ("Plaintext", "CiphertextBlob"),
+    "encrypt": ("CiphertextBlob",),
+    "decrypt": ("Plaintext",),
+}
+"""What the response to each operation has; botocore takes a body that is not JSON for an empty response."""
+_NO_FILE = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 
 _quiet: ContextVar[bool] = ContextVar("credstore_kms_quiet", default=False)
 
 
+@typed_class
 class AwsKmsKey:
     """A symmetric key of AWS KMS. Needs `pip install 'credstore[aws]'`.
 
@@ -69,14 +83,15 @@ class AwsKmsKey:
     """
 
     __slots__ = (
+        "_chain",
         "_client",
-        "_credentials",
         "_endpoint",
         "_lock",
         "_loop",
         "_profile",
         "_region",
         "_stack",
+        "_static",
         "key_id",
         "remote",
     )
@@ -105,7 +120,8 @@ class AwsKmsKey:
             session_token: Of temporary credentials.
 
         Raises:
-            StorageConfigurationError: This is not the ARN of a key, or the extra `aws` is missing.
+            StorageConfigurationError: This is not the ARN of a key, there is no region, half of a key pair
+                was given, or the extra `aws` is missing.
         """
         fields = [*key_arn.split(":"), "", "", "", "", ""]
         if fields[0] != "arn" or fields[2] != "kms" or not fields[5].startswith("key/"):
@@ -119,7 +135,19 @@ class AwsKmsKey:
         self._region = region or fields[3]
         self._endpoint = endpoint
         self._profile = profile
-        self._credentials = (access_key_id, secret_access_key, session_token)
+        self._static: Credentials | None = None
+        self._chain: AwsChainCredentials | None = None
+        given = access_key_id is not None and secret_access_key is not None
+        if not given and (access_key_id, secret_access_key, session_token) != (None, None, None):
+            raise StorageConfigurationError(
+                "`access_key_id` and `secret_access_key` of a KMS key go together; `session_token` needs both"
+            )
+        if not self._region:
+            raise StorageConfigurationError(f"the ARN {key_arn!r} names no region; give `region`")
+        if access_key_id is not None and secret_access_key is not None:
+            self._static = Credentials(access_key_id, secret_access_key, session_token)
+        else:
+            self._chain = AwsChainCredentials(profile=profile)
         self._client: Any = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stack = AsyncExitStack()
@@ -146,28 +174,43 @@ class AwsKmsKey:
         async with self._lock:
             self._client = None
             await self._stack.aclose()
+        if self._chain is not None:
+            await self._chain.aclose()
 
     async def _ask(
         self, operation: str, store_id: str, parameters: Callable[[], dict[str, object]]
     ) -> tuple[bytes, bytes]:
         """Plain and wrapped data key of one response, each empty where it has none."""
-        missing, refused, broken = _exceptions()
+        require_extra("aws", _NEEDING)
+        if self._chain is not None:
+            await self._chain.get()  # First, so that what is wrong with them is said, and by whom.
+        with _unlogged():
+            call = asyncio.ensure_future(self._call(operation, store_id, parameters))
+        # In a task, whose frames, where botocore has the plain key, belong to no error or cancellation.
         try:
-            with _unlogged():
-                client = await self._opened()
-                answer = await getattr(client, operation)(
-                    KeyId=self.key_id, EncryptionContext={CONTEXT: store_id}, **parameters()
-                )
-                return answer.get("Plaintext", b""), answer.get("CiphertextBlob", b"")
-        except missing as error:
-            failure: StorageError = StorageConfigurationError(
-                f"the AWS configuration for the key service cannot be used ({type(error).__name__})"
+            await asyncio.wait([call])
+        except asyncio.CancelledError:
+            call.cancel()
+            await until_done([call])
+            if not call.cancelled():
+                call.exception()  # Looked at: the cancellation is what the caller learns.
+            raise
+        if call.exception() is None:
+            return call.result()
+        raise _failure_of(call)
+
+    async def _call(
+        self, operation: str, store_id: str, parameters: Callable[[], dict[str, object]]
+    ) -> tuple[bytes, bytes]:
+        client = await self._opened()
+        answer = await getattr(client, operation)(
+            KeyId=self.key_id, EncryptionContext={CONTEXT: store_id}, **parameters()
+        )
+        if not all(answer.get(name) for name in _EXPECTED[operation]):  # A page of a gateway, for example.
+            raise StorageConnectionError(
+                "what came from AWS KMS is not its response", code=ErrorCode.BAD_ANSWER
             )
-        except refused as error:
-            failure = _refusal(cast("Any", error).response)
-        except broken as error:
-            failure = _breakage(type(error).__name__)
-        raise failure
+        return answer.get("Plaintext", b""), answer.get("CiphertextBlob", b"")
 
     async def _opened(self) -> Any:
         """The client of this event loop."""
@@ -178,22 +221,37 @@ class AwsKmsKey:
             self._client, self._stack, self._lock, self._loop = None, AsyncExitStack(), asyncio.Lock(), loop
         async with self._lock:
             if self._client is None:
-                self._client = await self._stack.enter_async_context(self._made())
+                self._client = await self._entered()
                 _hush()
             return self._client
+
+    async def _entered(self) -> Any:
+        """A new client.
+
+        Raises:
+            StorageConfigurationError: The AWS configuration leads to none.
+        """
+        try:
+            return await self._stack.enter_async_context(self._made())
+        except Exception as error:  # noqa: BLE001 - whatever botocore makes of its files
+            name = type(error).__name__
+        raise _unusable(name)
 
     def _made(self) -> Any:
         from aiobotocore.config import AioConfig
         from aiobotocore.session import AioSession
 
-        access_key_id, secret, token = self._credentials
-        return AioSession(profile=self._profile).create_client(
+        session = AioSession(profile=self._profile)
+        static = self._static
+        if self._chain is not None:
+            session.register_component("credential_provider", _Provider(_from(self._chain)))
+        return session.create_client(
             "kms",
             region_name=self._region,
             endpoint_url=self._endpoint,
-            aws_access_key_id=access_key_id,
-            aws_secret_access_key=secret.reveal() if secret else None,
-            aws_session_token=token.reveal() if token else None,
+            aws_access_key_id=None if static is None else static.access_key_id,
+            aws_secret_access_key=None if static is None else static.secret_access_key.reveal(),
+            aws_session_token=None if static is None else _revealed(static.session_token),
             config=AioConfig(
                 connect_timeout=TIMEOUT,
                 read_timeout=TIMEOUT,
@@ -209,14 +267,70 @@ class AwsKmsKey:
         raise TypeError(message)
 
 
-def _exceptions() -> tuple[type[Exception], type[Exception], type[Exception]]:
-    """The exceptions for a missing profile, for a refusal, and for everything else in botocore."""
-    try:
-        import aiobotocore.session  # noqa: F401 # pyright: ignore[reportUnusedImport] - is it there?
-        from botocore.exceptions import BotoCoreError, ClientError, ProfileNotFound
-    except ImportError as error:
-        raise missing_extra("aws", _NEEDING) from error
-    return ProfileNotFound, ClientError, BotoCoreError
+class _Provider:
+    """In place of botocore's own chain, in the form that its session asks for."""
+
+    def __init__(self, credentials: object) -> None:
+        self._credentials = credentials
+
+    async def load_credentials(self) -> object:
+        """The credentials of a client."""
+        return self._credentials
+
+
+def _from(chain: CredentialSource) -> object:
+    """Credentials for a client that come from our own chain whenever it signs."""
+    from aiobotocore.credentials import AioCredentials
+    from botocore.credentials import ReadOnlyCredentials
+
+    class Renewed(AioCredentials):  # pyright: ignore[reportUntypedBaseClass]
+        async def get_frozen_credentials(self) -> ReadOnlyCredentials:
+            keys = await chain.get()
+            secret = keys.secret_access_key
+            return ReadOnlyCredentials(keys.access_key_id, secret.reveal(), _revealed(keys.session_token))
+
+    return Renewed("unused", "unused")
+
+
+def _revealed(secret: Secret | None) -> str | None:
+    return None if secret is None else secret.reveal()
+
+
+def _failure_of(call: asyncio.Future[Any]) -> StorageError:
+    """The error for what a call of botocore raised."""
+    from botocore import exceptions as theirs
+    from botocore.parsers import ResponseParserError
+
+    error = call.exception()
+    name = type(error).__name__
+    if isinstance(error, StorageError):
+        return type(error)(error.message, **error.facts())
+    if isinstance(error, theirs.ClientError):
+        return _refusal(cast("Any", error).response)
+    # botocore wraps what its HTTP client raises, such as for a file of authorities that is not there.
+    cause = getattr(error, "kwargs", {}).get("error")
+    if isinstance(error, theirs.SSLError) or isinstance(cause, (ssl.SSLError, *_NO_FILE)):
+        return StorageConfigurationError(
+            f"no trusted TLS connection to AWS KMS could be made ({type(cause or error).__name__}); check "
+            "`endpoint`, and `ca_bundle` of the AWS configuration",
+            code=ErrorCode.TLS,
+        )
+    if isinstance(error, (theirs.ConnectionError, theirs.HTTPClientError)):
+        return _breakage(name)
+    if isinstance(error, ResponseParserError):
+        return StorageConnectionError(
+            f"what came from AWS KMS is not its response ({name})", code=ErrorCode.BAD_ANSWER
+        )
+    if isinstance(error, theirs.BotoCoreError):
+        return _breakage(name) if _is_about_keys(name) else _unusable(name)
+    return StorageError(f"the request to AWS KMS could not be made ({name})")
+
+
+def _unusable(name: str) -> StorageConfigurationError:
+    return StorageConfigurationError(
+        f"the AWS configuration leads to no usable endpoint of AWS KMS ({told(name)}); check `endpoint_url`, "
+        "`services`, `region` and `ca_bundle` there, and `endpoint` of the key"
+    )
 
 
 def _refusal(answer: dict[str, Any]) -> StorageError:
@@ -255,13 +369,17 @@ def _refusal(answer: dict[str, Any]) -> StorageError:
 
 def _breakage(name: str) -> StorageError:
     """The error for a botocore exception that is not a response, by the name of its class."""
-    if "Credential" in name or "Token" in name or "SSO" in name:
+    if _is_about_keys(name):
         return StorageAuthenticationError(
             f"no credentials for AWS KMS ({name}); see AWS_PROFILE or give keys"
         )
     if "Timeout" in name:
         return StorageTimeoutError(f"AWS KMS did not respond within {TIMEOUT:g} seconds")
     return StorageConnectionError(f"the connection to AWS KMS failed ({name})")
+
+
+def _is_about_keys(name: str) -> bool:
+    return "Credential" in name or "Token" in name or "SSO" in name
 
 
 @contextmanager

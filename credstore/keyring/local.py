@@ -20,6 +20,7 @@ from pathlib import Path
 from secrets import token_bytes
 from typing import NoReturn, Self
 
+from credstore.arguments import typed_class
 from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import StorageConfigurationError
 from credstore.files import PRIVATE, PendingFile
@@ -72,6 +73,7 @@ class _Held(ABC):
         raise TypeError(message)
 
 
+@typed_class
 class LocalKey(_Held):
     """A wrapping key of 32 random bytes (AES-256 key wrap, RFC 3394).
 
@@ -166,6 +168,7 @@ class LocalKey(_Held):
         return self.__wrapper
 
 
+@typed_class
 class PassphraseKey(_Held):
     """A wrapping key made from a passphrase by scrypt (RFC 7914; N = 2**17, r = 8, p = 1).
 

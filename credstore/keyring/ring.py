@@ -16,6 +16,7 @@ from secrets import token_bytes
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, Self
 
+from credstore.arguments import typed_class
 from credstore.encryption import DATA_KEY, DataKey
 from credstore.errors import StorageConfigurationError
 from credstore.keyring.wrapping import WrappingKey, checked_id
@@ -28,6 +29,7 @@ _Place = tuple[int, str, str, bytes, bytes]
 """What a data key is remembered for: suite, store, key id, salt, wrapped key."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class KeyCache:
     """How unwrapped data keys are remembered, so that a key service is not asked for each range.
@@ -54,6 +56,7 @@ class _Remembered:
     uses: int
 
 
+@typed_class
 class KeyRing:
     """The wrapping keys of a store: one for new objects and those that older objects still need.
 

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache, partial
 from typing import NoReturn, Protocol
 
+from credstore.arguments import typed_class
 from credstore.encryption import DATA_KEY
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
@@ -115,6 +116,7 @@ def _key_wrap() -> tuple[
     return aes_key_wrap, aes_key_unwrap, (InvalidUnwrap, ValueError)
 
 
+@typed_class
 class CallableKey:
     """Wraps with two callables of your own, such as those of a hardware module or another key service.
 

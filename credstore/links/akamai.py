@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote_plus
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
@@ -38,6 +39,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._:@/-]{1,512}")
 _ESCAPE = re.compile("%..")
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AkamaiSigner:
     """Links of an Akamai property that verifies tokens in the query.

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, unquote
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import Address, parse_address
@@ -46,6 +47,7 @@ _TOKEN_PATH = re.compile(r"/[A-Za-z0-9/._~-]*")
 _COUNTRY = re.compile(r"[A-Z]{2}")
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BunnySigner:
     """Links of a bunny.net pull zone with token authentication.

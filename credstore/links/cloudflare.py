@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import check_slashes, parse_address
@@ -32,6 +33,7 @@ _EARLIEST, _LATEST = 10**9, 10**10 - 1
 """The rule reads exactly ten digits of time."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudflareSigner:
     """Links that a Cloudflare custom rule permits; the one native way for R2's custom domains.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
@@ -37,6 +38,7 @@ _RANGE = re.compile(r"[0-9.]{7,15}/[0-9]{1,2}")
 _ALPHABET = str.maketrans("+=/", "-_~")
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudFrontSigner:
     """Links of a CloudFront distribution whose behaviour has a trusted key group.

@@ -13,6 +13,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.links.address import parse_address
 from credstore.links.settings import check_choice, check_word, decode_base64
@@ -25,6 +26,7 @@ _LATEST = 10**10 - 1
 """The published VCL accepts ten or eleven digits."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FastlySigner:
     """Links of a Fastly service whose VCL validates tokens.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import is_covered, parse_address
@@ -101,6 +102,7 @@ class _SignedRequests(ABC):
         return _encode(self._sign(text.encode()))
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloudCdnSigner(_SignedRequests):
     """Links of a Cloud CDN backend with a signed-request key.
@@ -120,6 +122,7 @@ class CloudCdnSigner(_SignedRequests):
         return lambda data: hmac.digest(key, data, "sha1")
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaCdnSigner(_SignedRequests):
     """Links of a Media CDN route that requires signed requests.
@@ -139,6 +142,7 @@ class MediaCdnSigner(_SignedRequests):
         return _load_ed25519(self.name, self.key)
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MediaCdnTokenSigner:
     """Links with a short-duration token, for Media CDN routes with `signedTokenOptions`.

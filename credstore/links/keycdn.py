@@ -10,6 +10,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import parse_address
@@ -22,6 +23,7 @@ PathForm = Literal["encoded", "decoded"]
 _RESERVED = frozenset({"token", "expire"})
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCdnSigner:
     """Links of a KeyCDN zone with "Secure Token"; the edge sends 403 for wrong and 410 for expired ones.

@@ -14,6 +14,7 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.links.address import check_slashes, parse_address
 from credstore.links.settings import check_flag, check_ip, check_word, reveal, wrong
@@ -25,6 +26,7 @@ _KNOWN = frozenset({"secure_link_expires", "uri", "remote_addr", "secret"})
 _NEEDED = frozenset({"secure_link_expires", "uri", "secret"})
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NginxSigner:
     """Links of an nginx location with `secure_link` and `secure_link_md5`.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, Protocol, cast, get_args
 
+from credstore.arguments import typed_class
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.links.settings import check_count, wrong
 from credstore.model import Method
@@ -101,6 +102,7 @@ Callback = Callable[[str, datetime], "str | Awaitable[str]"]
 """From (the object's public address, UTC time of expiry) to the link."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallableSigner:
     """Your own function as a signer, for any CDN that has none here.

@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from credstore.arguments import typed_class
 from credstore.errors import StorageUnsupportedError
 from credstore.links.address import parse_address
 from credstore.links.settings import check_word
@@ -26,6 +27,7 @@ _REGION = re.compile(r"[a-z]{3}[0-9]{1,2}")
 _SIGNED = frozenset({"X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Expires", "X-Amz-Date"})
 
 
+@typed_class
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpacesCdnSigner:
     """Links of a Space through its CDN.

@@ -234,11 +234,11 @@ class Opener:
             StorageConfigurationError: The package cryptography is missing.
         """
         derived = _checked(header, key)
-        known = header.size_known
+        known, codec = header.size_known, header.codec
         size = derived.size_mask ^ int.from_bytes(header.masked_size, "big")
         if (
             (not known and size)
-            or header.codec != binding.codec
+            or codec != binding.codec
             or (
                 binding.write_id is not None
                 and not hmac.compare_digest(_ascii(binding.write_id), header.write_id)
@@ -250,7 +250,7 @@ class Opener:
         self._data = binding.associated_data(header.core)
         self._full = header.chunk_size + TAG
         self._chunks = _Chunks(self._full)
-        self._exact = self.plain_size if header.codec is None else None
+        self._exact = self.plain_size if codec is None else None
         self._index, self._skip, self._left, self._to_end = 0, 0, None, True
         if span is not None:
             self._index, self._skip, self._left, self._to_end = (

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import zstandard
 
+from credstore.arguments import typed
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import Dictionary
 from credstore.pipeline.codec import ZSTD_LEVEL
@@ -21,6 +22,7 @@ DICTIONARY_SIZE = 112_640
 LEAST_SIZE = 256
 
 
+@typed
 def train_dictionary(samples: Iterable[bytes], *, size: int = DICTIONARY_SIZE) -> Dictionary:
     """Make a dictionary of what the samples have in common; this takes seconds, so call it in a thread.
 

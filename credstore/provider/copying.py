@@ -14,11 +14,14 @@ from credstore.driver.refusals import TAGS_OF_SOURCE, no_encryption_of_source
 from credstore.driver.values import NO_HEADERS, CopyRequest, ObjectInfo, PutRequest, PutResult, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import (
+    ErrorCode,
+    ErrorFacts,
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnavailableError,
     StorageUnsupportedError,
 )
 from credstore.model import NOTHING, StorageResult, strong_etag
@@ -34,6 +37,7 @@ from credstore.provider.write import precondition_of
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes a copy."""
+_NOT_FOUND = 404
 _PIECE = 1024 * 1024
 """Minimum number of bytes of a copy to read at a time."""
 
@@ -232,6 +236,8 @@ async def move_object(
         StorageIntegrityError: The copy is missing or differs from its source; the source is kept, and a copy
             with other bytes is removed if it is still ours.
         StorageConflictError: The source was replaced in the meantime; its new version is kept.
+        StorageUnavailableError: The provider did not delete the source, and shows it unchanged (code
+            "NOT_DELETED").
         StorageError: As `Driver.copy` and `Driver.delete`.
     """
     source = request.source
@@ -257,9 +263,8 @@ async def _delete_source(
         if driver.capabilities.conditional_delete and etag is not None:
             try:
                 await driver.delete(source.key, if_match=etag, deadline=session.deadline(seconds))
-            except StoragePreconditionFailedError:  # It is a different version, or gone.
-                if not await _is_gone(session, request, seconds):
-                    raise _replaced() from None
+            except StoragePreconditionFailedError as error:  # It is a different version, or gone.
+                await _explain_refusal(session, request, seconds, error)
                 return
             except StorageUnsupportedError:
                 pass  # The server at this endpoint has no such condition: the way of those without one.
@@ -268,19 +273,46 @@ async def _delete_source(
         now = await driver.head(source.key, _looking(session, request, seconds))
         if not is_same(now, source):
             raise _replaced()
-        await driver.delete(source.key, deadline=session.deadline(seconds))
+        outcome = await driver.delete(source.key, deadline=session.deadline(seconds))
+        if outcome.existed is False:  # It was there just now.
+            await _explain_refusal(session, request, seconds, None)
     except StorageObjectNotFoundError:
         return  # Someone else removed it first, which is what a move wants anyway.
 
 
-async def _is_gone(session: Session, request: CopyRequest, seconds: float | None) -> bool:
+async def _explain_refusal(
+    session: Session, request: CopyRequest, seconds: float | None, refusal: StorageError | None
+) -> None:
+    """Look at a source that is said to be gone, or a different version; return if it is gone.
+
+    Args:
+        session: Of the store.
+        request: What was copied.
+        seconds: For the request.
+        refusal: What was said, if it was an error.
+
+    Raises:
+        StorageConflictError: It is a different version.
+        StorageUnavailableError: It is what was copied, so neither was true (code "NOT_DELETED").
+        StorageError: It cannot be looked at.
+    """
     try:
-        await session.driver.head(request.source.key, _looking(session, request, seconds))
+        now = await session.driver.head(request.source.key, _looking(session, request, seconds))
     except StorageObjectNotFoundError:
-        return True
+        return
     except StorageError:
-        return False  # A different version may need a different key.
-    return False
+        if refusal is not None and refusal.status_code != _NOT_FOUND:
+            raise _replaced() from None  # By a version that may need a different key.
+        raise
+    if not is_same(now, request.source):
+        raise _replaced() from None
+    facts: ErrorFacts = {} if refusal is None else refusal.facts()
+    facts["code"], facts["retryable"] = ErrorCode.NOT_DELETED, True
+    raise StorageUnavailableError(
+        "the provider says that the source is gone or was replaced, and shows it unchanged, so it was not "
+        "deleted; delete it, or move it again",
+        **facts,
+    ) from refusal
 
 
 def _looking(session: Session, request: CopyRequest, seconds: float | None) -> ReadOptions:

@@ -22,11 +22,12 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-from credstore.provider.bulk import PAGE, for_key, scan_infos
+from credstore.provider.bulk import for_key
 from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.encryption import header_of, read_head
 from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, is_refusal, may_remain, remain
 from credstore.provider.removal import Erased, Removal, plainly_deleted, version_pages
+from credstore.provider.scanning import PAGE, scan_infos
 from credstore.provider.session import Session
 
 

@@ -26,9 +26,9 @@ from credstore.model import NOTHING, Progress, RotationReport, strong_etag
 from credstore.pipeline.envelope import check_key
 from credstore.pipeline.header import Header, wrapped_text
 from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
-from credstore.provider.bulk import scan_infos
 from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.encryption import begins_sealed, data_key_of, header_of, read_head
+from credstore.provider.scanning import scan_infos
 from credstore.provider.session import Session
 
 _TRIES = 3

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar, Unpack, cast
 
+from credstore.arguments import typed_class
 from credstore.config.azure import AzureConfig
 from credstore.config.field_types import fields_with
 from credstore.config.gcs import GcsConfig
@@ -33,6 +34,7 @@ from credstore.strategies.prefixed import prefixed
 C = TypeVar("C", bound=CommonConfig)
 
 
+@typed_class
 class NamedProvider(StorageProvider, Generic[C]):
     """A provider that is made from its configuration alone."""
 
@@ -92,6 +94,7 @@ class LocalStorageProvider(NamedProvider[LocalConfig]):
     """Files below a directory of this machine, durable and atomic with their attributes."""
 
 
+@typed_class
 class MemoryStorageProvider(NamedProvider[MemoryConfig]):
     """The memory of this process, for tests."""
 

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, Unpack, overload
 
+from credstore.arguments import typed_class
 from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
 from credstore.driver.refusals import check_delete
 from credstore.driver.values import BytesBody, Capabilities
-from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
+from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, known_encryption
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
@@ -47,7 +48,7 @@ from credstore.model import (
 )
 from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
-from credstore.provider.bulk import delete_keys, scan_own
+from credstore.provider.bulk import delete_keys
 from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
@@ -62,8 +63,9 @@ from credstore.provider.links import (
     make_link,
     public_address,
 )
-from credstore.provider.listings import list_names, names, totals
+from credstore.provider.listings import Asked, list_names, names, totals
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
+from credstore.provider.scanning import scan_own
 from credstore.provider.session import ProviderOptions, Session, deadline_for
 from credstore.provider.sources import body_of
 from credstore.provider.streaming import Opening
@@ -79,6 +81,7 @@ from credstore.provider.versioning import delete_versions, list_versions
 from credstore.provider.write import finish_write, plan_write
 
 
+@typed_class
 class StorageProvider:
     """Objects of one store, whatever cloud or disk it is.
 
@@ -170,6 +173,8 @@ class StorageProvider:
         Cancellation: at once, or after a multipart upload was aborted (5 s at most).
         Source: S3 API PutObject, "Conditional writes"; promises P0, P1, P4, P6.
         """
+        if "encryption" in options:
+            options["encryption"] = known_encryption(options["encryption"])
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
             if callable(told := options.get("progress")):
@@ -223,22 +228,18 @@ class StorageProvider:
 
         Cost: 1 request.
         """
-        with self._session.call("retrieve", key) as call:
-            self._session.check_key(key)
+        encryption, session = known_encryption(encryption), self._session
+        with session.call("retrieve", key) as call:
+            session.check_key(key)
             if max_size is not None:
                 check_count("max_size", max_size)
             check_flag("decode", decode)
             check_progress(progress)
             reading = Reading(
-                self._session,
-                key,
-                decode=decode,
-                encryption=encryption,
-                version_id=version_id,
-                timeout=timeout,
+                session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
             )
             try:
-                reader = await self._session.driver.get(key, reading.options())
+                reader = await session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
             async with reader:
@@ -294,6 +295,7 @@ class StorageProvider:
         Cost: 1 request for all bytes, or for the last ones of an object stored unchanged; otherwise 2 for a
             range.
         """
+        encryption = known_encryption(encryption)
         reading = Reading(
             self._session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
         )
@@ -375,6 +377,7 @@ class StorageProvider:
 
         Cost: 1 request.
         """
+        encryption = known_encryption(encryption)
         with self._session.call("get_metadata", key):
             info = await self._session.head_or_none(
                 key, self._session.reading(encryption, version_id, timeout)
@@ -472,6 +475,7 @@ class StorageProvider:
         *,
         delimiter: str | None = None,
         start_after: str | None = None,
+        parallel: int = 1,
     ) -> Listing:
         """All objects under a prefix, ascending by the UTF-8 bytes of their keys.
 
@@ -486,6 +490,9 @@ class StorageProvider:
             delimiter: Usually "/"; keys that contain it after `prefix` are shown only up to it.
             start_after: Only keys and prefixes after this text, which need not be a key; to continue after
                 the last one seen.
+            parallel: Requests at once, 1 to 64. With 2 or more, ranges of keys are listed at the same time,
+                which is for tens of thousands of keys and more, without `max_keys` and `delimiter`. It
+                changes nothing where the store lists in an order of its own (`capabilities.ordered`).
 
         Returns:
             A list of `StorageItem`, with `prefixes`: what to list next, each ending with the delimiter; and
@@ -500,13 +507,14 @@ class StorageProvider:
             StorageInvalidRequestError: An empty delimiter, or a wrong argument; nothing was sent.
             StorageError: Anything else.
 
-        Cost: 1 request per 1,000 objects and prefixes; a local store reads one directory for "/".
+        Cost: 1 request per 1,000 objects and prefixes; a local store reads one directory for "/". While the
+            bytes of one response are looked at, the next is on its way. In parallel, up to half as many more
+            and 2 for each of the requests at once, to find the ranges.
         Source: S3 API ListObjectsV2; promise P11.
         """
         with self._session.call("list", None, awaited=False):
-            return await list_names(
-                self._session, prefix, max_keys, delimiter=delimiter, start_after=start_after
-            )
+            asked = Asked(prefix, max_keys, delimiter, start_after, parallel)
+            return await list_names(self._session, asked)
 
     @overload
     def scan(
@@ -549,10 +557,10 @@ class StorageProvider:
             StorageError: Anything else.
         """
         with self._session.call("list", None, awaited=False):
-            async for found in names(
-                self._session, prefix, max_keys, delimiter=delimiter, start_after=start_after
-            ):
-                yield found
+            asked = Asked(prefix, max_keys, delimiter, start_after)
+            async with aclosing(names(self._session, asked)) as found:
+                async for each in found:
+                    yield each
 
     async def list_versions(
         self, prefix: str, *, exact: bool = False, max_versions: int | None = None
@@ -607,13 +615,18 @@ class StorageProvider:
                 self._session, prefix, exact=exact, keep_latest=keep_latest, call=call
             )
 
-    async def get_stats(self, prefix: str = "") -> StorageStats:
+    async def get_stats(self, prefix: str = "", *, parallel: int = 1) -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
         Users' objects are counted, with their stored sizes; what credstore keeps for itself next to them
         (wrapped keys, dictionaries) is not, though the provider bills for it.
 
+        Args:
+            prefix: What the keys start with; "" for all.
+            parallel: Requests at once, 1 to 64; see `list`.
+
         Raises:
+            StorageInvalidRequestError: A wrong argument; nothing was sent.
             StorageInvalidKeyError: No user's key can start with this prefix.
             StorageIntegrityError: The provider's listing repeats itself or does not end.
             StorageUnavailableError: A member of a composite store cannot be listed.
@@ -622,7 +635,7 @@ class StorageProvider:
         Cost: 1 request per 1,000 objects.
         """
         with self._session.call("get_stats", None):
-            return await totals(self._session, prefix)
+            return await totals(self._session, prefix, parallel)
 
     async def health_check(self, *, timeout: float = 5.0) -> HealthCheckResult:  # noqa: ASYNC109
         """Measure one cheap request; never raises, since an unhealthy store is a valid result.
@@ -690,6 +703,7 @@ class StorageProvider:
             or customer's key) and no version pins the source; 1 or 2 more for tags where the provider drops
             them; more above its limit for a single copy.
         """
+        encryption, source_encryption = known_encryption(encryption), known_encryption(source_encryption)
         with self._session.call("copy", source, mutation=True):
             request, copier = await plan_copy(
                 self._session,
@@ -729,6 +743,8 @@ class StorageProvider:
         Raises:
             StorageNotFoundError: There is no such source.
             StorageConflictError: The source was replaced in the meantime; the new version is kept.
+            StorageUnavailableError: The provider says that it was, or that it is gone, and shows it unchanged
+                (code "NOT_DELETED"); both are there.
             StorageIntegrityError: The copy is not there, has other bytes (code "COPY_DIFFERS") or lacks what
                 is kept with them ("COPY_INCOMPLETE"); the source is kept.
             StorageError: As `copy` and `delete`; "maybe" once the copy was made.
@@ -738,6 +754,7 @@ class StorageProvider:
             possible (4 more requests, plus one per part); where no tag proves it, it is read once.
         Source: promises P8, P9.
         """
+        source_encryption = known_encryption(source_encryption)
         with self._session.call("move", source, mutation=True):
             request, copier = await plan_copy(
                 self._session,

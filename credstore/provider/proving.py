@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from credstore.driver.pinning import get_same
 from credstore.driver.values import (
@@ -20,6 +20,7 @@ from credstore.driver.values import (
     PutResult,
     ReadOptions,
 )
+from credstore.encryption import ServerEncryption
 from credstore.errors import (
     ErrorCode,
     StorageConflictError,
@@ -107,13 +108,20 @@ async def check_copy(
             _check_ours(seen, request, result.size)
         if seen is None or seen.etag != source.etag:
             seen = await _read_back(session, request, result, seconds, resealed=resealed)
+        if seen.storage_class is None and source.storage_class is not None:
+            seen = await _with_class(session, request, seen, key, seconds)
     except StorageObjectNotFoundError:
         # The provider has acknowledged it, and the strong consistency of all our stores would show it.
         raise StorageConflictError(
             "somebody else deleted the copy before it was compared; the source is kept",
             code=ErrorCode.COPY_MISSING,
         ) from None
-    lacks = [name for name, kept in _beside(source, seen).items() if not kept]
+    kept = {
+        "write-id": seen.write_id == request.write_id,
+        "digest": resealed or source.digest in {None, seen.digest},
+        **_beside(source, seen),
+    }
+    lacks = [name for name, is_there in kept.items() if not is_there]
     if lacks:
         raise StorageIntegrityError(
             f"the copy lacks what its source keeps with its bytes ({', '.join(lacks)}); the source is kept",
@@ -121,8 +129,24 @@ async def check_copy(
         )
 
 
+async def _with_class(
+    session: Session,
+    request: CopyRequest,
+    seen: ObjectInfo,
+    key: ServerEncryption | None,
+    seconds: float | None,
+) -> ObjectInfo:
+    """The copy with its storage class, which some stores, such as Azure, report to a HEAD only."""
+    options = ReadOptions(
+        if_match=strong_etag(seen.etag), customer_key=key, deadline=session.deadline(seconds)
+    )
+    found = await session.driver.head(request.destination, options)
+    _check_ours(found, request, seen.size)
+    return replace(seen, storage_class=found.storage_class, extras={**found.extras, **seen.extras})
+
+
 def _check_ours(seen: ObjectInfo, request: CopyRequest, size: int) -> None:
-    if seen.write_id is not None and seen.write_id != request.write_id:
+    if seen.write_id not in {request.write_id, request.source.write_id, None}:
         raise StorageConflictError("another writer replaced the copy; the source is kept")
     if seen.size != size:
         raise _differs(f"the copy has {seen.size} bytes where {size} were copied")

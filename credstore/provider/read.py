@@ -77,6 +77,17 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
         found: The recipe, where it is known.
     """
     headers = info.headers or NO_HEADERS
+    if info.headers is None and info.metadata is None and info.digest is None and info.encryption is None:
+        return StorageItem.listed(
+            key=info.key,
+            size=info.size,
+            last_modified=info.last_modified,
+            etag=info.etag,
+            storage_class=info.storage_class,
+            version_id=info.version_id,
+            served_by=info.served_by or provider,
+            degraded=info.degraded,
+        )
     return StorageItem(
         key=info.key,
         size=info.size,
@@ -173,17 +184,25 @@ class Reading:
             StorageIntegrityError: What arrived is not what was stored.
             StorageCodecError: It does not decode.
         """
+        policy = self.policy
+        if self.decode and policy is not None and policy.required:  # Metadata decides nothing here.
+            return await self._unsealed(policy, reader, max_size)
         found, policy = self.recipe(reader.info)
-        if policy is None:
-            dictionary = (
-                None if found.dictionary is None else await self.session.dictionaries.get(found.dictionary)
-            )
-            plain = await read_all(reader, found, max_size, dictionary)
-            if self.policy is None or not self.decode or not begins_sealed(plain):
-                return plain, found
-            # Encrypted but not marked as such: somebody removed the mark.
-            opened, found = await open_whole(self.policy, reader.info, self.key, plain)
-            return await decoded(found, opened, max_size), found
+        if policy is not None:
+            return await self._unsealed(policy, reader, max_size)
+        dictionary = (
+            None if found.dictionary is None else await self.session.dictionaries.get(found.dictionary)
+        )
+        plain = await read_all(reader, found, max_size, dictionary)
+        if self.policy is None or not self.decode or not begins_sealed(plain):
+            return plain, found
+        # Encrypted but not marked as such: somebody removed the mark.
+        opened, found = await open_whole(self.policy, reader.info, self.key, plain)
+        return await decoded(found, opened, max_size), found
+
+    async def _unsealed(
+        self, policy: ClientSide, reader: StoredReader, max_size: int
+    ) -> tuple[bytes, Recipe]:
         async with reader:
             try:
                 stored = await reader.read(max_size + max_size // 16 + OVERHEAD + MAX_HEADER)

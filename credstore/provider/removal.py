@@ -22,8 +22,9 @@ from credstore.errors import (
     StorageIntegrityError,
 )
 from credstore.model import Retention, StorageVersion
-from credstore.provider.bulk import EMPTY_PAGES, PAGE, delete_outcomes, for_key
+from credstore.provider.bulk import delete_outcomes, for_key
 from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, is_refusal, may_remain
+from credstore.provider.scanning import EMPTY_PAGES, PAGE
 from credstore.provider.session import Session
 
 _AT_ONCE = 8

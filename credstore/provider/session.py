@@ -18,7 +18,7 @@ from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
-from credstore.encryption import ClientSide, CustomerKey, ServerEncryption
+from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, kind_of
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
 from credstore.links.public import PublicUrl, public_url
 from credstore.links.signer import LinkSigner
@@ -165,7 +165,7 @@ class Session:
         if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise StorageInvalidRequestError(
                 "encryption of a read is the CustomerKey that the object was stored with, or a ClientSide, "
-                f"not {type(encryption).__name__}; everything else is decrypted without it"
+                f"not {kind_of(encryption)}; everything else is decrypted without it"
             )
         return ReadOptions(
             version_id=version_id,

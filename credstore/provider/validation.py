@@ -16,7 +16,7 @@ from credstore.config.validation import FORBIDDEN
 from credstore.driver.internal import SEGMENT, is_internal, is_internal_prefix
 from credstore.driver.refusals import check_encryption, check_tags
 from credstore.driver.values import Capabilities, is_system_name
-from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
+from credstore.encryption import CustomerKey, KmsKey, ServerEncryption, kind_of
 from credstore.errors import (
     ErrorCode,
     StorageInvalidKeyError,
@@ -35,6 +35,10 @@ def _is_mapping(value: object) -> bool:
     return isinstance(value, Mapping)
 
 
+def _is_callback(value: object) -> bool:
+    return value is None or callable(value)
+
+
 def is_number(value: object) -> bool:
     """Whether it can be compared with a duration, unlike a bool or text."""
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -45,7 +49,7 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "tags": (_is_mapping, "a mapping of names to texts"),
     "driver_options": (_is_mapping, "a mapping from a driver's name to its options"),
     "timeout": (is_number, "a number of seconds"),
-    "progress": (callable, "a function of two numbers"),
+    "progress": (_is_callback, "a function of two numbers, or None"),
 }
 """What an option's value must be, where nothing else checks it; callers may not use type checking."""
 
@@ -77,7 +81,7 @@ def check_progress(progress: object) -> None:
     Raises:
         StorageInvalidRequestError: It is neither None nor callable.
     """
-    if progress is not None and not callable(progress):
+    if not _is_callback(progress):
         raise StorageInvalidRequestError("progress is a function of two numbers")
 
 
@@ -155,6 +159,25 @@ def check_count(name: str, value: object) -> None:
         raise StorageInvalidRequestError(f"{name} is a whole number, not {type(value).__name__}")
     if value < 0:
         raise StorageInvalidRequestError(f"{name} is 0 or more, not {value}")
+
+
+MOST_PARALLEL = 64
+"""Requests at once of one listing."""
+
+
+def check_parallel(parallel: int, *, max_keys: int | None = None, delimiter: str | None = None) -> None:
+    """Refuse a number of requests at once that a listing cannot have.
+
+    Raises:
+        StorageInvalidRequestError: Not 1 to `MOST_PARALLEL`; or more than 1, but not all keys are wanted.
+    """
+    check_count("parallel", parallel)
+    if not 1 <= parallel <= MOST_PARALLEL:
+        raise StorageInvalidRequestError(f"parallel is 1 to {MOST_PARALLEL}, not {parallel}")
+    if parallel > 1 and (max_keys is not None or delimiter is not None):
+        raise StorageInvalidRequestError(
+            "parallel is for all keys under a prefix; leave out max_keys and delimiter, or parallel"
+        )
 
 
 def check_flag(name: str, value: object) -> None:
@@ -356,7 +379,7 @@ def chosen_encryption(
         return chosen
     raise StorageInvalidRequestError(
         "encryption is True, False, 'AES256', a KmsKey or a CustomerKey, not "
-        f"{type(cast('object', chosen)).__name__}"
+        f"{kind_of(cast('object', chosen))}"
     )
 
 

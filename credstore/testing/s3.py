@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
-from credstore.config.stores import S3FamilyConfig
+from credstore.config.chained import has_say, located, trusted
+from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.driver import S3Driver, client_of
 from credstore.errors import StorageConfigurationError
@@ -63,6 +65,9 @@ def s3_harness(
         single_copy_limit=given.part_size,
         copy_part_size=given.part_size,
     )
+    if config.trust_is_open:  # Its links are opened past the driver too.
+        found = located(cast("S3Config", config)) if has_say(config) else config
+        config = replace(config, ca_file=trusted(found))
     sent: list[str] = []
     past = _Past(config)
     return Harness(

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from credstore.arguments import typed_class
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.model import NOTHING
 from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Transport, WireError
@@ -23,6 +24,7 @@ _AT_ONCE = 256 * 1024
 """Bytes of a body that arrive with its head, and in one chunk; as many as `HttpClient` reads ahead."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class ScriptedAnswer:
     """One response.
@@ -70,6 +72,7 @@ Step: TypeAlias = Outcome | Callable[[SentRequest], Outcome | Awaitable[Outcome]
 """An outcome, or a function that returns it; an async one is awaited until the call's deadline."""
 
 
+@typed_class
 class ScriptedTransport(Transport):
     """Performs one step of its script for each request, and repeats the last one for all that follow.
 

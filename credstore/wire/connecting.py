@@ -260,7 +260,8 @@ def _trust(ca_file: str | None) -> ssl.SSLContext:
     except OSError as error:  # ssl.SSLError is an OSError too.
         reason = error.strerror or type(error).__name__
         raise StorageConfigurationError(
-            f"`ca_file` {ca_file!r} is not a readable PEM file of certificates ({reason})"
+            f"`ca_file` {ca_file!r} is not a readable PEM file of certificates ({reason}); if it is not set, "
+            "AWS_CA_BUNDLE or `ca_bundle` of the AWS profile names it"
         ) from error
     return context
 

@@ -21,8 +21,11 @@ from credstore.model import NOTHING
 from credstore.wire.proxy import Proxy
 from credstore.wire.transport import WireError
 
-READ_AHEAD = 256 * 1024
-"""Bytes of a body read from a socket before its reader has asked for them."""
+AT_ONCE = 256 * 1024
+"""Bytes read from a socket at once."""
+READ_AHEAD = 2 * AT_ONCE
+"""Bytes of a body read from a socket before its reader has asked for them; after each single read, pausing
+would cost two system calls more than the read itself."""
 _LONGEST_HEAD = 64 * 1024
 _SLOWEST = 1024
 """Bytes per second of waiting below which a body is given up (P20, N08)."""

@@ -68,6 +68,14 @@ class HttpClient(Transport):
         self._process = 0
         self._closed = False
 
+    def trust(self, ca_file: str | None) -> None:
+        """Trust these authorities, before anything has been sent; for what is found out only then.
+
+        Args:
+            ca_file: As for the constructor.
+        """
+        self._ca_file = ca_file
+
     async def send(self, request: HttpRequest, *, deadline: float | None) -> Answer:
         """Send one request once; see `Transport.send`.
 

@@ -12,7 +12,7 @@ from collections import deque
 from typing import NamedTuple
 
 from credstore.wire.connecting import Connector
-from credstore.wire.connection import READ_AHEAD, Connection
+from credstore.wire.connection import AT_ONCE, Connection
 from credstore.wire.transport import WireError
 
 _KEPT = 15.0
@@ -39,7 +39,7 @@ class Pool:
         self._loop = loop
         self._connector = connector
         self._limit = limit
-        self._buffer = memoryview(bytearray(READ_AHEAD))
+        self._buffer = memoryview(bytearray(AT_ONCE))
         self._idle: dict[str, list[Connection]] = {}
         self._origins: dict[Connection, str] = {}
         self._leases = 0

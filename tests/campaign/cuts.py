@@ -16,6 +16,8 @@ from tests.drivers.local.support import make_driver
 LANES = lanes(2)
 STEPS = 6
 """Steps of each lane in one history."""
+ALONE = ("no-data-fsync", "attributes-late")
+"""Bugs of a write that is no part of a group."""
 CUTS = 40
 """Cuts of one history."""
 
@@ -32,7 +34,7 @@ def history(root: Path, chance: random.Random, plant: str | None = None) -> Log:
             recorder.told(lane, None)
 
     async def main():
-        driver = make_driver(root)
+        driver = make_driver(root, group_commit=chance.random() < 0.5 and plant not in ALONE)
         plans = [(lane, [draw(chance) for _ in range(STEPS)]) for lane in LANES]
         await asyncio.gather(*(work(driver, lane, steps) for lane, steps in plans))
         await driver.aclose()
@@ -81,5 +83,11 @@ CAMPAIGN = Campaign(
     ),
     sizes={"quick": 80, "ci": 600, "campaign": 2_000, "release": 12_000},
     run=run,
-    plants={"no-data-fsync": 400, "no-directory-fsync": 400, "attributes-late": 1_000},
+    plants={
+        "no-data-fsync": 400,
+        "no-directory-fsync": 400,
+        "no-parent-fsync": 400,
+        "no-group-fsync": 400,
+        "attributes-late": 1_000,
+    },
 )

@@ -3,14 +3,15 @@
 from tests.campaign.trial import Campaign, Trial
 from tests.drivers.local.injecting import ALL, CHANGES, STATES, TAKES_SPACE, Target
 
-ALONE = [operation for operation in STATES if operation != "together"]
+AT_ONCE = ("together", "grouped")
+ALONE = [operation for operation in STATES if operation not in AT_ONCE]
 KILL, EIO, ENOSPC = "signal=KILL", "error=EIO", "error=ENOSPC"
 THREADS = 4
 """Of the driver when several operations run at once; strace counts in each thread by itself."""
 FAULTS = ((KILL, ALL), (EIO, ALL), (ENOSPC, TAKES_SPACE))
 PLAN = [
     *((operation, fault, calls, 1) for fault, calls in FAULTS for operation in ALONE),
-    *(("together", fault, calls, THREADS) for fault, calls in FAULTS),
+    *((operation, fault, calls, THREADS) for operation in AT_ONCE for fault, calls in FAULTS),
 ]
 FOUND_IN = {
     "no-rename": ("overwrite", KILL, CHANGES, 1),

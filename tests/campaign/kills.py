@@ -30,7 +30,7 @@ def write(pipe: Connection, root: str, seed: str, plant: str | None, fsync: bool
             pipe.send((lane, None))
 
     async def main():
-        driver = make_driver(root, fsync=fsync)
+        driver = make_driver(root, fsync=fsync, group_commit=int(seed[-1]) % 2 == 0)
         await asyncio.gather(*(lane_of(driver, lane) for lane in LANES))
 
     with planted(plant):

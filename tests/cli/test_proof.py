@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import inspect
 import json
 import subprocess
 import sys
@@ -226,7 +227,9 @@ def test_expired_proofs_are_refused_and_swept(proof: CommandLine, monkeypatch: p
     monkeypatch.setattr(proof_verify, "datetime", LaterClock)
     assert "PROOF_EXPIRED" in proof("proof", "verify", "x.proof.json", code=24).err
     assert "EXPIRED, as allowed" in proof("proof", "verify", "x.proof.json", "--allow-expired").out
-    monkeypatch.setitem(ProofStore.__init__.__kwdefaults__, "clock", lambda: LaterClock.now(UTC))
+    monkeypatch.setitem(
+        inspect.unwrap(ProofStore.__init__).__kwdefaults__, "clock", lambda: LaterClock.now(UTC)
+    )
     assert "PROOF_EXPIRED" in proof("proof", "get", proof_id, code=24).err
     assert "expired (as of" in proof("proof", "get", proof_id, "--allow-expired").out
     assert "swept    1" in proof("proof", "sweep", "--grace", "2d", "--limit", "100").out

@@ -13,6 +13,8 @@ from tests.conformance.memory import fetch_at
 
 
 class TestLocal(DriverConformance):
+    group_commit = False
+
     @pytest.fixture
     def harness(self, tmp_path: Path) -> Harness:
         async def peek(key: str) -> bytes | None:
@@ -25,9 +27,13 @@ class TestLocal(DriverConformance):
             path.write_bytes(data)
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
-        config = LocalConfig(path=str(tmp_path), fsync=False)
+        config = LocalConfig(path=str(tmp_path), fsync=False, group_commit=self.group_commit)
 
         def open_driver() -> LocalDriver:
             return LocalDriver(config)
 
         return Harness(open=open_driver, peek=peek, poke=poke, fetch=fetch_at(open_driver))
+
+
+class TestLocalInGroups(TestLocal):
+    group_commit = True

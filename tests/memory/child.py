@@ -1,4 +1,4 @@
-"""Moves one large object and prints by how many KiB the process grew meanwhile, at its peak."""
+"""Moves one large object, or lists many, and prints by how many KiB the process grew meanwhile, at its peak."""
 
 import asyncio
 import os
@@ -84,6 +84,24 @@ async def move(store, verb, kind, size, place):
     assert done == size
 
 
+async def scan(store, count):
+    """All names of one directory, and the first of them alone."""
+    async for _ in store.scan("many/", max_keys=3000):
+        count -= 1
+    assert count >= 0
+    assert len(await store.list("many/", 1)) == 1
+
+
+def fill(folder, count):
+    """So many files as another tool would write them, in no order."""
+    folder.mkdir(parents=True)
+    directory = os.open(folder, os.O_RDONLY)
+    for number in range(count):
+        name = f"{number * 2654435761 % 2**32:08x}-a-name-of-some-length"
+        os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+    os.close(directory)
+
+
 async def main() -> None:
     where, verb, kind, size = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
     with tempfile.TemporaryDirectory(dir=os.environ.get("CREDSTORE_TEST_PLACE")) as place:
@@ -92,8 +110,10 @@ async def main() -> None:
             if where == "local" and verb == "read":
                 await store.store("large", pieces(size), compress="zstd" if kind == "compressed" else False)
                 verb = "large"
+            if verb == "scan":
+                fill(Path(place) / "store/many", size)
             before = peak(anew=True)
-            await move(store, verb, kind, size, Path(place))
+            await (scan(store, size) if verb == "scan" else move(store, verb, kind, size, Path(place)))
             print(peak() - before)
 
 

@@ -1,4 +1,4 @@
-"""Memory while large objects come and go grows by 64 MiB at most, whatever they come from (P18)."""
+"""Memory while large objects come and go, or many are listed, grows by 64 MiB at most (P18)."""
 
 import subprocess
 import sys
@@ -46,6 +46,12 @@ def test_s3(bottomless, verb, kind):
 )
 def test_local(verb, kind):
     assert growth("local", verb, kind, 256 * MIB) <= MOST
+
+
+@pytest.mark.parametrize("count", [1_000, 200_000])
+def test_a_listing_of_a_large_local_directory(count):
+    """The names of a directory are all in memory once, packed for as long as the listing goes on."""
+    assert growth("local", "scan", "names", count) <= MOST
 
 
 @pytest.mark.system

@@ -135,7 +135,7 @@ def test_progress_that_cannot_be_called_is_refused_before_anything_is_written(as
             ("issue", store.issue(asset, progress=value)),
             ("supersede", store.supersede(old.proof_id, asset, progress=value)),
         ):
-            with pytest.raises(StorageInvalidRequestError, match="progress is a function") as caught:
+            with pytest.raises(StorageInvalidRequestError, match=r"progress.* is a function") as caught:
                 await call
             assert (caught.value.applied, caught.value.operation) == ("no", f"proof.{verb}")
         requests = [IssueRequest(asset=asset, progress=value), IssueRequest(asset=b"good")]

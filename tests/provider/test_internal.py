@@ -47,7 +47,7 @@ from credstore.driver.internal import (
     is_internal_prefix,
 )
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
-from credstore.provider.bulk import PAGE
+from credstore.provider.scanning import PAGE
 from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.testing.harness import fetched, keys, put, request

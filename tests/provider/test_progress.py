@@ -108,6 +108,24 @@ def test_what_cannot_be_called_is_refused_before_the_store_is_asked(name, value)
     run(main, spy)
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda p: p.retrieve("k", progress=None),
+        lambda p: opened(p, None),
+        lambda p: p.store("k", b"new", progress=None),
+        lambda p: p.store("k", iter([b"new"]), progress=None),
+    ],
+)
+def test_no_callback_is_none_for_every_verb(call):
+    async def main(provider):
+        await provider.store("k", b"old")
+        await call(provider)
+        assert await provider.exists("k")
+
+    run(main)
+
+
 def test_a_bandwidth_limit_holds_for_a_store(monkeypatch):
     slept = []
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from credstore import ClientSide, KeyRing, LocalKey
+from credstore.driver import parts as cutting
 from credstore.drivers.s3 import multipart
 from credstore.errors import StorageDecryptionError
 from tests.faults.stores import objects_of, open_store, serving
@@ -152,7 +153,7 @@ def test_parts_of_many_small_chunks_are_few_views():
             for _ in range(10_000):
                 yield b"twenty bytes of text"
 
-        parts = [part async for part in multipart.cut(lines(), 130_000)]
+        parts = [part async for part in cutting.cut(lines(), 130_000)]
         assert [part.size for part in parts] == [130_000, 70_000]
         assert max(len(part.views) for part in parts) <= 3
         assert b"".join(b"".join(part.views) for part in parts) == b"twenty bytes of text" * 10_000

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,12 +22,15 @@ from credstore.config.url import from_url
 from credstore.driver import SignRequest
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.driver import S3Driver
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
 from credstore.factory import StorageFactory
 from credstore.provider.presets import S3StorageProvider
 from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
 from tests.drivers.s3.support import xml_error
+from tests.faults.certificates import make_server
+from tests.faults.origin import Origin
 
 CANARY = "canary-secret"
 
@@ -42,6 +46,8 @@ def _less_log():
 
 
 KEYS = f"aws_access_key_id = AKIDFILE\naws_secret_access_key = {CANARY}\n"
+OWN = {"AWS_ACCESS_KEY_ID": "AKIDENV", "AWS_SECRET_ACCESS_KEY": CANARY}
+"""Keys of the environment, in AWS's own variables."""
 EMPTY = b'<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
 
 
@@ -132,7 +138,7 @@ def clients_place(bucket, chosen):
 @given(
     st.tuples(PLAIN, OF_S3, PLAIN, OF_S3),
     lines(endpoint_url=st.just("https://services.example")),
-    VARIABLES,
+    st.tuples(VARIABLES, st.sampled_from([{}, OWN])),
     GIVEN,
     st.sampled_from(["box", "box.with.dots"]),
 )
@@ -148,13 +154,17 @@ def test_the_place_is_the_one_of_botocores_client(profiles, services, variables,
         + "".join(f"  {key} = {value}\n" for key, value in services.items())
     )
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
+        for name, value in (variables[0] | variables[1]).items():
             patch.setenv(name, value)
+        url = f"s3://{bucket}?" + "&".join(f"{name}={value}" for name, value in chosen.items())
+        url = url.rstrip("?")
         try:
             expected = clients_place(bucket, chosen)
         except Exception:  # Of botocore, such as FIPS where there is none.
             with pytest.raises(StorageConfigurationError):
                 located(S3Config(bucket=bucket, **chosen))
+            with pytest.raises(StorageConfigurationError):
+                located(from_url(url, os.environ))
             return
         config = S3Config(bucket=bucket, **chosen)
         if not config.place_is_open:  # All is given, and botocore has no say.
@@ -163,8 +173,9 @@ def test_the_place_is_the_one_of_botocores_client(profiles, services, variables,
                 expected = (f"https://{bucket}.given.example", "/key", chosen["region"])
         place = place_of(located(config) if config.place_is_open else config)
         # By way of the environment it comes to the same.
-        url = f"s3://{bucket}?" + "&".join(f"{name}={value}" for name, value in chosen.items())
-        read = from_url(url.rstrip("?"), os.environ)
+        read = from_url(url, os.environ)
+        # Keys of the environment are found at once, unless the call names a profile.
+        assert (read.access_key_id is None) is (not variables[1] or "profile" in chosen)
         same = place_of(located(read) if read.place_is_open else read)
     assert (place.origin, place.path("key"), place.region) == expected
     assert same == place
@@ -311,6 +322,216 @@ def test_a_chosen_profile_is_stronger_than_keys_of_the_environment_as_for_botoco
     monkeypatch.setenv("AWS_PROFILE", "corp")
     assert sent_by(from_url("s3://box", os.environ))[1] == "AKIDENV"
     assert sent_by(S3Config(bucket="box"))[1] == "AKIDENV"
+
+
+BESIDE_OWN = {
+    "url": lambda environ: from_url("s3://box", environ),
+    "mapping": lambda environ: from_mapping({"provider": "s3", "bucket": "box"}, environ),
+    "environment": lambda environ: from_env(
+        {**environ, "CREDSTORE_PROVIDER": "s3", "CREDSTORE_BUCKET": "box"}
+    ),
+    "factory": lambda environ: StorageFactory(environ=environ).configure("s3://box"),
+}
+
+
+@pytest.mark.parametrize("method", ["ping", "sign"])
+@pytest.mark.parametrize("source", BESIDE_OWN.values(), ids=BESIDE_OWN)
+@pytest.mark.parametrize("name", ["corp", "default"])
+def test_keys_of_the_environment_go_where_the_profile_beside_them_leads(files, source, name, method):
+    (files / "config").write_text(
+        f"[{'default' if name == 'default' else f'profile {name}'}]\n"
+        "services = mine\nregion = eu-west-3\n[services mine]\ns3 =\n  endpoint_url = http://127.0.0.1:9000\n"
+    )
+    config = source(OWN if name == "default" else {**OWN, "AWS_PROFILE": name})
+    path = "/k" if method == "sign" else ""
+    assert sent_by(config, method) == (f"http://127.0.0.1:9000/box{path}", "AKIDENV")
+    assert located(config).region == "eu-west-3"
+    store = S3StorageProvider(source(OWN if name == "default" else {**OWN, "AWS_PROFILE": name}))
+    assert store.get_url("k") == "http://127.0.0.1:9000/box/k"
+
+
+@pytest.mark.parametrize(
+    ("text", "region", "expected"),
+    [
+        ("region = eu-west-3", "eu-west-3", "https://box.s3.eu-west-3.amazonaws.com/"),
+        (
+            "region = eu-west-3\ns3 =\n  addressing_style = path",
+            "eu-west-3",
+            "https://s3.eu-west-3.amazonaws.com/box",
+        ),
+        (
+            "region = eu-west-3\nuse_dualstack_endpoint = true",
+            "eu-west-3",
+            "https://box.s3.dualstack.eu-west-3.amazonaws.com/",
+        ),
+        (
+            "region = us-east-2\nuse_fips_endpoint = true",
+            "us-east-2",
+            "https://box.s3-fips.us-east-2.amazonaws.com/",
+        ),
+    ],
+)
+def test_the_rest_of_the_profile_counts_for_keys_of_the_environment(files, text, region, expected):
+    (files / "config").write_text(f"[default]\n{text}\n")
+    config = BESIDE_OWN["url"](OWN)
+    assert sent_by(config) == (expected, "AKIDENV")
+    assert located(config).region == region
+
+
+GIVEN_ENDPOINTS = {
+    "url": lambda environ: from_url("s3://box?endpoint=https://given.example", environ),
+    "mapping": lambda environ: from_mapping(
+        {"provider": "s3", "bucket": "box", "endpoint": "https://given.example"}, environ
+    ),
+    "ours": lambda environ: from_url("s3://box", {**environ, "CREDSTORE_ENDPOINT": "https://given.example"}),
+    "original": lambda environ: from_url(
+        "s3://box", {**environ, "STORAGE_ENDPOINT": "https://given.example"}
+    ),
+    "changed": lambda environ: replace(
+        from_url("s3://box", {**environ, "AWS_ENDPOINT_URL": "https://weak.example"}),
+        endpoint="https://given.example",
+    ),
+}
+
+
+@pytest.mark.parametrize("source", GIVEN_ENDPOINTS.values(), ids=GIVEN_ENDPOINTS)
+@pytest.mark.parametrize("ignoring", ["true", "false"])
+def test_what_is_given_is_where_keys_of_the_environment_go(files, source, ignoring):
+    (files / "config").write_text(
+        f"[default]\nendpoint_url = http://127.0.0.1:9000\nignore_configured_endpoint_urls = {ignoring}\n"
+    )
+    assert sent_by(source(OWN)) == ("https://given.example/box", "AKIDENV")
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+@pytest.mark.parametrize("switch", [None, "true", "false"])
+@pytest.mark.parametrize("text", ["", "ignore_configured_endpoint_urls = true"], ids=["heeding", "ignoring"])
+def test_endpoints_of_the_environment_are_ignored_where_botocore_ignores_them(files, variable, switch, text):
+    (files / "config").write_text(f"[default]\nregion = eu-west-3\n{text}\n")
+    environ = {**OWN, variable: "https://env.example/"}
+    if switch is not None:
+        environ["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"] = switch
+    ignored = switch == "true" or (switch is None and bool(text))
+    expected = "https://box.s3.eu-west-3.amazonaws.com/" if ignored else "https://env.example/box"
+    assert sent_by(from_url("s3://box", environ)) == (expected, "AKIDENV")
+
+
+def test_the_variables_are_those_of_the_environment_that_was_given(files):
+    (files / "another").write_text("[profile other]\nendpoint_url = http://127.0.0.1:9001\n")
+    environ = {**OWN, "AWS_CONFIG_FILE": str(files / "another"), "AWS_DEFAULT_PROFILE": "other"}
+    environ["AWS_PROFILE"] = "weaker"
+    assert sent_by(from_url("s3://box", environ)) == ("http://127.0.0.1:9001/box", "AKIDENV")
+    switches = {"AWS_USE_FIPS_ENDPOINT": "true", "AWS_USE_DUALSTACK_ENDPOINT": "true"}
+    found = sent_by(from_url("s3://box?region=us-east-2", {**OWN, **switches}))
+    assert found == ("https://box.s3-fips.dualstack.us-east-2.amazonaws.com/", "AKIDENV")
+
+
+def test_a_profile_beside_keys_of_the_environment_that_is_not_there_is_named(files):
+    error = nothing_is_sent_by(from_url("s3://box", {**OWN, "AWS_PROFILE": "nowhere"}))
+    assert "'nowhere'" in str(error)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"CREDSTORE_ACCESS_KEY_ID": "AKIDOURS", "CREDSTORE_SECRET_ACCESS_KEY": CANARY},
+        {"access_key_id": "AKIDOURS", "secret_access_key": CANARY},
+    ],
+    ids=["of credstore's variables", "given"],
+)
+def test_keys_that_are_not_awss_go_nowhere_that_a_profile_says(files, keys):
+    corp(files, "endpoint_url = http://127.0.0.1:9000", "default")
+    ours = {name: value for name, value in keys.items() if name.startswith("CREDSTORE")}
+    given = {name: value for name, value in keys.items() if name not in ours}
+    environ = {**ours, "AWS_PROFILE": "default", "AWS_ENDPOINT_URL": ""}
+    config = from_mapping({"provider": "s3", "bucket": "box", "region": "eu-west-1", **given}, environ)
+    assert sent_by(config) == ("https://box.s3.eu-west-1.amazonaws.com/", "AKIDOURS")
+
+
+@pytest.mark.parametrize("endpoint", [None, "https://s3.corp.example"])
+@pytest.mark.parametrize("bucket", ["box", "box.with.dots"])
+def test_without_files_keys_of_the_environment_need_no_botocore_and_go_where_it_would_send_them(
+    monkeypatch, endpoint, bucket
+):
+    chosen = {"region": "eu-west-3"} | ({} if endpoint is None else {"endpoint": endpoint})
+    expected = clients_place(bucket, chosen)
+    environ = {**OWN, "AWS_REGION": "eu-west-3"} | (
+        {} if endpoint is None else {"AWS_ENDPOINT_URL": endpoint}
+    )
+    monkeypatch.setitem(sys.modules, "botocore.session", None)
+    place = place_of(located(from_url(f"s3://{bucket}", environ)))
+    assert (place.origin, place.path("key"), place.region) == expected
+
+
+def test_two_stores_with_keys_of_the_environment_are_one_place_where_nothing_says_otherwise(files):
+    own = from_url("s3://box?region=eu-west-3", OWN)
+    given = S3Config(bucket="box", region="eu-west-3", access_key_id="AKID", secret_access_key=Secret(CANARY))
+    assert own.place == given.place
+    assert (
+        from_url("s3://box", {**OWN, "AWS_PROFILE": "corp"}).place
+        == S3Config(bucket="box", profile="corp").place
+    )
+
+
+CHOSEN = {
+    "profile": ({}, "?profile=corp"),
+    "profile and place": ({}, "?profile=corp&region=eu-west-1&addressing=path&endpoint={url}"),
+    "keys of the environment": ({**OWN, "AWS_PROFILE": "corp"}, ""),
+    "keys of the environment and place": (
+        {**OWN, "AWS_PROFILE": "corp"},
+        "?region=eu-west-1&addressing=path&endpoint={url}",
+    ),
+}
+
+
+@pytest.mark.parametrize("chosen", CHOSEN)
+@pytest.mark.parametrize("named", ["by the profile", "by a variable", "by the store", "nowhere"])
+def test_the_authorities_of_the_configuration_are_trusted_where_none_are_given(
+    files, monkeypatch, chosen, named
+):
+    context, authority = make_server(files)
+    variables, parameters = CHOSEN[chosen]
+
+    async def main():
+        async with Origin(least_part=1, tls=context) as origin:
+            origin.store.buckets["box"] = {}
+            bundle = {"by the profile": authority, "by the store": "/no/such/file"}.get(named)
+            corp(files, f"endpoint_url = {origin.url}\n" + (f"ca_bundle = {bundle}\n" if bundle else ""))
+            if named == "by a variable":
+                monkeypatch.setenv("AWS_CA_BUNDLE", authority)
+            if named == "by the store":
+                monkeypatch.setenv("AWS_CA_BUNDLE", "/no/such/file")
+            config = from_url("s3://box" + parameters.replace("{url}", origin.url), variables)
+            if named == "by the store":
+                config = replace(config, ca_file=authority)
+            async with S3StorageProvider(replace(config, max_retries=0)) as store:
+                if named == "nowhere":
+                    with pytest.raises(StorageConfigurationError) as caught:
+                        await store.store("k", b"x")
+                    assert caught.value.code == "TLS"
+                else:
+                    await store.store("k", b"x")
+                    assert await store.retrieve("k") == b"x"
+
+    asyncio.run(main())
+
+
+def test_authorities_that_are_not_there_are_named(files):
+    corp(files, "endpoint_url = https://127.0.0.1:9\nca_bundle = /no/such/file")
+
+    async def main():
+        async with S3StorageProvider(S3Config(bucket="box", profile="corp", max_retries=0)) as store:
+            with pytest.raises(StorageConfigurationError, match="ca_bundle") as caught:
+                await store.store("k", b"x")
+            assert (caught.value.applied, caught.value.retryable) == ("no", False)
+
+    asyncio.run(main())
+
+
+def test_given_keys_trust_nothing_that_a_profile_names(files):
+    corp(files, "ca_bundle = /no/such/file", "default")
+    given = S3Config(bucket="box", access_key_id="AKID", secret_access_key=Secret(CANARY))
+    assert not given.trust_is_open
 
 
 def test_aws_region_counts_where_the_profile_names_none(files):

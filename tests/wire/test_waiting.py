@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -16,11 +17,13 @@ from credstore.driver import SignRequest
 from credstore.drivers.s3.driver import S3Driver
 from credstore.encryption import ClientSide, Secret
 from credstore.errors import StorageAuthenticationError, StorageTimeoutError
+from credstore.keyring.aws_kms import AwsKmsKey
 from credstore.keyring.local import LocalKey
 from credstore.keyring.ring import KeyRing
 from credstore.keyring.wrapping import CallableKey
 from credstore.provider.presets import MemoryStorageProvider, S3StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
+from credstore.wire import child_processes
 from credstore.wire.aws import credentials as module
 from credstore.wire.aws.credentials import LONGEST_SESSION, AwsChainCredentials, Credentials
 from credstore.wire.waiting import Shared, within
@@ -211,6 +214,179 @@ asyncio.run(main())
 """
 
 
+HELPER = """
+import os, pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(10000)"])
+pathlib.Path("{files}/pids.new").write_text(f"{os.getpid()} {child.pid}")
+os.rename("{files}/pids.new", "{files}/pids")
+time.sleep(10000)
+"""
+
+
+def gone(process):
+    """Wait until a process is no more, reaped by whoever is its parent."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        try:
+            state, parent = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state == "Z" and int(parent) != os.getpid():
+            return  # Killed, and inherited by one who has not come to it yet.
+        time.sleep(0.01)
+    os.kill(process, signal.SIGKILL)
+    pytest.fail("it lives on")
+
+
+async def appeared(path):
+    while not path.exists():
+        await asyncio.sleep(0.01)
+    return [int(each) for each in path.read_text().split()]
+
+
+@pytest.fixture
+def hanging(monkeypatch, tmp_path):
+    """A profile whose helper hangs, and has started another program; the file with the ids of both."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (tmp_path / "helper.py").write_text(HELPER.replace("{files}", str(tmp_path)))
+    (tmp_path / "config").write_text(
+        f"[profile slow]\ncredential_process = {sys.executable} {tmp_path}/helper.py\n"
+    )
+    return tmp_path / "pids"
+
+
+@pytest.mark.parametrize("how", ["deadline", "cancelled", "closed", "key service"])
+def test_a_helper_that_nobody_waits_for_is_killed_with_what_it_started(hanging, how):
+    async def main():
+        if how == "key service":
+            key = AwsKmsKey("arn:aws:kms:us-east-1:123456789012:key/0", profile="slow")
+            waiting = asyncio.ensure_future(key.generate(bytes, "store"))
+            pids = await appeared(hanging)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await key.aclose()
+            return pids
+        source = AwsChainCredentials(profile="slow")
+        if how == "closed":
+            looking = asyncio.ensure_future(source._looking.result(abandon=False))
+        elif how == "deadline":
+            # The time ends when the helper hangs, however long it took to start.
+            looking = asyncio.ensure_future(ended(source))
+        else:
+            looking = asyncio.ensure_future(source.get())
+        pids = await appeared(hanging)
+        if how == "deadline":
+            with pytest.raises(StorageTimeoutError):
+                await looking
+        else:
+            looking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await looking
+        await source.aclose()
+        return pids
+
+    async def ended(source):
+        async def when_it_hangs():
+            limit = asyncio.timeout(None)
+            try:
+                async with limit:
+                    end = asyncio.ensure_future(appeared(hanging))
+                    end.add_done_callback(lambda _: limit.reschedule(0))
+                    return await source.get()
+            except TimeoutError:
+                raise StorageTimeoutError("the time is over") from None
+
+        return await when_it_hangs()
+
+    for process in asyncio.run(main()):
+        gone(process)
+
+
+def test_a_helper_that_is_being_started_when_its_search_is_given_up_is_killed_too(hanging, monkeypatch):
+    start = child_processes._Base.subprocess_exec
+    given_up = threading.Event()
+
+    async def slow(loop, *args, **kwargs):
+        made = await start(loop, *args, **kwargs)
+        while not given_up.is_set():
+            await asyncio.sleep(0.01)
+        return made
+
+    monkeypatch.setattr(child_processes._Base, "subprocess_exec", slow)
+
+    async def main():
+        looking = asyncio.ensure_future(AwsChainCredentials(profile="slow").get())
+        pids = await appeared(hanging)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+        given_up.set()
+        return pids
+
+    for process in asyncio.run(main()):
+        gone(process)
+
+
+def test_a_helper_goes_on_while_others_wait_for_it(hanging):
+    async def main():
+        source = AwsChainCredentials(profile="slow")
+        first, second = (asyncio.ensure_future(source.get()) for _ in range(2))
+        helper, _ = await appeared(hanging)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        os.kill(helper, 0)
+        assert not second.done()
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        return helper
+
+    gone(asyncio.run(main()))
+
+
+def test_who_asks_after_a_search_was_given_up_has_one_of_its_own(hanging):
+    async def main():
+        source = AwsChainCredentials(profile="slow")
+        first = asyncio.ensure_future(source.get())
+        await appeared(hanging)
+        answer = '{"Version": 1, "AccessKeyId": "AKIDPROC", "SecretAccessKey": "canary-secret"}'
+        (hanging.parent / "helper.py").write_text(f"print({answer!r})")
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert (await source.get()).access_key_id == "AKIDPROC"
+
+    asyncio.run(main())
+
+
+def test_a_helper_ends_with_the_interpreter(hanging):
+    program = """
+import asyncio, pathlib, sys
+from credstore.wire.aws.credentials import AwsChainCredentials
+async def main():
+    looking = asyncio.ensure_future(AwsChainCredentials(profile="slow")._looking.result(abandon=False))
+    while not pathlib.Path(sys.argv[1]).exists():
+        await asyncio.sleep(0.01)
+asyncio.run(main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(hanging)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for process in map(int, hanging.read_text().split()):
+        gone(process)
+
+
 @pytest.mark.parametrize("program", [HANGING, KEY_SERVICE], ids=["credential process", "key service"])
 def test_a_helper_that_hangs_keeps_no_interpreter_from_ending(tmp_path, program):
     pid = tmp_path / "pid"
@@ -229,7 +405,7 @@ def test_a_helper_that_hangs_keeps_no_interpreter_from_ending(tmp_path, program)
     assert (done.returncode, done.stdout) == (0, "no True\n"), done.stderr
     assert "Traceback" not in done.stderr
     if pid.exists():  # Where the machine was too busy, the time ended before the helper began.
-        os.kill(int(pid.read_text()), signal.SIGKILL)
+        gone(int(pid.read_text()))
 
 
 @pytest.mark.parametrize("verb", ["wrap", "unwrap"])

@@ -30,6 +30,7 @@ from credstore.wire.exchange import Reply
 P = TypeVar("P")
 _DIGITS = 7
 """Of a block's number in its id, which has then 39 bytes, and in base64 no padding."""
+_GONE = "InvalidBlockList"
 _ID = 32
 """Characters of a write-id."""
 
@@ -117,6 +118,8 @@ async def upload_blocks(
     try:
         return await container.call(request, deadline=write.deadline)
     except StorageError as error:
+        # Not this request can succeed later, but the whole write, with its blocks.
+        error.retryable |= error.provider_code == _GONE
         return await settle_write(container, write, error)
 
 

@@ -7,6 +7,7 @@ exchange (which signs, sends and retries). No other module knows hosts or creden
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -39,6 +40,8 @@ from credstore.wire.transport import Transport
 from credstore.wire.urls import encode_path
 
 T = TypeVar("T")
+_FRESH = 60.0
+"""Seconds for which an account that made no version of a write is taken to make none."""
 _PARSE_ON_LOOP = 8 * 1024
 """Bytes of XML that can be parsed in under a millisecond; more go to a thread."""
 _PRIORITIES = {"standard": "Standard", "high": "High"}
@@ -58,7 +61,7 @@ class Container:
         origin: Scheme, host and port.
         signer: Signs requests and links.
         lacks_from_url: Whether the server was found not to copy from URLs, as Azurite.
-        versioned: Whether the last response to a write named a version; None before the first.
+        soft_deletes: Whether a deletion was found to keep what it deletes.
     """
 
     def __init__(self, config: AzureConfig, *, signer: AzureSigner, transport: Transport) -> None:
@@ -79,7 +82,9 @@ class Container:
         self._path = f"{endpoint.path}/{config.bucket}"
         self.signer = signer
         self.lacks_from_url = False
-        self.versioned: bool | None = None
+        self.soft_deletes = False
+        self._versioned: bool | None = None
+        self._versioned_at = -math.inf
         self._exchange = Exchange(
             transport,
             signer,
@@ -99,6 +104,12 @@ class Container:
     def clock_offset(self) -> float:
         """Seconds by which the server's clock is ahead (P14)."""
         return self._exchange.clock_offset(self.origin)
+
+    @property
+    def versioned(self) -> bool | None:
+        """Whether a write made a version a short while ago; None if that is not known."""
+        fresh = self._versioned or time.monotonic() - self._versioned_at < _FRESH
+        return self._versioned if fresh else None
 
     def may_look(self) -> bool:
         """Whether the retry budget permits one more request, to see what became of a write."""
@@ -193,6 +204,8 @@ class Container:
             if failure.code == ErrorCode.ARCHIVED and request.method == "GET":
                 await self._rehydrate(request, failure, deadline)
             raise failure from None
+        if request.whole_account:
+            return reply  # Its body says whose it is; Azurite sends no headers of Azure's with it.
         try:
             check_is_azure(reply.status, reply.headers, "maybe" if request.mutation else "no")
         except BaseException:
@@ -200,7 +213,8 @@ class Container:
                 await reply.response.aclose()
             raise
         if request.operation in _VERSIONING:
-            self.versioned = version_of(reply.headers) is not None
+            self._versioned = version_of(reply.headers) is not None
+            self._versioned_at = time.monotonic()
         return reply
 
     def _wire(self, request: AzureRequest, deadline: float | None, *, stream: bool) -> WireCall:

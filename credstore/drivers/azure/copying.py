@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 
+from credstore.driver.header_text import read_etag
 from credstore.driver.parallel import Span, cut_spans
 from credstore.driver.refusals import TAGS
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
-from credstore.drivers.azure.headers import condition_headers, read_etag
+from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.pending import copy_by_service
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import (
@@ -37,6 +38,10 @@ from credstore.errors import (
 )
 from credstore.model import NOTHING
 from credstore.wire.exchange import Reply
+from credstore.wire.urls import encode
+
+_LACKING = frozenset({405, 501})
+"""Statuses of a server that does not know a request at all."""
 
 
 async def copy(container: Container, request: CopyRequest) -> PutResult:
@@ -55,7 +60,7 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
     headers = copied_headers(request, able, await _source_tags(container, request)) | conditions
     url = container.url(source.key)
     if source.version_id is not None and able.versions:
-        url += f"?versionid={source.version_id}"
+        url += f"?versionid={encode(source.version_id)}"
     if container.lacks_from_url:
         return await copy_by_service(container, request, headers, url)
     try:
@@ -63,7 +68,7 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
             return await _at_once(container, request, headers, url)
         return await _in_blocks(container, request, headers, url)
     except StorageUnsupportedError as error:
-        if error.applied != "no":
+        if error.applied != "no" or error.status_code not in _LACKING:
             raise
     container.lacks_from_url = True
     return await copy_by_service(container, request, headers, url)

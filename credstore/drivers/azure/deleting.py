@@ -18,6 +18,7 @@ from credstore.drivers.azure.requests import delete_blob
 from credstore.drivers.azure.responses import build_error, code_of
 from credstore.errors import (
     ErrorCode,
+    StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageBucketNotFoundError,
     StorageConflictError,
@@ -32,6 +33,9 @@ from credstore.errors import (
 from credstore.wire.multipart import PartReply, parse_parts
 
 K = TypeVar("K")
+_GONE = DeleteOutcome(existed=True)
+DELETED = "deleted"
+"""Version id of what stands for a deletion that hides something, as there are no delete markers."""
 
 
 async def delete(
@@ -40,7 +44,7 @@ async def delete(
     """Remove one object; see `Driver.delete`. Azure says whether there was one."""
     request = delete_blob(key, container.able, if_match=if_match, version_id=version_id)
     try:
-        await container.call(request, deadline=deadline)
+        reply = await container.call(request, deadline=deadline)
     except StorageObjectNotFoundError as error:
         if if_match is not None and error.applied == "no":
             raise _absent(error) from None
@@ -50,13 +54,41 @@ async def delete(
         if error.applied == "no" or version_id is not None or not await _is_gone(container, key, deadline):
             raise
         return DeleteOutcome(existed=None)
-    return DeleteOutcome(existed=True)
+    hidden = version_id is None and _hides(container, reply.headers)
+    return DeleteOutcome(existed=True, version_id=DELETED if hidden else None)
+
+
+def _hides(container: Container, headers: Mapping[str, str]) -> bool:
+    """Whether a deletion has left something: a version, or what blob soft delete keeps."""
+    return _is_soft(container, headers) or container.versioned is True
+
+
+def _is_soft(container: Container, headers: Mapping[str, str]) -> bool:
+    """Whether the service says that it keeps what was deleted.
+
+    Source: "Delete Blob", `x-ms-delete-type-permanent`.
+    """
+    soft = headers.get("x-ms-delete-type-permanent", "").lower() == "false"
+    container.soft_deletes = container.soft_deletes or soft
+    return soft
 
 
 def _absent(error: StorageError) -> StoragePreconditionFailedError:
     facts = error.facts()
     facts["code"] = StoragePreconditionFailedError.default_code
     return StoragePreconditionFailedError("there is no object to delete", **facts)
+
+
+def still_kept(container: Container, key: str) -> StorageAccessDeniedError:
+    """The error of what should be gone for good, and is kept by blob soft delete."""
+    return StorageAccessDeniedError(
+        "it is deleted, but the account's blob soft delete keeps it until its retention ends; turn that off "
+        "before what must be gone is deleted",
+        code=ErrorCode.LOCKED,
+        key=key,
+        bucket=container.name,
+        applied="yes",
+    )
 
 
 async def _is_gone(container: Container, key: str, deadline: float | None) -> bool:
@@ -96,11 +128,16 @@ def _check_count(container: Container, count: int) -> None:
 
 
 async def delete_each(
-    container: Container, wanted: Mapping[K, tuple[str, str | None]], deadline: float | None
+    container: Container,
+    wanted: Mapping[K, tuple[str, str | None]],
+    deadline: float | None,
+    *,
+    for_good: bool = False,
 ) -> dict[K, DeleteOutcome | StorageError]:
     """What became of each key, or version of one, by whatever names it.
 
-    A batch whose parts were signed by a clock that proved wrong is sent once more.
+    A batch whose parts were signed by a clock that proved wrong is sent once more. With `for_good`, what blob
+    soft delete keeps has an error with code "LOCKED".
 
     Raises:
         StorageIntegrityError: The response is about something that was not asked for.
@@ -113,7 +150,7 @@ async def delete_each(
         if not names:
             break
         offset = container.clock_offset
-        found = await _once(container, names, wanted, deadline)
+        found = await _once(container, names, wanted, deadline, for_good=for_good)
         outcomes.update(found)
         if container.clock_offset == offset:
             break
@@ -126,6 +163,8 @@ async def _once(
     names: Sequence[K],
     wanted: Mapping[K, tuple[str, str | None]],
     deadline: float | None,
+    *,
+    for_good: bool,
 ) -> dict[K, DeleteOutcome | StorageError]:
     requests = [
         delete_blob(key, container.able, if_match=None, version_id=version_id)
@@ -141,13 +180,18 @@ async def _once(
             applied="maybe",
         )
     return {
-        name: _outcome(container, wanted[name], found.get(number), unclear=reply.unclear)
+        name: _outcome(container, wanted[name], found.get(number), unclear=reply.unclear, for_good=for_good)
         for number, name in enumerate(names)
     }
 
 
 def _outcome(
-    container: Container, asked: tuple[str, str | None], reply: PartReply | None, *, unclear: bool
+    container: Container,
+    asked: tuple[str, str | None],
+    reply: PartReply | None,
+    *,
+    unclear: bool,
+    for_good: bool,
 ) -> DeleteOutcome | StorageError:
     key, _ = asked
     if reply is None:
@@ -160,7 +204,10 @@ def _outcome(
             retryable=True,
         )
     if 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's class of success
-        return DeleteOutcome(existed=True)
+        if for_good:
+            return still_kept(container, key) if _is_soft(container, reply.headers) else _GONE
+        hidden = _hides(container, reply.headers)
+        return DeleteOutcome(existed=True, version_id=DELETED if hidden else None)
     code, text = code_of(reply.headers, reply.body)
     meaning = meaning_of(reply.status, code, text)
     absent = issubclass(meaning.error, StorageNotFoundError)

@@ -30,7 +30,7 @@ from credstore.driver.values import (
 from credstore.drivers.azure import copying, deleting, listings, reading, signing, versions, writing
 from credstore.drivers.azure.container import Container
 from credstore.errors import StorageError
-from credstore.model import CircuitState
+from credstore.model import CircuitState, Retention
 from credstore.wire.azure.signer import AzureSigner, KeySigner, SasSigner, TokenSigner
 from credstore.wire.azure.tokens import EntraTokens
 from credstore.wire.http import HttpClient
@@ -162,6 +162,10 @@ class AzureDriver(Driver):
     ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
         """Remove up to 256 versions in one request; see `VersionedDriver.delete_versions`."""
         return await versions.delete_versions(self._container, versions_, deadline=deadline)
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What keeps a version from being removed; see `RetainingDriver.get_retention`."""
+        return await versions.get_retention(self._container, key, version_id, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the container at any size; see `Driver.copy`."""

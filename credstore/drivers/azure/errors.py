@@ -69,8 +69,8 @@ DENIED = Meaning(
 )
 NETWORK = Meaning(
     StorageAccessDeniedError,
-    "the account does not accept this; its network rules or the signature's addresses and protocols may "
-    "exclude this machine",
+    "the account does not accept this; check its network rules, the addresses, protocols and services of the "
+    "signature, and the key",
 )
 NO_KEYS = Meaning(
     StorageAccessDeniedError,
@@ -162,7 +162,6 @@ BLOCKS_GONE = Meaning(
     StorageConflictError,
     "another write to this key dropped blocks of this one",
     ErrorCode.CONCURRENT_WRITE,
-    retryable=True,
 )
 OTHER_BLOCKS = Meaning(
     StorageConflictError,

@@ -18,7 +18,6 @@ from credstore.driver.header_text import PLAIN, decode_text, encode_text
 from credstore.driver.refusals import check_condition, check_storage_class, check_tags
 from credstore.driver.values import Capabilities, ContentHeaders, Precondition
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import strong_etag
 
 META = "x-ms-meta-"
 TIER = "x-ms-access-tier"
@@ -40,7 +39,6 @@ _FIRST_ESCAPE = re.compile(rf"\A_({_ODD}|3[0-9])")
 _TO_ESCAPE = re.compile(rf"[^a-z0-9_]|_(?={_ODD})|\A[0-9]|\A_(?=3[0-9])")
 _TAG_ESCAPE = re.compile(rb"=([0-9A-F]{2})")
 _TAG_TO_ESCAPE = re.compile(r"[^A-Za-z0-9 +./:=_-]|=(?=[0-9A-F]{2})")
-_ETAG = re.compile(r'(?:[Ww]/)?"?([!\x23-\x2b\x2d-\x7e]+)"?')
 
 
 def encode_name(name: str) -> str:
@@ -121,13 +119,7 @@ def condition_headers(precondition: Precondition, able: Capabilities, who: str) 
 
 def format_etag(etag: str) -> str:
     """An entity tag as it goes into a condition."""
-    return f'"{strong_etag(etag) or etag}"'
-
-
-def read_etag(text: str | None) -> str | None:
-    """An entity tag without quotes; the service's listings have none anyway. None where there is none."""
-    found = _ETAG.fullmatch(text.strip()) if text else None
-    return found[1] if found is not None else None
+    return f'"{etag}"'
 
 
 def storage_headers(

@@ -30,6 +30,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageTimeoutError,
+    StorageUnavailableError,
 )
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import HttpResponse, WireError
@@ -232,6 +233,10 @@ async def _open(container: Container, key: str, options: ReadOptions, *, ranged:
 def _checked(
     container: Container, key: str, options: ReadOptions, reply: Reply, response: HttpResponse
 ) -> Opened:
+    if reply.headers.get("x-ms-copy-status", "").lower() == "pending":
+        raise StorageUnavailableError(
+            "the object is being copied and not whole yet; read it when that is done", retryable=True
+        )
     length = parse_size(reply.headers.get("content-length"))
     skip = 0
     if reply.status == _PARTIAL:

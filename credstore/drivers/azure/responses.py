@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from credstore.driver.header_text import readable
+from credstore.driver.header_text import read_etag, readable
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.azure.errors import Meaning, meaning_of
-from credstore.drivers.azure.headers import TIER, read_content_headers, read_etag, read_metadata
+from credstore.drivers.azure.headers import TIER, read_content_headers, read_metadata
 from credstore.drivers.azure.xml import parse_error, parse_size, parse_time
 from credstore.errors import (
     Applied,

@@ -2,7 +2,7 @@
 
 Rules of this file: local computation only, apart from tokens and user delegation keys; a link never claims to
 outlive the key it was signed with. With the account's key it is a service SAS, with Entra ID a user
-delegation SAS, whose key is asked for once and used until it has half of its time left.
+delegation SAS, whose key is asked for once and used as long as the links that are made with it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ from credstore.errors import StorageInvalidRequestError
 from credstore.wire.azure.sas import OVERRIDES, DelegationKey, Grant, delegation_sas
 from credstore.wire.azure.signer import KeySigner
 from credstore.wire.exchange import CREDENTIALS
+from credstore.wire.urls import encode
 from credstore.wire.waiting import within
 
 MAX_EXPIRES = 604_800
 """Seconds (7 days) that a user delegation key lasts; the contract's limit for all links."""
 _PERMISSIONS = {"GET": "r", "HEAD": "r", "PUT": "cw", "DELETE": "d"}
 _KEY_LIFE = timedelta(seconds=MAX_EXPIRES)
+_WORTH = timedelta(hours=1)
+"""How much longer a new key has to last for a link that outlives the one there is."""
 _UPLOAD = {"x-ms-blob-type": "BlockBlob"}
 """What whoever stores a blob by a link has to send."""
 
@@ -56,7 +59,7 @@ class LinkKeys:
         """
         async with self._asking:
             key = self._key
-            if key is None or min(until, now + _KEY_LIFE / 2) > key.ends:
+            if key is None or (until > key.ends and now + _KEY_LIFE - key.ends > _WORTH):
                 # Clocks differ, so a start in the past; the service makes none that lasts longer.
                 start = now - timedelta(minutes=5)
                 request = delegation_key(start, start + _KEY_LIFE)
@@ -113,7 +116,7 @@ async def _signed(container: Container, keys: LinkKeys, request: SignRequest, no
         https_only=container.origin.startswith("https:"),
     )
     account = container.config.account or ""
-    version = f"versionid={request.version_id}&" if request.version_id is not None else ""
+    version = f"versionid={encode(request.version_id)}&" if request.version_id is not None else ""
     signer = container.signer
     query = signer.link(grant) if isinstance(signer, KeySigner) else ""
     if key is not None:

@@ -14,22 +14,24 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from credstore.driver.refusals import LIST_VERSIONS
+from credstore.driver.refusals import LIST_VERSIONS, RETENTION
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
-from credstore.drivers.azure.deleting import delete, delete_each
+from credstore.drivers.azure.deleting import DELETED, delete, delete_each, still_kept
 from credstore.drivers.azure.reading import head
-from credstore.drivers.azure.requests import list_blobs
-from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list
+from credstore.drivers.azure.requests import head_blob, list_blobs
+from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list, parse_time
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
-from credstore.model import StorageVersion
+from credstore.model import Retention, StorageVersion
 
-DELETED = "deleted"
-"""Version id of what is shown where no version is the current one."""
+SOFT = "soft-deleted:"
+"""Before the id of a version that only blob soft delete keeps."""
 UNVERSIONED = "null"
 """Version id of a blob that was stored while versions were off."""
 _PAGE = 1000
+_MODES = {"unlocked": "GOVERNANCE", "locked": "COMPLIANCE"}
+"""Of immutability policies, to those of `Retention`."""
 _IS_CURRENT = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
 """Codes for the removal of the current version by its id."""
 _Versions = dict[tuple[str, str], tuple[str, str | None]]
@@ -60,16 +62,14 @@ def _cursor_of(text: str | None) -> _Cursor:
 async def keeps_versions(container: Container, *, deadline: float | None) -> bool:
     """Whether a deletion may leave versions; see `VersionedDriver.keeps_versions`.
 
-    Only the responses to writes say whether versions are on now, and a listing, whether there are some.
+    Only the responses to writes and deletions say whether versions and blob soft delete are on now.
     """
     if not container.able.versions:
         return False
-    if container.versioned is not None:
-        return container.versioned
-    page = await _page(container, "", None, 1, deadline)
-    if any(each.version_id is not None for each in page.entries):
-        container.versioned = True
-    return True
+    known = True if container.soft_deletes else container.versioned
+    if known is None:
+        await _page(container, "", None, 1, deadline)  # So that who may not list versions learns it now.
+    return known is not False
 
 
 async def list_versions(
@@ -89,28 +89,23 @@ async def list_versions(
         raise LIST_VERSIONS.of(NAME)
     at = _cursor_of(cursor)
     found, following = await _groups(container, prefix, at, exact=exact, deadline=deadline)
-    entries: list[StorageVersion] = []
-    for key in sorted(found, key=str.encode):
-        if key.encode() < at.key.encode():
-            continue
-        shown = _shown(container, key, found[key])
-        if key == at.key:
-            shown = _after(shown, at.version_id)
-        entries += shown
+    entries = [
+        each for key in sorted(found, key=str.encode) for each in _left(container, key, found[key], at)
+    ]
     if len(entries) > limit:
         last = entries[limit - 1]
-        return VersionPage(entries=entries[:limit], cursor=str(_Cursor(at.marker, last.key, last.version_id)))
+        rest = _Cursor(at.marker, last.key, last.version_id)
+        return VersionPage(entries=entries[:limit], cursor=str(rest))
     if following is None:
         return VersionPage(entries=entries, cursor=None)
-    last_key = max(found, key=str.encode, default=at.key)
-    oldest = entries[-1].version_id if entries else at.version_id
-    return VersionPage(entries=entries, cursor=str(_Cursor(following, last_key, oldest)))
+    last = entries[-1]
+    return VersionPage(entries=entries, cursor=str(_Cursor(following.marker, last.key, last.version_id)))
 
 
 async def _groups(
     container: Container, prefix: str, at: _Cursor, *, exact: bool, deadline: float | None
-) -> tuple[dict[str, list[ListEntry]], str | None]:
-    """Keys of which all versions are known, and the marker of the page where the next key begins, or None."""
+) -> tuple[dict[str, list[ListEntry]], _Cursor | None]:
+    """Keys of which all versions are known, some of them not shown yet, and where the next key begins."""
     marker = at.marker
     groups: dict[str, list[ListEntry]] = {}
     begins: dict[str, str | None] = {}
@@ -128,26 +123,40 @@ async def _groups(
                 "the provider's listing goes round in circles", code=ErrorCode.LISTING
             )
         marker = page.marker
-        if len(groups) > 1 and not exact:
-            open_key = page.entries[-1].name if page.entries else next(reversed(groups))
-            del groups[open_key]
-            return groups, begins[open_key]
+        # More versions of the last key may be on the next page.
+        unfinished = next(reversed(groups), None)
+        if any(_left(container, key, groups[key], at) for key in groups if key != unfinished):
+            del groups[str(unfinished)]
+            return groups, _Cursor(begins[str(unfinished)])
+
+
+def _left(
+    container: Container, key: str, entries: Sequence[ListEntry], at: _Cursor
+) -> Sequence[StorageVersion]:
+    """The versions of one key that have not been shown yet."""
+    # In which of these orders Azure lists is not documented; rather twice than not at all.
+    if key.encode() < at.key.encode() and key.encode("utf-16-be") < at.key.encode("utf-16-be"):
+        return ()
+    shown = _shown(container, key, entries)
+    return _after(shown, at.version_id) if key == at.key else shown
 
 
 async def _page(
     container: Container, prefix: str, marker: str | None, limit: int, deadline: float | None
 ) -> ListReply:
-    request = list_blobs(prefix, marker, limit, include="versions")
+    request = list_blobs(prefix, marker, limit, include="deleted,versions")
     return await parsed(parse_list, (await container.call(request, deadline=deadline)).body)
 
 
 def _shown(container: Container, key: str, entries: Sequence[ListEntry]) -> list[StorageVersion]:
     """The versions of one key, newest first, below what stands for its deletion."""
-    newest_first = sorted(entries, key=lambda each: (each.is_current, each.version_id or ""), reverse=True)
+    newest_first = sorted(
+        entries, key=lambda each: (each.is_current, not each.is_deleted, each.version_id or ""), reverse=True
+    )
     shown = [
         StorageVersion(
             key=key,
-            version_id=each.version_id or UNVERSIONED,
+            version_id=f"{SOFT if each.is_deleted else ''}{each.version_id or UNVERSIONED}",
             is_latest=each.is_current,
             size=each.size or 0,
             last_modified=each.last_modified,
@@ -172,7 +181,35 @@ def _after(shown: Sequence[StorageVersion], version_id: str) -> list[StorageVers
         return list(shown[names.index(version_id) + 1 :])
     if version_id == DELETED:
         return list(shown)
-    return [each for each in shown if each.version_id < version_id and each.version_id != DELETED]
+    # What is only kept by soft delete comes last, and "s" after all times.
+    is_soft = version_id.startswith(SOFT)
+    return [
+        each
+        for each in shown
+        if each.version_id != DELETED
+        and (each.version_id.startswith(SOFT), version_id) > (is_soft, each.version_id)
+    ]
+
+
+async def get_retention(
+    container: Container, key: str, version_id: str, *, deadline: float | None
+) -> Retention:
+    """What immutability policies and legal holds say about a version; see `RetainingDriver.get_retention`.
+
+    Source: "Get Blob Properties", `x-ms-immutability-policy-mode`: "unlocked" policies can be removed.
+    """
+    if not container.able.versions:
+        raise RETENTION.of(NAME)
+    if version_id == DELETED or version_id.startswith(SOFT):
+        return Retention()
+    asked = None if version_id == UNVERSIONED else version_id
+    request = head_blob(key, ReadOptions(version_id=asked), container.able)
+    headers = (await container.call(request, deadline=deadline)).headers
+    mode = _MODES.get(headers.get("x-ms-immutability-policy-mode", "").lower())
+    until = parse_time(headers.get("x-ms-immutability-policy-until-date"))
+    return Retention(
+        mode=mode, retain_until=until, legal_hold=headers.get("x-ms-legal-hold", "").lower() == "true"
+    )
 
 
 async def delete_versions(
@@ -186,11 +223,13 @@ async def delete_versions(
     if not container.able.versions:
         raise LIST_VERSIONS.of(NAME)
     outcomes: dict[tuple[str, str], DeleteOutcome | StorageError] = {
-        each: DeleteOutcome(existed=None) for each in versions if each[1] == DELETED
+        each: still_kept(container, each[0]) if each[1].startswith(SOFT) else DeleteOutcome(existed=None)
+        for each in versions
+        if each[1] == DELETED or each[1].startswith(SOFT)
     }
     plain: _Versions = {each: (each[0], None) for each in versions if each[1] == UNVERSIONED}
-    named: _Versions = {each: each for each in versions if each[1] not in {DELETED, UNVERSIONED}}
-    outcomes |= await delete_each(container, plain | named, deadline)
+    named: _Versions = {each: each for each in versions if each not in outcomes and each not in plain}
+    outcomes |= await delete_each(container, plain | named, deadline, for_good=True)
     current = {
         each: found
         for each, found in outcomes.items()

@@ -13,12 +13,13 @@ import hmac
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
+from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container
-from credstore.drivers.azure.headers import condition_headers, read_etag
+from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block
 from credstore.drivers.azure.responses import read_encryption, version_of
 from credstore.drivers.azure.resuming import begun_before, token_of

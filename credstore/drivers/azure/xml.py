@@ -13,23 +13,27 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_to_bytes
+from xml.parsers import expat
 
-import defusedxml.ElementTree
-from defusedxml.common import DefusedXmlException
-
-from credstore.drivers.azure.headers import decode_tag, encode_tag, read_etag
+from credstore.driver.header_text import read_etag
+from credstore.drivers.azure.headers import decode_tag, encode_tag
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageIntegrityError
 from credstore.wire.azure.sas import DelegationKey, instant
 
 MAX_XML = 32 * 1024 * 1024
 """Bytes of the largest response: 50,000 block ids, or 1,000 names of 1,024 characters, are far below."""
+MAX_DEPTH = 16
+"""Elements inside each other; Azure has at most 5."""
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class ListEntry:
-    """One blob, or version of one, of a listing; time in UTC, size None if it is not a number."""
+    """One blob, or version of one, of a listing; time in UTC, size None if it is not a number.
+
+    `is_deleted` if only blob soft delete keeps it.
+    """
 
     name: str
     size: int | None
@@ -38,7 +42,7 @@ class ListEntry:
     tier: str | None
     version_id: str | None
     is_current: bool
-    is_uncommitted: bool
+    is_deleted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +78,44 @@ def parse_xml(body: bytes, *names: str) -> ET.Element:
     """
     if len(body) > MAX_XML:
         raise _unreadable(f"is larger than {MAX_XML} bytes")
-    try:
-        root: ET.Element = defusedxml.ElementTree.fromstring(
-            body.removeprefix(b"\xef\xbb\xbf"), forbid_dtd=True
-        )
-    except (ET.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
-        raise _unreadable("is not the XML that Azure speaks") from None
+    root = _tree(body.removeprefix(b"\xef\xbb\xbf"))
     if _local(root) not in names:
         raise _unreadable("is not what was asked for")
     return root
+
+
+def _tree(body: bytes) -> ET.Element:
+    """The root of a document, whose DTD is refused before anything in it is read."""
+    builder = ET.TreeBuilder()
+    depth = 0
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise _unreadable("is nested too deeply")
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag)
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_text = True
+    parser.StartDoctypeDeclHandler = _refuse
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(body, True)
+    except (expat.ExpatError, ValueError, LookupError):
+        raise _unreadable("is not the XML that Azure speaks") from None
+    return builder.close()
+
+
+def _refuse(*_: object) -> None:
+    raise _unreadable("is not the XML that Azure speaks")
 
 
 def _unreadable(what: str) -> StorageIntegrityError:
@@ -165,6 +198,7 @@ def parse_list(body: bytes) -> ListReply:
         facts = _child(each, "Properties")
         size = parse_size(_text(facts, "Content-Length"))
         version_id = _text(each, "VersionId") or None
+        deleted = _is(each, "Deleted")
         entries.append(
             ListEntry(
                 name,
@@ -173,15 +207,18 @@ def parse_list(body: bytes) -> ListReply:
                 parse_time(_text(facts, "Last-Modified")),
                 _text(facts, "AccessTier") or None,
                 version_id,
-                version_id is None or (_text(each, "IsCurrentVersion") or "").lower() == "true",
-                # A blob of which there are only blocks has neither.
-                not _text(facts, "Etag") and not size,
+                not deleted and (version_id is None or _is(each, "IsCurrentVersion")),
+                deleted,
             )
         )
     names = (_name(each, unreadable) for each in _children(blobs, "BlobPrefix"))
     return ListReply(
         entries, [name for name in names if name is not None], _text(root, "NextMarker") or None, unreadable
     )
+
+
+def _is(element: ET.Element, name: str) -> bool:
+    return (_text(element, name) or "").lower() == "true"
 
 
 def _name(element: ET.Element, unreadable: list[str]) -> str | None:

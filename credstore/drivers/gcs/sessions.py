@@ -2,8 +2,8 @@
 
 Rules of this file: how much has arrived is what the service says, never what was sent. A chunk whose response
 was lost is asked about; the service ignores bytes that it has already, so one that is sent again does no
-harm. A final response that was lost is settled by the write-id. An upload that is given up is cancelled, unless
-it can be continued.
+harm. A final response that was lost is settled by the write-id. An upload that is given up is cancelled,
+unless it can be continued.
 
 Source: "Resumable uploads" and "Perform resumable uploads", cloud.google.com/storage/docs.
 """
@@ -56,7 +56,7 @@ class Session:
         write: The write it is.
         target: Path and query of it, which let whoever has them finish it.
         total: Bytes of the object, where known.
-        progress: Told what has arrived.
+        progress: Called with what has arrived.
         at: Bytes that have arrived for good.
         kept: Whether it stays when it is interrupted, to be continued.
     """

@@ -189,7 +189,7 @@ async def _put_session(
 
 
 async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Session | ObjectInfo:
-    """An upload that was started; or the object, where the condition was refused because of this very write."""
+    """An upload that was started; or the object, where this very write made the condition fail."""
     said = described(request, bucket.able, request.digest)
     write = _write(request)
     try:

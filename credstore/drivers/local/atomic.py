@@ -14,10 +14,13 @@ import fcntl
 import os
 import secrets
 import stat
+import struct
+import sys
+import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeAlias
 
 from credstore.drivers.local.failures import translate
 from credstore.errors import ErrorCode, StorageUnavailableError
@@ -29,8 +32,19 @@ READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | CLOEXEC
 """O_NONBLOCK: opening a planted FIFO must not wait for its writer."""
 ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG})
 """Errors of opening where no object can be: nothing, a link, a socket, or a file as directory."""
+_LONG = struct.calcsize("l")
+_GET_VERSION = 2 << 30 | _LONG << 16 | ord("v") << 8 | 1
+_MOST_KNOWN = 8192
+"""Directories whose entries are known to be durable; a name of each is 20 bytes or so."""
 _CLOCK_STEPS = (0, 1, 1_000, 1_000_000, 2_000_000_000)
 """Nanoseconds to add until a file's time differs; file systems store it in steps of 1 ns to 2 s."""
+
+
+Identity: TypeAlias = tuple[int, int, bytes]
+LASTING: Identity = (0, 0, b"")
+"""Of a directory that its name alone identifies."""
+Way: TypeAlias = tuple[int, tuple[str, ...]]
+"""A directory: the names that lead to it, and the descriptor of the directory where they begin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +95,22 @@ class Syncer:
     def __init__(self, *, enabled: bool) -> None:
         self.enabled = enabled
         self.failed = False
+        self._lock = threading.Lock()
+        self._known: dict[Way, Identity] = {}
+
+    def knows(self, path: Way, identity: Identity | None) -> bool:
+        """Whether the entries that lead to this directory are durable."""
+        with self._lock:
+            return identity is not None and self._known.get(path) == identity
+
+    def learn(self, entries: Mapping[Way, Identity]) -> None:
+        """They are durable now; remembered for those that were learnt last."""
+        with self._lock:
+            for path, identity in entries.items():
+                self._known.pop(path, None)
+                self._known[path] = identity
+            while len(self._known) > _MOST_KNOWN:
+                del self._known[next(iter(self._known))]
 
     def sync(self, fd: int) -> None:
         """Flush one file or directory; after a failure `check` raises until the store is reopened."""
@@ -112,36 +142,62 @@ class Syncer:
 
 
 class Directories:
-    """The directories from the root to one place, all held open; close with `with`."""
+    """The directories from the root to one place, all held open; close with `with`.
 
-    __slots__ = ("fds", "names")
+    Attributes:
+        fds: They, from the root, which is not closed.
+        names: Of those below the root.
+        missing: Names that were wanted below the last one, and are not there.
+    """
 
-    def __init__(self, root: int) -> None:
-        self.fds = [os.dup(root)]
+    __slots__ = ("_lasting", "fds", "missing", "names")
+
+    def __init__(self, root: int, *, lasting: bool = False) -> None:
+        """At the root; `lasting` where nothing ever removes the directories below it."""
+        self._lasting = lasting
+        self.fds = [root]
         self.names: list[str] = []
+        self.missing: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, root: int, names: tuple[str, ...], *, make: bool = False, mode: int = 0o777) -> Self:
+    def open(cls, root: int, names: tuple[str, ...], *, make: bool = False, lasting: bool = False) -> Self:
         """Walk down from `root`, making what is missing if `make`; OSError where that is impossible."""
-        self = cls(root)
+        self = cls.reach(root, names, lasting=lasting)
         try:
-            for name in names:
-                self._descend(name, make=make, mode=mode)
+            if self.missing and not make:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            self.make()
         except BaseException:
             self.close()
             raise
         return self
 
-    def _descend(self, name: str, *, make: bool, mode: int) -> None:
+    @classmethod
+    def reach(cls, root: int, names: tuple[str, ...], *, lasting: bool = False) -> Self:
+        """Walk down from `root` as far as there are directories; OSError where they are barred."""
+        self = cls(root, lasting=lasting)
         try:
-            fd = os.open(name, DIRECTORY, dir_fd=self.last)
-        except FileNotFoundError:
-            if not make:
-                raise
+            for count, name in enumerate(names):
+                try:
+                    self._descend(name)
+                except FileNotFoundError:
+                    self.missing = names[count:]
+                    break
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def make(self) -> None:
+        """Make those that are missing."""
+        for name in self.missing:
             with contextlib.suppress(FileExistsError):
-                os.mkdir(name, mode, dir_fd=self.last)
-            fd = os.open(name, DIRECTORY, dir_fd=self.last)
-        self.fds.append(fd)
+                os.mkdir(name, dir_fd=self.last)
+            self._descend(name)
+        self.missing = ()
+
+    def _descend(self, name: str) -> None:
+        self.fds.append(os.open(name, DIRECTORY, dir_fd=self.last))
         self.names.append(name)
 
     @property
@@ -150,13 +206,32 @@ class Directories:
         return self.fds[-1]
 
     def sync(self, syncer: Syncer) -> None:
-        """Make the entries of all of them durable, innermost first.
-
-        All, not only those just made: one that another process made a moment ago may not be
-        durable yet. An unchanged directory costs microseconds.
-        """
-        for fd in reversed(self.fds):
+        """Make what is in the last one durable, and the entries that lead there."""
+        owed, entries = self.owed(syncer)
+        for fd in owed.values():
             syncer.sync(fd)
+        syncer.learn(entries)
+
+    def owed(self, syncer: Syncer) -> tuple[dict[Way, int], dict[Way, Identity]]:
+        """The directories that have to be flushed, innermost first, and what is durable when they are.
+
+        Not only those just made: what another process made a moment ago may not be durable yet. But an entry
+        that this process made durable stays so as long as it leads to the same directory.
+        """
+        owed = {self._path(len(self.names)): self.last}
+        entries: dict[Way, Identity] = {}
+        for count in range(len(self.names) if syncer.enabled else 0, 0, -1):
+            path = self._path(count)
+            identity = LASTING if self._lasting else identity_of(self.fds[count])
+            if syncer.knows(path, identity):
+                break
+            owed[self._path(count - 1)] = self.fds[count - 1]
+            if identity is not None:
+                entries[path] = identity
+        return owed, entries
+
+    def _path(self, count: int) -> Way:
+        return self.fds[0], tuple(self.names[:count])
 
     def prune(self) -> None:
         """Remove those that are empty now, from the innermost up, except the root."""
@@ -167,8 +242,8 @@ class Directories:
                 return
 
     def close(self) -> None:
-        """Close all of them."""
-        while self.fds:
+        """Close all of them but the root."""
+        while len(self.fds) > 1:
             release(self.fds.pop())
 
     def __enter__(self) -> Self:
@@ -176,6 +251,22 @@ class Directories:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def identity_of(fd: int) -> Identity | None:
+    """What no other file or directory here ever has, or None where the file system does not show it.
+
+    A number is used again for the next directory once one is removed; its generation is not.
+    Source: ioctl_iflags(2), `FS_IOC_GETVERSION`; ext4, XFS and Btrfs have it.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        generation = fcntl.ioctl(fd, _GET_VERSION, bytes(_LONG))
+    except OSError:
+        return None
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino, generation
 
 
 def create_locked(directory: int, prefix: str = "", chance: int = 16) -> tuple[str, int]:
@@ -212,7 +303,7 @@ class Temporary:
         published: Whether it has the name that readers look at: from then on no error is "not applied".
     """
 
-    __slots__ = ("_directory", "_syncer", "fd", "name", "published")
+    __slots__ = ("_directory", "_renamed", "_syncer", "fd", "name", "published")
 
     def __init__(self, directory: int, syncer: Syncer, owner: str = "") -> None:
         """Make the file.
@@ -224,7 +315,7 @@ class Temporary:
         """
         self._directory = directory
         self._syncer = syncer
-        self.published = False
+        self.published = self._renamed = False
         self.name, self.fd = create_locked(directory, owner, 8 if owner else 16)
 
     def write(self, data: bytes | memoryview) -> None:
@@ -233,16 +324,21 @@ class Temporary:
 
     def settle(self, step: int = 0) -> Token:
         """Give the file a time of its own and flush it; `step` counts the times already taken."""
+        token = self.date(step)
+        self._syncer.sync(self.fd)
+        return token
+
+    def date(self, step: int = 0) -> Token:
+        """Give the file a time of its own, as `settle`, without flushing it."""
         now = os.fstat(self.fd).st_mtime_ns if step else time.time_ns()
         later = now + _CLOCK_STEPS[min(step, len(_CLOCK_STEPS) - 1)]
         os.utime(self.fd, ns=(later, later))
-        self._syncer.sync(self.fd)
         return Token.of(os.fstat(self.fd))
 
     def rename(self, directory: int, name: str) -> None:
         """Publish the file as `name`, replacing what is there."""
         os.rename(self.name, name, src_dir_fd=self._directory, dst_dir_fd=directory)
-        self.published = True
+        self.published = self._renamed = True
 
     def link(self, directory: int, name: str) -> None:
         """Publish the file as `name` only if nothing is there (FileExistsError)."""
@@ -269,8 +365,9 @@ class Temporary:
         if fd < 0:
             return
         # What cannot be removed now is removed the next time the store is opened.
-        with contextlib.suppress(OSError):
-            os.unlink(self.name, dir_fd=self._directory)
+        if not self._renamed:
+            with contextlib.suppress(OSError):
+                os.unlink(self.name, dir_fd=self._directory)
         try:
             self._syncer.close(fd)
         except OSError as error:
@@ -297,6 +394,19 @@ def opened(fd: int) -> Generator[int, None, None]:
         yield fd
     finally:
         release(fd)
+
+
+def open_below(start: int, names: Sequence[str]) -> int:
+    """Open a directory by the names that lead to it from another one, no link among them.
+
+    Raises:
+        OSError: It is not there.
+    """
+    fd = os.open(names[0], DIRECTORY, dir_fd=start) if names else os.dup(start)
+    for name in names[1:]:
+        with opened(fd):
+            fd = os.open(name, DIRECTORY, dir_fd=fd)
+    return fd
 
 
 def open_regular(directory: int, name: str) -> tuple[int, os.stat_result] | None:

@@ -17,8 +17,8 @@ import hashlib
 import json
 import mimetypes
 import os
-from dataclasses import asdict, astuple, dataclass
-from typing import Any, cast
+from dataclasses import dataclass, fields
+from typing import Any, Self, cast
 
 from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
@@ -65,6 +65,10 @@ class Attributes:
     tags: dict[str, str]
 
 
+_ATTRIBUTES = tuple(each.name for each in fields(Attributes))
+_HEADERS = tuple(each.name for each in fields(ContentHeaders))
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """The attributes of one version, and what distinguishes its file from others.
@@ -83,8 +87,10 @@ class Record:
 
     def encode(self) -> bytes:
         """As one JSON object."""
-        about = {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
-        return json.dumps({**about, **asdict(self.attributes)}, ensure_ascii=False, sort_keys=True).encode()
+        found: dict[str, object] = {name: getattr(self.attributes, name) for name in _ATTRIBUTES}
+        found["headers"] = {name: getattr(self.attributes.headers, name) for name in _HEADERS}
+        found |= {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
+        return json.dumps(found, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
@@ -109,8 +115,11 @@ class Record:
     def _check(self) -> None:
         """Refuse members of other kinds than `encode` writes, with TypeError or ValueError."""
         about = self.attributes
-        texts = [about.key, *(value for value in astuple(about.headers) if value is not None)]
-        texts += [value for value in (about.write_id, about.digest, self.replaced) if value is not None]
+        headers = [getattr(about.headers, name) for name in _HEADERS]
+        texts = [about.key]
+        texts += [
+            value for value in (*headers, about.write_id, about.digest, self.replaced) if value is not None
+        ]
         for mapping in (about.metadata, about.system, about.tags):
             if type(mapping) is not dict:
                 raise TypeError
@@ -126,6 +135,39 @@ def foreign(key: str) -> Attributes:
     guessed, encoding = _TYPES.guess_type(key.rpartition("/")[2], strict=False)
     headers = ContentHeaders(content_type=guessed) if guessed and not encoding else NO_HEADERS
     return Attributes(key=key, write_id=None, digest=None, headers=headers, metadata={}, system={}, tags={})
+
+
+@dataclass(slots=True)
+class Kept:
+    """Attributes that were written; close it with `with`.
+
+    Attributes:
+        where: Their directory.
+        name: In it.
+        fd: The file, or -1 once it is closed.
+    """
+
+    where: Directories
+    name: str
+    fd: int
+
+    def end(self, syncer: Syncer) -> None:
+        """Close the file, which was flushed."""
+        fd, self.fd = self.fd, -1
+        syncer.close(fd)
+
+    def forget(self) -> None:
+        """Remove them: the version is not published."""
+        with contextlib.suppress(OSError):
+            os.unlink(self.name, dir_fd=self.where.last)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.fd >= 0:
+            release(self.fd)
+        self.where.close()
 
 
 class Shelf:
@@ -154,21 +196,33 @@ class Shelf:
             replaced: Identity of the file that is there now, or None.
             syncer: How writes are made durable.
         """
-        record = Record(attributes, token.size, token.inode, replaced)
-        with Directories.open(self._directory, self._names, make=True) as where:
-            name = f"{self._stem}.{token.label}"
-            fd = os.open(name, CREATE, 0o666, dir_fd=where.last)
+        with self.begin(attributes, token, replaced) as kept:
             try:
                 try:
-                    write_all(fd, record.encode())
-                    syncer.sync(fd)
+                    syncer.sync(kept.fd)
                 finally:
-                    syncer.close(fd)
-                where.sync(syncer)
+                    kept.end(syncer)
+                kept.where.sync(syncer)
             except BaseException:
-                with contextlib.suppress(OSError):
-                    os.unlink(name, dir_fd=where.last)
+                kept.forget()
                 raise
+
+    def begin(self, attributes: Attributes, token: Token, replaced: str | None) -> Kept:
+        """As `write`, but nothing is flushed yet."""
+        record = Record(attributes, token.size, token.inode, replaced)
+        where = Directories.open(self._directory, self._names, make=True, lasting=True)
+        try:
+            name = f"{self._stem}.{token.label}"
+            kept = Kept(where, name, os.open(name, CREATE, 0o666, dir_fd=where.last))
+            try:
+                write_all(kept.fd, record.encode())
+            except BaseException:
+                kept.forget()
+                raise
+        except BaseException:
+            where.close()
+            raise
+        return kept
 
     def forget(self, token: Token) -> None:
         """Remove what `write` kept for a version that was not published."""

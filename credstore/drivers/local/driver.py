@@ -9,7 +9,6 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
@@ -36,11 +35,14 @@ from credstore.driver.values import (
 )
 from credstore.drivers.local.atomic import Temporary, Token
 from credstore.drivers.local.attributes import Attributes
+from credstore.drivers.local.descriptions import LABEL, info_of, result_of
 from credstore.drivers.local.failures import translate
-from credstore.drivers.local.listing import walk
+from credstore.drivers.local.gathering import Gathering
+from credstore.drivers.local.listing import Asked
 from credstore.drivers.local.lookup import OpenObject
 from credstore.drivers.local.objects import Objects
 from credstore.drivers.local.root import Root
+from credstore.drivers.local.scans import Scan, Scans, Turned
 from credstore.drivers.local.streams import (
     CHUNK,
     SMALL,
@@ -51,6 +53,7 @@ from credstore.drivers.local.streams import (
     copy_piece,
     read_piece,
 )
+from credstore.drivers.local.together import GROUPED, Together, Write
 from credstore.drivers.local.workers import Workers
 from credstore.errors import StorageError, StoragePreconditionFailedError
 from credstore.model import LinkGrant
@@ -84,14 +87,17 @@ class LocalDriver(Driver):
         self._workers = Workers(threads)
         self._opening = threading.Lock()
         self._opened: tuple[Root, Objects] | None = None
-        self._guard = Guard("local")
+        self._scans = Scans()
+        self._together: Together | None = None
+        self._gathering = Gathering(lambda group: self._run(self._publish_together, group))
+        self._guard = Guard(LABEL)
         self._capabilities = _capabilities(config)
         self._secret: bytes | None = None
 
     @property
     def name(self) -> str:
         """Always "local"."""
-        return "local"
+        return LABEL
 
     @property
     def capabilities(self) -> Capabilities:
@@ -112,11 +118,20 @@ class LocalDriver(Driver):
         if self.name in request.driver_options:
             raise refusals.OPTIONS.of(self.name)
         data = request.body.data
+        if data is not None and self._config.group_commit and len(data) <= GROUPED:
+            digest = hashlib.sha256(data).hexdigest()
+            check_body(request, len(data), digest)
+            self._guard.check(request.deadline)
+            write = Write(data, _attributes_of(request, digest), request.precondition, request.deadline)
+            token = await self._gathering.store(write)
+            if request.progress is not None:
+                request.progress(len(data), len(data))
+            return result_of(request, token, digest)
         if data is not None:
             token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
             if request.progress is not None:
                 request.progress(len(data), len(data))
-            return self._result(request, token, digest)
+            return result_of(request, token, digest)
         file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:
             size, digest = await self._receive(request, file)
@@ -124,7 +139,7 @@ class LocalDriver(Driver):
             token = await self._run(self._publish, request, file, digest, deadline=request.deadline)
         finally:
             await self._workers.finish(file.discard)
-        return self._result(request, token, digest)
+        return result_of(request, token, digest)
 
     def _temporary(self, key: str) -> Temporary:
         """A file for what comes in pieces, which takes long: worth checking first where it goes."""
@@ -139,16 +154,13 @@ class LocalDriver(Driver):
             return self._publish(request, file, digest), digest
 
     def _publish(self, request: PutRequest, file: Temporary, digest: str) -> Token:
-        attributes = Attributes(
-            key=request.key,
-            write_id=request.write_id,
-            digest=digest,
-            headers=request.headers,
-            metadata=dict(request.metadata),
-            system=dict(request.system),
-            tags=dict(request.tags),
-        )
+        attributes = _attributes_of(request, digest)
         return self._objects().publish(file, attributes, request.precondition, request.deadline)
+
+    def _publish_together(self, group: Sequence[Write]) -> None:
+        if self._together is None:
+            self._together = Together(*self._store())
+        self._together.publish(group)
 
     async def _receive(self, request: PutRequest, file: Temporary) -> tuple[int, str]:
         """Write the body chunk by chunk with bounded memory; its size and SHA-256 in hex."""
@@ -175,7 +187,7 @@ class LocalDriver(Driver):
         opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
         start, end = options.span(opened.token.size)
         whole = end - start == opened.token.size
-        info = self._info(key, opened.token, opened.etag, opened.attributes)
+        info = info_of(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
         return ObjectReader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
@@ -220,7 +232,7 @@ class LocalDriver(Driver):
             with contextlib.closing(self._open(key, options)) as opened:
                 return opened.token, opened.etag, opened.attributes
 
-        return self._info(key, *await self._run(look, deadline=options.deadline))
+        return info_of(key, *await self._run(look, deadline=options.deadline))
 
     async def delete(
         self,
@@ -267,24 +279,22 @@ class LocalDriver(Driver):
         without one, directories below it are read too.
         """
         after = max(cursor or "", start_after or "", key=str.encode)
+        asked = Asked(prefix, after, delimiter or "", limit)
+        self._guard.check(deadline)
+        kept = self._scans.take(asked)
+        try:
+            turned = await self._run(self._turn, kept, asked, deadline=deadline)
+        except BaseException:
+            if kept is not None:
+                kept.close()
+            raise
+        if turned.page.cursor is not None:
+            self._scans.keep(turned.scan, turned.page.cursor)
+        return turned.page
 
-        def read() -> Page:
-            entries: list[ObjectInfo] = []
-            prefixes: list[str] = []
-            last: str | None = None
-            with contextlib.closing(walk(self._root(), prefix, after, delimiter)) as found:
-                etag = self._objects().lookup.etag
-                for each in islice(found, limit):
-                    last = each.key
-                    if each.token is None:
-                        prefixes.append(each.key)
-                    else:
-                        entries.append(self._info(each.key, each.token, etag(each.key, each.token)))
-                self._root().check_there()
-                more = last is not None and next(found, None) is not None
-            return Page(entries=entries, cursor=last if more else None, prefixes=prefixes)
-
-        return await self._run(read, deadline=deadline)
+    def _turn(self, kept: Scan | None, asked: Asked) -> Turned:
+        scan = Scan(self._root(), self._objects().lookup, asked) if kept is None else kept
+        return scan.turn(asked.first)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the store, by reference where the file system can.
@@ -319,7 +329,7 @@ class LocalDriver(Driver):
                 await self._workers.finish(file.discard)
         finally:
             source.close()
-        return self._result(request, token, seen)
+        return result_of(request, token, seen)
 
     def _publish_copy(
         self,
@@ -410,8 +420,12 @@ class LocalDriver(Driver):
         if self._guard.closed:
             return
         self._guard.closed = True
+        self._scans.close()
         opened, self._opened = self._opened, None
         try:
+            await self._gathering.close()
+            if self._together is not None:
+                await self._workers.finish(self._together.close)
             if opened is not None:
                 await self._workers.finish(opened[0].close)
         finally:
@@ -443,50 +457,17 @@ class LocalDriver(Driver):
     def _objects(self) -> Objects:
         return self._store()[1]
 
-    def _info(
-        self, key: str, token: Token, etag: str | None, attributes: Attributes | None = None
-    ) -> ObjectInfo:
-        modified = _moment(token.mtime)
-        listed = ObjectInfo(
-            key=key,
-            size=token.size,
-            etag=etag,
-            last_modified=modified,
-            served_by=self.name,
-        )
-        if attributes is None:
-            return listed
-        return ObjectInfo(
-            key=key,
-            size=token.size,
-            etag=etag,
-            last_modified=modified,
-            headers=attributes.headers,
-            metadata=attributes.metadata,
-            system=attributes.system,
-            write_id=attributes.write_id,
-            digest=None if attributes.digest is None else bytes.fromhex(attributes.digest),
-            served_by=self.name,
-        )
 
-    def _result(self, request: PutRequest | CopyRequest, token: Token, digest: str) -> PutResult:
-        key = request.key if isinstance(request, PutRequest) else request.destination
-        return PutResult(
-            key=key,
-            size=token.size,
-            etag=token.etag(request.write_id),
-            digest=bytes.fromhex(digest),
-            served_by=self.name,
-            replicas=(self.name,),
-        )
-
-
-def _moment(nanoseconds: int) -> datetime | None:
-    """A file's time; None beyond the years 1 to 9999, which file systems can keep and any program can set."""
-    try:
-        return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
+def _attributes_of(request: PutRequest, digest: str) -> Attributes:
+    return Attributes(
+        key=request.key,
+        write_id=request.write_id,
+        digest=digest,
+        headers=request.headers,
+        metadata=dict(request.metadata),
+        system=dict(request.system),
+        tags=dict(request.tags),
+    )
 
 
 def _capabilities(config: LocalConfig) -> Capabilities:

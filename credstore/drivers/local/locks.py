@@ -76,7 +76,7 @@ class KeyLocks:
         Raises:
             StorageTimeoutError: The deadline came first; nothing was changed.
         """
-        stripe = _stripe(key)
+        stripe = stripe_of(key)
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
         if not self._threads[stripe].acquire(timeout=timeout):
             raise _too_late()
@@ -126,7 +126,7 @@ def read_mark(control: int, key: str) -> Mark | None:
     """
     try:
         with Directories.open(control, ("locks",)) as where:
-            fd = os.open(_name(_stripe(key)), _READ_FLAGS, dir_fd=where.last)
+            fd = os.open(_name(stripe_of(key)), _READ_FLAGS, dir_fd=where.last)
     except OSError as error:
         if error.errno in ABSENT:
             return None
@@ -136,7 +136,8 @@ def read_mark(control: int, key: str) -> Mark | None:
     return mark if mark is not None and mark.key == key else None
 
 
-def _stripe(key: str) -> int:
+def stripe_of(key: str) -> int:
+    """Which lock a key has."""
     return hashlib.sha256(key.encode()).digest()[0]
 
 

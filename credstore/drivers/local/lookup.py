@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from credstore.drivers.local.atomic import ABSENT, Directories, Token, open_regular, opened, release
@@ -118,7 +118,15 @@ class Lookup:
 
     def etag(self, key: str, token: Token) -> str | None:
         """The entity tag of the file `token`, as `open` gives it; None where only its bytes would show it."""
+        return self._etag(self._root.attributes(), key, token)
+
+    def etags(self, found: Iterable[tuple[str, Token]]) -> Iterator[str | None]:
+        """As `etag`, of files whose status is known already: where no attributes are now, none were then."""
         directory = self._root.attributes()
+        for key, token in found:
+            yield self._etag(directory, key, token)
+
+    def _etag(self, directory: int | None, key: str, token: Token) -> str | None:
         if directory is None:
             return token.etag(None)
         try:
@@ -132,6 +140,19 @@ class Lookup:
             if mark is not None and mark.doubts(exact, token):
                 return None
         return token.etag(exact.attributes.write_id)
+
+    def is_version(self, key: str, token: Token, etag: str | None) -> bool:
+        """Whether the file `token` is the version with this entity tag, by its bytes too, as readers check.
+
+        Another program can replace a file by one with the same size and modification time, or change it in
+        place and set its time back; only the bytes show that.
+        """
+        if self.etag(key, token) != etag:
+            return False
+        directory = self._root.attributes()
+        record = None if directory is None or etag == token.etag(None) else Shelf(directory, key).read(token)
+        digest = None if record is None else record.attributes.digest
+        return digest is None or self.digest(key) == digest
 
     def _mark(self, key: str) -> Mark | None:
         control = self._root.control()

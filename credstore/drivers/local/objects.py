@@ -13,6 +13,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from credstore.driver.values import Precondition
@@ -34,6 +35,25 @@ from credstore.errors import (
 )
 
 T = TypeVar("T")
+
+
+class BlockedError(Exception):
+    """A file or link is where a key needs a directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a key's object is, or goes.
+
+    Attributes:
+        place: There.
+        current: The object that is there now, at that place, or None.
+        where: The directories that lead there, open as far as there are any.
+    """
+
+    place: Place
+    current: tuple[Place, Token] | None
+    where: Directories
 
 
 class Objects:
@@ -63,7 +83,8 @@ class Objects:
         return Temporary(self._root.part("tmp"), self._root.syncer, owner_of(key))
 
     @contextlib.contextmanager
-    def _writing(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
+    def writing(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
+        """Hold the key's lock until the end of the block; see `KeyLocks.hold`."""
         self.prepare()
         if self._locks is None:
             raise MovedError
@@ -72,7 +93,7 @@ class Objects:
 
     def _recover(self, mark: Mark) -> None:
         """Bring the attributes of a key into agreement with its file; its lock is held."""
-        shelf = self._shelf(mark.key)
+        shelf = self.shelf(mark.key)
         current = self.lookup.current(mark.key)
         if current is None:
             shelf.sweep(None)
@@ -83,7 +104,8 @@ class Objects:
         elif found is Verdict.FOREIGN:
             shelf.sweep(None)
 
-    def _shelf(self, key: str) -> Shelf:
+    def shelf(self, key: str) -> Shelf:
+        """Where the key's attributes are."""
         directory = self._root.attributes()
         if directory is None:
             raise MovedError
@@ -103,24 +125,49 @@ class Objects:
 
         def attempt() -> Token:
             self._root.check_there()
-            self._make_way(key, deadline)
-            with self._writing(key, deadline) as hold:
-                current = self.lookup.current(key)
-                self._check(precondition, key, current)
-                hold.mark(Mark(key, write_id=attributes.write_id))
-                published = self._publish(file, token, attributes, current, precondition)
-                if current is not None:
-                    self._sweep(key, published, hold)
+            try:
+                with self.writing(key, deadline) as hold, self.place(key) as found:
+                    self.check(precondition, key, found.current)
+                    hold.mark(Mark(key, write_id=attributes.write_id))
+                    published = self._publish(file, token, attributes, found, precondition)
+                    if found.current is not None:
+                        self.sweep(key, published, hold)
+            except BlockedError:
+                self.make_way(key, deadline)
+                raise MovedError from None
             return published
 
         return _again(attempt)
 
-    def _target(self, key: str) -> Place:
-        """Where a new object goes: aside if anything, even a link, has its name."""
+    @contextlib.contextmanager
+    def place(self, key: str) -> Generator[Found, None, None]:
+        """Where the object is, or where a new one goes: aside if anything, even a link, has its name."""
         first, second = self.lookup.places(key)
-        return first if self.lookup.status(first) is None else second
+        try:
+            where = Directories.reach(self._root.fd, first.directories)
+        except OSError as error:
+            if error.errno in ABSENT:
+                raise BlockedError from error
+            raise
+        with where:
+            here = None if where.missing else _status(where.last, first.name)
+            if first.directories != second.directories:
+                there = self.lookup.status(second)
+            else:
+                there = None if where.missing else _status(where.last, second.name)
+            current: tuple[Place, Token] | None = None
+            if here is not None and stat.S_ISREG(here.st_mode):
+                current = first, Token.of(here)
+            elif there is not None and stat.S_ISREG(there.st_mode):
+                current = second, Token.of(there)
+            place = current[0] if current is not None else first if here is None else second
+            if place.directories == first.directories:
+                yield Found(place, current, where)
+                return
+            with self._opened(place, make=True) as beside:
+                yield Found(place, current, beside)
 
-    def _make_way(self, key: str, deadline: float | None) -> None:
+    def make_way(self, key: str, deadline: float | None) -> None:
         """Move aside objects whose names are needed as directories: `a` for `a/b`."""
         segments = key.split("/")
         for count in range(1, len(segments)):
@@ -133,7 +180,7 @@ class Objects:
                 raise StorageAccessDeniedError(
                     "a symbolic link or special file is where the key needs a directory; remove it"
                 )
-            with self._writing(ancestor, deadline):
+            with self.writing(ancestor, deadline):
                 self._move_aside(first, second)
 
     def _move_aside(self, first: Place, second: Place) -> None:
@@ -158,30 +205,40 @@ class Objects:
         file: Temporary,
         token: Token,
         attributes: Attributes,
-        current: tuple[Place, Token] | None,
+        found: Found,
         precondition: Precondition,
     ) -> Token:
-        shelf = self._shelf(attributes.key)
-        place = self._target(attributes.key) if current is None else current[0]
-        replaced = None if current is None else current[1].identity
-        with self._opened(place, make=True) as where:
-            token = self._keep(shelf, file, token, attributes, replaced)
-            try:
-                if precondition.mode == "create":
-                    file.link(where.last, place.name)
-                else:
-                    file.rename(where.last, place.name)
-            except OSError as error:
-                if not _is_published(file, where, place, error):
-                    shelf.forget(token)
-                    if isinstance(error, FileExistsError | IsADirectoryError | FileNotFoundError):
-                        raise MovedError from error
-                    raise translate(error) from error
-            self._flush(where)
-            self._check_place(where, place, token)
+        shelf = self.shelf(attributes.key)
+        place, where = found.place, found.where
+        replaced = None if found.current is None else found.current[1].identity
+        try:
+            where.make()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MovedError from error
+        token = self._keep(shelf, file, token, attributes, replaced)
+        self.show(file, shelf, token, found, precondition)
+        self._flush(where)
+        self.check_place(where, place, token)
         return token
 
-    def _check_place(self, where: Directories, place: Place, token: Token) -> None:
+    def show(
+        self, file: Temporary, shelf: Shelf, token: Token, found: Found, precondition: Precondition
+    ) -> None:
+        """Give the file its name; where that is impossible, its attributes are removed."""
+        place, where = found.place, found.where
+        try:
+            if precondition.mode == "create":
+                file.link(where.last, place.name)
+            else:
+                file.rename(where.last, place.name)
+        except OSError as error:
+            if not _is_published(file, where, place, error):
+                shelf.forget(token)
+                if isinstance(error, FileExistsError | IsADirectoryError | FileNotFoundError):
+                    raise MovedError from error
+                raise translate(error) from error
+
+    def check_place(self, where: Directories, place: Place, token: Token) -> None:
         """Notice that the root, or the key's directory, was moved away with the object just published."""
         if self._root.leads_to(place, token):
             return
@@ -202,10 +259,10 @@ class Objects:
                 applied="maybe",
             )
 
-    def _sweep(self, key: str, keep: Token | None, hold: Hold) -> None:
+    def sweep(self, key: str, keep: Token | None, hold: Hold) -> None:
         """Remove superseded attributes; what cannot be removed now is left to the next writer."""
         try:
-            self._shelf(key).sweep(None if keep is None else keep.label)
+            self.shelf(key).sweep(None if keep is None else keep.label)
         except (OSError, MovedError):
             hold.clean = False
 
@@ -238,12 +295,12 @@ class Objects:
         condition = Precondition() if if_match is None else Precondition("replace", if_match)
         if self.lookup.current(key) is None:
             self._root.check_there()
-            self._check(condition, key, None)
+            self.check(condition, key, None)
             return False
-        with self._writing(key, deadline) as hold:
+        with self.writing(key, deadline) as hold:
             current = self.lookup.current(key)
             self._root.check_there()
-            self._check(condition, key, current)
+            self.check(condition, key, current)
             if current is None:
                 return False
             hold.mark(Mark(key, removed=current[1].identity))
@@ -257,16 +314,16 @@ class Objects:
                 except OSError as error:
                     raise translate(error, applied=applied) from error
                 applied = "maybe" if removed else applied
-            self._sweep(key, None, hold)
+            self.sweep(key, None, hold)
         self._root.check_there(applied="maybe")
         return True
 
-    def _check(self, precondition: Precondition, key: str, current: tuple[Place, Token] | None) -> None:
+    def check(self, precondition: Precondition, key: str, current: tuple[Place, Token] | None) -> None:
         """Refuse where the condition does not hold; the key's lock is held."""
         if precondition.mode == "create" and current is not None:
             raise StorageAlreadyExistsError("there is already an object with this key")
         if precondition.mode == "replace" and (
-            current is None or self.lookup.etag(key, current[1]) != precondition.etag
+            current is None or not self.lookup.is_version(key, current[1], precondition.etag)
         ):
             found = "absent" if current is None else "another version"
             raise StoragePreconditionFailedError(
@@ -296,6 +353,16 @@ def _is_published(file: Temporary, where: Directories, place: Place, refusal: OS
         return file.is_at(where.last, place.name)
     except OSError:
         raise translate(refusal, applied="maybe") from refusal
+
+
+def _status(directory: int, name: str) -> os.stat_result | None:
+    """The status of a name in an open directory, links not followed; None if nothing is there."""
+    try:
+        return os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in ABSENT:
+            return None
+        raise
 
 
 def _again(attempt: Callable[[], T]) -> T:

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from credstore.drivers.local.atomic import (
     DIRECTORY,
+    LASTING,
     Directories,
     Syncer,
     Temporary,
@@ -171,9 +172,12 @@ class Root:
         if self._parts:
             return False
         self.control()
+        shelves: list[str] = []
         with Directories.open(self.fd, (CONTROL,), make=True) as control:
             for name in ("tmp", "locks", "attributes"):
                 with Directories.open(control.last, (name,), make=True) as part:
+                    if name == "attributes":
+                        shelves = os.listdir(part.last)  # noqa: PTH208 - a descriptor
                     part.sync(self.syncer)
                     if name == "tmp":
                         reap(part.last, self.attributes())
@@ -182,6 +186,9 @@ class Root:
         control_fd = self.control()
         if control_fd is None:
             raise FileNotFoundError
+        attributes = self.attributes()
+        if attributes is not None:
+            self.syncer.learn({(attributes, (shelf,)): LASTING for shelf in shelves})
         with self._lock:
             if self._parts:
                 return False

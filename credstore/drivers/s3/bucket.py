@@ -12,6 +12,7 @@ import math
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from credstore.config.stores import S3FamilyConfig
@@ -27,16 +28,22 @@ from credstore.drivers.s3.customer_keys import (
 )
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
-from credstore.drivers.s3.requests import S3Request, asking, list_objects
+from credstore.drivers.s3.records import MAX_XML
+from credstore.drivers.s3.requests import S3Request, asking, is_of_part, list_objects, without_range
 from credstore.drivers.s3.responses import (
     WrongRegionError,
+    as_of_head,
+    check_is_s3,
     classify,
     has_header_of_s3,
     is_of_s3,
+    not_s3,
     says_nothing,
+    speaks_s3,
 )
-from credstore.drivers.s3.xml import MAX_XML, parse_list
+from credstore.drivers.s3.xml import parse_list
 from credstore.errors import (
+    Applied,
     ErrorCode,
     StorageAccessDeniedError,
     StorageBucketNotFoundError,
@@ -59,6 +66,20 @@ _FRESH = 60.0
 """Seconds for which a bucket that was there is taken to be there."""
 _PARSE_ON_LOOP = 8 * 1024
 """Bytes of XML that can be parsed in under a millisecond; more go to a thread."""
+_WITHOUT_DOCUMENT = frozenset(
+    {
+        "GetObject",
+        "HeadObject",
+        "DeleteObject",
+        "UploadPart",
+        "AbortMultipartUpload",
+        "PutObjectTagging",
+        "DeleteObjectTagging",
+        "GetBucketVersioning",
+    }
+)
+"""Operations whose success has nothing that only a store can say. Of the others, a put is looked up by its
+write-id where its response says no more (`writing.py`), and the rest have a document with certain fields."""
 
 
 class Bucket:
@@ -70,6 +91,7 @@ class Bucket:
         name: The bucket's name.
         label: The provider's label.
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
+        kept: Operations whose copies were seen to keep the metadata that was sent with them.
     """
 
     def __init__(
@@ -114,6 +136,8 @@ class Bucket:
         )
         self._guard = Guard(self.label)
         self._answered_at = -math.inf
+        self._speaks_s3 = False
+        self.kept: set[str] = set()
 
     @property
     def place(self) -> Place:
@@ -143,6 +167,7 @@ class Bucket:
         return self._place
 
     def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
+        self._speaks_s3 = self._speaks_s3 or speaks_s3(headers, body)
         return classify(
             status, headers, body, region=self._place.region, hint=self._hint, anybody=self.is_elsewhere
         )
@@ -191,8 +216,9 @@ class Bucket:
 
         The refusal of a HEAD has no body to say why: clock, session, region, bucket or object. So the reason
         is asked for with a GET of one byte, which also lets the exchange correct what it can; then the HEAD
-        goes out once more. "No such object" is believed without that only where it comes from an S3 server
-        and the bucket is known to be there.
+        goes out once more, and if it is refused again, what the GET said stands. "No such object" is believed
+        without that only where it comes from an S3 server and the bucket is known to be there. A success that
+        any web server could give is believed only of a server that has shown that it speaks S3.
 
         Args:
             request: What to send.
@@ -207,12 +233,49 @@ class Bucket:
         if request.key is not None:
             self.check_key(request.key)
         try:
-            return await self._answered(request, deadline, stream=stream)
+            reply = await self._answered(request, deadline, stream=stream)
+            if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
+                return reply
+            if reply.response is not None:
+                await reply.response.aclose()  # It may hold the only connection.
+            await self._check_speaks_s3(request, reply, deadline)
+            return (
+                await self._answered(request, deadline, stream=True) if reply.response is not None else reply
+            )
         except StorageError as error:
             if not may_be_about_key(request, error):
                 raise
             failure = error
         raise await self._about_key(request, failure, deadline) from None
+
+    async def _check_speaks_s3(self, request: S3Request, reply: Reply, deadline: float | None) -> None:
+        """Refuse a success of a server that does not list the bucket either, as only a store can.
+
+        Raises:
+            StorageConfigurationError: It does not speak S3 (code "NOT_S3").
+            StorageError: It could not be asked.
+        """
+        if request.key is not None and not request.mutation:
+            check_is_s3(reply.status, reply.headers)
+        try:
+            await self._list_one(deadline)
+        except StorageError as error:
+            if self.is_s3:
+                return  # The refusal was S3's: whoever may not list may still read and write.
+            applied: Applied = "maybe" if request.mutation else "no"
+            if error.retryable:
+                error.applied = applied
+                raise
+            raise not_s3(reply.status, applied) from None
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether S3 answers: the host is the cloud's own, or a response has shown it."""
+        return self._speaks_s3 or not self.is_elsewhere
+
+    def shown(self) -> None:
+        """Take note that a response has shown that it comes from a store."""
+        self._speaks_s3 = True
 
     @property
     def answered(self) -> bool:
@@ -241,7 +304,7 @@ class Bucket:
                 raise
             if request.method != "HEAD":
                 if isinstance(error, StorageObjectNotFoundError):
-                    await self._check_there(deadline)
+                    await self._check_there(deadline, error, mutation=request.mutation)
                 raise
             if isinstance(error, StorageObjectNotFoundError) and self.answered:
                 raise
@@ -249,41 +312,63 @@ class Bucket:
         try:
             return await self._followed(request, deadline=deadline, stream=stream)
         except StorageObjectNotFoundError as error:
-            if not given:
+            if given is None:
                 raise
             facts = error.facts()
             facts["code"], facts["retryable"] = ErrorCode.NOT_S3, True
+        except StorageError as error:
+            if given is None or not says_nothing(error) or is_of_part(request):
+                raise
+            return given
         raise StorageUnavailableError(
             "the server gives the object to a GET, and says to a HEAD that there is none; check `endpoint`, "
             "and whether a cache or proxy stands in between",
             **facts,
         )
 
-    async def _ask(self, request: S3Request, deadline: float | None) -> bool:
-        """Raise the reason of a refused HEAD, or return whether a GET gave what was asked about."""
+    async def _ask(self, request: S3Request, deadline: float | None) -> Reply | None:
+        """Raise the reason of a refused HEAD, or return what a GET says of the object it was about."""
+        asked = asking(request)
         try:
-            reply = await self._followed(asking(request), deadline=deadline, stream=True)
+            reply = await self._followed(asked, deadline=deadline, stream=True)
         except StorageError as error:
-            if error.code == ErrorCode.INVALID_RANGE:  # An empty object, which can be read.
-                return True
             if isinstance(error, StorageObjectNotFoundError) and says_nothing(error):
-                await self._check_there(deadline)
-            raise
+                await self._check_there(deadline, error, mutation=False)
+            if error.code != ErrorCode.INVALID_RANGE:
+                raise
+            # It is empty, and can be read whole.
+            reply = await self._followed(without_range(asked), deadline=deadline, stream=True)
         if reply.response is not None:
             await reply.response.aclose()  # Of a server that ignores ranges it may be long.
-        return request.key is not None
+        if request.key is None:
+            return None
+        return replace(reply, status=200, headers=as_of_head(reply.status, reply.headers), response=None)
 
-    async def _check_there(self, deadline: float | None) -> None:
-        """Refuse a bucket that is not there; one that may not be listed may be there."""
+    async def _check_there(self, deadline: float | None, absent: StorageError, *, mutation: bool) -> None:
+        """Refuse a bucket that is not there; one that may not be listed may be there.
+
+        Args:
+            deadline: Instant of `time.monotonic()`, or None.
+            absent: What was said of an object in it.
+            mutation: Whether that was to be changed.
+        """
         if self.answered:
             return
         try:
-            reply = await self._followed(
-                list_objects("", None, 1, self.dialect), deadline=deadline, stream=False
-            )
-            await parsed(parse_list, reply.body)
+            await self._list_one(deadline)
         except StorageAccessDeniedError:
             return
+        except StorageError as error:
+            missing = isinstance(error, StorageBucketNotFoundError)
+            error.applied = "maybe" if mutation and not missing else absent.applied
+            raise
+
+    async def _list_one(self, deadline: float | None) -> None:
+        """List one key, which only a store can answer."""
+        request = list_objects("", None, 1, self.dialect)
+        reply = await self._followed(request, deadline=deadline, stream=False)
+        await parsed(parse_list, reply.body)
+        self.shown()
         self._answered_at = time.monotonic()
 
     async def _followed(self, request: S3Request, *, deadline: float | None, stream: bool) -> Reply:
@@ -338,7 +423,7 @@ class Bucket:
             if isinstance(error, StorageObjectNotFoundError) and error.provider_code is not None:
                 self._answered_at = time.monotonic()  # Of a bucket that is not there it would have said so.
             raise
-        if "etag" in reply.headers or has_header_of_s3(reply.headers):
+        if has_header_of_s3(reply.headers) or (self.is_s3 and "etag" in reply.headers):
             self._answered_at = time.monotonic()
         return reply
 

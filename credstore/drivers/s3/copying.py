@@ -3,22 +3,24 @@
 Rules of this file: a copy is either of exactly the version `request.source` names, or it is removed again and
 an error is raised (P8): what the provider reports about it is compared, see `proving.py`; what S3 would not
 copy by itself (metadata under REPLACE, tags of a copy in parts, encryption) is sent, and what a cloud drops
-nevertheless is written afterwards. Nothing is rewritten in place before it is proved, unless the cloud pins
-copies.
+nevertheless is written afterwards, or the copy is an error. Nothing is rewritten in place before it is
+proved, unless the cloud pins copies.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from secrets import token_hex
 from typing import NoReturn
 
+from credstore.driver.internal import COPIES, internal_key
 from credstore.driver.refusals import TAGS
-from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
+from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
 from credstore.drivers.s3.multipart import Upload, listed_etag, plan_part_size, upload_parts
-from credstore.drivers.s3.ours import Confirmation, Write, check_answer, look_up, take_back
+from credstore.drivers.s3.ours import Confirmation, Write, check_answer, discard, look_up, take_back
 from credstore.drivers.s3.proving import (
     Verdict,
     compare,
@@ -31,6 +33,7 @@ from credstore.drivers.s3.proving import (
     provable_part_size,
     reads_the_same,
 )
+from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.requests import (
     copied_encryption,
     copied_object_headers,
@@ -53,6 +56,8 @@ from credstore.errors import (
 )
 from credstore.model import NOTHING
 
+_AT_ONCE = "CopyObject"
+_IN_PARTS = "in parts"
 _NO_TAGS = frozenset({"NoSuchTagSet", "NoSuchTagSetError"})
 """Codes of servers for an object that has no tags."""
 _OTHER = (
@@ -75,9 +80,10 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
 
     Cost: 1 request up to `single_copy_limit`, 2 where entity tags cannot be compared (one of the two is in
     parts or under a key of a customer or key service) and no version pins the source; 1 or 2 more for tags
-    where the cloud does not keep them. Otherwise, and in place where the cloud does not pin copies, 3 plus
-    one per part, and up to 2 more to find comparable parts and to look at the source again. 1 HEAD if
-    unclear.
+    where the cloud does not keep them; 1 more for the first one at an endpoint that is not the cloud's own.
+    Otherwise, and in place where the cloud does not pin copies, 3 plus one per part, and up to 2 more to find
+    comparable parts and to look at the source again. 1 HEAD if unclear. The first one in place at an endpoint
+    that is not the cloud's own is made twice, first to a name of credstore's own, and costs 1 deletion more.
     """
     bucket.check_key(request.source.key)
     dialect, source = bucket.dialect, request.source
@@ -87,9 +93,52 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     if unpinned or may_be_another(dialect, source.key) or _wants_proof(bucket, request):
         size = await provable_part_size(bucket, request, write.encryption)
     whole = source.size <= bucket.config.single_copy_limit
-    if unpinned or not whole or (size is not None and size < source.size):
+    in_parts = unpinned or not whole or (size is not None and size < source.size)
+    way = _IN_PARTS if in_parts else _AT_ONCE
+    if write.in_place and bucket.is_elsewhere and way not in bucket.kept:
+        await _rehearse(bucket, request, size, way)
+    return await _copied(bucket, request, write, size, way)
+
+
+async def _copied(
+    bucket: Bucket, request: CopyRequest, write: Write, size: int | None, way: str
+) -> PutResult:
+    if way == _IN_PARTS:
         return await _copy_in_parts(bucket, request, write, size)
     return await _copy_at_once(bucket, request, write)
+
+
+async def _rehearse(bucket: Bucket, request: CopyRequest, size: int | None, way: str) -> None:
+    """Make a copy elsewhere and look at it before the only one is rewritten, which nothing could restore.
+
+    Raises:
+        StorageIntegrityError: The provider drops the metadata of copies (code "COPY_INCOMPLETE"); `applied`
+            is "no".
+        StorageError: This could not be found out; `applied` is "no".
+    """
+    token = token_hex(16)
+    key = _beside(request.destination, COPIES + token, bucket.dialect.capabilities.max_key_size)
+    trial = replace(request, destination=key, write_id=token, precondition=OVERWRITE)
+    version_id = None
+    try:
+        made = await _copied(bucket, trial, _write(bucket, trial), size, way)
+        version_id = made.version_id if bucket.dialect.capabilities.versions else None
+    except StorageError as error:
+        error.applied = "no"
+        error.message = f"nothing is rewritten in place before the same copy elsewhere: {error.message}"
+        raise
+    finally:
+        await discard(bucket, key, version_id)
+
+
+def _beside(key: str, name: str, largest: int) -> str:
+    """A key of credstore's own in the folder of another, where the same credentials reach, or above."""
+    folder = key
+    while True:
+        folder, _, _ = folder.rpartition("/")
+        own = internal_key(name, folder)
+        if not folder or len(own.encode()) <= largest:
+            return own
 
 
 def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
@@ -120,21 +169,25 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
     tags: Mapping[str, str] = NOTHING
     if not dialect.copy_keeps_tags or (request.source.tag_count and bucket.is_elsewhere):
         tags = await _source_tags(bucket, request)
+    found: ObjectInfo | None = None
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
-        made = _seen(await settle_write(bucket, write, error, of_copy=True))
+        found = await settle_write(bucket, write, error, of_copy=True)
+        made = _seen(found)
     else:
         try:
             etag = await parsed(parse_copied, reply.body)
         except StorageIntegrityError as error:
             error.applied = "maybe"
-            made = _seen(await settle_write(bucket, write, error, of_copy=True))
+            found = await settle_write(bucket, write, error, of_copy=True)
+            made = _seen(found)
         else:
             await check_answer(bucket, write, reply.headers)
             made = Made(etag, version_of(reply.headers), read_encryption(reply.headers)[0])
             if etag is None and (found := await look_up(bucket, write)) is not None:
                 made = Made(found.etag, made.version_id or found.version_id, made.encryption)
+    await _check_kept(bucket, request, write, made, way=_AT_ONCE, seen=found)
     verdict = compare(request.source, made.etag, made.encryption or write.encryption)
     if verdict != "same":
         await _prove(bucket, request, write, made, verdict)
@@ -145,6 +198,59 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
 
 def _seen(info: ObjectInfo) -> Made:
     return Made(info.etag, info.version_id, info.encryption)
+
+
+async def _check_kept(
+    bucket: Bucket,
+    request: CopyRequest,
+    write: Write,
+    made: Made,
+    *,
+    way: str,
+    seen: ObjectInfo | None,
+) -> None:
+    """Refuse a copy without the write-id and digest that were sent with it; some servers drop all metadata.
+
+    Those of a cloud are known; another server is looked at once, for each way of copying.
+
+    Args:
+        bucket: Where it is.
+        request: What was copied.
+        write: The same.
+        made: The copy.
+        way: Name of the way.
+        seen: What HEAD has said of the copy, if it was asked already.
+
+    Raises:
+        StorageIntegrityError: They are not there (code "COPY_INCOMPLETE", `applied` "yes").
+        StorageError: The copy could not be looked at; `applied` is "yes".
+    """
+    if way in bucket.kept or not bucket.is_elsewhere or request.provable:
+        return
+    source = request.source
+    try:
+        options = ReadOptions(customer_key=write.customer_key, deadline=request.deadline)
+        seen = seen or await head(bucket, write.key, options)
+    except StorageObjectNotFoundError:
+        return  # Somebody else has deleted it by now.
+    except StorageError as error:
+        error.applied = "yes"
+        error.message += " (the copy was made, but it could not be seen whether its metadata was kept)"
+        raise
+    if seen.write_id == write.write_id and seen.digest == source.digest:
+        bucket.kept.add(way)
+        return
+    if seen.write_id not in {write.write_id, source.write_id, None} or made.etag not in {seen.etag, None}:
+        return  # Another writer's object.
+    clause = "what was copied was left as it is"
+    if made.version_id is not None and bucket.dialect.capabilities.versions:
+        clause, _ = await take_back(bucket, write, made.version_id)
+    raise StorageIntegrityError(
+        "the provider did not keep the metadata that was sent with the copy (the write-id and the digest are "
+        f"part of it), so it would be unprotected; {clause}",
+        code=ErrorCode.COPY_INCOMPLETE,
+        applied="yes",
+    )
 
 
 async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made, verdict: Verdict) -> None:
@@ -318,6 +424,8 @@ async def _copy_in_parts(
     )
     done = await upload_parts(bucket, upload, spans(), send, verify=verify)
     made = Made(done.etag, done.version_id, done.encryption)
+    seen = done if isinstance(done, ObjectInfo) else None
+    await _check_kept(bucket, request, write, made, way=_IN_PARTS, seen=seen)
     if not proved and _needs_reading(bucket, source):
         await _prove(bucket, request, write, made, "unknown")
     if tags and not dialect.capabilities.tags:  # Whether it respects the header is not known.

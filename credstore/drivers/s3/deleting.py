@@ -6,7 +6,6 @@ success, and a key that was not asked for makes the whole response untrustworthy
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 
 from credstore.driver.values import DeleteOutcome, ReadOptions
@@ -29,8 +28,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 
-_BUILD_ON_LOOP = 50
-"""Number of keys whose request is built in well under a millisecond; more go to a thread."""
+_GONE = DeleteOutcome(existed=None)
 
 
 async def delete(
@@ -103,11 +101,7 @@ async def delete_many(
             wanted.append(key)
     if not wanted:
         return outcomes
-    if len(wanted) <= _BUILD_ON_LOOP:
-        request = delete_objects(wanted)
-    else:
-        request = await asyncio.to_thread(delete_objects, wanted)
-    reply = await bucket.call(request, deadline=deadline)
+    reply = await bucket.call(delete_objects(wanted), deadline=deadline)
     try:
         found = await parsed(parse_deleted, reply.body)
     except StorageIntegrityError as error:
@@ -129,7 +123,8 @@ def compare_deleted(
     Raises:
         StorageIntegrityError: The response is about a key that was not asked for.
     """
-    if (reply.deleted.keys() | reply.failed.keys()) - set(keys):
+    wanted = set(keys)
+    if not (wanted.issuperset(reply.deleted) and wanted.issuperset(reply.failed)):
         raise StorageIntegrityError(
             "the provider reported on keys that were not asked for; list what is left",
             code=ErrorCode.FOREIGN_KEY,
@@ -153,7 +148,8 @@ def _outcome(key: str, reply: DeleteReply, bucket: str) -> DeleteOutcome | Stora
         error.applied = "maybe" if error.retryable else "no"
         return error
     if failed is None and key in reply.deleted:
-        return DeleteOutcome(existed=None, version_id=reply.deleted[key])
+        version_id = reply.deleted[key]
+        return _GONE if version_id is None else DeleteOutcome(existed=None, version_id=version_id)
     return StorageIntegrityError(
         "the provider did not say what became of this key",
         code=ErrorCode.NO_OUTCOME,

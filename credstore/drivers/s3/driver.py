@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import cast
 
-from credstore.config.chained import located
+from credstore.config.chained import has_say, located, trusted
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.repeats import PAGES, Recent
@@ -89,18 +90,20 @@ class S3Driver(Driver):
         self._clock = clock
         self._dialect = stated(row_for(config), config.capabilities)
         proxies = ProxyRules.of(config.proxy, os.environ)
+        client = client_of(config, proxies) if transport is None else None
         profile = None
-        if credentials is None and isinstance(config, S3Config) and config.place_is_open:
-            profile = _Profile(config, proxies)
-            credentials = AwsChainCredentials(profile=config.profile, check=profile.check)
-        else:
+        if credentials is None and has_say(config):
+            profile = _Profile(cast("S3Config", config), proxies, client)
+            if config.access_key_id is None:
+                credentials = AwsChainCredentials(profile=profile.name, check=profile.check)
+        if profile is None or not config.place_is_open:
             proxies.check_reach(place_of(config).origin, allow_http=config.allow_http)
         source = credentials or credentials_of(config, clock=clock)
         self._bucket = Bucket(
             config,
             self._dialect,
             signer=AwsSigner(source),
-            transport=transport or client_of(config, proxies),
+            transport=transport or cast("HttpClient", client),
             locate=None if profile is None else profile.locate,
         )
 
@@ -262,8 +265,9 @@ class S3Driver(Driver):
         """End a multipart upload and drop its parts; one that has ended already is not an error."""
         try:
             await self._bucket.call(abort_upload(key, upload_id), deadline=deadline)
-        except StorageNotFoundError:
-            return
+        except StorageNotFoundError as error:
+            if error.code not in {ErrorCode.UPLOAD_NOT_FOUND, ErrorCode.NOT_FOUND}:
+                raise
 
     async def aclose(self) -> None:
         """Close connections and credentials; safe to call again."""
@@ -280,7 +284,7 @@ def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> Http
     return HttpClient(
         max_connections=config.max_connections,
         idle_timeout=config.idle_timeout,
-        ca_file=config.ca_file,
+        ca_file=trusted(config),
         bandwidth=config.bandwidth_limit,
         proxies=ProxyRules.of(config.proxy, os.environ) if proxies is None else proxies,
     )
@@ -289,9 +293,11 @@ def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> Http
 class _Profile:
     """Where a store's profile leads, looked up once, and that it still leads there; blocks."""
 
-    def __init__(self, config: S3Config, proxies: ProxyRules) -> None:
+    def __init__(self, config: S3Config, proxies: ProxyRules, client: HttpClient | None) -> None:
+        self.name = config.profile
         self._config = config
         self._proxies = proxies
+        self._client = client
         self._found: S3Config | None = None
         self._first = True
 
@@ -303,6 +309,8 @@ class _Profile:
         """
         found = located(self._config)
         self._proxies.check_reach(place_of(found).origin, allow_http=found.allow_http)
+        if self._client is not None:
+            self._client.trust(found.ca_file)
         self._found = found
         return found
 

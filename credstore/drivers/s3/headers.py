@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -41,8 +39,6 @@ MISSING_META = "x-amz-missing-meta"
 REDIRECT = "x-amz-website-redirect-location"
 """Where a bucket that serves a website redirects requests for the object."""
 _EXTRAS = ("expires", REDIRECT, MISSING_META)
-
-_ETAG = re.compile(r'(?P<weak>[Ww]/)?(?:"(?P<quoted>[!\x23-\x7e]+)"|(?P<bare>[!\x23-\x2b\x2d-\x7e]+))')
 
 
 def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
@@ -259,7 +255,7 @@ def option_headers(options: S3PutOptions) -> dict[str, str]:
         found["x-amz-acl"] = options.acl
     if options.object_lock_mode is not None and options.object_lock_retain_until is not None:
         found["x-amz-object-lock-mode"] = options.object_lock_mode
-        until = options.object_lock_retain_until.astimezone(UTC)
+        until = options.object_lock_retain_until
         found["x-amz-object-lock-retain-until-date"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
     if options.legal_hold:
         found["x-amz-object-lock-legal-hold"] = "ON"
@@ -296,20 +292,6 @@ def content_md5(data: bytes) -> str:
 def format_md5(digest: bytes) -> str:
     """`Content-MD5` of a digest."""
     return base64.b64encode(digest).decode("ascii")
-
-
-def read_etag(text: str | None) -> str | None:
-    """An entity tag as `ObjectInfo.etag` has it: without quotes, or `W/"..."` for a weak one.
-
-    None where there is none, an empty one, or something else, such as the tags of two answers in one.
-
-    Source: RFC 9110 section 8.8.3; some servers leave the quotes out.
-    """
-    found = _ETAG.fullmatch(text.strip()) if text else None
-    if found is None:
-        return None
-    opaque = found["quoted"] or found["bare"]
-    return f'W/"{opaque}"' if found["weak"] else opaque
 
 
 def opaque_tag(etag: str) -> str:

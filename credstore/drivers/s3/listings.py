@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from credstore.driver.values import ObjectInfo, Page, ReadOptions
@@ -11,7 +12,7 @@ from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.requests import S3Request, list_objects
-from credstore.drivers.s3.xml import ListEntry, parse_list
+from credstore.drivers.s3.xml import parse_list
 from credstore.errors import (
     ErrorCode,
     StorageError,
@@ -45,40 +46,46 @@ async def list_page(
     def build(dialect: S3Dialect) -> S3Request:
         return list_objects(prefix, cursor, limit, dialect, delimiter=delimiter, start_after=begin)
 
-    page = await asked(bucket, build, parse_list, deadline)
-    after = (start_after or "").encode()
+    page = await asked(bucket, build, partial(parse_list, label=bucket.label), deadline)
     refused: dict[str, StorageError] = {name: _unreadable(bucket, name) for name in page.unreadable}
-    entries: list[ObjectInfo] = []
-    for each in page.entries:
-        if after and each.key.encode() <= after:
-            continue
-        size = each.size
-        if size is None:
-            try:
-                size = (await head(bucket, each.key, ReadOptions(deadline=deadline))).size
-            except StorageObjectNotFoundError:
-                continue  # It is gone by now.
-            except StorageError as error:
-                error.key = each.key
-                refused[each.key] = error
-                continue
-        entries.append(_shown(bucket, each, size))
-    prefixes = [each for each in page.prefixes if not after or each.encode() > after]
+    entries: Sequence[ObjectInfo] = page.entries
+    prefixes = page.prefixes
+    if start_after:
+        # Characters compare as their UTF-8 bytes do.
+        entries = [each for each in entries if each.key > start_after]
+        prefixes = [each for each in prefixes if each > start_after]
+    if page.unsized:
+        unsized = {page.entries[at].key for at in page.unsized}
+        entries = await _measured(bucket, entries, unsized, refused, deadline)
     if not bucket.dialect.capabilities.ordered:
-        entries.sort(key=lambda each: each.key.encode())
-        prefixes.sort(key=str.encode)
+        entries = sorted(entries, key=lambda each: each.key)
+        prefixes = sorted(prefixes)
     return Page(entries=entries, cursor=page.cursor, prefixes=prefixes, refused=refused)
 
 
-def _shown(bucket: Bucket, entry: ListEntry, size: int) -> ObjectInfo:
-    return ObjectInfo(
-        key=entry.key,
-        size=size,
-        etag=entry.etag,
-        last_modified=entry.last_modified,
-        storage_class=entry.storage_class,
-        served_by=bucket.label,
-    )
+async def _measured(
+    bucket: Bucket,
+    entries: Sequence[ObjectInfo],
+    unsized: Collection[str],
+    refused: dict[str, StorageError],
+    deadline: float | None,
+) -> list[ObjectInfo]:
+    """The entries with the sizes that the listing does not show; what has none goes to `refused`."""
+    found: list[ObjectInfo] = []
+    for each in entries:
+        if each.key not in unsized:
+            found.append(each)
+            continue
+        try:
+            size = (await head(bucket, each.key, ReadOptions(deadline=deadline))).size
+        except StorageObjectNotFoundError:
+            continue  # It is gone by now.
+        except StorageError as error:
+            error.key = each.key
+            refused[each.key] = error
+        else:
+            found.append(replace(each, size=size))
+    return found
 
 
 def _unreadable(bucket: Bucket, name: str) -> StorageError:

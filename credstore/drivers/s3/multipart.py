@@ -38,6 +38,7 @@ from credstore.drivers.s3.xml import parse_completed, parse_parts, parse_upload_
 from credstore.errors import (
     ErrorCode,
     StorageAlreadyExistsError,
+    StorageBucketNotFoundError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
@@ -52,6 +53,7 @@ _COMPLETING = (
     "the multipart upload may still be completing, so it was not aborted; if the object does not appear, "
     "list_uploads() finds the upload and abort_upload() ends it"
 )
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +257,9 @@ async def _complete(
             complete_upload(write.key, upload_id, etags, upload.completion), deadline=write.deadline
         )
     except StorageError as error:
+        if error.status_code == _NOT_FOUND and not isinstance(error, StorageBucketNotFoundError):
+            # So ends the second delivery of a completion whose first one was applied.
+            error.applied = "maybe"
         return await settle_write(bucket, write, error)
     try:
         etag = await parsed(parse_completed, reply.body)

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from credstore.arguments import typed_request
 from credstore.driver.refusals import ACLS, OBJECT_LOCK
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.errors import StorageInvalidRequestError
+from credstore.times import checked_instant
 
 OPTIONS_NAME = "s3"
 """Name of these options in `driver_options`, for every cloud of the S3 family."""
@@ -24,6 +26,7 @@ CannedAcl = Literal[
 ]
 
 
+@typed_request
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3PutOptions:
     """What to ask of S3 besides the portable options.
@@ -32,7 +35,7 @@ class S3PutOptions:
         acl: Canned ACL of the object.
         object_lock_mode: Retention that the account's root can lift ("GOVERNANCE") or no one can
             ("COMPLIANCE"); together with `object_lock_retain_until`.
-        object_lock_retain_until: End of the retention, timezone-aware.
+        object_lock_retain_until: End of the retention, timezone-aware; kept in UTC.
         legal_hold: Put the object under legal hold.
     """
 
@@ -47,8 +50,10 @@ class S3PutOptions:
                 "object_lock_mode and object_lock_retain_until belong together; pass both or neither"
             )
         until = self.object_lock_retain_until
-        if until is not None and until.tzinfo is None:
-            raise StorageInvalidRequestError("object_lock_retain_until needs a timezone")
+        if until is not None:
+            object.__setattr__(
+                self, "object_lock_retain_until", checked_instant("object_lock_retain_until", until)
+            )
 
     @property
     def locks(self) -> bool:

@@ -212,6 +212,17 @@ async def take_back(bucket: Bucket, write: Write, version_id: str | None) -> Tak
     return task.result()
 
 
+async def discard(bucket: Bucket, key: str, version_id: str | None) -> None:
+    """Remove what only this call knows of, if possible; even while this task is cancelled."""
+    request = delete_object(key, bucket.dialect, if_match=None, version_id=version_id)
+    task = asyncio.ensure_future(bucket.call(request, deadline=time.monotonic() + ABORT_TIME))
+    cancelled = await ended(task)
+    if not task.cancelled():
+        task.exception()  # What remains is credstore's own, and no verb shows it.
+    if cancelled is not None:
+        raise cancelled
+
+
 async def _remove(bucket: Bucket, write: Write, version_id: str | None) -> TakenBack:
     deadline = time.monotonic() + ABORT_TIME
     can = bucket.dialect.capabilities

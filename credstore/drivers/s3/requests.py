@@ -1,7 +1,8 @@
 """One S3 operation as the parts of one request. Pure.
 
-Rules of this file: no endpoint, region or credential (those are the bucket's, see `bucket.py`); a real XML
-library makes the XML; a builder refuses what the cloud would ignore, so refusing costs no request.
+Rules of this file: no endpoint, region or credential (those are the bucket's, see `bucket.py`); XML is made
+by a library or, for many keys, around texts that `escaped` made safe; a builder refuses what the cloud would
+ignore, so refusing costs no request.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ from credstore.wire.transport import StreamBody
 from credstore.wire.urls import encode_path
 
 XML_NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_REFERENCES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"))
 USUAL_CLASS = "STANDARD"
 """Storage class of objects for which none is given."""
 
@@ -182,6 +184,17 @@ def asking(request: S3Request) -> S3Request:
     return replace(request, operation="GetObject", method="GET", query=query, headers=headers)
 
 
+def without_range(request: S3Request) -> S3Request:
+    """The same for all of an object."""
+    headers = {name: value for name, value in request.headers.items() if name != "range"}
+    return replace(request, headers=headers)
+
+
+def is_of_part(request: S3Request) -> bool:
+    """Whether a request is about one part of an object."""
+    return any(name == "partNumber" for name, _ in request.query)
+
+
 def head_part(key: str, number: int, options: ReadOptions, dialect: S3Dialect) -> S3Request:
     """HeadObject for one part, as it was uploaded."""
     request = _read("HeadObject", "HEAD", key, options, dialect)
@@ -208,15 +221,21 @@ def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version
 
 def delete_objects(targets: Sequence[str] | Sequence[tuple[str, str]]) -> S3Request:
     """DeleteObjects for keys, or for versions (key, version id); older stores insist on the `Content-MD5`."""
-    root = ET.Element("Delete", {"xmlns": XML_NAMESPACE})
-    for target in targets:
-        key, version_id = (target, None) if isinstance(target, str) else target
-        element = ET.SubElement(root, "Object")
-        ET.SubElement(element, "Key").text = key
-        if version_id is not None:
-            ET.SubElement(element, "VersionId").text = version_id
-    ET.SubElement(root, "Quiet").text = "false"
-    body = format_xml(root)
+    keys = [target if isinstance(target, str) else target[0] for target in targets]
+    versions = [target[1] for target in targets if not isinstance(target, str)]
+    if versions:
+        pairs = zip(escaped(keys), escaped(versions), strict=True)
+        objects = "</VersionId></Object><Object><Key>".join(
+            [f"{key}</Key><VersionId>{version}" for key, version in pairs]
+        )
+        objects = f"<Object><Key>{objects}</VersionId></Object>"
+    else:
+        objects = "</Key></Object><Object><Key>".join(escaped(keys))
+        objects = f"<Object><Key>{objects}</Key></Object>"
+    body = (
+        f'<?xml version="1.0" encoding="utf-8"?><Delete xmlns="{XML_NAMESPACE}">{objects}'
+        "<Quiet>false</Quiet></Delete>"
+    ).encode("utf-8", "xmlcharrefreplace")
     return S3Request(
         operation="DeleteObjects",
         method="POST",
@@ -369,6 +388,21 @@ def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str]) -> S3
         body=body,
         mutation=True,
     )
+
+
+def escaped(texts: Sequence[str]) -> list[str]:
+    """The texts as XML's character data (XML 1.0 section 2.4), escaped all at once, since there are many.
+
+    A carriage return is written as a reference, since parsers read it as a line feed.
+    """
+    found = _escape("\0".join(texts)).split("\0")  # No XML document can contain this character.
+    return found if len(found) == len(texts) else [_escape(text) for text in texts]
+
+
+def _escape(text: str) -> str:
+    for character, reference in _REFERENCES:
+        text = text.replace(character, reference)
+    return text
 
 
 def format_xml(root: ET.Element) -> bytes:

@@ -12,13 +12,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from credstore.driver.header_text import readable
+from credstore.driver.header_text import read_etag, readable
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, Meaning, meaning_of
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,
-    read_etag,
     read_extras,
     read_metadata,
 )
@@ -35,6 +34,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
 _ERROR_ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,40}:)?Error(?:Response)?[\s>/]")
+_ROOT = re.compile(
+    rb"<(?:[A-Za-z_][\w.-]{0,40}:)?(?:"
+    rb"ListBucketResult|ListVersionsResult|ListMultipartUploadsResult|ListPartsResult|DeleteResult|"
+    rb"InitiateMultipartUpload(?:Result)?|CompleteMultipartUploadResult|CopyObjectResult|CopyPartResult|"
+    rb"VersioningConfiguration"
+    rb")[\s>/]"
+)
+"""Of documents that only S3 has."""
 _COMMENT = re.compile(rb"<!--.{0,4000}?-->\s*", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 _NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
@@ -59,13 +66,18 @@ def _is_error(body: bytes) -> bool:
 
     Any number of blanks may come first, and after the XML declaration: S3 sends them while it is at work.
     """
+    return _ERROR_ROOT.match(_start_of(body)) is not None
+
+
+def _start_of(body: bytes) -> bytes:
+    """A document from its root on."""
     start = body.removeprefix(_BOM).lstrip()
     declaration = _DECLARATION.match(start)
     if declaration is not None:
         start = start[declaration.end() :].lstrip()
     while (comment := _COMMENT.match(start)) is not None:
         start = start[comment.end() :]
-    return _ERROR_ROOT.match(start) is not None
+    return start
 
 
 def is_html(headers: Mapping[str, str], body: bytes) -> bool:
@@ -86,6 +98,26 @@ def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
 def has_header_of_s3(headers: Mapping[str, str]) -> bool:
     """Whether there is a header that only a server that speaks S3 sends."""
     return any(name.startswith("x-amz-") and not name.startswith(_NOT_OF_S3) for name in headers)
+
+
+def speaks_s3(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a response shows that it comes from a store: by a header of S3's, or by a document."""
+    return is_of_s3(headers, body) or (bool(body) and _document_of_s3(body))
+
+
+def _document_of_s3(body: bytes) -> bool:
+    return _ROOT.match(_start_of(body)) is not None
+
+
+def as_of_head(status: int, headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a GET of one byte as a HEAD would have had them: with the length of the whole object."""
+    found = parse_content_range(headers.get("content-range"))
+    told = {name: value for name, value in headers.items() if name != "content-range"}
+    if found is not None:
+        told["content-length"] = str(found[2])
+    elif status == 206:  # noqa: PLR2004 - a part of something, and not said of what
+        told.pop("content-length", None)
+    return told
 
 
 def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:

@@ -14,7 +14,6 @@ from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.ours import Write, check_seen
 from credstore.drivers.s3.reading import head
 from credstore.errors import (
-    ErrorCode,
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
@@ -94,4 +93,4 @@ async def settle_write(
 
 def _may_be_our_own(error: StorageError) -> bool:
     """Whether a definite refusal is also what the second delivery of a write that was applied gets."""
-    return isinstance(error, StorageConflictError) or error.code == ErrorCode.UPLOAD_NOT_FOUND
+    return isinstance(error, StorageConflictError)

@@ -7,7 +7,6 @@ in circles ends in an error in the caller, which sees all pages.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -43,8 +42,6 @@ from credstore.errors import (
 )
 from credstore.model import Retention, StorageVersion
 
-_BUILD_ON_LOOP = 50
-"""Versions whose request is built in well under a millisecond; more goes to a thread."""
 _MARKER_STATUS = 405
 """Of what reads a delete marker by its version."""
 _NOT_LOCKED = frozenset(
@@ -154,11 +151,7 @@ async def delete_versions(
         raise StorageInvalidRequestError(f"at most {most} versions are deleted at once, not {len(versions)}")
     if not versions:
         return {}
-    if len(versions) <= _BUILD_ON_LOOP:
-        request = delete_objects(versions)
-    else:
-        request = await asyncio.to_thread(delete_objects, versions)
-    reply = await bucket.call(request, deadline=deadline)
+    reply = await bucket.call(delete_objects(versions), deadline=deadline)
     try:
         found = await parsed(parse_deleted_versions, reply.body)
     except StorageIntegrityError as error:

@@ -7,10 +7,12 @@ long as announced is never completed (K13); an unclear put is settled before it 
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
+from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
@@ -22,7 +24,6 @@ from credstore.drivers.s3.headers import (
     format_md5,
     opaque_tag,
     read_encryption,
-    read_etag,
     to_confirm,
 )
 from credstore.drivers.s3.multipart import (
@@ -37,18 +38,15 @@ from credstore.drivers.s3.multipart import (
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, check_seen, look_up
 from credstore.drivers.s3.requests import object_headers, put_object
-from credstore.drivers.s3.responses import check_checksum, check_is_s3, version_of
+from credstore.drivers.s3.responses import check_checksum, has_header_of_s3, not_s3, version_of
 from credstore.drivers.s3.resuming import begun_before, token_of
 from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
 from credstore.errors import (
     ErrorCode,
-    StorageConfigurationError,
-    StorageConflictError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
-    StorageNotFoundError,
 )
 from credstore.hashing import joined, sha256
 from credstore.wire.exchange import Reply
@@ -131,29 +129,37 @@ async def _send(
     except StorageError as error:
         result = _seen(bucket, await settle_write(bucket, write, error), size, digest)
     else:
-        result = await _acknowledged(bucket, request, write, reply, size=size, digest=digest)
+        result = await _acknowledged(bucket, request, write, reply, body=body, size=size, digest=digest)
     if request.progress is not None:
         request.progress(size, size)
     return result
 
 
 async def _acknowledged(
-    bucket: Bucket, request: PutRequest, write: Write, reply: Reply, *, size: int, digest: bytes | None
+    bucket: Bucket,
+    request: PutRequest,
+    write: Write,
+    reply: Reply,
+    *,
+    body: bytes | StreamBody,
+    size: int,
+    digest: bytes | None,
 ) -> PutResult:
     """The result of a put that was answered with a success."""
     headers = reply.headers
-    try:
-        check_is_s3(reply.status, headers, "maybe")
-    except StorageConfigurationError as bare:
+    if not bucket.is_s3 and isinstance(body, bytes) and await _is_hash_of(headers.get("etag"), body):
+        bucket.shown()
+    if not has_header_of_s3(headers) and not (bucket.is_s3 and "etag" in headers):
         # A server as bare as that may have stored it anyway; a login page has not.
         try:
             found = await look_up(bucket, write)
         except StorageIntegrityError:
-            raise bare from None
-        if found is None:
-            raise
-        await check_seen(bucket, write, found)
-        return _seen(bucket, found, size, digest)
+            raise not_s3(reply.status, "maybe") from None
+        if found is not None:
+            await check_seen(bucket, write, found)
+            return _seen(bucket, found, size, digest)
+        if not (bucket.is_s3 and "etag" in headers):  # The look may have shown that it speaks S3.
+            raise not_s3(reply.status, "maybe")
     asked = request.encryption is not None and not request.encryption_by_default
     if asked or request.storage_class is not None or request.tags:
         await check_answer(bucket, write, headers)
@@ -171,6 +177,13 @@ async def _acknowledged(
         encryption=read_encryption(headers)[0],
         request_id=headers.get("x-amz-request-id"),
     )
+
+
+async def _is_hash_of(etag: str | None, body: bytes) -> bool:
+    """Whether an entity tag is the MD5 of a body, as only a store that took the body can know."""
+    if etag is None:
+        return False
+    return read_etag(etag) == base64.b64decode(await asyncio.to_thread(content_md5, body)).hex()
 
 
 def _result(
@@ -250,15 +263,18 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
     size = plan_part_size(length, bucket.config.part_size, bucket.dialect.max_single_put)
     if request.journal is not None:
         return await _put_resumably(bucket, request, length, size, request.journal)
+    unclear = False
     for restart in range(MAX_RESTARTS + 1):
         try:
             return await _put_parts(bucket, request, cut(counted(request.body.open(), length), size))
-        except (StorageConflictError, StorageNotFoundError) as error:
+        except StorageError as error:
             # N27: after a conflict at completion, the upload can no longer be completed.
-            again = error.applied == "no" and error.code in {
-                ErrorCode.CONCURRENT_WRITE,
-                ErrorCode.UPLOAD_NOT_FOUND,
-            }
+            again = error.code in {ErrorCode.CONCURRENT_WRITE, ErrorCode.UPLOAD_NOT_FOUND} and (
+                error.applied == "no" or request.precondition.mode != "overwrite"
+            )
+            unclear = unclear or error.applied == "maybe"
+            if unclear and error.applied == "no":
+                error.applied = "maybe"
             if not again or not request.body.replayable or restart == MAX_RESTARTS:
                 raise
     raise AssertionError

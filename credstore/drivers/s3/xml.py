@@ -1,31 +1,27 @@
 """The XML documents in S3's responses, as values. Pure.
 
-Rules of this file: a document is considered hostile until it is read (P20, L18): at most `MAX_XML` bytes, no
-DTD, no entities; a missing field is None or a typed error, never a KeyError.
+Rules of this file: documents are read by `records.py` alone, which bounds them; a missing field is None or a
+typed error, never a KeyError.
 """
 
 from __future__ import annotations
 
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote_plus, unquote_to_bytes
 
-import defusedxml.ElementTree
-from defusedxml.common import DefusedXmlException
+from credstore.driver.header_text import read_etag
+from credstore.driver.values import ObjectInfo
+from credstore.drivers.s3.headers import opaque_tag
+from credstore.drivers.s3.records import Document, Fields, Shape, needed, read, repeated, unreadable
+from credstore.errors import StorageIntegrityError
 
-from credstore.drivers.s3.headers import opaque_tag, read_etag
-from credstore.errors import ErrorCode, StorageIntegrityError
-
-MAX_XML = 16 * 1024 * 1024
-"""Bytes of the largest response; 1,000 keys of 1,024 encoded bytes are under 5 MiB."""
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
-_ERRORS = frozenset({"error", "errorresponse"})
 NULL_VERSION = "null"
 """Names what was stored while versions were off."""
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
@@ -42,17 +38,6 @@ class ErrorReply:
 
 
 @dataclass(frozen=True, slots=True)
-class ListEntry:
-    """One object of a listing; etag as in `ObjectInfo`, time in UTC, size None if it is not a number."""
-
-    key: str
-    size: int | None
-    etag: str | None
-    last_modified: datetime | None
-    storage_class: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class ListReply:
     """One page of ListObjectsV2.
 
@@ -61,12 +46,14 @@ class ListReply:
         prefixes: The common prefixes.
         cursor: Token of the next page, or None.
         unreadable: Of the objects and prefixes whose names cannot be decoded, what can be shown of them.
+        unsized: Places in `entries` of the objects whose size is not a number; there it is 0.
     """
 
-    entries: Sequence[ListEntry]
+    entries: list[ObjectInfo]
     prefixes: Sequence[str]
     cursor: str | None
-    unreadable: Sequence[str] = ()
+    unreadable: Sequence[str] = field(default_factory=list[str])
+    unsized: Sequence[int] = field(default_factory=list[int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,68 +143,21 @@ class UploadsReply:
     markers: tuple[str, str] | None
 
 
-def parse_xml(body: bytes, *fields: str) -> ET.Element:
-    """The root of a reply, whatever its name: servers differ in it (moto and rclone do), not in the fields.
-
-    Args:
-        body: As received; leading blanks are S3's way of keeping a slow answer alive (N15).
-        fields: Names of children of which it has at least one; none where it may have none.
-
-    Raises:
-        StorageIntegrityError: It is too large, has a DTD or entities, is not XML, or is a different document.
-    """
-    if len(body) > MAX_XML:
-        raise _unreadable(f"is larger than {MAX_XML} bytes")
-    try:
-        root: ET.Element = defusedxml.ElementTree.fromstring(body.lstrip(), forbid_dtd=True)
-    except (ET.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError):
-        raise _unreadable("is not the XML that S3 speaks") from None
-    name = _local(root).lower()
-    if name == "html" or (name in _ERRORS and "Code" not in fields):
-        raise _unreadable("is not what was asked for")
-    if fields and not any(_local(child) in fields for child in root):
-        raise _unreadable(f"has no {' or '.join(fields)}")
-    return root
-
-
-def _unreadable(what: str) -> StorageIntegrityError:
-    return StorageIntegrityError(
-        f"the provider's response {what}; check that the endpoint speaks S3 and that no proxy responds in "
-        f"its place",
-        code=ErrorCode.NOT_S3,
-    )
-
-
-def _local(element: ET.Element) -> str:
-    return element.tag.rpartition("}")[2]
-
-
-def _children(element: ET.Element, name: str) -> Iterator[ET.Element]:
-    return (child for child in element if _local(child) == name)
-
-
-def _text(element: ET.Element, name: str) -> str | None:
-    return next((child.text or "" for child in _children(element, name)), None)
-
-
-def _needed(element: ET.Element, name: str) -> str:
-    found = _text(element, name)
-    if not found:
-        raise _unreadable(f"has no {name}")
-    return found
-
-
 def parse_time(text: str | None) -> datetime | None:
     """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
     if not text:
         return None
     try:
-        if not text[:1].isdigit():
+        if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
+            found = datetime.fromisoformat(text)
+        elif not text[:1].isdigit():
             found = _parse_http_date(text)
         elif _ISO_TIME.match(text):
             found = datetime.fromisoformat(text)
         else:
             return None  # Seconds since 1970, say, some of which would pass for a date.
+        if found.tzinfo is UTC:
+            return found
         return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
     except (
         ValueError,
@@ -243,99 +183,154 @@ def parse_size(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 20 else None  # noqa: PLR2004 - digits of 2**63
 
 
+_ERROR_FIELDS = frozenset({"Code", "Message", "Region", "RequestId"})
+_ERROR = Shape(
+    fields=_ERROR_FIELDS, records=frozenset({"Error"}), parts=_ERROR_FIELDS, needs=("Code", "Error")
+)
+
+
 def parse_error_fields(body: bytes) -> ErrorReply:
     """The fields of an `<Error>` document; what is missing or malformed is None.
 
     Raises:
         StorageIntegrityError: It is not such a document.
     """
-    root = parse_xml(body, "Code", "Error")
-    if _local(root).lower() not in _ERRORS:
-        raise _unreadable("is not an error")
-    return _error_of(next(_children(root, "Error"), root))
+    document = read(body, _ERROR)
+    if not document.is_error:
+        raise unreadable("is not an error")
+    return _error_of(next(iter(document.all("Error")), document.fields))
 
 
-def _error_of(element: ET.Element) -> ErrorReply:
-    code = _text(element, "Code")
+def _error_of(fields: Fields) -> ErrorReply:
+    code = fields.get("Code")
     return ErrorReply(
         code=code if code is not None and _CODE.fullmatch(code) else None,
-        message=(_text(element, "Message") or "")[:500],
-        region=_text(element, "Region"),
-        request_id=_text(element, "RequestId"),
+        message=fields.get("Message", "")[:500],
+        region=fields.get("Region"),
+        request_id=fields.get("RequestId"),
     )
 
 
-def _key(element: ET.Element, *, encoded: bool) -> str:
-    return _decoded(_needed(element, "Key"), encoded=encoded)
+def _key(fields: Fields, *, encoded: bool) -> str:
+    return _decoded(needed(fields, "Key"), encoded=encoded)
 
 
 def _decoded(found: str, *, encoded: bool) -> str:
-    if not encoded:
+    if not encoded or ("%" not in found and "+" not in found):
         return found
     try:
         return unquote_plus(found, errors="strict")
     except UnicodeDecodeError:
         shown = unquote_to_bytes(found).decode("utf-8", "backslashreplace")
-        raise _unreadable(f"has a key that is not UTF-8 ({shown})") from None
+        raise unreadable(f"has a key that is not UTF-8 ({shown})") from None
 
 
-def _readable(found: str | None, unreadable: list[str], *, encoded: bool) -> str | None:
-    """A name, or None with what can be shown of it in `unreadable`."""
+def _readable(found: str | None, odd: list[str], *, encoded: bool) -> str | None:
+    """A name, or None with what can be shown of it in `odd`."""
     try:
         if found:
             return _decoded(found, encoded=encoded)
     except StorageIntegrityError:
-        unreadable.append(unquote_to_bytes(found or "").decode("utf-8", "backslashreplace"))
+        odd.append(unquote_to_bytes(found or "").decode("utf-8", "backslashreplace"))
     else:
-        unreadable.append("")
+        odd.append("")
     return None
 
 
-def parse_list(body: bytes) -> ListReply:
+_LIST = Shape(
+    fields=frozenset({"EncodingType", "IsTruncated", "NextContinuationToken"}),
+    records=frozenset({"Contents", "CommonPrefixes"}),
+    parts=frozenset({"Key", "Size", "ETag", "LastModified", "StorageClass", "Prefix"}),
+    needs=("IsTruncated",),
+)
+
+
+def parse_list(body: bytes, label: str = "") -> ListReply:
     """One page of ListObjectsV2.
+
+    Args:
+        body: As received.
+        label: Of the store, for `served_by` of the objects.
 
     Raises:
         StorageIntegrityError: It is not such a page, or is truncated without a token.
     """
-    root = parse_xml(body, "IsTruncated")
-    encoded = _text(root, "EncodingType") == "url"
-    entries: list[ListEntry] = []
-    unreadable: list[str] = []
-    for each in _children(root, "Contents"):
-        key = _readable(_text(each, "Key"), unreadable, encoded=encoded)
-        if key is None:
+    page = read(body, _LIST)
+    encoded = page.fields.get("EncodingType") == "url"
+    entries: list[ObjectInfo] = []
+    prefixes: list[str] = []
+    odd: list[str] = []
+    unsized: list[int] = []
+    for name, each in page.records:
+        if name != "Contents":
+            _add_prefix(name, each, prefixes, odd, encoded=encoded)
             continue
+        key = each.get("Key")
+        if not key or (encoded and ("%" in key or "+" in key)):
+            key = _readable(key, odd, encoded=encoded)
+            if key is None:
+                continue
+        size = parse_size(each.get("Size"))
+        if size is None:
+            unsized.append(len(entries))
         entries.append(
-            ListEntry(
-                key,
-                parse_size(_text(each, "Size")),
-                read_etag(_text(each, "ETag")),
-                parse_time(_text(each, "LastModified")),
-                _text(each, "StorageClass") or None,
+            ObjectInfo.listed(
+                key=key,
+                size=size or 0,
+                etag=read_etag(each.get("ETag")),
+                last_modified=parse_time(each.get("LastModified")),
+                storage_class=each.get("StorageClass") or None,
+                served_by=label,
             )
         )
-    truncated = _text(root, "IsTruncated")
+    cursor = page.needed("NextContinuationToken") if _is_truncated(page) else None
+    return ListReply(entries, prefixes, cursor, odd, unsized)
+
+
+def _add_prefix(name: str, fields: Fields, prefixes: list[str], odd: list[str], *, encoded: bool) -> None:
+    """The prefix of `<CommonPrefixes>`, which has several at some servers."""
+    found = fields.get("Prefix")
+    if found is not None and name in _PREFIXES:
+        # An empty one stands for nothing, which is found out above.
+        shown = _readable(found, odd, encoded=encoded) if found else ""
+        if shown is not None:
+            prefixes.append(shown)
+
+
+_PREFIXES = frozenset({"CommonPrefixes", repeated("CommonPrefixes")})
+
+
+def _is_truncated(page: Document) -> bool:
+    """Whether there is more.
+
+    Raises:
+        StorageIntegrityError: The page does not say.
+    """
+    truncated = page.fields.get("IsTruncated")
     if truncated not in {"true", "false"}:
-        raise _unreadable("does not say whether there is more")
-    prefixes: list[str] = []
-    for group in _children(root, "CommonPrefixes"):
-        for child in _children(group, "Prefix"):
-            # An empty one stands for nothing, which is found out above.
-            name = _readable(child.text, unreadable, encoded=encoded) if child.text else ""
-            if name is not None:
-                prefixes.append(name)
-    cursor = _needed(root, "NextContinuationToken") if truncated == "true" else None
-    return ListReply(entries, prefixes, cursor, unreadable)
+        raise unreadable("does not say whether there is more")
+    return truncated == "true"
+
+
+_DELETED = Shape(
+    records=frozenset({"Deleted", "Error"}),
+    parts=_ERROR_FIELDS | {"Key", "VersionId", "DeleteMarker", "DeleteMarkerVersionId"},
+)
 
 
 def parse_deleted(body: bytes) -> DeleteReply:
     """The outcome of each key of DeleteObjects."""
-    root = parse_xml(body)
-    deleted = {
-        _key(each, encoded=False): _text(each, "DeleteMarkerVersionId") for each in _children(root, "Deleted")
-    }
-    failed = {_key(each, encoded=False): _error_of(each) for each in _children(root, "Error")}
+    deleted: dict[str, str | None] = {}
+    failed: dict[str, ErrorReply] = {}
+    for name, each in read(body, _DELETED).records:
+        if name == "Deleted":
+            deleted[_key(each, encoded=False)] = each.get("DeleteMarkerVersionId")
+        elif name == "Error":
+            failed[_key(each, encoded=False)] = _error_of(each)
     return DeleteReply(deleted, failed)
+
+
+_STATUS = Shape(fields=frozenset({"Status"}))
 
 
 def parse_versioning(body: bytes) -> bool:
@@ -343,7 +338,15 @@ def parse_versioning(body: bytes) -> bool:
 
     A server that ignores the question sends something else, without such a status: it keeps none.
     """
-    return (_text(parse_xml(body), "Status") or "").strip() in {"Enabled", "Suspended"}
+    return read(body, _STATUS).fields.get("Status", "").strip() in {"Enabled", "Suspended"}
+
+
+_VERSIONS = Shape(
+    fields=frozenset({"EncodingType", "IsTruncated", "NextKeyMarker", "NextVersionIdMarker"}),
+    records=frozenset({"Version", "DeleteMarker", "Contents"}),
+    parts=frozenset({"Key", "VersionId", "IsLatest", "Size", "LastModified", "ETag", "StorageClass"}),
+    needs=("IsTruncated", "Version", "DeleteMarker", "Contents"),
+)
 
 
 def parse_versions(body: bytes) -> VersionsReply:
@@ -352,118 +355,133 @@ def parse_versions(body: bytes) -> VersionsReply:
     Raises:
         StorageIntegrityError: It is not such a page, or is truncated without a marker.
     """
-    root = parse_xml(body)
-    if next(_children(root, "Contents"), None) is not None:
-        raise _unreadable("lists objects where their versions were asked for")
-    encoded = _text(root, "EncodingType") == "url"
+    page = read(body, _VERSIONS)
+    if page.all("Contents"):
+        raise unreadable("lists objects where their versions were asked for")
+    encoded = page.fields.get("EncodingType") == "url"
     entries = [
-        _version(each, encoded=encoded) for each in root if _local(each) in {"Version", "DeleteMarker"}
+        _version(each, encoded=encoded, is_marker=name == "DeleteMarker")
+        for name, each in page.records
+        if name in _VERSIONS.records
     ]
     # Some servers list all delete markers at the end.
     entries.sort(key=lambda each: (each.key.encode(), not each.is_latest))
-    truncated = _text(root, "IsTruncated")
-    if truncated not in {"true", "false"}:
-        raise _unreadable("does not say whether there is more")
-    if truncated == "false":
+    if not _is_truncated(page):
         return VersionsReply(entries, None)
-    marker = _needed(root, "NextKeyMarker")
+    marker = page.needed("NextKeyMarker")
     return VersionsReply(
         entries,
-        (unquote_plus(marker) if encoded else marker, _text(root, "NextVersionIdMarker") or None),
+        (unquote_plus(marker) if encoded else marker, page.fields.get("NextVersionIdMarker") or None),
     )
 
 
-def _version(element: ET.Element, *, encoded: bool) -> VersionEntry:
-    is_marker = _local(element) == "DeleteMarker"
+def _version(fields: Fields, *, encoded: bool, is_marker: bool) -> VersionEntry:
     return VersionEntry(
-        key=_key(element, encoded=encoded),
-        version_id=_text(element, "VersionId") or NULL_VERSION,
-        is_latest=_text(element, "IsLatest") == "true",
+        key=_key(fields, encoded=encoded),
+        version_id=fields.get("VersionId") or NULL_VERSION,
+        is_latest=fields.get("IsLatest") == "true",
         is_delete_marker=is_marker,
-        size=(None if is_marker else parse_size(_text(element, "Size"))) or 0,
-        last_modified=parse_time(_text(element, "LastModified")),
-        etag=read_etag(_text(element, "ETag")),
-        storage_class=_text(element, "StorageClass") or None,
+        size=(None if is_marker else parse_size(fields.get("Size"))) or 0,
+        last_modified=parse_time(fields.get("LastModified")),
+        etag=read_etag(fields.get("ETag")),
+        storage_class=fields.get("StorageClass") or None,
     )
 
 
 def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
     """The outcome of each version in DeleteObjects."""
-    root = parse_xml(body)
+    document = read(body, _DELETED)
     deleted = [
         DeletedVersion(
             _key(each, encoded=False),
-            _text(each, "VersionId") or None,
+            each.get("VersionId") or None,
             # A server that ignores the version adds a delete marker instead.
-            is_marked=_text(each, "VersionId") is None
-            and (
-                (_text(each, "DeleteMarker") or "").strip().lower() == "true"
-                or _text(each, "DeleteMarkerVersionId") is not None
-            ),
+            is_marked="VersionId" not in each
+            and (each.get("DeleteMarker", "").strip().lower() == "true" or "DeleteMarkerVersionId" in each),
         )
-        for each in _children(root, "Deleted")
+        for each in document.all("Deleted")
     ]
     failed = [
-        (_key(each, encoded=False), _text(each, "VersionId") or None, _error_of(each))
-        for each in _children(root, "Error")
+        (_key(each, encoded=False), each.get("VersionId") or None, _error_of(each))
+        for each in document.all("Error")
     ]
     return DeletedVersionsReply(deleted, failed)
 
 
+_RETENTION = Shape(fields=frozenset({"Mode", "RetainUntilDate"}))
+
+
 def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
     """Mode and end of a retention; None for both if the server ignored the question."""
-    root = _answer(body)
-    if root is None:
-        return None, None
-    return _text(root, "Mode") or None, parse_time(_text(root, "RetainUntilDate"))
+    found = _answer(body, _RETENTION)
+    return found.get("Mode") or None, parse_time(found.get("RetainUntilDate"))
 
 
 def parse_legal_hold(body: bytes) -> bool:
     """Whether a legal hold is on; False if the server ignored the question."""
-    root = _answer(body)
-    return root is not None and (_text(root, "Status") or "").upper() == "ON"
+    return _answer(body, _STATUS).get("Status", "").upper() == "ON"
 
 
-def _answer(body: bytes) -> ET.Element | None:
-    """A document about an object, or None: servers that do not know the question send the object itself."""
+def _answer(body: bytes, shape: Shape) -> Fields:
+    """A document about an object, or none: servers that do not know the question send the object itself."""
     try:
-        return parse_xml(body)
+        return read(body, shape).fields
     except StorageIntegrityError:
-        return None
+        return {}
+
+
+_ETAG = frozenset({"ETag"})
+_COPIED = Shape(fields=_ETAG, needs=("ETag",))
+_COMPLETED = Shape(fields=_ETAG)
+_STARTED = Shape(fields=frozenset({"UploadId"}), needs=("UploadId",))
 
 
 def parse_copied(body: bytes) -> str | None:
     """Entity tag of CopyObject's or UploadPartCopy's result, or None."""
-    return read_etag(_text(parse_xml(body, "ETag"), "ETag"))
+    return read_etag(read(body, _COPIED).fields.get("ETag"))
 
 
 def parse_upload_id(body: bytes) -> str:
     """Id of a new multipart upload."""
-    return _needed(parse_xml(body, "UploadId"), "UploadId")
+    return read(body, _STARTED).needed("UploadId")
 
 
 def parse_completed(body: bytes) -> str | None:
     """Entity tag of a completed upload, or None."""
-    return read_etag(_text(parse_xml(body), "ETag"))
+    return read_etag(read(body, _COMPLETED).fields.get("ETag"))
+
+
+_UPLOADS = Shape(
+    fields=frozenset({"EncodingType", "IsTruncated", "NextKeyMarker", "NextUploadIdMarker"}),
+    records=frozenset({"Upload"}),
+    parts=frozenset({"Key", "UploadId", "Initiated"}),
+    needs=("IsTruncated", "Upload", "MaxUploads"),
+)
 
 
 def parse_uploads(body: bytes) -> UploadsReply:
     """One page of ListMultipartUploads."""
-    root = parse_xml(body, "IsTruncated", "Upload", "MaxUploads")
-    encoded = _text(root, "EncodingType") == "url"
+    page = read(body, _UPLOADS)
+    encoded = page.fields.get("EncodingType") == "url"
     uploads = [
-        UploadInfo(
-            _key(each, encoded=encoded), _needed(each, "UploadId"), parse_time(_text(each, "Initiated"))
-        )
-        for each in _children(root, "Upload")
-        if _text(each, "Key") and _text(each, "UploadId")  # Nothing could be done about it without them.
+        UploadInfo(_key(each, encoded=encoded), needed(each, "UploadId"), parse_time(each.get("Initiated")))
+        for each in page.all("Upload")
+        if each.get("Key") and each.get("UploadId")  # Nothing could be done about it without them.
     ]
-    if _text(root, "IsTruncated") != "true":
+    if page.fields.get("IsTruncated") != "true":
         return UploadsReply(uploads, None)
-    marker = _needed(root, "NextKeyMarker")
+    marker = page.needed("NextKeyMarker")
     return UploadsReply(
-        uploads, (unquote_plus(marker) if encoded else marker, _needed(root, "NextUploadIdMarker"))
+        uploads, (unquote_plus(marker) if encoded else marker, page.needed("NextUploadIdMarker"))
     )
+
+
+_PARTS = Shape(
+    fields=frozenset({"IsTruncated", "NextPartNumberMarker"}),
+    records=frozenset({"Part"}),
+    parts=frozenset({"PartNumber", "Size", "ETag"}),
+    needs=("UploadId", "IsTruncated", "Part"),
+)
 
 
 def parse_parts(body: bytes) -> PartsReply:
@@ -472,27 +490,25 @@ def parse_parts(body: bytes) -> PartsReply:
     Raises:
         StorageIntegrityError: It is not such a page, or has a part without number, size or entity tag.
     """
-    root = parse_xml(body, "UploadId", "IsTruncated", "Part")
+    page = read(body, _PARTS)
     parts: list[PartInfo] = []
-    for each in _children(root, "Part"):
-        number, size = parse_size(_text(each, "PartNumber")), parse_size(_text(each, "Size"))
-        etag = read_etag(_text(each, "ETag"))
+    for each in page.all("Part"):
+        number, size = parse_size(each.get("PartNumber")), parse_size(each.get("Size"))
+        etag = read_etag(each.get("ETag"))
         if not number or size is None or etag is None:
-            raise _unreadable("has a part without number, size or etag")
+            raise unreadable("has a part without number, size or etag")
         parts.append(PartInfo(number, opaque_tag(etag), size))
-    if _text(root, "IsTruncated") != "true":
+    if page.fields.get("IsTruncated") != "true":
         return PartsReply(parts, None)
-    after = parse_size(_needed(root, "NextPartNumberMarker"))
+    after = parse_size(page.needed("NextPartNumberMarker"))
     if after is None:
-        raise _unreadable("does not say where it continues")
+        raise unreadable("does not say where it continues")
     return PartsReply(parts, after)
+
+
+_TAGS = Shape(records=frozenset({"Tag"}), parts=frozenset({"Key", "Value"}), nested=True, needs=("TagSet",))
 
 
 def parse_tags(body: bytes) -> dict[str, str]:
     """The tags of an object."""
-    root = parse_xml(body, "TagSet")
-    return {
-        _needed(tag, "Key"): _text(tag, "Value") or ""
-        for tag_set in _children(root, "TagSet")
-        for tag in _children(tag_set, "Tag")
-    }
+    return {needed(tag, "Key"): tag.get("Value", "") for tag in read(body, _TAGS).all("Tag")}

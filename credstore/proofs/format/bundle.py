@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
+from credstore.arguments import typed, typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, envelope_members, read_envelope
@@ -43,6 +44,7 @@ CheckTimestamp = Callable[[bytes, bytes], datetime]
 """(DER TimeStampResp, raw signature) -> the attested time, or raises `ProofTimestampError`."""
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class LogPart:
     """A log's entry and its C2SP tlog-proof, as received; not verified here.
@@ -56,6 +58,7 @@ class LogPart:
     proof: str
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """The parts of a bundle; nothing about them is verified.
@@ -94,11 +97,13 @@ class BundleReport:
     unchecked: tuple[str, ...]
 
 
+@typed
 def bundle_name(proof_id: str) -> str:
     """The file name of a bundle."""
     return f"{proof_id}.credproof.json"
 
 
+@typed
 def encode_bundle(bundle: Bundle) -> bytes:
     """The canonical bytes of a bundle.
 
@@ -125,6 +130,7 @@ def encode_bundle(bundle: Bundle) -> bytes:
     return data
 
 
+@typed
 def parse_bundle(data: bytes) -> Bundle:
     """Read a bundle without verifying anything. Strict JSON, which need not be canonical.
 
@@ -165,6 +171,7 @@ def _read_log(value: Json) -> LogPart:
     return LogPart(read_base64(members["entry"], "log.entry", most=_LARGEST_ENTRY), proof)
 
 
+@typed
 def verify_bundle(
     data: bytes | Bundle,
     trust: TrustStore,

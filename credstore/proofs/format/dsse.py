@@ -13,6 +13,7 @@ from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.errors import ProofFormatError, ProofSignatureError, ProofUntrustedKeyError
@@ -39,6 +40,7 @@ _REST = re.compile(
 )
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Signature:
     """One signature as received.
@@ -52,6 +54,7 @@ class Signature:
     sig: bytes = field(repr=False)
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """A statement's bytes with their signatures; nothing about it is verified.

@@ -18,12 +18,14 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
+from credstore.arguments import check_fields, traceless_class, typed_request
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, parse_json
 from credstore.proofs.format.errors import ProofFormatError
 from credstore.proofs.format.fields import read_hex, read_object, read_size, read_text, refuse
 from credstore.proofs.format.record import ProofRecord, SoftBinding
+from credstore.times import checked_instant
 
 LARGEST_LEGACY = 4 * 1024 * 1024
 _HASH = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})(?::phash:([0-9a-fA-F]{1,256}))?")
@@ -34,12 +36,15 @@ _LAST = 253402300799999
 """Milliseconds at the end of the year 9999."""
 
 
+@traceless_class
 @dataclass(frozen=True, slots=True)
 class LegacyHomes:
     """Where the original service kept its records on this provider.
 
     Attributes:
-        prefix: Of the records by day, `<prefix>YYYY/MM/DD/<id>.json`.
+        prefix: Of the records by day, `<prefix>YYYY/MM/DD/<id>.json`, and of the oldest store's, in gzip,
+            `<prefix>YYYY-MM-DD/<manifest id>/proof_<milliseconds>_<random>.<extension>`; the latter are found
+            once `import_legacy` has seen them.
         files: Of those by id alone, `<files><id>.json`, or None where there are none.
         key: Of encrypted files: 64 hex digits.
         passphrase: In place of `key`, what the original had as `ENCRYPTION_KEY` where that is not a key.
@@ -53,11 +58,15 @@ class LegacyHomes:
     passphrase: Secret | None = None
 
     def __post_init__(self) -> None:
-        for name in ("key", "passphrase"):
-            object.__setattr__(self, name, _hidden(getattr(self, name)))  # Before anything can fail.
+        for name in ("key", "passphrase"):  # Callers may have it as text.
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, Secret(getattr(self, name)))
+        check_fields(self, StorageConfigurationError)
         for name, secret in (("key", self.key), ("passphrase", self.passphrase)):
             if secret is not None and not secret.reveal():
                 raise StorageConfigurationError(f"`{name}` of LegacyHomes is a Secret that is not empty")
+        if self.day is not None:  # Only its date counts, so it may be without a zone.
+            checked_instant("day", self.day.replace(tzinfo=UTC), StorageConfigurationError)
         if self.key is not None and self.passphrase is not None:
             raise StorageConfigurationError("give LegacyHomes the key or the passphrase, not both")
         if self.key is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", self.key.reveal()):
@@ -74,13 +83,7 @@ class LegacyHomes:
         return found
 
 
-def _hidden(given: object) -> Secret | None:
-    """A secret, which callers may have as text; empty if it is something else, so that nothing shows it."""
-    if given is None or isinstance(given, Secret):
-        return given
-    return Secret(given if isinstance(given, str) else "")
-
-
+@typed_request
 @dataclass(frozen=True, slots=True)
 class LegacyProof:
     """A record of the original service.

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol, cast
 
+from credstore.arguments import typed, typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofError, ProofPolicyError
@@ -24,6 +25,7 @@ from credstore.proofs.format.verify import TrustedTime, VerifiedProof, check_exp
 Check = Literal["expiry", "revocation"]
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A proof that verified, before a policy has accepted it.
@@ -55,6 +57,7 @@ class Policy(Protocol):
         ...
 
 
+@typed_request
 @dataclass(frozen=True, slots=True, init=False)
 class IssuedBy:
     """Only proofs of these issuers; the key must be trusted for the issuer in any case.
@@ -86,6 +89,7 @@ class IssuedBy:
             raise ProofPolicyError(f"the proof's issuer is {issuer}, which the policy does not accept")
 
 
+@typed_request
 @dataclass(frozen=True, slots=True, init=False)
 class AllOf:
     """Accepts what every one of its policies accepts.
@@ -114,6 +118,7 @@ class AllOf:
             accept(each, candidate)
 
 
+@typed_request
 @dataclass(frozen=True, slots=True, init=False)
 class AnyOf:
     """Accepts what at least one of its policies accepts.
@@ -165,6 +170,7 @@ class _Without:
         accept(self.policy, replace(candidate, skipped=candidate.skipped | {self.check}))
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class UnsafeUnsigned:
     """What `unsafe_allow_unsigned` returns. It is not a `Policy`: nothing can be composed from it.
@@ -274,6 +280,7 @@ def _check_usual(candidate: Candidate) -> None:
         check_expiry(candidate.proof.record, candidate.now)
 
 
+@typed
 def verify_proof(
     data: bytes | Envelope,
     trust: TrustStore,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.format.errors import ProofFormatError
@@ -59,6 +60,7 @@ _UNDERSTOOD = frozenset(
 )
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class SoftBinding:
     """A perceptual hash: finds what looks alike, verifies nothing.
@@ -72,6 +74,7 @@ class SoftBinding:
     value: str
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class AssetDigest:
     """What binds a proof to the bytes of an asset.
@@ -92,6 +95,7 @@ class AssetDigest:
         return cls(hashlib.sha256(data).digest(), memoryview(data).nbytes)
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class ManifestLink:
     """The manifest that belongs to a proof, such as a C2PA manifest store.
@@ -109,6 +113,7 @@ class ManifestLink:
     uri: str | None = None
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class ProofRecord:
     """What a proof says. Built by the issuer, or returned by `parse_record` from signed bytes.

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from credstore.arguments import typed_class
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
 from credstore.proofs.format.errors import ProofAlgorithmError
@@ -40,6 +41,7 @@ def keyid_of(spki: bytes) -> str:
     return "sha256:" + hashlib.sha256(spki).hexdigest()
 
 
+@typed_class
 class PublicKey:
     """A public key with its scheme, checked when made; equal when both are.
 
@@ -163,7 +165,7 @@ class LocalSigner:
         given = cast("object", key)
         if not isinstance(given, Ed25519PrivateKey | ec.EllipticCurvePrivateKey):
             raise ProofAlgorithmError(
-                "proofs are signed with Ed25519 or ECDSA P-256 keys, and this is another kind"
+                f"`key` of LocalSigner is an Ed25519 or ECDSA P-256 private key, not {type(given).__name__}"
             )
         scheme = "ed25519" if isinstance(given, Ed25519PrivateKey) else "ecdsa-p256-sha256"
         self._key = given

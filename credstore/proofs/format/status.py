@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast, get_args
 
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, Signed, parse_envelope, verify_signatures
@@ -68,6 +69,7 @@ class StatusNotice:
     at: datetime
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class ProofStatus:
     """The state of a proof, as far as its source knows.
@@ -180,7 +182,7 @@ def verify_notice(
     ):
         raise ProofIdMismatchError(f"this {notice.kind} is about another proof with id {notice.proof_id}")
     _accept(signed, notice)
-    if notice.at > now + SKEW:
+    if notice.at - now > SKEW:
         raise ProofNotYetValidError(
             f"the {notice.kind} is dated {format_time(notice.at)}, which is in the future"
         )

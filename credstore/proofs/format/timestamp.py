@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from credstore.arguments import typed_class
 from credstore.errors import StorageConfigurationError
 from credstore.extras import require_extra
 from credstore.proofs.format.errors import ProofTimestampError
@@ -43,6 +44,7 @@ def make_timestamp_request(sig: bytes) -> tuple[bytes, int]:
     return request.as_bytes(), nonce
 
 
+@typed_class
 class TimestampAuthorities:
     """The root certificates of the timestamping authorities a verifier trusts."""
 

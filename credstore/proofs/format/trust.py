@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, cast, get_args
 
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageConfigurationError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.errors import ProofAlgorithmError, ProofFormatError
@@ -29,6 +30,7 @@ from credstore.proofs.format.fields import (
     refuse,
 )
 from credstore.proofs.format.signing import LARGEST_SPKI, PublicKey
+from credstore.times import checked_instant
 
 Usage = Literal["proof", "revoke", "log", "root"]
 LARGEST_TRUST_STORE = 1024 * 1024
@@ -38,6 +40,7 @@ GRACE = timedelta(minutes=5)
 """How long after its last use a retired key stays valid: by how much clocks may differ."""
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class KeyRevocation:
     """The revocation of a key that others may have.
@@ -51,6 +54,7 @@ class KeyRevocation:
     invalid_since: datetime
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
     """A public key and what it is trusted for.
@@ -82,6 +86,7 @@ class TrustedKey:
         return self.valid_from <= time and (self.valid_until is None or time <= self.valid_until)
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class TrustStore:
     """The keys a verifier trusts. Changes make a new store with the next version.
@@ -119,7 +124,8 @@ class TrustStore:
         Publish it before `at`, sign with the new key from `at` on, then destroy the old private key.
 
         Raises:
-            StorageConfigurationError: No such key, or the successor is already there.
+            StorageConfigurationError: No such key, the successor is already there, or `at` has no zone or is
+                at an end of the calendar.
         """
         old = self._at(keyid)
         new = TrustedKey(successor, old.issuers, old.usages, at)
@@ -129,10 +135,10 @@ class TrustStore:
         """The next version: the key's window ends 5 minutes after its last use; what it signed stays valid.
 
         Raises:
-            StorageConfigurationError: No such key.
+            StorageConfigurationError: No such key, or `last_use` has no zone or is at an end of the calendar.
         """
         old = self._at(keyid)
-        end = last_use + GRACE
+        end = checked_instant("last_use", last_use, StorageConfigurationError) + GRACE
         return self._with(
             replace(old, valid_until=end if old.valid_until is None else min(end, old.valid_until))
         )
@@ -156,6 +162,7 @@ class TrustStore:
         return TrustStore(self.version + 1, keys)
 
 
+@typed
 def trust_key(
     public_key: PublicKey,
     *,
@@ -175,6 +182,7 @@ def trust_key(
     return parse_trust_store(encode_trust_store(trust)).keys[0]
 
 
+@typed
 def parse_trust_store(data: bytes) -> TrustStore:
     """Read `keys.json`: strict JSON, which need not be canonical; unknown members are errors.
 
@@ -188,6 +196,7 @@ def parse_trust_store(data: bytes) -> TrustStore:
         raise StorageConfigurationError(f"not a valid trust store: {error.message}") from None
 
 
+@typed
 def encode_trust_store(trust: TrustStore) -> bytes:
     """Write `keys.json`, canonical.
 

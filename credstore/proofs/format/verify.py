@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope, Signed, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import (
@@ -35,6 +36,7 @@ SKEW = timedelta(minutes=5)
 TimeSource = Literal["issuer", "rfc3161", "witness"]
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class TrustedTime:
     """A third party's statement, already verified, that a signature existed at a time.
@@ -50,6 +52,7 @@ class TrustedTime:
     sig: bytes
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class VerifiedProof:
     """A proof that verified.
@@ -102,7 +105,7 @@ def verify_signed(
         times=times,
         threshold=threshold,
     )
-    if record.issued_at > now + SKEW:
+    if record.issued_at - now > SKEW:  # A sum could be beyond the calendar.
         raise ProofNotYetValidError(
             f"the proof was issued at {format_time(record.issued_at)}, which is in the future"
         )

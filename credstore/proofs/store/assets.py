@@ -19,7 +19,7 @@ from credstore.provider.bodies import WatchedBody
 from credstore.provider.sources import body_of
 from credstore.provider.validation import check_progress
 
-Asset: TypeAlias = "Storable | AssetDigest"
+Asset: TypeAlias = Storable | AssetDigest
 """Bytes, a path object, a binary file, an (async) iterable of bytes, or digest and size already known."""
 _SMALL = 64 * 1024
 _PIECE = 1024 * 1024

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import cast
 
+from credstore.arguments import check_fields
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
@@ -86,6 +87,7 @@ class ProofIssuer:
 
     async def issue(self, request: IssueRequest, call: Call) -> Proof:
         """Issue one proof; see `ProofStore.issue`."""
+        check_fields(request)
         with call.outside():
             asset = await measure_asset(request.asset, progress=request.progress)
             manifest = await self._manifest(request)
@@ -138,6 +140,10 @@ class ProofIssuer:
             )
         issued_at = now - timedelta(microseconds=now.microsecond % 1000)
         life = _life(request.expires_in)
+        try:
+            expires_at = None if life is None else issued_at + life
+        except OverflowError:
+            raise StorageInvalidRequestError("`expires_in` ends after the year 9999") from None
         link: ManifestLink | None = None
         if manifest is not None:
             measured = AssetDigest.of(manifest)
@@ -147,7 +153,7 @@ class ProofIssuer:
             issuer=self.issuer,
             issued_at=issued_at,
             asset=asset,
-            expires_at=None if life is None else issued_at + life,
+            expires_at=expires_at,
             media_type=request.media_type,
             soft_bindings=tuple(request.soft_bindings),
             manifest=link,

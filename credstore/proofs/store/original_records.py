@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from contextlib import aclosing
 from typing import Literal
 
 from credstore.concurrency import map_in_order
 from credstore.encryption import Secret
-from credstore.errors import StorageConfigurationError
+from credstore.errors import StorageCodecError, StorageConfigurationError
 from credstore.model import StorageItem
+from credstore.pipeline.codec import decode
 from credstore.proofs.format.canonical import encode_json, parse_json
 from credstore.proofs.format.errors import ProofError, ProofFormatError
 from credstore.proofs.format.fields import read_object, read_text
@@ -31,6 +33,10 @@ from credstore.proofs.store.repository import ProofObjects
 _MOST_NAMED = 1000
 _OLDEST = "proof_"
 """How the names of the oldest store's files begin."""
+_OLDEST_KEY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+/proof_[0-9]+_[^/.]+\.[A-Za-z0-9.]+")
+"""Its names below the prefix, `YYYY-MM-DD/<manifest id>/proof_<milliseconds>_<random>.<extension>`."""
+_GZIP = b"\x1f\x8b\x08"
+"""RFC 1952 §2.3.1: the magic bytes, and the one method; no JSON begins like this."""
 _Outcome = Literal["read", "skipped", "unopened", "ours"]
 
 
@@ -72,8 +78,22 @@ class LegacyRecords:
         return found
 
     async def _read(self, key: str) -> LegacyProof | None:
-        data = await self.objects.fetch(key, LARGEST_LEGACY)
+        data = await self._fetch(key)
         return None if data is None else parse_legacy(data, await self._key_for(data))
+
+    async def _fetch(self, key: str) -> bytes | None:
+        """The JSON of a record; the oldest store kept it as gzip without saying so anywhere.
+
+        Raises:
+            ProofFormatError: More bytes than a record has, or gzip that does not decompress.
+        """
+        data = await self.objects.fetch(key, LARGEST_LEGACY)
+        if data is None or not data.startswith(_GZIP):
+            return data
+        try:
+            return await asyncio.to_thread(decode, "gzip", data, max_size=LARGEST_LEGACY)
+        except StorageCodecError as error:
+            raise ProofFormatError("a record in gzip that does not decompress", key=key) from error
 
     async def _key_for(self, data: bytes) -> Secret | None:
         """The key, made from the passphrase when the first encrypted record is met."""
@@ -123,9 +143,10 @@ class LegacyRecords:
             return key, "ours"
         name = key.rpartition("/")[2].removesuffix(".json")
         is_named = is_proof_id(name) or name.startswith(_OLDEST)
+        is_oldest = key.startswith(self.homes.prefix) and _OLDEST_KEY.fullmatch(key, len(self.homes.prefix))
         data = None
         try:
-            data = await self.objects.fetch(key, LARGEST_LEGACY) if key.endswith(".json") else None
+            data = await self._fetch(key) if is_oldest or key.endswith(".json") else None
             if data is None:
                 return key, "skipped"
             legacy = parse_legacy(data, await self._key_for(data))

@@ -7,8 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, M
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack, overload
+from typing import Any, Literal, Self, TypedDict, Unpack, cast, overload
 
+from credstore.arguments import given, typed_class
 from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import Progress, SignedUrl, Storable
@@ -75,6 +76,7 @@ class IssueOptions(TypedDict, total=False):
     progress: Progress | None
 
 
+@typed_class
 class ProofStore:
     """Proofs about assets: issued, found by id or by hash, revoked, swept; verified on every read.
 
@@ -223,6 +225,8 @@ class ProofStore:
             issuer = self._issuer()
 
             async def one(request: IssueRequest) -> ProofOutcome:
+                if not isinstance(cast("object", request), IssueRequest):
+                    raise StorageInvalidRequestError(f"`requests` are IssueRequests, not {given(request)}")
                 try:
                     with self._call("issue", request.proof_id, mutation=True) as each:
                         proof = await self._issue(issuer, request, each)

@@ -2,7 +2,8 @@
 
 Rules of this file: with explicit keys botocore is never imported; the chain (files, processes, network) runs
 in a daemon thread with its own event loop, so it blocks neither the caller's nor the interpreter's end;
-everyone who waits for a renewal waits for the same one; only the class of a chain error is reported, since
+everyone who waits for a renewal waits for the same one, and where the last one stops, the programs that it
+started are killed; only the class of a chain error is reported, since
 its text may repeat a process's output.
 """
 
@@ -12,14 +13,16 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from functools import partial
+from typing import Protocol, cast
 
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError
 from credstore.extras import missing_extra, require_extra
-from credstore.wire.aws.profile import no_profile
+from credstore.wire.aws.profile import no_profile, told
+from credstore.wire.child_processes import ChildLoop
 from credstore.wire.quiet import hushed
-from credstore.wire.waiting import Shared, daemon_loop
+from credstore.wire.waiting import Shared, abandonment
 
 _NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is used, which needs"
 EARLY = timedelta(minutes=10)
@@ -129,7 +132,8 @@ class AwsChainCredentials(CredentialSource):
     Renewed ten minutes before they expire. If a renewal fails or takes long while the current ones still
     work, those stay in use. Cost: one read of the files, process or service per renewal, none in between.
 
-    Cancellation: ends only the caller's wait; others keep waiting for the same renewal.
+    Cancellation: ends only the caller's wait; others keep waiting for the same renewal. Where no one does, a
+    `credential_process` is killed with its process group.
     """
 
     def __init__(
@@ -172,7 +176,7 @@ class AwsChainCredentials(CredentialSource):
         self._look_again = self._now() + PAUSE
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._renew()
+                return await self._renew(abandon=False)
         except (StorageAuthenticationError, StorageConfigurationError, TimeoutError):
             if self._ended(current):
                 raise
@@ -188,7 +192,7 @@ class AwsChainCredentials(CredentialSource):
         return await self._renew()
 
     async def aclose(self) -> None:
-        """Forget the credentials; a later `get` looks them up again."""
+        """Forget the credentials, end a search that no one waits for; a later `get` looks them up again."""
         self._current = None
         self._looking.forget()
 
@@ -205,8 +209,8 @@ class AwsChainCredentials(CredentialSource):
         self._check()
         return _resolve(self._profile)
 
-    async def _renew(self) -> Credentials:
-        found = self._current = await self._looking.result()
+    async def _renew(self, *, abandon: bool = True) -> Credentials:
+        found = self._current = await self._looking.result(abandon=abandon)
         return found
 
 
@@ -218,11 +222,20 @@ def _resolve(profile: str | None) -> Credentials:
     """Go through the chain once, in the calling thread."""
     try:
         from aiobotocore.session import AioSession
-        from botocore.exceptions import HTTPClientError, ProfileNotFound
+        from botocore import exceptions as theirs
     except ImportError as error:
         raise missing_extra("aws", _NEEDING) from error
 
     async def ask() -> Credentials | None:
+        loop = cast("ChildLoop", asyncio.get_running_loop())
+        abandonment().on(partial(loop.abandon, asyncio.current_task()))
+        try:
+            return await look()
+        except asyncio.CancelledError:
+            await loop.children_gone()
+            raise
+
+    async def look() -> Credentials | None:
         # Always a new session: it reads files and services again, while an old one may cache the result.
         found = await AioSession(profile=profile).get_credentials()
         if found is None:
@@ -234,15 +247,19 @@ def _resolve(profile: str | None) -> Credentials:
         return Credentials(keys.access_key, Secret(keys.secret_key), token, expires_at)
 
     try:
-        with hushed(*_TALKATIVE), asyncio.Runner(loop_factory=daemon_loop) as runner:
+        with hushed(*_TALKATIVE), asyncio.Runner(loop_factory=ChildLoop) as runner:
             credentials = runner.run(ask())
-    except ProfileNotFound:
-        failure: Exception = no_profile(profile)
+    except asyncio.CancelledError:
+        failure: Exception = StorageAuthenticationError(
+            "the search for AWS credentials was given up, since no one waited for it", retryable=True
+        )
+    except theirs.ProfileNotFound:
+        failure = no_profile(profile)
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         failure = StorageAuthenticationError(
-            f"AWS's credential chain failed ({type(error).__name__}); try `aws sts get-caller-identity` "
-            "with the same profile, and `aws sso login` if it uses SSO",
-            retryable=isinstance(error, HTTPClientError),
+            f"AWS's credential chain failed ({told(type(error).__name__)}); try "
+            "`aws sts get-caller-identity` with the same profile, and `aws sso login` if it uses SSO",
+            retryable=isinstance(error, (theirs.ConnectionError, theirs.HTTPClientError)),
         )
     else:
         if credentials is not None:

@@ -8,16 +8,41 @@ its text may repeat what stands in a file. Everything here blocks: it belongs in
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from credstore.errors import StorageConfigurationError
 from credstore.extras import missing_extra
+from credstore.model import NOTHING
+
+if TYPE_CHECKING:
+    from botocore.session import Session
 
 _NEEDING = "where an AWS profile leads is read by"
 _KEY = "k"
 _SERVICE = "s3"
+_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+_NOT_PRINTED = "`credential_process` printed no credentials"
+_MEANINGS = {
+    "AttributeError": _NOT_PRINTED,
+    "ConfigParseError": "a file cannot be parsed",
+    "CredentialRetrievalError": "`credential_process` failed, or printed no credentials",
+    "FileNotFoundError": "a program or file that it names is not there",
+    "InvalidConfigError": "a profile or section that it names is missing, or a setting is not valid",
+    "JSONDecodeError": _NOT_PRINTED,
+    "NoRegionError": "it names no region",
+    "PartialCredentialsError": "half of a key pair is missing",
+    "PermissionError": "a program or file that it names may not be used",
+    "TypeError": _NOT_PRINTED,
+    "UnicodeDecodeError": _NOT_PRINTED,
+    "ValueError": "a setting is not valid",
+}
+"""What botocore's errors mean where they come from its configuration; their text may repeat a file's."""
+_LEADING = ("AWS_DEFAULT_PROFILE", "AWS_PROFILE", "AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT")
+_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,11 +53,13 @@ class Lead:
         endpoint: `scheme://host[:port]`, without the bucket.
         region: To sign for.
         addressing: Whether the bucket stands in the host or in the path.
+        ca_file: PEM file of authorities to trust there, if one is named.
     """
 
     endpoint: str
     region: str
     addressing: Literal["virtual", "path"]
+    ca_file: str | None = None
 
 
 class _Found(Exception):  # noqa: N818 - no error, the way out
@@ -50,9 +77,12 @@ def lead_of(
     *,
     profile: str | None,
     endpoint: str | None = None,
+    endpoint_else: str | None = None,
     region: str | None = None,
     region_else: str | None = None,
     addressing: str | None = None,
+    ca_file: str | None = None,
+    variables: Mapping[str, str] = NOTHING,
 ) -> Lead:
     """Where botocore's client would send requests for a bucket.
 
@@ -60,9 +90,12 @@ def lead_of(
         bucket: Its name.
         profile: Named profile of the AWS configuration files; None for the chain's own choice.
         endpoint: In place of the profile's.
+        endpoint_else: In place of the profile's too, unless the configuration says to ignore such ones.
         region: In place of the profile's.
         region_else: Where neither `region` nor the profile names one.
         addressing: In place of the profile's.
+        ca_file: In place of the profile's.
+        variables: In place of the process's own, by name; those that are not there are the process's.
 
     Raises:
         StorageConfigurationError: No such profile; what stands in it leads nowhere, or nowhere that S3's
@@ -76,12 +109,18 @@ def lead_of(
         from botocore.session import Session
     except ImportError as error:
         raise missing_extra("aws", _NEEDING) from error
+    authorities = ca_file
     try:
         session = Session(profile=profile)
+        _tell(session, variables)
+        authorities = ca_file or session.get_config_variable("ca_bundle")
+        if endpoint is None and not session.get_config_variable("ignore_configured_endpoint_urls"):
+            endpoint = endpoint_else
         client = session.create_client(
             _SERVICE,
             region_name=region or session.get_config_variable("region") or region_else,
             endpoint_url=endpoint,
+            verify=ca_file,
             # Given, so that no credential is looked up; nothing is signed with them.
             aws_access_key_id="unused",
             aws_secret_access_key="unused",  # noqa: S106 - no secret
@@ -90,29 +129,93 @@ def lead_of(
         client.meta.events.register_first(f"before-sign.{_SERVICE}", _stop)
         client.get_object(Bucket=bucket, Key=_KEY)
     except _Found as found:
-        lead = _lead(bucket, found)
+        lead = _lead(bucket, found, authorities)
         service = found.service
     except ProfileNotFound:
-        raise no_profile(profile) from None
+        raise no_profile(profile or _named(variables)) from None
     except Exception as error:  # noqa: BLE001 - whatever botocore makes of its files
-        lead, service = None, type(error).__name__
+        lead, service = None, told(type(error).__name__)
     else:
         lead, service = None, "no request"
     if lead is None:
+        whose = _of(profile or _named(variables))
         raise StorageConfigurationError(
-            f"the AWS configuration{_of(profile)} leads to no usual S3 endpoint for this bucket ({service}); "
-            "check `endpoint_url`, `services`, `region` and the `s3` section there"
+            f"the AWS configuration{whose} leads to no usual S3 endpoint for this bucket ({service}); "
+            "check `endpoint_url`, `services`, `region`, `ca_bundle` and the `s3` section there"
         )
     return lead
+
+
+def told(name: str) -> str:
+    """The name of an error's class, with what it means where something of the AWS configuration is wrong."""
+    why = _MEANINGS.get(name)
+    return f"{name}: {why}" if why else name
 
 
 def no_profile(profile: str | None) -> StorageConfigurationError:
     """The error where the chosen profile is in no file."""
     return StorageConfigurationError(
-        f"the AWS configuration has no profile {profile!r}; check AWS_PROFILE and ~/.aws/config"
+        f"the AWS configuration has no profile {profile!r} (ProfileNotFound); "
+        "check AWS_PROFILE and ~/.aws/config"
         if profile
         else "the profile that AWS_PROFILE names is not in the AWS configuration"
     )
+
+
+def authorities_of(*, profile: str | None, variables: Mapping[str, str] = NOTHING) -> str | None:
+    """PEM file of the authorities that botocore's client would trust, if one is named.
+
+    Args:
+        profile: As for `lead_of`.
+        variables: As for `lead_of`.
+
+    Raises:
+        StorageConfigurationError: No such profile, the files cannot be read, or the extra `aws` is missing.
+    """
+    try:
+        from botocore.exceptions import ProfileNotFound
+        from botocore.session import Session
+    except ImportError as error:
+        raise missing_extra("aws", _NEEDING) from error
+    try:
+        session = Session(profile=profile)
+        _tell(session, variables)
+        return session.get_config_variable("ca_bundle")
+    except ProfileNotFound:
+        raise no_profile(profile or _named(variables)) from None
+    except Exception as error:  # noqa: BLE001 - whatever botocore makes of its files
+        why = told(type(error).__name__)
+    raise StorageConfigurationError(f"the AWS configuration cannot be read ({why})")
+
+
+def _tell(session: Session, variables: Mapping[str, str]) -> None:
+    """Set what variables of the environment set, as if they were the process's."""
+    for setting, (_, names, *_others) in session.session_var_map.items():
+        listed = [names] if isinstance(names, str) else names or ()
+        if value := next((variables[name] for name in listed if variables.get(name)), None):
+            session.set_config_variable(setting, value)
+
+
+def is_configured(variables: Mapping[str, str], *, endpoint: bool) -> bool:
+    """Whether there is anything of AWS's own configuration that could lead somewhere.
+
+    Args:
+        variables: As for `lead_of`.
+        endpoint: Whether variables for endpoints count.
+    """
+    known = {**os.environ, **variables}
+    paths = (known.get(name) or usual for name, usual in _FILES.items())
+    names = _LEADING + (_ENDPOINTS if endpoint else ())
+    return any(known.get(name) for name in names) or any(map(_is_file, paths))
+
+
+def _is_file(path: str) -> bool:
+    """As botocore asks; a `Path` would raise where there is no home, or no permission."""
+    return os.path.isfile(os.path.expanduser(os.path.expandvars(path)))  # noqa: PTH111, PTH113
+
+
+def _named(variables: Mapping[str, str]) -> str | None:
+    return variables.get("AWS_DEFAULT_PROFILE") or variables.get("AWS_PROFILE")
 
 
 def _of(profile: str | None) -> str:
@@ -126,14 +229,16 @@ def _stop(request: Any, region_name: str, signing_name: str, **_: object) -> Non
     raise _Found(request.url, region, context.get("signing_name") or signing_name)
 
 
-def _lead(bucket: str, found: _Found) -> Lead | None:
+def _lead(bucket: str, found: _Found, ca_file: str | None) -> Lead | None:
     """What a request's URL says; None where it is not that of a bucket at the root of its host."""
     parts = urlsplit(found.url)
     if found.service != _SERVICE or parts.query:
         return None
     if parts.path == f"/{bucket}/{_KEY}":
-        return Lead(endpoint=f"{parts.scheme}://{parts.netloc}", region=found.region, addressing="path")
+        endpoint = f"{parts.scheme}://{parts.netloc}"
+        return Lead(endpoint=endpoint, region=found.region, addressing="path", ca_file=ca_file)
     if parts.path == f"/{_KEY}" and parts.netloc.startswith(f"{bucket}."):
         host = parts.netloc.removeprefix(f"{bucket}.")
-        return Lead(endpoint=f"{parts.scheme}://{host}", region=found.region, addressing="virtual")
+        endpoint = f"{parts.scheme}://{host}"
+        return Lead(endpoint=endpoint, region=found.region, addressing="virtual", ca_file=ca_file)
     return None

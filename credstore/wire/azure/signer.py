@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qs, unquote
 
@@ -25,6 +26,12 @@ SOURCE_AUTHORIZATION: Final = "x-ms-copy-source-authorization"
 FROM_URL = frozenset({"PutBlobFromURL", "PutBlockFromURL"})
 """Operations whose source is read with an authorization of its own; CopyBlob uses that of the request."""
 _WHILE_COPIED = timedelta(hours=1)
+
+
+@lru_cache(maxsize=4)
+def _date(second: int) -> str:
+    """A second of Unix time as HTTP has it; many requests have the same."""
+    return formatdate(second, usegmt=True)
 
 
 class KeySigner(Signer):
@@ -47,7 +54,7 @@ class KeySigner(Signer):
 
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
         """Sign with headers; see `Signer.sign`."""
-        added = {"x-ms-date": formatdate(now, usegmt=True)}
+        added = {"x-ms-date": _date(int(now))}
         if COPY_SOURCE in call.headers and call.operation in FROM_URL:
             added[COPY_SOURCE] = self._readable(call.headers[COPY_SOURCE], call.origin, now)
         text = string_to_sign(

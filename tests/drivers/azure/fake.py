@@ -5,6 +5,7 @@ Every request that is signed with the account's key is checked with the vendor's
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
@@ -70,13 +71,15 @@ class FakeAzure:
 
     Attributes:
         blobs: All versions by name, the oldest first.
+        kept: What only soft delete keeps, by name.
         blocks: Uncommitted ones by name and id.
         faults: Each is asked for every request, in order, and may answer in the place of the service.
         sent: All requests.
     """
 
-    def __init__(self, *, versions: bool = False, from_url: bool = True) -> None:
-        self.versions, self.from_url = versions, from_url
+    def __init__(self, *, versions: bool = False, from_url: bool = True, soft: bool = False) -> None:
+        self.versions, self.from_url, self.soft = versions, from_url, soft
+        self.kept: dict[str, list[Blob]] = {}
         self.blobs: dict[str, list[Blob]] = {}
         self.blocks: dict[str, dict[str, bytes]] = {}
         self.faults: list[Fault] = []
@@ -98,8 +101,15 @@ class FakeAzure:
             given.pop("account_key")
         return AzureConfig(**given)
 
-    def driver(self, **settings: object) -> AzureDriver:
-        return AzureDriver(self.config(**settings), transport=self.transport())
+    def driver(self, tokens: object = None, **settings: object) -> AzureDriver:
+        """One that does not wait between two attempts."""
+        driver = AzureDriver(self.config(**settings), tokens=tokens, transport=self.transport())
+
+        async def at_once(_seconds: float) -> None:
+            await asyncio.sleep(0)
+
+        driver._container._exchange._sleep = at_once
+        return driver
 
     # What is in it.
 
@@ -327,19 +337,23 @@ class FakeAzure:
     def _delete(self, name: str, found: Blob, version_id: str | None) -> tuple[int, dict[str, str], bytes]:
         if version_id is not None and found.current:
             raise Refused(403, "OperationNotAllowedOnRootBlob")
+        told = {"x-ms-delete-type-permanent": str(not self.soft).lower()}
         if version_id is not None or not self.versions:
             self.blobs[name].remove(found)
+            if self.soft:
+                self.kept.setdefault(name, []).append(replace(found, current=False))
         else:
             self._replace(name, found, replace(found, current=False))
         if not self.blobs[name]:
             del self.blobs[name]
-        return 202, {}, b""
+        return 202, told, b""
 
     def _list(self, query: Mapping[str, str]) -> tuple[int, dict[str, str], bytes]:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
         every = "versions" in query.get("include", "")
         items: dict[tuple[str, str], str] = {}
-        for name in sorted(self.blobs):
+        kept = self.kept if "deleted" in query.get("include", "") else {}
+        for name in sorted({*self.blobs, *kept}):
             if not name.startswith(prefix):
                 continue
             cut, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
@@ -347,9 +361,12 @@ class FakeAzure:
                 shared = prefix + cut + found
                 items[shared, ""] = f"<BlobPrefix><Name>{escape(shared)}</Name></BlobPrefix>"
                 continue
-            for blob in self.blobs[name]:
+            for blob in self.blobs.get(name, ()):
                 if every or blob.current:
                     items[name, blob.version_id] = self._listed(name, blob)
+            for blob in kept.get(name, ()):
+                gone = "<Deleted>true</Deleted><Properties>"
+                items[name, blob.version_id] = self._listed(name, blob).replace("<Properties>", gone)
         limit = min(int(query.get("maxresults", 5000)), self.page)
         begin = tuple((query.get("marker") or "\n").split("\n", 1))
         left = [place for place in items if place >= begin]
@@ -460,3 +477,32 @@ def _error(refused: Refused) -> bytes:
     text = escape(_TEXTS.get(refused.code, refused.code))
     detail = f"<AuthenticationErrorDetail>{escape(refused.detail)}</AuthenticationErrorDetail>"
     return f"<Error><Code>{refused.code}</Code><Message>{text}</Message>{detail}</Error>".encode()
+
+
+def once(answer: ScriptedAnswer | Exception | None, *, on: str, applied: bool = False) -> Fault:
+    """Answer the first request of this method (and what its URL contains after a blank) in this way.
+
+    Args:
+        answer: Instead of the service's; None for its own.
+        on: Such as "PUT" or "PUT comp=block".
+        applied: Let the service do it first.
+    """
+    method, _, part = on.partition(" ")
+    done: list[str] = []
+
+    def fault(request: SentRequest, serve: Callable[[SentRequest], ScriptedAnswer]):
+        if done or request.method != method or part not in request.url:
+            return None
+        done.append(request.url)
+        if applied:
+            serve(request)
+        return answer
+
+    return fault
+
+
+def refusal(status: int, code: str, detail: str = "", **headers: str) -> ScriptedAnswer:
+    """An error as Azure sends it."""
+    told = {"x-ms-error-code": code, "x-ms-request-id": "0-1-2-3", "x-ms-version": "x"}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return ScriptedAnswer(status, _error(Refused(status, code, detail)), {**told, **named})

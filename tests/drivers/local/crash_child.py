@@ -48,6 +48,11 @@ async def operate(driver, operation):
         await _move(driver, "d/k", "e/k")
     elif operation == "delete":
         await driver.delete("d/k")
+    elif operation == "grouped":
+        works = [_put(driver, "p/k"), _put(driver, "o/k"), _put(driver, "o/q", CREATE)]
+        for ended in await asyncio.gather(*works, return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
     else:
         assert operation == "together", operation
         works = [
@@ -60,7 +65,8 @@ async def operate(driver, operation):
 
 async def _once(pipe, root, operation, threads):
     try:
-        await operate(LocalDriver(LocalConfig(path=root), threads=threads), operation)
+        config = LocalConfig(path=root, group_commit=operation == "grouped")
+        await operate(LocalDriver(config, threads=threads), operation)
     except StorageAlreadyExistsError:
         ended = "exists"
     except StorageError as error:

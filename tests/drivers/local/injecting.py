@@ -41,6 +41,7 @@ BEFORE: Mapping[str, list[str]] = {
     "move": ["d/k"],
     "delete": ["d/k"],
     "together": ["o/k", "m/k", "x/k"],
+    "grouped": ["o/k"],
 }
 """The keys that hold `OLD` before each operation."""
 
@@ -57,6 +58,11 @@ STATES: Mapping[str, dict[Lane, list[State]]] = {
         ("o/k", "-"): [(OLD, None), (NEW, None)],
         ("m/k", "n/k"): [(OLD, None), (OLD, OLD), (None, OLD)],
         ("x/k", "-"): [(OLD, None), (None, None)],
+    },
+    "grouped": {
+        ("p/k", "-"): [(None, None), (NEW, None)],
+        ("o/k", "-"): [(OLD, None), (NEW, None)],
+        ("o/q", "-"): [(None, None), (NEW, None)],
     },
 }
 """What the keys may hold at a stop; first what they do before, last what they do in the end."""

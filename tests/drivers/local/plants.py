@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from credstore.drivers.local import atomic, attributes
+from credstore.drivers.local import atomic, attributes, together
 
 Patch = Callable[[Any, str, Any], None]
 
@@ -27,7 +27,17 @@ def no_data_fsync(patch: Patch) -> None:
 
 def no_directory_fsync(patch: Patch) -> None:
     """No entry of a directory is on the disk when a call returns."""
-    patch(atomic.Directories, "sync", lambda self, syncer: None)
+    patch(atomic.Directories, "owed", lambda self, syncer: ({}, {}))
+
+
+def no_parent_fsync(patch: Patch) -> None:
+    """Directories that lead to the one that was changed are taken for durable."""
+    patch(atomic.Syncer, "knows", lambda self, path, identity: True)
+
+
+def no_group_fsync(patch: Patch) -> None:
+    """A group is acknowledged without its flushes."""
+    patch(together.Together, "_flush", lambda self, fds: None)
 
 
 def attributes_late(patch: Patch) -> None:
@@ -74,6 +84,8 @@ def swallowed_errors(patch: Patch) -> None:
 PLANTS = {
     "no-data-fsync": no_data_fsync,
     "no-directory-fsync": no_directory_fsync,
+    "no-parent-fsync": no_parent_fsync,
+    "no-group-fsync": no_group_fsync,
     "attributes-late": attributes_late,
     "no-rename": no_rename,
     "swallowed-errors": swallowed_errors,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .injecting import Target, prepare, problems, traced
+from .injecting import CHANGES, Target, prepare, problems, traced
 
 CALL = re.compile(r"(?P<name>\w+)\((?P<arguments>.*)\) += (?P<result>-?\d+)")
 """A call of a log, with the number of its thread taken off."""
@@ -22,6 +22,15 @@ def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_object(tmp_path, op
     outcomes = dict(problems(Target(tmp_path, operation, "signal=KILL")))
     assert {call: problem for call, problem in outcomes.items() if problem} == {}
     assert len(outcomes) >= least, "the kills did not reach into the operation"
+
+
+@pytest.mark.parametrize(
+    ("fault", "calls", "least"), [("signal=KILL", CHANGES, 15), ("error=EIO", "fsync", 1)]
+)
+def test_a_group_that_is_stopped_leaves_the_old_or_the_new_objects(tmp_path, fault, calls, least):
+    outcomes = dict(problems(Target(tmp_path, "grouped", fault, calls, threads=4)))
+    assert {call: problem for call, problem in outcomes.items() if problem} == {}
+    assert len(outcomes) >= least
 
 
 @pytest.mark.parametrize("plant", ["attributes-late", "no-rename"])
@@ -94,6 +103,7 @@ def unordered(log: str, root: Path) -> list[str]:
         ("none", None),
         ("no-data-fsync", "data before publishing"),
         ("no-directory-fsync", "directory of the object"),
+        ("no-parent-fsync", "the root"),
         ("attributes-late", "attributes before publishing"),
         ("no-rename", "published"),
     ],

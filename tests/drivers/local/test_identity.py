@@ -4,9 +4,11 @@ import asyncio
 import os
 import shutil
 import time
+from functools import partial
 
 import pytest
 
+from credstore import LocalConfig, LocalStorageProvider
 from credstore.driver import CopyRequest, Precondition, ReadOptions
 from credstore.drivers.local import atomic, attributes
 from credstore.errors import StorageIntegrityError, StorageObjectNotFoundError, StoragePreconditionFailedError
@@ -195,3 +197,27 @@ def test_reading_on_is_not_disturbed_by_a_store_of_the_same_key(tmp_path):
         await driver.aclose()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("in_place", [False, True], ids=["replaced", "changed in place"])
+@pytest.mark.parametrize("verb", ["store", "delete"])
+def test_what_another_program_made_of_a_version_is_not_that_version(tmp_path, verb, in_place):
+    """Size and modification time are those of the stored version; readers see it by the digest."""
+
+    async def main():
+        async with LocalStorageProvider(LocalConfig(path=str(tmp_path))) as provider:
+            stored = await provider.store("key", b"stored", content_type="text/plain")
+            path = tmp_path / "key"
+            status = path.stat()
+            other = path if in_place else tmp_path / "other"
+            other.write_bytes(b"theirs")
+            os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+            other.replace(path)
+            with pytest.raises(StorageIntegrityError):
+                await provider.retrieve("key")
+            change = provider.delete if verb == "delete" else partial(provider.store, data=b"newer")
+            with pytest.raises(StoragePreconditionFailedError):
+                await change("key", if_match=stored.etag)
+            assert path.read_bytes() == b"theirs"
+
+    asyncio.run(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from credstore.drivers.local import listing
+from credstore.drivers.local import listing, snapshots
 from credstore.drivers.local.atomic import Token
 from credstore.testing.harness import names
 from tests.drivers.local.support import make_driver, put_request
@@ -29,24 +29,28 @@ def reads(tmp_path, monkeypatch):
         return os.path.relpath(Path(f"/proc/self/fd/{fd}").readlink(), tmp_path / "root")
 
     class Watched:
-        """`os` for the listing module alone."""
+        """`os` for the module that reads directories alone."""
 
         def __getattr__(self, name):
             return getattr(os, name)
+
+        def listdir(self, fd):
+            seen["read"].append(name_of(fd))
+            return os.listdir(fd)  # noqa: PTH208 - a descriptor
 
         def scandir(self, fd):
             seen["read"].append(name_of(fd))
             return os.scandir(fd)
 
-    directories = listing.Directories.open.__func__
+    opens = listing.open_below
 
-    def opening(kind, root, path, **options):
+    def opening(start, path):
         if path:
             seen["opened"].append("/".join(path))
-        return directories(kind, root, path, **options)
+        return opens(start, path)
 
-    monkeypatch.setattr(listing, "os", Watched())
-    monkeypatch.setattr(listing.Directories, "open", classmethod(opening))
+    monkeypatch.setattr(snapshots, "os", Watched())
+    monkeypatch.setattr(listing, "open_below", opening)
     return seen
 
 
@@ -69,12 +73,11 @@ def test_only_the_directory_itself_is_read(tmp_path, reads):
     assert reads == {"read": ["p"], "opened": ["p"]}
 
 
-def test_a_page_of_many_reads_the_directory_once_for_each(tmp_path, reads):
+def test_pages_of_many_read_the_directory_once(tmp_path, reads):
     root = tmp_path / "root"
     fill(root, [f"{folder:04d}/x" for folder in range(1100)])
     assert len(listed(root, delimiter="/")) == 1100
-    assert reads["read"] == [".", "."]
-    assert reads["opened"] == []
+    assert reads == {"read": ["."], "opened": []}
 
 
 def test_a_directory_that_cannot_be_entered_is_still_shown(tmp_path):

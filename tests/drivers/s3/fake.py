@@ -7,7 +7,7 @@ planned fault replaces the answer to the next request that matches, before or af
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote
 
 from credstore.testing import ScriptedAnswer, ScriptedTransport, SentRequest, WireError
@@ -113,6 +113,11 @@ class FakeS3:
         return fault.answer(seen) if callable(fault.answer) else fault.answer
 
     def apply(self, seen: Seen) -> Answer:
+        """What a server of S3 answers, which always names the request."""
+        given = self._applied(seen)
+        return replace(given, headers={"x-amz-request-id": "REQUEST1", **given.headers})
+
+    def _applied(self, seen: Seen) -> Answer:
         there = self.objects.get(seen.key)
         if "x-amz-copy-source" in seen.headers:
             return self.copy(seen)

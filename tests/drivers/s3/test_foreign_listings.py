@@ -9,7 +9,7 @@ from credstore import MemoryConfig
 from credstore.config.stores import S3CompatibleConfig
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidKeyError
-from credstore.provider import bulk
+from credstore.provider import scanning
 from credstore.provider.provider import StorageProvider
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.testing import ScriptedTransport
@@ -231,7 +231,7 @@ def test_characters_that_xml_has_not_are_asked_for_once_more_encoded():
 
 
 def test_pages_without_names_end_in_an_error_in_any_order(monkeypatch):
-    monkeypatch.setattr(bulk, "EMPTY_PAGES", 5)
+    monkeypatch.setattr(scanning, "EMPTY_PAGES", 5)
 
     async def test(store):
         with pytest.raises(StorageIntegrityError, match="circles"):

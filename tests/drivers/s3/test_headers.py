@@ -5,13 +5,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from credstore.driver import ContentHeaders
-from credstore.driver.header_text import decode_text, encode_text
+from credstore.driver.header_text import decode_text, encode_text, read_etag
 from credstore.drivers.s3.dialect import DIALECTS
 from credstore.drivers.s3.headers import (
     content_headers,
     metadata_headers,
     read_content_headers,
-    read_etag,
     read_metadata,
     storage_headers,
 )

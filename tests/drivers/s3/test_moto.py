@@ -156,6 +156,8 @@ def test_bodies_of_every_kind_are_exact(run, size, known):
     chunks = [data[at : at + 100] for at in range(0, size, 100)]
 
     async def check(driver, http):
+        await driver.ping()  # By now the server has shown that it speaks S3, which moto's headers do not.
+        http.operations()
         progress = []
         stream = Stream(*chunks, length=size if known else None)
         result = await driver.put(
@@ -321,8 +323,9 @@ def test_a_copy_keeps_everything(run, in_parts):
         http.operations()
         result = await driver.copy(CopyRequest(source=source, destination="ziel/ü+ %", write_id="f" * 32))
         # In parts the entity tags tell nothing of a source that was in one, so it is looked at again; tags
-        # that are there are read and written again at an endpoint that is not AWS's own.
-        assert len(http.operations()) == (3 + 4 + 1 if in_parts else 1 + 2)
+        # that are there are read and written again at an endpoint that is not AWS's own, where the first copy is
+        # looked at for its metadata too.
+        assert len(http.operations()) == (3 + 4 + 1 + 1 if in_parts else 1 + 2 + 1)
         copied = await driver.get("ziel/ü+ %")
         assert await copied.read() == data
         info = copied.info

@@ -8,12 +8,14 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from credstore.config.stores import WasabiConfig
-from credstore.driver import CREATE, CopyRequest
+from credstore.driver import CREATE, OVERWRITE, CopyRequest, Precondition
 from credstore.drivers.s3 import multipart
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageAlreadyExistsError,
+    StorageBucketNotFoundError,
+    StorageError,
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
@@ -140,14 +142,89 @@ def test_an_upload_that_may_have_been_completed_is_not_begun_anew():
     run(check, **PARTS)
 
 
+GONE = [
+    error(404, "NoSuchUpload"),
+    error(404, "NoSuchKey"),
+    Answer(404),
+    Answer(404, headers={"x-amz-request-id": "1"}),
+    Answer(404, b"<html>not here</html>", {"Content-Type": "text/html"}),
+]
+
+
+@pytest.mark.parametrize("answer", GONE)
+@pytest.mark.parametrize("mode", [OVERWRITE, CREATE, Precondition("replace", "e")])
+def test_a_completion_that_finds_nothing_is_looked_up_by_its_write_id(answer, mode):
+    """A network below us delivered it twice; the second delivery found the upload gone."""
+
+    async def check(fake, driver):
+        def twice(seen: Seen) -> Answer:
+            complete(fake, "k", b"x" * 20)(seen)
+            return answer
+
+        fake.plan("POST", BEGUN, query="uploads")
+        fake.plan("PUT", PART, times=2, query="partNumber")
+        fake.plan("POST", twice, query="uploadId")
+        result = await driver.put(put_request("k", b"x" * 20, precondition=mode))
+        assert (result.size, result.etag) == (20, fake.objects["k"].etag.strip('"'))
+        assert fake.sent("DELETE") == []
+
+    run(check, **PARTS, max_retries=0)
+
+
+@pytest.mark.parametrize("answer", GONE)
+@pytest.mark.parametrize("there", ["nothing", "another's", "unseen"])
+def test_a_completion_that_finds_nothing_may_have_been_applied(answer, there):
+    async def check(fake, driver):
+        if there == "another's":
+            await driver.put(put_request("k", b"theirs"))
+        fake.plan("POST", BEGUN, times=9, query="uploads")
+        fake.plan("PUT", PART, times=9, query="partNumber")
+        fake.plan("POST", answer, query="uploadId")
+        if there == "unseen":
+            for method in ("HEAD", "GET"):
+                fake.plan(method, error(403, "AccessDenied"), times=9)
+        with pytest.raises(StorageError) as caught:
+            await driver.put(put_request("k", b"x" * 20))
+        assert caught.value.applied == "maybe"
+        assert fake.sent("DELETE") == []
+        assert len([seen for seen in fake.log if "uploads" in seen.query]) == 1
+
+    run(check, **PARTS, max_retries=0)
+
+
+def test_what_became_of_the_first_upload_is_not_forgotten_with_the_second():
+    async def check(fake, driver):
+        fake.plan("POST", BEGUN, times=9, query="uploads")
+        fake.plan("PUT", PART, times=2, query="partNumber")
+        fake.plan("POST", error(404, "NoSuchUpload"), query="uploadId")
+        fake.plan("PUT", error(403, "AccessDenied"), times=2, query="partNumber")
+        with pytest.raises(StorageAccessDeniedError) as caught:
+            await driver.put(put_request("k", b"x" * 20, precondition=CREATE))
+        assert caught.value.applied == "maybe"
+
+    run(check, **PARTS)
+
+
+def test_a_bucket_that_is_gone_completes_nothing():
+    async def check(fake, driver):
+        fake.plan("POST", BEGUN, query="uploads")
+        fake.plan("PUT", PART, times=2, query="partNumber")
+        fake.plan("POST", error(404, "NoSuchBucket"), query="uploadId")
+        with pytest.raises(StorageBucketNotFoundError) as caught:
+            await driver.put(put_request("k", b"x" * 20))
+        assert caught.value.applied == "no"
+
+    run(check, **PARTS)
+
+
 def test_an_upload_that_keeps_conflicting_ends_after_two_more():
     async def check(fake, driver):
         fake.plan("POST", BEGUN, times=9, query="uploads")
         fake.plan("PUT", PART, times=9, query="partNumber")
         fake.plan("POST", error(404, "NoSuchUpload"), times=9, query="uploadId")
         with pytest.raises(StorageNotFoundError) as caught:
-            await driver.put(put_request("k", b"x" * 20))
-        assert (caught.value.code, caught.value.applied) == ("UPLOAD_NOT_FOUND", "no")
+            await driver.put(put_request("k", b"x" * 20, precondition=CREATE))
+        assert (caught.value.code, caught.value.applied) == ("UPLOAD_NOT_FOUND", "maybe")
         assert len([seen for seen in fake.log if "uploads" in seen.query]) == 3
 
     run(check, **PARTS)
@@ -160,8 +237,8 @@ def test_an_upload_of_a_body_that_came_once_is_not_begun_anew():
         fake.plan("POST", error(404, "NoSuchUpload"), times=9, query="uploadId")
         stream = Stream(b"x" * 20, length=20)
         with pytest.raises(StorageNotFoundError) as caught:
-            await driver.put(put_request("k", body=stream))
-        assert (caught.value.applied, stream.opened) == ("no", 1)
+            await driver.put(put_request("k", body=stream, precondition=CREATE))
+        assert (caught.value.applied, stream.opened) == ("maybe", 1)
         assert len([seen for seen in fake.log if "uploads" in seen.query]) == 1
 
     run(check, **PARTS)

@@ -351,7 +351,14 @@ def lock_documents(fake, retention, hold):
     fake.plan("GET", hold, query="legal-hold")
 
 
-@pytest.mark.parametrize("head", [Answer(), error(403, "AccessDenied"), error(400, "InvalidRequest")])
+@pytest.mark.parametrize(
+    "head",
+    [
+        Answer(headers={"x-amz-request-id": "1"}),
+        error(403, "AccessDenied"),
+        error(400, "InvalidRequest"),
+    ],
+)
 def test_locks_are_asked_for_where_a_head_does_not_tell(head):
     async def check(driver, fake):
         fake.plan("HEAD", head)

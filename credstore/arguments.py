@@ -1,0 +1,297 @@
+"""What callers without type checking hand in, compared with the annotations where it comes in. Pure.
+
+Rules of this file: a refusal names the argument, what it may be, and the type of what was given instead,
+never the value, which may be a secret; no frame in its traceback has the arguments. One-shot iterables are
+not consumed: of them only the kind is checked.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from difflib import get_close_matches
+from functools import cache, wraps
+from inspect import Parameter, signature
+from os import PathLike
+from typing import (
+    IO,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    Unpack,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound=type)
+
+_TEXTS = (str, bytes, bytearray, memoryview)
+"""They are iterable, yet whoever hands one in for many things has forgotten the brackets."""
+_WORDS: Mapping[object, str] = {
+    type(None): "None",
+    bool: "True or False",
+    str: "text (str)",
+    bytes: "bytes",
+    int: "a whole number (int)",
+    float: "a number",
+    datetime: "a datetime",
+    timedelta: "a timedelta",
+    Callable: "a function",
+    IO: "a binary file",
+    PathLike: "a path",
+    Mapping: "a mapping",
+    dict: "a dict",
+    tuple: "a tuple",
+    frozenset: "a frozenset",
+    Iterable: "an iterable",
+    Collection: "a collection",
+    Sequence: "a sequence",
+}
+
+
+def fits(hint: Any, value: object) -> bool:
+    """Whether a value is what an annotation says; a whole number counts as a fraction, a bool as no number.
+
+    Args:
+        hint: Evaluated: a class, a protocol, a literal, a union or a container of such.
+        value: Anything.
+    """
+    origin = get_origin(hint)
+    if origin in {Union, types.UnionType}:
+        return any(fits(each, value) for each in get_args(hint))
+    if origin is Literal:
+        return any(type(value) is type(each) and value == each for each in get_args(hint))
+    if origin is Unpack or isinstance(hint, TypeVar) or hint in {Any, object, Parameter.empty}:
+        return True
+    if hint is None or hint is type(None):
+        return value is None
+    kind: Any = origin or hint
+    if kind is Callable:
+        return callable(value)
+    if kind is IO:
+        return hasattr(value, "read")
+    if kind in {int, float}:
+        return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
+    if getattr(kind, "_is_protocol", False) and not kind.__module__.startswith(("collections", "typing")):
+        return not isinstance(value, type) and all(_has(value, each) for each in _members(kind))
+    if not isinstance(value, kind) or (issubclass(Iterable, kind) and isinstance(value, _TEXTS)):
+        return False
+    return all(fits(each, element) for each, element in _elements(kind, get_args(hint), value))
+
+
+def _has(value: object, name: str) -> bool:
+    return hasattr(type(value), name) or hasattr(value, name)  # The class first: its properties are not run.
+
+
+@cache
+def _members(protocol: type) -> tuple[str, ...]:
+    kinds = [each for each in protocol.__mro__ if getattr(each, "_is_protocol", False)]
+    names = {name for each in kinds for name in (*vars(each), *getattr(each, "__annotations__", {}))}
+    return tuple(sorted(name for name in names if not name.startswith("_") or name == "__call__"))
+
+
+def _elements(kind: type, of: tuple[Any, ...], value: object) -> Iterator[tuple[Any, object]]:
+    """The elements of a container that may be looked at more than once, each with what it has to be."""
+    if not of or not isinstance(value, Collection):
+        return
+    if isinstance(value, Mapping):
+        members = cast("Mapping[object, object]", value)
+        yield from ((of[0], each) for each in members)
+        yield from ((of[-1], each) for each in members.values())
+    elif kind is not tuple or of[-1] is Ellipsis:
+        yield from ((of[0], each) for each in cast("Collection[object]", value))
+
+
+def describe(hint: Any) -> str:
+    """What an annotation permits, in words."""
+    origin = get_origin(hint)
+    if origin in {Union, types.UnionType}:
+        words = list(dict.fromkeys(describe(each) for each in get_args(hint)))
+        return " or ".join(([", ".join(words[:-1])] if words[:-1] else []) + words[-1:])
+    if origin is Literal:
+        return " or ".join(repr(each) for each in get_args(hint))
+    kind: Any = type(None) if hint is None else origin or hint
+    word = _WORDS.get(kind)
+    if word is None:
+        word = f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"
+    of = [] if kind is Callable else [each for each in get_args(hint) if each is not Ellipsis]
+    named = [each for each in of if each not in {Any, object} and not isinstance(each, TypeVar)]
+    return f"{word} of {describe(named[0])}" if named else word
+
+
+def given(value: object) -> str:
+    """What somebody handed in, in words without its value."""
+    if value is None:
+        return "None"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kind = type(value).__name__
+    if isinstance(value, Collection) and not isinstance(value, _TEXTS) and value:
+        parts = list(cast("Collection[object]", value))
+        if isinstance(value, Mapping):
+            parts += cast("Mapping[object, object]", value).values()
+        kinds = dict.fromkeys(type(each).__name__ for each in parts)
+        return f"{kind} with {' and '.join(list(kinds)[:3])} in it"
+    return kind
+
+
+class _Signature:
+    """The parameters of a function, with what each of them may be, evaluated when it is first called."""
+
+    __slots__ = ("_evaluate", "_hints", "_many", "_options", "_places")
+
+    def __init__(self, function: Callable[..., object], owner: type | None = None) -> None:
+        """Look at nothing yet, since names in annotations may be defined later in their module.
+
+        Args:
+            function: Its parameters count.
+            owner: The dataclass that it makes, whose fields may be annotated in several modules.
+        """
+        self._evaluate = function, owner
+        self._places: tuple[str, ...] = ()
+        self._many: str | None = None
+        self._options: tuple[str, ...] = ()
+        self._hints: dict[str, Any] | None = None
+
+    def _evaluated(self) -> dict[str, Any]:
+        function, owner = self._evaluate
+        hints = get_type_hints(function if owner is None else owner)
+        found: dict[str, Any] = {}
+        places: list[str] = []
+        for name, each in signature(function).parameters.items():
+            if each.kind is each.VAR_KEYWORD:
+                options = get_type_hints(get_args(hints[name])[0])
+                self._options = tuple(options)
+                found |= options
+                continue
+            found[name] = hints.get(name, object)
+            if each.kind is each.VAR_POSITIONAL:
+                self._many = name
+            elif each.kind is not each.KEYWORD_ONLY:
+                places.append(name)
+        self._places = tuple(places)
+        return found
+
+    def refusal(
+        self, what: str, args: tuple[object, ...], kwargs: Mapping[str, object], error: type[StorageError]
+    ) -> StorageError | None:
+        """The error for the first argument that does not fit, or None.
+
+        What is missing or unknown is not looked at, since the function itself refuses it, but for options of
+        which it takes any.
+        """
+        if self._hints is None:
+            self._hints = self._evaluated()
+        hints = self._hints
+        handed = [*zip(self._places, args, strict=False), *kwargs.items()]
+        if self._many is not None:
+            handed += [(self._many, each) for each in args[len(self._places) :]]
+        for name, value in handed:
+            if self._options and name not in hints:
+                near = get_close_matches(name, self._options, n=1)
+                known = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(self._options)}"
+                return error(f"{what} has no option {name!r}; {known}")
+            hint = hints.get(name, object)
+            if hint is not object and not fits(hint, value):
+                return error(_wrong(name, what, hint, value))
+        return None
+
+
+def _wrong(name: str, owner: str, hint: Any, value: object) -> str:
+    return f"`{name}` of {owner} is {describe(hint)}, not {given(value)}"
+
+
+def typed(function: Callable[P, R]) -> Callable[P, R]:
+    """The same function, refusing what its annotations do not permit.
+
+    Raises:
+        StorageInvalidRequestError: From the function: an argument has a wrong type.
+    """
+    told = _Signature(function)
+    what = function.__qualname__.removesuffix(".__new__").rpartition(".")[2]
+
+    @wraps(function)
+    def called(*args: P.args, **kwargs: P.kwargs) -> R:
+        failure = told.refusal(what, args, kwargs, StorageInvalidRequestError)
+        if failure is None:
+            return function(*args, **kwargs)
+        del args, kwargs
+        raise failure
+
+    return called
+
+
+def check_fields(value: object, error: type[StorageError] = StorageInvalidRequestError) -> None:
+    """Refuse a dataclass of which a field is not what its annotation permits.
+
+    Raises:
+        StorageError: Of this class; a field has a wrong type.
+    """
+    kind = type(value)
+    for name, hint in _fields(cast("Hashable", kind)).items():
+        if not fits(hint, getattr(value, name)):
+            raise error(_wrong(name, kind.__name__, hint, getattr(value, name)))
+
+
+@cache
+def _fields(kind: type) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in fields(cast("Any", kind)) if each.init}
+
+
+def typed_class(made: C) -> C:
+    """The same class, whose instances are made only of what the annotations permit.
+
+    No traceback of a failure has a frame that saw the arguments, of which one may be a secret in plain text.
+
+    Raises:
+        StorageConfigurationError: From the constructor: an argument has a wrong type.
+    """
+    return _made_typed(made, StorageConfigurationError)
+
+
+def typed_request(made: C) -> C:
+    """Like `typed_class`, for what is asked for in calls.
+
+    Raises:
+        StorageInvalidRequestError: From the constructor: an argument has a wrong type.
+    """
+    return _made_typed(made, StorageInvalidRequestError)
+
+
+def traceless_class(made: C) -> C:
+    """Like `typed_class`, for a class that checks types itself."""
+    return _made_typed(made, None)
+
+
+def _made_typed(made: C, kind: type[StorageError] | None) -> C:
+    construct = cast("Callable[..., None]", vars(made).get("__init__", cast("Any", made).__init__))
+    parameters = cast("Any", made.__dict__.get("__dataclass_params__"))
+    told = _Signature(construct, made if parameters is not None and parameters.init else None)
+
+    @wraps(construct)
+    def __init__(self: object, *args: object, **kwargs: object) -> None:  # noqa: N807 - it becomes that
+        failure = None if kind is None else told.refusal(type(self).__name__, (self, *args), kwargs, kind)
+        try:
+            if failure is None:
+                construct(self, *args, **kwargs)
+                return
+        except StorageError as error:
+            failure = error.with_traceback(None)
+            failure.__context__ = failure.__cause__ = None
+        finally:
+            del self, args, kwargs
+        raise failure
+
+    type.__setattr__(made, "__init__", __init__)
+    return made

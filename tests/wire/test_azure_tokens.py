@@ -1,0 +1,151 @@
+"""Tokens of Entra ID: asked for in a thread, shared, renewed, and never told."""
+
+import asyncio
+import logging
+import threading
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
+from azure.identity import CredentialUnavailableError, DefaultAzureCredential
+
+from credstore.config.azure import AzureConfig
+from credstore.drivers.azure.driver import AzureDriver
+from credstore.errors import StorageAuthenticationError, StorageConfigurationError
+from credstore.testing.harness import request
+from credstore.wire.azure import tokens as module
+from credstore.wire.azure.tokens import SCOPE, EntraTokens
+from tests.drivers.azure.fake import FakeAzure, refusal
+from tests.test_extras import by_hand
+
+NOW = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
+
+
+class Asked:
+    """A credential like azure-identity's; `hold` keeps it waiting."""
+
+    def __init__(self, *answers, lasts=3600):
+        self.answers, self.lasts = list(answers), lasts
+        self.scopes, self.threads = [], []
+        self.hold = threading.Event()
+        self.hold.set()
+        self.now = NOW
+
+    def get_token(self, *scopes):
+        self.scopes.append(scopes)
+        self.threads.append(threading.current_thread())
+        assert self.hold.wait(30)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return SimpleNamespace(token=answer, expires_on=int(self.now.timestamp()) + self.lasts)
+
+
+def test_one_request_serves_all_who_wait_and_blocks_no_loop():
+    async def check():
+        asked = Asked("canary-token")
+        asked.hold.clear()
+        source = EntraTokens(asked, now=lambda: NOW)
+        waiting = [asyncio.ensure_future(source.get()) for _ in range(5)]
+        await asyncio.sleep(0)
+        waiting[0].cancel()
+        asked.hold.set()
+        found = await asyncio.gather(*waiting[1:])
+        assert {each.value.reveal() for each in found} == {"canary-token"}
+        assert asked.scopes == [(SCOPE,)]
+        assert asked.threads[0] is not threading.main_thread()
+        assert asked.threads[0].daemon
+        assert "canary" not in repr(found)
+        await source.get()
+        assert len(asked.scopes) == 1
+
+    asyncio.run(check())
+
+
+def test_a_token_is_renewed_before_it_ends_and_used_on_while_that_fails():
+    async def check():
+        asked = Asked("one", ClientAuthenticationError("canary"), "two")
+        now = [NOW]
+        source = EntraTokens(asked, now=lambda: now[0])
+        first = await source.get()
+        now[0] = asked.now = first.expires_at - timedelta(minutes=6)
+        assert await source.get() is first
+        now[0] = asked.now = first.expires_at - timedelta(minutes=4)
+        assert await source.get() is first
+        assert len(asked.scopes) == 2
+        now[0] += timedelta(seconds=30)  # Not again within a minute.
+        assert await source.get() is first
+        assert len(asked.scopes) == 2
+        now[0] = asked.now = first.expires_at
+        assert (await source.get()).value.reveal() == "two"
+
+    asyncio.run(check())
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "code", "retryable"),
+    [
+        (CredentialUnavailableError("canary"), StorageConfigurationError, "NO_CREDENTIALS", False),
+        (ClientAuthenticationError("canary"), StorageAuthenticationError, "AUTHENTICATION_FAILED", False),
+        (ServiceRequestError("canary"), StorageAuthenticationError, "AUTHENTICATION_FAILED", True),
+    ],
+)
+def test_a_failure_says_what_to_do_and_not_what_was_answered(failure, kind, code, retryable):
+    async def check():
+        with pytest.raises(kind, match="az ") as raised:
+            await EntraTokens(Asked(failure)).get()
+        assert (raised.value.code, raised.value.retryable) == (code, retryable)
+        assert raised.value.__cause__ is None
+        assert raised.value.__context__ is None
+
+    asyncio.run(check())
+
+
+def test_nothing_is_logged_of_what_the_chain_says(caplog):
+    caplog.set_level(logging.DEBUG)
+
+    class Talkative(Asked):
+        def get_token(self, *scopes):
+            logging.getLogger("azure.identity").warning("canary of the chain")
+            logging.getLogger("msal.token_cache").error("canary of the cache")
+            return super().get_token(*scopes)
+
+    asyncio.run(EntraTokens(Talkative("token")).get())
+    assert "canary" not in caplog.text
+    logging.getLogger("azure.identity").warning("of somebody else")
+    assert "of somebody else" in caplog.text
+
+
+def test_without_keys_azures_own_chain_is_asked_and_its_absence_is_told_early(monkeypatch):
+    config = AzureConfig(account="acme", bucket="proofs")
+    assert config.auth == "login"
+    assert isinstance(module._chain(), DefaultAzureCredential)
+    by_hand(monkeypatch, "azure.identity")
+    with pytest.raises(StorageConfigurationError, match=r"credstore\[azure\]") as raised:
+        AzureDriver(config)
+    assert raised.value.code == "EXTRA_MISSING"
+
+
+def test_a_token_that_the_service_calls_expired_is_renewed_once():
+    async def check():
+        asked = Asked("token")
+        asked.now = datetime.now(UTC)
+        fake = FakeAzure()
+        fake.put("key", b"data")
+        expired = refusal(
+            401, "InvalidAuthenticationInfo", "Lifetime validation failed. The token is expired."
+        )
+        driver = fake.driver(tokens=EntraTokens(asked), auth_mode="login")
+        fake.faults.append(lambda sent, serve: expired if len(fake.sent) == 1 else None)
+        assert (await driver.put(request("k"))).etag
+        assert len(asked.scopes) == 2
+        fake.faults[:] = [lambda sent, serve: expired]
+        before = len(fake.sent)
+        with pytest.raises(StorageAuthenticationError) as raised:
+            await driver.delete("k")
+        assert raised.value.code == "CREDENTIALS_EXPIRED"
+        assert len(fake.sent) - before == 2
+        await driver.aclose()
+
+    asyncio.run(check())

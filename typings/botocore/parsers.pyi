@@ -1,0 +1,3 @@
+# What credstore uses of a package without types.
+
+class ResponseParserError(Exception): ...
