@@ -82,9 +82,10 @@ class Tokens(GoogleSource):
     def __init__(self, *values: str) -> None:
         self.values = list(values or ("token",))
         self.refreshed = 0
+        self._ends = datetime.now(UTC) + timedelta(hours=1)
 
     async def get(self) -> Token:
-        return Token(Secret(self.values[0]), datetime.now(UTC) + timedelta(hours=1))
+        return Token(Secret(self.values[0]), self._ends)
 
     async def refresh(self) -> Token:
         self.refreshed += 1
