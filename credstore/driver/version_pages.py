@@ -33,13 +33,13 @@ class Versions:
 
     Attributes:
         page: The store's page at a marker; None for the first.
-        age: Of a version id: ascends with time.
+        age: Of a version id: the newer, the greater; text counts where numbers are equal.
         label: The provider's.
         exact: The one key to show, or None.
     """
 
     page: Callable[[str | None], Awaitable[OldestFirst]]
-    age: Callable[[str], int | str]
+    age: Callable[[str], tuple[int, str]]
     label: str
     exact: str | None
 
@@ -136,10 +136,4 @@ def _after(versions: Versions, shown: Sequence[StorageVersion], version_id: str)
     if version_id == DELETED:
         return list(shown)
     age = versions.age(version_id)
-    return [
-        each for each in shown if each.version_id != DELETED and _older(versions.age(each.version_id), age)
-    ]
-
-
-def _older(one: int | str, other: int | str) -> bool:
-    return str(one) < str(other) if isinstance(one, str) or isinstance(other, str) else one < other
+    return [each for each in shown if each.version_id != DELETED and versions.age(each.version_id) < age]

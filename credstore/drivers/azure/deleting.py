@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from credstore.driver.values import DeleteOutcome, ReadOptions
+from credstore.driver.version_pages import DELETED
 from credstore.drivers.azure.batches import batched
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.errors import meaning_of
@@ -34,8 +35,6 @@ from credstore.wire.multipart import PartReply, parse_parts
 
 K = TypeVar("K")
 _GONE = DeleteOutcome(existed=True)
-DELETED = "deleted"
-"""Version id of what stands for a deletion that hides something, as there are no delete markers."""
 
 
 async def delete(

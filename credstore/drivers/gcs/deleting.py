@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import TypeVar
 
 from credstore.driver.values import DeleteOutcome, ReadOptions
+from credstore.driver.version_pages import DELETED
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.errors import meaning_of
 from credstore.drivers.gcs.probing import prove_delete
@@ -54,7 +55,13 @@ async def delete(
         if error.applied == "no" or version_id is not None or not await _is_gone(bucket, key, deadline):
             raise
         return DeleteOutcome(existed=None)
-    return DeleteOutcome(existed=True)
+    return _removed(bucket, version_id)
+
+
+def _removed(bucket: Bucket, version_id: str | None) -> DeleteOutcome:
+    """An object that is gone, or hidden where the bucket is known to keep versions."""
+    hidden = bucket.versioned and bucket.able.versions and version_id is None
+    return DeleteOutcome(existed=True, version_id=DELETED if hidden else None)
 
 
 def _absent(error: StorageError) -> StoragePreconditionFailedError:
@@ -121,7 +128,7 @@ async def delete_each(
             applied="maybe",
         )
     return {
-        name: _outcome(bucket, wanted[name][0], found.get(number), unclear=reply.unclear)
+        name: _outcome(bucket, wanted[name], found.get(number), unclear=reply.unclear)
         for number, name in enumerate(names)
     }
 
@@ -134,8 +141,9 @@ def _part(bucket: Bucket, number: int, key: str, version_id: str | None, boundar
 
 
 def _outcome(
-    bucket: Bucket, key: str, reply: PartReply | None, *, unclear: bool
+    bucket: Bucket, asked: tuple[str, str | None], reply: PartReply | None, *, unclear: bool
 ) -> DeleteOutcome | StorageError:
+    key, version_id = asked
     if reply is None:
         return StorageIntegrityError(
             "the provider did not say what became of this key",
@@ -146,7 +154,7 @@ def _outcome(
             retryable=True,
         )
     if 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's class of success
-        return DeleteOutcome(existed=True)
+        return _removed(bucket, version_id)
     reason, text = reason_of(reply.body)
     meaning = meaning_of(reply.status, reason, text)
     absent = issubclass(meaning.error, StorageNotFoundError)

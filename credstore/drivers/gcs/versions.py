@@ -61,8 +61,8 @@ async def list_versions(
     return await newest_first(versions, cursor, limit)
 
 
-def _age(version_id: str) -> int:
-    return int(version_id) if version_id.isdecimal() else 0
+def _age(version_id: str) -> tuple[int, str]:
+    return (int(version_id) if version_id.isdecimal() else 0), ""
 
 
 async def _page(bucket: Bucket, prefix: str, marker: str | None, deadline: float | None) -> OldestFirst:
