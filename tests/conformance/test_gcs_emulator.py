@@ -10,6 +10,7 @@ from credstore.config.gcs import GcsConfig
 from credstore.driver.values import BytesBody, Precondition, PutRequest
 from credstore.drivers.gcs.driver import GcsDriver
 from credstore.errors import StorageUnsupportedError
+from credstore.factory import StorageFactory
 from credstore.testing.checks import CHECKS
 from credstore.testing.harness import Harness
 from credstore.testing.running import run_check
@@ -134,5 +135,25 @@ def test_no_condition_is_promised_where_it_would_be_ignored(emulator, stated):
         async with await driver.get("key") as reader:
             assert await reader.read() == b"there"
         await driver.aclose()
+
+    asyncio.run(use())
+
+
+def test_a_store_of_the_environment_works_on_it(emulator, monkeypatch):
+    """As in any program: named by a URL, the place by Google's own variable."""
+    name = emulator.make_bucket()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", emulator.url)
+    monkeypatch.setenv("CREDSTORE_URL", f"gs://{name}/team/a")
+
+    async def use() -> None:
+        async with StorageFactory().from_env() as store:
+            await store.store("proof", b'{"a": 1}' * 100, compress="gzip", metadata={"author": "größe"})
+            assert await store.retrieve("proof") == b'{"a": 1}' * 100
+            found = await store.get_metadata("proof")
+            assert (found.metadata, found.compression, found.plain_size) == ({"author": "größe"}, "gzip", 800)
+            await store.move("proof", "moved")
+            assert [each.key for each in await store.list()] == ["moved"]
+            assert (await store.health_check()).healthy
+            assert (await store.batch_delete(["moved", "absent"])).failed == {}
 
     asyncio.run(use())

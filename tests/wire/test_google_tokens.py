@@ -228,6 +228,13 @@ def test_what_google_auth_says_stays_out_of_our_errors(error, kind, retryable):
     assert not any("hidden" in each for each in shown)
 
 
+def test_a_clock_that_is_wrong_is_said_to_be():
+    text = "invalid_grant: Token must be a short-lived token. Check your iat and exp values in the JWT claim."
+    with pytest.raises(StorageAuthenticationError) as caught:
+        asyncio.run(GoogleTokens(Identity(), credentials=Failing(exceptions.RefreshError(text))).get())
+    assert caught.value.code == ErrorCode.CLOCK_SKEW
+
+
 def test_google_auth_logs_no_token(caplog):
     caplog.set_level(logging.DEBUG)
     with token_server() as (uri, _):

@@ -111,10 +111,11 @@ class GoogleTokens(RenewedTokens, GoogleSource):
             StorageConfigurationError: These credentials are not a service account's.
             StorageAuthenticationError: Who they are of cannot be found out.
         """
-        account = self._account
-        if account is None:
-            account = self._account = await in_daemon(lambda: _careful(self._signer_account))
-        return account
+        if self._account is not None:
+            return self._account
+        found: str = await in_daemon(lambda: _careful(self._signer_account))
+        self._account = found
+        return found
 
     async def sign(self, text: bytes) -> bytes:
         """A signature with the service account's key, or by IAM's signBlob where the key is Google's.
@@ -175,11 +176,16 @@ def _careful(work: Callable[[], T]) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         kind, passing = type(error).__name__, bool(getattr(error, "retryable", False))
+        late = kind == "RefreshError" and "iat and exp" in str(error)
     if kind == "DefaultCredentialsError":
         failure = StorageConfigurationError(
             "no Google credentials: run `gcloud auth application-default login`, set "
             "GOOGLE_APPLICATION_CREDENTIALS, or pass `credentials_file`",
             code=ErrorCode.NO_CREDENTIALS,
+        )
+    elif late:
+        failure = StorageAuthenticationError(
+            "this machine's clock is too far from Google's to sign in; correct it", code=ErrorCode.CLOCK_SKEW
         )
     else:
         failure = StorageAuthenticationError(

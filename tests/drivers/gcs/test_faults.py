@@ -624,25 +624,38 @@ def test_a_key_that_google_keeps_for_itself_is_refused_before_anything_is_sent(k
     assert not fake.sent
 
 
-def test_no_token_or_session_is_in_an_error_or_its_frames():
-    fake = FakeGcs()
-    fake.token = "hidden-token"
-    fake.faults.append(lambda request, serve: LOST if is_chunk(request) else None)
-    data = os.urandom(2 * QUANTUM)
-    driver = fake.driver(Tokens("hidden-token"), **SMALL)
-    fake.uploads["hidden-session"] = None
-    error = failed(driver.put(put_of("big", data)))
+def shown_by(error: BaseException) -> list[str]:
+    """All that an error and our frames on its way show."""
     shown = []
     each: BaseException | None = error
     while each is not None:
         shown += [repr(each), str(each), *getattr(each, "__notes__", ())]
         trace = each.__traceback__
         while trace is not None:
-            if (
-                "credstore" in trace.tb_frame.f_code.co_filename
-                and "/tests/" not in trace.tb_frame.f_code.co_filename
-            ):
+            file = trace.tb_frame.f_code.co_filename
+            if "credstore" in file and "/tests/" not in file:
                 shown += [repr(value) for value in trace.tb_frame.f_locals.values()]
             trace = trace.tb_next
         each = each.__cause__ or each.__context__
-    assert not any("hidden" in text or "upload-1" in text for text in shown)
+    return shown
+
+
+@pytest.mark.parametrize("continued", [False, True])
+@pytest.mark.parametrize("all_fail", [False, True])
+def test_no_token_or_session_is_in_an_error_or_its_frames(all_fail, continued):
+    fake = FakeGcs()
+    fake.token = "hidden-token"
+    fake.uploads["hidden"] = None
+    fake.faults.append(
+        lambda request, serve: (
+            LOST if is_chunk(request) or (all_fail and "upload_id" in request.url) else None
+        )
+    )
+    data, journal = os.urandom(2 * QUANTUM), Notes()
+    error = failed(fake.driver(Tokens("hidden-token"), **SMALL).put(resumable(data, journal)))
+    if continued:
+        assert "upload-1" in journal.token.upload_id
+        error = failed(fake.driver(Tokens("hidden-token"), **SMALL).put(resumable(data, journal)))
+    found = shown_by(error)
+    assert len(found) > 20
+    assert not any("hidden" in text or "upload-1" in text for text in found)
