@@ -24,8 +24,11 @@ from credstore.drivers.gcs.responses import parse_json, request_id_of
 from credstore.drivers.gcs.resuming import begun_before, new_token
 from credstore.drivers.gcs.sessions import Made, Session, begin, can_go_on, send_all
 from credstore.drivers.gcs.settling import result_of, settle_write
-from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageNotFoundError
 from credstore.hashing import joined, sha256
+
+MAX_RESTARTS = 2
+"""Number of times that an upload is started again after the service has lost it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +176,15 @@ async def _some(pieces: AsyncGenerator[Part, None], count: int) -> AsyncGenerato
 async def _put_in_chunks(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
     if request.journal is not None:
         return await _put_resumably(bucket, request, length, request.journal)
-    parts = cut(counted(request.body.open(), length), bucket.config.part_size)
-    return await _put_session(bucket, request, parts, length)
+    for restart in range(MAX_RESTARTS + 1):
+        parts = cut(counted(request.body.open(), length), bucket.config.part_size)
+        try:
+            return await _put_session(bucket, request, parts, length)
+        except StorageNotFoundError as error:
+            lost = error.code == ErrorCode.UPLOAD_NOT_FOUND and error.applied == "no"
+            if not lost or not request.body.replayable or restart == MAX_RESTARTS:
+                raise
+    raise AssertionError
 
 
 async def _put_session(

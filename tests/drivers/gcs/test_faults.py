@@ -208,6 +208,38 @@ def test_an_upload_whose_final_response_and_session_were_lost_is_found_by_its_id
     assert fake.now("big").data == data
 
 
+def forgets(fake: FakeGcs):
+    def forgotten(request, serve):
+        fake.uploads.clear()
+
+    return forgotten
+
+
+@pytest.mark.parametrize("replayable", [True, False])
+def test_an_upload_that_the_service_has_lost_is_started_again_where_the_body_can_be(replayable):
+    fake = FakeGcs()
+    second = once(lambda request: "bytes 262144-" in request.headers.get("content-range", ""), forgets(fake))
+    fake.faults.append(second)
+    data = os.urandom(3 * QUANTUM)
+    act = fake.driver(**SMALL).put(
+        put_of("big", b"", body=Stream(data, length=len(data), replayable=replayable))
+    )
+    if replayable:
+        asyncio.run(act)
+        assert fake.now("big").data == data
+    else:
+        error = failed(act)
+        assert (error.code, error.applied) == (ErrorCode.UPLOAD_NOT_FOUND, "no")
+
+
+def test_an_upload_that_was_lost_at_its_end_may_be_the_object():
+    fake = FakeGcs()
+    fake.faults.append(once(is_last, forgets(fake)))
+    _, act = upload(fake)
+    error = failed(act)
+    assert (error.code, error.applied) == (ErrorCode.UPLOAD_NOT_FOUND, "maybe")
+
+
 def test_an_upload_is_sent_from_the_reported_offset_and_never_from_another():
     fake = FakeGcs()
     fake.keeps = QUANTUM
