@@ -1,4 +1,4 @@
-"""Work on several things at once: on two, or on many with a bound and the results in order.
+"""Work on several things at once: on two, on many with a bound and the results in order, or on one for many.
 
 Rules of this file: the first error is raised as it is, never in a group; an error, a cancellation or leaving
 early cancels what is under way and waits for it, whatever further cancellations come; sources are read by the
@@ -27,6 +27,9 @@ from functools import partial
 from types import coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from credstore.errors import StorageError
+
+K = TypeVar("K")
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
@@ -235,3 +238,60 @@ def _resumed(started: Coroutine[Any, Any, T], waited: object) -> Generator[objec
             waited = step()
         except StopIteration as done:
             return cast("T", done.value)
+
+
+class Joint(Generic[K, T]):
+    """One run of a piece of work at a time for each key; whoever asks meanwhile shares its outcome.
+
+    For what would otherwise be checked, awaited and set by everyone who comes while it is missing. It runs in
+    the task of who asks first, so there is none to be left behind; if that one stops waiting, another begins
+    from the start. An outcome is not kept: the work itself keeps what is worth keeping.
+    """
+
+    def __init__(self) -> None:
+        """Begin nothing."""
+        self._turns: dict[K, asyncio.Future[_Outcome[T] | None]] = {}
+
+    async def result(self, key: K, work: Callable[[], Awaitable[T]]) -> T:
+        """What the work returns.
+
+        Args:
+            key: The same for callers who want the same.
+            work: Called only if no one is at it.
+
+        Raises:
+            Exception: As the work raised it; a copy for each who shares it.
+        """
+        while (turn := self._turns.get(key)) is not None:
+            outcome = await asyncio.shield(turn)
+            if outcome is not None:
+                return outcome.given()
+        turn = self._turns[key] = asyncio.get_running_loop().create_future()
+        told: _Outcome[T] | None = None
+        try:
+            found = await work()
+        except Exception as error:
+            told = _Outcome(error=error)
+            raise
+        else:
+            told = _Outcome(found)
+            return found
+        finally:
+            del self._turns[key]
+            turn.set_result(told)
+
+
+class _Outcome(Generic[T]):
+    """What became of a run."""
+
+    def __init__(self, value: T | None = None, *, error: Exception | None = None) -> None:
+        self._value = value
+        self._error = error
+
+    def given(self) -> T:
+        error = self._error
+        if error is None:
+            return cast("T", self._value)
+        if isinstance(error, StorageError):
+            raise type(error)(error.message, **error.facts())
+        raise type(error)(*error.args)

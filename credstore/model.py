@@ -223,7 +223,7 @@ class StoreOptions(TypedDict, total=False):
     driver_options: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class StorageResult:
     """What `store`, `copy` and `move` report about the object as it is now.
 

@@ -7,7 +7,18 @@ from contextlib import aclosing
 
 import pytest
 
-from credstore.concurrency import Done, begin, both, in_thread, map_all, map_in_order, one_ahead, until_done
+from credstore.concurrency import (
+    Done,
+    Joint,
+    begin,
+    both,
+    in_thread,
+    map_all,
+    map_in_order,
+    one_ahead,
+    until_done,
+)
+from credstore.errors import StorageUnavailableError
 
 
 async def value(result, turns=0):
@@ -495,5 +506,74 @@ def test_a_time_limit_reaches_what_was_begun_before_it():
             async with asyncio.timeout(0):
                 await started
         assert ended == [True]
+
+    asyncio.run(run())
+
+
+class Counted:
+    """Work that waits for a gate and counts how often it was begun."""
+
+    def __init__(self, *outcomes):
+        self.outcomes = list(outcomes)
+        self.begun = 0
+        self.gate = asyncio.Event()
+
+    async def __call__(self):
+        self.begun += 1
+        await self.gate.wait()
+        outcome = self.outcomes.pop(0)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+def test_one_run_is_for_all_who_ask_meanwhile_and_no_one_later():
+    async def run():
+        joint, work, other = Joint(), Counted(1, 2), Counted(3)
+        asked = [asyncio.ensure_future(joint.result("a", work)) for _ in range(5)]
+        apart = asyncio.ensure_future(joint.result("b", other))
+        await asyncio.sleep(0)
+        work.gate.set()
+        other.gate.set()
+        assert [await each for each in (*asked, apart)] == [1] * 5 + [3]
+        assert await joint.result("a", work) == 2
+        assert (work.begun, other.begun, joint._turns) == (2, 1, {})
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(5, "mine"), StorageUnavailableError("mine", code="SLOW_DOWN", retry_after=3.0)]
+)
+def test_each_who_shares_a_run_gets_its_error_for_himself(error):
+    async def run():
+        joint, work = Joint(), Counted(error)
+        asked = [asyncio.ensure_future(joint.result("a", work)) for _ in range(3)]
+        await asyncio.sleep(0)
+        work.gate.set()
+        errors = await asyncio.gather(*asked, return_exceptions=True)
+        assert work.begun == 1
+        assert errors[0] is error
+        assert len({id(each) for each in errors}) == 3
+        assert {(type(each), str(each)) for each in errors} == {(type(error), str(error))}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("gone", range(4))
+def test_who_stops_waiting_stops_no_one_else(gone):
+    async def run():
+        joint, work = Joint(), Counted(1)
+        asked = [asyncio.ensure_future(joint.result("a", work)) for _ in range(4)]
+        await asyncio.sleep(0)
+        asked[gone].cancel()
+        for _ in range(3):
+            await asyncio.sleep(0)
+        work.gate.set()
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(found.pop(gone), asyncio.CancelledError)
+        assert found == [1] * 3
+        assert work.begun == (2 if gone == 0 else 1)
+        assert (len(asyncio.all_tasks()), joint._turns) == (1, {})
 
     asyncio.run(run())

@@ -3,6 +3,7 @@
 from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
+    KeepsConnections,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
@@ -60,6 +61,7 @@ __all__ = [
     "DeleteOutcome",
     "Driver",
     "Journal",
+    "KeepsConnections",
     "ObjectInfo",
     "Page",
     "Precondition",

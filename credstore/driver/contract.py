@@ -231,6 +231,24 @@ class BreaksCircuits(Protocol):
 
 
 @runtime_checkable
+class KeepsConnections(Protocol):
+    """A driver that sends its requests over connections that it keeps."""
+
+    async def warm(self, connections: int, *, deadline: float | None = None) -> None:
+        """Have connections ready, and what signs requests, so that the first ones need not wait for them.
+
+        Args:
+            connections: How many there should be, 1 or more; those that exist count, and no more are made
+                than the store may have.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            StorageError: They could not be had; no request was sent.
+        """
+        ...
+
+
+@runtime_checkable
 class TaggedDriver(Protocol):
     """A driver whose objects have tags, if `capabilities.tags`; for copies that the driver does not make."""
 

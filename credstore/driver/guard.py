@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 
+from credstore import forks
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageTimeoutError
 
 
@@ -22,7 +22,7 @@ class Guard:
             name: The driver's, for messages.
         """
         self._name = name
-        self._process = os.getpid()
+        self._forks = forks.count
         self.closed = False
 
     def check(self, deadline: float | None = None) -> None:
@@ -40,7 +40,7 @@ class Guard:
             raise StorageInvalidRequestError(
                 f"this {self._name} store is closed; open a new one", code=ErrorCode.CLOSED
             )
-        if os.getpid() != self._process:
+        if self._forks != forks.count:
             raise StorageInvalidRequestError(
                 f"this {self._name} store was opened by the process that this one was forked from; open a "
                 "new one",

@@ -175,7 +175,12 @@ class ObjectReader(Generic[I]):
         content = self._content
         limit = LOOP_BUDGET if max_size is None else min(LOOP_BUDGET, max_size)
         if content and len(content) <= limit and not self._closed:
-            return await self._read_at_once(content)
+            try:
+                return self._checked_at_once(content)
+            finally:
+                if self._close is not None:
+                    await self.aclose()
+                self._closed = True
         parts: list[bytes] = []
         size = 0
         async with self:
@@ -186,7 +191,7 @@ class ObjectReader(Generic[I]):
                     raise _too_large(size, max_size)
         return await joined(parts)
 
-    async def _read_at_once(self, content: bytes) -> bytes:
+    def _checked_at_once(self, content: bytes) -> bytes:
         """What iterating would yield and check, in one step."""
         self._content = None
         self._done = len(content)
@@ -200,8 +205,6 @@ class ObjectReader(Generic[I]):
         except BaseException as error:
             self._fail(error)
             raise
-        finally:
-            await self.aclose()
         return content
 
     def _fail(self, error: BaseException) -> None:

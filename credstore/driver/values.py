@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from credstore.arguments import typed
 from credstore.driver.reader import ObjectReader
@@ -119,7 +119,7 @@ class ContentHeaders:
 NO_HEADERS = ContentHeaders()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PutRequest:
     """One write.
 
@@ -219,8 +219,7 @@ class Journal(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SplitMetadata:
+class SplitMetadata(NamedTuple):
     """The inverse of `join_metadata`; `digest` is None where absent, empty where it is not 64 hex digits."""
 
     metadata: dict[str, str]
@@ -234,11 +233,16 @@ def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
     """Take apart what a store kept, lower-casing names as HTTP does."""
     metadata: dict[str, str] = {}
     system: dict[str, str] = {}
+    write_id: str | None = None
+    text: str | None = None
     for raw, value in joined.items():
         name = raw.lower()
-        (system if is_system_name(name) else metadata)[name] = value
-    write_id = system.pop(WRITE_ID, None)
-    text = system.pop(DIGEST, None)
+        if name == WRITE_ID:
+            write_id = value
+        elif name == DIGEST:
+            text = value
+        else:
+            (system if is_system_name(name) else metadata)[name] = value
     return SplitMetadata(metadata, system, write_id, None if text is None else _parse_digest(text))
 
 
@@ -251,7 +255,7 @@ def _parse_digest(text: str) -> bytes:
     return digest if len(digest) == 32 else b""  # noqa: PLR2004 - bytes of SHA-256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PutResult:
     """A write that happened.
 
@@ -351,7 +355,7 @@ StoredReader: TypeAlias = ObjectReader[ObjectInfo]
 """What `Driver.get` returns: the stored bytes, length and digest checked."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """Which bytes of which version `get` and `head` look at.
 

@@ -12,11 +12,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_bytes
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from credstore.arguments import typed_class
+from credstore.concurrency import Joint
 from credstore.encryption import DATA_KEY, DataKey
 from credstore.errors import StorageConfigurationError
 from credstore.keyring.wrapping import WrappingKey, checked_id
@@ -99,6 +101,7 @@ class KeyRing:
         self._random = random
         self._clock = clock
         self._remembered: OrderedDict[_Place, _Remembered] = OrderedDict()
+        self._asking: Joint[_Place, DataKey] = Joint()
 
     @property
     def current_id(self) -> str:
@@ -148,13 +151,19 @@ class KeyRing:
             raise undecryptable()
         limits = self._cache or (KeyCache() if wrapping.remote else None)
         place = (suite, store_id, key_id, salt, wrapped)
-        if limits is not None and (found := self._recall(place)) is not None:
-            return found
+        if limits is None:
+            return _data_key(await wrapping.unwrap(wrapped, store_id), key_id, wrapped)
+        while (found := self._recall(place)) is None:  # Many readers of one object ask for its key once.
+            await self._asking.result(place, partial(self._learn, wrapping, place, limits))
+        return found
+
+    async def _learn(self, wrapping: WrappingKey, place: _Place, limits: KeyCache) -> DataKey:
+        """Unwrap a data key, and remember it."""
+        _, store_id, key_id, _, wrapped = place
         key = _data_key(await wrapping.unwrap(wrapped, store_id), key_id, wrapped)
-        if limits is not None:
-            self._remembered[place] = _Remembered(key, self._clock() + limits.max_age, limits.max_uses - 1)
-            while len(self._remembered) > limits.size:
-                self._remembered.popitem(last=False)
+        self._remembered[place] = _Remembered(key, self._clock() + limits.max_age, limits.max_uses)
+        while len(self._remembered) > limits.size:
+            self._remembered.popitem(last=False)
         return key
 
     def forget(self) -> None:

@@ -19,6 +19,7 @@ from typing import get_args
 from credstore.errors import ErrorCode, StorageCodecError, StorageIntegrityError
 from credstore.model import NOTHING, Codec, Dictionary
 from credstore.pipeline import codec as codecs
+from credstore.quick import made
 
 COMPRESSION = "x-compression"
 ORIGINAL_SIZE = "x-original-size"
@@ -48,7 +49,7 @@ class Marks:
     system: Mapping[str, str] = NOTHING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipe:
     """How the stored bytes of one object become plain.
 
@@ -132,7 +133,8 @@ def recipe(
         if told is not None:
             return Recipe(told, None, content_type, opaque=False, several=True)
     if name is None or name == "none":
-        return Recipe(None, stored_size, content_type, opaque=False)
+        plain = {"codec": None, "plain_size": stored_size, "content_type": content_type, "opaque": False}
+        return made(Recipe, plain)
     for codec in CODECS:
         if name == codec:
             plain_type = system.get(CONTENT_TYPE, content_type)

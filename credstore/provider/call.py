@@ -8,7 +8,6 @@ reporting the outcome to observers.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import Self, TypeAlias
 
+from credstore import forks
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
@@ -38,7 +38,7 @@ class Lifetime:
         self.observers = observers
         self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = os.getpid()
+        self._forks = forks.count
         self._running = 0
         self._idle = asyncio.Event()
         self._closing = asyncio.Lock()
@@ -51,7 +51,7 @@ class Lifetime:
             StorageInvalidRequestError: Closed, forked, or on another event loop.
         """
         loop = asyncio.get_running_loop()
-        if self._process != os.getpid():
+        if self._forks != forks.count:
             self._refuse(
                 ErrorCode.FORKED, "was made before this process was forked; make a new one here", operation
             )
@@ -202,9 +202,10 @@ class Call:
         return error.at(provider=self._lifetime.label, operation=self.operation, key=self.key)
 
     def __enter__(self) -> Self:
-        self._lifetime.check(self.operation)
+        lifetime = self._lifetime
+        lifetime.check(self.operation)
         if self.awaited:
-            self._lifetime.enter()
+            lifetime.enter()
         if self.mutation and self.wired:
             self._token = listeners.set((*listeners.get(), self._count))
         self._start = time.monotonic()

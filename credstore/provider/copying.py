@@ -32,8 +32,8 @@ from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
 from credstore.provider.session import Session
 from credstore.provider.sources import IterableBody
+from credstore.provider.terms import precondition_of
 from credstore.provider.validation import check_flag, chosen_encryption
-from credstore.provider.write import precondition_of
 
 Copy = Callable[[CopyRequest], Awaitable[PutResult]]
 """Makes a copy."""

@@ -33,8 +33,8 @@ from credstore.pipeline.pipeline import coding_of
 from credstore.provider.call import Call, chain_of
 from credstore.provider.read import recipe_of
 from credstore.provider.session import Session
+from credstore.provider.terms import chosen_codec
 from credstore.provider.validation import check_flag, check_header, check_token, checked_version, is_number
-from credstore.provider.write import chosen_codec
 
 DAY = 24 * 3600
 LONGEST = 7 * DAY

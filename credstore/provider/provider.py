@@ -78,7 +78,7 @@ from credstore.provider.validation import (
     checked_version,
 )
 from credstore.provider.versioning import delete_versions, list_versions
-from credstore.provider.write import finish_write, plan_write
+from credstore.provider.write import finish_write, planned
 
 
 @typed_class
@@ -177,9 +177,9 @@ class StorageProvider:
             options["encryption"] = known_encryption(options["encryption"])
         with self._session.call("store", key, mutation=True) as call:
             self._session.check_key(key)
-            if callable(told := options.get("progress")):
+            if options and callable(told := options.get("progress")):
                 options["progress"] = call.watching(told)
-            body = await body_of(data)
+            body = BytesBody(data) if type(data) is bytes else await body_of(data)
             if isinstance(body, BytesBody):
                 # Nothing of the user's is left that could fail, or stay half read.
                 return await self._write(call, key, body, options)
@@ -190,9 +190,10 @@ class StorageProvider:
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
     ) -> StorageResult:
         session = self._session
-        write = await plan_write(key, body, options, session)
+        write = await planned(key, body, options, session)
         result = finish_write(write, await session.driver.put(write.request), session)
-        call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
+        if session.lifetime.observers:
+            call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
 
     async def retrieve(
@@ -242,12 +243,12 @@ class StorageProvider:
                 reader = await session.driver.get(key, reading.options())
             except StorageObjectNotFoundError:
                 return None
-            async with reader:
-                if progress is not None:
-                    reader.watch(call.watching(progress))
-                limit = self.config.max_retrieve_size if max_size is None else max_size
-                plain, found = await reading.whole(reader, limit)
-            call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
+            if progress is not None:
+                reader.watch(call.watching(progress))
+            limit = self._session.config.max_retrieve_size if max_size is None else max_size
+            plain, found = await reading.whole(reader, limit)
+            if self._session.lifetime.observers:
+                call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
             return plain
 
     def open(
@@ -379,9 +380,8 @@ class StorageProvider:
         """
         encryption = known_encryption(encryption)
         with self._session.call("get_metadata", key):
-            info = await self._session.head_or_none(
-                key, self._session.reading(encryption, version_id, timeout)
-            )
+            options = self._session.reading(encryption, version_id, timeout)
+            info = await self._session.head_or_none(key, options)
             return None if info is None else item_of(info, self._session.name, recipe_of(info))
 
     async def exists(self, key: str, *, timeout: float | None = None) -> bool:  # noqa: ASYNC109
@@ -431,10 +431,8 @@ class StorageProvider:
             self._session.check_key(key)
             etag, version = checked_etag(if_match), checked_version(version_id)
             check_delete(etag, version, self.capabilities, self._session.name)
-            outcome = await self._session.driver.delete(
-                key, if_match=etag, version_id=version, deadline=self._session.deadline(timeout)
-            )
-            return outcome.existed
+            driver, end = self._session.driver, self._session.deadline(timeout)
+            return (await driver.delete(key, if_match=etag, version_id=version, deadline=end)).existed
 
     async def batch_delete(self, keys: Iterable[str], *, all_versions: bool = False) -> BatchDeleteResult:
         """Delete any number of objects; every distinct key has exactly one of two outcomes.
@@ -462,9 +460,8 @@ class StorageProvider:
         """
         with self._session.call("batch_delete", None, mutation=True) as call:
             check_flag("all_versions", all_versions)
-            result = await delete_keys(
-                self._session, keys, call, erase=erased_errors if all_versions else None
-            )
+            erase = erased_errors if all_versions else None
+            result = await delete_keys(self._session, keys, call, erase=erase)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
             return result
 
@@ -645,12 +642,12 @@ class StorageProvider:
         """
         start = time.perf_counter()
         errors: tuple[str, ...] = ()
+        driver = self._session.driver
         try:
             with self._session.call("health_check", None):
-                await self._session.driver.ping(deadline=deadline_for(timeout))
+                await driver.ping(deadline=deadline_for(timeout))
         except StorageError as error:
             errors = (str(error),)
-        driver = self._session.driver
         return HealthCheckResult(
             healthy=not errors,
             provider=self._session.name,
@@ -659,6 +656,25 @@ class StorageProvider:
             timestamp=datetime.now(UTC),
             circuits=driver.circuits if isinstance(driver, BreaksCircuits) else NOTHING,
         )
+
+    async def warm(self, connections: int = 1, *, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+        """Open connections before they are needed, so that the first calls need not wait for them.
+
+        Names are resolved, certificates read and credentials looked up as well; no request is sent. An idle
+        connection is kept for 15 seconds, so call this just before a burst. A store without connections, on
+        a disk or in memory, has nothing to do.
+
+        Args:
+            connections: How many there should be, 1 or more, those that are open already included; at most
+                `max_connections` of the settings.
+            timeout: Seconds for all of it.
+
+        Raises:
+            StorageInvalidRequestError: `connections` is not 1 or more.
+            StorageError: A connection could not be opened; nothing was sent.
+        """
+        with self._session.call("warm", None):
+            await self._session.warm(connections, deadline_for(timeout))
 
     async def copy(
         self,

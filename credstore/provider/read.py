@@ -46,7 +46,7 @@ def recipe_of(info: ObjectInfo) -> Recipe:
     """
     headers = info.headers or NO_HEADERS
     return recipe(
-        info.system or NOTHING,
+        NOTHING if info.system is None else info.system,
         content_type=headers.content_type,
         content_encoding=headers.content_encoding,
         stored_size=info.size,
@@ -185,15 +185,21 @@ class Reading:
             StorageCodecError: It does not decode.
         """
         policy = self.policy
-        if self.decode and policy is not None and policy.required:  # Metadata decides nothing here.
-            return await self._unsealed(policy, reader, max_size)
-        found, policy = self.recipe(reader.info)
-        if policy is not None:
-            return await self._unsealed(policy, reader, max_size)
-        dictionary = (
-            None if found.dictionary is None else await self.session.dictionaries.get(found.dictionary)
-        )
-        plain = await read_all(reader, found, max_size, dictionary)
+        try:
+            if self.decode and policy is not None and policy.required:  # Metadata decides nothing here.
+                return await self._unsealed(policy, reader, max_size)
+            found, policy = self.recipe(reader.info)
+            if policy is not None:
+                return await self._unsealed(policy, reader, max_size)
+            name = found.dictionary
+            dictionary = None if name is None else await self.session.dictionaries.get(name)
+        except BaseException:
+            await reader.aclose()
+            raise
+        if found.codec is None and (found.plain_size is None or found.plain_size <= max_size):
+            plain = await reader.read(max_size)
+        else:
+            plain = await read_all(reader, found, max_size, dictionary)
         if self.policy is None or not self.decode or not begins_sealed(plain):
             return plain, found
         # Encrypted but not marked as such: somebody removed the mark.

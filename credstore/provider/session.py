@@ -10,12 +10,12 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 from credstore.config.chained import located_once
 from credstore.config.registry import option_names
 from credstore.config.settings import CommonConfig
-from credstore.driver.contract import BreaksCircuits, Driver
+from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
 from credstore.driver.internal import InternalObjects
 from credstore.driver.values import Capabilities, ObjectInfo, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, kind_of
@@ -28,12 +28,14 @@ from credstore.provider.call import Call, Lifetime
 from credstore.provider.detached_keys import DetachedKeys
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.validation import (
+    check_count,
     check_key,
     check_version_id,
     chosen_encryption,
     customer_key,
     is_number,
 )
+from credstore.quick import made
 
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size divided by this to the deadline of its write."""
@@ -55,12 +57,30 @@ class ProviderOptions(TypedDict, total=False):
     encryption: ClientSide | None
 
 
+class Plan(NamedTuple):
+    """What plain writes with the same options have in common (`plans.py`).
+
+    Attributes:
+        able: The capabilities that the options were checked against.
+        fields: Of a `PutRequest`.
+        content_type: Of the plain bytes.
+        timeout: Seconds, without those that the size adds; None for no limit.
+    """
+
+    able: Capabilities
+    fields: dict[str, Any]
+    content_type: str
+    timeout: float | None
+
+
 class Session:
     """A driver with its settings, from its first call until it is closed.
 
     Attributes:
         driver: Of the store.
+        name: Label of the provider.
         config: The settings it was made with.
+        plans: What plain writes with the same options have in common.
         lifetime: Which calls are in progress, and whether it is closed.
         internal: What credstore keeps for itself in the store.
         dictionaries: Of the store.
@@ -80,7 +100,9 @@ class Session:
         "internal",
         "lifetime",
         "link_signer",
+        "name",
         "option_names",
+        "plans",
         "policy",
     )
 
@@ -102,7 +124,9 @@ class Session:
             options: See `ProviderOptions`.
         """
         self.driver = driver
+        self.name = driver.name
         self.config = config
+        self.plans: dict[tuple[object, ...], Plan] = {}
         self._wired = isinstance(driver, BreaksCircuits) and not members
         self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
         self.internal = InternalObjects(driver, self)
@@ -113,11 +137,6 @@ class Session:
         self.option_names = option_names(members or {driver.name})
         self._public_url = _public_url(config)
         self._urls_of_members = {label: _public_url(member) for label, member in members.items()}
-
-    @property
-    def name(self) -> str:
-        """Label of the provider."""
-        return self.driver.name
 
     @property
     def region(self) -> str | None:
@@ -160,6 +179,10 @@ class Session:
         Raises:
             StorageInvalidRequestError: One of them is invalid.
         """
+        if encryption is None and version_id is None:
+            own = self.config.encryption
+            key = own if isinstance(own, CustomerKey) else None
+            return made(ReadOptions, {"customer_key": key, "deadline": self.deadline(timeout)})
         if version_id is not None:
             check_version_id(version_id)
         if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
@@ -215,6 +238,19 @@ class Session:
         except StorageObjectNotFoundError:
             return None
 
+    async def warm(self, connections: int, deadline: float | None) -> None:
+        """Have connections ready, where the store has any.
+
+        Raises:
+            StorageInvalidRequestError: `connections` is not 1 or more.
+            StorageError: They could not be had.
+        """
+        check_count("connections", connections)
+        if not connections:
+            raise StorageInvalidRequestError("connections is 1 or more")
+        if isinstance(self.driver, KeepsConnections):
+            await self.driver.warm(connections, deadline=deadline)
+
     def url_of(self, key: str, served_by: str = "") -> str:
         """Public URL of an object, at the member that holds it."""
         return self._urls_of_members.get(served_by, self._public_url)(key)
@@ -240,6 +276,6 @@ def deadline_for(timeout: float, size: int | None = 0) -> float | None:
     Raises:
         StorageInvalidRequestError: `timeout` is not more than 0.
     """
-    if not is_number(timeout) or not timeout > 0:
+    if not (type(timeout) is float or is_number(timeout)) or not timeout > 0:
         raise StorageInvalidRequestError(f"timeout is a number of seconds above 0, not {timeout!r}")
     return None if size is None else time.monotonic() + timeout + size / SLOWEST

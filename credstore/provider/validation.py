@@ -61,6 +61,15 @@ def check_key(key: str, max_size: int = 1024) -> None:
         StorageInvalidKeyError: Not text, empty, too long in UTF-8, with control characters, lone surrogates
             or non-characters, with a segment `.` or `..`, or credstore's own (code "RESERVED_KEY").
     """
+    if (
+        type(key) is str
+        and 0 < len(key) <= max_size
+        and key.isascii()
+        and key.isprintable()
+        and key[0] != "."
+        and "/." not in key
+    ):
+        return  # As nearly all are.
     if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageInvalidKeyError(f"a key is text (str), not {type(key).__name__}")
     if not key:

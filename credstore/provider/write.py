@@ -15,48 +15,22 @@ from typing import NamedTuple
 
 from credstore.config.settings import CommonConfig
 from credstore.config.url import nearest, shown
-from credstore.driver.refusals import RESUME, check_condition, check_storage_class
-from credstore.driver.values import (
-    CREATE,
-    OVERWRITE,
-    Body,
-    BytesBody,
-    Capabilities,
-    ContentHeaders,
-    Precondition,
-    PutRequest,
-    PutResult,
-)
-from credstore.encryption import ClientSide, ServerEncryption
-from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageUnsupportedError
+from credstore.driver.refusals import RESUME
+from credstore.driver.values import Body, BytesBody, ContentHeaders, PutRequest, PutResult
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.hashing import sha256
-from credstore.model import NOTHING, UNSET, Codec, Dictionary, StorageResult, StoreOptions
+from credstore.model import NOTHING, Codec, Dictionary, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode, encoder
-from credstore.pipeline.pipeline import CODECS, DICTIONARY, marks, sealed_marks
+from credstore.pipeline.pipeline import DICTIONARY, marks, sealed_marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
 from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.provider.encryption import sealed_body
+from credstore.provider.plans import plain_write, too_large
 from credstore.provider.resume_file import FileJournal
 from credstore.provider.session import Session, deadline_for
-from credstore.provider.validation import (
-    check_flag,
-    check_header,
-    check_options,
-    checked_etag,
-    checked_metadata,
-    checked_tags,
-)
-
-
-class _Terms(NamedTuple):
-    """The checked options that do not depend on the data; the fields are those of `PutRequest`."""
-
-    metadata: Mapping[str, str]
-    precondition: Precondition
-    encryption: ServerEncryption | None
-    encryption_by_default: bool
-    storage_class: str | None
-    tags: Mapping[str, str]
+from credstore.provider.terms import chosen_codec, terms_of
+from credstore.provider.validation import check_options
+from credstore.quick import made
 
 
 class Write(NamedTuple):
@@ -77,6 +51,15 @@ class Write(NamedTuple):
     sealed: bool
     content_type: str
     given: BytesBody | WatchedBody
+
+
+async def planned(key: str, data: BytesBody | WatchedBody, options: StoreOptions, session: Session) -> Write:
+    """Check everything and make the request; see `plan_write`."""
+    if isinstance(data, BytesBody):
+        plain = plain_write(key, data, options, session)
+        if plain is not None:
+            return Write(plain[0], None, len(data.data), False, plain[1], data)
+    return await plan_write(key, data, options, session)
 
 
 async def plan_write(
@@ -105,7 +88,7 @@ async def plan_write(
     if resume is not None and not capabilities.resumable:
         raise RESUME.of(session.name)
     codec = chosen_codec(options.get("compress", "zstd" if "dictionary" in options else config.compress))
-    terms = _terms(options, session)
+    terms = terms_of(options, session)
     dictionary: Dictionary | None = None
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
@@ -130,10 +113,7 @@ async def plan_write(
         )
     limit = capabilities.max_object_size
     if limit is not None and body.length is not None and body.length > limit:
-        raise StorageInvalidRequestError(
-            f"the object has {body.length} bytes; this provider keeps at most {limit}",
-            code=ErrorCode.TOO_LARGE,
-        )
+        raise too_large(body.length, limit)
     content_type = options.get("content_type", config.content_type)
     sealed = policy is not None
     marked = sealed_marks(content_type) if sealed else marks(codec, content_type, plain_size, dictionary)
@@ -184,44 +164,30 @@ def finish_write(write: Write, result: PutResult, session: Session) -> StorageRe
         result: What the driver reported.
         session: Of the store.
     """
-    provider = session.name
+    provider, request = session.name, write.request
     as_given = write.codec is None and not write.sealed
-    return StorageResult(
-        key=result.key,
-        url=session.url_of(result.key, result.served_by),
-        etag=result.etag,
-        version_id=result.version_id,
-        size=result.size,
-        timestamp=datetime.now(UTC),
-        provider=provider,
-        plain_size=result.size if as_given else _plain_size(write),
-        digest=result.digest,
-        content_type=write.content_type if write.sealed else write.request.headers.content_type,
-        compression=write.codec,
-        dictionary=write.request.system.get(DICTIONARY),
-        encryption=result.encryption,
-        client_side=write.sealed,
-        served_by=result.served_by or provider,
-        degraded=result.degraded,
-        replicas=result.replicas or (result.served_by or provider,),
-    )
-
-
-def chosen_codec(compress: object) -> Codec | None:
-    """The codec for a `compress` option.
-
-    Raises:
-        StorageInvalidRequestError: It is neither a bool nor the name of a codec.
-    """
-    if compress is False or compress is None:
-        return None
-    if compress is True:
-        return "gzip"
-    for codec in CODECS:
-        if compress == codec:
-            return codec
-    raise StorageInvalidRequestError(
-        f"compress is True, False or one of {', '.join(CODECS)}, not {compress!r}"
+    served_by = result.served_by or provider
+    return made(
+        StorageResult,
+        {
+            "key": result.key,
+            "url": session.url_of(result.key, result.served_by),
+            "etag": result.etag,
+            "version_id": result.version_id,
+            "size": result.size,
+            "timestamp": datetime.now(UTC),
+            "provider": provider,
+            "plain_size": result.size if as_given else _plain_size(write),
+            "digest": result.digest,
+            "content_type": write.content_type if write.sealed else request.headers.content_type,
+            "compression": write.codec,
+            "dictionary": None if write.codec is None else request.system.get(DICTIONARY),
+            "encryption": result.encryption,
+            "client_side": write.sealed,
+            "served_by": served_by,
+            "degraded": result.degraded,
+            "replicas": result.replicas or (served_by,),
+        },
     )
 
 
@@ -248,56 +214,6 @@ async def _dictionary(asked: object, codec: Codec | None, dictionaries: Dictiona
 def _timed(size: int | None, config: CommonConfig) -> int | None:
     """The size a deadline is based on; None where other transfers may use up the time of this one."""
     return None if config.is_paced else size
-
-
-def precondition_of(
-    capabilities: Capabilities, who: str, *, if_absent: bool = False, if_match: object = UNSET
-) -> Precondition:
-    """The condition of a write.
-
-    Raises:
-        StorageInvalidRequestError: Both conditions are given, or one is invalid.
-        StorageUnsupportedError: The provider would ignore the condition or refuse it.
-    """
-    check_flag("if_absent", if_absent)
-    etag = checked_etag(if_match)
-    if if_absent and etag is not None:
-        raise StorageInvalidRequestError("if_absent and if_match contradict each other; give one")
-    if not if_absent and etag is None:
-        return OVERWRITE
-    condition = CREATE if if_absent else Precondition("replace", etag)
-    check_condition(condition, capabilities, who)
-    return condition
-
-
-def _terms(options: StoreOptions, session: Session) -> _Terms:
-    capabilities, who = session.capabilities, session.name
-    for name in ("content_type", "cache_control", "content_disposition", "content_language"):
-        if name in options:
-            check_header(name, options.get(name))
-    storage_class = options.get("storage_class")
-    if storage_class is not None:
-        check_header("storage_class", storage_class)
-        check_storage_class(storage_class, capabilities, who)
-    at_rest = _at_rest(options)
-    return _Terms(
-        checked_metadata(options.get("metadata", NOTHING), capabilities.max_metadata_size),
-        precondition_of(
-            capabilities,
-            who,
-            if_absent=options.get("if_absent", False),
-            if_match=options.get("if_match", UNSET),
-        ),
-        session.at_rest(at_rest),
-        at_rest is None and session.config.encryption is None,
-        storage_class,
-        checked_tags(options.get("tags", NOTHING), capabilities, who),
-    )
-
-
-def _at_rest(options: StoreOptions) -> bool | ServerEncryption | None:
-    asked = options.get("encryption")
-    return None if isinstance(asked, ClientSide) else asked
 
 
 async def _encoded(plain: Body, codec: Codec, dictionary: Dictionary | None) -> Body:

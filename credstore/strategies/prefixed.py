@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
+    KeepsConnections,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
@@ -294,12 +295,19 @@ class _BreaksCircuits(PrefixedDriver):
         return cast("BreaksCircuits", self._inner).circuits
 
 
+class _KeepsConnections(PrefixedDriver):
+    async def warm(self, connections: int, *, deadline: float | None = None) -> None:
+        """See `KeepsConnections.warm`."""
+        await cast("KeepsConnections", self._inner).warm(connections, deadline=deadline)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
     RetainingDriver: _Retaining,
     VerifiesLinks: _VerifiesLinks,
     BreaksCircuits: _BreaksCircuits,
+    KeepsConnections: _KeepsConnections,
 }
 """What implements an optional protocol of the contract over a driver that has it."""
 

@@ -94,6 +94,9 @@ class _Counting(Transport):
         self._sent.append(request.method)
         return await self._client.send(request, deadline=deadline)
 
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        await self._client.warm(origin, connections, deadline=deadline)
+
     async def aclose(self) -> None:
         await self._client.aclose()
 

@@ -122,6 +122,9 @@ class ScriptedTransport(Transport):
         self.unread += 1
         return _Response(outcome, bodyless=sent.method == "HEAD", done=self._done)
 
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        """Do nothing, as there are no connections; see `Transport.warm`."""
+
     def _done(self) -> None:
         self.unread -= 1
 
@@ -149,8 +152,12 @@ class _Response:
             raise _copy(self._cut)
         return self._body
 
-    def take_whole(self) -> bytes | None:
-        return self._body if self._cut is None and len(self._body) <= _AT_ONCE else None
+    def take_whole(self, limit: int | None = None) -> bytes | None:
+        size = len(self._body)
+        if self._cut is not None or size > _AT_ONCE or (limit is not None and size > limit):
+            return None
+        self._close()
+        return self._body
 
     async def read_start(self, limit: int) -> bytes:
         await self.aclose()
@@ -164,6 +171,9 @@ class _Response:
             raise _copy(self._cut)
 
     async def aclose(self) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._done is not None:
             self._done()
             self._done = None

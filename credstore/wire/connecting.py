@@ -15,15 +15,17 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
-from socket import AF_UNSPEC, SOCK_STREAM, gaierror
-from typing import TypeAlias, TypeVar, cast
+from socket import gaierror
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiohappyeyeballs
 
+from credstore.concurrency import Joint
 from credstore.errors import StorageConfigurationError
 from credstore.wire.connection import Connection
 from credstore.wire.failures import proxy_failure
+from credstore.wire.names import AddrInfo, Names
 from credstore.wire.proxy import Proxy, ProxyRules, authority
 from credstore.wire.transport import WireError, WireKind
 
@@ -37,7 +39,6 @@ _INTERIM, _SUCCESSES = 100, range(200, 300)
 
 T = TypeVar("T")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-AddrInfo: TypeAlias = tuple[int, int, int, str, tuple[object, ...]]
 
 
 class Connector:
@@ -58,7 +59,9 @@ class Connector:
         self._timeout = timeout
         self._ca_file = ca_file
         self._proxies = proxies
+        self._names = Names(loop)
         self._trust: ssl.SSLContext | None = None
+        self._trusting: Joint[None, ssl.SSLContext] = Joint()
 
     async def connect(self, origin: str, end: float | None, make: Callable[[], Connection]) -> Connection:
         """A new connection that requests to `origin` may be sent over.
@@ -76,18 +79,22 @@ class Connector:
         secure = parts.scheme == "https"
         host, port = parts.hostname or "", parts.port or (443 if secure else 80)
         proxy = self._proxies.proxy_for(origin)
-        if secure or self._ca_file is not None:
-            self._trust = self._trust or await asyncio.to_thread(_trust, self._ca_file)
-        trust = self._trust if secure else None
         failure: WireError
         try:
+            if self._trust is None and (secure or self._ca_file is not None):
+                await self._trusting.result(None, self._learn)
+            trust = self._trust if secure else None
             if proxy is not None:
                 return await self._by_way_of(proxy, (host, port), trust, end, make)
-            found = await self._addresses(host, port, end)
-            return await self._spoken(found, host, trust, self._until(end), make)
+            return await self._spoken((host, port), trust, end, make)
         except OSError as error:
             failure = _error(error, proxy)
         raise failure  # Outside the handler, so that the system's error with its address is not in the chain.
+
+    async def _learn(self) -> ssl.SSLContext:
+        """Whom to trust: read once, since it takes longer than many connections."""
+        self._trust = trust = await asyncio.to_thread(_trust, self._ca_file)
+        return trust
 
     async def _by_way_of(
         self,
@@ -98,15 +105,13 @@ class Connector:
         make: Callable[[], Connection],
     ) -> Connection:
         """A connection to a proxy that forwards requests, or tunnels TLS to the origin."""
-        found = await _blaming(proxy, self._addresses(proxy.host, proxy.port, end))
-        until = self._until(end)
+        way = (proxy.host, proxy.port)
         if trust is None:
-            connection = await _blaming(proxy, self._spoken(found, proxy.host, None, until, make))
+            connection = await _blaming(proxy, self._spoken(way, None, end, make))
             connection.proxy = proxy
             return connection
-        opening = await _blaming(
-            proxy, self._spoken(found, proxy.host, None, until, lambda: _Opening(self._loop))
-        )
+        opening = await _blaming(proxy, self._spoken(way, None, end, lambda: _Opening(self._loop)))
+        until = self._until(end)
         try:
             await _blaming(proxy, self._opened(opening, proxy, authority(*place), until))
             return await self._secured(opening.transport, place[0], trust, until, make)
@@ -114,30 +119,32 @@ class Connector:
             opening.transport.abort()
             raise
 
-    async def _addresses(self, host: str, port: int, end: float | None) -> Sequence[AddrInfo]:
-        async with asyncio.timeout_at(self._until(end)):
-            return await self._loop.getaddrinfo(host, port, family=AF_UNSPEC, type=SOCK_STREAM)
-
     async def _spoken(
-        self,
-        addresses: Sequence[AddrInfo],
-        host: str,
-        trust: ssl.SSLContext | None,
-        until: float,
-        make: Callable[[], P],
+        self, place: tuple[str, int], trust: ssl.SSLContext | None, end: float | None, make: Callable[[], P]
     ) -> P:
         """The protocol of a connection to the first address that responds, with TLS if `trust`."""
-        async with asyncio.timeout_at(until):
-            raw = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType] - a bare tuple
-                addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
+        async with asyncio.timeout_at(self._until(end)):
+            addresses = await self._names.addresses(*place)
+        try:
+            async with asyncio.timeout_at(self._until(end)):
+                return await self._reached(addresses, place[0], trust, make)
+        except OSError:
+            self._names.forget(*place)
+            raise
+
+    async def _reached(
+        self, addresses: Sequence[AddrInfo], host: str, trust: ssl.SSLContext | None, make: Callable[[], P]
+    ) -> P:
+        raw = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType] - a bare tuple
+            addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
+        )
+        try:
+            _, protocol = await self._loop.create_connection(
+                make, sock=raw, ssl=trust, server_hostname=None if trust is None else host
             )
-            try:
-                _, protocol = await self._loop.create_connection(
-                    make, sock=raw, ssl=trust, server_hostname=None if trust is None else host
-                )
-            except BaseException:
-                raw.close()
-                raise
+        except BaseException:
+            raw.close()
+            raise
         return protocol
 
     async def _opened(self, opening: _Opening, proxy: Proxy, place: str, until: float) -> None:

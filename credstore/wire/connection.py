@@ -34,10 +34,26 @@ _LONGEST_LIFE = 3600.0
 _names: dict[bytes, str] = {}
 """Header names as received and in lower case: a few names that keep coming back."""
 _MOST_NAMES = 1024
+_BLANKS = ("", " ", "\t")
 
 
 Throttle = Callable[[int], Awaitable[None]]
 """Called with a number of bytes; returns once they are permitted to move."""
+
+
+def _read(names: list[bytes], values: list[bytes]) -> dict[str, str]:
+    """Headers by lower-case name, without the blanks around their values; repeated ones are joined."""
+    if not names:
+        return {}
+    known = [_names.get(name) or _lower(name) for name in names]
+    # In one step: what is not UTF-8 stays in its value, since the line breaks between them are ASCII.
+    texts = b"\n".join(values).decode("utf-8", "surrogateescape").split("\n")
+    headers: dict[str, str] = {}
+    for name, text in zip(known, texts, strict=True):
+        if text[-1:] in _BLANKS or text[:1] in _BLANKS:
+            text = text.strip(" \t")  # noqa: PLW2901 - the same text
+        headers[name] = f"{headers[name]}, {text}" if name in headers else text
+    return headers
 
 
 def _lower(name: bytes) -> str:
@@ -55,37 +71,22 @@ class Answer:
         headers: By lower-case name; repeated ones joined by ", ".
     """
 
-    __slots__ = (
-        "_buffered",
-        "_complete",
-        "_connection",
-        "_end",
-        "_failure",
-        "_idle",
-        "_parts",
-        "_taken",
-        "_throttle",
-        "_waited",
-        "_waiter",
-        "headers",
-        "status",
-    )
+    status = 0
+    headers: Mapping[str, str] = NOTHING
+    _buffered = 0
+    _taken = 0
+    _waited = 0.0
+    _complete = False
+    _failure: BaseException | None = None
+    _waiter: asyncio.Future[None] | None = None
+    _throttle: Throttle | None = None
 
     def __init__(self, connection: Connection, end: float | None, idle: float) -> None:
         """Expect a response; `end` is an instant of the loop's clock, `idle` seconds."""
-        self.status = 0
-        self.headers: Mapping[str, str] = NOTHING
         self._connection = connection
         self._end = end
         self._idle = idle
         self._parts: deque[bytes] = deque()
-        self._buffered = 0
-        self._taken = 0
-        self._waited = 0.0
-        self._complete = False
-        self._failure: BaseException | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._throttle: Throttle | None = None
 
     @property
     def proxy(self) -> str | None:
@@ -108,6 +109,14 @@ class Answer:
         """
         if not self.status and self._failure is None:
             await self._wait(until)
+        self.check()
+
+    def check(self) -> None:
+        """See whether it has started, or its maker was woken for another reason.
+
+        Raises:
+            Exception: As `head`.
+        """
         if not self.status and self._failure is not None:
             raise self._failure
 
@@ -125,9 +134,11 @@ class Answer:
             raise failure
         return body
 
-    def take_whole(self) -> bytes | None:
-        """The whole body if it has arrived, as a small one usually has; else None, consuming nothing."""
-        return self._joined() if self._complete and self._throttle is None else None
+    def take_whole(self, limit: int | None = None) -> bytes | None:
+        """See `HttpResponse.take_whole`; None too where reading it has to be delayed."""
+        if not self._complete or self._throttle is not None or (limit is not None and self._buffered > limit):
+            return None
+        return self._joined()
 
     async def read_start(self, limit: int) -> bytes:
         """The first `limit` bytes of the body, or as many as arrived; closes the response."""
@@ -195,27 +206,42 @@ class Answer:
         now = self._connection.now()
         self._waited += now - start
         if end is not None and now >= end:
-            self._give_up()
+            self.give_up()
         if paced and self._waited > self._idle:
             if self._taken + self._buffered < _SLOWEST * self._waited and not self._complete:
-                self._give_up()
+                self.give_up()
             self._waited, self._taken = 0.0, -self._buffered
 
     async def _wait(self, until: float | None) -> None:
         """Wait until something has happened; at `until` the response fails."""
-        self._waiter = waiter = self._connection.loop.create_future()
-        timer = None if until is None else self._connection.loop.call_at(until, self._give_up)
+        waiter = self.waiter(until)
         try:
             await waiter
         finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
+            self.unwatch()
 
-    def _give_up(self) -> None:
-        self._drop(WireError("timeout", sent=True))
+    def waiter(self, until: float | None) -> asyncio.Future[None]:
+        """What is done once something has happened; call `unwatch` then.
 
-    def _drop(self, error: WireError) -> None:
+        Args:
+            until: Instant of the loop's clock at which the response fails, or None.
+        """
+        connection = self._connection
+        self._waiter = waiter = connection.loop.create_future()
+        if until is not None:
+            connection.watch(until)
+        return waiter
+
+    def unwatch(self) -> None:
+        """No one waits any longer."""
+        self._waiter = None
+        self._connection.until = None
+
+    def give_up(self) -> None:
+        """It has not come in time."""
+        self.drop(WireError("timeout", sent=True))
+
+    def drop(self, error: WireError) -> None:
         """End it and its connection; one that has arrived in full no longer has a connection."""
         if not self._complete:
             self.fail(error)
@@ -236,22 +262,19 @@ class Answer:
         return part
 
     def begun(self, status: int, headers: Mapping[str, str]) -> None:
-        """The head has arrived; called by the connection."""
+        """The head has arrived; called by the connection, which then calls `wake`."""
         self.status, self.headers = status, headers
-        self.wake()
 
     def grow(self, data: bytes) -> None:
-        """More of the body has arrived; called by the connection."""
+        """More of the body has arrived; called by the connection, which then calls `wake`."""
         self._parts.append(data)
         self._buffered += len(data)
         if self._buffered >= READ_AHEAD:
             self._connection.pause_reading()
-        self.wake()
 
     def ended(self) -> None:
-        """All of it has arrived; called by the connection."""
+        """All of it has arrived; called by the connection, which then calls `wake`."""
         self._complete = True
-        self.wake()
 
     def fail(self, error: BaseException) -> None:
         """End it with an error, unless it has ended."""
@@ -267,7 +290,12 @@ class Answer:
 
     async def aclose(self) -> None:
         """Drop the connection if the body has not ended; safe to call again."""
-        self._drop(WireError("broken", sent=True))
+        self.cut()
+
+    def cut(self) -> None:
+        """The same at once."""
+        if not self._complete:
+            self.drop(WireError("broken", sent=True))
 
 
 def _too_long(limit: int) -> WireError:
@@ -310,8 +338,14 @@ class Connection(asyncio.BufferedProtocol):
         self._broken = True
         self._spent = False
         self._headers: dict[str, str] = {}
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
         self._head_size = 0
         self._drained: asyncio.Future[None] | None = None
+        self.until: float | None = None
+        """Instant of the loop's clock at which the response fails that somebody waits for."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
 
     @property
     def usable(self) -> bool:
@@ -319,7 +353,7 @@ class Connection(asyncio.BufferedProtocol):
         return not self._broken
 
     def start(
-        self, method: str, data: bytes, *, end: float | None, idle: float, more: bool = False
+        self, method: str, data: bytes, end: float | None, idle: float, *, more: bool = False
     ) -> Answer:
         """Send the head of a request with what is available of its body, and expect the response.
 
@@ -335,7 +369,6 @@ class Connection(asyncio.BufferedProtocol):
         self._sending = more
         self._handed = not more
         self._headed = self._ended = False
-        self._headers = {}
         self._head_size = 0
         self._transport.write(data)
         return answer
@@ -371,6 +404,30 @@ class Connection(asyncio.BufferedProtocol):
     def sent_all(self) -> None:
         """The request has been sent in full."""
         self._sending = False
+
+    def watch(self, until: float) -> None:
+        """Let the response fail at an instant of the loop's clock, unless `until` is changed before.
+
+        Nearly every response comes long before it would fail, so one timer is set and left for many of them:
+        when it goes off, it looks whether anybody has waited for long enough.
+        """
+        self.until = until
+        if self._timer is None or self._due > until:
+            self._set_timer(until)
+
+    def _set_timer(self, due: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._due = self.loop.call_at(due, self._look), due
+
+    def _look(self) -> None:
+        self._timer = None
+        if self.until is None:
+            return
+        if self.until > self._due:
+            self._set_timer(self.until)
+        elif self._answer is not None:
+            self._answer.give_up()
 
     def abort(self) -> None:
         """End the connection at once; safe to call again."""
@@ -423,6 +480,7 @@ class Connection(asyncio.BufferedProtocol):
             self._finish(answer)
         elif not self._headed and self._head_size > _LONGEST_HEAD:
             self._refuse(answer)
+        answer.wake()
 
     def _refuse(self, answer: Answer) -> None:
         early = "a success came before the request had been sent" if self._early else ""
@@ -453,11 +511,15 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End what was in progress."""
         self._broken = self._spent = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         answer, self._answer = self._answer, None
         if answer is not None:
             framed = "content-length" in self._headers or "transfer-encoding" in self._headers
             if exc is None and self._headed and not framed:
                 answer.ended()
+                answer.wake()
             else:
                 answer.fail(WireError("broken", sent=True))
         self.resume_writing()
@@ -484,17 +546,17 @@ class Connection(asyncio.BufferedProtocol):
         """One header; trailers are ignored."""
         if self._headed:
             return
-        known = _names.get(name) or _lower(name)
-        text = value.decode("utf-8", "surrogateescape").strip(" \t")
-        headers = self._headers
-        headers[known] = f"{headers[known]}, {text}" if known in headers else text
+        self._names.append(name)
+        self._values.append(value)
 
     def on_headers_complete(self) -> None:
         """The head has arrived, unless it is an interim one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
+        names, values = self._names, self._values
+        self._names, self._values = [], []
         if status < 200:  # noqa: PLR2004 - HTTP's class of interim responses
-            self._headers = {}
             return
+        self._headers = _read(names, values)
         if status < 300 and not self._has_left():  # noqa: PLR2004 - who has not got it cannot have done it
             self._early = True
             raise ValueError

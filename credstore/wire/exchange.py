@@ -11,8 +11,9 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from credstore.errors import (
     ErrorCode,
@@ -24,6 +25,7 @@ from credstore.errors import (
 )
 from credstore.hashing import sha256
 from credstore.model import CircuitState
+from credstore.quick import made
 from credstore.wire.breaker import Breaker
 from credstore.wire.failures import PASSWORD_WANTED, connection_error, proxy_failure
 from credstore.wire.hedge import Hedging
@@ -36,7 +38,6 @@ from credstore.wire.waiting import within
 
 CREDENTIALS = "the credentials"
 """What a signer waits for, in words."""
-_SUCCESSES = range(200, 300)
 _REFUSALS = frozenset({301, 307, 308, *range(400, 500), 501, 505})
 """Statuses of answers that say that nothing was done; 302 and 303 may follow on something that was. Who
 does not know a method, header or version of HTTP (501, 505) has not acted on it."""
@@ -56,7 +57,7 @@ Recognize = Callable[[Mapping[str, str], bytes], bool]
 proxy."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Reply:
     """The successful response to a call.
 
@@ -77,18 +78,18 @@ class Reply:
     unclear: bool
 
 
-@dataclass(slots=True)
 class _Progress:
     """What one call has been through."""
 
-    attempts: int = 0
-    retries: int = 0
-    cost: int = 0
-    unclear: bool = False
-    body_opened: bool = False
-    resynced: bool = False
-    renewed: bool = False
+    attempts = 0
+    retries = 0
+    cost = 0
+    unclear = False
+    body_opened = False
+    resynced = False
+    renewed = False
     date: float | None = None
+    offset = 0.0
 
 
 class Exchange:
@@ -156,7 +157,7 @@ class Exchange:
         """Return what `spend` took."""
         self._budget.earn(self._budget.RETRY_COST)
 
-    async def call(self, call: WireCall) -> Reply:
+    def call(self, call: WireCall) -> Coroutine[Any, Any, Reply]:
         """Make attempts until one succeeds or none should follow.
 
         Raises:
@@ -165,8 +166,8 @@ class Exchange:
             Exception: Whatever the body's source raised.
         """
         if self._hedging is None or call.mutation:
-            return await self._attempts(call)
-        return await self._hedged(call, self._hedging)
+            return self._attempts(call)
+        return self._hedged(call, self._hedging)
 
     async def _attempts(self, call: WireCall) -> Reply:
         breaker = self._breakers.get(call.origin)
@@ -174,25 +175,37 @@ class Exchange:
             breaker = self._breakers[call.origin] = Breaker()
         elif breaker.tripped and not call.probe:
             self._check_circuit(breaker)
-        digest = call.body_sha256
-        if digest is None and self._signer.signs_body and not isinstance(call.body, StreamBody):
+        signer, digest = self._signer, call.body_sha256
+        if digest is None and signer.signs_body and not isinstance(call.body, StreamBody):
             digest = (await sha256(call.body)).hex() if call.body else _SHA256_OF_NOTHING
         progress = _Progress()
         while True:
             try:
-                now = self._clock() + self._offsets.get(call.origin, 0.0)
-                signing = self._signer.sign(call, digest, now)
-                if self._signer.waits:
-                    signing = within(call.deadline, signing, CREDENTIALS)
-                signed = await signing
-                outcome = await self._attempt(call, signed, progress)
+                progress.offset = self._offsets.get(call.origin, 0.0)
+                now = self._clock() + progress.offset
+                signed = signer.sign_now(call, digest, now)
+                if signed is None:
+                    signed = await within(call.deadline, signer.sign(call, digest, now), CREDENTIALS)
+                progress.attempts += 1
+                for listen in listeners.get():
+                    listen(call.operation)
+                try:
+                    answer = await self._transport.send(_request(call, signed), deadline=call.deadline)
+                    progress.body_opened = True
+                    outcome = self._at_hand(call, answer, progress)
+                    if outcome is None:
+                        outcome = await self._received(call, answer, progress)
+                except WireError as error:
+                    progress.body_opened |= error.sent
+                    outcome = _judged(connection_error(error), call, progress, definite=not error.sent)
             except StorageError as error:  # From the credentials, the body's source or the client itself.
                 _judged(error, call, progress, definite=True)
                 raise
             if isinstance(outcome, Reply):
                 if breaker.failures:
                     breaker.succeeded()
-                self._budget.earn(progress.cost)
+                if self._budget.tokens < self._budget.CAPACITY:
+                    self._budget.earn(progress.cost)
                 return outcome
             if isinstance(outcome, _DOWN) and outcome.retryable:
                 breaker.failed(self._monotonic())
@@ -232,31 +245,28 @@ class Exchange:
         finally:
             await _dropped(running, won)
 
-    async def _attempt(self, call: WireCall, signed: Signed, progress: _Progress) -> Reply | StorageError:
-        """One wire request."""
-        progress.attempts += 1
-        for listen in listeners.get():
-            listen(call.operation)
-        request = _request(call, signed)
-        try:
-            answer = await self._transport.send(request, deadline=call.deadline)
-            progress.body_opened = True
-            return await self._received(call, answer, progress)
-        except WireError as error:
-            failure = error
-        progress.body_opened |= failure.sent
-        return _judged(connection_error(failure), call, progress, definite=not failure.sent)
+    def _at_hand(
+        self, call: WireCall, answer: HttpResponse, progress: _Progress
+    ) -> Reply | StorageError | None:
+        """What a success means that is here as far as it is wanted, as most are; None if more has to come."""
+        status, headers, stream = answer.status, answer.headers, call.stream
+        if not 200 <= status < 300:  # noqa: PLR2004 - HTTP's class of success
+            return None
+        body = b"" if stream else answer.take_whole(call.max_reply)
+        if body is None:
+            return None
+        error = self._classify(status, headers, body)
+        if error is not None:
+            return self._refusal(call, answer, error, progress, definite=False)
+        return Reply(status, headers, body, answer if stream else None, progress.attempts, progress.unclear)
 
     async def _received(
         self, call: WireCall, answer: HttpResponse, progress: _Progress
     ) -> Reply | StorageError:
-        """Read as much of the response as its status requires, and say what it means."""
-        success = answer.status in _SUCCESSES
-        stream = call.stream and success
+        """Read as much of a response as its status requires, and say what it means; see `_at_hand`."""
+        success = 200 <= answer.status < 300  # noqa: PLR2004 - HTTP's class of success
         try:
-            if stream:
-                body = b""
-            elif success:
+            if success:
                 body = await answer.read(call.max_reply)
             else:
                 body = await answer.read_start(_LONGEST_ERROR)
@@ -271,15 +281,20 @@ class Exchange:
             await answer.aclose()
             raise
         if error is None:
-            return Reply(
-                status=answer.status,
-                headers=answer.headers,
-                body=body,
-                response=answer if stream else None,
-                attempts=progress.attempts,
-                unclear=progress.unclear,
-            )
+            return Reply(answer.status, answer.headers, body, None, progress.attempts, progress.unclear)
         await answer.aclose()
+        return self._refusal(call, answer, error, progress, definite=definite)
+
+    def _refusal(
+        self,
+        call: WireCall,
+        answer: HttpResponse,
+        error: StorageError,
+        progress: _Progress,
+        *,
+        definite: bool,
+    ) -> StorageError:
+        """The error of a response, with what its headers add."""
         progress.date = parse_date(answer.headers.get("date"))
         if error.retry_after is None:
             error.retry_after = parse_retry_after(answer.headers, self._clock())
@@ -295,7 +310,7 @@ class Exchange:
             return False
         if error.code == ErrorCode.CLOCK_SKEW and not progress.resynced:
             progress.resynced = True
-            return self._resync(call.origin, progress.date)
+            return self._resync(call.origin, progress)
         if error.code == ErrorCode.CREDENTIALS_EXPIRED and not progress.renewed:
             progress.renewed = True
             try:
@@ -306,11 +321,14 @@ class Exchange:
             return True
         return False
 
-    def _resync(self, origin: str, date: float | None) -> bool:
-        if date is None:
+    def _resync(self, origin: str, progress: _Progress) -> bool:
+        # Of calls that begin together only one sets the clock; the others were signed before that.
+        if abs(self.clock_offset(origin) - progress.offset) > _SMALLEST_SKEW:
+            return True
+        if progress.date is None:
             return False
-        offset = date - self._clock()
-        if abs(offset) > _LARGEST_SKEW or abs(offset - self.clock_offset(origin)) <= _SMALLEST_SKEW:
+        offset = progress.date - self._clock()
+        if abs(offset) > _LARGEST_SKEW or abs(offset - progress.offset) <= _SMALLEST_SKEW:
             return False
         self._offsets[origin] = offset
         return True
@@ -337,6 +355,23 @@ class Exchange:
         progress.cost = decision.cost
         await self._sleep(decision.seconds)
 
+    async def warm(self, origin: str, connections: int, deadline: float | None) -> None:
+        """Have connections and credentials ready for calls to an origin; see `Transport.warm`.
+
+        Raises:
+            StorageError: They could not be had; `applied` is "no".
+        """
+        failure: StorageError
+        try:
+            await within(deadline, self._signer.expires_at(), CREDENTIALS)
+            await self._transport.warm(origin, connections, deadline=deadline)
+        except WireError as error:
+            failure = connection_error(error)
+        else:
+            return
+        failure.applied = "no"
+        raise failure
+
     async def aclose(self) -> None:
         """Close transport and signer; safe to call again."""
         try:
@@ -351,7 +386,7 @@ def _request(call: WireCall, signed: Signed) -> HttpRequest:
     if call.query or signed.query:
         url += "?" + "&".join([part for part in (encode_query(call.query), signed.query) if part])
     headers = {"host": host_of(call.origin), **call.headers, **signed.headers}
-    return HttpRequest(method=call.method, url=url, headers=headers, body=call.body)
+    return made(HttpRequest, {"method": call.method, "url": url, "headers": headers, "body": call.body})
 
 
 def _of_proxy(proxy: str, status: int) -> StorageError:

@@ -9,10 +9,11 @@ URL nor header, and nor do their chains.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncGenerator
+from functools import lru_cache
 
+from credstore import forks
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.wire.bandwidth import Bandwidth
 from credstore.wire.connecting import USER_AGENT, Connector, forwarded
@@ -65,7 +66,7 @@ class HttpClient(Transport):
         self._down = None if bandwidth is None else _throttle(Bandwidth(bandwidth))
         self._pool: Pool | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._process = 0
+        self._forks = 0
         self._closed = False
 
     def trust(self, ca_file: str | None) -> None:
@@ -92,6 +93,7 @@ class HttpClient(Transport):
         end = None if deadline is None else now + deadline - time.monotonic()
         if end is not None and end <= now:
             raise WireError("timeout", sent=False)
+        method, body = request.method, request.body
         origin, head = _head(request)
         if not head:
             raise StorageInvalidRequestError("a header contains a character that HTTP cannot carry")
@@ -100,25 +102,41 @@ class HttpClient(Transport):
             del head  # It contains tokens, which must not appear in an error's traceback.
             connection = await pool.get(origin, end)
             _, head = _head(request)
+            now = loop.time()
         if connection.proxy is not None:
             head = forwarded(head, origin, connection.proxy)
-        body = request.body
-        small = body is None or (isinstance(body, bytes) and len(body) <= _SMALL and self._up is None)
-        if small and isinstance(body, bytes):
-            head += body
-        answer = connection.start(request.method, head, end=end, idle=self._idle_timeout, more=not small)
-        del head
-        if small:
+        if body is None or (isinstance(body, bytes) and len(body) <= _SMALL and self._up is None):
+            answer = connection.start(
+                method, head if body is None else head + body, end, self._idle_timeout, more=False
+            )
+            del head
             try:
-                await answer.head(self._until(loop.time(), end))
+                await answer.waiter(self._until(now, end))
+                answer.check()
             except BaseException:
-                await answer.aclose()  # Not the connection, which another request may be using already.
+                answer.cut()  # Not the connection, which another request may be using already.
                 raise
-        elif body is not None:
+            finally:
+                answer.unwatch()
+        else:
+            answer = connection.start(method, head, end, self._idle_timeout, more=True)
+            del head
             await self._send_long(connection, answer, body, end)
         if self._down is not None:
             answer.throttled(self._down)
         return answer
+
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        """Open connections to an origin until there are as many; see `Transport.warm`.
+
+        Raises:
+            WireError: One could not be made; nothing was sent.
+            StorageInvalidRequestError: The client is closed or belongs to another loop or process.
+            StorageConfigurationError: `ca_file` or a proxy's URL cannot be used.
+        """
+        loop = asyncio.get_running_loop()
+        end = None if deadline is None else loop.time() + deadline - time.monotonic()
+        await self._opened(loop).warm(origin, connections, end)
 
     async def _send_long(
         self, connection: Connection, answer: Answer, body: bytes | StreamBody, end: float | None
@@ -150,12 +168,12 @@ class HttpClient(Transport):
         if self._closed:
             raise StorageInvalidRequestError("this client is closed; open a new one", code=ErrorCode.CLOSED)
         if self._pool is None:
-            self._loop, self._process = loop, os.getpid()
+            self._loop, self._forks = loop, forks.count
             connector = Connector(
                 loop, timeout=self._connect_timeout, ca_file=self._ca_file, proxies=self._proxies
             )
             self._pool = Pool(loop, connector, limit=self._max_connections)
-        elif self._loop is not loop or self._process != os.getpid():
+        elif self._loop is not loop or self._forks != forks.count:
             raise StorageInvalidRequestError(
                 "this store was opened in another event loop or process; open one in each",
                 code=ErrorCode.WRONG_LOOP,
@@ -172,25 +190,34 @@ class HttpClient(Transport):
 
 def _head(request: HttpRequest) -> tuple[str, bytes]:
     """Origin and head of a request; no head if a header or the target cannot be sent over HTTP."""
-    url, headers, body = request.url, request.headers, request.body
+    method, url, headers, body = request.method, request.url, request.headers, request.body
     slash = url.find("/", url.find("://") + 3)
     origin, target = (url, "/") if slash < 0 else (url[:slash], url[slash:])
-    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    lines, breaks = _form(tuple(headers))
+    more = ""
     if "host" not in headers:
-        lines.append(f"host: {origin.partition('://')[2]}\r\n")
-    if "accept-encoding" not in headers:
-        lines.append("accept-encoding: identity\r\n")
+        more = f"host: {origin.partition('://')[2]}\r\n"
+        breaks += 1
     if isinstance(body, StreamBody):
-        lines.append(
-            "transfer-encoding: chunked\r\n" if body.length is None else f"content-length: {body.length}\r\n"
-        )
-    elif body is not None or request.method in _WITH_BODY:
-        lines.append(f"content-length: {len(body or b'')}\r\n")
-    text = f"{request.method} {target}{_COMMON}{''.join(lines)}\r\n"
-    breaks = len(lines) + 3
+        length = "transfer-encoding: chunked" if body.length is None else f"content-length: {body.length}"
+        more += f"{length}\r\n"
+        breaks += 1
+    elif body is not None or method in _WITH_BODY:
+        more += f"content-length: {len(body or b'')}\r\n"
+        breaks += 1
+    text = f"{method} {target}{_COMMON}{lines % tuple(headers.values())}{more}\r\n"
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         return origin, b""
     return origin, text.encode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=256)
+def _form(names: tuple[str, ...]) -> tuple[str, int]:
+    """What is the same for all requests with these headers: lines with gaps, and their breaks."""
+    lines = [f"{name.replace('%', '%%')}: %s\r\n" for name in names]
+    if "accept-encoding" not in names:
+        lines.append("accept-encoding: identity\r\n")
+    return "".join(lines), len(lines) + 3
 
 
 def _throttle(bandwidth: Bandwidth) -> Throttle:

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import NamedTuple
 
+from credstore.concurrency import map_all
 from credstore.wire.connecting import Connector
 from credstore.wire.connection import AT_ONCE, Connection
 from credstore.wire.transport import WireError
@@ -78,6 +79,21 @@ class Pool:
                 return await self._connect(origin, end)
             if connection.usable:
                 return connection
+
+    async def warm(self, origin: str, count: int, end: float | None) -> None:
+        """Make connections to `origin` until there are `count`, or as many as there may be, and keep them.
+
+        Raises:
+            WireError: One of them could not be made; those that could are kept.
+            StorageConfigurationError: `ca_file` or a proxy's URL cannot be used.
+        """
+        there = sum(1 for each in self._origins.values() if each == origin)
+        wanted = range(min(count - there, self._limit - self._leases))
+        await map_all(wanted, lambda _: self._make_ready(origin, end), at_once=self._limit)
+
+    async def _make_ready(self, origin: str, end: float | None) -> None:
+        if self._leave():
+            self._free(await self._connect(origin, end))
 
     def _leave(self) -> bool:
         """Take a permit to make a connection, if there is room."""

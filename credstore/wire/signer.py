@@ -17,7 +17,7 @@ from credstore.model import NOTHING
 from credstore.wire.transport import StreamBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class WireCall:
     """One operation of a driver, as one HTTP request that may take several attempts.
 
@@ -82,11 +82,17 @@ class Signer(Protocol):
     Attributes:
         signs_body: Whether the SHA-256 of a body that is in memory is needed; it is computed once for
             all attempts of a call.
-        waits: Whether signing may wait for somebody; False spares each attempt the watch over its end.
     """
 
     signs_body: bool
-    waits: bool = True
+
+    def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed | None:  # noqa: ARG002
+        """The same as `sign` where that need not wait for anybody; None where it may have to.
+
+        Raises:
+            StorageError: As `sign`.
+        """
+        return None
 
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
         """Sign one attempt. Cost: does not wait while credentials are cached.

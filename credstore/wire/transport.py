@@ -57,7 +57,7 @@ class StreamBody:
     open: Callable[[], AsyncIterator[bytes | memoryview]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class HttpRequest:
     """One request.
 
@@ -103,8 +103,15 @@ class HttpResponse(Protocol):
         """
         ...
 
-    def take_whole(self) -> bytes | None:
-        """The whole body if it has arrived, as a small one usually has; else None, consuming nothing."""
+    def take_whole(self, limit: int | None = None) -> bytes | None:
+        """The whole body if it has arrived, as a small one usually has; then the response is closed.
+
+        Args:
+            limit: Maximum number of bytes to accept, or None for any number.
+
+        Returns:
+            None where it has not arrived or is longer, consuming nothing.
+        """
         ...
 
     async def read_start(self, limit: int) -> bytes:
@@ -147,6 +154,21 @@ class Transport(Protocol):
                 given; nothing was sent.
             StorageConfigurationError: A setting cannot be used; nothing was sent.
             Exception: Whatever the body's source raised.
+        """
+        ...
+
+    async def warm(self, origin: str, connections: int, *, deadline: float | None) -> None:
+        """Have connections ready for requests to an origin; nothing where none are kept.
+
+        Args:
+            origin: `scheme://host[:port]`.
+            connections: How many there should be; no more than the transport's own limit are made.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            WireError: One could not be made; nothing was sent.
+            StorageInvalidRequestError: As `send`.
+            StorageConfigurationError: As `send`.
         """
         ...
 

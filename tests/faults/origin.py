@@ -54,6 +54,7 @@ class Origin:
         self.script = Script()
         self.log: list[Entry] = []
         self.connections = 0
+        self._peers: list[Peer] = []
         self._scheme = "http" if tls is None else "https"
         self._serving = Serving(
             self.store,
@@ -128,14 +129,17 @@ class Origin:
         self._listening.bind(("127.0.0.1", 0))
         self._listening.listen(512)
         self._listening.setblocking(False)
-        self._spawn(self._accept())
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._listening)
+        self._listening.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._listening.close()
+        for peer in self._peers:
+            peer.abort()
         await asyncio.sleep(0)  # The transports' own close.
         if self._failures:
             raise self._failures[0]
@@ -151,10 +155,15 @@ class Origin:
         if failure is not None:
             self._failures.append(failure)
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            sock, _ = await loop.sock_accept(self._listening)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.connections += 1
-            self._spawn(self._serving.serve(Peer(sock, self.connections)))
+    def _accept(self) -> None:
+        """Take one connection; not in a task, whose cancellation could lose it."""
+        try:
+            sock, _ = self._listening.accept()
+        except (BlockingIOError, ConnectionError):
+            return  # It is gone already.
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.connections += 1
+        peer = Peer(sock, self.connections)
+        self._peers.append(peer)
+        self._spawn(self._serving.serve(peer))

@@ -10,8 +10,9 @@ from types import TracebackType
 import pytest
 
 import credstore
-from credstore import CustomerKey, Secret
+from credstore import ClientSide, CustomerKey, KeyRing, LocalKey, Secret
 from credstore.errors import StorageError
+from credstore.provider.provider import StorageProvider
 from tests.canaries import leaks
 from tests.faults.messages import error
 from tests.faults.rig import KEY_ID, SECRET, Rig, run
@@ -20,6 +21,11 @@ from tests.faults.signatures import Account
 
 ROOT = credstore.__path__[0]
 OWN = CustomerKey(b"canary-customer-key-of-32-bytes!")
+SEALED = ClientSide(
+    KeyRing(LocalKey(b"canary-wrapping-key-of-32-bytes!"), random=lambda size: b"canary".ljust(size, b"k")),
+    store_id="store",
+    shreddable=True,
+)
 SIGNED = re.compile(r"signature=[0-9a-f%]{16}", re.IGNORECASE)
 SMALL, LARGE = b"x" * 500, b"y" * 5000
 PARTS = {"multipart_threshold": 2000, "part_size": 1500, "max_concurrency": 2}
@@ -30,9 +36,14 @@ async def pieces(data=LARGE):
     yield data[2000:]
 
 
-async def streamed(store, **options):
-    async with store.open("there", **options) as reader:
+async def streamed(store, key="there", **options):
+    async with store.open(key, **options) as reader:
         return [chunk async for chunk in reader]
+
+
+def sealing(store) -> StorageProvider:
+    """The same store, whose verbs all encrypt before anything is sent."""
+    return StorageProvider(store._session.driver, store._session.config, encryption=SEALED)
 
 
 async def scanned(store):
@@ -59,6 +70,17 @@ VERBS = {
     "get_signed_url": lambda store: store.get_signed_url("plain"),
     "health_check": lambda store: store.health_check(),
     "list_versions": lambda store: store.list_versions("plain"),
+    "delete_versions": lambda store: store.delete_versions("plain"),
+    "list in parallel": lambda store: store.list(parallel=3),
+    "list_dictionaries": lambda store: store.list_dictionaries(),
+    "move with a key": lambda store: store.move("there", "moved", source_encryption=OWN),
+    "seal": lambda store: store.store("k", SMALL, encryption=SEALED),
+    "seal a stream": lambda store: store.store("k", pieces(), encryption=SEALED),
+    "unseal": lambda store: store.retrieve("sealed", encryption=SEALED),
+    "unseal a range": lambda store: streamed(store, key="sealed", encryption=SEALED, start=3, end=90),
+    "copy sealed": lambda store: sealing(store).copy("sealed", "to"),
+    "rotate_keys": lambda store: sealing(store).rotate_keys(),
+    "forget_key": lambda store: sealing(store).forget_key("sealed"),
 }
 FAULTS = {
     "no fault": None,
@@ -104,6 +126,7 @@ async def prepared(rig: Rig) -> None:
     rig.origin.allow(Account(KEY_ID, SECRET, TOKEN))
     await rig.store.store("there", SMALL, encryption=OWN)
     await rig.store.store("plain", SMALL)
+    await rig.store.store("sealed", SMALL, encryption=SEALED)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -81,6 +81,13 @@ class Peer:
         else:
             self._writer.transport.abort()
 
+    def abort(self) -> None:
+        """Let go of the connection, whatever is still to be sent."""
+        if self._writer is None:
+            self._sock.close()
+        else:
+            self._writer.transport.abort()
+
     def close(self) -> None:
         """End the connection; with a FIN if everything was read."""
         if self._writer is None:

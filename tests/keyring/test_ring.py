@@ -273,3 +273,18 @@ def test_a_data_keys_length():
     with pytest.raises(StorageInvalidRequestError):
         DataKey(bytes(31), key_id="a", wrapped=b"b")
     assert ClientSide(KeyRing(OLD), store_id="a store").required
+
+
+@pytest.mark.parametrize("uses", [1, 3, 1000])
+def test_many_readers_of_one_object_ask_the_key_service_once(uses):
+    key = CallableKey("k", reverse_async, reverse_async, remote=True)
+
+    async def main():
+        ring = KeyRing(key, cache=KeyCache(max_uses=uses))
+        data = await ring.generate(store_id="store")
+        CALLS.clear()
+        found = await asyncio.gather(*(ring.unwrap("k", data.wrapped, store_id="store") for _ in range(6)))
+        assert [each.reveal() for each in found] == [data.reveal()] * 6
+        assert len(CALLS) == -(-6 // uses)
+
+    run(main())

@@ -16,7 +16,7 @@ from itertools import count
 from credstore.encryption import Secret
 from credstore.errors import StorageConflictError, StorageError, StorageNotFoundError
 from credstore.provider.provider import StorageProvider
-from credstore.wire.aws.credentials import Credentials
+from credstore.wire.aws.credentials import Credentials, CredentialSource
 from tests.faults.messages import Answer, Request
 from tests.faults.origin import Origin
 from tests.faults.plans import INSIDE, NAMES, Fault
@@ -31,7 +31,7 @@ _PLANNED = tuple(name for name in NAMES if name not in INSIDE)
 
 
 @dataclass
-class _Ids:
+class _Ids(CredentialSource):
     """Names each operation to the origin by the key id its requests are signed with."""
 
     current: int = 0

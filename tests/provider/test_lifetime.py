@@ -1,7 +1,6 @@
 """Opening, closing, events, and errors nobody foresaw."""
 
 import asyncio
-import os
 
 import pytest
 
@@ -90,8 +89,7 @@ def test_another_loop_is_refused():
 
 def test_a_forked_child_is_refused(monkeypatch):
     provider = over(Spy())
-    real = os.getpid()
-    monkeypatch.setattr("credstore.provider.call.os.getpid", lambda: real + 1)
+    monkeypatch.setattr("credstore.forks.count", 1)
     with pytest.raises(StorageInvalidRequestError) as caught:
         asyncio.run(provider.exists("key"))
     assert caught.value.code == "FORKED"

@@ -138,11 +138,13 @@ async def proxying(**settings) -> AsyncIterator[ProxyServer]:
     """A proxy on an ephemeral port of 127.0.0.1."""
     proxy = ProxyServer(**settings)
     tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
+        writers.add(writer)
         try:
             await proxy.serve(reader, writer)
         except asyncio.CancelledError:
@@ -154,7 +156,12 @@ async def proxying(**settings) -> AsyncIterator[ProxyServer]:
         yield proxy
     finally:
         listening.close()
+        for _ in range(8):  # Turns until what was accepted last is known here.
+            await asyncio.sleep(0)
+        for writer in writers:
+            writer.transport.abort()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # The transports' own end.
         await listening.wait_closed()

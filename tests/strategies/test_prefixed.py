@@ -14,6 +14,7 @@ from credstore.driver import (
     BytesBody,
     CopyRequest,
     Driver,
+    KeepsConnections,
     Page,
     PutRequest,
     ResumeToken,
@@ -198,7 +199,7 @@ class Tags(Plain):
         (VersionedMemory(Versions()), {TaggedDriver, VerifiesLinks, VersionedDriver, RetainingDriver}),
         (
             FallbackDriver(MemoryDriver(MemoryConfig()), MemoryDriver(MemoryConfig())),
-            {TaggedDriver, BreaksCircuits, VersionedDriver, RetainingDriver},
+            {TaggedDriver, BreaksCircuits, KeepsConnections, VersionedDriver, RetainingDriver},
         ),
     ],
     ids=lambda each: type(each).__name__,

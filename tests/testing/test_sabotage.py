@@ -1,13 +1,13 @@
 """The checks are checked: each of these broken drivers is caught by the check that names its fault."""
 
 import asyncio
-import os
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
+from credstore import forks
 from credstore.config.stores import MemoryConfig
 from credstore.driver import (
     NO_HEADERS,
@@ -404,7 +404,7 @@ class HasOutcomesWhenClosed(MemoryDriver):
 
 class ForgetsItsProcess(MemoryDriver):
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
-        self._guard._process = os.getpid()
+        self._guard._forks = forks.count
         return await super().head(key, options)
 
 

@@ -126,6 +126,8 @@ async def serving(*acts: Act, tls=None):
         yield server
     finally:
         listening.close()
+        for _ in range(8):  # Turns until what was accepted last is known here.
+            await asyncio.sleep(0)
         for writer in server.writers:
             writer.transport.abort()
         for task in tasks:

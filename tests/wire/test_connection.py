@@ -359,3 +359,96 @@ def test_a_server_that_closes_after_each_answer_is_asked_over_new_connections():
             assert server.connections == number
 
     run(check, raw(OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", keep=False))
+
+
+def test_one_timer_serves_many_responses_and_still_ends_those_that_do_not_come(monkeypatch):
+    async def main():
+        loop = asyncio.get_running_loop()
+        now, timers = [loop.time()], []
+
+        class Timer:
+            def __init__(self, when, call):
+                self.when, self.call, self.cancelled = when, call, False
+                timers.append(self)
+
+            def cancel(self):
+                self.cancelled = True
+
+        wire = Wire()
+        monkeypatch.setattr(loop, "call_at", Timer)
+        wire.connection.now = lambda: now[0]
+
+        def pass_until(when):
+            """Let the timers go off that are due, as the loop would."""
+            now[0] = when
+            for timer in list(timers):
+                if timer.when <= when:
+                    timers.remove(timer)
+                    if not timer.cancelled:
+                        timer.call()
+
+        start = now[0]
+        for number in range(100):
+            now[0] = start + number
+            answer = wire.ask()
+            waiter = answer.waiter(now[0] + 200)
+            wire.give(OK + b"Content-Length: 1\r\n\r\nx")
+            assert waiter.done()
+            answer.unwatch()
+        assert [timer.when for timer in timers] == [start + 200]
+        # Nobody waits when it goes off, and none is set until somebody does.
+        pass_until(start + 200)
+        assert timers == []
+        # Somebody waits, but has not waited for long enough: it is set again, and then ends the response.
+        answer = wire.ask()
+        answer.waiter(start + 250)
+        answer.unwatch()
+        waiter = answer.waiter(start + 260)
+        pass_until(start + 250)
+        assert (waiter.done(), [timer.when for timer in timers]) == (False, [start + 260])
+        pass_until(start + 260)
+        assert waiter.done()
+        with pytest.raises(WireError) as caught:
+            answer.check()
+        assert (caught.value.kind, wire.transport.aborted) == ("timeout", True)
+
+    asyncio.run(main())
+
+
+def test_a_shorter_wait_is_not_made_longer_by_the_timer_of_another():
+    async def main():
+        wire = Wire()
+        answer = wire.ask()
+        answer.waiter(asyncio.get_running_loop().time() + 1000)
+        answer.unwatch()
+        await answer.waiter(asyncio.get_running_loop().time() + 0.01)
+        with pytest.raises(WireError):
+            answer.check()
+        wire.connection.connection_lost(None)
+        assert wire.connection._timer is None
+
+    asyncio.run(main())
+
+
+NAME = st.sampled_from([b"Etag", b"etag", b"X-A", b"x-amz-meta-a"])
+VALUE = st.lists(
+    st.sampled_from([b" ", b"\t", b"a", b"\xc3\xa9", b"\xc3", b"\xe2\x82", b"\xff", b",", b":"])
+).map(b"".join)
+
+
+@given(st.lists(st.tuples(NAME, VALUE), max_size=6))
+def test_headers_are_read_as_one_by_one(pairs):
+    wanted = {}
+    for name, value in pairs:
+        text = value.decode("utf-8", "surrogateescape").strip(" \t")
+        key = name.decode().lower()
+        wanted[key] = f"{wanted[key]}, {text}" if key in wanted else text
+
+    async def main():
+        wire = Wire()
+        reply = wire.ask()
+        lines = b"".join(name + b": " + value + b"\r\n" for name, value in pairs)
+        wire.give(OK + lines + b"Content-Length: 0\r\n\r\n")
+        assert {name: value for name, value in reply.headers.items() if name != "content-length"} == wanted
+
+    asyncio.run(main())

@@ -21,7 +21,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.testing import ScriptedAnswer, ScriptedTransport, WireError
-from credstore.wire.aws.credentials import Credentials, StaticCredentials
+from credstore.wire.aws.credentials import Credentials, CredentialSource, StaticCredentials
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange
 from credstore.wire.retry import RetryPolicy
@@ -233,6 +233,34 @@ def test_a_clock_that_is_wrong_is_put_right_once():
     run(check, answer(401, date=format_datetime(ahead, usegmt=True)), answer(200))
 
 
+def test_a_clock_that_is_put_right_by_one_call_is_right_for_those_that_were_signed_before():
+    class Together(AwsSigner):
+        """Signs the first of three calls only when all of them are signed."""
+
+        signed = 0
+
+        def sign_now(self, *_args):
+            return None  # Each waits for its signature.
+
+        async def sign(self, *args):
+            found = await super().sign(*args)
+            self.signed += 1
+            all_signed.set() if self.signed == 3 else await all_signed.wait()
+            return found
+
+    async def check(rig):
+        replies = await asyncio.gather(rig.call(), rig.call("PUT", body=b"data"), rig.call())
+        assert [reply.attempts for reply in replies] == [2, 2, 2]
+
+    def judged(sent):
+        skewed = not sent.headers["x-amz-date"].startswith(ahead.strftime("%Y%m%dT%H"))
+        return answer(401, date=format_datetime(ahead, usegmt=True)) if skewed else OK
+
+    all_signed = asyncio.Event()
+    ahead = datetime.fromtimestamp(time.time() + 2 * 3600, UTC)
+    run(check, *[judged] * 6, signer=Together(StaticCredentials(KEYS)))
+
+
 @pytest.mark.parametrize(
     ("seconds", "requests"), [(240, 1), (241, 2), (86_400, 2), (86_401, 1), (-86_400, 2)]
 )
@@ -322,7 +350,7 @@ def test_a_clock_that_is_hardly_or_absurdly_wrong_is_left_alone(seconds):
     run(check, answer(401, date=date))
 
 
-class Renewable:
+class Renewable(CredentialSource):
     """Credentials that are renewed on request."""
 
     def __init__(self) -> None:
@@ -432,7 +460,7 @@ def test_an_untrusted_certificate_is_not_retried():
 
 def test_errors_of_the_credentials_say_that_nothing_was_sent():
     class Broken(StaticCredentials):
-        async def get(self):
+        def ready(self):
             raise StorageConfigurationError("no credentials")
 
     async def check(rig):

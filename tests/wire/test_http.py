@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from credstore import forks
 from credstore.errors import StorageInvalidRequestError
-from credstore.wire import http as http_module
 from credstore.wire.http import USER_AGENT, HttpClient
 from credstore.wire.transport import HttpRequest, StreamBody, WireError
 from tests.wire.server import answer, fresh_tasks, hang_up, raw, reset, serving, stall
@@ -461,7 +461,7 @@ def test_a_closed_client_or_one_of_another_loop_or_process_refuses(monkeypatch):
         async with serving() as server:
             await use(server.url)
             with monkeypatch.context() as patched:
-                patched.setattr(http_module.os, "getpid", lambda: -1)
+                patched.setattr(forks, "count", -1)
                 with pytest.raises(StorageInvalidRequestError) as caught:
                     await use(server.url)
                 assert caught.value.code == "WRONG_LOOP"

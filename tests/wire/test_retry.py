@@ -1,5 +1,6 @@
 """The pure decision about retries: a row for each rule."""
 
+import time
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -102,3 +103,24 @@ def test_what_a_provider_asks_for(headers, seconds):
 @pytest.mark.parametrize("value", [None, "", "yesterday", "Mon, 99 Foo 2026 00:00:00 GMT", "1e9"])
 def test_what_is_no_date(value):
     assert parse_date(value) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",
+        "Sun, 06 Nov 1994 08:49:37 -0000",
+        "Sun, 06 Nov 1994 08:49:37",
+        "Sun, 06 Nov 1994 09:49:37 +0100",
+    ],
+)
+def test_a_date_is_in_utc_wherever_this_machine_is(text, monkeypatch):
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert parse_date(text) == 784_111_777
+    finally:
+        monkeypatch.undo()
+        time.tzset()

@@ -28,6 +28,7 @@ from credstore.drivers.s3.customer_keys import (
 )
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import NO_BUCKET
+from credstore.drivers.s3.put_headers import PutHeaders
 from credstore.drivers.s3.records import MAX_XML
 from credstore.drivers.s3.requests import S3Request, asking, is_of_part, list_objects, without_range
 from credstore.drivers.s3.responses import (
@@ -54,6 +55,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.model import CircuitState
+from credstore.quick import made
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
@@ -92,6 +94,7 @@ class Bucket:
         label: The provider's label.
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
         kept: Operations whose copies were seen to keep the metadata that was sent with them.
+        put_headers: The headers of its writes.
     """
 
     def __init__(
@@ -134,6 +137,7 @@ class Bucket:
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,
         )
+        self.put_headers = PutHeaders(dialect)
         self._guard = Guard(self.label)
         self._answered_at = -math.inf
         self._speaks_s3 = False
@@ -167,7 +171,10 @@ class Bucket:
         return self._place
 
     def _classify(self, status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
-        self._speaks_s3 = self._speaks_s3 or speaks_s3(headers, body)
+        if not self._speaks_s3:
+            self._speaks_s3 = speaks_s3(headers, body)
+        if not body and 200 <= status < 300:  # noqa: PLR2004 - HTTP's class of success
+            return None
         return classify(
             status, headers, body, region=self._place.region, hint=self._hint, anybody=self.is_elsewhere
         )
@@ -187,6 +194,20 @@ class Bucket:
     def clock_offset(self) -> float:
         """Seconds by which the server's clock is ahead (P14)."""
         return self._exchange.clock_offset(self._place.origin)
+
+    async def warm(self, connections: int, deadline: float | None) -> None:
+        """Have that many connections to the bucket's place ready, and what signs requests.
+
+        Raises:
+            StorageError: They could not be had; nothing was sent.
+        """
+        self.check_usable(deadline)
+        place = await self.located(deadline)
+        try:
+            await self._exchange.warm(place.origin, connections, deadline)
+        except StorageError as error:
+            error.bucket = self.name
+            raise
 
     def may_look(self) -> bool:
         """Whether the retry budget permits one more request, to see what became of a write."""
@@ -229,24 +250,39 @@ class Bucket:
             StorageConfigurationError: The bucket is elsewhere and cannot be followed there.
             StorageError: Anything else; `applied` is about this request.
         """
-        self.check_usable(deadline)
-        if request.key is not None:
+        self._guard.check(deadline)
+        if request.key is not None and self.dialect.nfc_keys:
             self.check_key(request.key)
+        place = self._place
         try:
-            reply = await self._answered(request, deadline, stream=stream)
+            try:
+                if self._locating is not None:
+                    place = await self.located(deadline)
+                reply = await self._send(request, place, deadline, stream=stream)
+            except StorageError as error:
+                first = error
+            else:
+                if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
+                    return reply
+                return await self._of_a_store(request, reply, deadline)
+            reply = await self._answered(request, deadline, stream=stream, first=(place, first))
             if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
                 return reply
-            if reply.response is not None:
-                await reply.response.aclose()  # It may hold the only connection.
-            await self._check_speaks_s3(request, reply, deadline)
-            return (
-                await self._answered(request, deadline, stream=True) if reply.response is not None else reply
-            )
+            return await self._of_a_store(request, reply, deadline)
         except StorageError as error:
             if not may_be_about_key(request, error):
                 raise
             failure = error
         raise await self._about_key(request, failure, deadline) from None
+
+    async def _of_a_store(self, request: S3Request, reply: Reply, deadline: float | None) -> Reply:
+        """The reply, or the one to the request sent again where the connection was needed, if S3 answers."""
+        if reply.response is not None:
+            await reply.response.aclose()  # It may hold the only connection.
+        await self._check_speaks_s3(request, reply, deadline)
+        if reply.response is None:
+            return reply
+        return await self._answered(request, deadline, stream=True)
 
     async def _check_speaks_s3(self, request: S3Request, reply: Reply, deadline: float | None) -> None:
         """Refuse a success of a server that does not list the bucket either, as only a store can.
@@ -285,8 +321,18 @@ class Bucket:
     async def _about_key(
         self, request: S3Request, error: StorageError, deadline: float | None
     ) -> StorageError:
-        """What a refused read says of its customer-provided key, found out by one request without it."""
+        """What a refused read says of its customer-provided key, found out by one request without it.
+
+        A refusal that gives no reason is about a key only where other requests are not refused too.
+        """
         if not has_key(request):
+            if error.provider_code is None and not self.answered:
+                try:
+                    await self._list_one(deadline)
+                except StorageAccessDeniedError:
+                    return needs_key(error)
+                except StorageError:
+                    return error
             return needs_key(error)
         try:
             reply = await self._followed(without_key(request), deadline=deadline, stream=True)
@@ -296,9 +342,17 @@ class Bucket:
             await reply.response.aclose()
         return needs_no_key(error)
 
-    async def _answered(self, request: S3Request, deadline: float | None, *, stream: bool) -> Reply:
+    async def _answered(
+        self,
+        request: S3Request,
+        deadline: float | None,
+        *,
+        stream: bool,
+        first: tuple[Place, StorageError] | None = None,
+    ) -> Reply:
+        """The reply to a request; `first` is its refusal, where it was sent to a place already."""
         try:
-            return await self._followed(request, deadline=deadline, stream=stream)
+            return await self._followed(request, deadline=deadline, stream=stream, first=first)
         except StorageError as error:
             if not says_nothing(error):
                 raise
@@ -371,10 +425,20 @@ class Bucket:
         self.shown()
         self._answered_at = time.monotonic()
 
-    async def _followed(self, request: S3Request, *, deadline: float | None, stream: bool) -> Reply:
-        place = await self.located(deadline)
+    async def _followed(
+        self,
+        request: S3Request,
+        *,
+        deadline: float | None,
+        stream: bool,
+        first: tuple[Place, StorageError] | None = None,
+    ) -> Reply:
+        """The reply from where the bucket is; `first` is what became of the request at a place already."""
+        place = await self.located(deadline) if first is None else first[0]
         try:
-            return await self._send(request, place, deadline=deadline, stream=stream)
+            if first is not None:
+                raise first[1]
+            return await self._send(request, place, deadline, stream=stream)
         except WrongRegionError as error:
             better = (
                 self._place if self._place != place else corrected_place(place, self.config, error.region)
@@ -384,33 +448,36 @@ class Bucket:
             self._place = better  # Used for the bucket's next requests too.
             if not request.replayable:
                 raise self._misplaced(error) from None
-            first = error
+            misplaced = error
         try:
-            return await self._send(request, better, deadline=deadline, stream=stream)
+            return await self._send(request, better, deadline, stream=stream)
         except WrongRegionError as error:
             raise self._misplaced(error) from None
         except StorageError as error:
-            if first.applied == "maybe":
+            if misplaced.applied == "maybe":
                 error.applied = "maybe"
             raise
 
-    async def _send(self, request: S3Request, place: Place, *, deadline: float | None, stream: bool) -> Reply:
-        call = WireCall(
-            operation=request.operation,
-            method=request.method,
-            origin=place.origin,
-            path=place.path(request.key),
-            query=request.query,
-            headers=request.headers,
-            body=request.body,
-            body_sha256=request.body_sha256,
-            region=place.region,
-            mutation=request.mutation,
-            replayable=request.replayable,
-            deadline=deadline,
-            stream=stream,
-            max_reply=MAX_XML,
-            probe=request.probe,
+    async def _send(self, request: S3Request, place: Place, deadline: float | None, *, stream: bool) -> Reply:
+        call = made(
+            WireCall,
+            {
+                "operation": request.operation,
+                "method": request.method,
+                "origin": place.origin,
+                "path": place.path(request.key),
+                "query": request.query,
+                "headers": request.headers,
+                "body": request.body,
+                "body_sha256": request.body_sha256,
+                "region": place.region,
+                "mutation": request.mutation,
+                "replayable": request.replayable,
+                "deadline": deadline,
+                "stream": stream,
+                "max_reply": MAX_XML,
+                "probe": request.probe,
+            },
         )
         try:
             reply = await self._exchange.call(call)

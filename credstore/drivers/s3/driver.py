@@ -234,6 +234,10 @@ class S3Driver(Driver):
         reply = await self._bucket.call(request, deadline=deadline)
         await parsed(parse_list, reply.body)
 
+    async def warm(self, connections: int, *, deadline: float | None = None) -> None:
+        """Have connections ready; see `KeepsConnections.warm`."""
+        await self._bucket.warm(connections, deadline)
+
     async def list_uploads(
         self, prefix: str = "", *, deadline: float | None = None
     ) -> AsyncIterator[UploadInfo]:

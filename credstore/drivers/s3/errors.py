@@ -142,6 +142,15 @@ BAD_TAGS = Meaning(
     ErrorCode.INVALID_TAG,
 )
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
+REFUSED = Meaning(StorageInvalidRequestError, "the provider refuses the request for a reason of its own")
+KMS_KEY = Meaning(
+    StorageInvalidRequestError,
+    "the KMS key cannot be used: it is missing, switched off, in another region, or of the wrong kind",
+)
+MISDIRECTED = Meaning(
+    StorageConfigurationError,
+    "the server does not serve this host; check `endpoint` and `addressing`",
+)
 
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(("NoSuchKey", "NotFound", "NoSuchObject", "ObjectNotFound", "BlobNotFound"), NO_OBJECT),
@@ -162,7 +171,10 @@ CODES: dict[str, Meaning] = {
         ),
         BAD_TOKEN,
     ),
-    **dict.fromkeys(("ExpiredToken", "TokenRefreshRequired", "ExpiredRequest"), EXPIRED),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "InvalidTokenId", "TokenRefreshRequired", "ExpiredRequest"),
+        EXPIRED,
+    ),
     **dict.fromkeys(("RequestTimeTooSkewed", "RequestExpired"), SKEWED),
     **dict.fromkeys(
         (
@@ -171,6 +183,8 @@ CODES: dict[str, Meaning] = {
             "Throttling",
             "ThrottlingException",
             "ThrottledException",
+            "SlowDownRead",
+            "SlowDownWrite",
             "RequestThrottled",
             "RequestLimitExceeded",
             "RequestRateLimitExceeded",
@@ -261,6 +275,7 @@ STATUSES: dict[int, Meaning] = {
     308: REGION,
     400: MALFORMED,
     401: BAD_TOKEN,
+    402: QUOTA,
     403: DENIED,
     404: NO_OBJECT,
     405: UNSUPPORTED,
@@ -269,8 +284,14 @@ STATUSES: dict[int, Meaning] = {
     411: MALFORMED,
     412: CONDITION,
     413: TOO_LARGE,
+    414: BAD_KEY,
     416: RANGE,
+    421: MISDIRECTED,
+    423: LOCKED,
+    425: UNAVAILABLE,
     429: SLOW_DOWN,
+    431: METADATA,
+    451: DENIED,
     500: BROKEN,
     501: UNSUPPORTED,
     502: UNAVAILABLE,
@@ -317,6 +338,8 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
         return UNSUPPORTED  # Backblaze B2 sends this for headers it does not know.
     if code == "InvalidArgument" and "version id" in message.lower():
         return NO_VERSION  # AWS sends this for an id that no version has, also in a bucket without versions.
+    if code is not None and code.startswith("KMS."):
+        return KMS_KEY  # AWS passes on what its key service said, with this before it.
     found = CODES.get(code) if code is not None else None
     if found is not None:
         return found
@@ -327,5 +350,5 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
     if status >= 500 or status < 300:  # noqa: PLR2004 - N15: an unknown error inside a success is the server's
         return BROKEN
     if 400 <= status < 500:  # noqa: PLR2004 - HTTP's class of client errors
-        return MALFORMED
+        return REFUSED
     return _UNREADABLE

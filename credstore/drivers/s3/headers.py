@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -49,7 +50,11 @@ def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
 def read_metadata(headers: Mapping[str, str]) -> dict[str, str]:
     """The flat metadata found in a response's headers (lower-case names)."""
     start = len(META)
-    return {name[start:]: decode_text(value) for name, value in headers.items() if name.startswith(META)}
+    return {
+        name[start:]: decode_text(value) if "=?" in value else value
+        for name, value in headers.items()
+        if name.startswith(META)
+    }
 
 
 def content_headers(headers: ContentHeaders) -> dict[str, str]:
@@ -82,12 +87,26 @@ def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
     if encoding is not None:
         tokens = [token.strip() for token in encoding.split(",")]
         encoding = ", ".join(token for token in tokens if token and token.lower() != "aws-chunked") or None
+    return _content(
+        headers.get("content-type"),
+        encoding,
+        headers.get("cache-control"),
+        headers.get("content-disposition"),
+        headers.get("content-language"),
+    )
+
+
+@lru_cache(maxsize=256)
+def _content(
+    kind: str | None, encoding: str | None, cache: str | None, disposition: str | None, language: str | None
+) -> ContentHeaders:
+    """Most objects of a store share them."""
     return ContentHeaders(
-        content_type=headers.get("content-type"),
+        content_type=kind,
         content_encoding=encoding,
-        cache_control=headers.get("cache-control"),
-        content_disposition=headers.get("content-disposition"),
-        content_language=headers.get("content-language"),
+        cache_control=cache,
+        content_disposition=disposition,
+        content_language=language,
     )
 
 

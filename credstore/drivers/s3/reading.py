@@ -21,6 +21,7 @@ from credstore.drivers.s3.measuring import Measure, cut, info_of, no_length
 from credstore.drivers.s3.requests import get_object, head_object
 from credstore.drivers.s3.responses import (
     check_is_s3,
+    check_is_version,
     parse_content_range,
     parse_info,
 )
@@ -83,6 +84,7 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
     """
     reply = await bucket.call(head_object(key, options, bucket.dialect), deadline=options.deadline)
     check_is_s3(reply.status, reply.headers)
+    check_is_version(options.version_id, reply.status, reply.headers)
     size = parse_size(reply.headers.get("content-length"))
     if size is None:
         return await _looked_into(bucket, key, options)
@@ -107,12 +109,14 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     Cost: 1 request; one for each part of an object of `PARALLEL_PARTS` parts or more; one for each
     resumption.
     """
-    options.check_range()
-    if options.end is not None and options.end <= options.start:
-        return await _nothing(bucket, key, options)
+    all_of_it = options.whole
+    if not all_of_it:
+        options.check_range()
+        if options.end is not None and options.end <= options.start:
+            return await _nothing(bucket, key, options)
     patience = None if options.deadline is None else options.deadline - time.monotonic()
     try:
-        opened = await _open(bucket, key, options, ranged=not options.whole)
+        opened = await _open(bucket, key, options, ranged=not all_of_it)
     except StorageInvalidRequestError as error:
         if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
             raise
@@ -129,7 +133,7 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     content = opened.response.take_whole() if whole else None
     if content is not None and len(content) == opened.end:
         info = opened.info
-        return ObjectReader(info, content, length=info.size, digest=info.digest, close=opened.response.aclose)
+        return ObjectReader(info, content, length=info.size, digest=info.digest)
     body, chunks = _stream(bucket, key, options, opened, patience)
     return ObjectReader(
         opened.info,
@@ -242,9 +246,12 @@ async def _open(
     if response is None:
         raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)
     try:
-        check_is_s3(reply.status, reply.headers)
-        found = parse_content_range(reply.headers.get("content-range"))
-        length = parse_size(reply.headers.get("content-length"))
+        headers = reply.headers
+        check_is_s3(reply.status, headers)
+        check_is_version(options.version_id, reply.status, headers)
+        told = headers.get("content-range")
+        found = None if told is None else parse_content_range(told)
+        length = parse_size(headers.get("content-length"))
         if length is None and found is None and reply.status != PARTIAL:
             measure = Measure(bucket, key, options, reply.headers, response)
             size = await measure.size(counting=counting)
@@ -257,15 +264,22 @@ async def _open(
                     raise replaced()
             start, end = options.span(size)
             return Opened(info, response, start, start, end, measure.held, measure.rest, unsized=True)
-        return _checked(bucket, key, options, reply, response)
+        return _checked(bucket, key, options, reply, response, length, found)
     except BaseException:
         await response.aclose()
         raise
 
 
-def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, response: HttpResponse) -> Opened:
-    length = parse_size(reply.headers.get("content-length"))
-    found = parse_content_range(reply.headers.get("content-range"))
+def _checked(  # noqa: PLR0917 - what its one caller has found
+    bucket: Bucket,
+    key: str,
+    options: ReadOptions,
+    reply: Reply,
+    response: HttpResponse,
+    length: int | None,
+    found: tuple[int, int, int] | None,
+) -> Opened:
+    """What a response gives that says how long the object is, in its `length` or the range it `found`."""
     if reply.status == PARTIAL or (found is not None and length not in {None, found[2]}):
         # Some servers, such as rclone, send the range and its position, but with the status of a full
         # response.
@@ -279,9 +293,10 @@ def _checked(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, respo
         if length is None:
             raise no_length()
         size = length
-        start, end = options.span(size)
+        start, end = (0, size) if options.whole else options.span(size)
         skip = start  # The range was ignored, so all bytes are sent.
-    return Opened(info_of(bucket, key, reply.headers, size), response, skip, start, end)
+    info = parse_info(key, reply.headers, size=size, served_by=bucket.label)
+    return Opened(info, response, skip, start, end)
 
 
 def _wrong_range() -> StorageIntegrityError:

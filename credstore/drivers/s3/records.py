@@ -2,10 +2,13 @@
 
 Rules of this file: a document is considered hostile until it is read (P20, L18): at most `MAX_XML` bytes, no
 DTD and so no entities of its own, a bounded depth and number of records; only what is asked for is kept.
+Names may have characters that XML has not, and many servers send them anyway: one such name must not end a
+listing, so they are read in a second pass.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -22,6 +25,16 @@ MAX_RECORDS = 20_000
 _BUFFER = 64 * 1024
 """Bytes of text that expat hands over at once; longer texts come in several pieces."""
 _ERRORS = frozenset({"error", "errorresponse"})
+_REFERENCE = r"&#(?:x(?P<hex>[0-9A-Fa-f]{1,8})|(?P<decimal>[0-9]{1,8}));"
+_ILLEGAL = "[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]"
+"""Characters that no document has (XML 1.0 section 2.2); surrogates stand for bytes that are not UTF-8."""
+_ODD = re.compile(f"{_REFERENCE}|{_ILLEGAL}")
+_IS_ILLEGAL = re.compile(_ILLEGAL)
+_MAX_ODD = 100_000
+"""References and illegal characters of one document; each grows by a few bytes before it is read."""
+_LAST = 0x10FFFF
+_PRIVATE = range(0xE000, 0xF900)
+"""Characters that mean nothing in Unicode."""
 
 Fields: TypeAlias = dict[str, str]
 """Texts by local name; of several elements with one name, the first."""
@@ -55,9 +68,11 @@ class Document:
         fields: Of the root.
         records: Each with its name, in their order. A field that a record has twice is a further record,
             with the name `repeated`.
+        odd: Whether texts have characters that XML has not; surrogates stand for bytes that are not UTF-8.
     """
 
     name: str = ""
+    odd: bool = False
     fields: Fields = field(default_factory=Fields)
     records: list[tuple[str, Fields]] = field(default_factory=list[tuple[str, Fields]])
 
@@ -118,12 +133,55 @@ def read(body: bytes, shape: Shape) -> Document:
     """
     if len(body) > MAX_XML:
         raise unreadable(f"is larger than {MAX_XML} bytes")
-    document, names = _read(body.lstrip(), shape)
+    start = body.lstrip()
+    try:
+        document, names = _read(start, shape)
+    except StorageIntegrityError:
+        if (found := _without_odd(start)) is None:
+            raise
+        mark, better = found
+        document, names = _read(better, shape)
+        _restore(document, mark)
     if document.name == "html" or (document.is_error and "Code" not in shape.needs):
         raise unreadable("is not what was asked for")
     if shape.needs and names.isdisjoint(shape.needs):
         raise unreadable(f"has no {' or '.join(shape.needs)}")
     return document
+
+
+def _without_odd(body: bytes) -> tuple[str, bytes] | None:
+    """A document with its illegal characters written as numbers between marks, and the mark.
+
+    None if it has none, or is in another encoding or has literal sections, where such are text.
+    """
+    text = body.decode("utf-8", "surrogateescape")
+    if "<![CDATA[" in text or not text.startswith("<") or "\x00<" in text:
+        return None
+    mark = next((chr(each) for each in _PRIVATE if chr(each) not in text), None)
+    if mark is None:
+        return None
+
+    def written(found: re.Match[str]) -> str:
+        if found["hex"] is None and found["decimal"] is None:
+            number = ord(found[0])
+        else:
+            number = int(found["hex"], 16) if found["hex"] else int(found["decimal"])
+            if number > _LAST or not _IS_ILLEGAL.fullmatch(chr(number)):
+                return found[0]
+        return f"{mark}{number:x}{mark}"
+
+    better, count = _ODD.subn(written, text, _MAX_ODD)
+    return None if better == text or count == _MAX_ODD else (mark, better.encode())
+
+
+def _restore(document: Document, mark: str) -> None:
+    """Put the characters that `_without_odd` took out back into the texts."""
+    pattern = re.compile(f"{mark}([0-9a-f]+){mark}")
+    for fields in (document.fields, *(fields for _, fields in document.records)):
+        for name, text in fields.items():
+            if mark in text:
+                fields[name] = pattern.sub(lambda found: chr(int(found[1], 16)), text)
+    document.odd = True
 
 
 def _read(body: bytes, shape: Shape) -> tuple[Document, set[str]]:

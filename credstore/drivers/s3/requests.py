@@ -29,7 +29,6 @@ from credstore.driver.values import (
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
     COPY_SSE_C,
-    condition_headers,
     content_headers,
     content_md5,
     customer_headers,
@@ -42,6 +41,7 @@ from credstore.drivers.s3.headers import (
 from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.model import NOTHING, strong_etag
+from credstore.quick import made
 from credstore.wire.transport import StreamBody
 from credstore.wire.urls import encode_path
 
@@ -51,7 +51,7 @@ USUAL_CLASS = "STANDARD"
 """Storage class of objects for which none is given."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class S3Request:
     """One request, apart from where it goes and who signs it.
 
@@ -106,7 +106,7 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
 
 def put_object(
     request: PutRequest,
-    dialect: S3Dialect,
+    headers: dict[str, str],
     *,
     body: bytes | StreamBody,
     digest: bytes | None,
@@ -116,27 +116,35 @@ def put_object(
 
     Args:
         request: The write.
-        dialect: Of the cloud.
+        headers: What describes the object, and the condition.
         body: The bytes.
-        digest: Their SHA-256, recorded and signed where it is known.
+        digest: Their SHA-256, signed where it is known.
         md5: Their `Content-MD5`, which S3 requires for a locked object.
     """
-    headers = object_headers(request, dialect, digest) | condition_headers(request.precondition, dialect)
     if md5 is not None:
         headers["content-md5"] = md5
-    return S3Request(
-        operation="PutObject",
-        method="PUT",
-        key=request.key,
-        headers=headers,
-        body=body,
-        body_sha256=digest.hex() if digest is not None else None,
-        mutation=True,
-        replayable=request.body.replayable or isinstance(body, bytes),
+    return made(
+        S3Request,
+        {
+            "operation": "PutObject",
+            "method": "PUT",
+            "key": request.key,
+            "headers": headers,
+            "body": body,
+            "body_sha256": digest.hex() if digest is not None else None,
+            "mutation": True,
+            "replayable": isinstance(body, bytes) or request.body.replayable,
+        },
     )
 
 
+_PLAIN: Mapping[str, str] = {"accept-encoding": "identity"}
+
+
 def _read(operation: str, method: str, key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
+    if options.customer_key is None and options.if_match is None and options.version_id is None:
+        plain = {"operation": operation, "method": method, "key": key, "headers": _PLAIN}
+        return made(S3Request, plain)
     check_read(options, dialect.capabilities, dialect.name)
     headers = {"accept-encoding": "identity", **customer_headers(options.customer_key, dialect)}
     if options.if_match is not None:

@@ -22,14 +22,16 @@ from credstore.drivers.s3.headers import (
     read_extras,
     read_metadata,
 )
-from credstore.drivers.s3.xml import ErrorReply, parse_error_fields, parse_size, parse_time
+from credstore.drivers.s3.xml import NULL_VERSION, ErrorReply, parse_error_fields, parse_size, parse_time
 from credstore.errors import (
     Applied,
     ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
+    StorageNotFoundError,
 )
+from credstore.quick import made
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -50,6 +52,8 @@ _NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 
 
+_NOT_OF_STORES = frozenset({300, 302, 303, 305, 306, 511})
+"""Statuses that only web servers, and networks that want a login first (RFC 6585 §6), send."""
 _SILENT = frozenset({301, 307, 308, 501})
 _CLEAR = frozenset({408, 412, 413, 414, 416, 429, 431})
 """Client errors whose status says all there is to say."""
@@ -98,6 +102,8 @@ def is_of_s3(headers: Mapping[str, str], body: bytes) -> bool:
 
 def has_header_of_s3(headers: Mapping[str, str]) -> bool:
     """Whether there is a header that only a server that speaks S3 sends."""
+    if "x-amz-request-id" in headers:
+        return True  # As nearly always.
     return any(name.startswith("x-amz-") and not name.startswith(_NOT_OF_S3) for name in headers)
 
 
@@ -176,6 +182,8 @@ def classify(
         return (
             build_error(ON_THE_WAY[status], reply, status=status) if status in ON_THE_WAY else not_s3(status)
         )
+    if status in _NOT_OF_STORES and reply.code is None:
+        return not_s3(status)
     meaning = meaning_of(status, reply.code, reply.message)
     if status == 405 and headers.get("x-amz-delete-marker", "").lower() == "true":  # noqa: PLR2004
         meaning = NO_VERSION  # That version is a delete marker, which stands for nothing that could be read.
@@ -245,6 +253,27 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
         raise not_s3(status, applied)
 
 
+def check_is_version(version_id: str | None, status: int, headers: Mapping[str, str]) -> None:
+    """Refuse an object that is not the version that was asked for: some servers ignore the question.
+
+    Args:
+        version_id: What was asked for, or None.
+        status: HTTP status.
+        headers: With lower-case names.
+
+    Raises:
+        StorageNotFoundError: The response names another version or none (code "VERSION_NOT_FOUND").
+    """
+    # Where no versions are kept, what is there is what S3 calls "null".
+    if version_id is not None and (headers.get("x-amz-version-id") or NULL_VERSION) != version_id:
+        raise StorageNotFoundError(
+            "the server gave another version than was asked for, as servers do that keep none; leave "
+            "version_id out, or set the flavor that the server has",
+            code=ErrorCode.VERSION_NOT_FOUND,
+            status_code=status,
+        )
+
+
 def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
     """Compare what a provider says it stored with what was sent, where it says so (L02).
 
@@ -280,23 +309,27 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
     headers = readable(headers)
     kept = split_metadata(read_metadata(headers))
     encryption, kms_key_id = read_encryption(headers)
-    return ObjectInfo(
-        key=key,
-        size=size,
-        etag=read_etag(headers.get("etag")),
-        last_modified=parse_time(headers.get("last-modified")),
-        storage_class=headers.get("x-amz-storage-class", "STANDARD"),
-        version_id=version_of(headers),
-        headers=read_content_headers(headers),
-        metadata=kept.metadata,
-        system=kept.system,
-        write_id=kept.write_id,
-        digest=kept.digest,
-        encryption=encryption,
-        kms_key_id=kms_key_id,
-        tag_count=parse_size(headers.get("x-amz-tagging-count")),
-        extras=read_extras(headers),
-        served_by=served_by,
+    tags = headers.get("x-amz-tagging-count")
+    return made(
+        ObjectInfo,
+        {
+            "key": key,
+            "size": size,
+            "etag": read_etag(headers.get("etag")),
+            "last_modified": parse_time(headers.get("last-modified")),
+            "storage_class": headers.get("x-amz-storage-class", "STANDARD"),
+            "version_id": version_of(headers),
+            "headers": read_content_headers(headers),
+            "metadata": kept.metadata,
+            "system": kept.system,
+            "write_id": kept.write_id,
+            "digest": kept.digest,
+            "encryption": encryption,
+            "kms_key_id": kms_key_id,
+            "tag_count": None if tags is None else parse_size(tags),
+            "extras": read_extras(headers),
+            "served_by": served_by,
+        },
     )
 
 

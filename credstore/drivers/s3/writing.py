@@ -18,7 +18,6 @@ from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
-    condition_headers,
     content_md5,
     customer_headers,
     format_md5,
@@ -49,6 +48,8 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.hashing import joined, sha256
+from credstore.model import NOTHING
+from credstore.quick import made
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
@@ -66,26 +67,30 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     dialect, config = bucket.dialect, bucket.config
     body = request.body
     bucket.check_key(request.key)
-    if body.data is None:
+    data = body.data
+    if data is None:
         # Everything that can be refused is refused before the body is read.
-        object_headers(request, dialect, None)
-        condition_headers(request.precondition, dialect)
+        bucket.put_headers.of(request, None)
+    length = body.length if data is None else len(data)
     largest = dialect.capabilities.max_object_size
-    if body.length is not None and largest is not None and body.length > largest:
+    if length is not None and largest is not None and length > largest:
         raise StorageInvalidRequestError(
-            f"the body has {body.length} bytes; this provider keeps at most {largest}",
+            f"the body has {length} bytes; this provider keeps at most {largest}",
             code=ErrorCode.TOO_LARGE,
         )
-    if body.length is None:
+    if length is None:
         return await _put_unsized(bucket, request)
-    if body.length > min(config.multipart_threshold, dialect.max_single_put):
-        return await _put_sized_in_parts(bucket, request, body.length)
-    if body.data is not None:
-        return await _put_single(bucket, request, body.data)
-    if body.length <= config.part_size:
-        pieces = [piece async for piece in counted(body.open(), body.length)]
+    if length > config.multipart_threshold or length > dialect.max_single_put:
+        return await _put_sized_in_parts(bucket, request, length)
+    if data is not None:
+        digest = request.digest
+        if digest is not None and request.driver_options is NOTHING:
+            return await _send(bucket, request, body=data, size=length, digest=digest, md5=None)
+        return await _put_single(bucket, request, data)
+    if length <= config.part_size:
+        pieces = [piece async for piece in counted(body.open(), length)]
         return await _put_single(bucket, request, await joined(pieces))
-    return await _put_stream(bucket, request, body.length)
+    return await _put_stream(bucket, request, length)
 
 
 def _write(request: PutRequest, dialect: S3Dialect) -> Write:
@@ -103,8 +108,10 @@ def _write(request: PutRequest, dialect: S3Dialect) -> Write:
 
 async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutResult:
     digest = request.digest or await sha256(data)
-    options = checked_options(request.driver_options.get(OPTIONS_NAME), bucket.dialect)
-    md5 = await asyncio.to_thread(content_md5, data) if options.locks else None
+    md5: str | None = None
+    if request.driver_options is not NOTHING:
+        options = checked_options(request.driver_options.get(OPTIONS_NAME), bucket.dialect)
+        md5 = await asyncio.to_thread(content_md5, data) if options.locks else None
     return await _send(bucket, request, body=data, size=len(data), digest=digest, md5=md5)
 
 
@@ -122,14 +129,15 @@ async def _send(
     digest: bytes | None,
     md5: str | None,
 ) -> PutResult:
-    wire = put_object(request, bucket.dialect, body=body, digest=digest, md5=md5)
-    write = _write(request, bucket.dialect)
+    # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
+    wire = put_object(request, bucket.put_headers.of(request, digest), body=body, digest=digest, md5=md5)
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
+        write = _write(request, bucket.dialect)
         result = _seen(bucket, await settle_write(bucket, write, error), size, digest)
     else:
-        result = await _acknowledged(bucket, request, write, reply, body=body, size=size, digest=digest)
+        result = await _acknowledged(bucket, request, reply, body=body, size=size, digest=digest)
     if request.progress is not None:
         request.progress(size, size)
     return result
@@ -138,7 +146,6 @@ async def _send(
 async def _acknowledged(
     bucket: Bucket,
     request: PutRequest,
-    write: Write,
     reply: Reply,
     *,
     body: bytes | StreamBody,
@@ -151,6 +158,7 @@ async def _acknowledged(
         bucket.shown()
     if not has_header_of_s3(headers) and not (bucket.is_s3 and "etag" in headers):
         # A server as bare as that may have stored it anyway; a login page has not.
+        write = _write(request, bucket.dialect)
         try:
             found = await look_up(bucket, write)
         except StorageIntegrityError:
@@ -161,11 +169,11 @@ async def _acknowledged(
         if not (bucket.is_s3 and "etag" in headers):  # The look may have shown that it speaks S3.
             raise not_s3(reply.status, "maybe")
     asked = request.encryption is not None and not request.encryption_by_default
-    if asked or request.storage_class is not None or request.tags:
-        await check_answer(bucket, write, headers)
+    if asked or request.storage_class is not None or request.tags is not NOTHING:
+        await check_answer(bucket, _write(request, bucket.dialect), headers)
     check_checksum(headers, digest)
     etag, version_id = read_etag(headers.get("etag")), version_of(headers)
-    if etag is None and (found := await look_up(bucket, write)) is not None:
+    if etag is None and (found := await look_up(bucket, _write(request, bucket.dialect))) is not None:
         etag, version_id = found.etag, found.version_id
     return _result(
         bucket,
@@ -197,16 +205,19 @@ def _result(
     encryption: str | None,
     request_id: str | None,
 ) -> PutResult:
-    return PutResult(
-        key=key,
-        size=size,
-        etag=etag,
-        version_id=version_id,
-        digest=digest,
-        encryption=encryption,
-        served_by=bucket.label,
-        replicas=(bucket.label,),
-        request_id=request_id,
+    return made(
+        PutResult,
+        {
+            "key": key,
+            "size": size,
+            "etag": etag,
+            "version_id": version_id,
+            "digest": digest,
+            "encryption": encryption,
+            "served_by": bucket.label,
+            "replicas": (bucket.label,),
+            "request_id": request_id,
+        },
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from credstore.driver.header_text import read_etag
@@ -24,6 +25,8 @@ _ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 NULL_VERSION = "null"
 """Names what was stored while versions were off."""
+_BYTES = re.compile("[^\ud800-\udc7f\udd00-\udfff]*")
+"""Names whose surrogates stand for bytes."""
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 
 
@@ -145,7 +148,7 @@ class UploadsReply:
 
 def parse_time(text: str | None) -> datetime | None:
     """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
-    if not text:
+    if not text or not (text := text.strip()):
         return None
     try:
         if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
@@ -168,8 +171,9 @@ def parse_time(text: str | None) -> datetime | None:
         return None
 
 
+@lru_cache(maxsize=1024)
 def _parse_http_date(text: str) -> datetime:
-    """An HTTP date; parses the form that servers send (RFC 9110 §5.6.7) in a tenth of the library's time."""
+    """An HTTP date; the usual form (RFC 9110 §5.6.7) takes a tenth of the library's time."""
     match = _IMF_FIXDATE.fullmatch(text)
     month = _MONTHS.find(match[2]) if match else -1
     if match is None or month < 0:
@@ -216,13 +220,20 @@ def _key(fields: Fields, *, encoded: bool) -> str:
 
 
 def _decoded(found: str, *, encoded: bool) -> str:
-    if not encoded or ("%" not in found and "+" not in found):
-        return found
     try:
-        return unquote_plus(found, errors="strict")
-    except UnicodeDecodeError:
-        shown = unquote_to_bytes(found).decode("utf-8", "backslashreplace")
-        raise unreadable(f"has a key that is not UTF-8 ({shown})") from None
+        if encoded and ("%" in found or "+" in found):
+            return unquote_plus(found, errors="strict")
+        if not found.isascii():
+            found.encode()
+    except UnicodeError:
+        raise unreadable(f"has a key that is not UTF-8 ({_shown(found, encoded=encoded)})") from None
+    return found
+
+
+def _shown(found: str, *, encoded: bool) -> str:
+    """What can be shown of a name that is not UTF-8."""
+    raw = found.encode("utf-8", "surrogateescape" if _BYTES.fullmatch(found) else "backslashreplace")
+    return (unquote_to_bytes(raw) if encoded else raw).decode("utf-8", "backslashreplace")
 
 
 def _readable(found: str | None, odd: list[str], *, encoded: bool) -> str | None:
@@ -231,7 +242,7 @@ def _readable(found: str | None, odd: list[str], *, encoded: bool) -> str | None
         if found:
             return _decoded(found, encoded=encoded)
     except StorageIntegrityError:
-        odd.append(unquote_to_bytes(found or "").decode("utf-8", "backslashreplace"))
+        odd.append(_shown(found or "", encoded=encoded))
     else:
         odd.append("")
     return None
@@ -266,7 +277,7 @@ def parse_list(body: bytes, label: str = "") -> ListReply:
             _add_prefix(name, each, prefixes, odd, encoded=encoded)
             continue
         key = each.get("Key")
-        if not key or (encoded and ("%" in key or "+" in key)):
+        if not key or page.odd or (encoded and ("%" in key or "+" in key)):
             key = _readable(key, odd, encoded=encoded)
             if key is None:
                 continue
@@ -306,10 +317,10 @@ def _is_truncated(page: Document) -> bool:
     Raises:
         StorageIntegrityError: The page does not say.
     """
-    truncated = page.fields.get("IsTruncated")
-    if truncated not in {"true", "false"}:
+    truncated = page.fields.get("IsTruncated", "").strip().lower()  # Some servers write it as they please.
+    if truncated not in {"true", "false", "1", "0"}:  # The forms of a boolean in XML.
         raise unreadable("does not say whether there is more")
-    return truncated == "true"
+    return truncated in {"true", "1"}
 
 
 _DELETED = Shape(

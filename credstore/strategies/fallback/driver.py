@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from credstore.concurrency import both
-from credstore.driver.contract import BreaksCircuits, Driver, TaggedDriver
+from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections, TaggedDriver
 from credstore.driver.guard import Guard
 from credstore.driver.refusals import (
     TAGS,
@@ -415,6 +415,22 @@ class FallbackDriver(Driver):
             if isinstance(member, BreaksCircuits):
                 found |= member.circuits
         return found
+
+    async def warm(self, connections: int, *, deadline: float | None = None) -> None:
+        """Have connections to both members ready; see `KeepsConnections.warm`.
+
+        Raises:
+            StorageError: One of them could not be reached; both were tried.
+        """
+        self._guard.check(deadline)
+
+        async def ready(member: Driver) -> None:
+            if isinstance(member, KeepsConnections):
+                await member.warm(connections, deadline=deadline)
+
+        for failed in await both(outcome_of(ready(self._primary)), lambda: outcome_of(ready(self._fallback))):
+            if isinstance(failed, StorageError):
+                raise failed
 
     async def aclose(self) -> None:
         """Close both members, even if the first fails to; safe to call again."""

@@ -76,6 +76,14 @@ class CredentialSource(Protocol):
         """Credentials that work now; cheap when they are cached."""
         ...
 
+    def ready(self) -> Credentials | None:
+        """The same where no one has to be waited for; None where `get` may have to wait.
+
+        Raises:
+            StorageError: As `get`.
+        """
+        return None
+
     async def refresh(self) -> Credentials:
         """Newer credentials, after the provider called the current ones expired."""
         ...
@@ -102,6 +110,10 @@ class StaticCredentials(CredentialSource):
         self._credentials = credentials
 
     async def get(self) -> Credentials:
+        """The keys; see `ready`."""
+        return self.ready()
+
+    def ready(self) -> Credentials:
         """The keys.
 
         Raises:
@@ -119,8 +131,8 @@ class StaticCredentials(CredentialSource):
         return self._credentials
 
     async def refresh(self) -> Credentials:
-        """The same keys, as `get`."""
-        return await self.get()
+        """The same keys, as `ready`."""
+        return self.ready()
 
     async def aclose(self) -> None:
         """Do nothing, as there is nothing to release."""
@@ -181,6 +193,11 @@ class AwsChainCredentials(CredentialSource):
             if self._ended(current):
                 raise
             return current
+
+    def ready(self) -> Credentials | None:
+        """The current ones, unless they have ended or it is time to look for newer ones."""
+        current = self._current
+        return None if current is None or self._ended(current) or self._due(current) else current
 
     async def refresh(self) -> Credentials:
         """Go through the chain again; concurrent callers share one result.

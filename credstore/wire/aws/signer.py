@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
-from credstore.wire.aws.credentials import CredentialSource, StaticCredentials
-from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, presign_query, sign_headers
+from credstore.wire.aws.credentials import Credentials, CredentialSource
+from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, added_headers, presign_query, stamp_of
 from credstore.wire.signer import Signed, Signer, WireCall
 from credstore.wire.urls import host_of
 
@@ -28,24 +28,32 @@ class AwsSigner(Signer):
             service: AWS's name for it, as used in the signature's scope.
         """
         self._source = source
-        self.waits = type(source) is not StaticCredentials
         self._service = service
         self._renewing = asyncio.Lock()
 
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
         """Sign with headers; see `Signer.sign`."""
-        credentials = await self._source.get()
-        headers = sign_headers(
-            method=call.method,
-            host=host_of(call.origin),
-            path=call.path,
-            query=call.query,
-            headers=call.headers,
-            payload_hash=UNSIGNED_PAYLOAD if body_sha256 is None else body_sha256,
-            credentials=credentials,
-            region=call.region,
-            service=self._service,
-            now=datetime.fromtimestamp(now, UTC),
+        return self._signed(call, body_sha256, now, await self._source.get())
+
+    def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed | None:
+        """Sign with headers where the credentials are available; see `Signer.sign_now`."""
+        credentials = self._source.ready()
+        return None if credentials is None else self._signed(call, body_sha256, now, credentials)
+
+    def _signed(
+        self, call: WireCall, body_sha256: str | None, now: float, credentials: Credentials
+    ) -> Signed:
+        headers = added_headers(
+            call.method,
+            host_of(call.origin),
+            call.path,
+            call.query,
+            call.headers,
+            UNSIGNED_PAYLOAD if body_sha256 is None else body_sha256,
+            credentials,
+            call.region,
+            self._service,
+            stamp_of(int(now)),
         )
         return Signed(headers, "", credentials)
 

@@ -12,6 +12,7 @@ import threading
 
 import pytest
 
+from credstore import forks
 from credstore.driver import CREATE, Precondition
 from credstore.drivers.local import driver as driver_module
 from credstore.drivers.local.names import aside, primary
@@ -243,14 +244,14 @@ def _as_nobody(root):
 
 def test_a_forked_child_is_refused(tmp_path):
     driver = make_driver(tmp_path)
-    driver._guard._process = -1
+    driver._guard._forks = -1
 
     async def run():
         with pytest.raises(StorageError, match="forked"):
             await driver.ping()
 
     asyncio.run(run())
-    driver._guard._process = os.getpid()
+    driver._guard._forks = forks.count
     asyncio.run(driver.aclose())
     assert driver_module.LocalDriver is type(driver)
 

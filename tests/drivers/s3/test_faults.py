@@ -17,7 +17,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnavailableError,
 )
-from credstore.wire.aws.credentials import Credentials
+from credstore.wire.aws.credentials import Credentials, CredentialSource
 from tests.drivers.s3.fake import RESET, Answer, Seen, error, xml
 from tests.drivers.s3.running import run
 from tests.drivers.s3.support import Stream, put_request
@@ -233,7 +233,7 @@ def test_a_web_page_is_named_as_such():
 
 
 def test_n25_expired_credentials_are_renewed_once():
-    class Source:
+    class Source(CredentialSource):
         def __init__(self):
             self.renewed = 0
 

@@ -427,6 +427,67 @@ def test_a_version_that_is_not_there_is_absent(answer):
     run(test, shop)
 
 
+@pytest.mark.parametrize("told", [{}, {"x-amz-version-id": "null"}, {"x-amz-version-id": "v2"}])
+@pytest.mark.parametrize(
+    "verb",
+    [
+        lambda store: store.retrieve("k", version_id="v1"),
+        lambda store: store.get_metadata("k", version_id="v1"),
+        lambda store: store.open("k", start=1, version_id="v1").__aenter__(),
+        lambda store: store.open("k", suffix=1, version_id="v1").__aenter__(),
+    ],
+    ids=["retrieve", "get_metadata", "open", "suffix"],
+)
+def test_another_version_is_never_taken_for_the_one_that_was_asked_for(told, verb):
+    async def test(store):
+        with pytest.raises(StorageNotFoundError, match="another version"):
+            await verb(store)
+
+    run(test, Shop(k=(told, b"data")))
+
+
+@pytest.mark.parametrize(("told", "asked"), [({}, "null"), ({"x-amz-version-id": "v1"}, "v1")])
+def test_the_version_that_was_asked_for_is_read(told, asked):
+    async def test(store):
+        assert await store.retrieve("k", version_id=asked) == b"data"
+        assert (await store.get_metadata("k", version_id=asked)).size == 4
+
+    run(test, Shop(k=(told, b"data")))
+
+
+def test_a_server_that_ignores_versions_is_not_sent_the_deletion_of_one():
+    async def test(store):
+        with pytest.raises(StorageNotFoundError, match="another version") as caught:
+            await store.delete("k", version_id="v1")
+        assert caught.value.applied == "no"
+        assert await store.retrieve("k") == b"data"
+
+    run(test, Shop(k=({}, b"data")))
+
+
+@pytest.mark.parametrize(
+    "looked",
+    [
+        Answer(200, b"", {"x-amz-version-id": "v1", "ETag": '"e"'}),
+        Answer(405, b"", {"x-amz-delete-marker": "true", "x-amz-request-id": "1"}),
+        Answer(405, b"", {"x-amz-request-id": "1"}),
+        Answer(403, b"", {"x-amz-request-id": "1"}),
+    ],
+)
+def test_a_version_that_is_there_or_cannot_be_looked_at_is_deleted(looked):
+    shop = Shop(k=({}, b"data"))
+    shop.plan("HEAD", looked, times=9)
+    if looked.status > 400:
+        code = "AccessDenied" if looked.status == 403 else "MethodNotAllowed"
+        shop.plan("GET", error(looked.status, code), times=9)
+
+    async def test(store):
+        await store.delete("k", version_id="v1")
+        assert [seen.query.get("versionId") for seen in shop.sent("DELETE")] == ["v1"]
+
+    run(test, shop)
+
+
 def test_an_unforeseen_failure_before_the_first_byte_says_that_nothing_happened(monkeypatch):
     shop = Shop(k=({}, b"data"))
 

@@ -238,3 +238,48 @@ def test_pages_without_names_end_in_an_error_in_any_order(monkeypatch):
             await store.list()
 
     run(test, Lister(*(page(token=number + 1) for number in range(20))))
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "refused"),
+    [
+        (b"b&#x1;c", "b\x01c", None),
+        (b"b&#1;c&#x41;&amp;#x1;", "b\x01cA&#x1;", None),
+        (b"b\x01c", "b\x01c", None),
+        (b"b\x00c", "b\x00c", None),
+        ("b\ufffec".encode(), "b\ufffec", None),
+        ("b\ue000\x01\ue001".encode(), "b\ue000\x01\ue001", None),
+        (b"b\xffc", None, "b\\xffc"),
+        (b"b&#xD800;c", None, "b\\ud800c"),
+    ],
+)
+def test_a_name_that_xml_cannot_carry_ends_no_listing_of_a_server_that_encodes_none(name, key, refused):
+    plain = page(row("a"), row("NAME"), row("d"), encoded=False)
+    listed = Answer(200, plain.body.replace(b"NAME", name), plain.headers)
+
+    async def test(store):
+        found = await store.list()
+        assert keys(found) == [each for each in ("a", key, "d") if each]
+        assert list(found.refused) == ([refused] if refused else [])
+
+    run(test, Lister(listed))
+
+
+def test_text_that_nobody_asked_for_ends_no_listing():
+    async def test(store):
+        assert keys(await store.list()) == ["a", "d"]
+
+    owner = "<Owner><DisplayName>&#x2;</DisplayName></Owner>"
+    run(test, Lister(page(row("a", more=owner), row("d"), encoded=False)))
+
+
+@pytest.mark.parametrize("said", ["False", "FALSE", " false\n", "0"])
+def test_a_boolean_is_one_in_every_spelling(said):
+    async def test(store):
+        assert keys(await store.list()) == ["a", "b"]
+
+    def spelled(answer, word, said):
+        return Answer(200, answer.body.replace(word, said.encode()), answer.headers)
+
+    first = spelled(page(row("a"), token=1), b">true<", ">True<")
+    run(test, Lister(first, spelled(page(row("b")), b">false<", f">{said}<")))

@@ -19,7 +19,7 @@ from credstore.errors import (
 )
 from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedTransport
-from credstore.wire.aws.credentials import Credentials
+from credstore.wire.aws.credentials import Credentials, CredentialSource
 from tests.drivers.s3.fake import Answer, FakeS3, Stored, error
 from tests.drivers.s3.support import make_driver, minio_config
 
@@ -88,6 +88,15 @@ def outcome(server: FakeS3, verb, **settings) -> StorageError | object:
         (Answer(404, b"404 page not found"), StorageConfigurationError, "NOT_S3"),
         (Answer(404, b"404 page not found", {"x-amz-request-id": "1"}), StorageConfigurationError, "NOT_S3"),
         (Answer(404), StorageConfigurationError, "NOT_S3"),
+        (Answer(302, headers={"Location": "/login"}), StorageConfigurationError, "NOT_S3"),
+        (
+            Answer(303, b"<html>see</html>", HTML | {"x-amz-request-id": "1"}),
+            StorageConfigurationError,
+            "NOT_S3",
+        ),
+        (Answer(511, b"log in first"), StorageConfigurationError, "NOT_S3"),
+        (Answer(400), StorageInvalidRequestError, "INVALID_REQUEST"),
+        (Answer(400, b'{"message": "Bad Request"}'), StorageInvalidRequestError, "INVALID_REQUEST"),
         (Answer(301, b"<html>moved</html>", HTML), StorageConfigurationError, "NOT_S3"),
         (Answer(403, b"<html>a firewall</html>", HTML), StorageConfigurationError, "NOT_S3"),
         (Answer(404, headers={"x-amz-request-id": "1"}), StorageBucketNotFoundError, "BUCKET_NOT_FOUND"),
@@ -178,7 +187,7 @@ def test_an_empty_object_is_there_though_no_byte_of_it_can_be_asked_for():
 
 
 def test_a_session_that_ended_is_renewed_when_a_head_is_refused():
-    class Source:
+    class Source(CredentialSource):
         renewed = 0
 
         async def get(self):

@@ -170,3 +170,20 @@ def test_an_object_of_a_listing_is_what_the_constructor_makes():
     assert (found, repr(found), hash(found.key)) == (made, repr(made), hash(made.key))
     assert found.last_modified is not None
     assert found.last_modified.isoformat() == "2026-01-02T03:04:05.678000+00:00"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<T><A>\x01" + b"x\x01" * 200_000 + b"</A></T>",
+        b"<T><A><![CDATA[&#x1;]]>\x01</A></T>",
+        b"<T><A>&#x1;</B></T>",
+        b"<T\x01><A>1</A></T\x01>",
+        b"<T><A>&#x110000;</A></T>",
+        b"<T>" + "".join(map(chr, range(0xE000, 0xF900))).encode() + b"\x01</T>",
+    ],
+    ids=["many", "literal", "broken", "name", "beyond", "no mark"],
+)
+def test_a_second_pass_is_bounded_and_mends_nothing_else(body):
+    with pytest.raises(StorageIntegrityError):
+        read(body, SHAPE)

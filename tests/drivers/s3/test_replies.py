@@ -57,6 +57,10 @@ def answer(status: int, body: bytes = b"", headers=None, region: str = "us-east-
         ("Unauthorized", 401, errors.StorageAuthenticationError, "AUTHENTICATION_FAILED", NEVER),
         ("InvalidToken", 400, errors.StorageAuthenticationError, "AUTHENTICATION_FAILED", NEVER),
         ("ExpiredToken", 400, errors.StorageAuthenticationError, "CREDENTIALS_EXPIRED", NEVER),
+        ("ExpiredTokenException", 403, errors.StorageAuthenticationError, "CREDENTIALS_EXPIRED", NEVER),
+        ("InvalidTokenId", 403, errors.StorageAuthenticationError, "CREDENTIALS_EXPIRED", NEVER),
+        ("SlowDownWrite", 503, errors.StorageRateLimitedError, "RATE_LIMITED", LATER),
+        ("KMS.DisabledException", 400, errors.StorageInvalidRequestError, "INVALID_REQUEST", NEVER),
         ("TokenRefreshRequired", 400, errors.StorageAuthenticationError, "CREDENTIALS_EXPIRED", NEVER),
         ("ExpiredRequest", 400, errors.StorageAuthenticationError, "CREDENTIALS_EXPIRED", NEVER),
         ("RequestTimeTooSkewed", 403, errors.StorageAuthenticationError, "CLOCK_SKEW", NEVER),
@@ -121,8 +125,15 @@ def test_each_code_of_the_provider_notes(code, status, kind, word, retryable):
         (403, errors.StorageAccessDeniedError, NEVER),
         (404, errors.StorageObjectNotFoundError, NEVER),
         (408, errors.StorageTimeoutError, LATER),
+        (402, errors.StorageQuotaExceededError, NEVER),
         (412, errors.StoragePreconditionFailedError, NEVER),
+        (414, errors.StorageInvalidKeyError, NEVER),
         (416, errors.StorageInvalidRequestError, NEVER),
+        (421, errors.StorageConfigurationError, NEVER),
+        (423, errors.StorageAccessDeniedError, NEVER),
+        (425, errors.StorageUnavailableError, LATER),
+        (451, errors.StorageAccessDeniedError, NEVER),
+        (511, errors.StorageConfigurationError, NEVER),
         (429, errors.StorageRateLimitedError, LATER),
         (500, errors.StorageUnavailableError, LATER),
         (502, errors.StorageUnavailableError, LATER),
@@ -135,6 +146,15 @@ def test_each_code_of_the_provider_notes(code, status, kind, word, retryable):
 def test_answers_without_a_body_are_read_by_their_status(status, kind, retryable):
     error = answer(status, headers={"x-amz-request-id": "ID1"})
     assert (type(error), error.retryable, error.provider_code) == (kind, retryable, None)
+
+
+@pytest.mark.parametrize("status", [402, 410, 417, 418, 421, 423, 425, 428, 451])
+def test_only_a_request_that_is_malformed_is_called_so(status):
+    assert "malformed" not in str(answer(status, headers={"x-amz-request-id": "ID1"}))
+
+
+def test_a_key_service_that_refuses_is_named():
+    assert "KMS key" in str(answer(400, xml_error("KMS.NotFoundException")))
 
 
 @pytest.mark.parametrize(
