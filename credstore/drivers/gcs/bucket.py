@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -154,15 +153,18 @@ class Bucket:
             return tuple(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
         return request.query
 
-    def info(self, resource: Resource, *, listed: bool = False, named: bool = False) -> ObjectInfo:
+    def info(self, resource: Resource, *, named: bool = False) -> ObjectInfo:
         """What the store says about an object.
 
         Every object has a generation. It is a version, which is still there after the next one, only where
         the bucket keeps versions, or where it was asked for by name.
         """
-        found = info_of(resource, served_by=self.label, listed=listed)
-        kept = named or (self.versioned and self.able.versions)
-        return found if kept else replace(found, version_id=None)
+        return info_of(resource, served_by=self.label, versioned=named or self.shows_versions)
+
+    @property
+    def shows_versions(self) -> bool:
+        """Whether results name versions."""
+        return self.versioned and self.able.versions
 
     async def call(self, request: GcsRequest, *, deadline: float | None, stream: bool = False) -> Reply:
         """Send one request.

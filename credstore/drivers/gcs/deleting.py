@@ -60,7 +60,7 @@ async def delete(
 
 def _removed(bucket: Bucket, version_id: str | None) -> DeleteOutcome:
     """An object that is gone, or hidden where the bucket is known to keep versions."""
-    hidden = bucket.versioned and bucket.able.versions and version_id is None
+    hidden = bucket.shows_versions and version_id is None
     return DeleteOutcome(existed=True, version_id=DELETED if hidden else None)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from credstore.driver.values import ObjectInfo, Page
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.requests import list_objects
-from credstore.drivers.gcs.resources import Resource
+from credstore.drivers.gcs.resources import Resource, listed_info, version_of
 from credstore.drivers.gcs.responses import parse_list
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
 
@@ -34,13 +34,14 @@ async def list_page(
     refused: dict[str, StorageError] = {}
     for each in page.items:
         try:
-            info = bucket.info(each, listed=True)
+            info = listed_info(each, served_by=bucket.label)
             name = info.key.encode()
         except (StorageIntegrityError, UnicodeEncodeError):
             refused[_shown(each)] = _unreadable(bucket, each)
             continue
         if not after or name > after:
-            entries.append(info)
+            shown = replace(info, version_id=version_of(each)) if bucket.shows_versions else info
+            entries.append(shown)
     prefixes = [each for each in page.prefixes if not after or each.encode() > after]
     entries.sort(key=lambda each: each.key.encode())
     prefixes.sort(key=str.encode)

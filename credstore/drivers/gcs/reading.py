@@ -56,7 +56,8 @@ async def head(bucket: Bucket, key: str, options: ReadOptions) -> ObjectInfo:
 
 
 def _info(bucket: Bucket, key: str, resource: Resource, options: ReadOptions) -> ObjectInfo:
-    return replace(bucket.info(resource, named=options.version_id is not None), key=key)
+    info = bucket.info(resource, named=options.version_id is not None)
+    return info if info.key == key else replace(info, key=key)
 
 
 def _check_match(bucket: Bucket, info: ObjectInfo, options: ReadOptions) -> None:

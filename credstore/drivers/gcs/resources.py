@@ -83,41 +83,44 @@ def parse_resource(said: object) -> Resource:
     return cast("Resource", said)
 
 
-def info_of(resource: Resource, *, served_by: str, listed: bool = False) -> ObjectInfo:
+def listed_info(resource: Resource, *, served_by: str) -> ObjectInfo:
+    """What a listing says about one object.
+
+    Raises:
+        StorageIntegrityError: It has no name or size.
+    """
+    name, size = _named(resource)
+    return ObjectInfo.listed(
+        key=name,
+        size=size,
+        etag=_etag(resource),
+        last_modified=instant(resource.get("timeCreated")),
+        storage_class=text(resource.get("storageClass")),
+        served_by=served_by,
+    )
+
+
+def info_of(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInfo:
     """What an object's representation says.
 
     Args:
         resource: As parsed.
         served_by: The provider's label.
-        listed: Whether it is of a listing, which leaves most of it out.
+        versioned: Whether its generation is a version.
 
     Raises:
         StorageIntegrityError: It has no name or size.
     """
-    name, size = resource.get("name"), number(resource.get("size"))
-    if not isinstance(name, str) or size is None:
-        raise unreadable("an object")
-    generation, metageneration = (number(resource.get(each)) for each in ("generation", "metageneration"))
-    known = ObjectInfo(
-        key=name,
-        size=size,
-        etag=None if generation is None else f"{generation}-{metageneration or 1}",
-        last_modified=instant(resource.get("timeCreated")),
-        storage_class=text(resource.get("storageClass")),
-        version_id=None if generation is None else str(generation),
-        served_by=served_by,
-    )
-    if listed:
-        return known
+    name, size = _named(resource)
     kept = split_metadata(_metadata(resource.get("metadata")))
     key_id = text(resource.get("kmsKeyName"))
     return ObjectInfo(
         key=name,
         size=size,
-        etag=known.etag,
-        last_modified=known.last_modified,
-        storage_class=known.storage_class,
-        version_id=known.version_id,
+        etag=_etag(resource),
+        last_modified=instant(resource.get("timeCreated")),
+        storage_class=text(resource.get("storageClass")),
+        version_id=version_of(resource) if versioned else None,
         headers=ContentHeaders(**{field: text(resource.get(each)) for field, each in PROPERTIES.items()}),
         metadata=kept.metadata,
         system=kept.system,
@@ -128,6 +131,24 @@ def info_of(resource: Resource, *, served_by: str, listed: bool = False) -> Obje
         kms_key_id=None if key_id is None else key_id.partition("/cryptoKeyVersions/")[0],
         served_by=served_by,
     )
+
+
+def _named(resource: Resource) -> tuple[str, int]:
+    name, size = resource.get("name"), number(resource.get("size"))
+    if not isinstance(name, str) or size is None:
+        raise unreadable("an object")
+    return name, size
+
+
+def version_of(resource: Resource) -> str | None:
+    """The generation that an object's representation is of."""
+    found = number(resource.get("generation"))
+    return None if found is None else str(found)
+
+
+def _etag(resource: Resource) -> str | None:
+    generation = version_of(resource)
+    return None if generation is None else f"{generation}-{number(resource.get('metageneration')) or 1}"
 
 
 def from_headers(key: str, headers: Mapping[str, str], size: int) -> Resource:

@@ -16,7 +16,7 @@ from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.deleting import delete_each
 from credstore.drivers.gcs.reading import resource_of
 from credstore.drivers.gcs.requests import get_bucket, list_objects
-from credstore.drivers.gcs.resources import Resource, retention_of, text
+from credstore.drivers.gcs.resources import Resource, listed_info, retention_of, text, version_of
 from credstore.drivers.gcs.responses import parse_json, parse_list
 from credstore.errors import StorageAccessDeniedError, StorageError
 from credstore.model import Retention, StorageVersion
@@ -72,10 +72,10 @@ async def _page(bucket: Bucket, prefix: str, marker: str | None, deadline: float
 
 
 def _version(bucket: Bucket, item: Resource) -> StorageVersion:
-    info = bucket.info(item, listed=True, named=True)
+    info = listed_info(item, served_by=bucket.label)
     return StorageVersion(
         key=info.key,
-        version_id=info.version_id or "",
+        version_id=version_of(item) or "",
         is_latest=text(item.get("timeDeleted")) is None,
         size=info.size,
         last_modified=info.last_modified,
