@@ -1,10 +1,13 @@
 """The Google driver keeps the contract on a fake that has what the emulator lacks: generations, conditions."""
 
+from functools import partial
+
 import pytest
 
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
 from tests.drivers.gcs.fake import QUANTUM, FakeGcs
+from tests.drivers.gcs.opening import open_link
 
 IN_PARTS = {"multipart_threshold": QUANTUM, "part_size": QUANTUM, "max_retries": 1}
 
@@ -30,7 +33,7 @@ def harness_of(fake: FakeGcs, **settings: object) -> Harness:
         requests=lambda: len(fake.sent),
         uploads=uploads,
         large=QUANTUM + 1,
-        fetch=None,
+        fetch=partial(open_link, fake),
     )
 
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
-from google.auth import credentials
 from google.cloud.storage._signing import generate_signed_url_v4
 
 from credstore.driver.values import SignRequest
@@ -13,17 +12,9 @@ from credstore.drivers.gcs.driver import GcsDriver
 from credstore.errors import StorageInvalidKeyError, StorageInvalidRequestError, StorageUnsupportedError
 from credstore.testing.scripted import ScriptedTransport
 from tests.drivers.gcs.fake import FakeGcs, Tokens
+from tests.drivers.gcs.opening import Signing, is_signed
 
 NOW = 1_790_000_000
-
-
-class Signing(credentials.Signing):
-    """The account of the fake's tokens, for the vendor's code."""
-
-    signer_email, signer = "signer@acme.iam.gserviceaccount.com", None
-
-    def sign_bytes(self, message):
-        return asyncio.run(Tokens().sign(message))
 
 
 def signed(request: SignRequest, **settings: object):
@@ -57,6 +48,18 @@ def test_a_link_is_the_one_of_googles_client(key, method):
     assert link.expires_at == datetime.fromtimestamp(NOW + 60, UTC)
     assert link.headers == (put["headers"] if method == "PUT" else {})
     assert "X-Goog-Signature" not in repr(link)
+
+
+def test_a_link_that_was_changed_is_not_signed_any_more():
+    link = signed(SignRequest(key="a", overrides={"content-disposition": "inline"}))
+    assert is_signed("GET", link.url, {})
+    for method, url in (
+        ("DELETE", link.url),
+        ("GET", link.url.replace("/proofs/a", "/proofs/b")),
+        ("GET", link.url.replace("inline", "attachment")),
+        ("GET", link.url.replace("X-Goog-Expires=3600", "X-Goog-Expires=3601")),
+    ):
+        assert not is_signed(method, url, {})
 
 
 def test_dots_in_a_path_are_not_resolved_by_whoever_opens_it():
