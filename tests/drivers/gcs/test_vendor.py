@@ -17,6 +17,7 @@ from credstore.driver.values import (
     PutRequest,
     ReadOptions,
 )
+from credstore.drivers.gcs import checksums
 from credstore.errors import (
     ErrorCode,
     StorageAlreadyExistsError,
@@ -267,3 +268,25 @@ def test_what_we_send_is_compared_by_the_service_and_what_it_says_by_us():
     with pytest.raises(StorageError) as caught:
         asyncio.run(driver.put(put_of("key", b"data")))
     assert (caught.value.code, caught.value.applied) == (ErrorCode.CHECKSUM_MISMATCH, "maybe")
+
+
+def test_without_the_fast_checksum_another_one_is_compared(monkeypatch):
+    monkeypatch.setattr(checksums, "_crc32c", lambda: None)
+    fake = FakeGcs()
+    driver = fake.driver(multipart_threshold=QUANTUM, part_size=QUANTUM)
+    data = os.urandom(2 * QUANTUM)
+    asyncio.run(driver.put(put_of("key", b"data")))
+    assert b'"md5Hash":"jXd/OF09/siBXSD3SWAm3A=="' in fake.sent[0].body
+    asyncio.run(driver.put(put_of("large", data)))
+    fake.put("theirs", b"as stored", {})
+    assert asyncio.run(read(driver, "theirs")) == b"as stored"
+    with pytest.raises(StorageError) as caught:
+        fake.faults.append(
+            lambda request, serve: (
+                type(answer)(answer.status, b"as damage", answer.headers)
+                if (answer := serve(request))
+                else None
+            )
+        )
+        asyncio.run(read(driver, "theirs"))
+    assert caught.value.code == ErrorCode.CHECKSUM_MISMATCH
