@@ -27,6 +27,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
 )
 from credstore.model import NOTHING, CircuitState
+from credstore.quick import made
 from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
 from credstore.wire.signer import Signer, WireCall
@@ -70,6 +71,13 @@ class Bucket:
         self.proved = not config.is_elsewhere
         self.versioned = config.versioning
         self.keeps_generations = config.emulator_host is None
+        name = quote(config.bucket, safe="")
+        self._paths = {
+            "objects": f"/storage/v1/b/{name}/o",
+            "bucket": f"/storage/v1/b/{name}",
+            "upload": f"/upload/storage/v1/b/{name}/o",
+            "batch": "/batch/storage/v1",
+        }
         self._exchange = Exchange(
             transport,
             signer,
@@ -129,18 +137,13 @@ class Bucket:
         return f"/{quote(self.name, safe='')}/{quote(key, safe='/' if plain else '')}"
 
     def _path(self, request: GcsRequest) -> str:
-        name = quote(self.name, safe="")
         if request.place == "object":
             return self.path_of(request.key or "") + request.tail
         if request.place == "media":
             return self.media_path(request.key or "")
-        return {
-            "objects": f"/storage/v1/b/{name}/o",
-            "bucket": f"/storage/v1/b/{name}",
-            "upload": f"/upload/storage/v1/b/{name}/o",
-            "session": request.target.partition("?")[0],
-            "batch": "/batch/storage/v1",
-        }[request.place]
+        if request.place == "session":
+            return request.target.partition("?")[0]
+        return self._paths[request.place]
 
     @property
     def paying(self) -> Mapping[str, str]:
@@ -180,20 +183,23 @@ class Bucket:
         self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
-        call = WireCall(
-            operation=request.operation,
-            method=request.method,
-            origin=self.origin,
-            path=self._path(request),
-            query=self._query(request),
-            headers={**request.headers, **self.paying},
-            body=request.body,
-            mutation=request.mutation,
-            replayable=request.replayable,
-            deadline=deadline,
-            stream=stream,
-            max_reply=_MAX_REPLY,
-            probe=request.probe,
+        call = made(
+            WireCall,
+            {
+                "operation": request.operation,
+                "method": request.method,
+                "origin": self.origin,
+                "path": self._path(request),
+                "query": self._query(request),
+                "headers": {**request.headers, **self.paying},
+                "body": request.body,
+                "mutation": request.mutation,
+                "replayable": request.replayable,
+                "deadline": deadline,
+                "stream": stream,
+                "max_reply": _MAX_REPLY,
+                "probe": request.probe,
+            },
         )
         try:
             return await self._exchange.call(call)

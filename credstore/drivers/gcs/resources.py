@@ -19,6 +19,7 @@ from credstore.driver.header_text import PLAIN, decode_text, encode_text, readab
 from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, split_metadata
 from credstore.errors import ErrorCode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, Retention
+from credstore.quick import made
 
 Resource = Mapping[str, Any]
 Query = tuple[tuple[str, str], ...]
@@ -114,22 +115,47 @@ def info_of(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInf
     name, size = _named(resource)
     kept = split_metadata(_metadata(resource.get("metadata")))
     key_id = text(resource.get("kmsKeyName"))
-    return ObjectInfo(
-        key=name,
-        size=size,
-        etag=_etag(resource),
-        last_modified=instant(resource.get("timeCreated")),
-        storage_class=text(resource.get("storageClass")),
-        version_id=version_of(resource) if versioned else None,
-        headers=ContentHeaders(**{field: text(resource.get(each)) for field, each in PROPERTIES.items()}),
-        metadata=kept.metadata,
-        system=kept.system,
-        write_id=kept.write_id,
-        digest=kept.digest,
-        encryption=_encryption(resource, key_id),
-        # A copy names the key without the version of it.
-        kms_key_id=None if key_id is None else key_id.partition("/cryptoKeyVersions/")[0],
-        served_by=served_by,
+    return made(
+        ObjectInfo,
+        {
+            "key": name,
+            "size": size,
+            "etag": _etag(resource),
+            "last_modified": instant(resource.get("timeCreated")),
+            "storage_class": text(resource.get("storageClass")),
+            "version_id": version_of(resource) if versioned else None,
+            "headers": ContentHeaders(
+                **{field: text(resource.get(each)) for field, each in PROPERTIES.items()}
+            ),
+            "metadata": kept.metadata,
+            "system": kept.system,
+            "write_id": kept.write_id,
+            "digest": kept.digest,
+            "encryption": _encryption(resource, key_id),
+            # A copy names the key without the version of it.
+            "kms_key_id": None if key_id is None else key_id.partition("/cryptoKeyVersions/")[0],
+            "served_by": served_by,
+        },
+    )
+
+
+def written_info(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInfo:
+    """What is wanted of an object that was written just now; arguments as for `info_of`.
+
+    Raises:
+        StorageIntegrityError: It has no name or size.
+    """
+    name, size = _named(resource)
+    return made(
+        ObjectInfo,
+        {
+            "key": name,
+            "size": size,
+            "etag": _etag(resource),
+            "version_id": version_of(resource) if versioned else None,
+            "encryption": _encryption(resource, text(resource.get("kmsKeyName"))),
+            "served_by": served_by,
+        },
     )
 
 

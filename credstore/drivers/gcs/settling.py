@@ -7,7 +7,7 @@ from credstore.driver.unclear import Write
 from credstore.driver.values import ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.reading import head
-from credstore.drivers.gcs.resources import Resource
+from credstore.drivers.gcs.resources import Resource, written_info
 from credstore.errors import StorageError
 
 
@@ -35,5 +35,8 @@ def result_of(
     Raises:
         StorageIntegrityError: It has another size (code "TRUNCATED", `applied` "yes").
     """
-    info = made if isinstance(made, ObjectInfo) else bucket.info(made)
+    if isinstance(made, ObjectInfo):
+        info = made
+    else:
+        info = written_info(made, served_by=bucket.label, versioned=bucket.shows_versions)
     return unclear.result_of(bucket.label, info, size=size, digest=digest, request_id=request_id)

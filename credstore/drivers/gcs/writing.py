@@ -51,8 +51,9 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     able, config, body = bucket.able, bucket.config, request.body
     bucket.check_usable(request.deadline)
     bucket.check_key(request.key)
-    # Everything that can be refused is refused before the body is read.
-    described(request, able, None)
+    if body.data is None:
+        # Everything that can be refused is refused before the body is read.
+        described(request, able, None)
     largest = able.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
         raise StorageInvalidRequestError(
