@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     __version__: str
     from credstore.config.azure import AzureConfig
+    from credstore.config.gcs import GcsConfig
     from credstore.config.settings import CommonConfig
     from credstore.config.stores import (
         BackblazeConfig,
@@ -103,6 +104,7 @@ if TYPE_CHECKING:
     from credstore.provider.presets import (
         AzureStorageProvider,
         BackblazeStorageProvider,
+        GoogleCloudStorageProvider,
         LocalStorageProvider,
         MemoryStorageProvider,
         R2StorageProvider,
@@ -117,6 +119,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config.azure": ("AzureConfig",),
+    "config.gcs": ("GcsConfig",),
     "config.settings": ("CommonConfig",),
     "config.stores": (
         "BackblazeConfig",
@@ -215,6 +218,7 @@ _HOMES = {
     "provider.presets": (
         "AzureStorageProvider",
         "BackblazeStorageProvider",
+        "GoogleCloudStorageProvider",
         "LocalStorageProvider",
         "MemoryStorageProvider",
         "R2StorageProvider",
@@ -254,6 +258,8 @@ __all__ = [
     "ErrorCode",
     "Event",
     "FastlySigner",
+    "GcsConfig",
+    "GoogleCloudStorageProvider",
     "HealthCheckResult",
     "KeyCache",
     "KeyCdnSigner",

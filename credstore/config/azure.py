@@ -21,7 +21,7 @@ from credstore.config.settings import MIB, CommonConfig, with_prefix
 from credstore.config.traceless import traceless
 from credstore.config.variables import spoken, variables_of
 from credstore.encryption import Secret
-from credstore.wire.proxy import FROM_ENVIRONMENT, has_password, is_word, parse_proxy
+from credstore.wire.proxy import FROM_ENVIRONMENT
 
 # "Understanding block blobs" and "Put Blob From URL" of the REST API, versions from 2019-12-12 on.
 MAX_SINGLE_PUT = 5000 * MIB
@@ -126,8 +126,7 @@ class AzureConfig(CommonConfig):
         self._check_keys()
         self._check_sizes()
         checks.check_word(self.cloud, "ca_file", self.ca_file)
-        if self.proxy is not None:
-            self._check_proxy(self.proxy if isinstance(self.proxy, Secret) else Secret(self.proxy))
+        object.__setattr__(self, "proxy", checks.checked_proxy(self.cloud, self.proxy))
 
     def _take_apart(self, connection_string: Secret) -> None:
         for name, value in _parsed(connection_string).items():
@@ -190,12 +189,6 @@ class AzureConfig(CommonConfig):
                 f"is missing, and so are `sas_token` ({spoken(variables_of(self.cloud, 'sas_token'))}) and "
                 "`connection_string`, but `auth_mode` is key",
             )
-
-    def _check_proxy(self, proxy: Secret) -> None:
-        word = is_word(proxy)
-        if not word:
-            parse_proxy(proxy, f"`proxy` of {self.cloud} ({spoken(variables_of(self.cloud, 'proxy'))})")
-        object.__setattr__(self, "proxy", word or (proxy if has_password(proxy) else proxy.reveal()))
 
     def _check_sizes(self) -> None:
         for name, most in (

@@ -302,6 +302,24 @@ CLOUDS: tuple[Cloud, ...] = (
             "auth_mode": (("AZURE_STORAGE_AUTH_MODE",),),
         },
     ),
+    Cloud(
+        name="gcs",
+        aliases=("gs", "google", "google_cloud"),
+        config="credstore.config.gcs:GcsConfig",
+        driver="credstore.drivers.gcs.driver:GcsDriver",
+        provider=f"{_PROVIDERS}:GoogleCloudStorageProvider",
+        url="gs://bucket[/prefix]",
+        needed={"bucket": "example"},
+        synonyms={"credentials": "credentials_file", "key_file": "credentials_file"},
+        variables={
+            "bucket": (("GCS_BUCKET", "GOOGLE_BUCKET"),),
+            "emulator_host": (("STORAGE_EMULATOR_HOST",),),
+            # All on one level, as they are together what Google's own tools sign in with.
+            "credentials_file": (("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_SERVICE_ACCOUNT"),),
+            "credentials_json": (("GOOGLE_SERVICE_ACCOUNT_KEY",),),
+            "impersonate": (("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT",),),
+        },
+    ),
 )
 """Every cloud that is built in. Hosts: providers.md §1.1."""
 

@@ -22,9 +22,8 @@ from credstore.config import validation as checks
 from credstore.config.field_types import TOLD, Role
 from credstore.config.keys import check_keys
 from credstore.config.settings import GIB, MIB, CommonConfig, with_prefix
-from credstore.config.variables import spoken, variables_of
 from credstore.encryption import Secret
-from credstore.wire.proxy import FROM_ENVIRONMENT, has_password, is_word, parse_proxy
+from credstore.wire.proxy import FROM_ENVIRONMENT
 
 # S3 API, "Multipart upload limits"; the same on every cloud of the family.
 _LEAST_PART = 5 * MIB
@@ -138,8 +137,7 @@ class S3FamilyConfig(CommonConfig):
         check_keys(self)
         self._check_sizes()
         checks.check_word(self.cloud, "ca_file", self.ca_file)
-        if self.proxy is not None:
-            self._check_proxy(self.proxy if isinstance(self.proxy, Secret) else Secret(self.proxy))
+        object.__setattr__(self, "proxy", checks.checked_proxy(self.cloud, self.proxy))
 
     def _check_endpoint(self) -> None:
         if self.endpoint is None:
@@ -151,13 +149,6 @@ class S3FamilyConfig(CommonConfig):
         )
         object.__setattr__(self, "endpoint", endpoint)
         checks.check_own_cloud(self.cloud, self.provider, "endpoint", urlsplit(endpoint).hostname or "")
-
-    def _check_proxy(self, proxy: Secret) -> None:
-        """Keep a word or URL as text, so that equal proxies have equal configs; hide one with a password."""
-        word = is_word(proxy)
-        if not word:
-            parse_proxy(proxy, f"`proxy` of {self.cloud} ({spoken(variables_of(self.cloud, 'proxy'))})")
-        object.__setattr__(self, "proxy", word or (proxy if has_password(proxy) else proxy.reveal()))
 
     def _check_sizes(self) -> None:
         # A server on this machine is for tests; it decides what it accepts.

@@ -12,10 +12,14 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from credstore.config import registry
+from credstore.config.traceless import traceless
 from credstore.config.variables import spoken, variables_of
 from credstore.driver.internal import SEGMENT, is_internal_prefix
+from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.times import checked_instant
+from credstore.wire.proxy import has_password, parse_proxy
+from credstore.wire.proxy import is_word as is_proxy_word
 from credstore.wire.urls import has_dots, steady_origin, steady_path
 
 _DNS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -238,3 +242,19 @@ def checked_prefix(owner: str, prefix: str) -> str:
     if len(whole.encode()) > LONGEST_PREFIX:
         raise wrong(owner, "prefix", f"has more than {LONGEST_PREFIX} bytes of UTF-8")
     return whole
+
+
+@traceless
+def checked_proxy(owner: str, proxy: str | Secret | None) -> str | Secret | None:
+    """A word or URL as text, so that equal proxies have equal configs; one with a password stays hidden.
+
+    Raises:
+        StorageConfigurationError: It is neither a word that is known nor the URL of a proxy.
+    """
+    if proxy is None:
+        return None
+    hidden = proxy if isinstance(proxy, Secret) else Secret(proxy)
+    word = is_proxy_word(hidden)
+    if not word:
+        parse_proxy(hidden, f"`proxy` of {owner} ({spoken(variables_of(owner, 'proxy'))})")
+    return word or (hidden if has_password(hidden) else hidden.reveal())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -188,7 +188,7 @@ class ResumeToken:
         size: Bytes of the body.
         digest: SHA-256 of the body, in hex.
         part_size: Bytes of each part but the last.
-        upload_id: The provider's name of the upload.
+        upload_id: The provider's name of the upload; at Google whoever has it can finish the upload.
         write_id: Of the write, the same from start to end.
         options: SHA-256 over the options the object was to be stored with, in hex.
     """
@@ -198,7 +198,7 @@ class ResumeToken:
     size: int
     digest: str
     part_size: int
-    upload_id: str
+    upload_id: str = field(repr=False)
     write_id: str
     options: str
 

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar, Unpack, cast
 from credstore.arguments import typed_class
 from credstore.config.azure import AzureConfig
 from credstore.config.field_types import fields_with
+from credstore.config.gcs import GcsConfig
 from credstore.config.registry import CLOUDS, Cloud, Registry, loaded
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import (
@@ -83,6 +84,10 @@ class S3CompatibleStorageProvider(NamedProvider[S3CompatibleConfig]):
 
 class AzureStorageProvider(NamedProvider[AzureConfig]):
     """Azure Blob Storage. Without a key or token in the configuration, Entra ID is used (extra `azure`)."""
+
+
+class GoogleCloudStorageProvider(NamedProvider[GcsConfig]):
+    """Google Cloud Storage. Credentials are those of google-auth's chain unless given (extra `gcs`)."""
 
 
 class LocalStorageProvider(NamedProvider[LocalConfig]):

@@ -182,6 +182,24 @@ class ProxyRules:
         _, bypass = found.pop("no", ("", Secret("")))
         return cls(found, bypass.reveal())
 
+    def check_reach(self, origin: str, *, allow_http: bool) -> None:
+        """Refuse a proxy by way of which requests to an endpoint cannot go.
+
+        Args:
+            origin: `scheme://host[:port]`.
+            allow_http: Whether http may leave this machine; a proxy would take it elsewhere.
+
+        Raises:
+            StorageConfigurationError: The endpoint is http without `allow_http`, and the proxy is not local.
+        """
+        proxy = self.proxy_for(origin)
+        if proxy is not None and not (proxy.stays_here or origin.startswith("https:") or allow_http):
+            raise StorageConfigurationError(
+                f"the endpoint is http on this machine, but the proxy {proxy.name} is on another; name the "
+                f"endpoint's host in NO_PROXY, or set `proxy` to {OFF}",
+                code=ErrorCode.PROXY_UNUSABLE,
+            )
+
     def proxy_for(self, origin: str) -> Proxy | None:
         """The proxy for `scheme://host[:port]`, or None for none.
 

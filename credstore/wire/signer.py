@@ -43,7 +43,7 @@ class WireCall:
     method: str
     origin: str
     path: str
-    query: Sequence[tuple[str, str]] = ()
+    query: Sequence[tuple[str, str]] = field(default=(), repr=False)
     headers: Mapping[str, str] = field(default=NOTHING, repr=False)
     body: bytes | StreamBody | None = field(default=None, repr=False)
     body_sha256: str | None = None

@@ -12,7 +12,8 @@ import pytest
 from credstore.encryption import Secret
 from credstore.errors import StorageAuthenticationError, StorageConfigurationError
 from credstore.wire.aws import credentials as module
-from credstore.wire.aws.credentials import AwsChainCredentials, Credentials, StaticCredentials, _hushed
+from credstore.wire.aws.credentials import _TALKATIVE, AwsChainCredentials, Credentials, StaticCredentials
+from credstore.wire.quiet import hushed
 
 CANARY = "canary-secret"
 
@@ -164,7 +165,7 @@ def test_no_logger_of_the_chain_speaks_while_it_looks_for_keys(name, caplog):
     def elsewhere():
         logging.getLogger(name).warning("another thread's own words")
 
-    with _hushed():
+    with hushed(*_TALKATIVE):
         logging.getLogger(name).warning("a response with a new key")
         thread = threading.Thread(target=elsewhere)
         thread.start()

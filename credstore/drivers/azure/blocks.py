@@ -19,11 +19,12 @@ from typing import TypeVar
 from credstore.concurrency import map_all
 from credstore.config.azure import MAX_BLOCK
 from credstore.config.settings import MIB
+from credstore.driver.unclear import Write
 from credstore.driver.values import ObjectInfo
 from credstore.drivers.azure.capabilities import MAX_BLOCKS
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.requests import put_block_list
-from credstore.drivers.azure.settling import Write, settle_write
+from credstore.drivers.azure.settling import settle_write
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.wire.exchange import Reply
 

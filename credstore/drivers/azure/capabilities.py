@@ -6,12 +6,11 @@ parts, tags and copies also tried on Azurite 3.35.
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 
 from credstore.config.azure import MAX_BLOCK, AzureConfig
+from credstore.driver.stated import taken_away
 from credstore.driver.values import Capabilities
-from credstore.errors import StorageConfigurationError
 from credstore.model import Method
 
 NAME = "azure"
@@ -54,14 +53,4 @@ def capabilities_of(config: AzureConfig) -> Capabilities:
         StorageConfigurationError: `capabilities` has an unknown name, or grants something.
     """
     able = AZURE if config.auth != "sas" else replace(AZURE, presign=frozenset(), response_overrides=False)
-    for each in config.capabilities.split(","):
-        word = each.strip()
-        if not word:
-            continue
-        name = word.removeprefix("-")
-        if name == word or name not in _NAMES:
-            near = difflib.get_close_matches(name, _NAMES, n=1)
-            hint = f"did you mean '-{near[0]}'?" if near else f"it knows -{', -'.join(_NAMES)}"
-            raise StorageConfigurationError(f"`capabilities` has {word[:40]!r}, which is not known; {hint}")
-        able = replace(able, **{name: False})  # type: ignore[arg-type]
-    return able
+    return taken_away(able, config.capabilities, _NAMES)

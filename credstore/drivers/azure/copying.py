@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Mapping
 from credstore.driver.header_text import read_etag
 from credstore.driver.parallel import Span, cut_spans
 from credstore.driver.refusals import TAGS
+from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
@@ -28,7 +29,7 @@ from credstore.drivers.azure.requests import (
     set_tags,
 )
 from credstore.drivers.azure.responses import read_encryption, version_of
-from credstore.drivers.azure.settling import Write, result_of, seen_result, settle_write
+from credstore.drivers.azure.settling import result_of, seen_result, settle_write
 from credstore.drivers.azure.xml import parse_tags
 from credstore.errors import (
     StorageAlreadyExistsError,

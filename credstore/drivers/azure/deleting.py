@@ -10,12 +10,13 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from credstore.driver.values import DeleteOutcome, ReadOptions
-from credstore.drivers.azure.batches import PartReply, batched, parse_batch
+from credstore.driver.version_pages import DELETED
+from credstore.drivers.azure.batches import batched
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.errors import meaning_of
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import delete_blob
-from credstore.drivers.azure.responses import build_error
+from credstore.drivers.azure.responses import build_error, code_of
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -30,11 +31,10 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
+from credstore.wire.multipart import PartReply, parse_parts
 
 K = TypeVar("K")
 _GONE = DeleteOutcome(existed=True)
-DELETED = "deleted"
-"""Version id of what stands for a deletion that hides something, as there are no delete markers."""
 
 
 async def delete(
@@ -170,7 +170,7 @@ async def _once(
         for key, version_id in (wanted[name] for name in names)
     ]
     reply = await container.call(await batched(container, requests), deadline=deadline)
-    found = parse_batch(reply.headers.get("content-type", ""), reply.body)
+    found = parse_parts(reply.headers.get("content-type", ""), reply.body)
     if not found.keys() <= set(range(len(names))):
         raise StorageIntegrityError(
             "the provider reported on keys that were not asked for; list what is left",
@@ -207,12 +207,13 @@ def _outcome(
             return still_kept(container, key) if _is_soft(container, reply.headers) else _GONE
         hidden = _hides(container, reply.headers)
         return DeleteOutcome(existed=True, version_id=DELETED if hidden else None)
-    meaning = meaning_of(reply.status, reply.code, reply.text)
+    code, text = code_of(reply.headers, reply.body)
+    meaning = meaning_of(reply.status, code, text)
     absent = issubclass(meaning.error, StorageNotFoundError)
     if absent and meaning.error is not StorageBucketNotFoundError:
         # An earlier attempt of the whole batch may have removed it.
         return DeleteOutcome(existed=None if unclear else False)
-    error = build_error(meaning, reply.code, reply.headers, reply.status)
+    error = build_error(meaning, code, reply.headers, reply.status)
     error.key, error.bucket = key, container.name
     error.applied = "maybe" if error.retryable or unclear else "no"
     return error

@@ -29,12 +29,13 @@ from credstore.driver.values import (
 )
 from credstore.drivers.azure import copying, deleting, listings, reading, signing, versions, writing
 from credstore.drivers.azure.container import Container
-from credstore.errors import ErrorCode, StorageConfigurationError, StorageError
+from credstore.errors import StorageError
 from credstore.model import CircuitState, Retention
 from credstore.wire.azure.signer import AzureSigner, KeySigner, SasSigner, TokenSigner
-from credstore.wire.azure.tokens import EntraTokens, TokenSource
+from credstore.wire.azure.tokens import EntraTokens
 from credstore.wire.http import HttpClient
-from credstore.wire.proxy import OFF, ProxyRules
+from credstore.wire.proxy import ProxyRules
+from credstore.wire.tokens import TokenSource
 from credstore.wire.transport import Transport
 
 
@@ -65,7 +66,8 @@ class AzureDriver(Driver):
         """
         self._clock = clock
         proxies = ProxyRules.of(config.proxy, os.environ)
-        _check_proxy(config, proxies)
+        place = urlsplit(config.resolved_endpoint)
+        proxies.check_reach(f"{place.scheme}://{place.netloc}", allow_http=config.allow_http)
         signer = signer_of(config) if tokens is None else TokenSigner(tokens)
         self._container = Container(config, signer=signer, transport=transport or client_of(config, proxies))
         self._keys = signing.LinkKeys()
@@ -218,19 +220,3 @@ def client_of(config: AzureConfig, proxies: ProxyRules | None = None) -> HttpCli
         bandwidth=config.bandwidth_limit,
         proxies=ProxyRules.of(config.proxy, os.environ) if proxies is None else proxies,
     )
-
-
-def _check_proxy(config: AzureConfig, proxies: ProxyRules) -> None:
-    """Refuse a proxy by way of which requests cannot go.
-
-    Raises:
-        StorageConfigurationError: The endpoint is http without `allow_http`, and the proxy is not local.
-    """
-    place = urlsplit(config.resolved_endpoint)
-    proxy = proxies.proxy_for(f"{place.scheme}://{place.netloc}")
-    if proxy is not None and not (proxy.stays_here or place.scheme == "https" or config.allow_http):
-        raise StorageConfigurationError(
-            f"the endpoint is http on this machine, but the proxy {proxy.name} is on another; name the "
-            f"endpoint's host in NO_PROXY, or set `proxy` to {OFF}",
-            code=ErrorCode.PROXY_UNUSABLE,
-        )

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 
 from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.header_text import read_etag
+from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, PutResult, ReadOptions
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.requests import abort_copy, copy_blob, delete_blob, head_blob
 from credstore.drivers.azure.responses import parse_info, read_encryption, version_of
-from credstore.drivers.azure.settling import Write, result_of, settle_write
+from credstore.drivers.azure.settling import result_of, settle_write
 from credstore.errors import (
     ErrorCode,
     StorageConflictError,

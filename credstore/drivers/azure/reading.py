@@ -1,20 +1,18 @@
 """Get and head: a response's bytes as a checked reader, resumed where a connection breaks.
 
-Rules of this file: what the server says about a range is trusted only if it is exactly what was requested; a
-body cut short is continued from the same version (see `pinning.py`) or ends in an error, never quietly (P21,
-N04, L04); the parts of a long one are pinned to one version too.
+Rules of this file: what the server says about a range is trusted only if it is exactly what was requested.
+How a body is resumed and read in spans is in `ranged.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from credstore.driver.parallel import cut_spans, in_order
-from credstore.driver.pinning import pinned, replaced
-from credstore.driver.reader import ObjectReader
+from credstore.driver.pinning import pinned
+from credstore.driver.ranged import Interrupted, Opened, Source, empty_reader, reader_of
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.requests import get_blob, head_blob
@@ -22,45 +20,17 @@ from credstore.drivers.azure.responses import parse_content_range, parse_info
 from credstore.drivers.azure.xml import parse_size
 from credstore.errors import (
     ErrorCode,
-    StorageConnectionError,
-    StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
-    StorageTimeoutError,
     StorageUnavailableError,
 )
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import HttpResponse, WireError
 
-MAX_RESUMES = 3
-"""Number of times in a row that one body is continued after little of it has arrived."""
-_PROGRESS = 64 * 1024
-"""Bytes after which a break resets the count; a body that only trickles is ended (N08)."""
-_PARALLEL_PARTS = 2
-"""Number of parts from which an object is read over several connections."""
 _PARTIAL = 206
-
-
-@dataclass(slots=True)
-class Opened:
-    """A response whose body is open, and which bytes of the object it yields: from `start` up to `end`.
-
-    Attributes:
-        info: What its headers say.
-        response: The response to read and close.
-        skip: Bytes to drop first, where the server ignored the range.
-        start: First wanted byte.
-        end: One past the last.
-    """
-
-    info: ObjectInfo
-    response: HttpResponse
-    skip: int
-    start: int
-    end: int
 
 
 async def head(container: Container, key: str, options: ReadOptions) -> ObjectInfo:
@@ -116,6 +86,16 @@ async def open_object(container: Container, key: str, options: ReadOptions) -> S
     if options.end is not None and options.end <= options.start:
         return await _nothing(container, key, options)
     patience = None if options.deadline is None else options.deadline - time.monotonic()
+
+    async def more(wanted: ReadOptions) -> Opened:
+        return await _open(container, key, wanted, ranged=True)
+
+    source = Source(
+        open=more,
+        part_size=container.config.part_size,
+        concurrency=container.config.max_concurrency,
+        versions=container.able.versions,
+    )
     try:
         opened = await _open(container, key, options, ranged=not options.whole)
     except StorageInvalidRequestError as error:
@@ -123,90 +103,14 @@ async def open_object(container: Container, key: str, options: ReadOptions) -> S
             raise
         # No byte of an empty object can be requested; without a range the server sends all of it.
         opened = await _open(container, key, options, ranged=False)
-    info, whole = opened.info, opened.start == 0 and opened.end == opened.info.size
-    content = opened.response.take_whole() if whole else None
-    if content is not None and len(content) == opened.end:
-        return ObjectReader(info, content, length=info.size, digest=info.digest, close=opened.response.aclose)
-    body, chunks = _stream(container, key, options, opened, patience)
-    return ObjectReader(
-        info,
-        chunks,
-        length=opened.end - opened.start,
-        digest=info.digest if whole else None,
-        close=body.aclose,
-    )
-
-
-def _stream(
-    container: Container, key: str, options: ReadOptions, opened: Opened, patience: float | None
-) -> tuple[Body, AsyncIterator[bytes]]:
-    """The bytes of a response, and what to close; a long one continues in spans over further connections.
-
-    A deadline is for the beginning of a response, so each further request has as many seconds as the first.
-    """
-    size, concurrency = container.config.part_size, container.config.max_concurrency
-    exact = _pinned(container, options, opened.info)
-    alone = opened.end - opened.start < _PARALLEL_PARTS * size or concurrency == 1
-    if alone or exact is None or opened.skip:
-        body = Body(container, key, options, opened, patience)
-        return body, body.chunks()
-    (_, first_end), *rest = cut_spans(opened.start, opened.end, size)
-
-    async def fetch(start: int, end: int) -> list[bytes]:
-        of_part = replace(exact, start=start, end=end, deadline=_ending(patience))
-        part = Body(container, key, of_part, await _open_same(container, key, of_part, opened.info), patience)
-        try:
-            return [chunk async for chunk in part.chunks()]
-        finally:
-            await part.aclose()
-
-    body = Body(container, key, options, replace(opened, end=first_end), patience)
-    return body, in_order(_closing(body), rest, fetch, concurrency=concurrency)
-
-
-def _ending(patience: float | None) -> float | None:
-    """The instant by which a response has to begin that is asked for now."""
-    return None if patience is None else time.monotonic() + patience
-
-
-async def _closing(body: Body) -> AsyncGenerator[bytes, None]:
-    """What a body yields; then its connection is freed, as others may be waiting for it."""
-    try:
-        async for chunk in body.chunks():
-            yield chunk
-    finally:
-        await body.aclose()
-
-
-async def _open_same(container: Container, key: str, options: ReadOptions, info: ObjectInfo) -> Opened:
-    """More of the version that `info` describes.
-
-    Raises:
-        StorageIntegrityError: It was replaced in the meantime (code "REPLACED").
-    """
-    try:
-        opened = await _open(container, key, options, ranged=True)
-    except StoragePreconditionFailedError as error:
-        raise replaced() from error
-    if (opened.info.etag, opened.info.size) != (info.etag, info.size):
-        await opened.response.aclose()
-        raise replaced()
-    return opened
-
-
-def _pinned(container: Container, options: ReadOptions, info: ObjectInfo) -> ReadOptions | None:
-    return pinned(options, info, versions=container.able.versions)
+    return reader_of(source, options, opened, patience=patience)
 
 
 async def _nothing(container: Container, key: str, options: ReadOptions) -> StoredReader:
     info = await head(container, key, options)
     options.span(info.size)
 
-    async def none() -> AsyncIterator[bytes]:
-        return
-        yield b""
-
-    return ObjectReader(info, none(), length=0)
+    return empty_reader(info)
 
 
 async def _open(container: Container, key: str, options: ReadOptions, *, ranged: bool) -> Opened:
@@ -255,7 +159,15 @@ def _checked(
         start, end = options.span(size)
         skip = start  # The range was ignored, so all bytes are sent.
     info = parse_info(key, reply.headers, size=size, served_by=container.label)
-    return Opened(info, response, skip, start, end)
+    return Opened(
+        info=info,
+        chunks=_chunks(response),
+        take_whole=response.take_whole,
+        close=response.aclose,
+        skip=skip,
+        start=start,
+        end=end,
+    )
 
 
 def _wrong_range() -> StorageIntegrityError:
@@ -264,65 +176,10 @@ def _wrong_range() -> StorageIntegrityError:
     )
 
 
-class Body:
-    """The bytes of one object across as many connections as it takes."""
-
-    def __init__(
-        self, container: Container, key: str, options: ReadOptions, opened: Opened, patience: float | None
-    ) -> None:
-        """Start with a response that is open; each further one has `patience` seconds to begin."""
-        self._container = container
-        self._key = key
-        self._options = options
-        self._opened = opened
-        self._patience = patience
-
-    async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The wanted bytes, in order."""
-        opened = self._opened
-        at, end = opened.start, opened.end
-        resumes = 0
-        start = at
-        while at < end:
-            idle = False
-            try:
-                async with aclosing(_slice(opened.response.chunks(), opened.skip, end - at)) as chunks:
-                    async for chunk in chunks:
-                        at += len(chunk)
-                        yield chunk
-            except WireError as broken:
-                idle = broken.kind == "timeout"
-            if at < end:
-                await opened.response.aclose()
-                resumes = resumes + 1 if at - opened.start < _PROGRESS else 1
-                exact = _pinned(self._container, self._options, opened.info)
-                if exact is None or resumes > MAX_RESUMES:
-                    raise _cut(at - start, end - start, idle=idle)
-                more = replace(exact, start=at, end=opened.end, deadline=_ending(self._patience))
-                opened = self._opened = await _open_same(self._container, self._key, more, opened.info)
-
-    async def aclose(self) -> None:
-        """Release the connection."""
-        await self._opened.response.aclose()
-
-
-def _cut(done: int, length: int, *, idle: bool) -> StorageError:
-    """The error of a body that broke off or, `idle`, stopped coming."""
-    if idle:
-        return StorageTimeoutError(f"the body stopped coming after {done} of {length} bytes")
-    return StorageConnectionError(f"the connection broke after {done} of {length} bytes of the body")
-
-
-async def _slice(chunks: AsyncGenerator[bytes, None], skip: int, count: int) -> AsyncGenerator[bytes, None]:
-    """The `count` bytes after the first `skip`, or as many as there are; closes `chunks`."""
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            if skip >= len(chunk):
-                skip -= len(chunk)
-                continue
-            part = chunk[skip : skip + count] if skip or len(chunk) > count else chunk
-            skip = 0
-            count -= len(part)
-            yield part
-            if count == 0:
-                return
+async def _chunks(response: HttpResponse) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(response.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+    except WireError as error:
+        raise Interrupted(idle=error.kind == "timeout") from None

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping
 
 from credstore.driver.header_text import read_etag, readable
+from credstore.driver.meaning import Meaning
 from credstore.driver.values import ObjectInfo, split_metadata
-from credstore.drivers.azure.errors import Meaning, meaning_of
+from credstore.drivers.azure.errors import meaning_of
 from credstore.drivers.azure.headers import TIER, read_content_headers, read_metadata
 from credstore.drivers.azure.xml import parse_error, parse_size, parse_time
 from credstore.errors import (
@@ -68,14 +69,7 @@ def build_error(
 ) -> StorageError:
     """The error for one row of the table and the facts of one response."""
     request_id = headers.get("x-ms-request-id", "")
-    return meaning.error(
-        meaning.message,
-        code=meaning.code or meaning.error.default_code,
-        provider_code=code,
-        status_code=status,
-        request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
-        retryable=meaning.error.default_retryable if meaning.retryable is None else meaning.retryable,
-    )
+    return meaning.built(code, status, request_id if _REQUEST_ID.fullmatch(request_id) else None)
 
 
 def not_azure(status: int, applied: Applied = "no") -> StorageConfigurationError:

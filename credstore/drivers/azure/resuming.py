@@ -7,10 +7,10 @@ have become the object, which is checked before anything is sent again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from credstore.driver import resume_tokens
 from credstore.driver.values import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
 from credstore.drivers.azure.blocks import number_of
 from credstore.drivers.azure.container import Container, parsed
@@ -18,7 +18,7 @@ from credstore.drivers.azure.headers import META, encode_name
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import get_block_list
 from credstore.drivers.azure.xml import BlockInfo, parse_blocks
-from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageObjectNotFoundError
+from credstore.errors import StorageObjectNotFoundError
 
 _OF_WRITE = META + encode_name(WRITE_ID)
 
@@ -35,15 +35,12 @@ def token_of(
     container: Container, request: PutRequest, headers: Mapping[str, str], part_size: int
 ) -> ResumeToken:
     """The token of an upload that starts now; Azure has no name for one but what its blocks are called."""
-    return ResumeToken(
+    return resume_tokens.token_of(
+        request,
         place=_place(container),
-        key=request.key,
-        size=request.body.length or 0,
-        digest=(request.digest or b"").hex(),
+        options=_options(headers),
         part_size=part_size,
         upload_id=request.write_id,
-        write_id=request.write_id,
-        options=_options(headers),
     )
 
 
@@ -53,8 +50,7 @@ def _place(container: Container) -> str:
 
 def _options(headers: Mapping[str, str]) -> str:
     """A digest of what the object is stored with, without the write's id."""
-    kept = sorted(f"{name}:{value}" for name, value in headers.items() if name != _OF_WRITE)
-    return hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
+    return resume_tokens.options_digest(each for each in headers.items() if each[0] != _OF_WRITE)
 
 
 async def begun_before(
@@ -73,23 +69,7 @@ async def begun_before(
     token = await journal.load()
     if token is None:
         return request, None
-    if (token.place, token.key) != (_place(container), request.key):
-        raise StorageInvalidRequestError(
-            f"the resume file belongs to the upload of {token.key!r} to {token.place}; give each upload its "
-            "own",
-            code=ErrorCode.RESUME_MISMATCH,
-        )
-    if (token.size, token.digest) != (request.body.length, (request.digest or b"").hex()):
-        raise StorageInvalidRequestError(
-            "the source has changed since the upload was started; delete the resume file to start again",
-            code=ErrorCode.SOURCE_CHANGED,
-        )
-    if token.options != _options(headers):
-        raise StorageInvalidRequestError(
-            "the options are not those the upload was started with; pass the same ones, or delete the resume "
-            "file to start again",
-            code=ErrorCode.RESUME_MISMATCH,
-        )
+    resume_tokens.check_token(token, request, place=_place(container), options=_options(headers))
     resumed = replace(request, write_id=token.write_id)
     known: set[int] = set()
     for each in await _blocks(container, resumed):

@@ -1,112 +1,24 @@
-"""What became of a write whose response was lost, negative or unclear: one HEAD finds out (P0, P6).
-
-Rules of this file: a definite failure is explained in the words of what was asked; an unclear one, and every
-conflict, is looked up by its write-id before anyone hears of it, so that no write is ever reported as a
-conflict with itself (N02, N11, N12, N17). A conflict is looked into even if it answered the only attempt: a
-network or proxy below us may deliver a request twice and lose the first answer (N14).
-"""
+"""What became of an unclear write to a container; how that is found out is in `unclear.py`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from credstore.driver.settle import settle
-from credstore.driver.values import OVERWRITE, ObjectInfo, Precondition, PutResult, ReadOptions
+from credstore.driver import unclear
+from credstore.driver.unclear import Write
+from credstore.driver.values import ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.reading import head
-from credstore.errors import (
-    ErrorCode,
-    StorageAlreadyExistsError,
-    StorageConflictError,
-    StorageError,
-    StorageIntegrityError,
-    StorageNotFoundError,
-    StorageObjectNotFoundError,
-    StoragePreconditionFailedError,
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """What identifies one write at its key.
-
-    Attributes:
-        key: Where it goes.
-        write_id: The write-id it carries.
-        precondition: What it may replace.
-        deadline: Instant of `time.monotonic()`, or None.
-    """
-
-    key: str
-    write_id: str
-    precondition: Precondition = OVERWRITE
-    deadline: float | None = None
-
-
-def explain(error: StorageError, precondition: Precondition) -> StorageError:
-    """The same failure in terms of what was requested, keeping all facts."""
-    if precondition.mode == "create" and isinstance(error, StoragePreconditionFailedError):
-        return _exists(error)
-    if precondition.mode == "replace" and isinstance(
-        error, (StorageObjectNotFoundError, StorageAlreadyExistsError)
-    ):
-        facts = error.facts()
-        facts["code"] = StoragePreconditionFailedError.default_code
-        return StoragePreconditionFailedError("there is no such version to replace", **facts)
-    return error
-
-
-def _exists(error: StorageError) -> StorageAlreadyExistsError:
-    facts = error.facts()
-    facts["code"] = StorageAlreadyExistsError.default_code
-    facts["retryable"] = False
-    return StorageAlreadyExistsError("another write's object is there", **facts)
+from credstore.errors import StorageError
 
 
 async def settle_write(
     container: Container, write: Write, error: StorageError, *, of_copy: bool = False
 ) -> ObjectInfo:
-    """Turn a failed write into what is known to be true of it.
+    """The object, if a failed write happened after all; see `unclear.settle_write`."""
 
-    Args:
-        container: Where it was sent.
-        write: What was sent.
-        error: How it failed.
-        of_copy: What it refuses may be about the source of a copy.
+    async def look(key: str, deadline: float | None) -> ObjectInfo:
+        return await head(container, key, ReadOptions(deadline=deadline))
 
-    Returns:
-        The object, if the write happened after all.
-
-    Raises:
-        StorageAlreadyExistsError: Another write's object is there; `applied` is "maybe" after an unclear
-            attempt, since ours may have been there before and been deleted or replaced.
-        StorageError: The failure; `applied` is "maybe" if even a HEAD cannot tell.
-    """
-    definite = error.applied == "no"
-    conflict = isinstance(error, (StorageConflictError, StorageNotFoundError))
-    if definite and not isinstance(error, StorageConflictError):
-        raise error if of_copy else explain(error, write.precondition)
-    if not conflict and not container.may_look():
-        raise error  # The provider is overloaded. A conflict may be with ourselves, so it is looked into.
-    seen: ObjectInfo | None
-    try:
-        seen = await head(container, write.key, ReadOptions(deadline=write.deadline))
-    except StorageObjectNotFoundError:
-        seen = None
-    except StorageError as unseen:
-        raise (explain(error, write.precondition) if definite and not of_copy else error) from unseen
-    if not conflict:
-        container.looked()
-    seen_id = seen.write_id if seen is not None else None
-    outcome = settle(write.precondition.mode, write.write_id, seen_id, exists=seen is not None)
-    if outcome == "yes" and seen is not None:
-        return seen
-    if definite and of_copy and (seen is None or write.precondition.mode != "create"):
-        raise error
-    if outcome == "no" and not definite:
-        # To know that it was never ours, one has to know that no one deletes or replaces this key (P0, P6).
-        raise _exists(error)
-    raise explain(error, write.precondition)
+    return await unclear.settle_write(look, container, write, error, of_copy=of_copy)
 
 
 def result_of(
@@ -135,24 +47,5 @@ def result_of(
 
 
 def seen_result(container: Container, info: ObjectInfo, size: int, digest: bytes | None) -> PutResult:
-    """The result of a write that only a HEAD showed.
-
-    Raises:
-        StorageIntegrityError: It has another size (code "TRUNCATED", `applied` "yes").
-    """
-    if info.size != size:
-        raise StorageIntegrityError(
-            f"the provider stored {info.size} of {size} bytes of this write; write it again",
-            code=ErrorCode.TRUNCATED,
-            applied="yes",
-            retryable=True,
-        )
-    return result_of(
-        container,
-        info.key,
-        size=size,
-        digest=digest,
-        etag=info.etag,
-        version_id=info.version_id,
-        encryption=info.encryption,
-    )
+    """The result of a write that only a HEAD showed; see `unclear.result_of`."""
+    return unclear.result_of(container.label, info, size=size, digest=digest)

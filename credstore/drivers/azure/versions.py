@@ -10,19 +10,18 @@ Source: "Blob versioning" and "List Blobs" of the REST API.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from credstore.driver.refusals import LIST_VERSIONS, RETENTION
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
+from credstore.driver.version_pages import DELETED, OldestFirst, Versions, newest_first
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
-from credstore.drivers.azure.deleting import DELETED, delete, delete_each, still_kept
+from credstore.drivers.azure.deleting import delete, delete_each, still_kept
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import head_blob, list_blobs
 from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list, parse_time
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import StorageError
 from credstore.model import Retention, StorageVersion
 
 SOFT = "soft-deleted:"
@@ -35,28 +34,6 @@ _MODES = {"unlocked": "GOVERNANCE", "locked": "COMPLIANCE"}
 _IS_CURRENT = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
 """Codes for the removal of the current version by its id."""
 _Versions = dict[tuple[str, str], tuple[str, str | None]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Cursor:
-    """Where a listing continues: in the service's page of this marker, after this version of this key."""
-
-    marker: str | None = None
-    key: str = ""
-    version_id: str = ""
-
-    def __str__(self) -> str:
-        return json.dumps([self.marker, self.key, self.version_id])
-
-
-def _cursor_of(text: str | None) -> _Cursor:
-    if text is None:
-        return _Cursor()
-    try:
-        marker, key, version_id = json.loads(text)
-        return _Cursor(None if marker is None else str(marker), str(key), str(version_id))
-    except (ValueError, TypeError):
-        raise StorageInvalidRequestError("this cursor is not of a listing of versions") from None
 
 
 async def keeps_versions(container: Container, *, deadline: float | None) -> bool:
@@ -87,58 +64,38 @@ async def list_versions(
     """
     if not container.able.versions:
         raise LIST_VERSIONS.of(NAME)
-    at = _cursor_of(cursor)
-    found, following = await _groups(container, prefix, at, exact=exact, deadline=deadline)
-    entries = [
-        each for key in sorted(found, key=str.encode) for each in _left(container, key, found[key], at)
-    ]
-    if len(entries) > limit:
-        last = entries[limit - 1]
-        rest = _Cursor(at.marker, last.key, last.version_id)
-        return VersionPage(entries=entries[:limit], cursor=str(rest))
-    if following is None:
-        return VersionPage(entries=entries, cursor=None)
-    last = entries[-1]
-    return VersionPage(entries=entries, cursor=str(_Cursor(following.marker, last.key, last.version_id)))
+    versions = Versions(
+        page=lambda marker: _shown(container, prefix, marker, deadline),
+        age=_age,
+        label=container.label,
+        exact=prefix if exact else None,
+    )
+    return await newest_first(versions, cursor, limit)
 
 
-async def _groups(
-    container: Container, prefix: str, at: _Cursor, *, exact: bool, deadline: float | None
-) -> tuple[dict[str, list[ListEntry]], _Cursor | None]:
-    """Keys of which all versions are known, some of them not shown yet, and where the next key begins."""
-    marker = at.marker
-    groups: dict[str, list[ListEntry]] = {}
-    begins: dict[str, str | None] = {}
-    while True:
-        page = await _page(container, prefix, marker, _PAGE, deadline)
-        for each in page.entries:
-            if exact and each.name != prefix:
-                return groups, None
-            begins.setdefault(each.name, marker)
-            groups.setdefault(each.name, []).append(each)
-        if page.marker is None:
-            return groups, None
-        if page.marker == marker:
-            raise StorageIntegrityError(
-                "the provider's listing goes round in circles", code=ErrorCode.LISTING
-            )
-        marker = page.marker
-        # More versions of the last key may be on the next page.
-        unfinished = next(reversed(groups), None)
-        if any(_left(container, key, groups[key], at) for key in groups if key != unfinished):
-            del groups[str(unfinished)]
-            return groups, _Cursor(begins[str(unfinished)])
+def _age(version_id: str) -> tuple[int, str]:
+    """Ids of versions are their times; what is only kept by soft delete comes last."""
+    return (0 if version_id.startswith(SOFT) else 1), version_id
 
 
-def _left(
-    container: Container, key: str, entries: Sequence[ListEntry], at: _Cursor
-) -> Sequence[StorageVersion]:
-    """The versions of one key that have not been shown yet."""
-    # In which of these orders Azure lists is not documented; rather twice than not at all.
-    if key.encode() < at.key.encode() and key.encode("utf-16-be") < at.key.encode("utf-16-be"):
-        return ()
-    shown = _shown(container, key, entries)
-    return _after(shown, at.version_id) if key == at.key else shown
+async def _shown(
+    container: Container, prefix: str, marker: str | None, deadline: float | None
+) -> OldestFirst:
+    page = await _page(container, prefix, marker, _PAGE, deadline)
+    return OldestFirst([_version(container, each) for each in page.entries], page.marker)
+
+
+def _version(container: Container, entry: ListEntry) -> StorageVersion:
+    return StorageVersion(
+        key=entry.name,
+        version_id=f"{SOFT if entry.is_deleted else ''}{entry.version_id or UNVERSIONED}",
+        is_latest=entry.is_current,
+        size=entry.size or 0,
+        last_modified=entry.last_modified,
+        etag=entry.etag,
+        storage_class=entry.tier,
+        served_by=container.label,
+    )
 
 
 async def _page(
@@ -146,49 +103,6 @@ async def _page(
 ) -> ListReply:
     request = list_blobs(prefix, marker, limit, include="deleted,versions")
     return await parsed(parse_list, (await container.call(request, deadline=deadline)).body)
-
-
-def _shown(container: Container, key: str, entries: Sequence[ListEntry]) -> list[StorageVersion]:
-    """The versions of one key, newest first, below what stands for its deletion."""
-    newest_first = sorted(
-        entries, key=lambda each: (each.is_current, not each.is_deleted, each.version_id or ""), reverse=True
-    )
-    shown = [
-        StorageVersion(
-            key=key,
-            version_id=f"{SOFT if each.is_deleted else ''}{each.version_id or UNVERSIONED}",
-            is_latest=each.is_current,
-            size=each.size or 0,
-            last_modified=each.last_modified,
-            etag=each.etag,
-            storage_class=each.tier,
-            served_by=container.label,
-        )
-        for each in newest_first
-    ]
-    if any(each.is_latest for each in shown):
-        return shown
-    deleted = StorageVersion(
-        key=key, version_id=DELETED, is_latest=True, is_delete_marker=True, served_by=container.label
-    )
-    return [deleted, *shown]
-
-
-def _after(shown: Sequence[StorageVersion], version_id: str) -> list[StorageVersion]:
-    """Those that come after a version, which may be gone: ids of versions are their times."""
-    names = [each.version_id for each in shown]
-    if version_id in names:
-        return list(shown[names.index(version_id) + 1 :])
-    if version_id == DELETED:
-        return list(shown)
-    # What is only kept by soft delete comes last, and "s" after all times.
-    is_soft = version_id.startswith(SOFT)
-    return [
-        each
-        for each in shown
-        if each.version_id != DELETED
-        and (each.version_id.startswith(SOFT), version_id) > (is_soft, each.version_id)
-    ]
 
 
 async def get_retention(

@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
+from credstore.driver.unclear import Write
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
@@ -23,7 +24,7 @@ from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block
 from credstore.drivers.azure.responses import read_encryption, version_of
 from credstore.drivers.azure.resuming import begun_before, token_of
-from credstore.drivers.azure.settling import Write, result_of, seen_result, settle_write
+from credstore.drivers.azure.settling import result_of, seen_result, settle_write
 from credstore.errors import (
     ErrorCode,
     StorageConflictError,

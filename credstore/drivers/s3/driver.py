@@ -58,7 +58,7 @@ from credstore.wire.aws.credentials import (
 )
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.http import HttpClient
-from credstore.wire.proxy import OFF, ProxyRules
+from credstore.wire.proxy import ProxyRules
 from credstore.wire.transport import Transport
 
 
@@ -97,7 +97,7 @@ class S3Driver(Driver):
             if config.access_key_id is None:
                 credentials = AwsChainCredentials(profile=profile.name, check=profile.check)
         if profile is None or not config.place_is_open:
-            _check_proxy(config, proxies)
+            proxies.check_reach(place_of(config).origin, allow_http=config.allow_http)
         source = credentials or credentials_of(config, clock=clock)
         self._bucket = Bucket(
             config,
@@ -312,7 +312,7 @@ class _Profile:
             StorageConfigurationError: It cannot be used.
         """
         found = located(self._config)
-        _check_proxy(found, self._proxies)
+        self._proxies.check_reach(place_of(found).origin, allow_http=found.allow_http)
         if self._client is not None:
             self._client.trust(found.ca_file)
         self._found = found
@@ -335,23 +335,6 @@ class _Profile:
                 "first used, so its newer keys are not for this one; make a new store",
                 code=ErrorCode.FOREIGN_ENDPOINT,
             )
-
-
-def _check_proxy(config: S3FamilyConfig, proxies: ProxyRules) -> None:
-    """Refuse a proxy by way of which requests cannot go.
-
-    Raises:
-        StorageConfigurationError: The endpoint is http without `allow_http`, and the proxy is not local.
-    """
-    origin = place_of(config).origin
-    proxy = proxies.proxy_for(origin)
-    # Http does not need `allow_http` only because it stays on this machine; a proxy would take it elsewhere.
-    if proxy is not None and not (proxy.stays_here or origin.startswith("https:") or config.allow_http):
-        raise StorageConfigurationError(
-            f"the endpoint is http on this machine, but the proxy {proxy.name} is on another; name the "
-            f"endpoint's host in NO_PROXY, or set `proxy` to {OFF}",
-            code=ErrorCode.PROXY_UNUSABLE,
-        )
 
 
 def credentials_of(config: S3FamilyConfig, *, clock: Callable[[], float] = time.time) -> CredentialSource:

@@ -7,8 +7,8 @@ repeat what was sent. `applied` is not decided here but by the exchange, which k
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from credstore.driver.meaning import Meaning
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -30,24 +30,6 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """What one code stands for.
-
-    Attributes:
-        error: Class to raise.
-        message: One sentence for people to read.
-        code: credstore's code; None for the class's own.
-        retryable: Whether the same request may succeed later; None for the class's default.
-    """
-
-    error: type[StorageError]
-    message: str
-    code: ErrorCode | None = None
-    retryable: bool | None = None
-
 
 NO_OBJECT = Meaning(StorageObjectNotFoundError, "there is no such object")
 NOT_FOUND = Meaning(

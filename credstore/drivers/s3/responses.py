@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from credstore.driver.header_text import read_etag, readable
+from credstore.driver.meaning import Meaning
 from credstore.driver.values import ObjectInfo, split_metadata
-from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, Meaning, meaning_of
+from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, meaning_of
 from credstore.drivers.s3.headers import (
     read_content_headers,
     read_encryption,

@@ -10,10 +10,7 @@ its text may repeat a process's output.
 from __future__ import annotations
 
 import asyncio
-import logging
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +21,7 @@ from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfi
 from credstore.extras import missing_extra, require_extra
 from credstore.wire.aws.profile import no_profile, told
 from credstore.wire.child_processes import ChildLoop
+from credstore.wire.quiet import hushed
 from credstore.wire.waiting import Shared, abandonment
 
 _NEEDING = "without `access_key_id` and `secret_access_key`, AWS's own credential chain is used, which needs"
@@ -266,7 +264,7 @@ def _resolve(profile: str | None) -> Credentials:
         return Credentials(keys.access_key, Secret(keys.secret_key), token, expires_at)
 
     try:
-        with _hushed(), asyncio.Runner(loop_factory=ChildLoop) as runner:
+        with hushed(*_TALKATIVE), asyncio.Runner(loop_factory=ChildLoop) as runner:
             credentials = runner.run(ask())
     except asyncio.CancelledError:
         failure: Exception = StorageAuthenticationError(
@@ -289,23 +287,3 @@ def _resolve(profile: str | None) -> Credentials:
             code=ErrorCode.NO_CREDENTIALS,
         )
     raise failure
-
-
-@contextmanager
-def _hushed() -> Generator[None]:
-    """Keep this thread's responses out of the log, whatever level the application has chosen."""
-    thread = threading.get_ident()
-
-    def from_elsewhere(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    names = list(logging.root.manager.loggerDict)  # A copy: other threads may add some meanwhile.
-    known = {name for name in names if name.startswith(("botocore", "aiobotocore"))}
-    loggers = [logging.getLogger(name) for name in known | set(_TALKATIVE)]
-    for logger in loggers:
-        logger.addFilter(from_elsewhere)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(from_elsewhere)

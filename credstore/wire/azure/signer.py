@@ -7,7 +7,6 @@ the same account only.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
@@ -19,8 +18,8 @@ from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError
 from credstore.wire.azure.sas import Grant, service_sas
 from credstore.wire.azure.shared_key import sign, string_to_sign
-from credstore.wire.azure.tokens import TokenSource
 from credstore.wire.signer import Signed, Signer, WireCall
+from credstore.wire.tokens import BearerSigner
 
 COPY_SOURCE: Final = "x-ms-copy-source"
 SOURCE_AUTHORIZATION: Final = "x-ms-copy-source-authorization"
@@ -143,37 +142,15 @@ class SasSigner(Signer):
         """Do nothing, as there is nothing to release."""
 
 
-class TokenSigner(Signer):
+class TokenSigner(BearerSigner):
     """A token of Entra ID for every request."""
 
-    signs_body = False
-
-    def __init__(self, source: TokenSource) -> None:
-        """Own `source`, which is closed with the signer."""
-        self._source = source
-        self._renewing = asyncio.Lock()
-
-    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
-        """Add the token; see `Signer.sign`."""
-        token = await self._source.get()
-        added = {"authorization": f"Bearer {token.value.reveal()}"}
+    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
+        """Add the token, also for the source of a copy; see `Signer.sign`."""
+        signed = await super().sign(call, body_sha256, now)
         if COPY_SOURCE in call.headers and call.operation in FROM_URL:
-            added[SOURCE_AUTHORIZATION] = added["authorization"]
-        return Signed(added, "", token)
-
-    async def renew(self, used: Signed) -> None:
-        """Ask the source for a newer one, unless it already has one; see `Signer.renew`."""
-        async with self._renewing:
-            if await self._source.get() == used.credentials:
-                await self._source.refresh()
-
-    async def expires_at(self) -> datetime | None:
-        """When the token ends."""
-        return (await self._source.get()).expires_at
-
-    async def aclose(self) -> None:
-        """Close the source; safe to call again."""
-        await self._source.aclose()
+            signed.headers = {**signed.headers, SOURCE_AUTHORIZATION: signed.headers["authorization"]}
+        return signed
 
 
 AzureSigner = KeySigner | SasSigner | TokenSigner

@@ -7,18 +7,15 @@ process's output, and nothing that it logs meanwhile is let through.
 
 from __future__ import annotations
 
-import logging
-import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError, StorageError
 from credstore.extras import missing_extra, require_extra
-from credstore.wire.renewing import Renewed
+from credstore.wire.quiet import hushed
+from credstore.wire.tokens import RenewedTokens, Token
 
 SCOPE = "https://storage.azure.com/.default"
 """What the tokens are for, in all of Azure's clouds."""
@@ -26,14 +23,6 @@ EARLY = timedelta(minutes=5)
 """How long before its end a token is renewed; azure-identity caches it until then too."""
 _NEEDING = "without `account_key`, `sas_token` and `connection_string`, Entra ID is used, which needs"
 _TALKATIVE = ("azure", "msal", "urllib3")
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """One access token, and when it ends, UTC."""
-
-    value: Secret
-    expires_at: datetime
 
 
 class AccessToken(Protocol):
@@ -58,23 +47,7 @@ class TokenCredential(Protocol):
         ...
 
 
-class TokenSource(Protocol):
-    """Where an exchange gets the token of each attempt."""
-
-    async def get(self) -> Token:
-        """A token that works now; cheap while it is cached."""
-        ...
-
-    async def refresh(self) -> Token:
-        """A newer one, after the service called the current one expired."""
-        ...
-
-    async def aclose(self) -> None:
-        """Release everything; safe to call again."""
-        ...
-
-
-class EntraTokens(TokenSource):
+class EntraTokens(RenewedTokens):
     """Environment, workload identity, managed identity, Azure CLI and what else azure-identity's chain has.
 
     Cancellation: ends only the caller's wait; others keep waiting for the same token.
@@ -94,40 +67,14 @@ class EntraTokens(TokenSource):
         """
         if credential is None:
             require_extra("azure", _NEEDING)
-        self._renewed = Renewed(lambda: _ask(credential), _ends, early=EARLY, now=now)
-
-    async def get(self) -> Token:
-        """A token with five minutes left, or the best available.
-
-        Raises:
-            StorageConfigurationError: Nothing in the chain can sign in.
-            StorageAuthenticationError: Signing in failed.
-        """
-        return await self._renewed.get()
-
-    async def refresh(self) -> Token:
-        """A newer token; concurrent callers share one.
-
-        Raises:
-            StorageConfigurationError: Nothing in the chain can sign in.
-            StorageAuthenticationError: Signing in failed.
-        """
-        return await self._renewed.refresh()
-
-    async def aclose(self) -> None:
-        """Forget the token; a later `get` asks for one again."""
-        self._renewed.forget()
-
-
-def _ends(token: Token) -> datetime:
-    return token.expires_at
+        super().__init__(lambda: _ask(credential), early=EARLY, now=now)
 
 
 def _ask(credential: TokenCredential | None) -> Token:
     """Ask once, in the calling thread."""
     failure: StorageError
     try:
-        with _hushed():
+        with hushed(*_TALKATIVE):
             found = (_chain() if credential is None else credential).get_token(SCOPE)
             return Token(Secret(found.token), datetime.fromtimestamp(found.expires_on, UTC))
     except StorageError:
@@ -156,22 +103,3 @@ def _chain() -> TokenCredential:
         raise missing_extra("azure", _NEEDING) from error
     # A new one each time: it looks at the environment and files again, while an old one keeps its choice.
     return DefaultAzureCredential()
-
-
-@contextmanager
-def _hushed() -> Generator[None]:
-    """Keep this thread's requests and responses out of the log, whatever level the application has chosen."""
-    thread = threading.get_ident()
-
-    def from_elsewhere(record: logging.LogRecord) -> bool:
-        return record.thread != thread
-
-    known = [name for name in list(logging.root.manager.loggerDict) if name.startswith(_TALKATIVE)]
-    loggers = [logging.getLogger(name) for name in {*known, *_TALKATIVE}]
-    for logger in loggers:
-        logger.addFilter(from_elsewhere)
-    try:
-        yield
-    finally:
-        for logger in loggers:
-            logger.removeFilter(from_elsewhere)

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from credstore.driver.header_text import read_etag
 from credstore.driver.values import ContentHeaders
-from credstore.drivers.azure.batches import parse_batch
 from credstore.drivers.azure.blocks import block_id, number_of, plan_block_size
 from credstore.drivers.azure.errors import CODES, meaning_of
 from credstore.drivers.azure.headers import (
@@ -30,6 +29,7 @@ from credstore.drivers.azure.xml import (
     parse_tags,
 )
 from credstore.errors import StorageError, StorageIntegrityError, StorageInvalidRequestError
+from credstore.wire.multipart import parse_parts
 
 TOKEN = "abcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
 NAMES = st.one_of(st.text(TOKEN, min_size=1, max_size=12), st.text("a_25d-f3", min_size=1, max_size=10))
@@ -142,7 +142,7 @@ def test_no_document_does_more_than_be_refused(body):
 )
 def test_no_batch_does_more_than_be_refused(content_type, body):
     with contextlib.suppress(StorageIntegrityError):
-        parse_batch(content_type, body)
+        parse_parts(content_type, body)
 
 
 @settings(max_examples=200)

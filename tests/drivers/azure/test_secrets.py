@@ -13,7 +13,7 @@ from credstore.errors import StorageConfigurationError, StorageError
 from credstore.provider.presets import provider_for
 from credstore.testing.harness import Stream, put, request
 from credstore.testing.scripted import ScriptedTransport
-from credstore.wire.azure.tokens import Token, TokenSource
+from credstore.wire.tokens import Token, TokenSource
 from tests.canaries import leaks
 from tests.drivers.azure.fake import KEY, FakeAzure, refusal
 from tests.drivers.azure.test_faults import copied

@@ -1,0 +1,239 @@
+"""`Bucket`, the driver's only way to the wire: where requests go, and what their failures mean.
+
+Rules of this file: every request of the driver goes through `Bucket.call`. It hands the request to the
+exchange (which signs, sends and retries). No other module knows hosts or credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from urllib.parse import parse_qsl, quote
+
+from credstore.config.gcs import GcsConfig
+from credstore.driver.guard import Guard
+from credstore.driver.values import Capabilities, ObjectInfo
+from credstore.drivers.gcs.capabilities import capabilities_of, without_conditions
+from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
+from credstore.drivers.gcs.requests import GcsRequest
+from credstore.drivers.gcs.resources import Resource, info_of
+from credstore.drivers.gcs.responses import classify, is_of_google
+from credstore.errors import (
+    ErrorCode,
+    StorageBucketNotFoundError,
+    StorageError,
+    StorageInvalidKeyError,
+    StorageObjectNotFoundError,
+)
+from credstore.model import NOTHING, CircuitState
+from credstore.quick import made
+from credstore.wire.exchange import Exchange, Reply
+from credstore.wire.retry import RetryPolicy
+from credstore.wire.signer import Signer, WireCall
+from credstore.wire.transport import Transport
+
+T = TypeVar("T")
+_PARSE_ON_LOOP = 32 * 1024
+"""Bytes of JSON that can be parsed in under a millisecond; more go to a thread."""
+_MAX_REPLY = 32 * 1024 * 1024
+_RESOLVED = frozenset({"", ".", ".."})
+_ACME = ".well-known/acme-challenge/"
+
+
+class Bucket:
+    """One bucket.
+
+    Attributes:
+        config: As given.
+        able: What the store can do; conditions are taken away where the server turns out to ignore them.
+        name: The bucket's name.
+        label: The provider's label.
+        origin: Scheme, host and port.
+        proved: Whether the server is known to keep conditions: Google does, another one is asked once.
+        versioned: Whether the bucket is known to keep versions.
+        keeps_generations: Whether one may be named in requests; emulators know only the last.
+    """
+
+    def __init__(self, config: GcsConfig, *, signer: Signer, transport: Transport) -> None:
+        """Compute the place; nothing is sent.
+
+        Args:
+            config: Of the store.
+            signer: Closed with the bucket.
+            transport: Closed with the bucket.
+        """
+        self.config = config
+        self.able: Capabilities = capabilities_of(config)
+        self.name = config.bucket
+        self.label = config.provider
+        self.origin = config.resolved_endpoint
+        self.proved = not config.is_elsewhere
+        self.versioned = config.versioning
+        self.keeps_generations = config.emulator_host is None
+        name = quote(config.bucket, safe="")
+        self._paths = {
+            "objects": f"/storage/v1/b/{name}/o",
+            "bucket": f"/storage/v1/b/{name}",
+            "upload": f"/upload/storage/v1/b/{name}/o",
+            "batch": "/batch/storage/v1",
+        }
+        self._exchange = Exchange(
+            transport,
+            signer,
+            classify=classify,
+            recognize=is_of_google,
+            policy=RetryPolicy(max_attempts=config.max_retries + 1),
+            hedge_reads=config.hedge_reads,
+        )
+        self._guard = Guard(self.label)
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """Whether calls go to each endpoint that was used."""
+        return self._exchange.circuits()
+
+    @property
+    def clock_offset(self) -> float:
+        """Seconds by which the server's clock is ahead (P14)."""
+        return self._exchange.clock_offset(self.origin)
+
+    def may_look(self) -> bool:
+        """Whether the retry budget permits one more request, to see what became of a write."""
+        return self._exchange.spend()
+
+    def looked(self) -> None:
+        """Such a request got a response: return what it took from the budget."""
+        self._exchange.earn()
+
+    def ignores_conditions(self) -> None:
+        """Take conditions away, as the server was seen to ignore them."""
+        self.able = without_conditions(self.able)
+
+    def check_key(self, key: str) -> None:
+        """Refuse a key that Google cannot keep, or that names a service of its own.
+
+        Raises:
+            StorageInvalidKeyError: It is "." or "..", or is where Google keeps certificates' challenges.
+        """
+        if key in {".", ".."} or key.startswith(_ACME):
+            raise StorageInvalidKeyError(
+                f'Google Cloud Storage keeps no object that is called ".", "..", or {_ACME}...',
+                key=key,
+                bucket=self.name,
+            )
+
+    def path_of(self, key: str) -> str:
+        """Percent-encoded path of an object, in which its slashes are encoded too."""
+        return f"/storage/v1/b/{quote(self.name, safe='')}/o/{quote(key, safe='')}"
+
+    def media_path(self, key: str) -> str:
+        """Percent-encoded path of an object at the XML API.
+
+        Where a segment is empty, "." or "..", the slashes are encoded too, so that nothing on the way
+        resolves it.
+        """
+        plain = _RESOLVED.isdisjoint(key.split("/"))
+        return f"/{quote(self.name, safe='')}/{quote(key, safe='/' if plain else '')}"
+
+    def _path(self, request: GcsRequest) -> str:
+        if request.place == "object":
+            return self.path_of(request.key or "") + request.tail
+        if request.place == "media":
+            return self.media_path(request.key or "")
+        if request.place == "session":
+            return request.target.partition("?")[0]
+        return self._paths[request.place]
+
+    @property
+    def paying(self) -> Mapping[str, str]:
+        """The header that says which project pays, of every request."""
+        payer = self.config.user_project
+        return NOTHING if payer is None else {"x-goog-user-project": payer}
+
+    def _query(self, request: GcsRequest) -> tuple[tuple[str, str], ...]:
+        if request.place == "session":
+            return tuple(parse_qsl(request.target.partition("?")[2], keep_blank_values=True))
+        return request.query
+
+    def info(self, resource: Resource, *, named: bool = False) -> ObjectInfo:
+        """What the store says about an object.
+
+        Every object has a generation. It is a version, which is still there after the next one, only where
+        the bucket keeps versions, or where it was asked for by name.
+        """
+        return info_of(resource, served_by=self.label, versioned=named or self.shows_versions)
+
+    @property
+    def shows_versions(self) -> bool:
+        """Whether results name versions."""
+        return self.versioned and self.able.versions
+
+    async def call(self, request: GcsRequest, *, deadline: float | None, stream: bool = False) -> Reply:
+        """Send one request.
+
+        Args:
+            request: What to send.
+            deadline: Instant of `time.monotonic()`, or None.
+            stream: Leave the body of a successful response open in `Reply.response`; the caller closes it.
+
+        Raises:
+            StorageError: `applied` is about this request.
+        """
+        self.check_usable(deadline)
+        if request.key is not None:
+            self.check_key(request.key)
+        call = made(
+            WireCall,
+            {
+                "operation": request.operation,
+                "method": request.method,
+                "origin": self.origin,
+                "path": self._path(request),
+                "query": self._query(request),
+                "headers": {**request.headers, **self.paying},
+                "body": request.body,
+                "mutation": request.mutation,
+                "replayable": request.replayable,
+                "deadline": deadline,
+                "stream": stream,
+                "max_reply": _MAX_REPLY,
+                "probe": request.probe,
+            },
+        )
+        try:
+            return await self._exchange.call(call)
+        except StorageError as error:
+            failure = self._explained(request, error)
+        raise failure
+
+    def _explained(self, request: GcsRequest, error: StorageError) -> StorageError:
+        """The error with what only the bucket knows."""
+        error.bucket = self.name
+        # An upload names no object that has to exist, so what is absent is the bucket.
+        of_bucket = request.place in {"objects", "bucket", "upload", "batch"}
+        absent = isinstance(error, StorageObjectNotFoundError)
+        if absent and request.place == "session":
+            facts = error.facts()
+            facts["code"] = ErrorCode.UPLOAD_NOT_FOUND
+            return NO_UPLOAD.error(NO_UPLOAD.message, **facts)
+        if absent and of_bucket:
+            facts = error.facts()
+            facts["code"] = ErrorCode.BUCKET_NOT_FOUND
+            return StorageBucketNotFoundError(NO_BUCKET.message, **facts)
+        return error
+
+    def check_usable(self, deadline: float | None) -> None:
+        """Refuse a call that must not start; see `Guard.check`."""
+        self._guard.check(deadline)
+
+    async def aclose(self) -> None:
+        """Close connections and credentials; safe to call again."""
+        if not self._guard.closed:
+            self._guard.closed = True
+            await self._exchange.aclose()
+
+
+async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
+    """The parsed response; a large one is parsed off the event loop."""
+    return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)

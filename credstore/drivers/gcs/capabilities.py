@@ -1,0 +1,64 @@
+"""What Google Cloud Storage can do, as facts, and what an emulator or a server of the user's lacks. Pure.
+
+Source: "JSON API", "Request preconditions", "Quotas & limits" of cloud.google.com/storage/docs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from credstore.config.gcs import GcsConfig
+from credstore.driver.stated import taken_away
+from credstore.driver.values import Capabilities
+from credstore.model import Method
+
+NAME = "gcs"
+MAX_BATCH = 100
+CLASSES = ("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE")
+_ALL: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+CONDITIONS = ("conditional_create", "conditional_replace", "conditional_delete")
+_OWN_METADATA = 512
+"""Bytes kept free for credstore's own names, in addition to the user's."""
+GOOGLE = Capabilities(
+    conditional_create=True,
+    conditional_replace=True,
+    conditional_delete=True,
+    delete_tells_existence=True,
+    durable=True,
+    multipart=True,
+    resumable=True,
+    presign=_ALL,
+    response_overrides=True,
+    tags=False,
+    versions=True,
+    storage_classes=frozenset(CLASSES),
+    sse_s3=False,
+    sse_s3_implied=True,
+    sse_kms=False,
+    sse_c=False,
+    max_metadata_size=8192 - _OWN_METADATA,
+    max_object_size=5 * 1024**4,
+    max_delete_batch=MAX_BATCH,
+)
+_MAY_LACK = ("response_overrides", "versions", *CONDITIONS)
+
+
+def capabilities_of(config: GcsConfig) -> Capabilities:
+    """What a store can do: links need credentials, and an emulator keeps no promises of conditions.
+
+    gcp-storage-emulator ignores `ifGenerationMatch` and keeps no generations but the last; others differ.
+
+    Raises:
+        StorageConfigurationError: `capabilities` has an unknown name, or grants something.
+    """
+    able = GOOGLE
+    if config.emulator_host is not None:
+        able = replace(without_conditions(able), versions=False)
+    if config.is_anonymous:
+        able = replace(able, presign=frozenset(), response_overrides=False)
+    return taken_away(able, config.capabilities, _MAY_LACK)
+
+
+def without_conditions(able: Capabilities) -> Capabilities:
+    """The same for a server that ignores conditions."""
+    return replace(able, conditional_create=False, conditional_replace=False, conditional_delete=False)

@@ -1,0 +1,81 @@
+"""Copy inside the bucket: a rewrite, which the service continues request by request until all is copied.
+
+Rules of this file: a copy is of exactly the version `request.source` names, as the service honours the
+condition on the source (P8); nothing shows under the destination before all is there. Where a server
+leaves the copy's own metadata out, as emulators do, it is sent once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from credstore.driver.unclear import Write
+from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
+from credstore.drivers.gcs.bucket import Bucket, parsed
+from credstore.drivers.gcs.probing import prove_condition
+from credstore.drivers.gcs.requests import copied, patch_metadata, rewrite
+from credstore.drivers.gcs.resources import Resource
+from credstore.drivers.gcs.responses import parse_json, parse_rewrite, request_id_of
+from credstore.drivers.gcs.settling import result_of, settle_write
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
+
+
+async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
+    """Copy one object; see `Driver.copy`.
+
+    Cost: 1 request, and more for large objects where the service decides so, as to another storage class; 1
+    HEAD if unclear or refused by a condition.
+    """
+    source = request.source
+    for key in (source.key, request.destination):
+        bucket.check_key(key)
+    said = copied(request, bucket.able)
+    await prove_condition(bucket, request.precondition, request.deadline)
+    write = Write(
+        key=request.destination,
+        write_id=request.write_id,
+        precondition=request.precondition,
+        deadline=request.deadline,
+    )
+    made: Resource | ObjectInfo
+    try:
+        made, request_id = await _rewritten(bucket, request, said)
+    except StorageError as error:
+        made, request_id = await settle_write(bucket, write, error, of_copy=True), None
+    return result_of(bucket, made, size=source.size, digest=source.digest, request_id=request_id)
+
+
+async def _rewritten(
+    bucket: Bucket, request: CopyRequest, said: Mapping[str, Any]
+) -> tuple[Resource, str | None]:
+    tail = f"/rewriteTo{bucket.path_of(request.destination).removeprefix('/storage/v1')}"
+    token, done = None, -1
+    while True:
+        wire = rewrite(request, said, tail, token, exact=bucket.keeps_generations)
+        reply = await bucket.call(wire, deadline=request.deadline)
+        state = await parsed(parse_rewrite, reply.body)
+        if state.resource is not None:
+            resource = await _with_own_metadata(bucket, request, said, state.resource)
+            return resource, request_id_of(reply.headers)
+        if state.rewritten <= done:
+            raise StorageIntegrityError(
+                "the provider's copy does not get on", code=ErrorCode.TRUNCATED, applied="no", retryable=True
+            )
+        token, done = state.token, state.rewritten
+
+
+async def _with_own_metadata(
+    bucket: Bucket, request: CopyRequest, said: Mapping[str, Any], resource: Resource
+) -> Resource:
+    """The copy, with the metadata that it was to have."""
+    if bucket.info(resource).write_id == request.write_id:
+        return resource
+    if not bucket.config.is_elsewhere:
+        raise StorageIntegrityError(
+            "the provider's copy does not have the metadata that it was given",
+            code=ErrorCode.NOT_S3,
+            applied="yes",
+        )
+    wire = patch_metadata(request.destination, said["metadata"])
+    return await parsed(parse_json, (await bucket.call(wire, deadline=request.deadline)).body)

@@ -1,0 +1,215 @@
+"""`GcsDriver`: the contract of `credstore.driver` on Google Cloud Storage.
+
+Rules of this file: no protocol here; each operation is one call into the module that knows about it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from credstore.config.gcs import GcsConfig
+from credstore.driver.contract import Driver
+from credstore.driver.refusals import no_link
+from credstore.driver.values import (
+    READ_ALL,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+    VersionPage,
+)
+from credstore.drivers.gcs import copying, deleting, listings, reading, signing, versions, writing
+from credstore.drivers.gcs.bucket import Bucket
+from credstore.drivers.gcs.capabilities import NAME
+from credstore.errors import StorageError
+from credstore.model import CircuitState, Retention
+from credstore.wire.google.tokens import GoogleSource, GoogleTokens, Identity
+from credstore.wire.http import HttpClient
+from credstore.wire.proxy import ProxyRules
+from credstore.wire.tokens import AnonymousSigner, BearerSigner
+from credstore.wire.transport import Transport
+
+
+class GcsDriver(Driver):
+    """One bucket of Google Cloud Storage.
+
+    Cancellation: at once; a resumable upload is cancelled first, within 5 seconds.
+    """
+
+    def __init__(
+        self,
+        config: GcsConfig,
+        *,
+        tokens: GoogleSource | None = None,
+        transport: Transport | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Compute where the bucket is; nothing is sent yet.
+
+        Args:
+            config: The bucket and whose credentials to use.
+            tokens: Used instead of the configuration's credentials; closed with the driver.
+            transport: Used instead of an HTTP client of its own; closed with the driver.
+            clock: Unix seconds, for links.
+
+        Raises:
+            StorageConfigurationError: A setting is missing or cannot be used, or the extra `gcs` is missing.
+        """
+        self._clock = clock
+        proxies = ProxyRules.of(config.proxy, os.environ)
+        proxies.check_reach(config.resolved_endpoint, allow_http=config.allow_http)
+        self._tokens = tokens if tokens is not None else tokens_of(config)
+        signer = AnonymousSigner() if self._tokens is None else BearerSigner(self._tokens)
+        self._bucket = Bucket(config, signer=signer, transport=transport or client_of(config, proxies))
+
+    @property
+    def name(self) -> str:
+        """The cloud's label, "gcs"."""
+        return self._bucket.label
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What Google can do; less where the server is an emulator, or was seen to ignore conditions."""
+        return self._bucket.able
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """See `BreaksCircuits.circuits`."""
+        return self._bucket.circuits
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write one object; see `Driver.put`."""
+        return await writing.put(self._bucket, request)
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the stored bytes; see `Driver.get`."""
+        return await reading.open_object(self._bucket, key, options)
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        return await reading.head(self._bucket, key, options)
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove one object; see `Driver.delete`."""
+        return await deleting.delete(
+            self._bucket, key, if_match=if_match, version_id=version_id, deadline=deadline
+        )
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Remove up to 100 keys in one request; see `Driver.delete_many`."""
+        return await deleting.delete_many(self._bucket, keys, deadline=deadline)
+
+    async def list(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> Page:
+        """One page; the cursor is Google's page token. See `Driver.list`."""
+        return await listings.list_page(
+            self._bucket,
+            prefix,
+            cursor,
+            delimiter=delimiter,
+            start_after=start_after,
+            limit=limit,
+            deadline=deadline,
+        )
+
+    async def keeps_versions(self, *, deadline: float | None = None) -> bool:
+        """Whether there may be versions; see `VersionedDriver.keeps_versions`."""
+        return await versions.keeps_versions(self._bucket, deadline=deadline)
+
+    async def list_versions(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        exact: bool = False,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> VersionPage:
+        """One page of versions; see `VersionedDriver.list_versions`."""
+        return await versions.list_versions(
+            self._bucket, prefix, cursor, exact=exact, limit=limit, deadline=deadline
+        )
+
+    async def delete_versions(
+        self, versions_: Sequence[tuple[str, str]], *, deadline: float | None = None
+    ) -> Mapping[tuple[str, str], DeleteOutcome | StorageError]:
+        """Remove up to 100 versions in one request; see `VersionedDriver.delete_versions`."""
+        return await versions.delete_versions(self._bucket, versions_, deadline=deadline)
+
+    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+        """What keeps a version from being removed; see `RetainingDriver`."""
+        return await versions.get_retention(self._bucket, key, version_id, deadline=deadline)
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy one object inside the bucket at any size; see `Driver.copy`."""
+        return await copying.copy(self._bucket, request)
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link with a V4 signature; see `Driver.sign`."""
+        if self._tokens is None:
+            self._bucket.check_usable(request.deadline)
+            raise no_link(request.method, ()).of(NAME)
+        return await signing.sign(self._bucket, self._tokens, request, self._clock)
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """List one name; see `Driver.ping`."""
+        await listings.ping(self._bucket, deadline=deadline)
+
+    async def aclose(self) -> None:
+        """Close connections and credentials; safe to call again."""
+        await self._bucket.aclose()
+
+
+def tokens_of(config: GcsConfig) -> GoogleSource | None:
+    """Where the tokens of a store come from; None where requests have none.
+
+    Raises:
+        StorageConfigurationError: The extra `gcs` is missing.
+    """
+    if config.is_anonymous:
+        return None
+    return GoogleTokens(
+        Identity(file=config.credentials_file, info=config.credentials_json, impersonate=config.impersonate)
+    )
+
+
+def client_of(config: GcsConfig, proxies: ProxyRules | None = None) -> HttpClient:
+    """The HTTP client of a store.
+
+    Args:
+        config: Of the store.
+        proxies: What the configuration and the environment say of proxies, where that is known already.
+    """
+    return HttpClient(
+        max_connections=config.max_connections,
+        idle_timeout=config.idle_timeout,
+        ca_file=config.ca_file,
+        bandwidth=config.bandwidth_limit,
+        proxies=ProxyRules.of(config.proxy, os.environ) if proxies is None else proxies,
+    )

@@ -1,0 +1,66 @@
+"""Whether a server that is not Google's keeps conditions, asked before anything depends on it.
+
+Rules of this file: what a probe writes is empty, has a name of credstore's own, and is removed at once; a
+server that keeps conditions writes nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from secrets import token_hex
+
+from credstore.driver.internal import internal_key
+from credstore.driver.refusals import check_condition, check_delete
+from credstore.driver.values import Precondition
+from credstore.drivers.gcs.bucket import Bucket
+from credstore.drivers.gcs.capabilities import NAME
+from credstore.drivers.gcs.requests import DEFAULT_TYPE, delete_object, insert
+from credstore.errors import StorageError, StoragePreconditionFailedError
+
+_IMPOSSIBLE = str(2**62)
+"""A generation that no object has, as they count microseconds."""
+
+
+async def prove_condition(bucket: Bucket, precondition: Precondition, deadline: float | None) -> None:
+    """Refuse the condition of a write that the server ignores.
+
+    Cost: nothing at Google's own endpoints; else 1 request, 2 if it is ignored, once for each driver.
+
+    Raises:
+        StorageUnsupportedError: Conditions are ignored; nothing was sent of the write.
+        StorageError: The server could not be asked.
+    """
+    check_condition(precondition, bucket.able, NAME)
+    if precondition.mode != "overwrite" and not bucket.proved:
+        await _ask(bucket, deadline)
+        check_condition(precondition, bucket.able, NAME)
+
+
+async def prove_delete(bucket: Bucket, if_match: str | None, deadline: float | None) -> None:
+    """The same for the condition of a delete."""
+    if if_match is not None and bucket.able.conditional_delete and not bucket.proved:
+        await _ask(bucket, deadline)
+        check_delete(if_match, None, bucket.able, NAME)
+
+
+async def _ask(bucket: Bucket, deadline: float | None) -> None:
+    """Write what must not be written: over a version of an absent object."""
+    key = internal_key(f"probe-{token_hex(8)}")
+    request = insert(
+        key,
+        {"name": key, "contentType": DEFAULT_TYPE},
+        (("ifGenerationMatch", _IMPOSSIBLE),),
+        body=b"",
+        size=0,
+        replayable=True,
+    )
+    try:
+        await bucket.call(request, deadline=deadline)
+    except StoragePreconditionFailedError:
+        bucket.proved = True
+        return
+    bucket.ignores_conditions()
+    bucket.proved = True
+    with suppress(StorageError):  # It is empty, so leaving it there does no harm.
+        request = delete_object(key, bucket.able, if_match=None, version_id=None)
+        await bucket.call(request, deadline=deadline)

@@ -1,0 +1,381 @@
+"""One operation of Google's APIs as the parts of one request. Pure.
+
+Rules of this file: no endpoint and no credential (those are the bucket's, see `bucket.py`); a builder refuses
+what the store would ignore, so refusing costs no request. Every read of bytes accepts gzip, since the service
+would otherwise decompress what is stored as gzip and send other bytes.
+
+Source: the references of objects and uploads in the JSON API, and of GET Object in the XML API; "Transcoding
+of gzip-compressed files".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, Literal
+
+from credstore.driver.refusals import (
+    check_copy,
+    check_delete,
+    check_put,
+    check_read,
+    check_storage_class,
+    no_encryption_of_source,
+)
+from credstore.driver.values import Capabilities, CopyRequest, PutRequest, ReadOptions, join_metadata
+from credstore.drivers.gcs.capabilities import NAME
+from credstore.drivers.gcs.resources import LISTED, Query, conditions, match, metadata, properties, wanted
+from credstore.model import NOTHING
+from credstore.wire.transport import StreamBody
+
+Place = Literal["object", "media", "objects", "bucket", "upload", "session", "batch"]
+DEFAULT_TYPE = "application/octet-stream"
+"""Content type of objects that were given none, which the service would choose too."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GcsRequest:
+    """One request, apart from where it goes and who signs it.
+
+    Attributes:
+        operation: Google's name of the operation.
+        method: HTTP method.
+        place: Which kind of address it goes to.
+        key: The object's key, where there is one.
+        target: For "session": path and query that the service gave.
+        tail: What comes after the object's path, percent-encoded.
+        query: Decoded pairs.
+        headers: With lower-case names.
+        body: What is sent.
+        mutation: Whether it changes the store.
+        replayable: Whether the body can be sent again.
+        probe: Whether it is sent even to an endpoint whose circuit is open.
+    """
+
+    operation: str
+    method: str
+    place: Place
+    key: str | None = None
+    target: str = field(default="", repr=False)
+    tail: str = ""
+    query: Query = ()
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
+    body: bytes | StreamBody | None = field(default=None, repr=False)
+    mutation: bool = False
+    replayable: bool = True
+    probe: bool = False
+
+
+def _json(said: Mapping[str, Any]) -> bytes:
+    return json.dumps(said, separators=(",", ":")).encode("ascii")
+
+
+_OF_JSON = {"content-type": "application/json; charset=UTF-8"}
+
+
+def described(request: PutRequest, able: Capabilities, digest: bytes | None) -> dict[str, Any]:
+    """All properties of a new object, for every kind of upload.
+
+    Raises:
+        StorageUnsupportedError: Google cannot do what is requested.
+        StorageInvalidRequestError: A header cannot be sent over HTTP.
+    """
+    check_put(request, able, NAME)
+    joined = join_metadata(request.metadata, request.system, request.write_id, digest)
+    found: dict[str, Any] = {
+        "name": request.key,
+        "contentType": DEFAULT_TYPE,
+        **properties(request.headers),
+        "metadata": metadata(joined),
+    }
+    if request.storage_class is not None:
+        found["storageClass"] = request.storage_class
+    return found
+
+
+def insert(
+    key: str,
+    said: Mapping[str, Any],
+    query: Query,
+    *,
+    body: bytes | Callable[[], AsyncIterator[bytes | memoryview]],
+    size: int,
+    replayable: bool,
+) -> GcsRequest:
+    """Objects: insert, properties and bytes in one request.
+
+    Args:
+        key: The object's key.
+        said: Its properties, with its checksum where that is known.
+        query: Its condition.
+        body: The bytes, or what opens them.
+        size: Of the bytes.
+        replayable: Whether they can be sent again.
+    """
+    boundary = token_hex(16)
+    before = (
+        f"--{boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n".encode()
+        + _json(said)
+        + f"\r\n--{boundary}\r\ncontent-type: {said['contentType']}\r\n\r\n".encode()
+    )
+    after = f"\r\n--{boundary}--\r\n".encode()
+    whole: bytes | StreamBody
+    if isinstance(body, bytes):
+        whole = b"".join((before, body, after))
+    else:
+        whole = StreamBody(len(before) + size + len(after), lambda: _framed(before, body, after))
+    return GcsRequest(
+        operation="InsertObject",
+        method="POST",
+        place="upload",
+        key=key,
+        query=(("uploadType", "multipart"), *query),
+        headers={"content-type": f"multipart/related; boundary={boundary}"},
+        body=whole,
+        mutation=True,
+        replayable=replayable,
+    )
+
+
+async def _framed(
+    before: bytes, body: Callable[[], AsyncIterator[bytes | memoryview]], after: bytes
+) -> AsyncGenerator[bytes | memoryview, None]:
+    yield before
+    chunks = body()
+    try:
+        async for chunk in chunks:
+            yield chunk
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
+    yield after
+
+
+def begin_upload(key: str, said: Mapping[str, Any], query: Query, size: int | None) -> GcsRequest:
+    """Begin a resumable upload; nothing of it shows under the key before it is finished."""
+    announced = {} if size is None else {"x-upload-content-length": str(size)}
+    return GcsRequest(
+        operation="BeginUpload",
+        method="POST",
+        place="upload",
+        key=key,
+        query=(("uploadType", "resumable"), *query),
+        headers={**_OF_JSON, "x-upload-content-type": said["contentType"], **announced},
+        body=_json(said),
+        mutation=True,
+    )
+
+
+def send_chunk(
+    key: str, target: str, body: StreamBody | None, *, start: int, total: int | None
+) -> GcsRequest:
+    """Some bytes of a resumable upload, or none, which asks what has arrived.
+
+    Args:
+        key: The object's key.
+        target: Of the upload.
+        body: The bytes, or None.
+        start: Where in the object they begin.
+        total: Bytes of the object, where that is known; it ends when that many have arrived.
+    """
+    size = 0 if body is None or body.length is None else body.length
+    span = f"{start}-{start + size - 1}" if size else "*"
+    return GcsRequest(
+        operation="SendChunk" if size else "UploadStatus",
+        method="PUT",
+        place="session",
+        key=key,
+        target=target,
+        headers={"content-range": f"bytes {span}/{'*' if total is None else total}"},
+        body=body if size else b"",
+        mutation=True,
+    )
+
+
+def give_up(key: str, target: str) -> GcsRequest:
+    """Cancel a resumable upload."""
+    return GcsRequest(
+        operation="CancelUpload", method="DELETE", place="session", key=key, target=target, mutation=True
+    )
+
+
+def _generation(version_id: str | None) -> Query:
+    return (("generation", version_id),) if version_id is not None else ()
+
+
+def get_object(key: str, options: ReadOptions, able: Capabilities) -> GcsRequest:
+    """Objects: get, the properties only."""
+    check_read(options, able, NAME)
+    return GcsRequest(
+        operation="GetObject", method="GET", place="object", key=key, query=_generation(options.version_id)
+    )
+
+
+def get_media(key: str, options: ReadOptions, able: Capabilities, *, ranged: bool) -> GcsRequest:
+    """GET Object of the XML API, the bytes with all properties in headers.
+
+    Args:
+        key: The object's key.
+        options: Version, condition and range.
+        able: Of the store.
+        ranged: Whether to name the range; False asks for all bytes.
+    """
+    check_read(options, able, NAME)
+    headers = {"accept-encoding": "gzip"}
+    if options.if_match is not None:
+        names = ("x-goog-if-generation-match", "x-goog-if-metageneration-match")
+        headers |= dict(zip(names, wanted(options.if_match), strict=True))
+    if ranged and options.suffix is not None:
+        headers["range"] = f"bytes=-{options.suffix}"
+    elif ranged:
+        headers["range"] = f"bytes={options.start}-{'' if options.end is None else options.end - 1}"
+    return GcsRequest(
+        operation="GetMedia",
+        method="GET",
+        place="media",
+        key=key,
+        query=_generation(options.version_id),
+        headers=headers,
+    )
+
+
+def delete_object(
+    key: str, able: Capabilities, *, if_match: str | None, version_id: str | None
+) -> GcsRequest:
+    """Objects: delete.
+
+    Raises:
+        StorageUnsupportedError: The server ignores conditions, or keeps no versions.
+    """
+    check_delete(if_match, version_id, able, NAME)
+    return GcsRequest(
+        operation="DeleteObject",
+        method="DELETE",
+        place="object",
+        key=key,
+        query=(*_generation(version_id), *(match(if_match) if if_match is not None else ())),
+        mutation=True,
+    )
+
+
+def batch(body: bytes, boundary: str) -> GcsRequest:
+    """Up to 100 requests in one."""
+    return GcsRequest(
+        operation="Batch",
+        method="POST",
+        place="batch",
+        headers={"content-type": f"multipart/mixed; boundary={boundary}"},
+        body=body,
+        mutation=True,
+    )
+
+
+def list_objects(
+    prefix: str,
+    token: str | None,
+    limit: int,
+    *,
+    delimiter: str | None = None,
+    start: str | None = None,
+    versions: bool = False,
+) -> GcsRequest:
+    """Objects: list.
+
+    Args:
+        prefix: What the names start with.
+        token: From the page before, or None.
+        limit: Names on the page.
+        delimiter: What cuts names off.
+        start: The first name that is wanted.
+        versions: Also those that are not current.
+    """
+    optional = {"prefix": prefix or None, "pageToken": token, "delimiter": delimiter, "startOffset": start}
+    pairs = [(name, value) for name, value in optional.items() if value]
+    if versions:
+        pairs.append(("versions", "true"))
+    return GcsRequest(
+        operation="ListObjects",
+        method="GET",
+        place="objects",
+        query=(
+            ("maxResults", str(limit)),
+            ("fields", f"nextPageToken,prefixes,items({LISTED})"),
+            *pairs,
+        ),
+    )
+
+
+def get_bucket(fields: str) -> GcsRequest:
+    """Buckets: get, some of its properties."""
+    return GcsRequest(operation="GetBucket", method="GET", place="bucket", query=(("fields", fields),))
+
+
+def copied(request: CopyRequest, able: Capabilities) -> dict[str, Any]:
+    """All properties of a copy: those of its source, with credstore's own replaced.
+
+    Raises:
+        StorageUnsupportedError: Google cannot do what is requested, or cannot read the source.
+    """
+    check_copy(request, able, NAME)
+    source = request.source
+    if source.encryption == "SSE-C":
+        raise no_encryption_of_source("SSE-C").of(NAME)
+    check_storage_class(source.storage_class, able, NAME)
+    system = request.system if request.system is not None else source.system or NOTHING
+    joined = join_metadata(source.metadata or NOTHING, system, request.write_id, source.digest)
+    found: dict[str, Any] = {"contentType": DEFAULT_TYPE, "metadata": metadata(joined)}
+    if source.headers is not None:
+        found |= properties(source.headers)
+    if source.storage_class is not None:
+        found["storageClass"] = source.storage_class
+    return found
+
+
+def rewrite(
+    request: CopyRequest, said: Mapping[str, Any], tail: str, token: str | None, *, exact: bool
+) -> GcsRequest:
+    """Objects: rewrite, which is repeated with a token until all is copied.
+
+    Args:
+        request: The copy.
+        said: Its properties, the same each time.
+        tail: Where it goes.
+        token: From the response before, or None.
+        exact: Whether the server knows generations, so that one can be named.
+    """
+    source = request.source
+    query = list(conditions(request.precondition))
+    if exact and source.version_id is not None:
+        query.append(("sourceGeneration", source.version_id))
+    if exact and source.etag is not None:
+        query += match(source.etag, "ifSource")
+    if source.kms_key_id is not None:
+        query.append(("destinationKmsKeyName", source.kms_key_id))
+    if token is not None:
+        query.append(("rewriteToken", token))
+    return GcsRequest(
+        operation="RewriteObject",
+        method="POST",
+        place="object",
+        key=source.key,
+        tail=tail,
+        query=tuple(query),
+        headers=_OF_JSON,
+        body=_json(said),
+        mutation=True,
+    )
+
+
+def patch_metadata(key: str, joined: Mapping[str, str | None]) -> GcsRequest:
+    """Objects: patch, of metadata; None removes a name."""
+    return GcsRequest(
+        operation="PatchObject",
+        method="PATCH",
+        place="object",
+        key=key,
+        headers=_OF_JSON,
+        body=_json({"metadata": joined}),
+        mutation=True,
+    )

@@ -1,0 +1,314 @@
+"""Objects as Google's JSON has them, and back: properties, metadata, generations, checksums. Pure.
+
+Rules of this file: what is put in comes out exactly the same. The entity tag of an object is here its
+generation and metageneration, since conditions go by these; its version id is the generation. Values of
+metadata are as on S3 (`header_text.py`), so that they are the same through the XML API.
+
+Source: "Objects" (resource representations) of the JSON API; "Object metadata" of cloud.google.com/storage.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, cast
+
+from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
+from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, split_metadata
+from credstore.errors import ErrorCode, StorageIntegrityError, StorageInvalidRequestError
+from credstore.model import NOTHING, Retention
+from credstore.quick import made
+
+Resource = Mapping[str, Any]
+Query = tuple[tuple[str, str], ...]
+PROPERTIES = {
+    "content_type": "contentType",
+    "content_encoding": "contentEncoding",
+    "cache_control": "cacheControl",
+    "content_disposition": "contentDisposition",
+    "content_language": "contentLanguage",
+}
+"""Field of `ContentHeaders` to the property of an object."""
+_HEADERS = {
+    "contentType": "content-type",
+    "contentEncoding": "content-encoding",
+    "cacheControl": "cache-control",
+    "contentDisposition": "content-disposition",
+    "contentLanguage": "content-language",
+}
+GENERATION = "x-goog-generation"
+_META = "x-goog-meta-"
+LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageClass"
+"""Properties that a listing is asked for."""
+CRC32C, MD5 = "crc32c", "md5Hash"
+_ETAG = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_MODES = {"Locked": "COMPLIANCE", "Unlocked": "GOVERNANCE"}
+
+
+def properties(headers: ContentHeaders) -> dict[str, str]:
+    """What is stored with the bytes for whoever fetches them.
+
+    Raises:
+        StorageInvalidRequestError: A value cannot be sent over HTTP.
+    """
+    found: dict[str, str] = {}
+    for field, name in PROPERTIES.items():
+        value: str | None = getattr(headers, field)
+        if value is None:
+            continue
+        if not PLAIN.fullmatch(value):
+            raise StorageInvalidRequestError(
+                f"{field} must be printable ASCII; for other characters in a file name use the form "
+                "filename*=UTF-8''... of RFC 6266"
+            )
+        found[name] = value
+    return found
+
+
+def metadata(joined: Mapping[str, str]) -> dict[str, str]:
+    """The flat metadata of an object as JSON has it."""
+    return {name: encode_text(value) for name, value in joined.items()}
+
+
+def parse_resource(said: object) -> Resource:
+    """An object's representation.
+
+    Raises:
+        StorageIntegrityError: It is not one (code "NOT_S3").
+    """
+    if not isinstance(said, dict):
+        raise unreadable("an object")
+    return cast("Resource", said)
+
+
+def listed_info(resource: Resource, *, served_by: str) -> ObjectInfo:
+    """What a listing says about one object.
+
+    Raises:
+        StorageIntegrityError: It has no name or size.
+    """
+    name, size = _named(resource)
+    return ObjectInfo.listed(
+        key=name,
+        size=size,
+        etag=_etag(resource),
+        last_modified=instant(resource.get("timeCreated")),
+        storage_class=text(resource.get("storageClass")),
+        served_by=served_by,
+    )
+
+
+def info_of(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInfo:
+    """What an object's representation says.
+
+    Args:
+        resource: As parsed.
+        served_by: The provider's label.
+        versioned: Whether its generation is a version.
+
+    Raises:
+        StorageIntegrityError: It has no name or size.
+    """
+    name, size = _named(resource)
+    kept = split_metadata(_metadata(resource.get("metadata")))
+    key_id = text(resource.get("kmsKeyName"))
+    return made(
+        ObjectInfo,
+        {
+            "key": name,
+            "size": size,
+            "etag": _etag(resource),
+            "last_modified": instant(resource.get("timeCreated")),
+            "storage_class": text(resource.get("storageClass")),
+            "version_id": version_of(resource) if versioned else None,
+            "headers": ContentHeaders(
+                **{field: text(resource.get(each)) for field, each in PROPERTIES.items()}
+            ),
+            "metadata": kept.metadata,
+            "system": kept.system,
+            "write_id": kept.write_id,
+            "digest": kept.digest,
+            "encryption": _encryption(resource, key_id),
+            # A copy names the key without the version of it.
+            "kms_key_id": None if key_id is None else key_id.partition("/cryptoKeyVersions/")[0],
+            "served_by": served_by,
+        },
+    )
+
+
+def written_info(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInfo:
+    """What is wanted of an object that was written just now; arguments as for `info_of`.
+
+    Raises:
+        StorageIntegrityError: It has no name or size.
+    """
+    name, size = _named(resource)
+    return made(
+        ObjectInfo,
+        {
+            "key": name,
+            "size": size,
+            "etag": _etag(resource),
+            "version_id": version_of(resource) if versioned else None,
+            "encryption": _encryption(resource, text(resource.get("kmsKeyName"))),
+            "served_by": served_by,
+        },
+    )
+
+
+def _named(resource: Resource) -> tuple[str, int]:
+    name, size = resource.get("name"), number(resource.get("size"))
+    if not isinstance(name, str) or size is None:
+        raise unreadable("an object")
+    return name, size
+
+
+def version_of(resource: Resource) -> str | None:
+    """The generation that an object's representation is of."""
+    found = number(resource.get("generation"))
+    return None if found is None else str(found)
+
+
+def _etag(resource: Resource) -> str | None:
+    generation = version_of(resource)
+    return None if generation is None else f"{generation}-{number(resource.get('metageneration')) or 1}"
+
+
+def from_headers(key: str, headers: Mapping[str, str], size: int) -> Resource:
+    """An object's properties from the headers of the XML API, as JSON has them.
+
+    Source: "HTTP headers and common query string parameters for XML" of cloud.google.com/storage.
+    """
+    headers = readable(headers)
+    found: dict[str, Any] = {
+        "name": key,
+        "size": size,
+        "generation": headers.get(GENERATION),
+        "metageneration": headers.get("x-goog-metageneration"),
+        "timeCreated": _http_date(headers.get("last-modified")),
+        "storageClass": headers.get("x-goog-storage-class"),
+        "kmsKeyName": headers.get("x-goog-encryption-kms-key-name"),
+        "customerEncryption": headers.get("x-goog-encryption-key-sha256"),
+        "metadata": {
+            name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)
+        },
+        **{name: headers.get(header) for name, header in _HEADERS.items()},
+        **_hashes(headers.get("x-goog-hash", "")),
+    }
+    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    if stored != "identity":
+        found["contentEncoding"] = stored
+    return found
+
+
+def _hashes(said: str) -> dict[str, str]:
+    """The checksums of a header: `crc32c=...,md5=...`."""
+    pairs = (each.strip().partition("=") for each in said.split(","))
+    names = {"crc32c": CRC32C, "md5": MD5}
+    return {names[name]: value for name, _, value in pairs if name in names}
+
+
+def _http_date(said: str | None) -> str | None:
+    try:
+        return None if said is None else parsedate_to_datetime(said).isoformat()
+    except ValueError:
+        return None
+
+
+def _encryption(resource: Resource, key_id: str | None) -> str:
+    if resource.get("customerEncryption"):
+        return "SSE-C"
+    return "AES256" if key_id is None else "aws:kms"
+
+
+def _metadata(said: object) -> dict[str, str]:
+    if not isinstance(said, dict):
+        return {}
+    pairs = cast("dict[object, object]", said)
+    return {str(name): decode_text(value) for name, value in pairs.items() if isinstance(value, str)}
+
+
+def checksums_of(resource: Resource) -> Mapping[str, str]:
+    """The checksums that the service has, by name."""
+    found = {name: text(resource.get(name)) for name in (CRC32C, MD5)}
+    return {name: value for name, value in found.items() if value}
+
+
+def retention_of(resource: Resource) -> Retention:
+    """What keeps an object from being removed: its own retention, the bucket's policy, and holds."""
+    own = resource.get("retention")
+    told = cast("Mapping[str, object]", own) if isinstance(own, dict) else NOTHING
+    mode = _MODES.get(str(told.get("mode")))
+    until = instant(told.get("retainUntilTime"))
+    of_bucket = instant(resource.get("retentionExpirationTime"))
+    if of_bucket is not None and (until is None or of_bucket > until):
+        mode, until = "COMPLIANCE", of_bucket
+    hold = resource.get("temporaryHold") is True or resource.get("eventBasedHold") is True
+    return Retention(mode=mode if until is not None else None, retain_until=until, legal_hold=hold)
+
+
+def generation_of(etag: str) -> tuple[str, str] | None:
+    """Generation and metageneration that one of our entity tags stands for; None if it is not one."""
+    found = _ETAG.fullmatch(etag)
+    return None if found is None else (found[1], found[2])
+
+
+def conditions(precondition: Precondition) -> Query:
+    """What makes a write conditional on the current state of its key.
+
+    Raises:
+        StorageInvalidRequestError: The etag is not one that Google's objects have here.
+    """
+    if precondition.mode == "create":
+        return (("ifGenerationMatch", "0"),)
+    return match(precondition.etag) if precondition.etag is not None else ()
+
+
+def wanted(etag: str) -> tuple[str, str]:
+    """Generation and metageneration of an entity tag; of one of another store, what no object here has."""
+    return generation_of(etag) or (str(2**63 - 1), "1")
+
+
+def match(etag: str, prefix: str = "if") -> Query:
+    """The condition that an object is of this entity tag.
+
+    Args:
+        etag: As in `ObjectInfo`.
+        prefix: "if", or "ifSource" for the source of a copy.
+    """
+    generation, metageneration = wanted(etag)
+    return ((f"{prefix}GenerationMatch", generation), (f"{prefix}MetagenerationMatch", metageneration))
+
+
+def number(said: object) -> int | None:
+    """A count, which JSON has as text or as a number."""
+    if isinstance(said, bool) or not isinstance(said, (int, str)):
+        return None
+    if isinstance(said, str):
+        return int(said) if _NUMBER.fullmatch(said) else None
+    return said if said >= 0 else None
+
+
+def text(said: object) -> str | None:
+    """A text that is not empty."""
+    return said if isinstance(said, str) and said else None
+
+
+def instant(said: object) -> datetime | None:
+    """A time of RFC 3339 as UTC."""
+    try:
+        found = datetime.fromisoformat(said) if isinstance(said, str) else None
+    except ValueError:
+        return None
+    return None if found is None else found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+
+
+def unreadable(what: str) -> StorageIntegrityError:
+    """The error of a response that is not what it should be."""
+    return StorageIntegrityError(
+        f"the provider's response is not {what}; check the endpoint, and that no proxy responds in its place",
+        code=ErrorCode.NOT_S3,
+    )
