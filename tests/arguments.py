@@ -297,6 +297,8 @@ STATUS = ProofStatus("valid", "store", material.NOW)
 DIGEST = AssetDigest.of(material.ASSET)
 LINK = credstore.proofs.ManifestLink(bytes(32), 1)
 CLOUD = {"bucket": "proofs", "access_key_id": "id", "secret_access_key": KEY, "region": "eu-central-1"}
+AZURE = {"account": "proofs", "bucket": "proofs", "account_key": Secret("ZXhhbXBsZQ==")}
+GCS = {"bucket": "proofs"}
 SAMPLES = [bytes(f'{{"proof": {number}, "by": "{number * 7919}"}}', "ascii") * 8 for number in range(200)]
 ERROR = {"message": "words"}
 FILES = {"path": "/nowhere/at/all"}
@@ -322,6 +324,8 @@ CALLS: dict[str, Call] = {
     "CloudCdnSigner": Call(given(key_name="key", key=EDGE_KEY), use_signer),
     "CloudFrontSigner": Call(lambda: {"key_pair_id": "K2JCJMDEHXQW5F", "private_key": RSA}, use_signer),
     "CloudflareSigner": Call(given(secret=KEY, ttl=3600), use_signer),
+    "AzureConfig": Call(given(**AZURE), use_config),
+    "AzureStorageProvider": Call(given(config=credstore.AzureConfig(**AZURE)), make_provider),
     "CommonConfig": Call(given(), use_config),
     "CommonPrefix": Call(given(prefix="a/")),
     "Container": Call(given(environ={"CREDSTORE_URL": "memory:"}), use_container),
@@ -329,6 +333,8 @@ CALLS: dict[str, Call] = {
     "Dictionary": Call(lambda: {"data": credstore.train_dictionary(SAMPLES, size=1024).data}, use_dictionary),
     "Event": Call(given(name="a", provider="memory", key=None, duration=1.0)),
     "FastlySigner": Call(given(key=Secret(SECRETS["fastly"][1])), use_signer),
+    "GcsConfig": Call(given(**GCS), use_config),
+    "GoogleCloudStorageProvider": Call(given(config=credstore.GcsConfig(**GCS)), make_provider),
     "HealthCheckResult": Call(given(healthy=True, provider="s3", latency=1.0, errors=(), timestamp=WHEN)),
     "KeyCache": Call(given(), lambda made: use_ring(KeyRing(LocalKey(bytes(32)), cache=made))),
     "KeyCdnSigner": Call(given(secret=KEY), use_signer),
