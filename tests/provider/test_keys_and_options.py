@@ -278,7 +278,11 @@ def test_the_encryption_asked_for_is_the_one_given_or_refused(asked, default, ab
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("S3", "did you mean `s3`"), ("memery", "did you mean `memory`"), ("r2", "it knows local, memory, s3")],
+    [
+        ("S3", "did you mean `s3`"),
+        ("memery", "did you mean `memory`"),
+        ("r2", "it knows azure, gcs, local, memory, s3"),
+    ],
 )
 def test_options_under_the_name_of_no_driver_are_refused_with_the_nearest(name, told):
     async def main():
