@@ -7,7 +7,6 @@ its port and ends when its stdin does.
 from __future__ import annotations
 
 import asyncio
-import json
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from benchmarks.report import Figures
-from benchmarks.worker import Scale
+from benchmarks.worker import Scale, add, run
 from credstore import S3CompatibleConfig, S3CompatibleStorageProvider, Secret
 from tests.faults.listing import Fixed
 from tests.faults.objects import Stored
@@ -39,10 +38,8 @@ def measure(scale: Scale) -> dict[str, Figures]:
     with _server(keys) as url:
         for _ in range(scale.few):
             for parallel in AT_ONCE:
-                command = [sys.executable, "-m", "benchmarks.listing", url, str(parallel), str(keys)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
-                for figure, value in json.loads(done.stdout).items():
-                    found.setdefault(str(parallel), {}).setdefault(figure, []).append(round(value, 1))
+                figures = run(__name__, url=url, parallel=parallel, keys=keys)
+                add(found.setdefault(str(parallel), {}), figures, 1)
     return found
 
 
@@ -107,7 +104,8 @@ def _key(number: int) -> str:
     return f"records/{number:07d}"
 
 
-async def _list(url: str, parallel: int, keys: int) -> dict[str, float]:
+async def work(url: str, parallel: int, keys: int) -> dict[str, float]:
+    """Keys a second, and microseconds of CPU for each."""
     config = S3CompatibleConfig(
         bucket=BUCKET,
         endpoint=url,
@@ -124,7 +122,4 @@ async def _list(url: str, parallel: int, keys: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "serve":
-        asyncio.run(_serve(int(sys.argv[2])))
-    else:
-        print(json.dumps(asyncio.run(_list(sys.argv[1], *map(int, sys.argv[2:])))))
+    asyncio.run(_serve(int(sys.argv[2])))

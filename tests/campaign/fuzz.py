@@ -283,8 +283,8 @@ def run(trial: Trial) -> None:
         trial.size = trial.done
     largest = _largest()
     trial.counts["MiB at most"] = largest
-    if trial.plant is None:  # What the process had before is not the parsers'.
-        too_much = largest > max(LARGEST, before)
+    if trial.plant is None:  # What the process of all tests had before is not the parsers'.
+        too_much = largest > max(LARGEST, before + LARGEST // 4)
         trial.ended("memory", f"it came to {largest} MiB" if too_much else None, 0)
 
 

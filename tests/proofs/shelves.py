@@ -42,10 +42,10 @@ def dying():
 
 
 class Clock:
-    """A clock that the test moves; what is stored has its times."""
+    """A clock that the test moves; what is stored has its times. It starts at noon, since markers are of a day."""
 
     def __init__(self):
-        self.now = datetime.now(UTC)
+        self.now = datetime.now(UTC).replace(hour=12, minute=0)
 
     def __call__(self):
         return self.now

@@ -73,7 +73,7 @@ DRIVER_VERBS = {
     "head": lambda driver: driver.head("k"),
     "get": lambda driver: driver.get("k"),
 }
-CHANGES = {"put", "delete", "delete one version", "put_tags", "delete_tags", "abort_upload"}
+CHANGES = {"put", "delete", "put_tags", "delete_tags", "abort_upload"}
 
 
 def driver_of(server, **settings) -> S3Driver:
