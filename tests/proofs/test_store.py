@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import io
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -483,6 +483,7 @@ def test_export_verifies_with_no_store():
 def test_links_are_to_valid_proofs_and_end_with_them(tmp_path):
     async def test():
         shelf = Shelf()
+        shelf.clock.now = datetime.now(UTC)  # The provider's links end by the real one.
         provider = LocalStorageProvider(LocalConfig(path=tmp_path))
         async with ProofStore(provider, trust=TRUST, signer=SIGNER, clock=shelf.clock) as store:
             proof = await store.issue(ASSET, manifest=b"m", expires_in=HOUR)
