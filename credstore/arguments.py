@@ -8,11 +8,21 @@ not consumed: of them only the kind is checked.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import fields
 from datetime import datetime, timedelta
 from difflib import get_close_matches
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from inspect import Parameter, signature
 from os import PathLike
 from typing import (
@@ -89,6 +99,22 @@ def fits(hint: Any, value: object) -> bool:
     return all(fits(each, element) for each, element in _elements(kind, get_args(hint), value))
 
 
+def _at_once(hint: Any) -> frozenset[type]:
+    """Types whose values fit whatever is in them, so that usual calls need no closer look."""
+    origin = get_origin(hint)
+    if origin in {Union, types.UnionType}:
+        return frozenset[type]().union(*(_at_once(each) for each in get_args(hint)))
+    kind: Any = type(None) if hint is None else origin or hint
+    if kind is float:
+        return frozenset({float, int})
+    if kind in {AsyncIterator, AsyncIterable}:
+        return frozenset({types.AsyncGeneratorType})
+    if kind is Callable:
+        return frozenset({types.FunctionType, types.MethodType, types.BuiltinFunctionType, partial})
+    is_class = isinstance(kind, type) and not getattr(kind, "_is_protocol", False)
+    return frozenset({kind}) if is_class and not get_args(hint) else frozenset()
+
+
 def _has(value: object, name: str) -> bool:
     return hasattr(type(value), name) or hasattr(value, name)  # The class first: its properties are not run.
 
@@ -148,7 +174,7 @@ def given(value: object) -> str:
 class _Signature:
     """The parameters of a function, with what each of them may be, evaluated when it is first called."""
 
-    __slots__ = ("_evaluate", "_hints", "_many", "_options", "_places")
+    __slots__ = ("_at_once", "_evaluate", "_hints", "_many", "_options", "_places")
 
     def __init__(self, function: Callable[..., object], owner: type | None = None) -> None:
         """Look at nothing yet, since names in annotations may be defined later in their module.
@@ -162,6 +188,7 @@ class _Signature:
         self._many: str | None = None
         self._options: tuple[str, ...] = ()
         self._hints: dict[str, Any] | None = None
+        self._at_once: dict[str, frozenset[type]] = {}
 
     def _evaluated(self) -> dict[str, Any]:
         function, owner = self._evaluate
@@ -180,6 +207,7 @@ class _Signature:
             elif each.kind is not each.KEYWORD_ONLY:
                 places.append(name)
         self._places = tuple(places)
+        self._at_once = {name: _at_once(hint) for name, hint in found.items()}
         return found
 
     def refusal(
@@ -197,6 +225,8 @@ class _Signature:
         if self._many is not None:
             handed += [(self._many, each) for each in args[len(self._places) :]]
         for name, value in handed:
+            if type(value) in self._at_once.get(name, ()):
+                continue
             if self._options and name not in hints:
                 near = get_close_matches(name, self._options, n=1)
                 known = f"did you mean {near[0]!r}?" if near else f"options are {', '.join(self._options)}"

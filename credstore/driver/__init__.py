@@ -1,5 +1,7 @@
 """The driver contract: what a backend owes a provider, and what it may rely on; see `contract`."""
 
+from credstore.arguments import typed
+from credstore.driver import values
 from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
@@ -38,10 +40,12 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
     invalid_range,
-    is_system_name,
-    join_metadata,
-    split_metadata,
 )
+
+# Drivers of our own call them for each object, with what they have checked already.
+is_system_name = typed(values.is_system_name)
+join_metadata = typed(values.join_metadata)
+split_metadata = typed(values.split_metadata)
 
 __all__ = [
     "CREATE",

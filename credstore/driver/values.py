@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
-from credstore.arguments import typed
 from credstore.driver.reader import ObjectReader
 from credstore.driver.settle import Mode
 from credstore.encryption import ServerEncryption
@@ -25,7 +24,6 @@ WRITE_ID = "credstore-write-id"
 DIGEST = "credstore-sha256"
 
 
-@typed
 def is_system_name(name: str) -> bool:
     """Whether a metadata name is credstore's own and closed to users."""
     return name in SYSTEM_NAMES or name.startswith(SYSTEM_PREFIX)
@@ -167,7 +165,6 @@ class PutRequest:
     journal: Journal | None = None
 
 
-@typed
 def join_metadata(
     metadata: Mapping[str, str], system: Mapping[str, str], write_id: str, digest: bytes | None
 ) -> dict[str, str]:
@@ -228,7 +225,6 @@ class SplitMetadata(NamedTuple):
     digest: bytes | None
 
 
-@typed
 def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
     """Take apart what a store kept, lower-casing names as HTTP does."""
     metadata: dict[str, str] = {}
