@@ -480,7 +480,8 @@ class Connection(asyncio.BufferedProtocol):
             self._finish(answer)
         elif not self._headed and self._head_size > _LONGEST_HEAD:
             self._refuse(answer)
-        answer.wake()
+        if answer.status:  # Part of a head, or an interim response, is nothing to look at yet.
+            answer.wake()
 
     def _refuse(self, answer: Answer) -> None:
         early = "a success came before the request had been sent" if self._early else ""

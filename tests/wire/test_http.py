@@ -163,6 +163,29 @@ def test_an_answer_is_given_as_it_came():
     run(check, answer(200, packed, headers))
 
 
+@pytest.mark.parametrize("body", [None, b"data", b"x" * 1_000_000, "stream"])
+@pytest.mark.parametrize("size", [1, 7, 40])
+def test_a_head_that_comes_in_pieces_is_waited_for(body, size):
+    """Also after interim responses; the peer's pieces are separate reads of the client, as a proxy's may be."""
+
+    async def in_pieces(_seen, peer):
+        head = b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\nHTTP/1.1 201 Created\r\nx: y\r\ncontent-length: 2\r\n\r\nok"
+        for start in range(0, len(head), size):
+            await peer.send(head[start : start + size])
+            for _ in range(3):
+                await asyncio.sleep(0)  # The client's turn.
+        return True
+
+    async def check(server, client):
+        source = StreamBody(4, Source(b"da", b"ta").open) if body == "stream" else body
+        for _ in range(2):
+            reply = await send(client, server.url, "GET" if body is None else "PUT", body=source)
+            assert (reply.status, reply.headers["x"], await reply.read(10)) == (201, "y", b"ok")
+        assert server.connections == 1
+
+    run(check, in_pieces)
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(status):
     async def check(server, client):
