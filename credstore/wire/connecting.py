@@ -86,7 +86,9 @@ class Connector:
             trust = self._trust if secure else None
             if proxy is not None:
                 return await self._by_way_of(proxy, (host, port), trust, end, make)
-            return await self._spoken((host, port), trust, end, make)
+            if trust is None:
+                return await self._spoken((host, port), end, make)
+            return await self._safe((host, port), trust, end, make)
         except OSError as error:
             failure = _error(error, proxy)
         raise failure  # Outside the handler, so that the system's error with its address is not in the chain.
@@ -107,10 +109,10 @@ class Connector:
         """A connection to a proxy that forwards requests, or tunnels TLS to the origin."""
         way = (proxy.host, proxy.port)
         if trust is None:
-            connection = await _blaming(proxy, self._spoken(way, None, end, make))
+            connection = await _blaming(proxy, self._spoken(way, end, make))
             connection.proxy = proxy
             return connection
-        opening = await _blaming(proxy, self._spoken(way, None, end, lambda: _Opening(self._loop)))
+        opening = await _blaming(proxy, self._spoken(way, end, lambda: _Opening(self._loop)))
         until = self._until(end)
         try:
             await _blaming(proxy, self._opened(opening, proxy, authority(*place), until))
@@ -119,29 +121,40 @@ class Connector:
             opening.transport.abort()
             raise
 
-    async def _spoken(
-        self, place: tuple[str, int], trust: ssl.SSLContext | None, end: float | None, make: Callable[[], P]
-    ) -> P:
-        """The protocol of a connection to the first address that responds, with TLS if `trust`."""
+    async def _safe(
+        self, place: tuple[str, int], trust: ssl.SSLContext, end: float | None, make: Callable[[], Connection]
+    ) -> Connection:
+        """A connection with TLS.
+
+        In two steps, since asyncio leaves a transport open that it was to make with TLS, if it is cancelled
+        before TLS has begun.
+        """
+        opening = await self._spoken(place, end, lambda: _Opening(self._loop))
+        try:
+            return await self._secured(opening.transport, place[0], trust, self._until(end), make)
+        except BaseException as error:
+            opening.transport.abort()
+            if isinstance(error, OSError):
+                self._names.forget(*place)
+            raise
+
+    async def _spoken(self, place: tuple[str, int], end: float | None, make: Callable[[], P]) -> P:
+        """The protocol of a connection to the first address that responds."""
         async with asyncio.timeout_at(self._until(end)):
             addresses = await self._names.addresses(*place)
         try:
             async with asyncio.timeout_at(self._until(end)):
-                return await self._reached(addresses, place[0], trust, make)
+                return await self._reached(addresses, make)
         except OSError:
             self._names.forget(*place)
             raise
 
-    async def _reached(
-        self, addresses: Sequence[AddrInfo], host: str, trust: ssl.SSLContext | None, make: Callable[[], P]
-    ) -> P:
+    async def _reached(self, addresses: Sequence[AddrInfo], make: Callable[[], P]) -> P:
         raw = await aiohappyeyeballs.start_connection(  # pyright: ignore[reportUnknownMemberType] - a bare tuple
             addresses, happy_eyeballs_delay=_NEXT_ADDRESS, interleave=1, loop=self._loop
         )
         try:
-            _, protocol = await self._loop.create_connection(
-                make, sock=raw, ssl=trust, server_hostname=None if trust is None else host
-            )
+            _, protocol = await self._loop.create_connection(make, sock=raw)
         except BaseException:
             raw.close()
             raise
@@ -167,7 +180,7 @@ class Connector:
         until: float,
         make: Callable[[], Connection],
     ) -> Connection:
-        """Speak TLS with the origin at the other end of a tunnel."""
+        """Speak TLS with the origin at the other end of a connection, or of a tunnel."""
         connection = make()
         async with asyncio.timeout_at(until):
             inner = await self._loop.start_tls(transport, connection, trust, server_hostname=host)

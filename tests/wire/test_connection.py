@@ -1,6 +1,8 @@
 """Answers in every framing and any pieces, and which of them leave a connection that is used again."""
 
 import asyncio
+import gc
+import socket
 import ssl
 
 import pytest
@@ -349,6 +351,36 @@ def test_a_keyed_connection_over_tls(tmp_path):
             await client.aclose()
 
     asyncio.run(main())
+
+
+def test_a_connection_that_is_cancelled_at_any_turn_is_closed(tmp_path):
+    """Also when TLS has not yet begun: its socket's number must not be taken from a transport that still has it."""
+    certificate, key = make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def main():
+        async with serving(answer(200, b"ok"), tls=context) as server:
+            client = HttpClient(ca_file=str(certificate))
+            assert await (await send(client, server.url)).read(2) == b"ok"  # The certificate is known now.
+            server.drop()
+            for turn in range(40):
+                others = HttpClient(ca_file=str(certificate))
+                others._opened(asyncio.get_running_loop())._connector._trust = client._pool._connector._trust
+                asking = asyncio.ensure_future(send(others, server.url))
+                for _ in range(turn):
+                    await asyncio.sleep(0)
+                asking.cancel()
+                await asyncio.wait([asking])
+                with socket.socket() as mine:  # Has the number of what was closed.
+                    mine.setblocking(False)
+                    host, port = server.url.removeprefix("https://").split(":")
+                    await asyncio.get_running_loop().sock_connect(mine, (host, int(port)))
+                await others.aclose()
+            await client.aclose()
+
+    asyncio.run(main())
+    gc.collect()  # Anything unclosed warns now, and a warning is an error.
 
 
 def test_a_server_that_closes_after_each_answer_is_asked_over_new_connections():
