@@ -284,7 +284,7 @@ def run(trial: Trial) -> None:
     largest = _largest()
     trial.counts["MiB at most"] = largest
     if trial.plant is None:  # What the process of all tests had before is not the parsers'.
-        too_much = largest > max(LARGEST, before + LARGEST // 4)
+        too_much = largest > max(LARGEST, before + LARGEST // 2)
         trial.ended("memory", f"it came to {largest} MiB" if too_much else None, 0)
 
 

@@ -140,7 +140,8 @@ class Origin:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for peer in self._peers:
             peer.abort()
-        await asyncio.sleep(0)  # The transports' own close.
+        for _ in range(8):  # The transports' own close.
+            await asyncio.sleep(0)
         if self._failures:
             raise self._failures[0]
 

@@ -163,5 +163,6 @@ async def proxying(**settings) -> AsyncIterator[ProxyServer]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # The transports' own end.
+        for _ in range(8):  # The transports' own end.
+            await asyncio.sleep(0)
         await listening.wait_closed()
