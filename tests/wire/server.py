@@ -133,6 +133,8 @@ async def serving(*acts: Act, tls=None):
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(8):  # The transports' own end.
+            await asyncio.sleep(0)
         await listening.wait_closed()
 
 
