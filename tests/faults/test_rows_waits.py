@@ -24,7 +24,7 @@ def test_row(row):
 @rows("N23", max_retries=0)
 async def a_success_before_the_body_was_read_is_unclear_and_looked_up(rig):
     rig.origin.plan("head", EARLY, operation="PutObject")
-    failed = await raised(rig.store.store("k", bytes(6 * MIB)))
+    failed = await raised(rig.store.store("k", bytes(16 * MIB)))
     assert (type(failed), failed.code, failed.applied) == (StorageConnectionError, "BAD_ANSWER", "maybe")
     assert rig.requests("HeadObject") == 1
     assert rig.body() is None
@@ -33,15 +33,15 @@ async def a_success_before_the_body_was_read_is_unclear_and_looked_up(rig):
 @rows("N23")
 async def it_is_sent_again_and_succeeds(rig):
     rig.origin.plan("head", EARLY, operation="PutObject")
-    await rig.store.store("k", bytes(6 * MIB), if_absent=True)
-    assert rig.body() == bytes(6 * MIB)
+    await rig.store.store("k", bytes(16 * MIB), if_absent=True)
+    assert rig.body() == bytes(16 * MIB)
 
 
-@rows("N23", multipart_threshold=6 * MIB, part_size=6 * MIB)
+@rows("N23", multipart_threshold=16 * MIB, part_size=16 * MIB)
 async def so_it_is_with_a_part(rig):
     rig.origin.plan("head", EARLY, operation="UploadPart", nth=2)
-    await rig.store.store("k", bytes(18 * MIB))  # Each part is more than fits on the way.
-    assert rig.body() == bytes(18 * MIB)
+    await rig.store.store("k", bytes(48 * MIB))  # Each part is more than the buffers on the way may hold.
+    assert rig.body() == bytes(48 * MIB)
 
 
 @rows("N04", idle=1.2, timeout=1.0)
