@@ -21,7 +21,7 @@ def test_row(row):
     row.run()
 
 
-@rows("N23", max_retries=0)
+@rows("N23", max_retries=0, multipart_threshold=32 * MIB)
 async def a_success_before_the_body_was_read_is_unclear_and_looked_up(rig):
     rig.origin.plan("head", EARLY, operation="PutObject")
     failed = await raised(rig.store.store("k", bytes(16 * MIB)))
@@ -30,7 +30,7 @@ async def a_success_before_the_body_was_read_is_unclear_and_looked_up(rig):
     assert rig.body() is None
 
 
-@rows("N23")
+@rows("N23", multipart_threshold=32 * MIB)
 async def it_is_sent_again_and_succeeds(rig):
     rig.origin.plan("head", EARLY, operation="PutObject")
     await rig.store.store("k", bytes(16 * MIB), if_absent=True)
