@@ -127,7 +127,7 @@ class Connector:
         """A connection with TLS.
 
         In two steps, since asyncio leaves a transport open that it was to make with TLS, if it is cancelled
-        before TLS has begun.
+        before TLS has started.
         """
         opening = await self._spoken(place, end, lambda: _Opening(self._loop))
         try:
