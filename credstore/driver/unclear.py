@@ -158,3 +158,14 @@ def result_of(
         replicas=(label,),
         request_id=request_id,
     )
+
+
+async def is_gone(look: Awaitable[ObjectInfo]) -> bool:
+    """Whether an earlier, unclear attempt, or anyone else, has removed the object that a HEAD looks for."""
+    try:
+        await look
+    except StorageObjectNotFoundError:
+        return True
+    except StorageError:
+        return False
+    return False

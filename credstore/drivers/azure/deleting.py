@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from credstore.driver.unclear import is_gone
 from credstore.driver.values import DeleteOutcome, ReadOptions
 from credstore.driver.version_pages import DELETED
 from credstore.drivers.azure.batches import batched
@@ -50,7 +51,9 @@ async def delete(
         return DeleteOutcome(existed=None if error.applied == "maybe" else False)
     except StorageConflictError as error:
         # Only after an unclear attempt can that be about our own deletion; it is if the object is gone.
-        if error.applied == "no" or version_id is not None or not await _is_gone(container, key, deadline):
+        if error.applied == "no" or version_id is not None:
+            raise
+        if not await is_gone(head(container, key, ReadOptions(deadline=deadline))):
             raise
         return DeleteOutcome(existed=None)
     hidden = version_id is None and _hides(container, reply.headers)
@@ -88,17 +91,6 @@ def still_kept(container: Container, key: str) -> StorageAccessDeniedError:
         bucket=container.name,
         applied="yes",
     )
-
-
-async def _is_gone(container: Container, key: str, deadline: float | None) -> bool:
-    """Whether an earlier, unclear attempt, or anyone else, has removed the object."""
-    try:
-        await head(container, key, ReadOptions(deadline=deadline))
-    except StorageObjectNotFoundError:
-        return True
-    except StorageError:
-        return False
-    return False
 
 
 async def delete_many(

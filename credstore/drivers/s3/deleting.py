@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from credstore.driver.unclear import is_gone
 from credstore.driver.values import DeleteOutcome, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.errors import meaning_of
@@ -52,7 +53,9 @@ async def delete(
         return DeleteOutcome(existed=None if error.applied == "maybe" else False)
     except StorageConflictError as error:
         # Only after an unclear attempt can that be about our own deletion; it is if the object is gone.
-        if error.applied == "no" or version_id is not None or not await _is_gone(bucket, key, deadline):
+        if error.applied == "no" or version_id is not None:
+            raise
+        if not await is_gone(head(bucket, key, ReadOptions(deadline=deadline))):
             raise
         return DeleteOutcome(existed=None)
     if reply.body.strip() and not has_header_of_s3(reply.headers):
@@ -93,17 +96,6 @@ def _absent(error: StorageError) -> StoragePreconditionFailedError:
     facts = error.facts()
     facts["code"] = StoragePreconditionFailedError.default_code
     return StoragePreconditionFailedError("there is no object to delete", **facts)
-
-
-async def _is_gone(bucket: Bucket, key: str, deadline: float | None) -> bool:
-    """Whether an earlier, unclear attempt, or anyone else, has removed the object."""
-    try:
-        await head(bucket, key, ReadOptions(deadline=deadline))
-    except StorageObjectNotFoundError:
-        return True
-    except StorageError:
-        return False
-    return False
 
 
 async def delete_many(
