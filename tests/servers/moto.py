@@ -8,17 +8,21 @@ from contextlib import contextmanager
 from itertools import count
 from urllib.request import Request, urlopen
 
-# moto checks the condition of a write and writes in two steps, with a thread for each request: a real
-# store does it in one. So requests that change something wait for each other.
+# moto checks the condition of a write and writes in two steps, and asks for the size of a body by moving the
+# place where another thread reads it, with a thread for each request: a real store does each in one. So
+# requests wait for each other, once the whole of their body is there.
 _SERVE = """
-import sys, threading
+import io, sys, threading
 from moto.moto_server import threaded_moto_server as server_module
 from moto.server import ThreadedMotoServer
 turn = threading.Lock()
 def one_at_a_time(application):
     def call(environ, start_response):
-        if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
-            return application(environ, start_response)
+        body = environ["wsgi.input"]
+        if environ.get("CONTENT_LENGTH"):
+            environ["wsgi.input"] = io.BytesIO(body.read(int(environ["CONTENT_LENGTH"])))
+        elif environ.get("wsgi.input_terminated"):
+            environ["wsgi.input"] = io.BytesIO(body.read())
         with turn:
             return application(environ, start_response)
     return call
