@@ -77,7 +77,7 @@ class AzureSdk:
 
 
 class GcloudAio:
-    """gcloud-aio-storage, told to be without credentials."""
+    """gcloud-aio-storage without credentials."""
 
     checks = "nothing"
 
@@ -201,7 +201,7 @@ def render(cases: Cases) -> list[str]:
     lines = [
         "Client CPU per operation in microseconds, against a server on loopback in a process of its own that says "
         "what each cloud says and returns what was stored with its metadata. On Azure everyone signs with the "
-        "account's key; on Google nobody has credentials, since a token costs a header.",
+        "account's key; on Google there are no credentials, since a token costs a header.",
         "",
         checked({**checks, "the benchmark": "that each retrieve returns the bytes that were stored"}),
     ]
