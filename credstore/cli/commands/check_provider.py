@@ -152,8 +152,9 @@ def _show(invocation: Invocation, report: CapabilityReport) -> None:
             say(f"{fact.name}: {printable(fact.why)}")
         elif fact.honoured == "not tried" and not invocation.quiet:
             note(f"credstore: {fact.name} was not tried: {printable(fact.why)}")
+    said = {fact.why for fact in report.facts}
     for name, why in report.failed_checks:
-        say(f"FAILED: {name}: {printable(why)}")
+        say(f"FAILED: {name}" if why in said else f"FAILED: {name}: {printable(why)}")
     if report.checks or report.failed_checks:
         say(f"conformance: {report.checks} passed, {len(report.failed_checks)} failed")
     count = len(report.broken)

@@ -27,7 +27,7 @@ from credstore.errors import (
 )
 from credstore.provider.presets import provider_for
 from credstore.testing.checks import CHECKS
-from credstore.testing.harness import ConformanceError, Harness, NotRunError, fetched, put
+from credstore.testing.harness import ConformanceError, Harness, NotRunError, fail, fetched, put
 from credstore.testing.isolation import isolated, swept, within
 from credstore.testing.live import latency
 from credstore.testing.live.opening import LiveStore, look_at
@@ -151,12 +151,16 @@ class LiveCheck:
     async def _tried(self, probe: Probe, harness: Harness) -> tuple[Honoured, str]:
         async def tried() -> None:
             async with isolated(replace(harness, requests=None)) as below:
+                if not getattr(below.open().capabilities, probe.name, True):
+                    fail("credstore cannot ask for it here")
                 await probe.tries(below)
 
+        if probe.in_parts and harness.large is None:
+            return "not tried", "this store has no bodies in parts"
         try:
             await within(PROBE_LIMIT, tried(), "it")
         except NotRunError as error:
-            return "not tried", str(error)
+            return "not tried", str(error).removesuffix(", which this harness does not give")
         except ConformanceError as error:
             return "no", str(error)
         except _UNCLEAR as error:

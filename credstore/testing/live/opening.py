@@ -93,8 +93,8 @@ async def look_at(given: CommonConfig) -> LiveStore:
     """A store to check, from its settings; nothing is sent.
 
     Raises:
-        StorageConfigurationError: It is a plug-in's store, whose row says nothing that could be compared; or its
-            settings cannot be used.
+        StorageConfigurationError: It is a plug-in's store, whose row says nothing that could be compared;
+            or its settings cannot be used.
     """
     if not isinstance(given, StatedConfig):
         raise StorageConfigurationError(
