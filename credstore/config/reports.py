@@ -12,10 +12,10 @@ from binascii import Error as NotBase64
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn, TypeAlias, cast
 
-from credstore.config.registry import loaded
 from credstore.config.settings import CommonConfig, StatedConfig
 from credstore.driver.capability_report import (
     LARGEST_REPORT,
@@ -29,11 +29,12 @@ from credstore.driver.capability_report import (
 from credstore.driver.stated import Said
 from credstore.errors import StorageConfigurationError, StorageError
 
+Verify: TypeAlias = Callable[[bytes, bytes, datetime], Members]
 LONGEST_AGE = timedelta(days=90)
 """A server is updated sooner or later, and what it did then says little about what it does now."""
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of whoever checks and whoever opens may differ."""
-_VERIFY = "credstore.proofs.capability_reports:verified_members"
+_VERIFIER = "credstore.proofs.capability_reports"
 _PAYLOAD = "payload"
 
 
@@ -48,7 +49,7 @@ def said_of(config: StatedConfig, *, now: datetime | None = None) -> Said:
         The names, or the report, which is of this store and not too old.
 
     Raises:
-        StorageConfigurationError: The report cannot be read, is damaged or too old, is of another store, or
+        StorageConfigurationError: The report cannot be read, is damaged or too old, is not of this store, or
             is not signed by a key that is trusted.
     """
     said, path = config.capabilities, config.report_path
@@ -74,7 +75,8 @@ def load_report(path: str, *, trust: str | None = None, now: datetime | None = N
     try:
         if trust is not None:
             keys = _read(trust, "the trust store")
-            verify = cast("Callable[[bytes, bytes, datetime], Members]", loaded(_VERIFY))
+            # By its name, since proofs are made of what is here.
+            verify: Verify = import_module(_VERIFIER).verified_members
             return read_report(verify(data, keys, now or datetime.now(UTC)))
         members = parse_object(data)
         return read_report(_inside(members)) if _PAYLOAD in members else parse_report(data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from credstore.driver.capability_report import CapabilityReport
 from credstore.driver.values import Capabilities
@@ -52,7 +52,9 @@ def restated(able: Capabilities, said: Said, names: Collection[str], *, most: Ca
     """
     if isinstance(said, str):
         return taken_away(able, said, names)
-    found = {name: does and getattr(most, name) for name, does in said.found().items() if name in FLAGS}
+    found: dict[str, Any] = {
+        name: does and getattr(most, name) for name, does in said.found().items() if name in FLAGS
+    }
     return replace(able, **found)
 
 

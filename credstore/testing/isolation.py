@@ -104,7 +104,7 @@ async def swept(harness: Harness, below: str, opened: Sequence[Driver] = ()) -> 
 
     Args:
         harness: Of the store.
-        below: The prefix, which nobody else uses.
+        below: The prefix; all that is stored below it is the block's.
         opened: The drivers.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`credstore check-provider`: what a real bucket honours, beside what is granted to it."""
+"""`credstore check-provider`: what a real bucket honours, compared with what is granted to it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_provider_command(
     report_file: str | None,
     key_file: str | None,
 ) -> None:
-    """Try what the store at URL really does, beside what credstore relies on there, and how fast it is.
+    """Try what the store at URL really does, compared with what credstore relies on, and how fast it is.
 
     Everything is stored below a random prefix of its own, and removed at the end, also on Ctrl-C. Exit
     code 10 means that the store does not do something that is granted to it; the table says what.
@@ -63,7 +63,7 @@ def check_provider_command(
         raise click.UsageError("give the store once: as URL, or as --store")
     if key_file is not None and report_file is None:
         raise click.UsageError("--key signs the report; say where to write it with --report")
-    # Before anything is stored: a key that cannot be read is no reason to check in vain.
+    # First, so that a key that cannot be read is found out before anything is stored.
     signer = None if key_file is None else read_signer(key_file)
     options = CheckOptions(samples=samples, conformance=not quick)
     report = run_loop(_checked(invocation, url or invocation.store, options))

@@ -1,4 +1,4 @@
-"""A live check of a real store: what it honours beside what its row grants, how fast it is, where it is.
+"""A live check of a real store: what it honours, compared with its row, how fast it is, and where it is.
 
 Rules of this file: everything is stored below one random prefix, which is empty again however the check ends,
 cancelled too; nothing else in the store is read, but for one key that is listed (`ping`).
@@ -151,7 +151,8 @@ class LiveCheck:
     async def _tried(self, probe: Probe, harness: Harness) -> tuple[Honoured, str]:
         async def tried() -> None:
             async with isolated(replace(harness, requests=None)) as below:
-                if not getattr(below.open().capabilities, probe.name, True):
+                able = below.open().capabilities
+                if not all(getattr(able, name, True) for name in (probe.name, *probe.besides)):
                     fail("credstore cannot ask for it here")
                 await probe.tries(below)
 

@@ -1,4 +1,4 @@
-"""How long the verbs of a store take on small objects, beside the figures of the original design.
+"""How long the verbs of a store take on small objects, next to the figures of the original design.
 
 Rules of this file: one call after the other on a connection that is there already, as the original's figures
 are of single calls; what has to be there for a call is made without being measured.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from secrets import token_bytes
+from typing import Any
 
 from credstore.concurrency import map_all
 from credstore.driver.capability_report import Latency
@@ -47,32 +48,31 @@ async def measure(provider: StorageProvider, samples: int, step: Step) -> tuple[
     keys = [f"latency/{number:05d}" for number in range(samples)]
     taken: dict[str, list[int]] = {}
 
-    async def timed(verb: str, call: Callable[[], Awaitable[object]]) -> object:
+    async def timed(verb: str, call: Coroutine[Any, Any, object]) -> None:
         begun = time.perf_counter_ns()
-        result = await call()
+        await call
         taken.setdefault(verb, []).append((time.perf_counter_ns() - begun) // 1000)
         step()
-        return result
 
     async def store(key: str) -> None:
         await provider.store(key, data)
 
     await _healthy(provider)
     for key in keys:
-        await timed("store", lambda key=key: provider.store(key, data))
+        await timed("store", provider.store(key, data))
     for key in keys:
-        await timed("retrieve", lambda key=key: provider.retrieve(key))
+        await timed("retrieve", provider.retrieve(key))
     if "GET" in provider.capabilities.presign:
         for key in keys:
-            await timed("get_signed_url", lambda key=key: provider.get_signed_url(key))
+            await timed("get_signed_url", provider.get_signed_url(key))
     for _ in keys:
-        await timed("health_check", lambda: _healthy(provider))
+        await timed("health_check", _healthy(provider))
     for key in keys:
-        await timed("delete", lambda key=key: provider.delete(key))
+        await timed("delete", provider.delete(key))
     for number in range(batches(samples)):
         batch = [f"batch/{number:05d}/{each}" for each in range(BATCH)]
         await map_all(batch, store, at_once=AT_ONCE)
-        await timed("batch_delete", lambda batch=batch: provider.batch_delete(batch))
+        await timed("batch_delete", provider.batch_delete(batch))
     return tuple(_latency(verb, taken[verb]) for verb in ORIGINAL if verb in taken)
 
 

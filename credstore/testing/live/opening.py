@@ -10,24 +10,26 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from credstore.config.field_types import held_by
-from credstore.config.reports import place_of, without_statement
+from credstore.config.reports import place_of, said_of, without_statement
 from credstore.config.settings import MIB, CommonConfig, StatedConfig
-from credstore.config.stores import MemoryConfig, S3FamilyConfig
 from credstore.driver.capability_report import CapabilityFact, CapabilityReport
 from credstore.driver.contract import Driver
 from credstore.driver.stated import FLAGS
-from credstore.driver.values import Capabilities
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.drivers.s3.dialect import row_for
+from credstore.drivers.s3.driver import S3Driver
 from credstore.drivers.s3.stated import NAMES, has, stated
 from credstore.errors import StorageConfigurationError
 from credstore.provider.presets import build_driver
 from credstore.testing.harness import Harness
 from credstore.testing.links import fetch_link
 from credstore.testing.s3 import s3_harness
+
+if TYPE_CHECKING:
+    from credstore.config.stores import MemoryConfig, S3FamilyConfig
 
 C = TypeVar("C", bound=CommonConfig)
 _PART = 5 * MIB
@@ -44,13 +46,21 @@ class LiveStore:
         capabilities: The same as the driver has it.
     """
 
-    def __init__(self, config: StatedConfig, prefix: str, capabilities: Capabilities) -> None:
-        """Made by `look_at`."""
+    def __init__(self, config: StatedConfig, prefix: str, driver: Driver) -> None:
+        """Made by `look_at`, with a driver of the store that is closed again."""
         self.config = config
         self.prefix = prefix
-        self.capabilities = capabilities
-        self.granted = _granted(config, capabilities)
+        self.capabilities = driver.capabilities
+        self._s3 = isinstance(driver, S3Driver)
+        self._in_memory = isinstance(driver, MemoryDriver)
         self._objects = MemoryObjects()
+        self.granted = self._granted()
+
+    def _granted(self) -> Mapping[str, bool]:
+        if not self._s3:
+            return {name: getattr(self.capabilities, name) for name in FLAGS}
+        dialect = stated(row_for(cast("S3FamilyConfig", self.config)), said_of(self.config))
+        return {name: has(dialect, name) for name in NAMES}
 
     def harness(self, below: str, *granted: str) -> Harness:
         """Ways to the store for checks.
@@ -60,7 +70,7 @@ class LiveStore:
             granted: Names that are granted besides.
         """
         config = self._granting(granted) if granted else self.config
-        if isinstance(config, S3FamilyConfig):
+        if self._s3:
             return replace(s3_harness(config), prefix=below)
         part: int | None = getattr(config, "part_size", None)
         has_server = part is not None and getattr(config, "emulator_host", None) is None
@@ -73,8 +83,8 @@ class LiveStore:
         )
 
     def _opening(self, config: StatedConfig) -> Callable[[], Driver]:
-        if isinstance(config, MemoryConfig):
-            return lambda: MemoryDriver(config, objects=self._objects)
+        if self._in_memory:
+            return lambda: MemoryDriver(cast("MemoryConfig", config), objects=self._objects)
         return lambda: build_driver(config)
 
     def _granting(self, names: tuple[str, ...]) -> StatedConfig:
@@ -105,21 +115,14 @@ async def look_at(given: CommonConfig) -> LiveStore:
     config = without_statement(given) if stale else given
     config = _in_parts(_with(config, prefix="", create=False))
     driver = build_driver(config)
-    able = driver.capabilities
     await driver.aclose()
-    return LiveStore(config, given.prefix, able)
-
-
-def _granted(config: StatedConfig, able: Capabilities) -> Mapping[str, bool]:
-    if isinstance(config, S3FamilyConfig):
-        dialect = stated(row_for(config), config.capabilities)
-        return {name: has(dialect, name) for name in NAMES}
-    return {name: getattr(able, name) for name in FLAGS}
+    return LiveStore(config, given.prefix, driver)
 
 
 def _with(config: C, **changes: object) -> C:
     held = held_by(type(config))
-    return replace(config, **{name: value for name, value in changes.items() if name in held})
+    known: dict[str, Any] = {name: value for name, value in changes.items() if name in held}
+    return replace(config, **known)
 
 
 def _in_parts(config: C) -> C:
