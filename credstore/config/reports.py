@@ -7,6 +7,7 @@ keys that are trusted for it. Everything here blocks for as long as reading two 
 
 from __future__ import annotations
 
+import os
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn, TypeAlias, cast
 
+from credstore.arguments import typed
 from credstore.config.settings import CommonConfig, StatedConfig
 from credstore.driver.capability_report import (
     LARGEST_REPORT,
@@ -53,36 +55,46 @@ def said_of(config: StatedConfig, *, now: datetime | None = None) -> Said:
             is not signed by a key that is trusted.
     """
     said, path = config.capabilities, config.report_path
+    now = now or datetime.now(UTC)
     if path is not None:
-        said = load_report(path, trust=config.capabilities_trust, now=now)
+        said = _load(path, config.capabilities_trust, now)
     if isinstance(said, CapabilityReport):
-        _check_counts(said, config, now or datetime.now(UTC))
+        _check_counts(said, config, now)
     return said
 
 
-def load_report(path: str, *, trust: str | None = None, now: datetime | None = None) -> CapabilityReport:
+@typed
+def load_report(
+    path: str | os.PathLike[str], *, trust: str | os.PathLike[str] | None = None
+) -> CapabilityReport:
     """Read the file of a report, for the setting `capabilities` of the store that was checked.
 
     Args:
         path: As `credstore check-provider --report` wrote it.
-        trust: Path of a trust store, one of whose keys must have signed it; None to take it as it is.
-        now: The clock, for the keys.
+        trust: Path of a trust store (`keys.json`), one of whose keys that is valid now must have signed it;
+            None to take it as it is.
 
     Raises:
+        StorageInvalidRequestError: An argument has a wrong type.
         StorageConfigurationError: It cannot be read, is damaged, or is not signed as it must be.
     """
+    keys = None if trust is None else os.fspath(trust)
+    return _load(os.fspath(path), keys, datetime.now(UTC))
+
+
+def _load(path: str, trust: str | None, now: datetime) -> CapabilityReport:
     data = _read(path, "the report")
+    keys = None if trust is None else _read(trust, "the trust store")
     try:
-        if trust is not None:
-            keys = _read(trust, "the trust store")
+        if keys is not None:
             # By its name, since proofs are made of what is here.
             verify: Verify = import_module(_VERIFIER).verified_members
-            return read_report(verify(data, keys, now or datetime.now(UTC)))
+            return read_report(verify(data, keys, now))
         members = parse_object(data)
         return read_report(_inside(members)) if _PAYLOAD in members else parse_report(data)
     except StorageError as error:
         message = error.message
-    raise StorageConfigurationError(f"`capabilities` names {path!r}, which does not count: {message}")
+    raise StorageConfigurationError(f"the report {path!r} does not count: {message}")
 
 
 def _read(path: str, what: str) -> bytes:
@@ -91,7 +103,7 @@ def _read(path: str, what: str) -> bytes:
             return file.read(LARGEST_REPORT + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "not a path"
-    raise StorageConfigurationError(f"{what} {path!r} of `capabilities` cannot be read: {why}")
+    raise StorageConfigurationError(f"{what} {path!r} cannot be read: {why}")
 
 
 def _inside(envelope: Members) -> Members:
@@ -113,10 +125,10 @@ def _damaged() -> NoReturn:
 def _check_counts(report: CapabilityReport, config: CommonConfig, now: datetime) -> None:
     provider, place = place_of(config)
     if (report.provider, report.place) != (provider, place):
-        other = f"{report.provider} at {_spoken(report.place)}"
         raise StorageConfigurationError(
-            f"`capabilities` is the report of another store: {other}, where "
-            f"this is {provider} at {_spoken(place)}; check this one with credstore check-provider"
+            f"the report of `capabilities` is not of this store: it is of {report.provider} at "
+            f"{_spoken(report.place)}, and this is {provider} at {_spoken(place)}; "
+            "run credstore check-provider on this one"
         )
     if report.tested_at > now + CLOCKS:
         raise StorageConfigurationError(
@@ -125,7 +137,7 @@ def _check_counts(report: CapabilityReport, config: CommonConfig, now: datetime)
     if now - report.tested_at > LONGEST_AGE:
         raise StorageConfigurationError(
             f"the report of `capabilities` is of {report.tested_at:%Y-%m-%d}, and counts for "
-            f"{LONGEST_AGE.days} days only; run credstore check-provider again"
+            f"{LONGEST_AGE.days} days; run credstore check-provider again"
         )
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, TypeAlias, cast, get_args
 
+from credstore.arguments import typed_class
 from credstore.errors import StorageConfigurationError
 
 Honoured = Literal["yes", "no", "not tried"]
@@ -77,6 +78,7 @@ class Latency:
     original: int
 
 
+@typed_class
 @dataclass(frozen=True, kw_only=True)
 class CapabilityReport:
     """What a live check found of one store; give it to `capabilities` of that store's config.
@@ -92,6 +94,9 @@ class CapabilityReport:
         failed_checks: Checks of the conformance list that failed, and what they said; empty where it was not
             run.
         checks: How many of them held.
+
+    Raises:
+        StorageConfigurationError: A field has a wrong type.
     """
 
     provider: str
