@@ -94,6 +94,7 @@ class CapabilityReport:
         failed_checks: Checks of the conformance list that failed, and what they said; empty where it was not
             run.
         checks: How many of them held.
+        checks_not_run: How many could not be carried out.
 
     Raises:
         StorageConfigurationError: A field has a wrong type.
@@ -108,6 +109,7 @@ class CapabilityReport:
     location_type: str = "unknown"
     failed_checks: tuple[tuple[str, str], ...] = ()
     checks: int = 0
+    checks_not_run: int = 0
 
     def __repr__(self) -> str:
         return f"CapabilityReport({self.provider!r}, {self.place!r}, {self.tested_at:{_TIME}})"
@@ -149,6 +151,7 @@ def report_members(report: CapabilityReport) -> Members:
         "locationType": report.location_type,
         "failedChecks": [list(each) for each in report.failed_checks],
         "checks": report.checks,
+        "checksNotRun": report.checks_not_run,
     }
     read_report(members)
     return members
@@ -205,7 +208,7 @@ def read_report(members: Members) -> CapabilityReport:
     """
     known = {
         "provider", "place", "testedAt", "facts", "latencies", "region", "locationType", "failedChecks",
-        "checks",
+        "checks", "checksNotRun",
     }  # fmt: skip
     _check_names("it", members, known)
     facts = tuple(_read_fact(each) for each in _list(members["facts"], "facts"))
@@ -221,6 +224,7 @@ def read_report(members: Members) -> CapabilityReport:
         location_type=_text(members["locationType"], "locationType"),
         failed_checks=tuple(_read_failed(each) for each in _list(members["failedChecks"], "failedChecks")),
         checks=_count(members["checks"], "checks"),
+        checks_not_run=_count(members["checksNotRun"], "checksNotRun"),
     )
 
 

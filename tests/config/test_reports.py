@@ -93,6 +93,7 @@ REPORTS = st.builds(
     location_type=TEXTS,
     failed_checks=st.lists(st.tuples(TEXTS, TEXTS), max_size=2).map(tuple),
     checks=COUNTS,
+    checks_not_run=COUNTS,
 )
 
 

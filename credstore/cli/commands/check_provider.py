@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -63,6 +64,8 @@ def check_provider_command(
         raise click.UsageError("give the store once: as URL, or as --store")
     if key_file is not None and report_file is None:
         raise click.UsageError("--key signs the report; say where to write it with --report")
+    if report_file is not None and not Path(report_file).absolute().parent.is_dir():
+        raise click.UsageError(f"--report: the folder of {report_file} is not there")
     # First, so that a key that cannot be read is found out before anything is stored.
     signer = None if key_file is None else read_signer(key_file)
     options = CheckOptions(samples=samples, conformance=not quick)
@@ -91,13 +94,17 @@ async def _checked(invocation: Invocation, url: str | None, options: CheckOption
     store = await look_at(config)
     with TransferBar(invocation, "checking", steps=True) as bar:
         check = LiveCheck(store, options, bar)
+        await check.reach()
         if not invocation.quiet and not invocation.json:
             note(f"credstore: checking below {printable(check.below)}")
         try:
             return await check.run()
-        except asyncio.CancelledError as cancelled:
-            stays = getattr(cancelled, "__notes__", ())
-            note(f"credstore: {printable('; '.join(stays) or f'everything below {check.below} was removed')}")
+        except BaseException as error:
+            stays: list[str] = getattr(error, "__notes__", [])
+            if stays:
+                note(f"credstore: {printable('; '.join(stays))}")
+            elif isinstance(error, asyncio.CancelledError):
+                note(f"credstore: everything below {printable(check.below)} was removed")
             raise
 
 
@@ -131,7 +138,11 @@ def _document(report: CapabilityReport) -> dict[str, object]:
             for fact in report.facts
         ],
         "latencies_us": report.latencies,
-        "conformance": {"passed": report.checks, "failed": dict(report.failed_checks)},
+        "conformance": {
+            "passed": report.checks,
+            "failed": dict(report.failed_checks),
+            "not_run": report.checks_not_run,
+        },
     }
 
 
@@ -156,9 +167,14 @@ def _show(invocation: Invocation, report: CapabilityReport) -> None:
     for name, why in report.failed_checks:
         say(f"FAILED: {name}" if why in said else f"FAILED: {name}: {printable(why)}")
     if report.checks or report.failed_checks:
-        say(f"conformance: {report.checks} passed, {len(report.failed_checks)} failed")
+        say(
+            f"conformance: {report.checks} passed, {len(report.failed_checks)} failed, "
+            f"{report.checks_not_run} not run"
+        )
     count = len(report.broken)
     things = "1 thing that is" if count == 1 else f"{count} things that are"
+    if not count and report.failed_checks:
+        return
     say(
         f"this store does not do {things} granted to it"
         if count

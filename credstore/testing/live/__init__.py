@@ -86,25 +86,42 @@ class LiveCheck:
         self._progress = progress
         self.below = f"{store.prefix}{NAME}{token_hex(4)}/"
         self._probes = [probe for probe in PROBES if probe.name in EVERYWHERE or probe.name in store.granted]
+        self._where = BucketLocation()
         self._done = 0
         self._total = len(self._probes) + latency.steps(options.samples)
         self._total += len(CHECKS) if options.conformance else 0
 
-    async def run(self) -> CapabilityReport:
-        """Check the store.
+    async def reach(self) -> None:
+        """Ask whether the store is there, and where; a wrong bucket or wrong credentials end the check here.
 
         Raises:
-            StorageError: It is not there, or cannot be written to, read from or deleted from at all.
-            ConformanceError: Something stays below the temporary prefix.
+            StorageError: It does not respond as it should; nothing was stored.
+        """
+        driver = self._store.harness(self.below).open()
+        try:
+            await driver.ping()
+            self._where = await _located(driver)
+        finally:
+            await driver.aclose()
+
+    async def run(self) -> CapabilityReport:
+        """Check the store, which `reach` has found.
+
+        Raises:
+            StorageError: It cannot be written to, read from or deleted from at all; or something stays below
+                the temporary prefix. Where that happens after another failure, it is a note of its error.
         """
         store = self._store
         harness = store.harness(self.below)
-        where = await self._reach(harness)
-        async with swept(harness, self.below):
-            await self._use(harness)
-            facts = [await self._fact(probe) for probe in self._probes]
-            latencies = await self._latencies()
-            found = await self._conformance(harness) if self._options.conformance else Report()
+        try:
+            async with swept(harness, self.below):
+                await self._use(harness)
+                facts = [await self._fact(probe) for probe in self._probes]
+                latencies = await self._latencies()
+                found = await self._conformance(harness) if self._options.conformance else Report()
+        except ConformanceError as error:
+            message = f"the check is done, but {error}; credstore rm --prefix removes it"
+            raise StorageUnavailableError(message, applied="maybe") from None
         provider, place = place_of(store.config)
         return CapabilityReport(
             provider=provider,
@@ -112,20 +129,12 @@ class LiveCheck:
             tested_at=datetime.now(UTC).replace(microsecond=0),
             facts=tuple(facts),
             latencies=latencies,
-            region=where.region or "unknown",
-            location_type=where.type or "unknown",
+            region=self._where.region or "unknown",
+            location_type=self._where.type or "unknown",
             failed_checks=tuple((name, why[:_LONGEST]) for name, why in found.failed.items()),
             checks=len(found.passed),
+            checks_not_run=len(found.not_run),
         )
-
-    async def _reach(self, harness: Harness) -> BucketLocation:
-        """Where the bucket is; a wrong bucket or wrong credentials end the check here."""
-        driver = harness.open()
-        try:
-            await driver.ping()
-            return await _located(driver)
-        finally:
-            await driver.aclose()
 
     async def _use(self, harness: Harness) -> None:
         """One object written, read and deleted, so that missing permissions are not taken for facts."""
