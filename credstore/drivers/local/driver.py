@@ -12,12 +12,14 @@ from functools import partial
 from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
+from credstore.config.reports import said_of
 from credstore.config.stores import LocalConfig
 from credstore.driver import refusals
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
 from credstore.driver.reader import ObjectReader
 from credstore.driver.signed_links import METHODS, check_link, sign_link
+from credstore.driver.stated import MAY_LACK, restated
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -81,6 +83,10 @@ class LocalDriver(Driver):
             config: The root and how to use it.
             threads: Number of file operations at once.
             clock: Unix seconds, for links.
+
+        Raises:
+            StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not
+                count.
         """
         self._config = config
         self._clock = clock
@@ -471,7 +477,7 @@ def _attributes_of(request: PutRequest, digest: str) -> Attributes:
 
 
 def _capabilities(config: LocalConfig) -> Capabilities:
-    return Capabilities(
+    able = Capabilities(
         conditional_create=True,
         conditional_replace=True,
         conditional_delete=True,
@@ -489,3 +495,4 @@ def _capabilities(config: LocalConfig) -> Capabilities:
         sse_kms=False,
         sse_c=False,
     )
+    return restated(able, said_of(config), MAY_LACK, most=able)
