@@ -90,6 +90,7 @@ if TYPE_CHECKING:
         StorageVersion,
         StoredDictionary,
         StoreOptions,
+        UploadForm,
         VersionsDeletedResult,
     )
     from credstore.observe import (
@@ -116,6 +117,7 @@ if TYPE_CHECKING:
     )
     from credstore.provider.provider import StorageProvider
     from credstore.provider.session import ProviderOptions
+    from credstore.provider.upload_forms import UploadFormOptions
 
 _HOMES = {
     "config.azure": ("AzureConfig",),
@@ -204,6 +206,7 @@ _HOMES = {
         "StorageVersion",
         "StoredDictionary",
         "StoreOptions",
+        "UploadForm",
         "VersionsDeletedResult",
     ),
     "observe": (
@@ -229,6 +232,7 @@ _HOMES = {
         "WasabiStorageProvider",
     ),
     "provider.session": ("ProviderOptions",),
+    "provider.upload_forms": ("UploadFormOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
 }
@@ -330,6 +334,8 @@ __all__ = [
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "UploadForm",
+    "UploadFormOptions",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",

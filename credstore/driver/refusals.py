@@ -94,6 +94,14 @@ RESUME: Final = Lack("continue an upload (resume)", "store the object without re
 OVERRIDES: Final = Lack(
     "impose response headers on a link of this kind", "store the object with these headers"
 )
+UPLOAD_FORMS: Final = Lack(
+    "make a form that binds size and type of an upload",
+    "make a PUT link and look at what arrived, or use a single store with capabilities.upload_forms",
+)
+FORM_KEYS: Final = Lack(
+    "name a key of its key service in a form",
+    "make it the default key of the bucket, and use encryption=False",
+)
 ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access to the bucket")
 OBJECT_LOCK: Final = Lack(
     "lock objects (object_lock_mode, legal_hold)", "leave the lock out, or use a store that has it"

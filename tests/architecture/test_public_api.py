@@ -111,6 +111,8 @@ NAMES = [
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "UploadForm",
+    "UploadFormOptions",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",

@@ -36,11 +36,12 @@ GOOGLE = Capabilities(
     sse_s3_implied=True,
     sse_kms=False,
     sse_c=False,
+    upload_forms=True,
     max_metadata_size=8192 - _OWN_METADATA,
     max_object_size=5 * 1024**4,
     max_delete_batch=MAX_BATCH,
 )
-_MAY_LACK = ("response_overrides", "versions", *CONDITIONS)
+_MAY_LACK = ("response_overrides", "upload_forms", "versions", *CONDITIONS)
 
 
 def capabilities_of(config: GcsConfig) -> Capabilities:
@@ -55,7 +56,7 @@ def capabilities_of(config: GcsConfig) -> Capabilities:
     if config.emulator_host is not None:
         able = replace(without_conditions(able), versions=False)
     if config.is_anonymous:
-        able = replace(able, presign=frozenset(), response_overrides=False)
+        able = replace(able, presign=frozenset(), response_overrides=False, upload_forms=False)
     return taken_away(able, config.capabilities, _MAY_LACK)
 
 

@@ -39,6 +39,7 @@ _OF_CAPABILITIES = (
     "sse_kms",
     "sse_s3",
     "tags",
+    "upload_forms",
     "versions",
 )
 NAMES = tuple(sorted((*_OF_ROW, *_OF_CAPABILITIES, _COPY_CREATE)))

@@ -5,6 +5,7 @@ import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 
+import aiohttp
 import pytest
 
 from credstore.driver import (
@@ -12,6 +13,7 @@ from credstore.driver import (
     BytesBody,
     ContentHeaders,
     CopyRequest,
+    FormRequest,
     Precondition,
     ReadOptions,
     SignRequest,
@@ -509,3 +511,20 @@ def test_a_wrong_bucket_is_told_from_an_absent_object(s3_server):
         await driver.aclose()
 
     asyncio.run(main())
+
+
+def test_what_a_form_uploads_is_there(run):
+    async def check(driver, http):
+        form = await driver.upload_form(
+            FormRequest(key="in/", below=True, max_size=10, content_type="image/png", success_status=201)
+        )
+        body = aiohttp.FormData(quote_fields=False)
+        for name, value in form.fields.items():
+            body.add_field(name, value)
+        body.add_field("file", b"0123456789", filename="a photo.png")
+        async with aiohttp.ClientSession() as session, session.post(form.url, data=body) as answer:
+            assert answer.status in {200, 201}
+        found = await driver.head("in/a photo.png")
+        assert (found.size, found.headers.content_type) == (10, "image/png")
+
+    run(check)
