@@ -98,6 +98,9 @@ UPLOAD_FORMS: Final = Lack(
     "make a form that binds size and type of an upload",
     "make a PUT link and look at what arrived, or use a single store with capabilities.upload_forms",
 )
+FORM_PAYS: Final = Lack(
+    "say in a form that the requester pays", "make a PUT link, or open the store without requester_pays"
+)
 FORM_KEYS: Final = Lack(
     "name a key of its key service in a form",
     "make it the default key of the bucket, and use encryption=False",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from credstore.driver.refusals import UPLOAD_FORMS, check_sign
+from credstore.driver.refusals import FORM_PAYS, UPLOAD_FORMS, check_sign
 from credstore.driver.upload_forms import FormParts, FormRequest, form_parts
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.address import Place
@@ -78,7 +78,8 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
     bucket.check_key(request.key)
     bucket.check_usable(request.deadline)
     check_sign(request, bucket.dialect.capabilities, bucket.dialect.name)
-    query = link_query(request)
+    # In the query, which whoever opens the link sends without knowing.
+    query = [*link_query(request), *bucket.config.request_headers.items()]
     place = await bucket.located(request.deadline)
     return await within(request.deadline, _signed(bucket, request, query, place, clock), CREDENTIALS)
 
@@ -145,6 +146,8 @@ async def upload_form(bucket: Bucket, request: FormRequest, clock: Callable[[], 
     dialect = bucket.dialect
     if not dialect.capabilities.upload_forms:
         raise UPLOAD_FORMS.of(dialect.name)
+    if bucket.config.request_headers:
+        raise FORM_PAYS.of(dialect.name)
     headers = encryption_headers(request.encryption, dialect)
     parts = form_parts(request, bucket.config.bucket, headers)
     place = await bucket.located(request.deadline)

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
@@ -25,6 +26,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 from credstore.wire.http import HttpClient
 from credstore.wire.transport import HttpRequest
@@ -528,3 +530,30 @@ def test_what_a_form_uploads_is_there(run):
         assert (found.size, found.headers.content_type) == (10, "image/png")
 
     run(check)
+
+
+def test_who_pays_is_said_in_every_request_and_link(run):
+    async def check(driver, http):
+        await driver.put(put_request("a", b"bytes", tags={"a": "b"}))
+        await driver.put(put_request("parts", b"1" * 600))
+        await driver.copy(CopyRequest(source=await driver.head("a"), destination="b", write_id="0" * 32))
+        await driver.list()
+        await driver.list_versions()
+        await driver.get_tags("a")
+        async with await driver.get("parts") as reader:
+            assert await reader.read() == b"1" * 600
+        await driver.delete("a")
+        await driver.delete_many(["b"])
+        link = await driver.sign(SignRequest(key="parts"))
+        assert len(http.sent) > 10
+        for request in http.sent:
+            assert request.headers["x-amz-request-payer"] == "requester"
+            assert "x-amz-request-payer" in request.headers["authorization"]
+        assert dict(parse_qsl(urlsplit(link.url).query))["x-amz-request-payer"] == "requester"
+        assert link.headers == {}
+        async with aiohttp.ClientSession() as session, session.get(link.url) as answer:
+            assert await answer.read() == b"1" * 600
+        with pytest.raises(StorageUnsupportedError, match="requester"):
+            await driver.upload_form(FormRequest(key="a", max_size=1))
+
+    run(check, requester_pays=True, multipart_threshold=300, part_size=300)
