@@ -90,6 +90,9 @@ CUSTOMER_KEYS: Final = Lack(
     "encrypt with a customer-provided key (CustomerKey, SSE-C)",
     "encrypt before it is sent with ClientSide(...)",
 )
+NAMELESS_KEY: Final = Lack(
+    "encrypt with a key of its key service that has no name (KmsKey())", "name it: KmsKey(key_id)"
+)
 RESUME: Final = Lack("continue an upload (resume)", "store the object without resume")
 OVERRIDES: Final = Lack(
     "impose response headers on a link of this kind", "store the object with these headers"

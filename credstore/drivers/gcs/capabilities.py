@@ -34,14 +34,14 @@ GOOGLE = Capabilities(
     storage_classes=frozenset(CLASSES),
     sse_s3=False,
     sse_s3_implied=True,
-    sse_kms=False,
-    sse_c=False,
+    sse_kms=True,
+    sse_c=True,
     upload_forms=True,
     max_metadata_size=8192 - _OWN_METADATA,
     max_object_size=5 * 1024**4,
     max_delete_batch=MAX_BATCH,
 )
-_MAY_LACK = ("response_overrides", "upload_forms", "versions", *CONDITIONS)
+_MAY_LACK = ("response_overrides", "sse_c", "sse_kms", "upload_forms", "versions", *CONDITIONS)
 
 
 def capabilities_of(config: GcsConfig) -> Capabilities:
@@ -54,7 +54,7 @@ def capabilities_of(config: GcsConfig) -> Capabilities:
     """
     able = GOOGLE
     if config.emulator_host is not None:
-        able = replace(without_conditions(able), versions=False)
+        able = replace(without_conditions(able), versions=False, sse_kms=False, sse_c=False)
     if config.is_anonymous:
         able = replace(able, presign=frozenset(), response_overrides=False, upload_forms=False)
     return taken_away(able, config.capabilities, _MAY_LACK)

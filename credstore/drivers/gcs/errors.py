@@ -97,6 +97,24 @@ QUOTA = Meaning(StorageQuotaExceededError, "a quota or limit of the project is u
 UNSUPPORTED = Meaning(StorageUnsupportedError, "the bucket does not support this operation or option")
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
 
+WRONG_KEY = Meaning(
+    StorageInvalidRequestError,
+    "the customer-provided key (SSE-C) that was given is not the one the object is encrypted with",
+    ErrorCode.CUSTOMER_KEY,
+)
+NEEDS_KEY = Meaning(
+    StorageInvalidRequestError,
+    "the object is encrypted with a customer-provided key (SSE-C): give that key, as `encryption` to a read "
+    "or as `source_encryption` to copy or move",
+    ErrorCode.CUSTOMER_KEY,
+)
+NEEDS_NO_KEY = Meaning(
+    StorageInvalidRequestError,
+    "a customer-provided key (SSE-C) was given, but the object is not encrypted with one and can be read "
+    "without; leave the key out",
+    ErrorCode.CUSTOMER_KEY,
+)
+
 REASONS: dict[str, Meaning] = {
     "required": PRIVATE,
     "authError": EXPIRED,
@@ -126,7 +144,15 @@ REASONS: dict[str, Meaning] = {
     "UserProjectAccountProblem": BILLING,
     "SlowDown": SLOW_DOWN,
     "InvalidRange": RANGE,
-    "ResourceIsEncryptedWithCustomerEncryptionKey": UNSUPPORTED,
+    **{
+        first + rest: meaning  # The JSON API has the codes of the XML API in its own spelling.
+        for capital, small, rest, meaning in (
+            ("C", "c", "ustomerEncryptionKeyIsIncorrect", WRONG_KEY),
+            ("R", "r", "esourceIsEncryptedWithCustomerEncryptionKey", NEEDS_KEY),
+            ("R", "r", "esourceNotEncryptedWithCustomerEncryptionKey", NEEDS_NO_KEY),
+        )
+        for first in (capital, small)
+    },
 }  # fmt: skip
 
 STATUSES: dict[int, Meaning] = {
