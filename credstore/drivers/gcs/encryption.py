@@ -63,7 +63,7 @@ def kms_query(encryption: ServerEncryption | None, name: str = "kmsKeyName") -> 
 
 
 def told_apart(encryption: ServerEncryption | None) -> str:
-    """What differs between two encryptions, and is no secret: for the digest of an upload's options."""
+    """Whatever distinguishes two encryptions without a secret, for the digest of an upload's options."""
     if isinstance(encryption, CustomerKey):
         return fingerprint(encryption)
     return (encryption.key_id or "") if isinstance(encryption, KmsKey) else ""

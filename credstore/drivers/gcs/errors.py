@@ -8,7 +8,7 @@ Source: "HTTP status and error codes for JSON", cloud.google.com/storage/docs/js
 
 from __future__ import annotations
 
-from credstore.driver.meaning import Meaning
+from credstore.driver.meaning import NEEDS_KEY, NEEDS_NO_KEY, WRONG_KEY, Meaning
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -96,24 +96,6 @@ CORRUPTED = Meaning(
 QUOTA = Meaning(StorageQuotaExceededError, "a quota or limit of the project is used up")
 UNSUPPORTED = Meaning(StorageUnsupportedError, "the bucket does not support this operation or option")
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
-
-WRONG_KEY = Meaning(
-    StorageInvalidRequestError,
-    "the customer-provided key (SSE-C) that was given is not the one the object is encrypted with",
-    ErrorCode.CUSTOMER_KEY,
-)
-NEEDS_KEY = Meaning(
-    StorageInvalidRequestError,
-    "the object is encrypted with a customer-provided key (SSE-C): give that key, as `encryption` to a read "
-    "or as `source_encryption` to copy or move",
-    ErrorCode.CUSTOMER_KEY,
-)
-NEEDS_NO_KEY = Meaning(
-    StorageInvalidRequestError,
-    "a customer-provided key (SSE-C) was given, but the object is not encrypted with one and can be read "
-    "without; leave the key out",
-    ErrorCode.CUSTOMER_KEY,
-)
 
 REASONS: dict[str, Meaning] = {
     "required": PRIVATE,
