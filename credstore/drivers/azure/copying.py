@@ -82,8 +82,9 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
 async def _by_service(
     container: Container, request: CopyRequest, headers: Mapping[str, str], url: str
 ) -> PutResult:
-    if isinstance(request.encryption, CustomerKey):
-        raise CUSTOMER_KEYS.of(NAME)  # Of Copy Blob.
+    keys = request.encryption, request.source_customer_key
+    if any(isinstance(each, CustomerKey) for each in keys):
+        raise CUSTOMER_KEYS.of(NAME)  # Copy Blob takes none.
     return await copy_by_service(container, request, headers, url)
 
 

@@ -19,6 +19,9 @@ from credstore.drivers.azure.capabilities import NAME
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 
 PREFIX = "x-ms-encryption-"
+SOURCE_PREFIX = "x-ms-source-encryption-"
+SOURCE_VERSION = "2026-10-06"
+"""Version of the service in which azure-storage-blob 12.31 sends such a key."""
 SCOPE = f"{PREFIX}scope"
 FINGERPRINT = f"{PREFIX}key-sha256"
 
@@ -32,6 +35,12 @@ def key_headers(encryption: ServerEncryption | None) -> dict[str, str]:
         f"{PREFIX}key": base64.b64encode(encryption.key).decode("ascii"),
         FINGERPRINT: fingerprint(encryption),
     }
+
+
+def source_headers(key: ServerEncryption | None) -> dict[str, str]:
+    """The customer-provided key of the source of a copy, which only a newer version of the service reads."""
+    named = {name.replace(PREFIX, SOURCE_PREFIX): value for name, value in key_headers(key).items()}
+    return {**named, "x-ms-version": SOURCE_VERSION} if named else {}
 
 
 def write_headers(encryption: ServerEncryption | None) -> dict[str, str]:

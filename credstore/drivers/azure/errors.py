@@ -252,6 +252,7 @@ CODES: dict[str, Meaning] = {
     **dict.fromkeys(
         (
             "FeatureVersionMismatch",
+            "FeatureNotSupported",
             "BlobTierInadequateForContentLength",
             "CopyAcrossAccountsNotSupported",
             "UnsupportedHeader",

@@ -27,7 +27,7 @@ from credstore.driver.values import (
     join_metadata,
 )
 from credstore.drivers.azure.capabilities import NAME
-from credstore.drivers.azure.encryption import PREFIX, key_headers, write_headers
+from credstore.drivers.azure.encryption import PREFIX, key_headers, source_headers, write_headers
 from credstore.drivers.azure.headers import (
     META,
     TIER,
@@ -281,7 +281,7 @@ def copied_headers(request: CopyRequest, able: Capabilities, tags: Mapping[str, 
     """
     check_copy(request, able, NAME)
     source = request.source
-    if source.encryption == "SSE-C" and not keeps_key(request):
+    if source.encryption == "SSE-C" and not isinstance(request.source_customer_key, CustomerKey):
         raise no_encryption_of_source("SSE-C").of(NAME)
     system = (source.system or {}) if request.system is None else request.system
     joined = join_metadata(source.metadata or {}, system, request.write_id, source.digest)
@@ -334,10 +334,10 @@ def set_metadata(request: CopyRequest, able: Capabilities) -> AzureRequest:
     )
 
 
-def _source(url: str, etag: str | None) -> dict[str, str]:
-    strong = strong_etag(etag)
+def _source(url: str, request: CopyRequest) -> dict[str, str]:
+    strong = strong_etag(request.source.etag)
     pinned = {} if strong is None else {"x-ms-source-if-match": f'"{strong}"'}
-    return {COPY_SOURCE: url, **pinned}
+    return {COPY_SOURCE: url, **pinned, **source_headers(request.source_customer_key)}
 
 
 def put_blob_from_url(request: CopyRequest, url: str, headers: Mapping[str, str]) -> AzureRequest:
@@ -354,7 +354,7 @@ def put_blob_from_url(request: CopyRequest, url: str, headers: Mapping[str, str]
         key=request.destination,
         headers={
             **headers,
-            **_source(url, request.source.etag),
+            **_source(url, request),
             "x-ms-blob-type": "BlockBlob",
             "x-ms-copy-source-blob-properties": "false",
         },
@@ -371,7 +371,7 @@ def put_block_from_url(request: CopyRequest, url: str, block_id: str, span: tupl
         key=request.destination,
         query=(("comp", "block"), ("blockid", block_id)),
         headers={
-            **_source(url, request.source.etag),
+            **_source(url, request),
             **write_headers(encryption_of(request)),
             "x-ms-source-range": f"bytes={start}-{end - 1}",
         },
@@ -387,7 +387,7 @@ def copy_blob(request: CopyRequest, url: str, headers: Mapping[str, str]) -> Azu
         key=request.destination,
         headers={
             **{name: value for name, value in headers.items() if not name.startswith("x-ms-blob-")},
-            **_source(url, request.source.etag),
+            **_source(url, request),
         },
         mutation=True,
     )

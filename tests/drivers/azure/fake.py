@@ -319,8 +319,15 @@ class FakeAzure:
         found = self._version(unquote(url.path.split("/", 2)[2]), query.get("versionid"))
         if found is None:
             raise Refused(404, "CannotVerifyCopySource")
-        if "x-ms-encryption-key-sha256" in found.sealed:
-            raise Refused(409, "CannotVerifyCopySource")
+        start = "x-ms-source-encryption-"
+        headers = {
+            name.replace(start, "x-ms-encryption-"): value
+            for name, value in request.headers.items()
+            if name.startswith(start)
+        }
+        if headers and request.headers["x-ms-version"] < "2026-10-06":
+            raise Refused(400, "UnsupportedHeader")
+        _check_key(headers, found)
         wanted = request.headers.get("x-ms-source-if-match")
         if wanted is not None and wanted.strip('"') != found.etag:
             raise Refused(412, "SourceConditionNotMet")
