@@ -92,6 +92,7 @@ if TYPE_CHECKING:
         StorageVersion,
         StoredDictionary,
         StoreOptions,
+        UploadForm,
         VersionsDeletedResult,
     )
     from credstore.observe import (
@@ -118,6 +119,7 @@ if TYPE_CHECKING:
     )
     from credstore.provider.provider import StorageProvider
     from credstore.provider.session import ProviderOptions
+    from credstore.provider.upload_forms import UploadFormOptions
 
 _HOMES = {
     "config.azure": ("AzureConfig",),
@@ -206,6 +208,7 @@ _HOMES = {
         "StorageVersion",
         "StoredDictionary",
         "StoreOptions",
+        "UploadForm",
         "VersionsDeletedResult",
     ),
     "observe": (
@@ -231,6 +234,7 @@ _HOMES = {
         "WasabiStorageProvider",
     ),
     "provider.session": ("ProviderOptions",),
+    "provider.upload_forms": ("UploadFormOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
     "driver.capability_report": ("CapabilityReport",),
@@ -335,6 +339,8 @@ __all__ = [
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "UploadForm",
+    "UploadFormOptions",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mv": ("commands.cp", "Rename an object inside the store."),
     "stat": ("commands.info", "Show what is known of an object."),
     "link": ("commands.link", "Make a temporary link to an object."),
+    "form": ("commands.form", "Make an HTML form that uploads one file straight to the bucket."),
     "stats": ("commands.info", "Count objects and bytes."),
     "health": ("commands.info", "Check that the store responds."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),

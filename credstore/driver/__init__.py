@@ -6,11 +6,13 @@ from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
     KeepsConnections,
+    MakesUploadForms,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
 )
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     CREATE,
     DIGEST,
@@ -64,8 +66,10 @@ __all__ = [
     "CopyRequest",
     "DeleteOutcome",
     "Driver",
+    "FormRequest",
     "Journal",
     "KeepsConnections",
+    "MakesUploadForms",
     "ObjectInfo",
     "Page",
     "Precondition",

@@ -112,6 +112,8 @@ NAMES = [
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "UploadForm",
+    "UploadFormOptions",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",

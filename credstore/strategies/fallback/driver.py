@@ -88,6 +88,7 @@ class FallbackDriver(Driver):
             versions=False,
             ordered=True,  # A member that has an order of its own is sorted.
             resumable=False,
+            upload_forms=False,  # What a form stores would bypass the strategy.
             presign=both.presign & _LINKS,
         )
         self._guard = Guard("fallback")
