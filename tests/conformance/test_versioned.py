@@ -29,14 +29,14 @@ class TestVersionedMemory(DriverConformance):
         )
 
 
-@pytest.mark.parametrize("versioned", [0, 1])
+@pytest.mark.parametrize("versioned", [{0}, {1}, {0, 1}], ids=["primary", "fallback", "both"])
 class TestFallbackOverVersions(DriverConformance):
     @pytest.fixture
-    def harness(self, versioned: int) -> Harness:
+    def harness(self, versioned: set[int]) -> Harness:
         stores = [Versions(), Versions()]
 
         def member(at: int) -> MemoryDriver:
-            if at == versioned:
+            if at in versioned:
                 return VersionedMemory(stores[at])
             return MemoryDriver(MemoryConfig(), objects=stores[at].objects)
 
