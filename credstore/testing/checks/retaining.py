@@ -74,6 +74,7 @@ class _Kept:
         """Let it be removed, if it is still there."""
         able = self.driver.capabilities
         with suppress(StorageNotFoundError):
+            await self.locking.get_retention(self.key, self.version)
             if able.legal_holds:
                 await self.hold(held=False)
             if "governance" in able.retention_modes:
