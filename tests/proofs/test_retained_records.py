@@ -99,7 +99,7 @@ def test_what_is_wrong_is_refused_before_anything_is_written():
 
     async def main():
         config = R2Config(
-            bucket="b", account_id="0" * 32, access_key_id="id", secret_access_key=Secret("secret")
+            bucket="proofs", account_id="0" * 32, access_key_id="id", secret_access_key=Secret("secret")
         )
         r2 = R2StorageProvider(config)
         async with r2:
