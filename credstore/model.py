@@ -19,6 +19,7 @@ from credstore.arguments import typed, typed_class, typed_request
 from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import (
     RemainingVersion,
+    RetentionMode,
     StorageError,
     StorageInvalidRequestError,
 )
@@ -202,8 +203,27 @@ Storable: TypeAlias = (
 )
 
 
-class StoreOptions(TypedDict, total=False):
+class LockOptions(TypedDict, total=False):
+    """What keeps a new object from being removed or replaced; refused where the provider has no such thing.
+
+    Keys:
+        retain_until: No one may remove or replace what is written before this instant, which is in the future
+            and has a time zone; kept in whole seconds, rounded up. Where the store keeps versions, that holds
+            for this version.
+        retain_mode: "governance", which those with a permission for it can end early, unless given, or
+            "compliance", which no one can; only with `retain_until`.
+        legal_hold: Keep what is written until `release`.
+    """
+
+    retain_until: datetime
+    retain_mode: RetentionMode
+    legal_hold: bool
+
+
+class StoreOptions(LockOptions, total=False):
     """Options of `StorageProvider.store`; what a provider cannot honour is refused, never ignored.
+
+    Those of `LockOptions` are among them.
 
     Keys:
         content_type: MIME type a reader of the plain bytes should see; `application/json` unless given.
@@ -455,15 +475,16 @@ class StorageVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What keeps a version from being removed.
+    """What keeps a version, or an object of a store without versions, from being removed.
 
     Attributes:
-        mode: "GOVERNANCE" or "COMPLIANCE", or None where there is no retention.
+        mode: "governance", which those with a permission for it can end early, or "compliance", which no one
+            can; None where there is no retention.
         retain_until: When the retention ends, UTC; it may have passed.
-        legal_hold: Kept until somebody lifts the hold.
+        legal_hold: Kept until somebody releases it.
     """
 
-    mode: str | None = None
+    mode: RetentionMode | None = None
     retain_until: datetime | None = None
     legal_hold: bool = False
 

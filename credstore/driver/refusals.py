@@ -21,7 +21,8 @@ from credstore.driver.values import (
     SignRequest,
 )
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
-from credstore.errors import StorageUnsupportedError
+from credstore.errors import RetentionMode, StorageUnsupportedError
+from credstore.model import Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,10 @@ FOREIGN_VERSIONS: Final = Lack(
     "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
 )
 RETENTION: Final = Lack("say what keeps a version (retention, legal hold)", "ask it with its own tools")
+LEGAL_HOLD: Final = Lack(
+    "put an object under legal hold (legal_hold, hold, release)",
+    "leave it out, or use a store with capabilities.legal_holds",
+)
 LIST_VERSIONS: Final = Lack(
     "list the versions of objects", "use list and batch_delete, or a store that keeps versions"
 )
@@ -120,6 +125,15 @@ def no_storage_class(storage_class: str, known: Iterable[str]) -> Lack:
     choices = ", ".join(sorted(known))
     instead = f"choose one of {choices}" if choices else "leave storage_class out, there is only one"
     return Lack(f"store as {storage_class!r} (storage_class)", instead)
+
+
+def no_retention(mode: str, able: Iterable[str]) -> Lack:
+    """A kind of retention that a store does not have."""
+    choices = ", ".join(sorted(able))
+    instead = (
+        f"it has {choices}" if choices else "leave it out, or use a store with capabilities.retention_modes"
+    )
+    return Lack(f"retain objects in the mode {mode!r} (retain_until, retain)", instead)
 
 
 TAGS_OF_SOURCE: Final = Lack(
@@ -205,6 +219,40 @@ def check_version(version_id: str | None, able: Capabilities, who: str) -> None:
         raise VERSIONS.of(who)
 
 
+def check_retention_mode(mode: RetentionMode, able: Capabilities, who: str) -> None:
+    """Refuse retention of a kind that a store does not have.
+
+    Raises:
+        StorageUnsupportedError: The store lacks this kind, or has none.
+    """
+    if mode not in able.retention_modes:
+        raise no_retention(mode, able.retention_modes).of(who)
+
+
+def check_legal_holds(able: Capabilities, who: str) -> None:
+    """Refuse a legal hold, or its release, where there is none.
+
+    Raises:
+        StorageUnsupportedError: The store has no legal holds.
+    """
+    if not able.legal_holds:
+        raise LEGAL_HOLD.of(who)
+
+
+def check_retention(retention: Retention | None, able: Capabilities, who: str) -> None:
+    """Refuse a write under retention or legal hold where that would be ignored.
+
+    Raises:
+        StorageUnsupportedError: The store has no retention of this kind, or no legal holds.
+    """
+    if retention is None:
+        return
+    if retention.mode is not None:
+        check_retention_mode(retention.mode, able, who)
+    if retention.legal_hold:
+        check_legal_holds(able, who)
+
+
 def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
     """Refuse a write that has an option the store would ignore.
 
@@ -223,6 +271,8 @@ def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
         check_storage_class(request.storage_class, able, who)
     if request.tags:
         check_tags(request.tags, able, who)
+    if request.retention is not None:
+        check_retention(request.retention, able, who)
 
 
 def check_read(options: ReadOptions, able: Capabilities, who: str) -> None:
@@ -258,6 +308,7 @@ def check_copy(request: CopyRequest, able: Capabilities, who: str) -> None:
     check_encryption(request.encryption, able, who)
     check_encryption(request.source_customer_key, able, who)
     check_version(request.source.version_id, able, who)
+    check_retention(request.retention, able, who)
 
 
 def check_sign(request: SignRequest, able: Capabilities, who: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from types import TracebackType, new_class
 from typing import TypeVar, cast
@@ -19,6 +20,7 @@ from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
     KeepsConnections,
+    LockingDriver,
     MakesUploadForms,
     RetainingDriver,
     TaggedDriver,
@@ -46,6 +48,7 @@ from credstore.driver.values import (
 )
 from credstore.errors import (
     ErrorCode,
+    RetentionMode,
     StorageAccessDeniedError,
     StorageConfigurationError,
     StorageError,
@@ -270,11 +273,46 @@ class _Versioned(PrefixedDriver):
 
 
 class _Retaining(PrefixedDriver):
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
         """See `RetainingDriver.get_retention`."""
         with self._shown:
             inner = cast("RetainingDriver", self._inner)
             return await inner.get_retention(self._prefix + key, version_id, deadline=deadline)
+
+
+class _Locking(PrefixedDriver):
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """See `LockingDriver.set_retention`."""
+        with self._shown:
+            await cast("LockingDriver", self._inner).set_retention(
+                self._prefix + key,
+                retain_until,
+                mode,
+                version_id=version_id,
+                bypass_governance=bypass_governance,
+                deadline=deadline,
+            )
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """See `LockingDriver.set_legal_hold`."""
+        with self._shown:
+            inner = cast("LockingDriver", self._inner)
+            await inner.set_legal_hold(
+                self._prefix + key, held=held, version_id=version_id, deadline=deadline
+            )
 
 
 class _VerifiesLinks(PrefixedDriver):
@@ -315,6 +353,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
     RetainingDriver: _Retaining,
+    LockingDriver: _Locking,
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,

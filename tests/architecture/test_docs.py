@@ -240,7 +240,7 @@ def test_the_capability_table_is_the_codes():
         can = _store(known[word]).capabilities
         facts = [
             can.conditional_create, can.conditional_replace, can.tags, bool(can.storage_classes), can.sse_s3,
-            can.sse_kms, can.sse_c,
+            can.sse_kms, can.sse_c, can.versions, bool(can.retention_modes), can.legal_holds,
         ]  # fmt: skip
         wanted = ["yes" if fact else "-" for fact in facts]
         if can.sse_s3_implied:

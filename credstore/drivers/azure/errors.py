@@ -27,6 +27,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -61,9 +62,7 @@ PRIVATE = Meaning(
     StorageAuthenticationError, "the request had no credentials, and the account is not open to the public"
 )
 DISABLED = Meaning(StorageAccessDeniedError, "the account is disabled")
-LOCKED = Meaning(
-    StorageAccessDeniedError, "an immutability policy or legal hold forbids this", ErrorCode.LOCKED
-)
+LOCKED = Meaning(StorageRetainedError, "an immutability policy or legal hold forbids this")
 BAD_SIGNATURE = Meaning(
     StorageAuthenticationError,
     "the signature was not accepted; check that the key or signature is of this account, and the endpoint",

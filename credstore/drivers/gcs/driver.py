@@ -168,7 +168,9 @@ class GcsDriver(Driver):
         """Remove up to 100 versions in one request; see `VersionedDriver.delete_versions`."""
         return await versions.delete_versions(self._bucket, versions_, deadline=deadline)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
         """What keeps a version from being removed; see `RetainingDriver`."""
         return await versions.get_retention(self._bucket, key, version_id, deadline=deadline)
 

@@ -24,6 +24,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -66,9 +67,10 @@ PAYER = Meaning(
     StorageInvalidRequestError,
     "whoever asks this bucket pays for it; set `user_project` to a project of yours",
 )
-LOCKED = Meaning(StorageAccessDeniedError, "a retention or hold forbids this", ErrorCode.LOCKED)
+LOCKED = Meaning(StorageRetainedError, "a retention or hold forbids this")
 SLOW_DOWN = Meaning(
-    StorageRateLimitedError, "the provider asks to slow down; it takes about one write a second to each key"
+    StorageRateLimitedError,
+    "the provider asks to slow down; it takes about one write a second to each key",
 )
 UNAVAILABLE = Meaning(StorageUnavailableError, "the provider cannot serve this now")
 BROKEN = Meaning(StorageUnavailableError, "the provider reports a failure of its own")

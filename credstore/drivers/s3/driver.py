@@ -35,7 +35,7 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.s3 import copying, deleting, listings, reading, signing, writing
+from credstore.drivers.s3 import copying, deleting, listings, locking, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
@@ -47,6 +47,7 @@ from credstore.drivers.s3.uploads import abort_upload, list_uploads
 from credstore.drivers.s3.xml import UploadInfo, parse_list, parse_uploads
 from credstore.errors import (
     ErrorCode,
+    RetentionMode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
@@ -212,9 +213,34 @@ class S3Driver(Driver):
         """Remove up to 1,000 versions in one request; see `VersionedDriver.delete_versions`."""
         return await versioning.delete_versions(self._bucket, versions, deadline=deadline)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
-        """What Object Lock says about a version; see `RetainingDriver.get_retention`."""
-        return await versioning.get_retention(self._bucket, key, version_id, deadline=deadline)
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
+        """What Object Lock says about an object; see `RetainingDriver.get_retention`."""
+        return await locking.get_retention(self._bucket, key, version_id, deadline=deadline)
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Put an object under retention; see `LockingDriver.set_retention`."""
+        wire = locking.put_retention(
+            key, retain_until, mode, self._dialect, version_id=version_id, bypass_governance=bypass_governance
+        )
+        await locking.lock(self._bucket, wire, deadline)
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Hold an object or release it; see `LockingDriver.set_legal_hold`."""
+        wire = locking.put_legal_hold(key, self._dialect, held=held, version_id=version_id)
+        await locking.lock(self._bucket, wire, deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""

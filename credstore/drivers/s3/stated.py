@@ -14,11 +14,12 @@ from typing import Any
 
 from credstore.driver.capability_report import CapabilityReport
 from credstore.driver.stated import FLAGS, Said
-from credstore.drivers.s3.dialect import S3Dialect
-from credstore.errors import StorageConfigurationError
+from credstore.drivers.s3.dialect import MODES, S3Dialect
+from credstore.errors import RetentionMode, StorageConfigurationError
 
 _STORAGE_CLASS = "storage_class:"
 _COPY_CREATE = "create_by_copy"
+_LOCK = "object_lock"
 _OF_ROW = (
     "create_by_multipart",
     "replace_by_multipart",
@@ -26,11 +27,10 @@ _OF_ROW = (
     "pinned_copy",
     "copy_keeps_tags",
     "acl",
-    "object_lock",
     "url_encoded_list",
     "quoted_if_match",
 )
-NAMES = tuple(sorted((*_OF_ROW, *FLAGS, _COPY_CREATE)))
+NAMES = tuple(sorted((*_OF_ROW, *FLAGS, _COPY_CREATE, _LOCK)))
 """What can be stated, besides `storage_class:NAME`; `S3Dialect` and `Capabilities` say what each means."""
 _NEEDS: Mapping[str, str] = {
     "create_by_multipart": "conditional_create",
@@ -92,6 +92,9 @@ def _with(dialect: S3Dialect, name: str, *, granted: bool) -> S3Dialect:
         return replace(dialect, capabilities=replace(able, **flag))
     if name == _COPY_CREATE:
         return replace(dialect, create_by_copy="if-none-match" if granted else None)
+    if name == _LOCK:
+        modes = MODES if granted else frozenset[RetentionMode]()
+        return replace(dialect, capabilities=replace(able, retention_modes=modes, legal_holds=granted))
     if name in _OF_ROW:
         return replace(dialect, **flag)
     near = difflib.get_close_matches(name, NAMES, n=1)

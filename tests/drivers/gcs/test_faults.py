@@ -567,7 +567,7 @@ def test_what_a_hold_keeps_says_so_and_is_not_removed():
     assert {each.code for each in outcomes.values()} == {ErrorCode.LOCKED}
     held, kept = (asyncio.run(driver.get_retention(*each)) for each in named)
     assert held == Retention(legal_hold=True)
-    assert (kept.mode, kept.retain_until.isoformat(), kept.legal_hold) == ("COMPLIANCE", until, False)
+    assert (kept.mode, kept.retain_until.isoformat(), kept.legal_hold) == ("compliance", until, False)
 
 
 # Refusals.
