@@ -22,7 +22,7 @@ from credstore.driver.refusals import (
     no_retention,
 )
 from credstore.driver.retention import NOT_RETAINED, changed
-from credstore.driver.values import CopyRequest, ReadOptions
+from credstore.driver.values import CopyRequest, ObjectInfo, ReadOptions
 from credstore.encryption import CustomerKey, known_encryption
 from credstore.errors import (
     ErrorCode,
@@ -364,7 +364,7 @@ async def _restore(
         raise _no_content(error) from error
     except StorageNotFoundError as error:
         raise (_no_content(error) if error.code == ErrorCode.VERSION_NOT_FOUND else error) from error
-    if await _is_current(session, key, version_id, reading):
+    if await _is_current(session, info, reading):
         return result_of_copy(session, info, as_it_is(info))
     request = CopyRequest(
         source=info,
@@ -377,12 +377,14 @@ async def _restore(
     return result_of_copy(session, info, await session.driver.copy(request))
 
 
-async def _is_current(session: Session, key: str, version_id: str, reading: ReadOptions) -> bool:
+async def _is_current(session: Session, version: ObjectInfo, reading: ReadOptions) -> bool:
     try:
-        now = await session.driver.head(key, replace(reading, version_id=None))
+        now = await session.driver.head(version.key, replace(reading, version_id=None))
     except (StorageObjectNotFoundError, StorageInvalidRequestError, StorageAccessDeniedError):
         return False  # It was deleted; or what is there has another customer's key.
-    return now.version_id == version_id
+    if now.version_id is None and now.write_id is not None:  # As where a store is not known to keep versions.
+        return now.write_id == version.write_id
+    return now.version_id == version.version_id
 
 
 def _no_content(error: StorageError) -> StorageNotFoundError:

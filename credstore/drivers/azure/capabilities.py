@@ -32,6 +32,8 @@ AZURE = Capabilities(
     response_overrides=True,
     tags=True,
     versions=True,
+    retention_modes=frozenset({"governance", "compliance"}),
+    legal_holds=True,
     storage_classes=frozenset(TIERS),
     sse_s3=False,
     sse_s3_implied=True,
@@ -53,4 +55,7 @@ def capabilities_of(config: AzureConfig) -> Capabilities:
         StorageConfigurationError: `capabilities` has an unknown name, or grants something.
     """
     able = AZURE if config.auth != "sas" else replace(AZURE, presign=frozenset(), response_overrides=False)
-    return taken_away(able, config.capabilities, _NAMES)
+    able = taken_away(able, config.capabilities, _NAMES)
+    if not able.versions:  # What policies and holds keep are versions.
+        able = replace(able, retention_modes=frozenset(), legal_holds=False)
+    return able

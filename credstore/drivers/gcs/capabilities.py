@@ -31,6 +31,8 @@ GOOGLE = Capabilities(
     response_overrides=True,
     tags=False,
     versions=True,
+    retention_modes=frozenset({"governance", "compliance"}),
+    legal_holds=True,
     storage_classes=frozenset(CLASSES),
     sse_s3=False,
     sse_s3_implied=True,
@@ -53,7 +55,9 @@ def capabilities_of(config: GcsConfig) -> Capabilities:
     """
     able = GOOGLE
     if config.emulator_host is not None:
-        able = replace(without_conditions(able), versions=False)
+        able = replace(
+            without_conditions(able), versions=False, retention_modes=frozenset(), legal_holds=False
+        )
     if config.is_anonymous:
         able = replace(able, presign=frozenset(), response_overrides=False)
     return taken_away(able, config.capabilities, _MAY_LACK)
