@@ -36,7 +36,13 @@ from credstore.errors import (
 )
 from credstore.model import Retention, StorageResult, StorageVersion, VersionsDeletedResult
 from credstore.provider.copying import as_it_is, result_of_copy
-from credstore.provider.retaining import DEFAULT_MODE, checked_mode, checked_until, explained
+from credstore.provider.retaining import (
+    DEFAULT_MODE,
+    checked_mode,
+    checked_until,
+    copied_by_store,
+    explained,
+)
 from credstore.provider.session import Session
 from credstore.provider.validation import check_flag, check_version_id
 from credstore.provider.versioning import delete_versions, list_versions
@@ -374,7 +380,7 @@ async def _restore(
         source_customer_key=reading.customer_key,
         deadline=session.deadline(timeout, info.size),
     )
-    return result_of_copy(session, info, await session.driver.copy(request))
+    return result_of_copy(session, info, await copied_by_store(session, request))
 
 
 async def _is_current(session: Session, version: ObjectInfo, reading: ReadOptions) -> bool:

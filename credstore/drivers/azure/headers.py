@@ -28,8 +28,8 @@ TAGS = "x-ms-tags"
 POLICY_END = "x-ms-immutability-policy-until-date"
 POLICY_MODE = "x-ms-immutability-policy-mode"
 LEGAL_HOLD = "x-ms-legal-hold"
-_MODES: Mapping[RetentionMode, str] = {"governance": "unlocked", "compliance": "locked"}
-"""Modes of `Retention` to those of immutability policies: "unlocked" ones can be shortened and removed."""
+_MODES: Mapping[RetentionMode, str] = {"governance": "Unlocked", "compliance": "Locked"}
+"""Modes of `Retention` to those of immutability policies; "Unlocked" ones can be shortened and removed."""
 MAX_TAGS = 10
 CONTENT_NAMES = {
     "content_type": "content-type",

@@ -1,6 +1,6 @@
 """Immutability policies and legal holds of blob versions: set, removed, read, and asked for with a write.
 
-Rules of this file: whoever may set a policy may shorten or remove one that is "unlocked", and Azure knows no
+Rules of this file: whoever may set a policy may shorten or remove one that is "Unlocked", and Azure knows no
 condition against that, so what is there is looked at first and weakened only on request. Every request says
 what is to be there in the end, so repeating one does no harm, and an unclear one is settled by a look.
 
