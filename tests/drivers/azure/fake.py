@@ -154,7 +154,8 @@ class FakeAzure:
         try:
             status, headers, body = self._served(request)
         except Refused as refused:
-            status, headers, body = refused.status, {"x-ms-error-code": refused.code}, _error(refused)
+            status, body = refused.status, _error(refused)
+            headers = {"x-ms-error-code": refused.code, "content-type": "application/xml"}
         common = {"x-ms-request-id": f"{len(self.sent):08d}-0000-0000-0000-000000000000", "x-ms-version": "x"}
         common["date"] = format_datetime(datetime.now(UTC), usegmt=True)
         length = {} if "content-length" in headers else {"content-length": str(len(body))}
