@@ -441,7 +441,7 @@ class FakeGcs:
 
     def _list(self, query: Mapping[str, str]) -> Answer:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
-        start, every = query.get("startOffset", "").encode(), query.get("versions") == "true"
+        start, every = query.get("startOffset", "").encode(), query.get("versions", "").lower() == "true"
         items: dict[tuple[bytes, int], dict[str, Any] | str] = {}
         for name in self.objects:
             if not name.startswith(prefix) or name.encode() < start:
