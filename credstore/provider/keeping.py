@@ -182,7 +182,8 @@ class KeepingVerbs:
             StorageError: Anything else.
 
         Cost: 2 requests, up to 4 where nothing keeps it yet.
-        Source: S3 API PutObjectRetention.
+        Source: S3 API PutObjectRetention; Azure's "Set Blob Immutability Policy"; Google's "Object Retention
+            Lock".
         """
         with self._session.call("retain", key, mutation=True):
             check_flag("bypass_governance", bypass_governance)
@@ -224,8 +225,8 @@ class KeepingVerbs:
             StorageNotFoundError: There is no such object or version.
             StorageError: Anything else.
 
-        Cost: 1 request.
-        Source: S3 API PutObjectLegalHold.
+        Cost: 1 request, on Google Cloud Storage 2.
+        Source: S3 API PutObjectLegalHold; Azure's "Set Blob Legal Hold"; Google's "Object holds".
         """
         with self._session.call("hold", key, mutation=True):
             await _set_hold(self._session, key, version_id, timeout, held=True)

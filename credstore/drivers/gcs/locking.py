@@ -1,7 +1,7 @@
 """Retention and holds of objects: set, removed, read, and asked for with a write.
 
 Rules of this file: a change is made to exactly what was looked at, under a condition on its metageneration,
-so that it undoes nobody else's; after a lost race it is looked at again, and so is what became of an unclear
+so that it undoes no other writer's; after a lost race the object is looked at again, as after an unclear
 change. What Google calls a temporary hold is a legal hold here; an event-based one counts as held too, and is
 released with it.
 
