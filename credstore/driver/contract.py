@@ -336,7 +336,8 @@ class RetainingDriver(Protocol):
 
         Args:
             key: The object's key.
-            version_id: A kept version; None for the current one, or where none are kept.
+            version_id: A version that `list_versions` shows; None for the current one, or where none are
+                kept.
             deadline: Instant of `time.monotonic()`, or None.
 
         Raises:
@@ -380,7 +381,7 @@ class LockingDriver(RetainingDriver, Protocol):
             retain_until: UTC, whole seconds, in the future; None removes a retention in the mode
                 "governance", with `bypass_governance`.
             mode: How it can end; ignored where it is removed.
-            version_id: A kept version; None for the current one, or where none are kept.
+            version_id: As in `get_retention`.
             bypass_governance: Use the permission to end such a retention early.
             deadline: Instant of `time.monotonic()`, or None.
 

@@ -18,22 +18,27 @@ import json
 import mimetypes
 import os
 from dataclasses import dataclass, fields
-from typing import Any, Self, cast
+from datetime import datetime
+from typing import Any, Self, cast, get_args
 
+from credstore.driver.retention import NOT_RETAINED, keeps
 from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     DIRECTORY,
     READ,
     Directories,
     Syncer,
+    Temporary,
     Token,
     open_regular,
     opened,
     read_all,
     release,
 )
-from credstore.errors import ErrorCode, StorageIntegrityError
+from credstore.drivers.local.failures import translate
+from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError
 from credstore.files import CREATE, write_all
+from credstore.model import Retention
 
 FORMAT = 2
 _PIECE = 1024 * 1024
@@ -54,6 +59,7 @@ class Attributes:
         metadata: The user's.
         system: credstore's own.
         tags: Object tags.
+        retention: What keeps the object; in force or not.
     """
 
     key: str
@@ -63,9 +69,11 @@ class Attributes:
     metadata: dict[str, str]
     system: dict[str, str]
     tags: dict[str, str]
+    retention: Retention = NOT_RETAINED
 
 
-_ATTRIBUTES = tuple(each.name for each in fields(Attributes))
+_RETENTION = "retention"
+_ATTRIBUTES = tuple(each.name for each in fields(Attributes) if each.name != _RETENTION)
 _HEADERS = tuple(each.name for each in fields(ContentHeaders))
 
 
@@ -90,6 +98,8 @@ class Record:
         found: dict[str, object] = {name: getattr(self.attributes, name) for name in _ATTRIBUTES}
         found["headers"] = {name: getattr(self.attributes.headers, name) for name in _HEADERS}
         found |= {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
+        if keeps(self.attributes.retention):  # Otherwise left out: earlier versions of credstore can read it.
+            found[_RETENTION] = _told(self.attributes.retention)
         return json.dumps(found, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
@@ -105,7 +115,8 @@ class Record:
                 raise ValueError
             size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            record = cls(Attributes(headers=headers, **found), size, inode, replaced)
+            retention = _retention(found.pop(_RETENTION)) if _RETENTION in found else NOT_RETAINED
+            record = cls(Attributes(headers=headers, retention=retention, **found), size, inode, replaced)
             record._check()
             return record
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -128,6 +139,30 @@ class Record:
             raise TypeError
         if about.digest is not None and len(bytes.fromhex(about.digest)) != _DIGEST_SIZE:
             raise ValueError
+
+
+def _told(retention: Retention) -> dict[str, object]:
+    until = retention.retain_until
+    return {
+        "mode": retention.mode,
+        "retain_until": None if until is None else until.isoformat(),
+        "legal_hold": retention.legal_hold,
+    }
+
+
+def _retention(told: dict[str, Any]) -> Retention:
+    """The inverse of `_told`; TypeError, ValueError or KeyError where it is something else."""
+    mode, until, held = told["mode"], told["retain_until"], told["legal_hold"]
+    if (
+        mode not in {*get_args(RetentionMode), None}
+        or type(held) is not bool
+        or (mode is None) != (until is None)
+    ):
+        raise ValueError
+    end = None if until is None else datetime.fromisoformat(until)
+    if end is not None and end.utcoffset() is None:
+        raise ValueError
+    return Retention(mode=mode, retain_until=end, legal_hold=held)
 
 
 def foreign(key: str) -> Attributes:
@@ -223,6 +258,22 @@ class Shelf:
             where.close()
             raise
         return kept
+
+    def amend(self, label: str, record: Record, file: Temporary, syncer: Syncer) -> None:
+        """Replace the attributes of one version by others, durable on return; `file` is empty.
+
+        Raises:
+            StorageError: They were replaced, but may not be durable; `applied` is "maybe".
+            OSError: They are the old ones.
+        """
+        file.write(record.encode())
+        syncer.sync(file.fd)
+        with Directories.open(self._directory, self._names, make=True, lasting=True) as where:
+            file.rename(where.last, f"{self._stem}.{label}")
+            try:
+                where.sync(syncer)
+            except OSError as error:
+                raise translate(error, applied="maybe") from error
 
     def forget(self, token: Token) -> None:
         """Remove what `write` kept for a version that was not published."""

@@ -60,15 +60,13 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
 )
-from credstore.model import CircuitState, Method, Retention
+from credstore.model import CircuitState, Retention
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.pages import NOTE, Pages, outcome_of
 from credstore.strategies.fallback.versions import MemberVersions
 
 T = TypeVar("T")
-_LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
-"""A link for a write would bypass the strategy."""
 
 
 class FallbackDriver(Driver):
@@ -90,17 +88,7 @@ class FallbackDriver(Driver):
         self._pages = Pages(primary, fallback, self._first, self._second)
         self._versions = MemberVersions((primary, fallback), (self._first, self._second))
         self._detours = Detours(fallback, clock=clock)
-        both = primary.capabilities.meet(fallback.capabilities)
-        self._capabilities = replace(
-            both,
-            conditional_create=False,
-            conditional_replace=False,
-            conditional_delete=False,
-            versions=False,
-            ordered=True,  # A member that has an order of its own is sorted.
-            resumable=False,
-            presign=both.presign & _LINKS,
-        )
+        self._capabilities = plan.able_together(primary.capabilities, fallback.capabilities)
         self._guard = Guard("fallback")
 
     @property

@@ -104,6 +104,7 @@ def test_a_copy_carries_its_own_lock(in_parts):
             plan_upload(fake)
             tags = "<Tagging><TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet></Tagging>"
             fake.plan("GET", xml(tags), query="tagging")
+            fake.plan("HEAD", lock_told())  # Both the metadata and the lock are looked at.
         await driver.copy(CopyRequest(source=source, destination="c", write_id="0" * 32, retention=KEPT))
         sent = [locks(each.headers) for each in fake.log if locks(each.headers)]
         assert sent == [SENT]
