@@ -13,6 +13,7 @@ from credstore.errors import (
     StorageConnectionError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StoragePreconditionFailedError,
     StorageRetainedError,
     StorageUnsupportedError,
 )
@@ -400,6 +401,26 @@ def test_a_refusal_is_left_as_it_is_where_the_container_may_not_be_looked_at(clo
         with pytest.raises(StorageInvalidRequestError) as caught:
             await store.retain("k", until=FAR)
         assert caught.value.applied == "no"
+
+    run(cloud, check, max_retries=0)
+
+
+def test_a_refusal_for_another_reason_is_left_as_it_is(cloud):
+    if cloud.is_azure:
+        answer = azure_refusal(400, "InvalidHeaderValue")
+    else:
+        body = gcs_error(GcsRefused(400, "invalid", "something else"))
+        answer = ScriptedAnswer(400, body, {"content-type": "application/json"})
+    cloud.fail(cloud.setting[0], answer, part=cloud.setting[1])
+
+    async def check(store):
+        await store.store("k", b"one")
+        with pytest.raises(StorageInvalidRequestError) as caught:
+            await store.retain("k", until=FAR)
+        assert (caught.value.applied, caught.value.status_code) == ("no", 400)
+        with pytest.raises(StoragePreconditionFailedError):
+            await store.store("k", b"two", retain_until=FAR, if_match="1-1")
+        assert cloud.lock("k") == (None, None, False)
 
     run(cloud, check, max_retries=0)
 
