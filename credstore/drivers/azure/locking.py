@@ -23,7 +23,7 @@ from credstore.driver.version_pages import DELETED
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.deleting import delete
-from credstore.drivers.azure.errors import NO_VERSION
+from credstore.drivers.azure.errors import LOCK_OFF, NO_VERSION
 from credstore.drivers.azure.headers import LEGAL_HOLD, policy_headers
 from credstore.drivers.azure.reading import of_version
 from credstore.drivers.azure.requests import AzureRequest, head_blob, version_query
@@ -203,12 +203,7 @@ async def _explained(container: Container, error: StorageError, deadline: float 
         return error
     facts = error.facts()
     facts["code"], facts["retryable"] = ErrorCode.RETENTION_DISABLED, False
-    return StorageUnsupportedError(
-        "the container has no version-level immutability, so nothing can be retained or held there; switch "
-        "blob versioning on for the account, and enable it with `az storage container-rm create "
-        "--enable-vlw` for a new container, or `az storage container-rm migrate-vlw` for this one",
-        **facts,
-    )
+    return LOCK_OFF.error(LOCK_OFF.message, **facts)
 
 
 async def made_locked(

@@ -50,7 +50,6 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
-    StorageUnsupportedError,
 )
 from credstore.model import Retention
 
@@ -247,7 +246,7 @@ async def _explained(bucket: Bucket, error: StorageError, deadline: float | None
         return error
     facts = error.facts()
     facts["code"], facts["retryable"] = ErrorCode.RETENTION_DISABLED, False
-    return StorageUnsupportedError(LOCK_OFF.message, **facts)
+    return LOCK_OFF.error(LOCK_OFF.message, **facts)
 
 
 async def made_locked(
