@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     __version__: str
     from credstore.config.azure import AzureConfig
     from credstore.config.gcs import GcsConfig
+    from credstore.config.reports import load_report
     from credstore.config.settings import CommonConfig
     from credstore.config.stores import (
         BackblazeConfig,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         parse_size,
     )
     from credstore.container import Container
+    from credstore.driver.capability_report import CapabilityReport
     from credstore.driver.reader import ObjectReader
     from credstore.driver.values import Capabilities
     from credstore.edge.server import serve_links
@@ -235,6 +237,8 @@ _HOMES = {
     "provider.session": ("ProviderOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
+    "driver.capability_report": ("CapabilityReport",),
+    "config.reports": ("load_report",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -250,6 +254,7 @@ __all__ = [
     "CallableKey",
     "CallableSigner",
     "Capabilities",
+    "CapabilityReport",
     "ClientSide",
     "CloudCdnSigner",
     "CloudFrontSigner",
@@ -339,6 +344,7 @@ __all__ = [
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
+    "load_report",
     "parse_duration",
     "parse_size",
     "serve_links",

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from credstore import (
     StorageError,
 )
 from credstore.driver import BytesBody, ObjectInfo
+from credstore.driver.capability_report import CapabilityFact, encode_report
 from credstore.drivers.memory import MemoryDriver
 from credstore.drivers.s3.driver import S3Driver
 from credstore.proofs import (
@@ -61,6 +64,20 @@ class Call:
 
     arguments: Callable[[], dict[str, Any]]
     use: Callable[[Any], object] = nothing
+
+
+REPORT = {
+    "provider": "memory",
+    "place": ("memory://memory",),
+    "tested_at": datetime.now(UTC).replace(microsecond=0),
+    "facts": (CapabilityFact(name="tags", granted=True, honoured="no", why="none"),),
+}
+
+
+def report_file():
+    path = Path(tempfile.gettempdir()) / f"credstore-report-{os.getpid()}.json"
+    path.write_bytes(encode_report(credstore.CapabilityReport(**REPORT)))
+    return {"path": path}
 
 
 def given(**arguments: Any) -> Callable[[], dict[str, Any]]:
@@ -318,6 +335,7 @@ CALLS: dict[str, Call] = {
     "CallableKey": Call(given(key_id="mine", wrap=bytes, unwrap=bytes), use_key),
     "CallableSigner": Call(given(function=lambda url, when: url), use_signer),
     "Capabilities": Call(lambda: dict(vars_of(MemoryDriver(MemoryConfig()).capabilities))),
+    "CapabilityReport": Call(given(**REPORT)),
     "ClientSide": Call(
         lambda: {"keyring": KeyRing(LocalKey(bytes(32))), "store_id": "store"}, use_client_side
     ),
@@ -405,6 +423,7 @@ CALLS: dict[str, Call] = {
     "VersionsDeletedResult": Call(given(deleted=1)),
     "WasabiConfig": Call(given(**CLOUD), use_config),
     "WasabiStorageProvider": Call(given(config=credstore.WasabiConfig(**CLOUD)), make_provider),
+    "load_report": Call(report_file),
     "parse_duration": Call(given(text="1s")),
     "parse_size": Call(given(text="1 MiB")),
     "serve_links": Call(lambda: {"provider": credstore.MemoryStorageProvider()}, use_async_generator),

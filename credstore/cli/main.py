@@ -39,6 +39,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
+    "check-provider": (
+        "commands.check_provider",
+        "Try what a store really does, and how fast it is.",
+    ),
     "serve": ("commands.serve", "Serve the temporary links of a local store."),
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
@@ -59,7 +63,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"credstore.cli.{COMMANDS[cmd_name][0]}")
-        return cast("click.Command", getattr(module, f"{cmd_name}_command"))
+        return cast("click.Command", getattr(module, f"{cmd_name.replace('-', '_')}_command"))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 from credstore.config import validation as checks
 from credstore.config.field_types import TOLD, Role
 from credstore.config.keys import check_keys
-from credstore.config.settings import GIB, MIB, CommonConfig, with_prefix
+from credstore.config.settings import GIB, MIB, CommonConfig, StatedConfig, with_prefix
 from credstore.encryption import Secret
 from credstore.wire.proxy import FROM_ENVIRONMENT
 
@@ -34,7 +34,7 @@ Addressing = Literal["virtual", "path"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3FamilyConfig(CommonConfig):
+class S3FamilyConfig(StatedConfig):
     """Settings of every store that speaks S3.
 
     Attributes:
@@ -66,10 +66,6 @@ class S3FamilyConfig(CommonConfig):
             `http://[user:password@]host:port`. One with a password is kept as a `Secret`; if it is given as
             one, it does not appear in tracebacks either.
         allow_http: Permit `http://` to a host that is not loopback.
-        capabilities: What this server does besides, or contrary to, what is known of the cloud: names
-            separated by commas, such as "conditional_create,create_by_multipart,-conditional_delete"; one
-            with `-` before it is taken away. It is taken at its word: prove it with the conformance suite
-            first.
     """
 
     bucket: str = ""
@@ -92,7 +88,6 @@ class S3FamilyConfig(CommonConfig):
     ca_file: str | None = None
     proxy: str | Secret | None = FROM_ENVIRONMENT
     allow_http: bool = False
-    capabilities: str = ""
 
     roles: ClassVar[Mapping[str, Role]] = {
         **CommonConfig.roles,
@@ -450,7 +445,7 @@ class S3CompatibleConfig(S3FamilyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalConfig(CommonConfig):
+class LocalConfig(StatedConfig):
     """Files below one directory of this machine.
 
     Attributes:
@@ -513,7 +508,7 @@ class LocalConfig(CommonConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryConfig(CommonConfig):
+class MemoryConfig(StatedConfig):
     """The memory of this process, for tests, and the executable specification of a driver.
 
     Attributes:

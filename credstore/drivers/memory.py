@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from secrets import token_bytes
 
+from credstore.config.reports import said_of
 from credstore.config.stores import MemoryConfig
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
@@ -31,6 +32,7 @@ from credstore.driver.refusals import (
 )
 from credstore.driver.retention import NOT_RETAINED, changed, check_removable
 from credstore.driver.signed_links import METHODS, check_link, sign_link
+from credstore.driver.stated import MAY_LACK, restated
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -175,11 +177,16 @@ class MemoryDriver(Driver):
             config: The store's settings.
             objects: Shared with other drivers; a table of its own unless given.
             clock: Unix seconds, for links and retention.
+
+        Raises:
+            StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not
+                count.
         """
         self.config = config
         self._objects = MemoryObjects() if objects is None else objects
         self._clock = clock
         self._guard = Guard("memory")
+        self._capabilities = restated(_CAPABILITIES, said_of(config), MAY_LACK, most=_CAPABILITIES)
 
     @property
     def name(self) -> str:
@@ -189,7 +196,7 @@ class MemoryDriver(Driver):
     @property
     def capabilities(self) -> Capabilities:
         """Every condition is atomic; nothing outlives the process."""
-        return _CAPABILITIES
+        return self._capabilities
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`.
@@ -199,7 +206,7 @@ class MemoryDriver(Driver):
             StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
         """
         self._guard.check(request.deadline)
-        check_put(request, _CAPABILITIES, self.name)
+        check_put(request, self._capabilities, self.name)
         if self.name in request.driver_options:
             raise OPTIONS.of(self.name)
         data, digest = await _received(request)
@@ -266,7 +273,7 @@ class MemoryDriver(Driver):
 
     def _find(self, key: str, options: ReadOptions) -> MemoryObject:
         self._guard.check(options.deadline)
-        check_read(options, _CAPABILITIES, self.name)
+        check_read(options, self._capabilities, self.name)
         found = self._objects.by_key.get(key)
         if found is None:
             raise StorageObjectNotFoundError("there is no such object")
@@ -284,7 +291,7 @@ class MemoryDriver(Driver):
     ) -> DeleteOutcome:
         """Remove one object; see `Driver.delete`."""
         self._guard.check(deadline)
-        check_delete(if_match, version_id, _CAPABILITIES, self.name)
+        check_delete(if_match, version_id, self._capabilities, self.name)
         found = self._objects.by_key.get(key)
         if if_match is not None and (found is None or found.info.etag != if_match):
             raise StoragePreconditionFailedError("the object is gone, or is not the version to delete")
@@ -339,7 +346,7 @@ class MemoryDriver(Driver):
         Raises:
             StorageIntegrityError: The source's bytes do not match its digest; the source is kept.
         """
-        check_copy(request, _CAPABILITIES, self.name)
+        check_copy(request, self._capabilities, self.name)
         options = ReadOptions(
             if_match=request.source.etag,
             version_id=request.source.version_id,
@@ -396,7 +403,7 @@ class MemoryDriver(Driver):
         Raises:
             StorageRetainedError: It would be shortened or weakened.
         """
-        check_retention_mode(mode, _CAPABILITIES, self.name)
+        check_retention_mode(mode, self._capabilities, self.name)
         found = self._find(key, ReadOptions(version_id=version_id, deadline=deadline))
         retention = changed(
             found.retention, retain_until, mode, now=self._now(), bypass_governance=bypass_governance
@@ -407,7 +414,7 @@ class MemoryDriver(Driver):
         self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
     ) -> None:
         """Hold the object or release it; see `LockingDriver.set_legal_hold`."""
-        check_legal_holds(_CAPABILITIES, self.name)
+        check_legal_holds(self._capabilities, self.name)
         found = self._find(key, ReadOptions(version_id=version_id, deadline=deadline))
         self._keep(found, replace(found.retention, legal_hold=held))
 
@@ -417,7 +424,7 @@ class MemoryDriver(Driver):
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
         self._guard.check(request.deadline)
-        check_sign(request, _CAPABILITIES, self.name)
+        check_sign(request, self._capabilities, self.name)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
             self.config.link_url,

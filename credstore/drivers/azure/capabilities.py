@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from credstore.config.azure import MAX_BLOCK, AzureConfig
-from credstore.driver.stated import taken_away
+from credstore.config.reports import said_of
+from credstore.driver.stated import restated
 from credstore.driver.values import Capabilities
 from credstore.model import Method
 
@@ -52,10 +53,11 @@ def capabilities_of(config: AzureConfig) -> Capabilities:
     """What a store can do: links need a key, or a user to delegate from.
 
     Raises:
-        StorageConfigurationError: `capabilities` has an unknown name, or grants something.
+        StorageConfigurationError: `capabilities` has an unknown name, grants something without a report, or
+            names a report that does not count.
     """
     able = AZURE if config.auth != "sas" else replace(AZURE, presign=frozenset(), response_overrides=False)
-    able = taken_away(able, config.capabilities, _NAMES)
+    able = restated(able, said_of(config), _NAMES, most=replace(able, ordered=True))
     if not able.versions:  # What policies and holds keep are versions.
         able = replace(able, retention_modes=frozenset(), legal_holds=False)
     return able

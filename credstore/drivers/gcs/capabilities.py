@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from credstore.config.gcs import GcsConfig
-from credstore.driver.stated import taken_away
+from credstore.config.reports import said_of
+from credstore.driver.stated import restated
 from credstore.driver.values import Capabilities
 from credstore.model import Method
 
@@ -51,16 +52,18 @@ def capabilities_of(config: GcsConfig) -> Capabilities:
     gcp-storage-emulator ignores `ifGenerationMatch` and keeps no generations but the last; others differ.
 
     Raises:
-        StorageConfigurationError: `capabilities` has an unknown name, or grants something.
+        StorageConfigurationError: `capabilities` has an unknown name, grants something without a report, or
+            names a report that does not count.
     """
-    able = GOOGLE
+    able = most = GOOGLE
     if config.emulator_host is not None:
         able = replace(
             without_conditions(able), versions=False, retention_modes=frozenset(), legal_holds=False
         )
     if config.is_anonymous:
         able = replace(able, presign=frozenset(), response_overrides=False)
-    return taken_away(able, config.capabilities, _MAY_LACK)
+        most = replace(most, response_overrides=False)
+    return restated(able, said_of(config), _MAY_LACK, most=most)
 
 
 def without_conditions(able: Capabilities) -> Capabilities:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from credstore.config.gcs import GcsConfig
 from credstore.driver.contract import Driver
+from credstore.driver.location import BucketLocation
 from credstore.driver.refusals import no_link
 from credstore.driver.values import (
     READ_ALL,
@@ -28,7 +29,17 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.gcs import copying, deleting, listings, locking, reading, signing, versions, writing
+from credstore.drivers.gcs import (
+    copying,
+    deleting,
+    listings,
+    location,
+    locking,
+    reading,
+    signing,
+    versions,
+    writing,
+)
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.errors import RetentionMode, StorageError
@@ -142,6 +153,10 @@ class GcsDriver(Driver):
     async def keeps_versions(self, *, deadline: float | None = None) -> bool:
         """Whether there may be versions; see `VersionedDriver.keeps_versions`."""
         return await versions.keeps_versions(self._bucket, deadline=deadline)
+
+    async def locate(self, *, deadline: float | None = None) -> BucketLocation:
+        """What the bucket's resource says; see `TellsLocation.locate`."""
+        return await location.locate(self._bucket, deadline=deadline)
 
     async def list_versions(
         self,

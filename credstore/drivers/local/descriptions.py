@@ -1,12 +1,14 @@
-"""What the driver says about objects, from what their files show and what is kept with them. Pure."""
+"""What the driver says about its store and objects, from the settings, the files and what is kept with them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from credstore.config.reports import said_of
 from credstore.config.stores import LocalConfig
 from credstore.driver.retention import NOT_RETAINED
 from credstore.driver.signed_links import METHODS
+from credstore.driver.stated import MAY_LACK, restated
 from credstore.driver.values import Capabilities, CopyRequest, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.local.atomic import Token
 from credstore.drivers.local.attributes import Attributes
@@ -88,8 +90,12 @@ def copied(request: CopyRequest, source: Attributes, digest: str) -> Attributes:
 
 
 def capabilities_of(config: LocalConfig) -> Capabilities:
-    """What a store with these settings can do."""
-    return Capabilities(
+    """What a store with these settings can do.
+
+    Raises:
+        StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not count.
+    """
+    able = Capabilities(
         conditional_create=True,
         conditional_replace=True,
         conditional_delete=True,
@@ -109,3 +115,4 @@ def capabilities_of(config: LocalConfig) -> Capabilities:
         sse_kms=False,
         sse_c=False,
     )
+    return restated(able, said_of(config), MAY_LACK, most=able)

@@ -88,6 +88,10 @@ class LocalDriver(Driver):
             config: The root and how to use it.
             threads: Number of file operations at once.
             clock: Unix seconds, for links and retention.
+
+        Raises:
+            StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not
+                count.
         """
         self._config = config
         self._clock = clock

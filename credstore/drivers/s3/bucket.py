@@ -78,6 +78,7 @@ _WITHOUT_DOCUMENT = frozenset(
         "PutObjectTagging",
         "DeleteObjectTagging",
         "GetBucketVersioning",
+        "HeadBucket",
     }
 )
 """Operations whose success has nothing that only a store can say. Of the others, a put is looked up by its

@@ -14,8 +14,10 @@ from functools import partial
 from typing import cast
 
 from credstore.config.chained import has_say, located, trusted
+from credstore.config.reports import said_of
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
+from credstore.driver.location import BucketLocation
 from credstore.driver.repeats import PAGES, Recent
 from credstore.driver.values import (
     READ_ALL,
@@ -37,7 +39,8 @@ from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import row_for
-from credstore.drivers.s3.requests import list_objects
+from credstore.drivers.s3.requests import head_bucket, list_objects
+from credstore.drivers.s3.responses import location_of
 from credstore.drivers.s3.stated import stated
 from credstore.drivers.s3.uploads import abort_upload, list_uploads
 from credstore.drivers.s3.xml import UploadInfo, parse_list, parse_uploads
@@ -89,7 +92,7 @@ class S3Driver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used.
         """
         self._clock = clock
-        self._dialect = stated(row_for(config), config.capabilities)
+        self._dialect = stated(row_for(config), said_of(config))
         proxies = ProxyRules.of(config.proxy, os.environ)
         client = client_of(config, proxies) if transport is None else None
         profile = None
@@ -259,6 +262,11 @@ class S3Driver(Driver):
         request = replace(list_objects("", None, 1, self._dialect), probe=True)
         reply = await self._bucket.call(request, deadline=deadline)
         await parsed(parse_list, reply.body)
+
+    async def locate(self, *, deadline: float | None = None) -> BucketLocation:
+        """What the headers of HeadBucket say; see `TellsLocation.locate`."""
+        reply = await self._bucket.call(head_bucket(), deadline=deadline)
+        return location_of(reply.headers)
 
     async def warm(self, connections: int, *, deadline: float | None = None) -> None:
         """Have connections ready; see `KeepsConnections.warm`."""

@@ -188,6 +188,11 @@ def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request
     return _read("HeadObject", "HEAD", key, options, dialect)
 
 
+def head_bucket() -> S3Request:
+    """HeadBucket, whose response says in headers where the bucket is."""
+    return S3Request(operation="HeadBucket", method="HEAD")
+
+
 def asking(request: S3Request) -> S3Request:
     """A request whose refusal has a body that says why, in place of a HEAD whose refusal has none."""
     query = tuple(pair for pair in request.query if pair[0] != "partNumber")
