@@ -15,7 +15,6 @@ from credstore.driver.contract import LockingDriver, RetainingDriver
 from credstore.driver.refusals import (
     LEGAL_HOLD,
     RETENTION,
-    VERSIONS,
     check_legal_holds,
     check_retention_mode,
     check_version,
@@ -38,7 +37,7 @@ from credstore.model import Retention, StorageResult, StorageVersion, VersionsDe
 from credstore.provider.copying import as_it_is, result_of_copy
 from credstore.provider.retaining import DEFAULT_MODE, checked_mode, checked_until, explained
 from credstore.provider.session import Session
-from credstore.provider.validation import check_flag, check_version_id
+from credstore.provider.validation import check_flag, check_version_id, checked_version
 from credstore.provider.versioning import delete_versions, list_versions
 
 
@@ -354,9 +353,7 @@ async def _restore(
     source_encryption: CustomerKey | None,
     timeout: float | None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
 ) -> StorageResult:
-    if not session.capabilities.versions:
-        raise VERSIONS.of(session.name)
-    _check(session, key, version_id)
+    _check(session, key, checked_version(version_id))
     reading = session.reading(source_encryption, version_id, timeout)
     try:
         info = replace(await session.driver.head(key, reading), key=key, version_id=version_id)
