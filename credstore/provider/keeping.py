@@ -15,7 +15,6 @@ from credstore.driver.contract import LockingDriver, RetainingDriver
 from credstore.driver.refusals import (
     LEGAL_HOLD,
     RETENTION,
-    VERSIONS,
     check_legal_holds,
     check_retention_mode,
     check_version,
@@ -44,7 +43,7 @@ from credstore.provider.retaining import (
     explained,
 )
 from credstore.provider.session import Session
-from credstore.provider.validation import check_flag, check_version_id
+from credstore.provider.validation import check_flag, check_version_id, checked_version
 from credstore.provider.versioning import delete_versions, list_versions
 
 
@@ -361,9 +360,7 @@ async def _restore(
     source_encryption: CustomerKey | None,
     timeout: float | None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
 ) -> StorageResult:
-    if not session.capabilities.versions:
-        raise VERSIONS.of(session.name)
-    _check(session, key, version_id)
+    _check(session, key, checked_version(version_id))
     reading = session.reading(source_encryption, version_id, timeout)
     try:
         info = replace(await session.driver.head(key, reading), key=key, version_id=version_id)
