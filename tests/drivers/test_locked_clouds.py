@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from credstore import StorageProvider
+from credstore import MemoryConfig, StorageProvider
 from credstore.driver.contract import LockingDriver
+from credstore.driver.retention import keeps
+from credstore.drivers.memory import MemoryDriver
 from credstore.errors import (
     ErrorCode,
     StorageConnectionError,
@@ -18,6 +22,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention
+from credstore.testing.harness import request
 from credstore.testing.scripted import ScriptedAnswer
 from credstore.wire.transport import WireError
 from tests.drivers.azure.fake import FakeAzure
@@ -88,18 +93,18 @@ CLOUDS = {
 
 
 @pytest.fixture(params=CLOUDS)
-def cloud(request) -> Cloud:
+def cloud(request: pytest.FixtureRequest) -> Cloud:
     return CLOUDS[request.param]()
 
 
-def run(cloud: Cloud, check, **settings):
+def run(cloud: Cloud, check, **options):
     if not cloud.is_azure and cloud.versions:
-        settings.setdefault("versioning", True)
-    settings.setdefault("max_retries", 1)
+        options.setdefault("versioning", True)
+    options.setdefault("max_retries", 1)
 
     async def whole():
-        config = cloud.fake.config(**settings)
-        async with StorageProvider(cloud.fake.driver(**settings), config) as store:
+        config = cloud.fake.config(**options)
+        async with StorageProvider(cloud.fake.driver(**options), config) as store:
             return await check(store)
 
     return asyncio.run(whole())
@@ -491,6 +496,58 @@ def test_a_write_under_retention_whose_answer_was_lost_is_found(cloud):
         assert cloud.lock("k") == ("unlocked", FAR, False)
 
     run(cloud, check)
+
+
+# The store in memory, which does nothing but follow the contract, is the judge of what follows what.
+
+MODES = st.sampled_from(["governance", "compliance"])
+STEPS = st.one_of(
+    st.tuples(st.just("retain"), st.one_of(st.none(), st.integers(1, 4)), MODES, st.booleans()),
+    st.tuples(st.just("hold"), st.booleans()),
+    st.tuples(st.just("put"), st.one_of(st.none(), st.integers(1, 4)), MODES, st.booleans()),
+)
+
+
+async def step_of(driver, step) -> str:
+    """What becomes of one step."""
+    kind, *given = step
+    try:
+        if kind == "hold":
+            await driver.set_legal_hold("k", held=given[0])
+            return "done"
+        days, mode, flag = given
+        until = None if days is None else FAR + timedelta(days=days)
+        if kind == "retain":
+            await driver.set_retention("k", until, mode, bypass_governance=flag)
+        else:
+            kept = Retention(mode=mode if until else None, retain_until=until, legal_hold=flag)
+            await driver.put(request("k", retention=kept if keeps(kept) else None))
+    except StorageRetainedError:
+        return "refused"
+    return "done"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.sampled_from(sorted(CLOUDS)), st.lists(STEPS, max_size=6))
+def test_each_step_ends_as_in_memory(name, steps):
+    cloud = CLOUDS[name]()
+
+    async def check():
+        driver, model = cloud.fake.driver(max_retries=0), MemoryDriver(MemoryConfig())
+        for each in (driver, model):
+            await each.put(request("k"))
+        for step in steps:
+            if step[0] == "put" and cloud.versions:
+                # The version below stays as it is; in memory there is none.
+                model = MemoryDriver(MemoryConfig())
+            assert await step_of(driver, step) == await step_of(model, step), step
+            assert await driver.get_retention("k") == await model.get_retention("k"), step
+            mode, until, hold = cloud.lock("k")
+            kept = await model.get_retention("k")
+            words = {None: None, "governance": "unlocked", "compliance": "locked"}
+            assert (mode, until, hold) == (words[kept.mode], kept.retain_until, kept.legal_hold)
+
+    asyncio.run(check())
 
 
 # Servers that are not the cloud's own.
