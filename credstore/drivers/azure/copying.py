@@ -34,6 +34,7 @@ from credstore.drivers.azure.xml import parse_tags
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
@@ -80,7 +81,11 @@ async def _is_current(container: Container, request: CopyRequest) -> bool:
     source = request.source
     if source.version_id is None or not container.able.versions:
         return True
-    return (await head(container, source.key, ReadOptions(deadline=request.deadline))).etag == source.etag
+    try:
+        now = await head(container, source.key, ReadOptions(deadline=request.deadline))
+    except StorageObjectNotFoundError:
+        return False  # It was deleted, and an old version of it is to be restored.
+    return now.etag == source.etag
 
 
 def _write(request: CopyRequest) -> Write:

@@ -35,6 +35,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageUnavailableError,
     StorageUnsupportedError,
 )
@@ -588,7 +589,7 @@ def said(status: int, reason: str, message: str = "what Google says", **headers:
         (said(401, "authError", "Invalid Credentials"), StorageAuthenticationError, ErrorCode.CREDENTIALS_EXPIRED, False),
         (said(403, "forbidden"), StorageAccessDeniedError, None, False),
         (said(403, "accountDisabled"), StorageAccessDeniedError, None, False),
-        (said(403, "retentionPolicyNotMet"), StorageAccessDeniedError, ErrorCode.LOCKED, False),
+        (said(403, "retentionPolicyNotMet"), StorageRetainedError, ErrorCode.LOCKED, False),
         (said(403, "quotaExceeded"), StorageQuotaExceededError, None, False),
         (said(403, "rateLimitExceeded"), StorageRateLimitedError, None, True),
         (said(404, "notFound", "No such object: proofs/key"), StorageObjectNotFoundError, None, False),
