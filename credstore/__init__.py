@@ -94,6 +94,7 @@ if TYPE_CHECKING:
         StorageVersion,
         StoredDictionary,
         StoreOptions,
+        UploadForm,
         VersionsDeletedResult,
     )
     from credstore.observe import (
@@ -120,6 +121,7 @@ if TYPE_CHECKING:
     )
     from credstore.provider.provider import StorageProvider
     from credstore.provider.session import ProviderOptions
+    from credstore.provider.upload_forms import UploadFormOptions
 
 _HOMES = {
     "config.azure": ("AzureConfig",),
@@ -210,6 +212,7 @@ _HOMES = {
         "StorageVersion",
         "StoredDictionary",
         "StoreOptions",
+        "UploadForm",
         "VersionsDeletedResult",
     ),
     "observe": (
@@ -235,6 +238,7 @@ _HOMES = {
         "WasabiStorageProvider",
     ),
     "provider.session": ("ProviderOptions",),
+    "provider.upload_forms": ("UploadFormOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
     "driver.capability_report": ("CapabilityReport",),
@@ -341,6 +345,8 @@ __all__ = [
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "UploadForm",
+    "UploadFormOptions",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",

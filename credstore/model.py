@@ -99,6 +99,32 @@ class SignedUrl(str):
         raise TypeError(message)
 
 
+@typed_request
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadForm:
+    """A form with which a browser uploads one file straight to the bucket, within limits of size and type.
+
+    It is sent as `multipart/form-data` by POST: all of `fields`, and after them the file in a field called
+    `file`; the store ignores what follows it.
+
+    Attributes:
+        url: Where to send it.
+        fields: Names and values of the hidden fields, which grant access together; never shown by repr.
+        expires_at: When it expires, UTC; never later than the credentials that signed it.
+    """
+
+    url: str
+    fields: Mapping[str, str] = field(repr=False)
+    expires_at: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+
+    def __reduce__(self) -> NoReturn:
+        message = "an UploadForm is never pickled; take its url and fields if you really mean to"
+        raise TypeError(message)
+
+
 @dataclass(frozen=True, slots=True)
 class LinkGrant:
     """What a temporary link that credstore made and has checked grants its holder.

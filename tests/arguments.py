@@ -420,6 +420,7 @@ CALLS: dict[str, Call] = {
     "StorageVersion": Call(given(key="a", version_id="1", is_latest=True)),
     "StoredDictionary": Call(given(name="a", size=1, last_modified=None)),
     "StructlogObserver": Call(given(), use_event),
+    "UploadForm": Call(given(url=RIGHT, fields={"key": "a"}, expires_at=WHEN)),
     "VersionsDeletedResult": Call(given(deleted=1)),
     "WasabiConfig": Call(given(**CLOUD), use_config),
     "WasabiStorageProvider": Call(given(config=credstore.WasabiConfig(**CLOUD)), make_provider),
@@ -528,6 +529,7 @@ CALLS: dict[str, Call] = {
     "ResumeToken": Call(
         given(place="a", key="a", size=1, digest="a", part_size=1, upload_id="a", write_id="a", options="a")
     ),
+    "FormRequest": Call(given(key="a", max_size=1)),
     "SignRequest": Call(given(key="a")),
     "SignedRequest": Call(given(url=RIGHT, method="GET", expires_at=WHEN)),
     "SplitMetadata": Call(given(metadata={}, system={}, write_id=None, digest=None)),

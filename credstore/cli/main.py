@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mv": ("commands.cp", "Rename an object inside the store."),
     "stat": ("commands.info", "Show what is known of an object."),
     "link": ("commands.link", "Make a temporary link to an object."),
+    "form": ("commands.form", "Make an HTML form that uploads one file straight to the bucket."),
     "versions": ("commands.keep", "List versions and delete markers."),
     "restore": ("commands.keep", "Make a kept version the current one."),
     "retain": ("commands.keep", "Keep an object until a date."),

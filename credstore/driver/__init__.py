@@ -7,11 +7,13 @@ from credstore.driver.contract import (
     Driver,
     KeepsConnections,
     LockingDriver,
+    MakesUploadForms,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
 )
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     CREATE,
     DIGEST,
@@ -65,9 +67,11 @@ __all__ = [
     "CopyRequest",
     "DeleteOutcome",
     "Driver",
+    "FormRequest",
     "Journal",
     "KeepsConnections",
     "LockingDriver",
+    "MakesUploadForms",
     "ObjectInfo",
     "Page",
     "Precondition",

@@ -41,6 +41,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -57,7 +58,7 @@ from credstore.driver.values import (
     VersionPage,
 )
 from credstore.errors import RetentionMode, StorageError
-from credstore.model import CircuitState, LinkGrant, Retention
+from credstore.model import CircuitState, LinkGrant, Retention, UploadForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -346,6 +347,21 @@ class RetainingDriver(Protocol):
             StorageAccessDeniedError: The credentials may not read it.
             StorageUnsupportedError: The store has no retention, or no versions; nothing was sent.
             StorageError: Anything else.
+        """
+        ...
+
+
+@runtime_checkable
+class MakesUploadForms(Protocol):
+    """A driver of a store that accepts uploads by HTML forms, if `capabilities.upload_forms`."""
+
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """Make a form; local computation only, apart from refreshing credentials and asking for a signature.
+
+        Raises:
+            StorageUnsupportedError: The store has no such forms, or none with this encryption at rest.
+            StorageInvalidRequestError: A duration out of range.
+            StorageError: The credentials cannot be refreshed, or have expired.
         """
         ...
 

@@ -95,9 +95,23 @@ CUSTOMER_KEYS: Final = Lack(
     "encrypt with a customer-provided key (CustomerKey, SSE-C)",
     "encrypt before it is sent with ClientSide(...)",
 )
+NAMELESS_KEY: Final = Lack(
+    "encrypt with a key of its key service that has no name (KmsKey())", "name it: KmsKey(key_id)"
+)
 RESUME: Final = Lack("continue an upload (resume)", "store the object without resume")
 OVERRIDES: Final = Lack(
     "impose response headers on a link of this kind", "store the object with these headers"
+)
+UPLOAD_FORMS: Final = Lack(
+    "make a form that binds size and type of an upload",
+    "make a PUT link and look at what arrived, or use a single store with capabilities.upload_forms",
+)
+FORM_PAYS: Final = Lack(
+    "say in a form that the requester pays", "make a PUT link, or open the store without requester_pays"
+)
+FORM_KEYS: Final = Lack(
+    "name a key of its key service in a form",
+    "make it the default key of the bucket, and use encryption=False",
 )
 ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access to the bucket")
 OBJECT_LOCK: Final = Lack(

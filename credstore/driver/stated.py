@@ -25,6 +25,7 @@ FLAGS = (
     "sse_kms",
     "sse_s3",
     "tags",
+    "upload_forms",
     "versions",
 )
 """Names in `Capabilities` that servers differ in."""

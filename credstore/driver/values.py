@@ -553,6 +553,7 @@ class Capabilities:
         multipart: Large and unsized bodies are sent in parts.
         resumable: An upload in parts can be continued by another process.
         presign: HTTP methods that a link can be made for.
+        upload_forms: There are forms that bind size and type of what is uploaded (POST policies).
         response_overrides: A link can impose response headers.
         links_decode: The server behind a link decodes what is stored for clients that cannot, so there are
             also GET links to objects stored opaque.
@@ -594,6 +595,7 @@ class Capabilities:
     legal_holds: bool = False
     ordered: bool = True
     resumable: bool = False
+    upload_forms: bool = False
     links_decode: bool = False
     content_etags: bool = False
     max_key_size: int = 1024

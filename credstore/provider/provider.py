@@ -45,6 +45,7 @@ from credstore.model import (
     StoredDictionary,
     StoreOptions,
     Unset,
+    UploadForm,
 )
 from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
@@ -57,12 +58,9 @@ from credstore.provider.keeping import KeepingVerbs
 from credstore.provider.key_rotation import Rotation
 from credstore.provider.links import (
     LinkOptions,
-    LinkRequest,
-    check_not_sealed,
     granted,
-    make_cdn_link,
-    make_link,
     public_address,
+    temporary_link,
 )
 from credstore.provider.listings import Asked, list_names, names, totals
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
@@ -71,6 +69,7 @@ from credstore.provider.scanning import scan_own
 from credstore.provider.session import ProviderOptions, Session, deadline_for
 from credstore.provider.sources import body_of
 from credstore.provider.streaming import Opening
+from credstore.provider.upload_forms import UploadFormOptions, make_upload_form
 from credstore.provider.validation import (
     check_count,
     check_flag,
@@ -838,16 +837,44 @@ class StorageProvider(KeepingVerbs):
         Cost: 1 HEAD for GET and HEAD links, none with `check=False`.
         """
         with self._session.call("get_signed_url", key) as call:
-            self._session.check_key(key)
-            session = self._session
-            deadline = session.deadline(options.get("timeout"))
-            request = LinkRequest(key, method, expires_in, options, deadline)
-            if session.policy is not None:
-                check_not_sealed(session.policy, method)
-            signer = session.link_signer
-            if signer is not None and method in signer.methods:
-                return await make_cdn_link(session, request, signer=signer, call=call)
-            return await make_link(session, request)
+            return await temporary_link(self._session, key, expires_in, method, options, call=call)
+
+    async def get_upload_form(
+        self,
+        key: str | None = None,
+        *,
+        prefix: str | None = None,
+        max_size: int,
+        **options: Unpack[UploadFormOptions],
+    ) -> UploadForm:
+        """A form with which a browser uploads one file to the bucket, within limits of size and type.
+
+        The store itself enforces the limits. What arrives replaces an object that is there, and has no digest
+        of credstore's to be checked against later.
+
+        Args:
+            key: The object's key; or leave it out and give `prefix`.
+            prefix: What the key starts with, such as "inbox/": the name of the file follows, or whatever else
+                the holder of the form chooses.
+            max_size: Maximum number of bytes of an upload, 1 or more.
+            options: See `UploadFormOptions`.
+
+        Returns:
+            Where to send the form, and its hidden fields. Its `expires_at` is earlier than requested where
+            the credentials that signed it expire earlier.
+
+        Raises:
+            StorageUnsupportedError: The store has no such forms (`capabilities.upload_forms`), or the upload
+                would bypass compression, encryption or a strategy; nothing was sent.
+            StorageInvalidKeyError: The key cannot name an object, or the prefix is not the start of one.
+            StorageInvalidRequestError: A wrong option, or not exactly one of `key` and `prefix`.
+            StorageError: Anything else.
+
+        Cost: no request, but one to Google's IAM where that has the key of the service account.
+        Source: S3 API "Browser-based uploads using POST"; Google's XML API "POST Object".
+        """
+        with self._session.call("get_upload_form", key):
+            return await make_upload_form(self._session, key, prefix, max_size, options)
 
     def get_url(self, key: str) -> str:
         """The object's public URL, on the CDN if one is configured; it grants no access by itself.

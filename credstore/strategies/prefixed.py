@@ -21,12 +21,14 @@ from credstore.driver.contract import (
     Driver,
     KeepsConnections,
     LockingDriver,
+    MakesUploadForms,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
 )
 from credstore.driver.signed_links import invalid_link
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -53,7 +55,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from credstore.model import CircuitState, LinkGrant, Retention
+from credstore.model import CircuitState, LinkGrant, Retention, UploadForm
 
 _LEAST_KEY = 128
 """Bytes that a prefix has to leave for keys: credstore's own have at most 100."""
@@ -339,12 +341,21 @@ class _KeepsConnections(PrefixedDriver):
         await cast("KeepsConnections", self._inner).warm(connections, deadline=deadline)
 
 
+class _MakesUploadForms(PrefixedDriver):
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """See `MakesUploadForms.upload_form`."""
+        with self._shown:
+            below = replace(request, key=self._prefix + request.key)
+            return await cast("MakesUploadForms", self._inner).upload_form(below)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
     RetainingDriver: _Retaining,
     LockingDriver: _Locking,
     VerifiesLinks: _VerifiesLinks,
+    MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
 }

@@ -246,7 +246,7 @@ def test_the_capability_table_is_the_codes():
         if can.sse_s3_implied:
             wanted[4] = "always on"
         links = " ".join(method for method in ("GET", "HEAD", "PUT", "DELETE") if method in can.presign)
-        assert row == [*wanted, links or "-"], word
+        assert row == [*wanted, links or "-", "yes" if can.upload_forms else "-"], word
 
 
 def test_the_table_of_clouds_is_the_registrys():

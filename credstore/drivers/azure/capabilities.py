@@ -36,15 +36,15 @@ AZURE = Capabilities(
     storage_classes=frozenset(TIERS),
     sse_s3=False,
     sse_s3_implied=True,
-    sse_kms=False,
-    sse_c=False,
+    sse_kms=True,
+    sse_c=True,
     # In which order Azure lists is not documented for all of Unicode; Azurite goes by UTF-16.
     ordered=False,
     max_metadata_size=8192 - _OWN_METADATA,
     max_object_size=MAX_BLOCK * MAX_BLOCKS,
     max_delete_batch=256,
 )
-_NAMES = ("response_overrides", "tags", "versions")
+_NAMES = ("response_overrides", "sse_c", "sse_kms", "tags", "versions")
 
 
 def capabilities_of(config: AzureConfig) -> Capabilities:

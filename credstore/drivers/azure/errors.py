@@ -9,7 +9,7 @@ also in `StorageErrorCode` of azure-storage-blob.
 
 from __future__ import annotations
 
-from credstore.driver.meaning import Meaning
+from credstore.driver.meaning import NEEDS_KEY, NEEDS_NO_KEY, WRONG_KEY, Meaning
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -162,6 +162,8 @@ WRONG_PLACE = Meaning(
 UNSUPPORTED = Meaning(StorageUnsupportedError, "the account does not support this operation or header")
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
 
+NEEDING_KEY = "BlobUsesCustomerSpecifiedEncryption"
+"""To a request without the key, or with another."""
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(("BlobNotFound", "ResourceNotFound", "PathNotFound"), NO_OBJECT),
     "ContainerNotFound": NO_CONTAINER,
@@ -229,6 +231,9 @@ CODES: dict[str, Meaning] = {
     ),
     "SnapshotsPresent": SNAPSHOTS,
     "InvalidBlobType": OTHER_KIND,
+    NEEDING_KEY: NEEDS_KEY,
+    "BlobCustomerSpecifiedEncryptionMismatch": WRONG_KEY,
+    "BlobDoesNotUseCustomerSpecifiedEncryption": NEEDS_NO_KEY,
     "BlobArchived": ARCHIVED,
     "BlobBeingRehydrated": REHYDRATING,
     **dict.fromkeys(("RequestBodyTooLarge", "BlockCountExceedsLimit", "BlockListTooLong"), TOO_LARGE),
@@ -246,6 +251,7 @@ CODES: dict[str, Meaning] = {
     **dict.fromkeys(
         (
             "FeatureVersionMismatch",
+            "FeatureNotSupported",
             "BlobTierInadequateForContentLength",
             "CopyAcrossAccountsNotSupported",
             "UnsupportedHeader",

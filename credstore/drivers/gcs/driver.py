@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from credstore.config.gcs import GcsConfig
 from credstore.driver.contract import Driver
 from credstore.driver.location import BucketLocation
-from credstore.driver.refusals import no_link
+from credstore.driver.refusals import UPLOAD_FORMS, no_link
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -32,7 +33,7 @@ from credstore.drivers.gcs import copying, deleting, listings, location, reading
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.errors import StorageError
-from credstore.model import CircuitState, Retention
+from credstore.model import CircuitState, Retention, UploadForm
 from credstore.wire.google.tokens import GoogleSource, GoogleTokens, Identity
 from credstore.wire.http import HttpClient
 from credstore.wire.proxy import ProxyRules
@@ -183,6 +184,13 @@ class GcsDriver(Driver):
             self._bucket.check_usable(request.deadline)
             raise no_link(request.method, ()).of(NAME)
         return await signing.sign(self._bucket, self._tokens, request, self._clock)
+
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """Make a form with a V4 policy; see `MakesUploadForms`."""
+        if self._tokens is None:
+            self._bucket.check_usable(request.deadline)
+            raise UPLOAD_FORMS.of(NAME)
+        return await signing.upload_form(self._bucket, self._tokens, request, self._clock)
 
     async def ping(self, *, deadline: float | None = None) -> None:
         """List one name; see `Driver.ping`."""

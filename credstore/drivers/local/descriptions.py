@@ -1,4 +1,4 @@
-"""What the driver says about its store and objects, from settings, files and what is kept with them."""
+"""What the driver says about its store and its objects, from settings, files and what is kept with them."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.location import BucketLocation
 from credstore.driver.repeats import PAGES, Recent
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -53,7 +54,7 @@ from credstore.errors import (
     StorageNotFoundError,
     StorageObjectNotFoundError,
 )
-from credstore.model import CircuitState, Retention
+from credstore.model import CircuitState, Retention, UploadForm
 from credstore.wire.aws.credentials import (
     AwsChainCredentials,
     Credentials,
@@ -256,6 +257,10 @@ class S3Driver(Driver):
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a presigned URL; see `Driver.sign`."""
         return await signing.sign(self._bucket, request, self._clock)
+
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """Make a form with a POST policy; see `MakesUploadForms`."""
+        return await signing.upload_form(self._bucket, request, self._clock)
 
     async def ping(self, *, deadline: float | None = None) -> None:
         """List one key, which works with keys limited to one bucket; see `Driver.ping`."""

@@ -57,6 +57,7 @@ def able_together(primary: Capabilities, fallback: Capabilities) -> Capabilities
         versions=False,
         ordered=True,  # A member that has an order of its own is sorted.
         resumable=False,
+        upload_forms=False,  # What a form stores would bypass the strategy.
         presign=both.presign & _LINKS,
         retention_modes=both.retention_modes if both.versions else frozenset[RetentionMode](),
         legal_holds=both.legal_holds and both.versions,

@@ -419,7 +419,7 @@ def test_a_finished_upload_is_not_sent_again():
     left.token = ResumeToken(
         place=place, key="big", size=len(data), digest=first.digest.hex(), part_size=QUANTUM,
         upload_id="/upload/storage/v1/b/proofs/o?uploadType=resumable&upload_id=gone", write_id=ID,
-        options=_options(said),
+        options=_options(said, first),
     )  # fmt: skip
     fake.sent.clear()
     asyncio.run(fake.driver(**SMALL).put(resumable(data, left)))
