@@ -108,7 +108,7 @@ async def _is_current(container: Container, request: CopyRequest) -> bool:
     try:
         now = await head(container, source.key, ReadOptions(deadline=request.deadline))
     except StorageObjectNotFoundError:
-        return False
+        return False  # It was deleted, and an old version of it is to be restored.
     return now.etag == source.etag
 
 
