@@ -24,8 +24,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cat": ("commands.get", "Write an object's bytes to standard output."),
     "ls": ("commands.ls", "List objects."),
     "rm": ("commands.rm", "Delete objects."),
-    "cp": ("commands.cp", "Copy an object inside the store."),
-    "mv": ("commands.cp", "Rename an object inside the store."),
+    "cp": ("commands.cp", "Copy objects: inside the store, to another store, from and to files."),
+    "mv": ("commands.cp", "Move objects: copy, verify, delete."),
+    "sync": ("commands.sync", "Make a folder or store what another one is."),
+    "migrate": ("commands.sync", "Copy everything, verified, and name what changed meanwhile."),
+    "compare": ("commands.sync", "Find what two folders or stores do not have in common."),
+    "du": ("commands.du", "Count objects and bytes, folder by folder."),
     "stat": ("commands.info", "Show what is known of an object."),
     "link": ("commands.link", "Make a temporary link to an object."),
     "stats": ("commands.info", "Count objects and bytes."),
@@ -33,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
+    "storage": ("commands.storage", "The same by other names: list, upload, download, sync, info."),
     "serve": ("commands.serve", "Serve the temporary links of a local store."),
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
@@ -124,10 +129,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _discard_stdout()
         return Exit.BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
-        note("credstore: interrupted")
+        note(f"credstore: interrupted{invocation.interrupted}")
         return Exit.INTERRUPTED
     except Terminated:
-        note("credstore: terminated")
+        note(f"credstore: terminated{invocation.interrupted}")
         return Exit.TERMINATED
     except Exception as error:  # noqa: BLE001 - the boundary: a person gets one line, never a traceback
         return report(error, invocation)

@@ -12,21 +12,24 @@ object is read back and compared before it counts as copied.
 
 from __future__ import annotations
 
-from typing import Unpack
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from credstore.transfer.places import check_apart, side_of
-from credstore.transfer.run import Goal, Run
-from credstore.transfer.values import (
-    Place,
-    TransferEvent,
-    TransferOptions,
-    TransferPlan,
-    TransferProgress,
-    TransferReport,
-    Under,
-)
+if TYPE_CHECKING:
+    from credstore.transfer.calls import compare, copy_tree, journal_name, migrate, sync
+    from credstore.transfer.values import (
+        Alone,
+        Place,
+        TransferEvent,
+        TransferOptions,
+        TransferPlan,
+        TransferProgress,
+        TransferReport,
+        Under,
+    )
 
 __all__ = [
+    "Alone",
     "Place",
     "TransferEvent",
     "TransferOptions",
@@ -36,101 +39,23 @@ __all__ = [
     "Under",
     "compare",
     "copy_tree",
+    "journal_name",
     "migrate",
     "sync",
 ]
 
 
-async def copy_tree(source: Place, destination: Place, **options: Unpack[TransferOptions]) -> TransferReport:
-    """Copy what the destination lacks or has otherwise; nothing is deleted.
+if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
 
-    Args:
-        source: A provider, `Under(provider, "prefix/")`, or the path of a folder.
-        destination: Likewise; a folder is made if it is missing.
-        options: See `TransferOptions`.
-
-    Returns:
-        What was done; failures of single objects are in it, and `complete` says whether there are none.
-
-    Raises:
-        StorageInvalidRequestError: An option is wrong, there is no such folder, or one place is inside the
-            other; nothing was changed.
-        StorageConflictError: Another transfer uses the same journal.
-        StorageError: One end cannot be listed, or something that every further object would meet: wrong
-            credentials, no such bucket, a full disk.
-
-    Cost: listing both ends; for each copied object, 1 or 2 reads at the source, 1 write and 1 read at the
-        destination. Without a journal, 2 more for each object whose size or time differs.
-    """
-    return await _run(source, destination, Goal(), options)
+    def __getattr__(name: str) -> object:
+        """Load a public name at its first use, so that the pure modules cost nothing else."""
+        if name not in __all__:
+            raise AttributeError(f"module 'credstore.transfer' has no attribute {name!r}")
+        home = "values" if name[0].isupper() else "calls"
+        value: object = getattr(import_module(f"credstore.transfer.{home}"), name)
+        globals()[name] = value
+        return value
 
 
-async def sync(
-    source: Place, destination: Place, *, delete: bool = False, **options: Unpack[TransferOptions]
-) -> TransferReport:
-    """Make the destination what the source is; with `delete`, also by deleting what the source lacks.
-
-    Deletions come last, and not at all if anything could not be read or copied. An empty source deletes
-    nothing unless `max_delete` permits it.
-
-    Args:
-        source: As for `copy_tree`.
-        destination: As for `copy_tree`.
-        delete: Delete at the destination, of what the filter lets through, what the source lacks.
-        options: See `TransferOptions`.
-
-    Returns:
-        As `copy_tree`.
-
-    Raises:
-        StorageInvalidRequestError: More would be deleted than `max_delete`; nothing was changed.
-        StorageError: As `copy_tree`.
-    """
-    return await _run(source, destination, Goal(delete=delete), options)
-
-
-async def migrate(
-    source: Place, destination: Place, *, delete_source: bool = False, **options: Unpack[TransferOptions]
-) -> TransferReport:
-    """Copy everything, then look at the source once more and name what changed meanwhile.
-
-    Args:
-        source: As for `copy_tree`.
-        destination: As for `copy_tree`.
-        delete_source: Delete each object at the source once its copy was read back, and only the version that
-            was copied.
-        options: See `TransferOptions`.
-
-    Returns:
-        As `copy_tree`; `complete` is False where something changed meanwhile, and the same call continues.
-
-    Raises:
-        StorageError: As `copy_tree`.
-
-    Source: promises P32, P33.
-    """
-    return await _run(source, destination, Goal(drop=delete_source, always_again=True), options)
-
-
-async def compare(source: Place, destination: Place, **options: Unpack[TransferOptions]) -> TransferReport:
-    """Find out what is the same, differs, is missing or is extra at the destination; nothing is changed.
-
-    Args:
-        source: As for `copy_tree`.
-        destination: As for `copy_tree`.
-        options: See `TransferOptions`; with `checksum`, by content.
-
-    Returns:
-        `equal` says whether both places have the same; `compared_by` how that was found out.
-
-    Raises:
-        StorageError: As `copy_tree`.
-    """
-    return await _run(source, destination, Goal(compare=True), options)
-
-
-async def _run(source: Place, destination: Place, goal: Goal, options: TransferOptions) -> TransferReport:
-    follow = options.get("follow_links", False)
-    one, two = side_of(source, follow_links=follow), side_of(destination)
-    check_apart(one, two)
-    return await Run(one, two, goal, options).report()
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -63,6 +63,7 @@ class Folder:
         self.path = Path(os.path.realpath(path))
         self.label = f"the folder {str(path)!r}"
         self.identity = f"folder {self.path}"
+        self.only: tuple[str, str] | None = None
         self._follow = follow_links
         self._known: set[Path] = set()
 
@@ -90,10 +91,26 @@ class Folder:
             if destination:
                 return
             raise StorageInvalidRequestError(f"there is no folder {str(self.path)!r}")
+        if self.only is not None:
+            yield await in_thread(self._only)
+            return
         walk = self._walk("", wanted, sweep=destination, above=frozenset())
         while batch := await in_thread(lambda: list(islice(walk, _BATCH))):
             for each in batch:
                 yield each
+
+    def _file(self, name: str) -> Path:
+        return self.path / (name if self.only is None or name != self.only[1] else self.only[0])
+
+    def _only(self) -> Entry:
+        (name, called) = self.only or ("", "")
+        try:
+            found = (self.path / name).stat()  # Named by the user, so a link is followed.
+        except OSError as error:
+            return _refused(called, f"it cannot be looked at: {error.strerror}", fault=True)
+        if not stat.S_ISREG(found.st_mode):
+            return _refused(called, "it is not a file", fault=True)
+        return _entry_of(called, found)
 
     def _is_there(self) -> bool:
         try:
@@ -173,10 +190,10 @@ class Folder:
         Raises:
             StorageInvalidRequestError: It cannot be read, is no file, or changed while it was read.
         """
-        path = self.path / name
+        path = self._file(name)
         flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | os.O_NONBLOCK
         try:
-            fd = os.open(path, flags | (0 if self._follow else os.O_NOFOLLOW))
+            fd = os.open(path, flags | (0 if self._follow or self.only else os.O_NOFOLLOW))
         except FileNotFoundError:
             raise StorageObjectNotFoundError("the file is gone", key=name) from None
         except OSError as error:
@@ -211,12 +228,12 @@ class Folder:
             StorageInvalidRequestError: It cannot be read, or changed while it was (code "SOURCE_CHANGED").
         """
         found, digest, data = await in_thread(self._hashed, entry.name, keep=True)
-        path = self.path / entry.name
+        path = self._file(entry.name)
 
         async def settled() -> None:
             def look() -> None:
                 try:
-                    now = path.stat(follow_symlinks=self._follow)
+                    now = path.stat(follow_symlinks=self._follow or self.only is not None)
                 except OSError:
                     raise _changed(entry.name) from None
                 if _tag(now) != _tag(found) or now.st_size != found.st_size:
@@ -232,7 +249,7 @@ class Folder:
             digest=digest,
             modified=found.st_mtime_ns,
             options={
-                "content_type": guess_type(entry.name),
+                "content_type": guess_type(path.name, entry.name),
                 "metadata": {MTIME: mtime_text(found.st_mtime_ns)},
             },
             settled=settled,
@@ -308,7 +325,7 @@ class Folder:
         """Remove a file, and the folders that are empty without it; see `Side.delete`."""
 
         def remove() -> None:
-            path = self.path / entry.name
+            path = self._file(entry.name)
             try:
                 if _tag(path.lstat()) != entry.tag:
                     raise StoragePreconditionFailedError(

@@ -44,7 +44,8 @@ class Mover:
         Raises:
             StorageError: It was not copied, or the copy is not what was read.
         """
-        if isinstance(self.source, Store) and isinstance(self.destination, Store):
+        plain = isinstance(self.destination, Store) and not self.destination.store_options
+        if plain and isinstance(self.source, Store) and isinstance(self.destination, Store):
             if self.source.provider is self.destination.provider:
                 return await self._inside(self.source, self.destination, entry)
             found = await self.source.carry(entry, self.destination.provider)

@@ -11,7 +11,7 @@ from credstore.provider.provider import StorageProvider
 from credstore.transfer.folder import Folder
 from credstore.transfer.sides import Side
 from credstore.transfer.store import Store
-from credstore.transfer.values import Place, Under
+from credstore.transfer.values import Alone, Place, Under
 
 
 def side_of(place: Place, *, follow_links: bool = False) -> Folder | Store:
@@ -20,6 +20,10 @@ def side_of(place: Place, *, follow_links: bool = False) -> Folder | Store:
     Raises:
         StorageInvalidRequestError: It is text, which could be a path or a store, or something else.
     """
+    if isinstance(place, Alone):
+        side = side_of(place.place, follow_links=follow_links)
+        side.only = (place.name, place.called or place.name.rpartition("/")[2])
+        return side
     if isinstance(place, Under):
         return Store(place.provider, place.prefix)
     if isinstance(place, StorageProvider):
@@ -41,11 +45,19 @@ def check_apart(source: Side, destination: Side) -> None:
     if isinstance(source, Store) and isinstance(destination, Store):
         one, two = source.provider, destination.provider
         if one is two or (one.config.place == two.config.place and not _is_private(one)):
+            if source.only is not None:
+                if destination.whole_prefix + source.only[1] == source.whole_prefix + source.only[0]:
+                    raise _inside(source, destination)
+                return
             mine, theirs = source.whole_prefix, destination.whole_prefix
             if mine.startswith(theirs) or theirs.startswith(mine):
                 raise _inside(source, destination)
         return
     paths = _path(source), _path(destination)
+    if isinstance(source, Folder) and source.only is not None:
+        if paths[1] is not None and source.path / source.only[0] == paths[1] / source.only[1]:
+            raise _inside(source, destination)
+        return
     if (
         paths[0] is not None
         and paths[1] is not None

@@ -49,6 +49,8 @@ class Store:
     Attributes:
         provider: The store.
         prefix: The beginning of the keys.
+        only: Name of the only object there is here, and what it is called; None for all.
+        store_options: How to store, instead of as it was.
     """
 
     plain = False
@@ -58,6 +60,8 @@ class Store:
         """Name it; nothing is sent."""
         self.provider = provider
         self.prefix = prefix
+        self.only: tuple[str, str] | None = None
+        self.store_options: StoreOptions = {}
         self.ordered = provider.capabilities.ordered
         shown = f" under {prefix!r}" if prefix else ""
         self.label = f"the store {provider.get_provider_name()}{shown}"
@@ -71,7 +75,7 @@ class Store:
 
     def key(self, name: str) -> str:
         """The key of a name."""
-        return self.prefix + name
+        return self.prefix + (name if self.only is None or name != self.only[1] else self.only[0])
 
     def unfit(self, name: str) -> str | None:
         """Why no object can have this name; see `Side.unfit`."""
@@ -85,6 +89,11 @@ class Store:
         """The objects; see `Side.entries`."""
         del destination
         start = len(self.prefix)
+        if self.only is not None:
+            item = await self.provider.get_metadata(self.prefix + self.only[0])
+            if item is not None and wanted(self.only[1]):
+                yield entry_of(self.only[1], item)
+            return
         try:
             async with aclosing(self._scan()) as found:
                 async for item in found:
@@ -187,7 +196,7 @@ class Store:
         self, name: str, content: Content, *, if_absent: bool, verify: bool, flow: Flow
     ) -> Written:
         """Store it by the provider's verb, and read it back; see `Side.write`."""
-        options, lost = content.options.copy(), list(content.lost)
+        options, lost = self._chosen(content.options), list(content.lost)
         able, key = self.provider.capabilities, self.key(name)
         if options.get("tags") and not able.tags:
             del options["tags"]
@@ -202,6 +211,16 @@ class Store:
         if verify:
             await self._check(key, result.etag, content, flow)
         return Written(result.etag or "", content.digest, content.tag, tuple(lost))
+
+    def _chosen(self, options: StoreOptions) -> StoreOptions:
+        """The options of the content, and instead of them what was asked for."""
+        asked, chosen = self.store_options, options.copy()
+        chosen.update(asked)
+        if "metadata" in asked:
+            chosen["metadata"] = {**options.get("metadata", NOTHING), **asked["metadata"]}
+        if "dictionary" not in asked and "compress" in asked:
+            chosen.pop("dictionary", None)
+        return chosen
 
     async def _check(self, key: str, etag: str | None, content: Content, flow: Flow) -> None:
         """Read back what was stored.

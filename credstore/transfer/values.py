@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Literal, TypeAlias, TypedDict
 
 from credstore.errors import StorageError
-from credstore.model import NOTHING
+from credstore.model import StoreOptions
 from credstore.provider.provider import StorageProvider
 from credstore.transfer.plan import Basis, Overwrite
 
@@ -35,8 +35,23 @@ class Under:
     prefix: str = ""
 
 
-Place: TypeAlias = StorageProvider | Under | PathLike[str]
-"""A store, part of one, or a folder of plain files."""
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One object or file, as a place to transfer from.
+
+    Attributes:
+        place: Where it is.
+        name: Its name there.
+        called: Its name at the destination; the last part of `name` unless given.
+    """
+
+    place: StorageProvider | Under | PathLike[str]
+    name: str
+    called: str = ""
+
+
+Place: TypeAlias = StorageProvider | Under | Alone | PathLike[str]
+"""A store, part of one, one object, or a folder of plain files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +178,7 @@ class TransferOptions(TypedDict, total=False):
         max_delete: Refuse to begin if more would be deleted.
         max_transfer: Start no object that would exceed this many bytes; the others are `left`.
         follow_links: Follow symbolic links in a folder; a loop is refused.
+        store_options: How to store, instead of as it was: `compress`, `storage_class`, `metadata` (added).
         verify: "read" reads every object back from the destination and compares its SHA-256; "write" relies
             on the checks of the write itself.
         approve: Called with the plan before anything is done; False ends the transfer.
@@ -182,6 +198,7 @@ class TransferOptions(TypedDict, total=False):
     max_delete: int | None
     max_transfer: int | None
     follow_links: bool
+    store_options: StoreOptions
     verify: Literal["read", "write"]
     approve: Callable[[TransferPlan], bool] | None
     progress: Callable[[TransferProgress], None] | None
@@ -205,6 +222,3 @@ class Tally:
             self.compared_by[event.basis] = self.compared_by.get(event.basis, 0) + 1
         if event.kind in TROUBLE and count <= SHOWN:
             self.events.append(event)
-
-
-NO_LOSS: Mapping[str, int] = NOTHING

@@ -240,6 +240,7 @@ def test_stats(cli: CommandLine) -> None:
 
 
 def test_health(cli: CommandLine) -> None:
+    cli.root.mkdir()
     document = cli("health", "--json").document
     assert set(document) == names(HealthCheckResult)
     assert document["healthy"] is True
@@ -270,6 +271,7 @@ def test_global_options_stand_before_and_after_the_command(
     cli: CommandLine, tmp_path: Path, place: str
 ) -> None:
     cli.put("a", b"x")
+    (tmp_path / "empty").mkdir()
     options = ["--store", (tmp_path / "empty").as_uri(), "--json"]
     ended = cli(*options, "stats") if place == "before" else cli("stats", *options)
     assert ended.document["total_objects"] == 0

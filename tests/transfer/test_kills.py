@@ -1,7 +1,6 @@
 """Kill -9 at random points, and the same command again: none lost, changed, doubled or left behind (P32)."""
 
 import asyncio
-import os
 import random
 import subprocess
 import sys
@@ -73,4 +72,4 @@ def test_a_run_that_is_killed_again_and_again_continues(kind, drop, tmp_path):
     assert asyncio.run(found(kind, place)) == tree
     assert tree_of(source) == ({} if drop == "drop" else tree)
     if kind == "folder":
-        assert not [name for name in os.listdir(place) if name.startswith(".")]
+        assert not [path for path in place.iterdir() if path.name.startswith(".")]

@@ -211,7 +211,7 @@ def test_a_dry_run_and_a_plan_that_is_not_approved_change_nothing(tmp_path):
         make_tree(tmp_path / "a")
         make_tree(tmp_path / "b", {"extra": b"1"})
         plans = []
-        for options in ({"dry_run": True}, {"approve": lambda plan: plans.append(plan)}):
+        for options in ({"dry_run": True}, {"approve": plans.append}):
             report = await sync(tmp_path / "a", tmp_path / "b", delete=True, **options)
             assert report.dry_run
             assert report.counts == {"missing": len(TREE), "extra": 1}
@@ -369,7 +369,7 @@ def test_a_file_that_grows_shrinks_or_vanishes_is_named_and_not_half_written(tmp
 
         def fstat(fd):
             found = real(fd)
-            where = os.readlink(f"/proc/self/fd/{fd}")
+            where = str(Path(f"/proc/self/fd/{fd}").readlink())
             if where.endswith("/grow") and found.st_size == 100:
                 with (tmp_path / "a/grow").open("ab") as file:
                     file.write(b"more")

@@ -1,0 +1,122 @@
+"""The public functions."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Unpack
+
+from credstore.transfer.places import check_apart, side_of
+from credstore.transfer.run import Goal, Run
+from credstore.transfer.store import Store
+from credstore.transfer.values import (
+    Place,
+    TransferOptions,
+    TransferReport,
+)
+
+
+def journal_name(source: Place, destination: Place) -> str:
+    """A file name for the journal of two places, the same for the same ones: 32 hex digits and an ending.
+
+    Raises:
+        StorageInvalidRequestError: One is no place.
+    """
+    pair = f"{side_of(source).identity} -> {side_of(destination).identity}"
+    return f"{hashlib.sha256(pair.encode(errors='surrogateescape')).hexdigest()[:32]}.sqlite"
+
+
+async def copy_tree(source: Place, destination: Place, **options: Unpack[TransferOptions]) -> TransferReport:
+    """Copy what the destination lacks or has otherwise; nothing is deleted.
+
+    Args:
+        source: A provider, `Under(provider, "prefix/")`, or the path of a folder.
+        destination: Likewise; a folder is made if it is missing.
+        options: See `TransferOptions`.
+
+    Returns:
+        What was done; failures of single objects are in it, and `complete` says whether there are none.
+
+    Raises:
+        StorageInvalidRequestError: An option is wrong, there is no such folder, or one place is inside the
+            other; nothing was changed.
+        StorageConflictError: Another transfer uses the same journal.
+        StorageError: One end cannot be listed, or something that every further object would meet: wrong
+            credentials, no such bucket, a full disk.
+
+    Cost: listing both ends; for each copied object, 1 or 2 reads at the source, 1 write and 1 read at the
+        destination. Without a journal, 2 more for each object whose size or time differs.
+    """
+    return await _run(source, destination, Goal(), options)
+
+
+async def sync(
+    source: Place, destination: Place, *, delete: bool = False, **options: Unpack[TransferOptions]
+) -> TransferReport:
+    """Make the destination what the source is; with `delete`, also by deleting what the source lacks.
+
+    Deletions come last, and not at all if anything could not be read or copied. An empty source deletes
+    nothing unless `max_delete` permits it.
+
+    Args:
+        source: As for `copy_tree`.
+        destination: As for `copy_tree`.
+        delete: Delete at the destination, of what the filter lets through, what the source lacks.
+        options: See `TransferOptions`.
+
+    Returns:
+        As `copy_tree`.
+
+    Raises:
+        StorageInvalidRequestError: More would be deleted than `max_delete`; nothing was changed.
+        StorageError: As `copy_tree`.
+    """
+    return await _run(source, destination, Goal(delete=delete), options)
+
+
+async def migrate(
+    source: Place, destination: Place, *, delete_source: bool = False, **options: Unpack[TransferOptions]
+) -> TransferReport:
+    """Copy everything, then look at the source once more and name what changed meanwhile.
+
+    Args:
+        source: As for `copy_tree`.
+        destination: As for `copy_tree`.
+        delete_source: Delete each object at the source once its copy was read back, and only the version that
+            was copied.
+        options: See `TransferOptions`.
+
+    Returns:
+        As `copy_tree`; `complete` is False where something changed meanwhile, and the same call continues.
+
+    Raises:
+        StorageError: As `copy_tree`.
+
+    Source: promises P32, P33.
+    """
+    return await _run(source, destination, Goal(drop=delete_source, always_again=True), options)
+
+
+async def compare(source: Place, destination: Place, **options: Unpack[TransferOptions]) -> TransferReport:
+    """Find out what is the same, differs, is missing or is extra at the destination; nothing is changed.
+
+    Args:
+        source: As for `copy_tree`.
+        destination: As for `copy_tree`.
+        options: See `TransferOptions`; with `checksum`, by content.
+
+    Returns:
+        `equal` says whether both places have the same; `compared_by` how that was found out.
+
+    Raises:
+        StorageError: As `copy_tree`.
+    """
+    return await _run(source, destination, Goal(compare=True), options)
+
+
+async def _run(source: Place, destination: Place, goal: Goal, options: TransferOptions) -> TransferReport:
+    follow = options.get("follow_links", False)
+    one, two = side_of(source, follow_links=follow), side_of(destination)
+    check_apart(one, two)
+    if isinstance(two, Store):
+        two.store_options = options.get("store_options", {})
+    return await Run(one, two, goal, options).report()
