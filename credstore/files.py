@@ -4,7 +4,7 @@ Rules of this file: bytes go to a hidden file next to the target. It is flushed 
 and never named after a flush that failed (the kernel reports a lost write only once); the directory is
 flushed after that. A symbolic link of the target's name is never followed. Whatever ends it earlier, a
 cancellation included, removes the hidden file. Its process holds a lock on it, so that what a killed one left
-can be told from what another is writing (`remove_leftover`).
+can be distinguished from what another is writing (`remove_leftover`).
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _hold(fd: int) -> bool:
     """Lock a new file for as long as it is open; False if it has lost its name meanwhile."""
     if sys.platform == "win32":
         return True  # What is open there cannot be removed.
-    with suppress(OSError):  # Without locks, nobody else removes it either.
+    with suppress(OSError):  # Without locks, no one else removes it either.
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return os.fstat(fd).st_nlink > 0
 

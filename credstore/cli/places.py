@@ -118,7 +118,7 @@ async def opened_stores(
     Args:
         invocation: The global options.
         places: In this order.
-        reading: The first so many are only read, so that nothing is made where they are missing.
+        reading: How many of the first ones are only read, so that nothing is made where they are missing.
     """
     from credstore.transfer import Under
 
@@ -200,7 +200,7 @@ def folder_of(place: Under) -> Under:
 
 
 def destination_of(given: Spot, place: Under | Path, source: Place, *, into: bool) -> tuple[Place, Place]:
-    """Source and destination; one object that goes to a name that is no folder gets that name.
+    """Source and destination; one object that goes to something other than a folder gets that name.
 
     Args:
         given: The argument for the destination.

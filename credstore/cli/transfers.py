@@ -114,7 +114,7 @@ def _with(function: F, options: tuple[Callable[[F], F], ...]) -> F:
 
 
 class Telling:
-    """Shows a transfer as it goes on, and how it ended; made once for each."""
+    """Shows a transfer as it runs, and how it ended; made once for each."""
 
     def __init__(
         self,
@@ -228,7 +228,7 @@ class Telling:
         what = f"copy {plan.copies:,} ({human_size(plan.copy_bytes)}) and delete {plan.deletions:,}"
         if self._invocation.json or not sys.stdin.isatty():
             raise click.UsageError(f"this would {what}; deleting needs --yes, --dry-run shows all of it")
-        self._refused = not click.confirm(f"Will {what}. Go on?", err=True)
+        self._refused = not click.confirm(f"Will {what}. Continue?", err=True)
         return not self._refused
 
     def end(self, report: TransferReport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Unpack
 
+from credstore.arguments import typed
 from credstore.transfer.places import check_apart, side_of
 from credstore.transfer.run import Goal, Run
 from credstore.transfer.store import Store
@@ -15,22 +16,24 @@ from credstore.transfer.values import (
 )
 
 
+@typed
 def journal_name(source: Place, destination: Place) -> str:
     """A file name for the journal of two places, the same for the same ones: 32 hex digits and an ending.
 
     Raises:
-        StorageInvalidRequestError: One is no place.
+        StorageInvalidRequestError: One of them is not a place.
     """
     pair = f"{side_of(source).identity} -> {side_of(destination).identity}"
     return f"{hashlib.sha256(pair.encode(errors='surrogateescape')).hexdigest()[:32]}.sqlite"
 
 
+@typed
 async def copy_tree(source: Place, destination: Place, **options: Unpack[TransferOptions]) -> TransferReport:
     """Copy what the destination lacks or has otherwise; nothing is deleted.
 
     Args:
         source: A provider, `Under(provider, "prefix/")`, or the path of a folder.
-        destination: Likewise; a folder is made if it is missing.
+        destination: Also one of these; a folder is made if it is missing.
         options: See `TransferOptions`.
 
     Returns:
@@ -49,6 +52,7 @@ async def copy_tree(source: Place, destination: Place, **options: Unpack[Transfe
     return await _run(source, destination, Goal(), options)
 
 
+@typed
 async def sync(
     source: Place, destination: Place, *, delete: bool = False, **options: Unpack[TransferOptions]
 ) -> TransferReport:
@@ -73,6 +77,7 @@ async def sync(
     return await _run(source, destination, Goal(delete=delete), options)
 
 
+@typed
 async def migrate(
     source: Place, destination: Place, *, delete_source: bool = False, **options: Unpack[TransferOptions]
 ) -> TransferReport:
@@ -96,6 +101,7 @@ async def migrate(
     return await _run(source, destination, Goal(drop=delete_source, always_again=True), options)
 
 
+@typed
 async def compare(source: Place, destination: Place, **options: Unpack[TransferOptions]) -> TransferReport:
     """Find out what is the same, differs, is missing or is extra at the destination; nothing is changed.
 

@@ -1,6 +1,6 @@
 """A folder of plain files as one end of a transfer.
 
-Rules of this file: a folder stays a folder of plain files; nothing is kept beside them, and a file appears
+Rules of this file: a folder stays a folder of plain files; nothing is kept next to them, and a file appears
 under its name whole, verified and with its time, or not at all (`files.PendingFile`). Links are not followed
 unless asked for, and nothing is written through one that leads out of the folder. The root of a local store,
 which keeps more about a file than the file has, is refused: it is a store, `file:///...`.
@@ -119,7 +119,7 @@ class Folder:
                 raise StorageInvalidRequestError(f"{str(self.path)!r} is not a folder")
             if (self.path / SEGMENT).is_dir():
                 raise StorageInvalidRequestError(
-                    f"{str(self.path)!r} is the root of a local store, which keeps metadata beside its "
+                    f"{str(self.path)!r} is the root of a local store, which keeps metadata next to its "
                     "files; name it as a store, file:///..."
                 )
             with os.scandir(self.path):
@@ -188,7 +188,7 @@ class Folder:
         """The state of a file, its digest and, if it is small and `keep`, its bytes.
 
         Raises:
-            StorageInvalidRequestError: It cannot be read, is no file, or changed while it was read.
+            StorageInvalidRequestError: It cannot be read, is not a file, or changed while it was read.
         """
         path = self._file(name)
         flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | os.O_NONBLOCK
@@ -409,7 +409,7 @@ def _beside(content: Content) -> tuple[str, ...]:
 
 
 def translated(error: OSError, name: str) -> StorageError:
-    """What the operating system said, as an error of ours."""
+    """What the operating system said, as one of credstore's errors."""
     said = error.strerror or "it failed"
     if error.errno in _FULL:
         return StorageQuotaExceededError(f"the disk is full: {said}", key=name)

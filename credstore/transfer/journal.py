@@ -89,7 +89,7 @@ class Journal:
         """Open or make the file.
 
         Raises:
-            StorageConfigurationError: It cannot be opened, is no journal, or is that of another pair.
+            StorageConfigurationError: It cannot be opened, is not a journal, or is that of another pair.
             StorageConflictError: Another run uses it.
         """
         try:

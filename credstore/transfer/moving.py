@@ -5,7 +5,7 @@ Three ways, the first that is possible:
 1. inside one store, the store copies it, and the copy is proved as `StorageProvider.move` proves it;
 2. between two stores it travels as it is stored (`provider/stored_form.py`): same bytes, codec, headers and
    metadata, so that both can be compared without being decoded;
-3. else it is decoded and stored anew: to and from folders, and where an end encrypts by itself.
+3. else it is decoded and stored again: to and from folders, and where an end encrypts by itself.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Pace:
         self._usual: float | None = None
 
     def succeeded(self, seconds: float, size: int) -> None:
-        """One object of `size` bytes took so many seconds."""
+        """One object of `size` bytes took this number of seconds."""
         each = seconds / (1 + size / _UNIT)
         self._best = each if self._best is None else min(self._best * 1.001, each)
         self._usual = each if self._usual is None else self._usual + _WEIGHT * (each - self._usual)

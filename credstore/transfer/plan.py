@@ -116,7 +116,7 @@ class Facts:
     Attributes:
         size: Plain bytes, or None where that is not recorded.
         modified: Unix seconds: when the content was made, where that is recorded.
-        digest: SHA-256 of the plain bytes, or None where it is not at hand.
+        digest: SHA-256 of the plain bytes, or None where it is not recorded.
         stored: SHA-256 of the stored bytes, or None.
     """
 
@@ -138,9 +138,9 @@ class Verdict(Enum):
     KEPT = "kept"
     """It may differ, and is not to be overwritten."""
     LOOK = "look"
-    """The listings do not tell."""
+    """The listings do not say."""
     READ = "read"
-    """Only the content tells."""
+    """Only the content shows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ from credstore.transfer.journal import PAGE, Action, Journal, Kind
 from credstore.transfer.moving import Mover
 from credstore.transfer.pace import Pace, Rate
 from credstore.transfer.plan import (
-    Branches,
     Entry,
     Judged,
     Known,
@@ -45,6 +44,7 @@ from credstore.transfer.plan import (
     merged,
 )
 from credstore.transfer.sides import Depth, Side
+from credstore.transfer.sifting import Sieve
 from credstore.transfer.values import (
     EventKind,
     Tally,
@@ -53,6 +53,7 @@ from credstore.transfer.values import (
     TransferPlan,
     TransferProgress,
     TransferReport,
+    check_options,
 )
 from credstore.wire.bandwidth import Bandwidth
 
@@ -110,7 +111,7 @@ class Run:
         """
         self._source, self._destination, self._goal = source, destination, goal
         self._options, self._clock, self._sleep = options, clock, sleep
-        _check(options)
+        check_options(options)
         self._filter = Filter(
             options.get("include", ()), options.get("exclude", ()), options.get("files_from")
         )
@@ -124,6 +125,7 @@ class Run:
         self._journal = Journal(
             None if journal is None else Path(journal), f"{source.identity} -> {destination.identity}"
         )
+        self._sieve = Sieve(source, destination, self._filter, self._journal)
         self._pace = Pace(most=options.get("concurrency", 64))
         limit = options.get("bandwidth")
         self._bandwidth = None if limit is None else Bandwidth(limit)
@@ -182,8 +184,8 @@ class Run:
         seen = False
         known = self._journal.known()
         pairs = merged(
-            self._fit(self._listing(self._source, destination=False)),
-            self._sifted(self._listing(self._destination, destination=True), told=False),
+            self._sieve.fit(self._refuse),
+            self._sieve.destination(),
             known,
         )
         async with aclosing(pairs) as found:
@@ -201,52 +203,9 @@ class Run:
         self._check_belts(seen=seen)
 
     def _refuse(self, event: TransferEvent) -> None:
-        self._plan = replace(self._plan, refused=self._plan.refused + 1)
+        if event.kind != "skipped":
+            self._plan = replace(self._plan, refused=self._plan.refused + 1)
         self._tell(event)
-
-    def _listing(self, side: Side, *, destination: bool) -> AsyncGenerator[Entry, None]:
-        return side.entries(self._filter, destination=destination)
-
-    async def _sifted(
-        self, entries: AsyncGenerator[Entry, None], *, told: bool, side: Side | None = None
-    ) -> AsyncGenerator[Entry, None]:
-        """Those that can be transferred, ascending; the others are told about."""
-        side = self._destination if side is None else side
-        taken = self._only(entries, told=told)
-        async with aclosing(taken if side.ordered else self._journal.in_order(taken)) as found:
-            async for entry in found:
-                yield entry
-
-    async def _only(self, entries: AsyncGenerator[Entry, None], *, told: bool) -> AsyncGenerator[Entry, None]:
-        async with aclosing(entries) as found:
-            async for entry in found:
-                if entry.refused is None:
-                    yield entry
-                elif told and entry.fault:
-                    self._refuse(TransferEvent(kind="refused", name=entry.name, detail=entry.refused))
-                elif told:
-                    self._tell(TransferEvent(kind="skipped", name=entry.name, detail=entry.refused))
-
-    async def _fit(
-        self, entries: AsyncGenerator[Entry, None], *, told: bool = True
-    ) -> AsyncGenerator[Entry, None]:
-        """Those that the destination can hold; the others are told about before anything is moved."""
-        there, branches = self._destination, Branches()
-        async with aclosing(self._sifted(entries, told=told, side=self._source)) as found:
-            async for entry in found:
-                if not there.branches and entry.name.endswith("/") and not entry.size:
-                    event = TransferEvent(kind="skipped", name=entry.name, detail="it only marks a folder")
-                    if told:
-                        self._tell(event)
-                    continue
-                why = there.unfit(entry.name)
-                if why is None and not there.branches:
-                    above = branches.above(entry.name)
-                    why = None if above is None else f"{above!r} would have to be a file and a folder at once"
-                if why is None:
-                    yield entry
-                elif told:
-                    self._refuse(TransferEvent(kind="refused", name=entry.name, size=entry.size, detail=why))
 
     async def _decide(self, page: list[Pair]) -> None:
         """Judge some names, and add what is to be done to the plan."""
@@ -463,8 +422,7 @@ class Run:
         """Name what changed at the source since it was listed; what failed was named already."""
         await self._journal.flush()
         nothing = _nothing()
-        listing = self._fit(self._listing(self._source, destination=False), told=False)
-        async with aclosing(merged(listing, nothing, self._journal.known())) as pairs:
+        async with aclosing(merged(self._sieve.fit(), nothing, self._journal.known())) as pairs:
             async for pair in pairs:
                 why = self._changed(pair)
                 if why is not None and not await self._journal.is_waiting(pair.name):
@@ -488,20 +446,3 @@ async def _nothing() -> AsyncGenerator[Entry, None]:
     entries: tuple[Entry, ...] = ()
     for each in entries:
         yield each
-
-
-def _check(options: TransferOptions) -> None:
-    for name, least in (("concurrency", 1), ("bandwidth", 1), ("max_delete", 0), ("max_transfer", 0)):
-        value = options.get(name)
-        if value is not None and (type(value) is not int or value < least):
-            raise StorageInvalidRequestError(f"{name} is a whole number, {least} or more, not {value!r}")
-    if options.get("overwrite", "different") not in {"never", "newer", "different", "always"}:
-        raise StorageInvalidRequestError("overwrite is 'never', 'newer', 'different' or 'always'")
-    if options.get("verify", "read") not in {"read", "write"}:
-        raise StorageInvalidRequestError("verify is 'read' or 'write'")
-    for name in ("include", "exclude", "files_from"):
-        if isinstance(options.get(name), str | bytes):
-            raise StorageInvalidRequestError(f"{name} is several texts, not one; put it in brackets")
-    unknown = set(options) - set(TransferOptions.__annotations__)
-    if unknown:
-        raise StorageInvalidRequestError(f"unknown option {min(unknown)!r}")

@@ -157,7 +157,7 @@ class Side(Protocol):
         ...
 
     async def delete(self, entry: Entry) -> None:
-        """Delete exactly this state of it; that it is gone already is no error.
+        """Delete exactly this state of it; it is not an error that it is gone already.
 
         Raises:
             StoragePreconditionFailedError: It is in another state, and was kept.

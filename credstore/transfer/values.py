@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Literal, TypeAlias, TypedDict
 
-from credstore.errors import StorageError
+from credstore.arguments import typed_request
+from credstore.errors import StorageError, StorageInvalidRequestError
 from credstore.model import StoreOptions
 from credstore.provider.provider import StorageProvider
 from credstore.transfer.plan import Basis, Overwrite
@@ -22,6 +23,7 @@ TROUBLE: frozenset[EventKind] = frozenset({"refused", "failed", "changed", "left
 """Kinds of event after which a transfer is not complete."""
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Under:
     """All objects of a store whose keys begin with a prefix, as a place to transfer from or to.
@@ -35,6 +37,7 @@ class Under:
     prefix: str = ""
 
 
+@typed_request
 @dataclass(frozen=True, slots=True)
 class Alone:
     """One object or file, as a place to transfer from.
@@ -167,7 +170,7 @@ class TransferOptions(TypedDict, total=False):
         include: Globs of names to transfer; all, unless given. See `Filter`.
         exclude: Globs of names to leave out; they have the last word.
         files_from: Only these names.
-        checksum: Compare by content, reading what has no digest at hand, instead of by size and time.
+        checksum: Compare by content, reading what has no recorded digest, instead of by size and time.
         overwrite: What may be replaced: "never", only what is older ("newer"), what differs ("different",
             the default), or "always".
         journal: A file that remembers what was transferred between the two places; without one, a second
@@ -222,3 +225,15 @@ class Tally:
             self.compared_by[event.basis] = self.compared_by.get(event.basis, 0) + 1
         if event.kind in TROUBLE and count <= SHOWN:
             self.events.append(event)
+
+
+def check_options(options: TransferOptions) -> None:
+    """Refuse what no transfer can have.
+
+    Raises:
+        StorageInvalidRequestError: An option is out of range.
+    """
+    for name, least in (("concurrency", 1), ("bandwidth", 1), ("max_delete", 0), ("max_transfer", 0)):
+        value = options.get(name)
+        if isinstance(value, int) and value < least:
+            raise StorageInvalidRequestError(f"{name} is a whole number, {least} or more, not {value!r}")

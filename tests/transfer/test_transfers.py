@@ -759,12 +759,12 @@ def test_the_mode_of_a_replaced_file_stays(tmp_path):
     "options",
     [
         {"concurrency": 0}, {"bandwidth": 0}, {"max_delete": -1}, {"overwrite": "yes"}, {"verify": "no"},
-        {"include": "*.jpg"}, {"files_from": "a"}, {"what": 1}, {"concurrency": "x"},
+        {"include": "*.jpg"}, {"files_from": "a"}, {"what": 1}, {"concurrency": "x"}, {"progress": 1},
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused(options, tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(StorageInvalidRequestError):
         asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", **options))
-    with pytest.raises(StorageInvalidRequestError, match="path object"):
+    with pytest.raises(StorageInvalidRequestError, match="source"):
         asyncio.run(copy_tree("a", tmp_path / "b"))

@@ -75,8 +75,8 @@ def migrate_command(
 def compare_command(invocation: Invocation, /, source: str, destination: str, **given: Any) -> None:
     """Show what DESTINATION lacks, has otherwise or has besides; exit code 1 if there is anything.
 
-    Compared is by what earlier transfers have verified and is unchanged since, else by digest where it is at
-    hand, else by size and time; the summary says how many by which. --checksum compares every content.
+    Compared is by what earlier transfers have verified and is unchanged since, else by recorded digests,
+    else by size and time; the summary says how many by which. --checksum compares every content.
     """
     telling = Telling(invocation, given, compares=True)
     report = _run(invocation, telling, "compare", source, destination)
