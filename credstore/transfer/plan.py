@@ -11,7 +11,7 @@ alone it is an MD5, a hash of hashes, or neither.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Literal, Protocol, TypeAlias, TypeVar
@@ -211,41 +211,38 @@ async def merged(
     Raises:
         StorageIntegrityError: One of them does not ascend, or repeats itself (code "LISTING").
     """
-    async with (
-        aclosing(_ascending(source, "source")) as sources,
-        aclosing(_ascending(destination, "destination")) as destinations,
-        aclosing(_ascending(known, "journal")) as knowns,
-    ):
-        one, two, three = (
-            await anext(sources, None),
-            await anext(destinations, None),
-            await anext(knowns, None),
-        )
+    async with _closing(source) as sources, _closing(destination) as destinations, _closing(known) as knowns:
+        one = await anext(sources, None)
+        two = await anext(destinations, None)
+        three = await anext(knowns, None)
         while one is not None or two is not None or three is not None:
             name = min(each.name for each in (one, two, three) if each is not None)
-            mine = one if one is not None and one.name == name else None
-            theirs = two if two is not None and two.name == name else None
-            noted = three if three is not None and three.name == name else None
-            if mine is not None:
-                one = await anext(sources, None)
-            if theirs is not None:
-                two = await anext(destinations, None)
-            if noted is not None:
-                three = await anext(knowns, None)
+            mine = theirs = noted = None
+            if one is not None and one.name == name:
+                mine = one
+                one = _next(mine, await anext(sources, None), "source")
+            if two is not None and two.name == name:
+                theirs = two
+                two = _next(theirs, await anext(destinations, None), "destination")
+            if three is not None and three.name == name:
+                noted = three
+                three = _next(noted, await anext(knowns, None), "journal")
             yield Pair(name, mine, theirs, noted)
 
 
-async def _ascending(items: AsyncIterator[N], what: str) -> AsyncGenerator[N, None]:
-    last: str | None = None
+def _next(last: N, found: N | None, what: str) -> N | None:
+    if found is not None and found.name <= last.name:
+        raise StorageIntegrityError(
+            f"the listing of the {what} has {found.name!r} after {last.name!r}, so it cannot be compared",
+            code=ErrorCode.LISTING,
+        )
+    return found
+
+
+@asynccontextmanager
+async def _closing(items: AsyncIterator[N]) -> AsyncGenerator[AsyncIterator[N]]:
     try:
-        async for item in items:
-            if last is not None and item.name <= last:
-                raise StorageIntegrityError(
-                    f"the listing of the {what} has {item.name!r} after {last!r}, so it cannot be compared",
-                    code=ErrorCode.LISTING,
-                )
-            last = item.name
-            yield item
+        yield items
     finally:
         if isinstance(items, AsyncGenerator):
             await items.aclose()

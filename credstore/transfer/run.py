@@ -277,14 +277,17 @@ class Run:
             self._plan = replace(plan, copies=plan.copies + 1, copy_bytes=plan.copy_bytes + source.size)
             return
         same = verdict is Verdict.SAME
-        self._tell(
-            TransferEvent(
-                kind="same" if same else "kept",
-                name=pair.name,
-                size=source.size,
-                basis=basis if same else None,
+        if same and self._options.get("on_event") is None:
+            self._tally.count("same", basis)
+        else:
+            self._tell(
+                TransferEvent(
+                    kind="same" if same else "kept",
+                    name=pair.name,
+                    size=source.size,
+                    basis=basis if same else None,
+                )
             )
-        )
         if there is not None and not (same and basis == "journal") and not self._dry:
             state = State.EQUAL if same else State.KEPT
             await self._journal.note(Known(pair.name, source.size, source.tag, there.version, None, state))

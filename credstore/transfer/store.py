@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
+from typing import cast
 
 from credstore.driver.reader import ObjectReader
 from credstore.errors import (
@@ -60,6 +61,7 @@ class Store:
         """Name it; nothing is sent."""
         self.provider = provider
         self.prefix = prefix
+        self._longest = provider.capabilities.max_key_size
         self.only: tuple[str, str] | None = None
         self.store_options: StoreOptions = {}
         self.ordered = provider.capabilities.ordered
@@ -80,7 +82,7 @@ class Store:
     def unfit(self, name: str) -> str | None:
         """Why no object can have this name; see `Side.unfit`."""
         try:
-            check_key(self.key(name), self.provider.capabilities.max_key_size)
+            check_key(self.key(name), self._longest)
         except StorageInvalidKeyError as error:
             return error.message
         return None
@@ -95,7 +97,9 @@ class Store:
                 yield entry_of(self.only[1], item)
             return
         try:
-            async with aclosing(self._scan()) as found:
+            # A generator, though its annotation is that of an iterator.
+            scan = cast("AsyncGenerator[StorageItem, None]", self.provider.scan(self.prefix))
+            async with aclosing(scan) as found:
                 async for item in found:
                     name = item.key[start:]
                     if not name:
@@ -106,10 +110,6 @@ class Store:
             if error.code != ErrorCode.UNREADABLE_ENTRY:
                 raise
             yield Entry((error.key or "")[start:], 0, None, "", "", error.message, fault=True)
-
-    async def _scan(self) -> AsyncGenerator[StorageItem, None]:
-        async for item in self.provider.scan(self.prefix):
-            yield item
 
     async def look(self, entry: Entry, depth: Depth) -> Facts:
         """What its metadata records and, if need be, its content says; see `Side.look`."""

@@ -218,11 +218,16 @@ class Tally:
     events: list[TransferEvent] = field(default_factory=list[TransferEvent])
     bytes: int = 0
 
+    def count(self, kind: EventKind, basis: Basis | None) -> int:
+        """Count one of a kind, and return how many there are."""
+        count = self.counts[kind] = self.counts.get(kind, 0) + 1
+        if basis is not None:
+            self.compared_by[basis] = self.compared_by.get(basis, 0) + 1
+        return count
+
     def add(self, event: TransferEvent) -> None:
         """Count one event."""
-        count = self.counts[event.kind] = self.counts.get(event.kind, 0) + 1
-        if event.basis is not None:
-            self.compared_by[event.basis] = self.compared_by.get(event.basis, 0) + 1
+        count = self.count(event.kind, event.basis)
         if event.kind in TROUBLE and count <= SHOWN:
             self.events.append(event)
 
