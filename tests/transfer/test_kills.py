@@ -1,6 +1,7 @@
 """Kill -9 at random points, and the same command again: none lost, changed, doubled or left behind (P32)."""
 
 import asyncio
+import os
 import random
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import pytest
 from credstore import LocalConfig, LocalStorageProvider
 from tests.transfer.ends import content, make_tree, tree_of
 
-OBJECTS = 100
-KILLS = 3
+OBJECTS = int(os.environ.get("TRANSFER_OBJECTS", "100"))
+KILLS = int(os.environ.get("TRANSFER_KILLS", "3"))
+"""`TRANSFER_OBJECTS=1000 TRANSFER_KILLS=50` is the same at size."""
 
 
 def killed(arguments: list[str], after: int) -> bool:
@@ -55,7 +57,7 @@ def test_a_run_that_is_killed_again_and_again_continues(kind, drop, tmp_path):
     place = tmp_path / "destination"
     arguments = [str(source), str(place), str(tmp_path / "journal"), kind, drop]
     for _ in range(KILLS):
-        killed(arguments, chance.randrange(OBJECTS, 2 * OBJECTS))
+        killed(arguments, chance.randrange(1, 2 * OBJECTS))
         there = asyncio.run(found(kind, place)) if place.exists() else {}
         here = tree_of(source)
         there = {name: data for name, data in there.items() if not Path(name).name.startswith(".credstore-")}
