@@ -323,6 +323,12 @@ def use_transfer(transfer):
         asyncio.run(transfer)
 
 
+def use_evidence(checking):
+    """There is none of that name."""
+    with contextlib.suppress(StorageError):
+        use_transfer(checking)
+
+
 def places():
     return {"source": credstore.MemoryStorageProvider(), "destination": credstore.MemoryStorageProvider()}
 
@@ -345,6 +351,19 @@ CALLS: dict[str, Call] = {
         )
     ),
     "Under": Call(lambda: {"provider": credstore.MemoryStorageProvider()}),
+    "VerifiedTransfer": Call(
+        given(
+            issuer="a",
+            keyid="a",
+            source="a",
+            destination="a",
+            objects=1,
+            bytes=1,
+            finished_at=material.NOW,
+            complete=True,
+        )
+    ),
+    "verify_transfer": Call(given(evidence="list", trust=material.TRUST), use_evidence),
     "compare": Call(places, use_transfer),
     "copy_tree": Call(places, use_transfer),
     "journal_name": Call(places),

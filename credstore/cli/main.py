@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sync": ("commands.sync", "Make a folder or store what another one is."),
     "migrate": ("commands.sync", "Copy everything, verified, and name what changed meanwhile."),
     "compare": ("commands.sync", "Find what two folders or stores do not have in common."),
+    "verify-transfer": ("commands.verify_transfer", "Check the evidence of a migration."),
     "du": ("commands.du", "Count objects and bytes, folder by folder."),
     "stat": ("commands.info", "Show what is known of an object."),
     "link": ("commands.link", "Make a temporary link to an object."),
@@ -58,7 +59,7 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"credstore.cli.{COMMANDS[cmd_name][0]}")
-        return cast("click.Command", getattr(module, f"{cmd_name}_command"))
+        return cast("click.Command", getattr(module, f"{cmd_name.replace('-', '_')}_command"))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -16,7 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from credstore.transfer.calls import compare, copy_tree, journal_name, migrate, sync
+    from credstore.transfer.calls import compare, copy_tree, journal_name, migrate, sync, verify_transfer
+    from credstore.transfer.evidence import VerifiedTransfer
     from credstore.transfer.values import (
         Alone,
         Place,
@@ -37,11 +38,13 @@ __all__ = [
     "TransferProgress",
     "TransferReport",
     "Under",
+    "VerifiedTransfer",
     "compare",
     "copy_tree",
     "journal_name",
     "migrate",
     "sync",
+    "verify_transfer",
 ]
 
 
@@ -52,6 +55,7 @@ if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
         if name not in __all__:
             raise AttributeError(f"module 'credstore.transfer' has no attribute {name!r}")
         home = "values" if name[0].isupper() else "calls"
+        home = "evidence" if name == "VerifiedTransfer" else home
         value: object = getattr(import_module(f"credstore.transfer.{home}"), name)
         globals()[name] = value
         return value

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from os import PathLike
+from pathlib import Path
 from typing import Unpack
 
 from credstore.arguments import typed
+from credstore.errors import StorageInvalidRequestError
+from credstore.proofs.format.signing import Signer
+from credstore.proofs.format.trust import TrustStore
+from credstore.transfer.evidence import Evidence, VerifiedTransfer, verify
 from credstore.transfer.places import check_apart, side_of
 from credstore.transfer.run import Goal, Run
 from credstore.transfer.store import Store
@@ -79,7 +85,14 @@ async def sync(
 
 @typed
 async def migrate(
-    source: Place, destination: Place, *, delete_source: bool = False, **options: Unpack[TransferOptions]
+    source: Place,
+    destination: Place,
+    *,
+    delete_source: bool = False,
+    evidence: str | PathLike[str] | None = None,
+    signer: Signer | None = None,
+    issuer: str | None = None,
+    **options: Unpack[TransferOptions],
 ) -> TransferReport:
     """Copy everything, then look at the source once more and name what changed meanwhile.
 
@@ -88,6 +101,10 @@ async def migrate(
         destination: As for `copy_tree`.
         delete_source: Delete each object at the source once its copy was read back, and only the version that
             was copied.
+        evidence: Path of a list to write at the end, with a signed statement next to it; see
+            `verify_transfer`. Every object is then compared by content.
+        signer: Signs the statement.
+        issuer: URI of whoever says so, as in the readers' trust store.
         options: See `TransferOptions`.
 
     Returns:
@@ -98,7 +115,46 @@ async def migrate(
 
     Source: promises P32, P33.
     """
-    return await _run(source, destination, Goal(drop=delete_source, always_again=True), options)
+    proved: Evidence | None = None
+    if evidence is not None:
+        if signer is None or issuer is None:
+            raise StorageInvalidRequestError("evidence needs a signer and an issuer")
+        proved = Evidence(Path(evidence), (signer,), issuer)
+    goal = Goal(drop=delete_source, always_again=True, evidence=proved)
+    return await _run(source, destination, goal, options)
+
+
+@typed
+async def verify_transfer(
+    evidence: str | PathLike[str],
+    trust: TrustStore,
+    *,
+    source: Place | None = None,
+    destination: Place | None = None,
+) -> VerifiedTransfer:
+    """Check the evidence of a migration: offline, or also against what is at the ends now.
+
+    Args:
+        evidence: Path of the list; the statement is next to it.
+        trust: Whose statements count.
+        source: Compare every object there with the list.
+        destination: Compare every object there with the list.
+
+    Returns:
+        What was signed; `problems` has what the ends have otherwise.
+
+    Raises:
+        ProofUntrustedKeyError: The key that signed may not sign for this issuer.
+        ProofSignatureError: The statement was changed.
+        ProofAssetMismatchError: The list was changed.
+        ProofError: It is not such a statement, or the key was not valid then.
+        StorageInvalidRequestError: A file cannot be read.
+        StorageError: An end cannot be looked at.
+
+    Cost: offline, none; else one read of every object.
+    """
+    ends = [None if each is None else side_of(each) for each in (source, destination)]
+    return await verify(Path(evidence), trust, source=ends[0], destination=ends[1])
 
 
 @typed

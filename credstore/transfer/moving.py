@@ -85,8 +85,11 @@ class Mover:
             landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), _lost(found, destination)
         )
 
-    async def drop(self, entry: Entry) -> None:
+    async def drop(self, entry: Entry) -> bytes:
         """Delete at the source what is at the destination, once both were read and are equal.
+
+        Returns:
+            The SHA-256 of their plain bytes.
 
         Raises:
             StorageIntegrityError: They are not; nothing was deleted.
@@ -97,6 +100,7 @@ class Mover:
         if mine.digest is None or mine.digest != theirs.digest:
             raise differs()
         await self.source.delete(entry)
+        return mine.digest
 
 
 def _lost(found: Carried, destination: Store) -> tuple[str, ...]:

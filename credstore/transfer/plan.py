@@ -66,6 +66,8 @@ class State(Enum):
     """A run ended while it was at this name, so what is at the destination was perhaps never verified."""
     KEPT = 2
     """They were not, and it was not to be changed."""
+    MOVED = 3
+    """They were, and the source was deleted then, as it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,13 @@ class Pair:
     source: Entry | None
     destination: Entry | None
     known: Known | None
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether an earlier run has moved it here, and it is as it was then."""
+        known, there = self.known, self.destination
+        moved = known is not None and known.state is State.MOVED
+        return moved and there is not None and known is not None and there.version == known.version
 
 
 @dataclass(frozen=True, slots=True)

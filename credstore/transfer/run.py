@@ -27,6 +27,7 @@ from credstore.errors import (
     StorageTimeoutError,
     StorageUnavailableError,
 )
+from credstore.transfer.evidence import Evidence
 from credstore.transfer.filters import Filter
 from credstore.transfer.journal import PAGE, Action, Journal, Kind
 from credstore.transfer.moving import Mover
@@ -46,6 +47,7 @@ from credstore.transfer.plan import (
 from credstore.transfer.sides import Depth, Side
 from credstore.transfer.sifting import Sieve
 from credstore.transfer.values import (
+    TROUBLE,
     EventKind,
     Tally,
     TransferEvent,
@@ -83,12 +85,14 @@ class Goal:
         drop: Delete at the source what is at the destination.
         compare: Change nothing.
         always_again: Look at the source a second time even if nothing was to be done.
+        evidence: Leave a signed list of what is at both ends; every object is then compared by content.
     """
 
     delete: bool = False
     drop: bool = False
     compare: bool = False
     always_again: bool = False
+    evidence: Evidence | None = None
 
 
 class Run:
@@ -117,7 +121,7 @@ class Run:
         )
         self._rules = Rules(
             overwrite=options.get("overwrite", "different"),
-            checksum=options.get("checksum", False),
+            checksum=options.get("checksum", False) or goal.evidence is not None,
             plain=source.plain and destination.plain,
         )
         self._dry = goal.compare or options.get("dry_run", False)
@@ -158,6 +162,14 @@ class Run:
                 if self._plan.copies or self._plan.drops or self._goal.always_again:
                     await self._look_again()
                 await journal.end()
+                if self._goal.evidence is not None:
+                    await self._goal.evidence.write(
+                        self._source,
+                        self._destination,
+                        journal.known(),
+                        self._filter,
+                        complete=not self._tally.counts.keys() & TROUBLE,
+                    )
             else:
                 self._dry = True
         return TransferReport(
@@ -212,12 +224,15 @@ class Run:
         judged = [judge(pair, self._rules) for pair in page]
         unclear = [number for number, (verdict, _) in enumerate(judged) if verdict in _LOOKS]
 
+        digests: dict[int, bytes | None] = {}
+
         async def look(number: int) -> Judged | StorageError:
             pair = page[number]
             again = pair.known is not None and pair.known.state is State.UNSURE
             depth: Depth = "read" if again else "digest" if judged[number][0] is Verdict.READ else "facts"
             try:
-                return await self._looked(pair, depth)
+                verdict, digests[number] = await self._looked(pair, depth)
+                return verdict
             except StorageError as error:
                 if isinstance(error, _FATAL):
                     raise
@@ -235,29 +250,32 @@ class Run:
             if number in failed and not self._dry:
                 await self._journal.note(Known(pair.name, 0, "", "", None, State.UNSURE))
             elif number not in failed:
-                await self._settle(pair, verdict, actions)
+                await self._settle(pair, verdict, digests.get(number), actions)
         if actions and not self._dry:
             await self._journal.plan(actions)
         self._progress()
 
-    async def _looked(self, pair: Pair, depth: Depth) -> Judged:
+    async def _looked(self, pair: Pair, depth: Depth) -> tuple[Judged, bytes | None]:
+        """The verdict, and the digest that both ends have where they were compared by it."""
         source, destination = pair.source, pair.destination
         if source is None or destination is None:
-            return judge(pair, self._rules)
+            return judge(pair, self._rules), None
         mine, theirs = (
             await self._source.look(source, depth),
             await self._destination.look(destination, depth),
         )
-        return judge_looked(mine, theirs)
+        judged = judge_looked(mine, theirs)
+        digest = mine.digest if mine.digest == theirs.digest else mine.stored
+        return judged, digest if judged == (Verdict.SAME, "digest") else None
 
     async def _settle(
-        self, pair: Pair, judged: Judged, actions: list[tuple[Kind, Entry, str | None]]
+        self, pair: Pair, judged: Judged, digest: bytes | None, actions: list[tuple[Kind, Entry, str | None]]
     ) -> None:
         """Take one name into the plan."""
         verdict, basis = judged
         source, there, plan = pair.source, pair.destination, self._plan
         if source is None:
-            if pair.known is not None and not self._dry and self._filter(pair.name):
+            if pair.known is not None and not self._dry and self._filter(pair.name) and not pair.is_moved:
                 await self._journal.forget(pair.name)
             if there is None:
                 return
@@ -290,7 +308,7 @@ class Run:
             )
         if there is not None and not (same and basis == "journal") and not self._dry:
             state = State.EQUAL if same else State.KEPT
-            await self._journal.note(Known(pair.name, source.size, source.tag, there.version, None, state))
+            await self._journal.note(Known(pair.name, source.size, source.tag, there.version, digest, state))
         if same and self._goal.drop:
             actions.append(("drop", source, there.version if there else None))
             self._plan = replace(plan, drops=plan.drops + 1)
@@ -369,11 +387,16 @@ class Run:
             await self._journal.finish(action, None)
             self._tell(TransferEvent(kind="deleted", name=name, size=entry.size))
             return
+        digest: bytes | None
         if action.kind == "drop":
-            await self._mover.drop(entry)
+            digest = await self._mover.drop(entry)
+            known = Known(name, entry.size, entry.tag, action.there or "", digest, State.MOVED)
         else:
             written = await self._mover.copy(entry)
-            known = Known(name, entry.size, written.tag, written.version, written.digest)
+            digest = written.digest
+            if digest is None and self._goal.evidence is not None:
+                digest = (await self._destination.look(entry, "read")).digest
+            known = Known(name, entry.size, written.tag, written.version, digest)
             self._tally.bytes += entry.size
             for what in written.lost:
                 self._tally.lost[what] = self._tally.lost.get(what, 0) + 1
@@ -388,8 +411,7 @@ class Run:
             if not written.tag:
                 raise StorageError("the source changed while it was being copied, so it was kept")
             await self._source.delete(entry)
-        await self._journal.finish(action, None)
-        await self._journal.forget(name)
+        await self._journal.finish(action, replace(known, state=State.MOVED))
         self._tell(TransferEvent(kind="moved", name=name, size=entry.size))
 
     async def _flow(self, size: int) -> None:
@@ -434,8 +456,10 @@ class Run:
     def _changed(self, pair: Pair) -> str | None:
         source, known = pair.source, pair.known
         if source is None:
+            if known is not None and known.state is State.MOVED:
+                return None
             return "it was deleted at the source meanwhile" if self._filter(pair.name) else None
-        if known is None:
+        if known is None or known.state is State.MOVED:
             return "it came to the source meanwhile"
         if known.state is not State.UNSURE and (known.size, known.tag) != (source.size, source.tag):
             return "it was changed at the source meanwhile"

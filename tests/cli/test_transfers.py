@@ -246,3 +246,18 @@ def test_progress_is_for_those_who_watch(cli, folder, monkeypatch):
     monkeypatch.setattr(progress, "SELDOM", 0)
     assert "objects, " not in cli("sync", "data", "one").err
     assert "3 of 3 objects, 9 B, " in cli("sync", "data", "two", "--progress").err
+
+
+def test_evidence_is_checked_offline_and_at_both_ends(cli, folder, bucket):
+    cli("proof", "keys", "generate", "key.pem", "--issuer", "https://news.example")
+    signing = ["--key", "key.pem", "--issuer", "https://news.example"]
+    cli("migrate", "data", bucket("data"), "--evidence", "list.jsonl", code=2)
+    cli("migrate", "data", bucket("data"), "--evidence", "list.jsonl", *signing)
+    check = ["verify-transfer", "list.jsonl", "--trust", "keys.json"]
+    assert "objects      3 (9 B)" in cli(*check).out
+    ends = ["--source", "data", "--destination", bucket("data")]
+    assert cli(*check, *ends, "--json").document["problems"] == []
+    (folder / "a.json").write_bytes(b"[]")
+    assert "credstore: a.json: " in cli(*check, *ends, code=7).err
+    Path("list.jsonl").write_text("")
+    assert "not the one that was signed" in cli(*check, code=22).err

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from credstore.cli.commands.proof.files import read_signer
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.places import folder_of, opened_stores, source_of, spot
@@ -54,17 +55,36 @@ def sync_command(
 @click.argument("source")
 @click.argument("destination")
 @click.option("--delete-source", is_flag=True, help="Delete each object in SOURCE once its copy is verified.")
+@click.option("--evidence", metavar="FILE", type=click.Path(dir_okay=False), help="Write a signed list.")
+@click.option("--key", "key_file", metavar="FILE", envvar="CREDSTORE_PROOF_KEY", help="Signs the list.")
+@click.option("--issuer", metavar="URI", help="Who signs the list, as in the trust store of its readers.")
 @moving
 @click.pass_obj
 def migrate_command(
-    invocation: Invocation, /, source: str, destination: str, *, delete_source: bool, **given: Any
+    invocation: Invocation,
+    /,
+    source: str,
+    destination: str,
+    *,
+    delete_source: bool,
+    evidence: str | None,
+    key_file: str | None,
+    issuer: str | None,
+    **given: Any,
 ) -> None:
     """Copy everything from SOURCE to DESTINATION, then look for what changed meanwhile.
 
-    What changed is named, and the same command copies it; exit code 9 until there is nothing left.
+    What changed is named, and the same command copies it; exit code 9 until there is nothing left. With
+    --evidence, every object is compared by content, and a list of all of them is left with a signed statement
+    next to it, which verify-transfer checks.
     """
+    more: dict[str, Any] = {"delete_source": delete_source}
+    if evidence is not None:
+        if key_file is None or issuer is None:
+            raise click.UsageError("--evidence needs --key and --issuer")
+        more.update(evidence=evidence, signer=read_signer(key_file), issuer=issuer)
     telling = Telling(invocation, given)
-    telling.end(_run(invocation, telling, "migrate", source, destination, delete_source=delete_source))
+    telling.end(_run(invocation, telling, "migrate", source, destination, **more))
 
 
 @command("compare")
@@ -109,7 +129,7 @@ def _run(
             if verb == "compare":
                 return await transfer.compare(origin, target, **options)
             if verb == "migrate":
-                return await transfer.migrate(origin, target, delete_source=more["delete_source"], **options)
+                return await transfer.migrate(origin, target, **more, **options)
             return await transfer.sync(origin, target, delete=more["delete"], **options)
 
     try:
