@@ -45,6 +45,28 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name to (module, summary): only the module of the command that runs is loaded."""
 
 
+WORDS = {
+    "copy": "cp",
+    "delete": "rm",
+    "del": "rm",
+    "dir": "ls",
+    "download": "get",
+    "head": "stat",
+    "help": "--help",
+    "info": "stat",
+    "list": "ls",
+    "move": "mv",
+    "presign": "link",
+    "rename": "mv",
+    "share": "link",
+    "size": "du",
+    "upload": "put",
+    "check": "compare",
+    "diff": "compare",
+}
+"""What other tools call a command, and what it is here."""
+
+
 class Commands(click.Group):
     """The group, loading a command when it is called."""
 
@@ -66,7 +88,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with a suggestion from all names."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            known = WORDS.get(args[0])
+            near = [known] if known else difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else "see credstore --help"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)

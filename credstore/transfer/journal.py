@@ -133,11 +133,7 @@ class Journal:
             "select count(*) from actions where done = 0 and kind <> 'delete'"
         ).fetchone()
         self.resumed = bool(waiting[0])
-        opened.execute(
-            "insert or replace into known select name, 0, '', '', null, ? from actions"
-            " where done = 0 and kind <> 'delete'",
-            (State.UNSURE.value,),
-        )
+        opened.execute(_DOUBT, (State.UNSURE.value,))
         opened.execute("delete from actions")
         opened.execute("drop table if exists spool")
         opened.execute("commit")
@@ -295,11 +291,7 @@ class Journal:
 
     def _end(self) -> None:
         self._sql.execute("begin")
-        self._sql.execute(
-            "insert or replace into known select name, 0, '', '', null, ? from actions"
-            " where done = 0 and kind <> 'delete'",
-            (State.UNSURE.value,),
-        )
+        self._sql.execute(_DOUBT, (State.UNSURE.value,))
         self._sql.execute("delete from actions")
         self._sql.execute("commit")
 
@@ -334,6 +326,11 @@ class Journal:
         return self._sql.execute(statement, (side, after, after, PAGE)).fetchall()
 
 
+_DOUBT = (
+    "insert into known select name, 0, '', '', null, ? from actions where done = 0 and kind <> 'delete'"
+    " on conflict (name) do update set state = excluded.state"
+)
+"""What was known stays, but no longer counts as equal."""
 _NEXT = (
     "select number, kind, name, size, tag, version, modified, there from actions"
     " where done = 0 and number > ?"

@@ -112,10 +112,16 @@ class Pair:
 
     @property
     def is_moved(self) -> bool:
-        """Whether an earlier run has moved it here, and it is as it was then."""
+        """Whether an earlier run has moved it here, even if it was cut off then, and it is as it was."""
         known, there = self.known, self.destination
-        moved = known is not None and known.state is State.MOVED
-        return moved and there is not None and known is not None and there.version == known.version
+        return (
+            self.source is None
+            and known is not None
+            and known.state in {State.MOVED, State.UNSURE}
+            and known.digest is not None
+            and there is not None
+            and there.version == known.version
+        )
 
 
 @dataclass(frozen=True, slots=True)

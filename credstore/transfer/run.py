@@ -275,8 +275,11 @@ class Run:
         verdict, basis = judged
         source, there, plan = pair.source, pair.destination, self._plan
         if source is None:
-            if pair.known is not None and not self._dry and self._filter(pair.name) and not pair.is_moved:
-                await self._journal.forget(pair.name)
+            if pair.known is not None and not self._dry and self._filter(pair.name):
+                if pair.is_moved:
+                    await self._journal.note(replace(pair.known, state=State.MOVED))
+                else:
+                    await self._journal.forget(pair.name)
             if there is None:
                 return
             self._tell(TransferEvent(kind="extra", name=pair.name, size=there.size))
@@ -407,6 +410,7 @@ class Run:
                 self._tell(TransferEvent(kind="copied", name=name, size=entry.size))
                 return
             await self._journal.note(known)
+            await self._journal.flush()  # Once the source is gone, nothing else knows what it was.
             # Exactly what was read and verified is deleted, not what may be there by now.
             if not written.tag:
                 raise StorageError("the source changed while it was being copied, so it was kept")

@@ -89,6 +89,8 @@ def test_every_error_has_its_exit_code() -> None:
         (["ls", "--timeout", "yesterday"], 2, "--timeout"),
         (["ls", "--bogus"], 2, "--bogus"),
         (["lst"], 2, "did you mean 'ls'?"),
+        (["upload"], 2, "did you mean 'put'?"),
+        (["help"], 2, "did you mean '--help'?"),
         (["xyzzy"], 2, "see credstore --help"),
         (["--store", "gopher://x", "ls"], 8, "the scheme of the store URL"),
         (["--store", "nonsense", "ls"], 8, ""),

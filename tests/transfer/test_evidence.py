@@ -20,6 +20,8 @@ from credstore.proofs import (
     trust_key,
 )
 from credstore.transfer import Under, copy_tree, migrate, verify_transfer
+from credstore.transfer.folder import Folder
+from credstore.transfer.journal import Journal
 from tests.transfer.ends import TREE, content, make_tree
 
 ISSUER = "https://news.example"
@@ -144,5 +146,40 @@ def test_changed_lists_statements_and_keys_without_trust_are_refused(tmp_path):
             await verify_transfer(listed, trust())
         with pytest.raises(StorageInvalidRequestError, match="issuer"):
             await migrate(tmp_path / "a", tmp_path / "b", evidence=listed)
+
+    asyncio.run(run())
+
+
+def test_a_move_that_ended_right_after_a_deletion_is_in_the_list(tmp_path, monkeypatch):
+    """The process ends between the deletion at the source and the journal's note of it."""
+
+    class EndError(BaseException):
+        pass
+
+    async def run():
+        make_tree(tmp_path / "a", {f"f{n}": b"%d" % n for n in range(5)})
+        async with MemoryStorageProvider() as two:
+            real = Folder.delete
+
+            async def delete(self, entry):
+                await real(self, entry)
+                if entry.name == "f2":
+                    raise EndError
+
+            monkeypatch.setattr(Folder, "delete", delete)
+
+            async def leave(journal, *_):
+                await journal._close()  # What was not flushed is lost.
+
+            monkeypatch.setattr(Journal, "__aexit__", leave)
+            options = {"delete_source": True, "journal": tmp_path / "j", "concurrency": 1}
+            with pytest.raises(EndError):
+                await migrate(tmp_path / "a", two, **options)
+            monkeypatch.undo()
+            assert not (tmp_path / "a/f2").exists()
+            report = await migrate(tmp_path / "a", two, **proved(tmp_path / "l", **options))
+            assert report.resumed
+            assert [line["name"] for line in lines(tmp_path / "l")] == [f"f{n}" for n in range(5)]
+            assert (await verify_transfer(tmp_path / "l", trust(), destination=two)).problems == ()
 
     asyncio.run(run())
