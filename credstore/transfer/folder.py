@@ -241,18 +241,19 @@ class Folder:
 
             await in_thread(look)
 
+        small = found.st_size <= SMALL
         await flow(found.st_size)
         yield Content(
             tag=_tag(found),
             size=found.st_size,
-            data=data if found.st_size <= SMALL else path,
+            data=data if small else path,
             digest=digest,
             modified=found.st_mtime_ns,
             options={
                 "content_type": guess_type(path.name, entry.name),
                 "metadata": {MTIME: mtime_text(found.st_mtime_ns)},
             },
-            settled=settled,
+            settled=_as_it_was if small else settled,
         )
 
     async def write(
@@ -364,6 +365,10 @@ def _changed(name: str) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(
         "the file changed while it was being read", code=ErrorCode.SOURCE_CHANGED, key=name, retryable=True
     )
+
+
+async def _as_it_was() -> None:
+    """What was read at once is of one state."""
 
 
 async def _pieces(data: Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
