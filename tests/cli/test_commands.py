@@ -171,7 +171,7 @@ def test_what_a_terminal_would_obey_is_shown_escaped(cli: CommandLine) -> None:
 
 def test_rm_deletes_and_is_idempotent(cli: CommandLine) -> None:
     cli.put("a", b"x")
-    assert cli("rm", "a", "b").out.splitlines() == ["deleted a", "deleted b"]
+    assert cli("rm", "a", "b").out.splitlines() == ["deleted a", "absent b"]
     assert cli("rm", "a", "--quiet").out == ""
     assert cli("ls").out == ""
 
