@@ -18,7 +18,19 @@ from benchmarks.peers import versions
 from benchmarks.worker import Scale
 
 HERE = Path(__file__).parent
-SECTIONS = ("small", "cold", "large", "many", "listing", "local", "processes", "growth", "pipeline", "proofs")
+SECTIONS = (
+    "small",
+    "clouds",
+    "cold",
+    "large",
+    "many",
+    "listing",
+    "local",
+    "processes",
+    "growth",
+    "pipeline",
+    "proofs",
+)
 """Modules, each with `TITLE`, `measure(scale)` and `render(results)`."""
 
 

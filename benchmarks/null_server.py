@@ -1,6 +1,6 @@
 """A null S3 as a program: keeps in memory what is stored, and returns it whole with its metadata and ETag.
 
-Run as `python -m benchmarks.null_server [--close] [certificate key]` it prints its port, serves on loopback and ends when
+Run as `python -m benchmarks.null_server [--close | --azure | --gcs] [certificate key]` it prints its port, serves on loopback and ends when
 its stdin does. It checks no signature and speaks only as much S3 as the benchmarks need: objects with ranges and
 conditions, multipart uploads, batch deletes, and one listing that never changes. With `--close` each response ends
 its connection.
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterator
 from email.utils import formatdate
+from importlib import import_module
 from itertools import count
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
@@ -209,7 +210,7 @@ class Connection(asyncio.Protocol):
         self.body.clear()
         path, _, query = target.partition(b"?")
         path = unquote_to_bytes(path) if b"%" in path else path
-        self._serve(Request(method, path, query, headers, kept, body))
+        self.serve(Request(method, path, query, headers, kept, body))
         return True
 
     def _read_head(self, head: bytes) -> None:
@@ -221,26 +222,32 @@ class Connection(asyncio.Protocol):
             name, _, value = line.partition(b":")
             name, value = name.lower(), value.strip()
             headers[name] = value
-            if name.startswith(b"x-amz-meta-") or (name in _KEPT and value != b"aws-chunked"):
-                kept += b"%b: %b\r\n" % (name, value)
+            kept += self.described(name, value)
         self.head = (method, target, headers, kept)
         self.left = -1 if b"transfer-encoding" in headers else int(headers.get(b"content-length", b"0"))
         if b"expect" in headers:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _serve(self, request: Request) -> None:
+    def described(self, name: bytes, value: bytes) -> bytes:
+        """The line of a read's header that comes of a line of a write's; empty if none does."""
+        if name.startswith(b"x-amz-meta-") or (name in _KEPT and value != b"aws-chunked"):
+            return b"%b: %b\r\n" % (name, value)
+        return b""
+
+    def serve(self, request: Request) -> None:
+        """Respond to one request."""
         method, path, query = request.method, request.path, request.query
         if method == b"PUT":
             self._put(request)
         elif method == b"GET" and b"list-type=2" in query:
             token = parse_qs(query.decode()).get("continuation-token", ["0"])[0]
-            self._answer(200, _XML, self.bucket.pages[int(token)])
+            self.answer(200, _XML, self.bucket.pages[int(token)])
         elif method in {b"GET", b"HEAD"}:
-            self._get(method, path, request.headers)
+            self.give(method, path, request.headers)
         elif method == b"DELETE":
             upload = parse_qs(query.decode()).get("uploadId", [""])[0].encode()
             self.bucket.uploads.pop(upload, None) if upload else self.bucket.objects.pop(path, None)
-            self._answer(204)
+            self.answer(204)
         elif query.startswith(b"uploads"):
             upload = b"%d" % next(self.bucket.numbers)
             self.bucket.uploads[upload] = Upload(request.kept)
@@ -280,9 +287,10 @@ class Connection(asyncio.Protocol):
                 self._refuse(412, b"PreconditionFailed")
                 return
             bucket.objects[path] = Stored([body], etag, kept)
-        self._answer(200, b"etag: %b\r\n" % etag)
+        self.answer(200, b"etag: %b\r\n" % etag)
 
-    def _get(self, method: bytes, path: bytes, headers: dict[bytes, bytes]) -> None:
+    def give(self, method: bytes, path: bytes, headers: dict[bytes, bytes]) -> None:
+        """Respond with an object, or the range of it that is requested."""
         found = self.bucket.objects.get(path)
         if found is None:
             self._refuse(404, b"NoSuchKey", silent=method == b"HEAD")
@@ -336,13 +344,14 @@ class Connection(asyncio.Protocol):
         self._xml(b"CompleteMultipartUploadResult", b"<ETag>%b</ETag>" % etag)
 
     def _xml(self, root: bytes, inside: bytes) -> None:
-        self._answer(200, _XML, b"<%b>%b</%b>" % (root, inside, root))
+        self.answer(200, _XML, b"<%b>%b</%b>" % (root, inside, root))
 
     def _refuse(self, status: int, code: bytes, *, silent: bool = False) -> None:
         body = b"<Error><Code>%b</Code><Message>null</Message></Error>" % code
-        self._answer(status, _XML, b"" if silent else body)
+        self.answer(status, _XML, b"" if silent else body)
 
-    def _answer(self, status: int, lines: bytes = b"", body: bytes = b"") -> None:
+    def answer(self, status: int, lines: bytes = b"", body: bytes = b"") -> None:
+        """Respond with these lines besides the usual ones."""
         if not self.bucket.closing:
             self.transport.write(_head(status, lines, len(body)) + body)
         else:
@@ -367,13 +376,17 @@ def _head(status: int, lines: bytes, length: int) -> bytes:
 async def main(arguments: list[str]) -> None:
     """Serve until stdin ends."""
     context = None
-    closing = arguments[:1] == ["--close"]
-    certificate = arguments[1:] if closing else arguments
+    word = arguments[0] if arguments and arguments[0].startswith("--") else ""
+    closing, certificate = word == "--close", arguments[bool(word) :]
+    speaks = Connection
+    if word in {"--azure", "--gcs"}:
+        clouds = import_module("benchmarks.null_clouds")
+        speaks = clouds.AzureConnection if word == "--azure" else clouds.GcsConnection
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
     bucket, loop, ended = Bucket(closing=closing), asyncio.get_running_loop(), asyncio.Event()
-    server = await loop.create_server(lambda: Connection(bucket), "127.0.0.1", 0, ssl=context, backlog=4096)
+    server = await loop.create_server(lambda: speaks(bucket), "127.0.0.1", 0, ssl=context, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
 
     def wait() -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     __version__: str
     from credstore.config.azure import AzureConfig
     from credstore.config.gcs import GcsConfig
+    from credstore.config.reports import load_report
     from credstore.config.settings import CommonConfig
     from credstore.config.stores import (
         BackblazeConfig,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         parse_size,
     )
     from credstore.container import Container
+    from credstore.driver.capability_report import CapabilityReport
     from credstore.driver.reader import ObjectReader
     from credstore.driver.values import Capabilities
     from credstore.edge.server import serve_links
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         StoragePreconditionFailedError,
         StorageQuotaExceededError,
         StorageRateLimitedError,
+        StorageRetainedError,
         StorageTimeoutError,
         StorageUnavailableError,
         StorageUnsupportedError,
@@ -81,6 +84,7 @@ if TYPE_CHECKING:
         HealthCheckResult,
         LinkGrant,
         Listing,
+        LockOptions,
         Retention,
         RotationReport,
         SignedUrl,
@@ -90,6 +94,7 @@ if TYPE_CHECKING:
         StorageVersion,
         StoredDictionary,
         StoreOptions,
+        UploadForm,
         VersionsDeletedResult,
     )
     from credstore.observe import (
@@ -116,6 +121,7 @@ if TYPE_CHECKING:
     )
     from credstore.provider.provider import StorageProvider
     from credstore.provider.session import ProviderOptions
+    from credstore.provider.upload_forms import UploadFormOptions
 
 _HOMES = {
     "config.azure": ("AzureConfig",),
@@ -160,6 +166,7 @@ _HOMES = {
         "StoragePreconditionFailedError",
         "StorageQuotaExceededError",
         "StorageRateLimitedError",
+        "StorageRetainedError",
         "StorageTimeoutError",
         "StorageUnavailableError",
         "StorageUnsupportedError",
@@ -195,6 +202,7 @@ _HOMES = {
         "HealthCheckResult",
         "LinkGrant",
         "Listing",
+        "LockOptions",
         "Retention",
         "RotationReport",
         "SignedUrl",
@@ -204,6 +212,7 @@ _HOMES = {
         "StorageVersion",
         "StoredDictionary",
         "StoreOptions",
+        "UploadForm",
         "VersionsDeletedResult",
     ),
     "observe": (
@@ -229,8 +238,11 @@ _HOMES = {
         "WasabiStorageProvider",
     ),
     "provider.session": ("ProviderOptions",),
+    "provider.upload_forms": ("UploadFormOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
+    "driver.capability_report": ("CapabilityReport",),
+    "config.reports": ("load_report",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -246,6 +258,7 @@ __all__ = [
     "CallableKey",
     "CallableSigner",
     "Capabilities",
+    "CapabilityReport",
     "ClientSide",
     "CloudCdnSigner",
     "CloudFrontSigner",
@@ -272,6 +285,7 @@ __all__ = [
     "LocalConfig",
     "LocalKey",
     "LocalStorageProvider",
+    "LockOptions",
     "LoggingObserver",
     "MediaCdnSigner",
     "MediaCdnTokenSigner",
@@ -321,6 +335,7 @@ __all__ = [
     "StorageQuotaExceededError",
     "StorageRateLimitedError",
     "StorageResult",
+    "StorageRetainedError",
     "StorageStats",
     "StorageTimeoutError",
     "StorageUnavailableError",
@@ -330,9 +345,12 @@ __all__ = [
     "StoreOptions",
     "StoredDictionary",
     "StructlogObserver",
+    "UploadForm",
+    "UploadFormOptions",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
+    "load_report",
     "parse_duration",
     "parse_size",
     "serve_links",

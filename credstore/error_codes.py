@@ -41,7 +41,12 @@ class ErrorCode(StrEnum):
     VERSION_NOT_FOUND = "VERSION_NOT_FOUND", "NotFound", "There is no such version of the object."
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND", "NotFound", "There is no such multipart upload, or it has ended."
     ACCESS_DENIED = "ACCESS_DENIED", "AccessDenied", "The credentials are valid but may not do this."
-    LOCKED = "LOCKED", "AccessDenied", "A retention, lock or legal hold forbids this."
+    LOCKED = "LOCKED", "Retained", "A retention, lock or legal hold forbids this."
+    RETENTION_DISABLED = (
+        "RETENTION_DISABLED",
+        "Unsupported",
+        "Retention is switched off for this bucket, where it has to be enabled first.",
+    )
     VERSIONS_REMAIN = (
         "VERSIONS_REMAIN",
         "VersionsRemain",

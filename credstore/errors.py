@@ -17,12 +17,16 @@ from credstore.error_codes import ErrorCode as ErrorCode  # noqa: PLC0414 - whoe
 
 Applied = Literal["yes", "no", "maybe"]
 """Whether the effect of a failed operation happened; "no" only where that is proved (P0)."""
+RetentionMode = Literal["governance", "compliance"]
+"""Whether those with a permission for it can end a retention early ("governance"), or no one
+("compliance")."""
 
 
 class ErrorFacts(TypedDict, total=False):
     """The keyword arguments of every `StorageError`; each is the field of the same name.
 
-    `remaining` is a field of `StorageVersionsRemainError` alone.
+    `remaining` is a field of `StorageVersionsRemainError` alone; `retain_until`, `mode` and `legal_hold` are
+    those of `StorageRetainedError`.
     """
 
     code: ErrorCode | str
@@ -37,6 +41,9 @@ class ErrorFacts(TypedDict, total=False):
     applied: Applied
     retry_after: float | None
     remaining: tuple[RemainingVersion, ...]
+    retain_until: datetime | None
+    mode: RetentionMode | None
+    legal_hold: bool
 
 
 class StorageError(Exception):
@@ -151,6 +158,31 @@ class StorageAccessDeniedError(StorageError, PermissionError):
     errno = errno.EACCES
 
 
+class StorageRetainedError(StorageAccessDeniedError):
+    """A retention, legal hold or lock of the store forbids this; nothing was changed.
+
+    Attributes:
+        retain_until: When the retention ends, UTC; None where only a hold forbids it, or no date is known.
+        mode: "governance" or "compliance", where a retention forbids it, else None.
+        legal_hold: Whether a legal hold forbids it, which has no end date.
+    """
+
+    default_code = ErrorCode.LOCKED
+
+    def __init__(self, message: str, **facts: Unpack[ErrorFacts]) -> None:
+        super().__init__(message, **facts)
+        self.retain_until: datetime | None = facts.get("retain_until")
+        self.mode: RetentionMode | None = facts.get("mode")
+        self.legal_hold: bool = facts.get("legal_hold", False)
+
+    def facts(self) -> ErrorFacts:
+        """As `StorageError.facts`, with what forbids it."""
+        found = super().facts()
+        found["retain_until"], found["mode"] = self.retain_until, self.mode
+        found["legal_hold"] = self.legal_hold
+        return found
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingVersion:
     """A version that could not be removed, and what keeps it, as far as the store says.
@@ -159,7 +191,7 @@ class RemainingVersion:
         key: The object's key.
         version_id: Its version; None for an object that could not be deleted at all.
         retain_until: When its retention ends, UTC; None where no date is known.
-        mode: "GOVERNANCE" or "COMPLIANCE", where a retention keeps it, else None.
+        mode: "governance" or "compliance", where a retention keeps it, else None.
         legal_hold: Whether a legal hold keeps it, which has no end date.
         error: Why it could not be removed.
     """
@@ -168,7 +200,7 @@ class RemainingVersion:
     version_id: str | None
     error: StorageError
     retain_until: datetime | None = None
-    mode: str | None = None
+    mode: RetentionMode | None = None
     legal_hold: bool = False
 
 

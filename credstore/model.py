@@ -19,6 +19,7 @@ from credstore.arguments import typed, typed_class, typed_request
 from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import (
     RemainingVersion,
+    RetentionMode,
     StorageError,
     StorageInvalidRequestError,
 )
@@ -95,6 +96,32 @@ class SignedUrl(str):
 
     def __reduce__(self) -> NoReturn:
         message = "a SignedUrl is never pickled; use str.__str__(url) if you really mean to"
+        raise TypeError(message)
+
+
+@typed_request
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadForm:
+    """A form with which a browser uploads one file straight to the bucket, within limits of size and type.
+
+    It is sent as `multipart/form-data` by POST: all of `fields`, and after them the file in a field called
+    `file`; the store ignores what follows it.
+
+    Attributes:
+        url: Where to send it.
+        fields: Names and values of the hidden fields, which grant access together; never shown by repr.
+        expires_at: When it expires, UTC; never later than the credentials that signed it.
+    """
+
+    url: str
+    fields: Mapping[str, str] = field(repr=False)
+    expires_at: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+
+    def __reduce__(self) -> NoReturn:
+        message = "an UploadForm is never pickled; take its url and fields if you really mean to"
         raise TypeError(message)
 
 
@@ -176,8 +203,27 @@ Storable: TypeAlias = (
 )
 
 
-class StoreOptions(TypedDict, total=False):
+class LockOptions(TypedDict, total=False):
+    """What keeps a new object from being removed or replaced; refused where the provider has no such thing.
+
+    Keys:
+        retain_until: No one may remove or replace what is written before this instant, which is in the future
+            and has a time zone; kept in whole seconds, rounded up. Where the store keeps versions, that holds
+            for this version.
+        retain_mode: "governance", which those with a permission for it can end early, unless given, or
+            "compliance", which no one can; only with `retain_until`.
+        legal_hold: Keep what is written until `release`.
+    """
+
+    retain_until: datetime
+    retain_mode: RetentionMode
+    legal_hold: bool
+
+
+class StoreOptions(LockOptions, total=False):
     """Options of `StorageProvider.store`; what a provider cannot honour is refused, never ignored.
+
+    Those of `LockOptions` are among them.
 
     Keys:
         content_type: MIME type a reader of the plain bytes should see; `application/json` unless given.
@@ -429,15 +475,16 @@ class StorageVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What keeps a version from being removed.
+    """What keeps a version, or an object of a store without versions, from being removed.
 
     Attributes:
-        mode: "GOVERNANCE" or "COMPLIANCE", or None where there is no retention.
+        mode: "governance", which those with a permission for it can end early, or "compliance", which no one
+            can; None where there is no retention.
         retain_until: When the retention ends, UTC; it may have passed.
-        legal_hold: Kept until somebody lifts the hold.
+        legal_hold: Kept until somebody releases it.
     """
 
-    mode: str | None = None
+    mode: RetentionMode | None = None
     retain_until: datetime | None = None
     legal_hold: bool = False
 

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from credstore import (
     StorageError,
 )
 from credstore.driver import BytesBody, ObjectInfo
+from credstore.driver.capability_report import CapabilityFact, encode_report
 from credstore.drivers.memory import MemoryDriver
 from credstore.drivers.s3.driver import S3Driver
 from credstore.proofs import (
@@ -71,6 +73,20 @@ class Call:
 
     arguments: Callable[[], dict[str, Any]]
     use: Callable[[Any], object] = nothing
+
+
+REPORT = {
+    "provider": "memory",
+    "place": ("memory://memory",),
+    "tested_at": datetime.now(UTC).replace(microsecond=0),
+    "facts": (CapabilityFact(name="tags", granted=True, honoured="no", why="none"),),
+}
+
+
+def report_file():
+    path = Path(tempfile.gettempdir()) / f"credstore-report-{os.getpid()}.json"
+    path.write_bytes(encode_report(credstore.CapabilityReport(**REPORT)))
+    return {"path": path}
 
 
 def given(**arguments: Any) -> Callable[[], dict[str, Any]]:
@@ -380,6 +396,7 @@ CALLS: dict[str, Call] = {
     "CallableKey": Call(given(key_id="mine", wrap=bytes, unwrap=bytes), use_key),
     "CallableSigner": Call(given(function=lambda url, when: url), use_signer),
     "Capabilities": Call(lambda: dict(vars_of(MemoryDriver(MemoryConfig()).capabilities))),
+    "CapabilityReport": Call(given(**REPORT)),
     "ClientSide": Call(
         lambda: {"keyring": KeyRing(LocalKey(bytes(32))), "store_id": "store"}, use_client_side
     ),
@@ -464,9 +481,11 @@ CALLS: dict[str, Call] = {
     "StorageVersion": Call(given(key="a", version_id="1", is_latest=True)),
     "StoredDictionary": Call(given(name="a", size=1, last_modified=None)),
     "StructlogObserver": Call(given(), use_event),
+    "UploadForm": Call(given(url=RIGHT, fields={"key": "a"}, expires_at=WHEN)),
     "VersionsDeletedResult": Call(given(deleted=1)),
     "WasabiConfig": Call(given(**CLOUD), use_config),
     "WasabiStorageProvider": Call(given(config=credstore.WasabiConfig(**CLOUD)), make_provider),
+    "load_report": Call(report_file),
     "parse_duration": Call(given(text="1s")),
     "parse_size": Call(given(text="1 MiB")),
     "serve_links": Call(lambda: {"provider": credstore.MemoryStorageProvider()}, use_async_generator),
@@ -485,6 +504,7 @@ CALLS: dict[str, Call] = {
     ),
     "FsckReport": Call(given(records=1, restored=0, removed=0, problems={}, repaired=False)),
     "IssueRequest": Call(given(asset=b"asset"), use_request),
+    "ProofRetention": Call(given(keep_for=timedelta(days=1), mode="governance")),
     "IssuedBy": Call(given(issuers=material.ISSUER), use_policy),
     "LegacyHomes": Call(given(passphrase=PASSPHRASE), use_homes),
     "LegacyImport": Call(given(read=1, skipped=0, unopened=0)),
@@ -570,6 +590,7 @@ CALLS: dict[str, Call] = {
     "ResumeToken": Call(
         given(place="a", key="a", size=1, digest="a", part_size=1, upload_id="a", write_id="a", options="a")
     ),
+    "FormRequest": Call(given(key="a", max_size=1)),
     "SignRequest": Call(given(key="a")),
     "SignedRequest": Call(given(url=RIGHT, method="GET", expires_at=WHEN)),
     "SplitMetadata": Call(given(metadata={}, system={}, write_id=None, digest=None)),

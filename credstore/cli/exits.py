@@ -52,6 +52,7 @@ class Exit(IntEnum):
     INTEGRITY = 7
     CONFIGURATION = 8
     PARTIAL = 9
+    NOT_HONOURED = 10
     PROOF_FORMAT = 20
     PROOF_SIGNATURE = 21
     PROOF_MISMATCH = 22
@@ -79,6 +80,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.INTEGRITY: "the bytes are not those that were stored",
     Exit.CONFIGURATION: "the store's settings are missing or wrong",
     Exit.PARTIAL: "only a part was done (rm, cp, sync, migrate, proof issue, proof delete, proof sweep)",
+    Exit.NOT_HONOURED: "the store does not do what is granted to it (check-provider)",
     Exit.PROOF_FORMAT: "what should be a proof is not one",
     Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or never signed",
     Exit.PROOF_MISMATCH: "a proof of another asset, id or manifest",

@@ -24,25 +24,27 @@ SELDOM = 10.0
 class TransferBar:
     """The `progress` callable of one transfer; leaving the context removes the bar."""
 
-    def __init__(self, invocation: Invocation, title: str) -> None:
+    def __init__(self, invocation: Invocation, title: str, *, steps: bool = False) -> None:
         """Decide whether anyone is watching.
 
         Args:
             invocation: No bar with `--quiet` or `--json`.
             title: What is transferred; shown before the bar.
+            steps: Count steps, not bytes.
         """
         self._watched = sys.stderr.isatty() and not invocation.quiet and not invocation.json
         self._title = title
+        self._steps = steps
         self._start = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show that `done` of `total` bytes are done."""
+        """Show that `done` of `total` bytes or steps are done."""
         if not self._watched or time.monotonic() - self._start < PATIENCE:
             return
         if self._bar is None or self._task is None:
-            self._bar = _bar()
+            self._bar = _bar(steps=self._steps)
             self._task = self._bar.add_task(self._title, total=total)
             self._bar.start()
         self._bar.update(self._task, completed=done, total=total)
@@ -57,17 +59,17 @@ class TransferBar:
             self._bar.stop()
 
 
-def _bar() -> Progress:
+def _bar(*, steps: bool) -> Progress:
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
     from rich.progress import TransferSpeedColumn as Speed
 
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        DownloadColumn(),
-        Speed(),
-        TimeRemainingColumn(),
+        *([MofNCompleteColumn()] if steps else [DownloadColumn(), Speed()]),
+        Remaining(),
         console=Console(stderr=True),
         transient=True,
     )
@@ -100,7 +102,7 @@ class RunBar:
                 note(_line(done))
             return
         if self._bar is None or self._task is None:
-            self._bar = _bar()
+            self._bar = _bar(steps=False)
             self._task = self._bar.add_task("", total=None)
             self._bar.start()  # It draws itself again by a timer of its own, also while nothing arrives.
         count = f"{done.objects:,}/{done.total_objects or 0:,}"

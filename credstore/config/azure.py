@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from credstore.config import validation as checks
 from credstore.config.field_types import Role
-from credstore.config.settings import MIB, CommonConfig, with_prefix
+from credstore.config.settings import MIB, CommonConfig, StatedConfig, with_prefix
 from credstore.config.traceless import traceless
 from credstore.config.variables import spoken, variables_of
 from credstore.encryption import Secret
@@ -46,7 +46,7 @@ Auth = Literal["key", "sas", "login"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AzureConfig(CommonConfig):
+class AzureConfig(StatedConfig):
     """Azure Blob Storage, or a server that speaks its REST API (Azurite).
 
     Attributes:
@@ -73,8 +73,6 @@ class AzureConfig(CommonConfig):
         ca_file: PEM file of additional certificate authorities to trust.
         proxy: As for S3.
         allow_http: Permit `http://` to a host that is not loopback.
-        capabilities: What this server does not do, contrary to Azure: names separated by commas, each with
-            `-` before it, such as "-versions".
     """
 
     provider: ClassVar[str] = "azure"
@@ -116,7 +114,6 @@ class AzureConfig(CommonConfig):
     ca_file: str | None = None
     proxy: str | Secret | None = FROM_ENVIRONMENT
     allow_http: bool = False
-    capabilities: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

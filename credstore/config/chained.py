@@ -47,6 +47,9 @@ def located(config: S3Config) -> S3Config:
             region=config.region,
             region_else=config.environ_region,
             addressing=config.addressing,
+            accelerate=config.accelerate,
+            dual_stack=config.dual_stack,
+            fips=config.fips,
             ca_file=trusted(config),
             variables=variables,
         )
@@ -69,6 +72,9 @@ def located(config: S3Config) -> S3Config:
             endpoint=lead.endpoint,
             region=lead.region,
             addressing=lead.addressing,
+            accelerate=False,  # The endpoint is of that kind.
+            dual_stack=False,
+            fips=False,
             ca_file=lead.ca_file,
             environ_endpoint=None,
             environ_region=None,

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from credstore.config import validation as checks
 from credstore.config.field_types import Role
-from credstore.config.settings import GIB, MIB, CommonConfig
+from credstore.config.settings import GIB, MIB, CommonConfig, StatedConfig
 from credstore.encryption import Secret
 from credstore.wire.proxy import FROM_ENVIRONMENT
 
@@ -33,7 +33,7 @@ _PROJECT = re.compile(r"[a-z0-9][a-z0-9.:-]{3,62}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class GcsConfig(CommonConfig):
+class GcsConfig(StatedConfig):
     """Google Cloud Storage through its JSON API, or a server that speaks it.
 
     Attributes:
@@ -59,8 +59,6 @@ class GcsConfig(CommonConfig):
         ca_file: PEM file of additional certificate authorities to trust.
         proxy: As for S3.
         allow_http: Permit `http://` to a host that is not loopback.
-        capabilities: What this server does not do, contrary to Google: names separated by commas, each with
-            `-` before it, such as "-versions".
     """
 
     provider: ClassVar[str] = "gcs"
@@ -99,7 +97,6 @@ class GcsConfig(CommonConfig):
     ca_file: str | None = None
     proxy: str | Secret | None = FROM_ENVIRONMENT
     allow_http: bool = False
-    capabilities: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ from credstore.arguments import given
 from credstore.config import validation as checks
 from credstore.config.field_types import Role, describe, fits, held_by
 from credstore.config.keys import refuse_plain_secrets
+from credstore.driver.capability_report import CapabilityReport
 from credstore.encryption import CustomerKey, KmsKey
 from credstore.model import Codec
 
@@ -21,6 +22,7 @@ MIB = 1024 * 1024
 GIB = 1024 * MIB
 SPOOL = 8 * MIB
 """Bytes up to which a body is kept in memory, where a store has no such setting."""
+_REPORT = "report:"
 _DICTIONARY = re.compile("[0-9a-f]{64}")
 
 
@@ -173,6 +175,41 @@ class CommonConfig:
         if ":" in authority or "bucket" not in held_by(cls):
             return None
         return with_prefix({"bucket": authority}, path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatedConfig(CommonConfig):
+    """Settings of a store of which it can be stated what it does, contrary to what is known of its kind.
+
+    Attributes:
+        capabilities: Names separated by commas, such as "-tags"; one with `-` before it is taken away. Only
+            a server that speaks S3 can be granted one so, such as
+            "conditional_create,create_by_multipart,-conditional_delete". Names are taken at their word. Or
+            `report:PATH`, the file that `credstore check-provider --report` wrote of this very store, or the
+            `CapabilityReport` itself: what was seen not to work is taken away, what was seen to work is
+            granted. A report counts for 90 days.
+        capabilities_trust: Path of a trust store (`keys.json`). A report then counts only if one of its keys
+            that is valid now has signed it.
+    """
+
+    capabilities: str | CapabilityReport = ""
+    capabilities_trust: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.check_word(self.cloud, "capabilities_trust", self.capabilities_trust)
+        if self.capabilities_trust is not None and self.report_path is None:
+            raise checks.wrong(
+                self.cloud, "capabilities_trust", "is set, but `capabilities` is not report:PATH"
+            )
+
+    @property
+    def report_path(self) -> str | None:
+        """The file of the report that `capabilities` names, or None."""
+        said = self.capabilities
+        if not isinstance(said, str) or not said.startswith(_REPORT):
+            return None
+        return said.removeprefix(_REPORT)
 
 
 def with_prefix(placed: dict[str, object], path: str) -> dict[str, object]:

@@ -15,26 +15,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
 from credstore.config import validation as checks
 from credstore.config.field_types import TOLD, Role
 from credstore.config.keys import check_keys
-from credstore.config.settings import GIB, MIB, CommonConfig, with_prefix
+from credstore.config.settings import GIB, MIB, CommonConfig, StatedConfig, with_prefix
 from credstore.encryption import Secret
+from credstore.model import NOTHING
 from credstore.wire.proxy import FROM_ENVIRONMENT
 
 # S3 API, "Multipart upload limits"; the same on every cloud of the family.
 _LEAST_PART = 5 * MIB
 _MOST_PART = 5 * GIB
 _R2_HOST = ".r2.cloudflarestorage.com"
+_CHINA = "cn-"
+_GOV = "us-gov-"
+_REQUESTER_PAYS = MappingProxyType({"x-amz-request-payer": "requester"})
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 Addressing = Literal["virtual", "path"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class S3FamilyConfig(CommonConfig):
+class S3FamilyConfig(StatedConfig):
     """Settings of every store that speaks S3.
 
     Attributes:
@@ -66,10 +71,6 @@ class S3FamilyConfig(CommonConfig):
             `http://[user:password@]host:port`. One with a password is kept as a `Secret`; if it is given as
             one, it does not appear in tracebacks either.
         allow_http: Permit `http://` to a host that is not loopback.
-        capabilities: What this server does besides, or contrary to, what is known of the cloud: names
-            separated by commas, such as "conditional_create,create_by_multipart,-conditional_delete"; one
-            with `-` before it is taken away. It is taken at its word: prove it with the conformance suite
-            first.
     """
 
     bucket: str = ""
@@ -92,7 +93,6 @@ class S3FamilyConfig(CommonConfig):
     ca_file: str | None = None
     proxy: str | Secret | None = FROM_ENVIRONMENT
     allow_http: bool = False
-    capabilities: str = ""
 
     roles: ClassVar[Mapping[str, Role]] = {
         **CommonConfig.roles,
@@ -200,6 +200,11 @@ class S3FamilyConfig(CommonConfig):
         return f"{scheme}://{self.bucket}.{host}"
 
     @property
+    def request_headers(self) -> Mapping[str, str]:
+        """What every request and link says besides, by lower-case name."""
+        return NOTHING
+
+    @property
     def spool_size(self) -> int:
         """Number of bytes from which a body is sent in parts."""
         return self.multipart_threshold
@@ -218,6 +223,12 @@ class S3Config(S3FamilyConfig):
         profile: Named profile of the AWS configuration files. Without keys and profile, AWS's own
             chain decides: environment, web identity, SSO, shared files, container, instance. Where the
             keys come from there, so do endpoint, region and addressing unless they are given.
+        accelerate: Use AWS's edge locations (S3 Transfer Acceleration), which costs extra and has to be on
+            for the bucket; its name has no dots.
+        dual_stack: Use the endpoints that IPv6 reaches too.
+        fips: Use the endpoints with FIPS 140 cryptography, which not every region has.
+        requester_pays: Pay for requests to a bucket of someone else's who does not (`x-amz-request-payer`).
+            Links say so too, so whoever opens one causes costs here.
         environ_settings: Where the keys are the environment's AWS_ACCESS_KEY_ID: its variables, with their
             values, that choose a profile and say how to read it. No setting; it makes that profile have the
             say about endpoint, region and addressing that it has for every program made on botocore.
@@ -236,6 +247,10 @@ class S3Config(S3FamilyConfig):
     own_chain: ClassVar[bool] = True
     roles: ClassVar[Mapping[str, Role]] = {**S3FamilyConfig.roles, "profile": "identity"}
     profile: str | None = None
+    accelerate: bool = False
+    dual_stack: bool = False
+    fips: bool = False
+    requester_pays: bool = False
     environ_settings: tuple[tuple[str, str], ...] | None = field(default=None, metadata=TOLD)
     environ_endpoint: tuple[str, str] | None = field(default=None, metadata=TOLD)
     environ_region: str | None = field(default=None, metadata=TOLD)
@@ -252,6 +267,36 @@ class S3Config(S3FamilyConfig):
             raise checks.wrong(
                 self.cloud, "profile", "is set together with `access_key_id`; keep one of them"
             )
+        self._check_variants()
+
+    def _check_variants(self) -> None:
+        """Refuse what no endpoint of AWS's is for.
+
+        Source: "Requirements for using Amazon S3 Transfer Acceleration", "Using Amazon S3 dual-stack
+            endpoints" of the S3 user guide, and botocore's rules for endpoints.
+        """
+        chosen = [name for name in ("accelerate", "dual_stack", "fips") if getattr(self, name)]
+        if chosen and self.given_endpoint is not None:
+            raise checks.wrong(
+                self.cloud, chosen[0], "chooses among AWS's own endpoints; leave out `endpoint`, or this"
+            )
+        if self.fips and self.resolved_region.startswith(_CHINA):
+            raise checks.wrong(
+                self.cloud, "fips", "is not for regions in China, which have no such endpoints"
+            )
+        if not self.accelerate:
+            return
+        if self.fips:
+            raise checks.wrong(self.cloud, "accelerate", "has no FIPS endpoints; leave out `fips`, or this")
+        if self.addressing == "path" or not checks.is_label(self.bucket):
+            raise checks.wrong(
+                self.cloud,
+                "accelerate",
+                "needs the bucket in the host: a name without dots, capitals and underscores, and not "
+                '`addressing` "path"',
+            )
+        if self.resolved_region.startswith((_CHINA, _GOV)):
+            raise checks.wrong(self.cloud, "accelerate", "is not for regions in China or of AWS GovCloud")
 
     @property
     def is_configured_by_aws(self) -> bool:
@@ -289,13 +334,29 @@ class S3Config(S3FamilyConfig):
             profile = self.profile or self.environ_profile
             if profile is not None or self.access_key_id is None:
                 return ("profile", profile), self.bucket
-        return super().place
+        return self.endpoint or self._of_service(
+            "s3"
+        ), self.bucket  # By any of AWS's endpoints it is the same.
 
     @property
     def resolved_endpoint(self) -> str:
         """AWS's own host of the region, in the China partition for a region there."""
-        own = super().resolved_endpoint
-        return f"{own}.cn" if self.endpoint is None and self.resolved_region.startswith("cn-") else own
+        if self.endpoint is not None:
+            return self.endpoint
+        dual = ".dualstack" if self.dual_stack else ""
+        if self.accelerate:
+            return f"https://s3-accelerate{dual}.amazonaws.com"
+        return self._of_service(f"s3{'-fips' if self.fips else ''}{dual}")
+
+    @property
+    def request_headers(self) -> Mapping[str, str]:
+        """Who pays, if it is not the bucket's owner."""
+        return _REQUESTER_PAYS if self.requester_pays else NOTHING
+
+    def _of_service(self, name: str) -> str:
+        region = self.resolved_region.lower()
+        china = ".cn" if region.startswith(_CHINA) else ""
+        return f"https://{name}.{region}.amazonaws.com{china}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -450,7 +511,7 @@ class S3CompatibleConfig(S3FamilyConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalConfig(CommonConfig):
+class LocalConfig(StatedConfig):
     """Files below one directory of this machine.
 
     Attributes:
@@ -513,7 +574,7 @@ class LocalConfig(CommonConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryConfig(CommonConfig):
+class MemoryConfig(StatedConfig):
     """The memory of this process, for tests, and the executable specification of a driver.
 
     Attributes:

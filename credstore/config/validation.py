@@ -101,6 +101,11 @@ def check_bucket(owner: str, bucket: str, *, dns: bool) -> None:
         raise wrong(owner, "bucket", "must be 3 to 255 letters, digits, dots, hyphens and underscores")
 
 
+def is_label(bucket: str) -> bool:
+    """Whether a bucket's name can be one label of a host's."""
+    return "." not in bucket and _DNS_BUCKET.fullmatch(bucket) is not None
+
+
 def check_region(owner: str, region: str) -> None:
     """A region is named where there is no default, and is a plain word."""
     if not region:

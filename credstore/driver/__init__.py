@@ -6,11 +6,14 @@ from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
     KeepsConnections,
+    LockingDriver,
+    MakesUploadForms,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
 )
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     CREATE,
     DIGEST,
@@ -64,8 +67,11 @@ __all__ = [
     "CopyRequest",
     "DeleteOutcome",
     "Driver",
+    "FormRequest",
     "Journal",
     "KeepsConnections",
+    "LockingDriver",
+    "MakesUploadForms",
     "ObjectInfo",
     "Page",
     "Precondition",

@@ -38,8 +38,10 @@ A strategy is a driver over drivers: it decides whether, where and when, never w
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -55,8 +57,8 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.errors import StorageError
-from credstore.model import CircuitState, LinkGrant, Retention
+from credstore.errors import RetentionMode, StorageError
+from credstore.model import CircuitState, LinkGrant, Retention, UploadForm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -326,16 +328,97 @@ class VersionedDriver(Protocol):
 
 @runtime_checkable
 class RetainingDriver(Protocol):
-    """A driver of a store that can keep versions from being removed."""
+    """A driver of a store that can keep versions, or objects, from being removed."""
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
-        """What keeps a version from being removed; an empty `Retention` where nothing does.
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
+        """What keeps an object from being removed; an empty `Retention` where nothing does.
+
+        Args:
+            key: The object's key.
+            version_id: A version that `list_versions` shows; None for the current one, or where none are
+                kept.
+            deadline: Instant of `time.monotonic()`, or None.
 
         Raises:
+            StorageObjectNotFoundError: Without `version_id`: there is no such object.
             StorageNotFoundError: There is no such version.
             StorageAccessDeniedError: The credentials may not read it.
-            StorageUnsupportedError: The store has no retention; nothing was sent.
+            StorageUnsupportedError: The store has no retention, or no versions; nothing was sent.
             StorageError: Anything else.
+        """
+        ...
+
+
+@runtime_checkable
+class MakesUploadForms(Protocol):
+    """A driver of a store that accepts uploads by HTML forms, if `capabilities.upload_forms`."""
+
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """Make a form; local computation only, apart from refreshing credentials and asking for a signature.
+
+        Raises:
+            StorageUnsupportedError: The store has no such forms, or none with this encryption at rest.
+            StorageInvalidRequestError: A duration out of range.
+            StorageError: The credentials cannot be refreshed, or have expired.
+        """
+        ...
+
+
+@runtime_checkable
+class LockingDriver(RetainingDriver, Protocol):
+    """A driver that can put objects under retention and legal hold, if `capabilities` say so.
+
+    What is kept cannot be removed by any operation of this driver: `delete`, `delete_many` and
+    `delete_versions` refuse it with `StorageRetainedError`, or with `StorageAccessDeniedError` where the
+    store does not say why. Where the store keeps no versions, `put` and `copy` refuse to replace it in the
+    same way; where it does, they put a version above it, and `delete` without a version hides it. Conditions
+    are looked at first. A hold and a retention are independent of each other.
+    """
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Put an object under retention, durable on return; its bytes, metadata and write-id do not change.
+
+        A retention that has not ended is never shortened or weakened, except one in the mode "governance"
+        with `bypass_governance`.
+
+        Args:
+            key: The object's key.
+            retain_until: UTC, whole seconds, in the future; None removes a retention in the mode
+                "governance", with `bypass_governance`.
+            mode: How it can end; ignored where it is removed.
+            version_id: As in `get_retention`.
+            bypass_governance: Use the permission to end such a retention early.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            StorageObjectNotFoundError: Without `version_id`: there is no such object.
+            StorageNotFoundError: There is no such version.
+            StorageAccessDeniedError: It would be shortened or weakened (`StorageRetainedError` where the
+                driver knows that), or the credentials may not do this.
+            StorageUnsupportedError: The store has no retention of this kind or no versions, and nothing was
+                sent; or it is switched off for the bucket (code "RETENTION_DISABLED").
+            StorageError: Anything else.
+        """
+        ...
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Put an object under legal hold, or release it; durable on return. Doing so twice is not an error.
+
+        Raises:
+            StorageError: As `set_retention`.
         """
         ...
 

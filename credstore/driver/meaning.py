@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from credstore.errors import ErrorCode, StorageError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,22 @@ class Meaning:
             request_id=request_id,
             retryable=self.error.default_retryable if self.retryable is None else self.retryable,
         )
+
+
+WRONG_KEY = Meaning(
+    StorageInvalidRequestError,
+    "the customer-provided key (SSE-C) that was given is not the one the object is encrypted with",
+    ErrorCode.CUSTOMER_KEY,
+)
+NEEDS_KEY = Meaning(
+    StorageInvalidRequestError,
+    "the object is encrypted with a customer-provided key (SSE-C): give that key, as `encryption` to a read "
+    "or as `source_encryption` to copy or move",
+    ErrorCode.CUSTOMER_KEY,
+)
+NEEDS_NO_KEY = Meaning(
+    StorageInvalidRequestError,
+    "a customer-provided key (SSE-C) was given, but the object is not encrypted with one and can be read "
+    "without; leave the key out",
+    ErrorCode.CUSTOMER_KEY,
+)

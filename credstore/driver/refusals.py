@@ -21,7 +21,8 @@ from credstore.driver.values import (
     SignRequest,
 )
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
-from credstore.errors import StorageUnsupportedError
+from credstore.errors import RetentionMode, StorageUnsupportedError
+from credstore.model import Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,10 @@ FOREIGN_VERSIONS: Final = Lack(
     "be trusted with versions of objects", "set the store's own flavor, or remove them with its own tools"
 )
 RETENTION: Final = Lack("say what keeps a version (retention, legal hold)", "ask it with its own tools")
+LEGAL_HOLD: Final = Lack(
+    "put an object under legal hold (legal_hold, hold, release)",
+    "leave it out, or use a store with capabilities.legal_holds",
+)
 LIST_VERSIONS: Final = Lack(
     "list the versions of objects", "use list and batch_delete, or a store that keeps versions"
 )
@@ -90,9 +95,23 @@ CUSTOMER_KEYS: Final = Lack(
     "encrypt with a customer-provided key (CustomerKey, SSE-C)",
     "encrypt before it is sent with ClientSide(...)",
 )
+NAMELESS_KEY: Final = Lack(
+    "encrypt with a key of its key service that has no name (KmsKey())", "name it: KmsKey(key_id)"
+)
 RESUME: Final = Lack("continue an upload (resume)", "store the object without resume")
 OVERRIDES: Final = Lack(
     "impose response headers on a link of this kind", "store the object with these headers"
+)
+UPLOAD_FORMS: Final = Lack(
+    "make a form that binds size and type of an upload",
+    "make a PUT link and look at what arrived, or use a single store with capabilities.upload_forms",
+)
+FORM_PAYS: Final = Lack(
+    "say in a form that the requester pays", "make a PUT link, or open the store without requester_pays"
+)
+FORM_KEYS: Final = Lack(
+    "name a key of its key service in a form",
+    "make it the default key of the bucket, and use encryption=False",
 )
 ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access to the bucket")
 OBJECT_LOCK: Final = Lack(
@@ -106,6 +125,15 @@ def no_storage_class(storage_class: str, known: Iterable[str]) -> Lack:
     choices = ", ".join(sorted(known))
     instead = f"choose one of {choices}" if choices else "leave storage_class out, there is only one"
     return Lack(f"store as {storage_class!r} (storage_class)", instead)
+
+
+def no_retention(mode: str, able: Iterable[str]) -> Lack:
+    """A kind of retention that a store does not have."""
+    choices = ", ".join(sorted(able))
+    instead = (
+        f"it has {choices}" if choices else "leave it out, or use a store with capabilities.retention_modes"
+    )
+    return Lack(f"retain objects in the mode {mode!r} (retain_until, retain)", instead)
 
 
 TAGS_OF_SOURCE: Final = Lack(
@@ -191,6 +219,40 @@ def check_version(version_id: str | None, able: Capabilities, who: str) -> None:
         raise VERSIONS.of(who)
 
 
+def check_retention_mode(mode: RetentionMode, able: Capabilities, who: str) -> None:
+    """Refuse retention of a kind that a store does not have.
+
+    Raises:
+        StorageUnsupportedError: The store lacks this kind, or has none.
+    """
+    if mode not in able.retention_modes:
+        raise no_retention(mode, able.retention_modes).of(who)
+
+
+def check_legal_holds(able: Capabilities, who: str) -> None:
+    """Refuse a legal hold, or its release, where there is none.
+
+    Raises:
+        StorageUnsupportedError: The store has no legal holds.
+    """
+    if not able.legal_holds:
+        raise LEGAL_HOLD.of(who)
+
+
+def check_retention(retention: Retention | None, able: Capabilities, who: str) -> None:
+    """Refuse a write under retention or legal hold where that would be ignored.
+
+    Raises:
+        StorageUnsupportedError: The store has no retention of this kind, or no legal holds.
+    """
+    if retention is None:
+        return
+    if retention.mode is not None:
+        check_retention_mode(retention.mode, able, who)
+    if retention.legal_hold:
+        check_legal_holds(able, who)
+
+
 def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
     """Refuse a write that has an option the store would ignore.
 
@@ -209,6 +271,8 @@ def check_put(request: PutRequest, able: Capabilities, who: str) -> None:
         check_storage_class(request.storage_class, able, who)
     if request.tags:
         check_tags(request.tags, able, who)
+    if request.retention is not None:
+        check_retention(request.retention, able, who)
 
 
 def check_read(options: ReadOptions, able: Capabilities, who: str) -> None:
@@ -244,6 +308,7 @@ def check_copy(request: CopyRequest, able: Capabilities, who: str) -> None:
     check_encryption(request.encryption, able, who)
     check_encryption(request.source_customer_key, able, who)
     check_version(request.source.version_id, able, who)
+    check_retention(request.retention, able, who)
 
 
 def check_sign(request: SignRequest, able: Capabilities, who: str) -> None:

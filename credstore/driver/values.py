@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime
 from credstore.driver.reader import ObjectReader
 from credstore.driver.settle import Mode
 from credstore.encryption import ServerEncryption
-from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
-from credstore.model import NOTHING, Method, Progress, StorageVersion
+from credstore.errors import ErrorCode, RetentionMode, StorageError, StorageInvalidRequestError
+from credstore.model import NOTHING, Method, Progress, Retention, StorageVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,6 +137,8 @@ class PutRequest:
             confirmed.
         storage_class: Or None for the bucket's default.
         tags: Object tags.
+        retention: What keeps the object from the moment it is there, set with the write itself; None for the
+            store's default. `retain_until` is in whole seconds and was in the future when the call began.
         extras: As in `ObjectInfo`, where this is a copy of such an object.
         driver_options: Options for drivers by name, already checked to be for this driver.
         deadline: Instant of `time.monotonic()`, or None.
@@ -158,6 +160,7 @@ class PutRequest:
     encryption_by_default: bool = False
     storage_class: str | None = None
     tags: Mapping[str, str] = NOTHING
+    retention: Retention | None = None
     extras: Mapping[str, str] = NOTHING
     driver_options: Mapping[str, object] = NOTHING
     deadline: float | None = None
@@ -442,13 +445,16 @@ class CopyRequest:
 
     Attributes:
         source: What `head` has just reported; the copy is pinned to its etag (P8) and keeps its
-            headers, metadata, system metadata, digest, tags, storage class and encryption.
-        destination: Key of the copy; may equal the source's (rewrites metadata in place).
+            headers, metadata, system metadata, digest, tags, storage class and encryption. With `version_id`
+            it is that kept version, whether or not it is the current one.
+        destination: Key of the copy; may equal the source's (rewrites metadata in place, or, from a kept
+            version, makes that the current one).
         write_id: Fresh, for the copy.
         precondition: What may be replaced at the destination.
         encryption: For the copy; None keeps the source's.
         system: credstore's own metadata for the copy; None keeps the source's.
         source_customer_key: Where the source needs one (SSE-C).
+        retention: As in `PutRequest`, for the copy; the source's is never copied.
         provable: If possible, copy in such a way that equal entity tags prove the copy
             (`Capabilities.content_etags`), though that takes more requests; whoever asks for this also looks
             at the metadata of the copy.
@@ -462,6 +468,7 @@ class CopyRequest:
     encryption: ServerEncryption | None = None
     system: Mapping[str, str] | None = None
     source_customer_key: ServerEncryption | None = None
+    retention: Retention | None = None
     provable: bool = False
     deadline: float | None = None
 
@@ -546,12 +553,17 @@ class Capabilities:
         multipart: Large and unsized bodies are sent in parts.
         resumable: An upload in parts can be continued by another process.
         presign: HTTP methods that a link can be made for.
+        upload_forms: There are forms that bind size and type of what is uploaded (POST policies).
         response_overrides: A link can impose response headers.
         links_decode: The server behind a link decodes what is stored for clients that cannot, so there are
             also GET links to objects stored opaque.
         tags: Objects have tags.
         content_etags: Objects with equal entity tags have equal bytes; unequal ones may have equal bytes too.
         versions: The store can keep versions.
+        retention_modes: Kinds of retention that objects can be put under, empty where there is none. A
+            retention keeps one version where the store keeps versions, and otherwise the object itself, also
+            from being replaced.
+        legal_holds: Objects can be put under legal hold, and released.
         ordered: Listings ascend by the UTF-8 bytes of the names; where False they have the store's own order.
         storage_classes: Accepted names; empty where there is no choice.
         sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
@@ -579,8 +591,11 @@ class Capabilities:
     sse_s3_implied: bool
     sse_kms: bool
     sse_c: bool
+    retention_modes: frozenset[RetentionMode] = frozenset()
+    legal_holds: bool = False
     ordered: bool = True
     resumable: bool = False
+    upload_forms: bool = False
     links_decode: bool = False
     content_etags: bool = False
     max_key_size: int = 1024

@@ -15,12 +15,24 @@ from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from secrets import token_bytes
 
+from credstore.config.reports import said_of
 from credstore.config.stores import MemoryConfig
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
 from credstore.driver.reader import ObjectReader
-from credstore.driver.refusals import OPTIONS, check_copy, check_delete, check_put, check_read, check_sign
+from credstore.driver.refusals import (
+    OPTIONS,
+    check_copy,
+    check_delete,
+    check_legal_holds,
+    check_put,
+    check_read,
+    check_retention_mode,
+    check_sign,
+)
+from credstore.driver.retention import NOT_RETAINED, changed, check_removable
 from credstore.driver.signed_links import METHODS, check_link, sign_link
+from credstore.driver.stated import MAY_LACK, restated
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -38,6 +50,7 @@ from credstore.driver.values import (
 )
 from credstore.errors import (
     ErrorCode,
+    RetentionMode,
     StorageAlreadyExistsError,
     StorageError,
     StorageIntegrityError,
@@ -46,7 +59,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.hashing import hash_into, joined, sha256
-from credstore.model import NOTHING, LinkGrant
+from credstore.model import NOTHING, LinkGrant, Retention
 
 CHUNK = 512 * 1024
 MANY = 100
@@ -65,6 +78,8 @@ _CAPABILITIES = Capabilities(
     links_decode=True,
     tags=True,
     versions=False,
+    retention_modes=frozenset({"governance", "compliance"}),
+    legal_holds=True,
     storage_classes=frozenset(),
     sse_s3=False,
     sse_s3_implied=False,
@@ -80,6 +95,7 @@ class MemoryObject:
     data: bytes
     info: ObjectInfo
     tags: Mapping[str, str] = NOTHING
+    retention: Retention = NOT_RETAINED
 
 
 @dataclass(slots=True)
@@ -160,12 +176,17 @@ class MemoryDriver(Driver):
         Args:
             config: The store's settings.
             objects: Shared with other drivers; a table of its own unless given.
-            clock: Unix seconds, for links.
+            clock: Unix seconds, for links and retention.
+
+        Raises:
+            StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not
+                count.
         """
         self.config = config
         self._objects = MemoryObjects() if objects is None else objects
         self._clock = clock
         self._guard = Guard("memory")
+        self._capabilities = restated(_CAPABILITIES, said_of(config), MAY_LACK, most=_CAPABILITIES)
 
     @property
     def name(self) -> str:
@@ -175,7 +196,7 @@ class MemoryDriver(Driver):
     @property
     def capabilities(self) -> Capabilities:
         """Every condition is atomic; nothing outlives the process."""
-        return _CAPABILITIES
+        return self._capabilities
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`.
@@ -185,7 +206,7 @@ class MemoryDriver(Driver):
             StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
         """
         self._guard.check(request.deadline)
-        check_put(request, _CAPABILITIES, self.name)
+        check_put(request, self._capabilities, self.name)
         if self.name in request.driver_options:
             raise OPTIONS.of(self.name)
         data, digest = await _received(request)
@@ -202,7 +223,9 @@ class MemoryDriver(Driver):
             digest=digest,
             served_by=self.name,
         )
-        return self._publish(MemoryObject(data, info, _kept(request.tags)), request.precondition)
+        retention = request.retention or NOT_RETAINED
+        stored = MemoryObject(data, info, _kept(request.tags), retention)
+        return self._publish(stored, request.precondition)
 
     def _publish(self, stored: MemoryObject, precondition: Precondition) -> PutResult:
         """Check the condition and make the object visible, in one step."""
@@ -212,6 +235,7 @@ class MemoryDriver(Driver):
             raise StorageAlreadyExistsError("there is already an object with this key")
         if precondition.mode == "replace" and (now is None or now.info.etag != precondition.etag):
             raise StoragePreconditionFailedError("the object is gone or a different version")
+        self._check_removable(now)
         self._objects.put(stored)
         return PutResult(
             key=info.key,
@@ -221,6 +245,14 @@ class MemoryDriver(Driver):
             served_by=self.name,
             replicas=(self.name,),
         )
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
+
+    def _check_removable(self, found: MemoryObject | None) -> None:
+        """Refuse to replace or remove what is kept; without versions nothing of it would be left."""
+        if found is not None:
+            check_removable(found.retention, self._now())
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes as they are now; see `Driver.get`."""
@@ -241,7 +273,7 @@ class MemoryDriver(Driver):
 
     def _find(self, key: str, options: ReadOptions) -> MemoryObject:
         self._guard.check(options.deadline)
-        check_read(options, _CAPABILITIES, self.name)
+        check_read(options, self._capabilities, self.name)
         found = self._objects.by_key.get(key)
         if found is None:
             raise StorageObjectNotFoundError("there is no such object")
@@ -259,10 +291,11 @@ class MemoryDriver(Driver):
     ) -> DeleteOutcome:
         """Remove one object; see `Driver.delete`."""
         self._guard.check(deadline)
-        check_delete(if_match, version_id, _CAPABILITIES, self.name)
+        check_delete(if_match, version_id, self._capabilities, self.name)
         found = self._objects.by_key.get(key)
         if if_match is not None and (found is None or found.info.etag != if_match):
             raise StoragePreconditionFailedError("the object is gone, or is not the version to delete")
+        self._check_removable(found)
         return DeleteOutcome(existed=self._objects.remove(key))
 
     async def delete_many(
@@ -270,7 +303,15 @@ class MemoryDriver(Driver):
     ) -> Mapping[str, DeleteOutcome | StorageError]:
         """Remove keys one after the other; see `Driver.delete_many`."""
         self._guard.check(deadline)
-        return {key: DeleteOutcome(existed=self._objects.remove(key)) for key in keys}
+        outcomes: dict[str, DeleteOutcome | StorageError] = {}
+        for key in keys:
+            try:
+                self._check_removable(self._objects.by_key.get(key))
+            except StorageError as error:
+                outcomes[key] = error
+            else:
+                outcomes[key] = DeleteOutcome(existed=self._objects.remove(key))
+        return outcomes
 
     async def list(
         self,
@@ -305,7 +346,7 @@ class MemoryDriver(Driver):
         Raises:
             StorageIntegrityError: The source's bytes do not match its digest; the source is kept.
         """
-        check_copy(request, _CAPABILITIES, self.name)
+        check_copy(request, self._capabilities, self.name)
         options = ReadOptions(
             if_match=request.source.etag,
             version_id=request.source.version_id,
@@ -329,7 +370,8 @@ class MemoryDriver(Driver):
             write_id=request.write_id,
             system=system,
         )
-        return self._publish(replace(source, info=info), request.precondition)
+        copied = replace(source, info=info, retention=request.retention or NOT_RETAINED)
+        return self._publish(copied, request.precondition)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags; see `TaggedDriver`."""
@@ -340,10 +382,49 @@ class MemoryDriver(Driver):
         found = self._find(key, ReadOptions(deadline=deadline))
         self._objects.put(replace(found, tags=dict(tags)))
 
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
+        """What keeps the object; see `RetainingDriver`."""
+        return self._find(key, ReadOptions(version_id=version_id, deadline=deadline)).retention
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Put the object under retention; see `LockingDriver.set_retention`.
+
+        Raises:
+            StorageRetainedError: It would be shortened or weakened.
+        """
+        check_retention_mode(mode, self._capabilities, self.name)
+        found = self._find(key, ReadOptions(version_id=version_id, deadline=deadline))
+        retention = changed(
+            found.retention, retain_until, mode, now=self._now(), bypass_governance=bypass_governance
+        )
+        self._keep(found, retention)
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Hold the object or release it; see `LockingDriver.set_legal_hold`."""
+        check_legal_holds(self._capabilities, self.name)
+        found = self._find(key, ReadOptions(version_id=version_id, deadline=deadline))
+        self._keep(found, replace(found.retention, legal_hold=held))
+
+    def _keep(self, found: MemoryObject, retention: Retention) -> None:
+        self._objects.put(replace(found, retention=retention))
+
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
         self._guard.check(request.deadline)
-        check_sign(request, _CAPABILITIES, self.name)
+        check_sign(request, self._capabilities, self.name)
         expires = int(self._clock() + request.expires_in)
         url = sign_link(
             self.config.link_url,

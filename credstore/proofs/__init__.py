@@ -93,6 +93,7 @@ if TYPE_CHECKING:
         LegacyImport,
         Proof,
         ProofOutcome,
+        ProofRetention,
         ProofStats,
         SweepReport,
     )
@@ -153,6 +154,7 @@ _HOMES = {
         "LegacyImport",
         "Proof",
         "ProofOutcome",
+        "ProofRetention",
         "ProofStats",
         "SweepReport",
     ),
@@ -199,6 +201,7 @@ __all__ = [
     "ProofOutcome",
     "ProofPolicyError",
     "ProofRecord",
+    "ProofRetention",
     "ProofRevokedError",
     "ProofSignatureError",
     "ProofStats",

@@ -15,6 +15,7 @@ from credstore.errors import (
 )
 from credstore.model import BatchDeleteResult
 from credstore.provider.call import Call, unforeseen
+from credstore.provider.retaining import explained
 from credstore.provider.session import Session
 from credstore.provider.validation import check_key
 
@@ -60,11 +61,22 @@ async def delete_keys(
     else:
         outcomes = await delete_outcomes(session, wanted)
         errors = {key: each for key, each in outcomes.items() if isinstance(each, StorageError)}
+        errors |= await _explained(session, errors)
     for key in wanted if errors else ():
         if key in errors:
             failed[key] = errors[key].at(provider=session.name, operation="batch_delete", key=key)
     deleted = tuple([key for key in wanted if key not in failed] if failed else wanted)
     return BatchDeleteResult(deleted=deleted, failed=failed)
+
+
+async def _explained(session: Session, errors: Mapping[str, StorageError]) -> dict[str, StorageError]:
+    """Why a lock forbids the deletion of keys, where the store has not said until when."""
+    locked = [key for key, error in errors.items() if error.code == ErrorCode.LOCKED]
+
+    async def one(key: str) -> StorageError:
+        return await explained(session, errors[key], key)
+
+    return dict(zip(locked, await map_all(locked, one, at_once=BATCHES), strict=True))
 
 
 async def delete_outcomes(session: Session, keys: Sequence[str]) -> dict[str, DeleteOutcome | StorageError]:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
-from credstore.driver.contract import Driver, TaggedDriver
+from credstore.driver.contract import Driver, RetainingDriver, TaggedDriver, VersionedDriver
 from credstore.driver.pinning import get_same, is_same
 from credstore.driver.reader import ObjectReader
 from credstore.driver.refusals import TAGS_OF_SOURCE, no_encryption_of_source
+from credstore.driver.retention import check_removable
 from credstore.driver.values import NO_HEADERS, CopyRequest, ObjectInfo, PutRequest, PutResult, ReadOptions
 from credstore.encryption import ClientSide, CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import (
@@ -19,17 +20,19 @@ from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
+    StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnavailableError,
     StorageUnsupportedError,
 )
-from credstore.model import NOTHING, StorageResult, strong_etag
+from credstore.model import NOTHING, LockOptions, StorageResult, strong_etag
 from credstore.pipeline.pipeline import WRAPPED_KEY
 from credstore.provider.bodies import settled
 from credstore.provider.encryption import is_meant, open_stream, sealed_body
 from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
+from credstore.provider.retaining import lock_alone
 from credstore.provider.session import Session
 from credstore.provider.sources import IterableBody
 from credstore.provider.terms import precondition_of
@@ -65,6 +68,7 @@ async def plan_copy(
     timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
     if_absent: bool,
     server_side: bool,
+    lock: LockOptions,
 ) -> tuple[CopyRequest, Copier]:
     """Check a copy, look at its source, and find what makes it.
 
@@ -76,6 +80,12 @@ async def plan_copy(
     check_flag("server_side", server_side)
     session.check_key(source)
     session.check_key(destination)
+    retention = lock_alone(lock, session)
+    if retention is not None and source == destination:
+        raise StorageInvalidRequestError(
+            "a copy onto itself changes nothing; put the object under retention with retain, or under legal "
+            "hold with hold"
+        )
     condition = precondition_of(session.capabilities, session.name, if_absent=if_absent)
     chosen = (
         None
@@ -93,6 +103,7 @@ async def plan_copy(
         precondition=condition,
         encryption=reading.customer_key if chosen is None else chosen,
         source_customer_key=reading.customer_key,
+        retention=retention,
         deadline=session.deadline(timeout, info.size),
     )
     return request, _copier_of(session, request, server_side=server_side)
@@ -167,6 +178,7 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
                     # A class that only the provider itself has named is refused by the driver, not left out.
                     storage_class=source.storage_class if chosen or not is_usual(source) else None,
                     tags=tags,
+                    retention=request.retention,
                     extras=source.extras,
                     deadline=request.deadline,
                 )
@@ -214,8 +226,8 @@ async def copied(session: Session, request: CopyRequest, copier: Copier) -> Stor
     """
     same = request.encryption in {None, request.source_customer_key}
     if same and request.destination == request.source.key:
-        return _result(session, request.source, _as_it_is(request.source))
-    return _result(session, request.source, await copier.make(request))
+        return result_of_copy(session, request.source, as_it_is(request.source))
+    return result_of_copy(session, request.source, await copier.make(request))
 
 
 async def move_object(
@@ -236,13 +248,18 @@ async def move_object(
         StorageIntegrityError: The copy is missing or differs from its source; the source is kept, and a copy
             with other bytes is removed if it is still ours.
         StorageConflictError: The source was replaced in the meantime; its new version is kept.
+        StorageRetainedError: Something keeps the source or the destination.
         StorageUnavailableError: The provider did not delete the source, and shows it unchanged (code
             "NOT_DELETED").
         StorageError: As `Driver.copy` and `Driver.delete`.
     """
     source = request.source
     if request.destination == source.key:
-        return _result(session, source, _as_it_is(source))
+        return result_of_copy(session, source, as_it_is(source))
+    driver = session.driver
+    if isinstance(driver, RetainingDriver) and not isinstance(driver, VersionedDriver):
+        kept = await driver.get_retention(source.key, deadline=session.deadline(seconds))
+        check_removable(kept, datetime.now(UTC))  # Better than two of them.
     result = await copier.make(replace(request, provable=True))
     try:
         await check_copy(session, request, result, seconds, resealed=copier.resealed)
@@ -251,7 +268,7 @@ async def move_object(
         error.applied = "maybe"
         error.message += f" (the copy {request.destination!r} was made; the source may still be there)"
         raise
-    return _result(session, source, result)
+    return result_of_copy(session, source, result)
 
 
 async def _delete_source(
@@ -323,7 +340,8 @@ def _replaced() -> StorageConflictError:
     return StorageConflictError("the source was replaced while it was being moved; the new version is kept")
 
 
-def _as_it_is(info: ObjectInfo) -> PutResult:
+def as_it_is(info: ObjectInfo) -> PutResult:
+    """The result of a copy that had nothing to do."""
     return PutResult(
         key=info.key,
         size=info.size,
@@ -336,7 +354,8 @@ def _as_it_is(info: ObjectInfo) -> PutResult:
     )
 
 
-def _result(session: Session, source: ObjectInfo, result: PutResult) -> StorageResult:
+def result_of_copy(session: Session, source: ObjectInfo, result: PutResult) -> StorageResult:
+    """What users hear of a copy of `source`."""
     found = known_recipe(source)
     served_by = result.served_by or session.name
     return StorageResult(

@@ -25,7 +25,14 @@ from credstore.errors import (
 from credstore.provider.bulk import for_key
 from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.encryption import header_of, read_head
-from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, is_refusal, may_remain, remain
+from credstore.provider.remaining import (
+    MAX_REPORTED,
+    is_listing_refused,
+    is_refusal,
+    may_remain,
+    remain,
+    remaining_of,
+)
 from credstore.provider.removal import Erased, Removal, plainly_deleted, version_pages
 from credstore.provider.scanning import PAGE, scan_infos
 from credstore.provider.session import Session
@@ -184,7 +191,7 @@ async def _delete_below(session: Session, prefix: str) -> tuple[Erased, bool]:
                     raise error
                 total.remaining_count += 1
                 if len(total.remaining) < MAX_REPORTED:
-                    total.remaining.append(RemainingVersion(key=key, version_id=None, error=error))
+                    total.remaining.append(remaining_of(key, None, error))
     return total, is_marked
 
 

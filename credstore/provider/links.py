@@ -43,6 +43,7 @@ LONGEST_ANYWHERE = 3650 * DAY
 """Seconds; the limit for links of a CDN that has no limit of its own."""
 
 
+_PUT = "a PUT link"
 _METHODS: tuple[Method, ...] = get_args(Method)
 _FETCHING = frozenset({"download_name", "content_disposition", "content_type", "cache_control", "version_id"})
 _ALWAYS = frozenset({"check", "timeout"})
@@ -97,17 +98,68 @@ class LinkRequest(NamedTuple):
     deadline: float | None
 
 
-def check_not_sealed(policy: ClientSide, method: str) -> None:
+async def temporary_link(
+    session: Session, key: str, expires_in: float, method: Method, options: LinkOptions, *, call: Call
+) -> SignedUrl:
+    """Make a link by the signer that there is, or by the store; see `StorageProvider.get_signed_url`.
+
+    Args:
+        session: Of the store.
+        key: Of the object.
+        expires_in: Seconds.
+        method: That it is for.
+        options: As given.
+        call: Records what a user's own signer raises.
+
+    Raises:
+        StorageError: As the verb says.
+    """
+    session.check_key(key)
+    request = LinkRequest(key, method, expires_in, options, session.deadline(options.get("timeout")))
+    if session.policy is not None:
+        _check_not_sealed(session.policy, method)
+    signer = session.link_signer
+    if signer is not None and method in signer.methods:
+        return await _make_cdn_link(session, request, signer=signer, call=call)
+    return await _make_link(session, request)
+
+
+def check_unchanged(session: Session, what: str) -> None:
+    """Refuse to let somebody store bytes that the pipeline would have changed.
+
+    Args:
+        session: Of the store.
+        what: What would let them: "a PUT link".
+
+    Raises:
+        StorageUnsupportedError: The store compresses or encrypts.
+    """
+    if session.policy is not None:
+        raise _past_encryption(what)
+    if isinstance(session.config.encryption, CustomerKey):
+        raise _needs_key()
+    if chosen_codec(session.config.compress) is not None:
+        raise StorageUnsupportedError(
+            f"{what} stores what its holder sends, bypassing the compression configured for this provider; "
+            "use a provider with compress=False for it"
+        )
+
+
+def _past_encryption(what: str) -> StorageUnsupportedError:
+    return StorageUnsupportedError(
+        f"{what} stores what its holder sends, bypassing the encryption of this provider; use a provider "
+        "without it"
+    )
+
+
+def _check_not_sealed(policy: ClientSide, method: str) -> None:
     """Refuse links that would bypass the encryption of a store.
 
     Raises:
         StorageUnsupportedError: The holder of the link would store plain bytes, or get encrypted ones.
     """
     if method == "PUT":
-        raise StorageUnsupportedError(
-            "a PUT link stores what its holder sends, bypassing the encryption of this provider; use a "
-            "provider without it"
-        )
+        raise _past_encryption(_PUT)
     if policy.required and method in {"GET", "HEAD"}:
         raise StorageUnsupportedError(
             "the objects of this provider are encrypted, and whoever opens a link has no key; to link to an "
@@ -144,7 +196,7 @@ def public_address(session: Session, key: str) -> str:
     return session.url_of(key)
 
 
-async def make_link(session: Session, request: LinkRequest) -> SignedUrl:
+async def _make_link(session: Session, request: LinkRequest) -> SignedUrl:
     """Check that a link presigned by the store will work, and make it.
 
     Raises:
@@ -156,7 +208,7 @@ async def make_link(session: Session, request: LinkRequest) -> SignedUrl:
     return SignedUrl(signed.url, method=signed.method, headers=signed.headers, expires_at=signed.expires_at)
 
 
-async def make_cdn_link(
+async def _make_cdn_link(
     session: Session, request: LinkRequest, *, signer: LinkSigner, call: Call
 ) -> SignedUrl:
     """Check that a link of a CDN's signer will work, and make it.
@@ -170,7 +222,7 @@ async def make_cdn_link(
     Raises:
         StorageConfigurationError: No CDN is configured.
         StorageUnsupportedError: It could not work; the message says what to change.
-        StorageError: As for `make_link`.
+        StorageError: As for `_make_link`.
     """
     now = int(time.time())
     if signer.source == "presigned":
@@ -179,7 +231,7 @@ async def make_cdn_link(
     else:
         _check_options(request.method, request.options)
         longest = LONGEST_ANYWHERE if signer.max_expires_in is None else signer.max_expires_in
-        _check_duration(request.expires_in, longest, f"links of {signer.name} last")
+        check_duration(request.expires_in, longest, f"links of {signer.name} last")
         await _check_public(session, request, signer)
         url, expires_at = session.url_of(request.key), now + ceil(request.expires_in)
     try:
@@ -216,7 +268,12 @@ async def _check_public(session: Session, request: LinkRequest, signer: LinkSign
         )
 
 
-def _check_duration(expires_in: object, longest: float, what: str) -> None:
+def check_duration(expires_in: object, longest: float, what: str) -> None:
+    """Refuse a duration that no link has.
+
+    Raises:
+        StorageInvalidRequestError: It is less than 1 second or more than `longest`; `what` begins the text.
+    """
     if not is_number(expires_in) or not 1 <= cast("float", expires_in) <= longest:
         days = f" ({longest / 86400:g} days)" if longest >= DAY else ""
         raise StorageInvalidRequestError(f"{what} 1 to {longest:g} seconds{days}, not {expires_in!r}")
@@ -225,7 +282,7 @@ def _check_duration(expires_in: object, longest: float, what: str) -> None:
 async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:
     driver = session.driver
     method, options = request.method, request.options
-    _check_duration(request.expires_in, LONGEST, "expires_in is")
+    check_duration(request.expires_in, LONGEST, "expires_in is")
     _check_options(method, options)
     if method not in driver.capabilities.presign:
         raise no_link(method, driver.capabilities.presign).of(driver.name)
@@ -240,12 +297,8 @@ async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:
             overrides = {**needed, **overrides}
         if overrides and not driver.capabilities.response_overrides:
             raise OVERRIDES.of(driver.name)
-    elif method == "PUT" and chosen_codec(session.config.compress) is not None:
-        raise StorageUnsupportedError(
-            "a PUT link stores what its holder sends, bypassing the compression configured for this "
-            "provider; "
-            "use a provider with compress=False for it"
-        )
+    elif method == "PUT":
+        check_unchanged(session, _PUT)
     return await driver.sign(
         SignRequest(
             key=request.key,

@@ -18,6 +18,7 @@ from credstore.driver.refusals import check_delete
 from credstore.driver.values import BytesBody, Capabilities
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, known_encryption
 from credstore.errors import (
+    StorageAccessDeniedError,
     StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
@@ -32,6 +33,7 @@ from credstore.model import (
     HealthCheckResult,
     LinkGrant,
     Listing,
+    LockOptions,
     Method,
     Progress,
     RotationReport,
@@ -40,11 +42,10 @@ from credstore.model import (
     StorageItem,
     StorageResult,
     StorageStats,
-    StorageVersion,
     StoredDictionary,
     StoreOptions,
     Unset,
-    VersionsDeletedResult,
+    UploadForm,
 )
 from credstore.observe import Observer
 from credstore.provider.bodies import WatchedBody
@@ -53,22 +54,22 @@ from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
 from credstore.provider.erasing import erased_errors, forget_key
+from credstore.provider.keeping import KeepingVerbs
 from credstore.provider.key_rotation import Rotation
 from credstore.provider.links import (
     LinkOptions,
-    LinkRequest,
-    check_not_sealed,
     granted,
-    make_cdn_link,
-    make_link,
     public_address,
+    temporary_link,
 )
 from credstore.provider.listings import Asked, list_names, names, totals
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
+from credstore.provider.retaining import explained, written
 from credstore.provider.scanning import scan_own
 from credstore.provider.session import ProviderOptions, Session, deadline_for
 from credstore.provider.sources import body_of
 from credstore.provider.streaming import Opening
+from credstore.provider.upload_forms import UploadFormOptions, make_upload_form
 from credstore.provider.validation import (
     check_count,
     check_flag,
@@ -77,12 +78,11 @@ from credstore.provider.validation import (
     checked_etag,
     checked_version,
 )
-from credstore.provider.versioning import delete_versions, list_versions
 from credstore.provider.write import finish_write, planned
 
 
 @typed_class
-class StorageProvider:
+class StorageProvider(KeepingVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first call and
@@ -164,6 +164,7 @@ class StorageProvider:
             StorageUnsupportedError: The provider cannot honour an option; nothing was sent.
             StorageAlreadyExistsError: `if_absent`, and another writer's object is there.
             StoragePreconditionFailedError: `if_match`, and the object is a different version.
+            StorageRetainedError: A retention or legal hold forbids to replace what is there.
             StorageError: `.applied` is "no" or "maybe"; after "maybe" the object may appear later.
             Exception: What the user's own stream or callback raised first, as it is; no object became visible
                 by a stream that failed.
@@ -191,7 +192,7 @@ class StorageProvider:
     ) -> StorageResult:
         session = self._session
         write = await planned(key, body, options, session)
-        result = finish_write(write, await session.driver.put(write.request), session)
+        result = finish_write(write, await written(session, write.request), session)
         if session.lifetime.observers:
             call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
         return result
@@ -423,6 +424,7 @@ class StorageProvider:
 
         Raises:
             StoragePreconditionFailedError: `if_match`, and the object is a different version, or absent.
+            StorageRetainedError: A retention or legal hold keeps it; the error says until when.
             StorageUnsupportedError: `if_match` or `version_id` is given, and the provider cannot honour it.
             StorageInvalidRequestError: A condition that names no version; nothing was sent.
             StorageError: Anything else; a composite store names the members not reached.
@@ -432,7 +434,10 @@ class StorageProvider:
             etag, version = checked_etag(if_match), checked_version(version_id)
             check_delete(etag, version, self.capabilities, self._session.name)
             driver, end = self._session.driver, self._session.deadline(timeout)
-            return (await driver.delete(key, if_match=etag, version_id=version, deadline=end)).existed
+            try:
+                return (await driver.delete(key, if_match=etag, version_id=version, deadline=end)).existed
+            except StorageAccessDeniedError as error:
+                raise await explained(self._session, error, key, version) from error
 
     async def batch_delete(self, keys: Iterable[str], *, all_versions: bool = False) -> BatchDeleteResult:
         """Delete any number of objects; every distinct key has exactly one of two outcomes.
@@ -559,59 +564,6 @@ class StorageProvider:
                 async for each in found:
                     yield each
 
-    async def list_versions(
-        self, prefix: str, *, exact: bool = False, max_versions: int | None = None
-    ) -> builtins.list[StorageVersion]:
-        """The versions and delete markers of the objects under a prefix, by key, newest first.
-
-        Args:
-            prefix: What the keys start with; "" for all.
-            exact: Only those of exactly the key `prefix`.
-            max_versions: Maximum number of versions to return; None for all.
-
-        Raises:
-            StorageUnsupportedError: The provider keeps no versions, or cannot list them.
-            StorageIntegrityError: The provider's listing repeats itself or does not end.
-            StorageError: Anything else.
-
-        Cost: 1 request per 1,000 versions.
-        """
-        with self._session.call("list_versions", prefix if exact else None, awaited=False):
-            return await list_versions(self._session, prefix, exact=exact, max_versions=max_versions)
-
-    async def delete_versions(
-        self, prefix: str, *, exact: bool = False, keep_latest: bool = False
-    ) -> VersionsDeletedResult:
-        """Delete the objects under a prefix so that nothing is left of them: no version, no delete marker.
-
-        Older versions are removed first, so readers find what is there now or nothing, never an older
-        version. An interrupted call is continued by making it again. What remains is hidden by a delete
-        marker. Where the store keeps no versions, it only deletes the objects. What is written in the
-        meantime may be removed or not.
-
-        Args:
-            prefix: What the keys start with; not empty.
-            exact: Only exactly the key `prefix`, even if others start with it.
-            keep_latest: Keep the current versions, and remove only older ones.
-
-        Returns:
-            How many versions were removed, and which remain: what keeps each, and until when.
-
-        Raises:
-            StorageInvalidRequestError: An empty prefix, which would be the whole store.
-            StorageVersionsRemainError: The credentials may not list versions, so it is unknown what remains.
-            StorageIntegrityError: The provider's listing repeats itself or does not end.
-            StorageError: It ended early; the same call continues.
-
-        Cost: 1 request where the provider can keep versions, to find out whether it does. If not, 1 for one
-            key, 2 per 1,000 objects of a prefix; if so, 1 and at most 2 more per 1,000 versions, and up to 3
-            for each version that remains.
-        """
-        with self._session.call("delete_versions", prefix if exact else None, mutation=True) as call:
-            return await delete_versions(
-                self._session, prefix, exact=exact, keep_latest=keep_latest, call=call
-            )
-
     async def get_stats(self, prefix: str = "", *, parallel: int = 1) -> StorageStats:
         """Exact totals of a prefix at any size, or an error; never zeros on failure.
 
@@ -686,6 +638,7 @@ class StorageProvider:
         source_encryption: CustomerKey | None = None,
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
+        **lock: Unpack[LockOptions],
     ) -> StorageResult:
         """Copy an object of any size inside the store, without its bytes passing through this process.
 
@@ -704,10 +657,12 @@ class StorageProvider:
             source_encryption: The customer-provided key of the source (SSE-C).
             server_side: Refuse what would have to pass through this process.
             timeout: Seconds, instead of the configured number; grows with the object.
+            lock: See `LockOptions`; a retention or legal hold of the source is never copied.
 
         Raises:
             StorageNotFoundError: There is no such source.
             StorageAlreadyExistsError: `if_absent`, and the destination is there.
+            StorageRetainedError: A retention or legal hold forbids to replace the destination.
             StoragePreconditionFailedError: The source was replaced in the meantime, or the provider copied
                 another object.
             StorageUnsupportedError: The provider cannot honour an option, or preserve what the source has.
@@ -730,6 +685,7 @@ class StorageProvider:
                 timeout=timeout,
                 if_absent=if_absent,
                 server_side=server_side,
+                lock=lock,
             )
             return await copied(self._session, request, copier)
 
@@ -742,6 +698,7 @@ class StorageProvider:
         source_encryption: CustomerKey | None = None,
         server_side: bool = False,
         timeout: float | None = None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
+        **lock: Unpack[LockOptions],
     ) -> StorageResult:
         """Copy, prove the copy, then delete exactly the version that was copied.
 
@@ -755,8 +712,11 @@ class StorageProvider:
             source_encryption: The customer-provided key of the source (SSE-C), which the object keeps.
             server_side: Refuse what would have to pass through this process; see `copy`.
             timeout: Seconds for each step, instead of the configured number.
+            lock: As for `copy`.
 
         Raises:
+            StorageRetainedError: A retention or legal hold forbids to remove the source or to replace the
+                destination.
             StorageNotFoundError: There is no such source.
             StorageConflictError: The source was replaced in the meantime; the new version is kept.
             StorageUnavailableError: The provider says that it was, or that it is gone, and shows it unchanged
@@ -780,6 +740,7 @@ class StorageProvider:
                 timeout=timeout,
                 if_absent=if_absent,
                 server_side=server_side,
+                lock=lock,
             )
             return await move_object(self._session, request, copier, timeout)
 
@@ -876,16 +837,44 @@ class StorageProvider:
         Cost: 1 HEAD for GET and HEAD links, none with `check=False`.
         """
         with self._session.call("get_signed_url", key) as call:
-            self._session.check_key(key)
-            session = self._session
-            deadline = session.deadline(options.get("timeout"))
-            request = LinkRequest(key, method, expires_in, options, deadline)
-            if session.policy is not None:
-                check_not_sealed(session.policy, method)
-            signer = session.link_signer
-            if signer is not None and method in signer.methods:
-                return await make_cdn_link(session, request, signer=signer, call=call)
-            return await make_link(session, request)
+            return await temporary_link(self._session, key, expires_in, method, options, call=call)
+
+    async def get_upload_form(
+        self,
+        key: str | None = None,
+        *,
+        prefix: str | None = None,
+        max_size: int,
+        **options: Unpack[UploadFormOptions],
+    ) -> UploadForm:
+        """A form with which a browser uploads one file to the bucket, within limits of size and type.
+
+        The store itself enforces the limits. What arrives replaces an object that is there, and has no digest
+        of credstore's to be checked against later.
+
+        Args:
+            key: The object's key; or leave it out and give `prefix`.
+            prefix: What the key starts with, such as "inbox/": the name of the file follows, or whatever else
+                the holder of the form chooses.
+            max_size: Maximum number of bytes of an upload, 1 or more.
+            options: See `UploadFormOptions`.
+
+        Returns:
+            Where to send the form, and its hidden fields. Its `expires_at` is earlier than requested where
+            the credentials that signed it expire earlier.
+
+        Raises:
+            StorageUnsupportedError: The store has no such forms (`capabilities.upload_forms`), or the upload
+                would bypass compression, encryption or a strategy; nothing was sent.
+            StorageInvalidKeyError: The key cannot name an object, or the prefix is not the start of one.
+            StorageInvalidRequestError: A wrong option, or not exactly one of `key` and `prefix`.
+            StorageError: Anything else.
+
+        Cost: no request, but one to Google's IAM where that has the key of the service account.
+        Source: S3 API "Browser-based uploads using POST"; Google's XML API "POST Object".
+        """
+        with self._session.call("get_upload_form", key):
+            return await make_upload_form(self._session, key, prefix, max_size, options)
 
     def get_url(self, key: str) -> str:
         """The object's public URL, on the CDN if one is configured; it grants no access by itself.

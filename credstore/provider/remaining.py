@@ -9,6 +9,7 @@ from credstore.errors import (
     RemainingVersion,
     StorageAccessDeniedError,
     StorageError,
+    StorageRetainedError,
     StorageUnsupportedError,
     StorageVersionsRemainError,
 )
@@ -41,6 +42,20 @@ def remain(remaining: Sequence[RemainingVersion], count: int, key: str | None) -
     )
 
 
+def remaining_of(key: str, version_id: str | None, error: StorageError) -> RemainingVersion:
+    """What could not be removed, with what keeps it where the error says so."""
+    if not isinstance(error, StorageRetainedError):
+        return RemainingVersion(key=key, version_id=version_id, error=error)
+    return RemainingVersion(
+        key=key,
+        version_id=version_id,
+        error=error,
+        retain_until=error.retain_until,
+        mode=error.mode,
+        legal_hold=error.legal_hold,
+    )
+
+
 def merged(errors: Sequence[StorageVersionsRemainError]) -> StorageVersionsRemainError:
     """One error for several; the first one that does not know what remains, if there is one."""
     if len(errors) == 1 or any(not each.remaining for each in errors):
@@ -63,7 +78,7 @@ def _keeper(remaining: Sequence[RemainingVersion]) -> str:
         modes = sorted({each.mode for each in remaining if each.retain_until is not None and each.mode})
         found.append(f"a retention ({', '.join(modes) or 'unknown'}) until {until:%Y-%m-%dT%H:%M:%SZ}")
     if any(each.legal_hold for each in remaining):
-        found.append("a legal hold until somebody lifts it")
+        found.append("a legal hold until it is released")
     if found:
         return "kept by " + " and ".join(found)
     return (

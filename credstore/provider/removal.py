@@ -9,10 +9,9 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from credstore.concurrency import map_all
-from credstore.driver.contract import RetainingDriver, VersionedDriver
+from credstore.driver.contract import VersionedDriver
 from credstore.driver.values import DeleteOutcome
 from credstore.errors import (
     ErrorCode,
@@ -21,9 +20,10 @@ from credstore.errors import (
     StorageError,
     StorageIntegrityError,
 )
-from credstore.model import Retention, StorageVersion
+from credstore.model import StorageVersion
 from credstore.provider.bulk import delete_outcomes, for_key
-from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, is_refusal, may_remain
+from credstore.provider.remaining import MAX_REPORTED, is_listing_refused, may_remain, remaining_of
+from credstore.provider.retaining import what_keeps
 from credstore.provider.scanning import EMPTY_PAGES, PAGE
 from credstore.provider.session import Session
 
@@ -309,25 +309,6 @@ class Removal:
 
     async def _explained(self, stays: tuple[StorageVersion, StorageError]) -> RemainingVersion:
         version, error = stays
-        retention = Retention()
-        driver = self._session.driver
-        if is_refusal(error) and not version.is_delete_marker and isinstance(driver, RetainingDriver):
-            try:
-                retention = await driver.get_retention(
-                    version.key, version.version_id, deadline=self._session.deadline()
-                )
-            except StorageError as unknown:
-                error.add_note(f"what keeps it could not be looked up: {unknown}")
-        ended = retention.retain_until is not None and retention.retain_until <= datetime.now(UTC)
-        if (retention.mode is not None and not ended) or retention.legal_hold:
-            facts = error.facts()
-            facts["code"] = ErrorCode.LOCKED
-            error = StorageAccessDeniedError("a retention, lock or legal hold forbids this", **facts)
-        return RemainingVersion(
-            key=version.key,
-            version_id=version.version_id,
-            error=error,
-            retain_until=None if ended else retention.retain_until,
-            mode=None if ended else retention.mode,
-            legal_hold=retention.legal_hold,
-        )
+        if not version.is_delete_marker:
+            error = (await what_keeps(self._session, error, version.key, version.version_id))[1]
+        return remaining_of(version.key, version.version_id, error)

@@ -90,6 +90,7 @@ class Session:
     """
 
     __slots__ = (
+        "_asked",
         "_policy",
         "_public_url",
         "_urls_of_members",
@@ -132,6 +133,7 @@ class Session:
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
         self.link_signer = options.get("link_signer")
+        self._asked: tuple[ClientSide, ClientSide] | None = None
         self._policy = options.get("encryption")
         self.policy = None if self._policy is None else self._with_detached_keys(self._policy)
         self.option_names = option_names(members or {driver.name})
@@ -215,7 +217,11 @@ class Session:
             timeout: Seconds that its key service has to respond, in place of the configured ones.
         """
         own = asked if isinstance(asked, ClientSide) else None if timeout is None else self._policy
-        return self.policy if own is None else self._with_detached_keys(own, timeout)
+        if own is None or timeout is not None:
+            return self.policy if own is None else self._with_detached_keys(own, timeout)
+        if self._asked is None or self._asked[0] is not own:  # Most calls ask for the same one.
+            self._asked = (own, self._with_detached_keys(own))
+        return self._asked[1]
 
     def check_key(self, key: str) -> None:
         """Refuse what cannot name a user's object.

@@ -224,7 +224,7 @@ async def copy_proved(provider: StorageProvider, source: str, destination: str, 
     session = session_of(provider)
     with session.call("copy", source, mutation=True):
         request, copier = await plan_copy(
-            session, source, destination, if_absent=if_absent, server_side=False
+            session, source, destination, if_absent=if_absent, server_side=False, lock={}
         )
         result = await copier.make(replace(request, provable=True))
         await check_copy(session, request, result, None, resealed=copier.resealed)

@@ -12,8 +12,9 @@ from credstore.driver.refusals import check_condition, check_storage_class
 from credstore.driver.values import CREATE, OVERWRITE, Capabilities, Precondition
 from credstore.encryption import ClientSide, ServerEncryption
 from credstore.errors import StorageInvalidRequestError
-from credstore.model import NOTHING, UNSET, Codec, StoreOptions
+from credstore.model import NOTHING, UNSET, Codec, Retention, StoreOptions
 from credstore.pipeline.pipeline import CODECS
+from credstore.provider.retaining import lock_of
 from credstore.provider.session import Session
 from credstore.provider.validation import (
     check_flag,
@@ -33,6 +34,7 @@ class Terms(NamedTuple):
     encryption_by_default: bool
     storage_class: str | None
     tags: Mapping[str, str]
+    retention: Retention | None
 
 
 def chosen_codec(compress: object) -> Codec | None:
@@ -101,6 +103,7 @@ def terms_of(options: StoreOptions, session: Session) -> Terms:
         at_rest is None and session.config.encryption is None,
         storage_class,
         checked_tags(options.get("tags", NOTHING), capabilities, who),
+        lock_of(options, session),
     )
 
 

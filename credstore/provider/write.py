@@ -138,6 +138,7 @@ async def plan_write(
         encryption_by_default=terms.encryption_by_default,
         storage_class=terms.storage_class,
         tags=terms.tags,
+        retention=terms.retention,
         driver_options=options.get("driver_options", NOTHING),
         deadline=deadline_for(options.get("timeout", config.timeout), _timed(body.length, config)),
         progress=options.get("progress"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import cache
 from types import TracebackType, new_class
 from typing import TypeVar, cast
@@ -19,12 +20,15 @@ from credstore.driver.contract import (
     BreaksCircuits,
     Driver,
     KeepsConnections,
+    LockingDriver,
+    MakesUploadForms,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
 )
 from credstore.driver.signed_links import invalid_link
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -44,13 +48,14 @@ from credstore.driver.values import (
 )
 from credstore.errors import (
     ErrorCode,
+    RetentionMode,
     StorageAccessDeniedError,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from credstore.model import CircuitState, LinkGrant, Retention
+from credstore.model import CircuitState, LinkGrant, Retention, UploadForm
 
 _LEAST_KEY = 128
 """Bytes that a prefix has to leave for keys: credstore's own have at most 100."""
@@ -268,11 +273,46 @@ class _Versioned(PrefixedDriver):
 
 
 class _Retaining(PrefixedDriver):
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
         """See `RetainingDriver.get_retention`."""
         with self._shown:
             inner = cast("RetainingDriver", self._inner)
             return await inner.get_retention(self._prefix + key, version_id, deadline=deadline)
+
+
+class _Locking(PrefixedDriver):
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """See `LockingDriver.set_retention`."""
+        with self._shown:
+            await cast("LockingDriver", self._inner).set_retention(
+                self._prefix + key,
+                retain_until,
+                mode,
+                version_id=version_id,
+                bypass_governance=bypass_governance,
+                deadline=deadline,
+            )
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """See `LockingDriver.set_legal_hold`."""
+        with self._shown:
+            inner = cast("LockingDriver", self._inner)
+            await inner.set_legal_hold(
+                self._prefix + key, held=held, version_id=version_id, deadline=deadline
+            )
 
 
 class _VerifiesLinks(PrefixedDriver):
@@ -301,11 +341,21 @@ class _KeepsConnections(PrefixedDriver):
         await cast("KeepsConnections", self._inner).warm(connections, deadline=deadline)
 
 
+class _MakesUploadForms(PrefixedDriver):
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """See `MakesUploadForms.upload_form`."""
+        with self._shown:
+            below = replace(request, key=self._prefix + request.key)
+            return await cast("MakesUploadForms", self._inner).upload_form(below)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
     RetainingDriver: _Retaining,
+    LockingDriver: _Locking,
     VerifiesLinks: _VerifiesLinks,
+    MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
 }

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from credstore.driver.values import Body, ContentHeaders, Precondition
 from credstore.encryption import ServerEncryption
+from credstore.model import Retention
 
 
 class PutFields(TypedDict, total=False):
@@ -21,4 +22,5 @@ class PutFields(TypedDict, total=False):
     encryption: ServerEncryption | None
     storage_class: str | None
     tags: Mapping[str, str]
+    retention: Retention | None
     deadline: float | None

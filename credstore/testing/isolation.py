@@ -94,8 +94,24 @@ async def isolated(harness: Harness) -> AsyncGenerator[Harness, None]:
         opened.append(prefixed(harness.open(), below))
         return opened[-1]
 
-    try:
+    async with swept(harness, below, opened):
         yield _seen_from(harness, below, opens)
+
+
+@asynccontextmanager
+async def swept(harness: Harness, below: str, opened: Sequence[Driver] = ()) -> AsyncGenerator[None, None]:
+    """When the block ends, drivers are closed, and all is removed that is stored below a prefix.
+
+    Args:
+        harness: Of the store.
+        below: The prefix; all that is stored below it is the block's.
+        opened: The drivers.
+
+    Raises:
+        ConformanceError: Something stays; where the block failed, that is a note of its error.
+    """
+    try:
+        yield
     except BaseException as error:
         for left in await _put_away(harness, below, opened):
             error.add_note(left)

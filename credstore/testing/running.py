@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from credstore.errors import StorageError
@@ -44,7 +44,13 @@ class Report:
         return "\n".join([*told, counts])
 
 
-async def run_checks(harness: Harness, *, time_limit: float = 3600.0, check_limit: float = 300.0) -> Report:
+async def run_checks(
+    harness: Harness,
+    *,
+    time_limit: float = 3600.0,
+    check_limit: float = 300.0,
+    step: Callable[[], None] | None = None,
+) -> Report:
     """Run all checks, one after the other, each below a prefix of its own; see `Harness.prefix`.
 
     What a check stored is removed after it, in at most 2 minutes more.
@@ -53,6 +59,7 @@ async def run_checks(harness: Harness, *, time_limit: float = 3600.0, check_limi
         harness: A store that may have other things in it.
         time_limit: Seconds for all checks; those not started by then are not run.
         check_limit: Seconds for one check; one that takes longer has failed.
+        step: Called after each check.
 
     Raises:
         ConformanceError: A deviation names a check that does not exist.
@@ -81,6 +88,8 @@ async def run_checks(harness: Harness, *, time_limit: float = 3600.0, check_limi
                 passed.append(name)
             else:
                 deviating[name] = reason
+        if step is not None:
+            step()
     return Report(passed=passed, failed=failed, deviating=deviating, not_run=not_run)
 
 

@@ -50,6 +50,14 @@ class Renewed(Generic[T]):
         self._look_again: datetime | None = None
         self._looking = Shared(look)
 
+    def ready(self) -> T | None:
+        """What works now and for some time; None if `get` has to look."""
+        current = self._current
+        if current is None:
+            return None
+        ends = self._ends(current)
+        return current if ends is None or self._now() < ends - self._early else None
+
     async def get(self) -> T:
         """What works now; cheap while it is cached.
 

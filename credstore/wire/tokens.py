@@ -36,6 +36,10 @@ class Token:
 class TokenSource(Protocol):
     """Where an exchange gets the token of each attempt."""
 
+    def ready(self) -> Token | None:
+        """A token that works now, if there is one without waiting; else None."""
+        return None
+
     async def get(self) -> Token:
         """A token that works now; cheap while it is cached."""
         ...
@@ -66,6 +70,10 @@ class RenewedTokens(TokenSource):
             now: The present, timezone-aware; None for the machine's clock.
         """
         self._renewed = Renewed(ask, _ends, early=early, now=now)
+
+    def ready(self) -> Token | None:
+        """The token, where it has some time left."""
+        return self._renewed.ready()
 
     async def get(self) -> Token:
         """A token that has some time left, or the best available.
@@ -99,9 +107,16 @@ class BearerSigner(Signer):
         self._source = source
         self._renewing = asyncio.Lock()
 
+    def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed | None:  # noqa: ARG002
+        """Add the token where there is one; see `Signer.sign_now`."""
+        token = self._source.ready()
+        return None if token is None else self._with(call, token)
+
     async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
         """Add the token; see `Signer.sign`."""
-        token = await self._source.get()
+        return self._with(call, await self._source.get())
+
+    def _with(self, call: WireCall, token: Token) -> Signed:  # noqa: ARG002 - a subclass looks at it
         return Signed({**token.headers, "authorization": f"Bearer {token.value.reveal()}"}, "", token)
 
     async def renew(self, used: Signed) -> None:
@@ -125,9 +140,13 @@ class AnonymousSigner(Signer):
     signs_body = False
     waits = False
 
-    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
+    def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
         """Add nothing."""
         return Signed({})
+
+    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
+        """Add nothing."""
+        return self.sign_now(call, body_sha256, now)
 
     async def renew(self, used: Signed) -> None:
         """Do nothing, as there is nothing to renew."""

@@ -6,15 +6,22 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from fastapi.testclient import TestClient
 
 from credstore.cli.commands.providers import _store
+from credstore.cli.main import run as cli
 from credstore.config.registry import Registry
+from credstore.config.reports import LONGEST_AGE
+from credstore.driver.capability_report import CapabilityFact, Honoured
 from credstore.testing import running
 from credstore.testing.checks import CHECKS
+from credstore.testing.live.probes import PROBES
 from tests.conftest import S3Server
+from tests.faults.origin import Origin
+from tests.servers.azurite import ACCOUNT, KEY, running_azurite
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -131,6 +138,98 @@ def test_the_page_on_ones_own_server_tests_one(place, s3_server, monkeypatch):
     assert list(again.deviating) == ["keeps_conditions_in_parts"]
 
 
+def test_the_page_on_live_checks_opens_a_store_with_a_report(place):
+    (place / "store").mkdir()
+    assert cli(["check-provider", "file:store", "--quick", "--report", "report.json"]) == 0
+    (code,) = blocks("docs/check-provider.md", "python")
+    names = run(code, "docs/check-provider.md")
+    assert names["store"].capabilities.conditional_create
+    asyncio.run(names["store"].aclose())
+
+
+def test_the_page_on_live_checks_has_every_name_and_verdict():
+    page = (ROOT / "docs/check-provider.md").read_text()
+    table = page.partition("| Name |")[2].partition("\n\n")[0]
+    named = {
+        name for line in table.splitlines() for name in re.findall(r"`([a-z0-9_]+)`", line.split("|")[1])
+    }
+    assert named == {probe.name for probe in PROBES}
+    verdicts = {
+        CapabilityFact(name="tags", granted=granted, honoured=honoured).verdict
+        for granted in (True, False, None)
+        for honoured in get_args(Honoured)
+    }
+    told = page.partition("| Verdict |")[2].partition("\n\n")[0]
+    assert {line.split("|")[1].strip() for line in told.splitlines()[2:]} == verdicts
+    assert f"{LONGEST_AGE.days} days" in page
+
+
+def told_of(server: str) -> list[str]:
+    """What the README shows of a live check."""
+    return plain(
+        README.partition(f"<!-- check-provider: {server} -->")[2]
+        .partition("```text\n")[2]
+        .partition("```")[0]
+    )
+
+
+def plain(text: str) -> list[str]:
+    """Lines of a live check that are not the same on every server, without figures and widths."""
+    lines = [re.sub(r"[0-9]+(\.[0-9]+)?", "0", " ".join(line.split())) for line in text.splitlines()]
+    return [re.sub("─+", "─", line) for line in lines if line and not line.endswith(" same")]
+
+
+def test_the_readmes_live_check_of_moto_is_one(place, s3_server, monkeypatch, capsys):
+    monkeypatch.delenv("CREDSTORE_URL")
+    monkeypatch.setenv("CREDSTORE_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("CREDSTORE_SECRET_ACCESS_KEY", "example")
+    assert "custom://127.0.0.1:5000/proofs?http=true' --quick" in README
+    url = f"custom://{s3_server.url.removeprefix('http://')}/{s3_server.bucket}?http=true&part_size=64KiB"
+    assert cli(["check-provider", url, "--quick"]) == 0
+    assert plain(capsys.readouterr().out.replace(s3_server.bucket, "proofs")) == told_of("moto")
+
+
+def test_the_readmes_live_check_of_a_server_that_ignores_conditions_is_one(place, monkeypatch):
+    monkeypatch.delenv("CREDSTORE_URL")
+    monkeypatch.setenv("CREDSTORE_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("CREDSTORE_SECRET_ACCESS_KEY", "example")
+
+    async def main() -> tuple[int | None, str]:
+        async with Origin(least_part=1024) as origin:
+            origin.store.buckets["proofs"] = {}
+            origin.store.lies = {"ignores conditions"}
+            url = f"minio://127.0.0.1:{origin.port}/proofs?http=true&part_size=64KiB"
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "credstore",
+                "-q",
+                "check-provider",
+                url,
+                "--quick",
+                stdout=subprocess.PIPE,
+            )
+            out, _ = await process.communicate()
+            return process.returncode, out.decode()
+
+    code, out = asyncio.run(main())
+    assert code == 10
+    assert plain(out) == told_of("ignoring")
+
+
+@pytest.mark.system
+def test_the_readmes_live_check_of_azurite_is_one(place, monkeypatch, capsys):
+    monkeypatch.delenv("CREDSTORE_URL")
+    monkeypatch.setenv("AZURE_STORAGE_KEY", KEY)
+    with running_azurite() as server:
+        container = server.make_container()
+        url = f"az://{ACCOUNT}/{container}?endpoint={server.url}&part_size=64KiB&capabilities=-versions"
+        assert cli(["check-provider", url]) == 10
+        with server.client() as client:
+            assert list(client.get_container_client(container).list_blobs()) == []
+    assert plain(capsys.readouterr().out.replace(container, "proofs")) == told_of("azurite")
+
+
 def test_the_capability_table_is_the_codes():
     known = {row.name: row for row in Registry().rows()}
     table = README.partition("<!-- capabilities")[2].partition("\n")[2].partition("\n\n")[0]
@@ -142,13 +241,13 @@ def test_the_capability_table_is_the_codes():
         can = _store(known[word]).capabilities
         facts = [
             can.conditional_create, can.conditional_replace, can.tags, bool(can.storage_classes), can.sse_s3,
-            can.sse_kms, can.sse_c,
+            can.sse_kms, can.sse_c, can.versions, bool(can.retention_modes), can.legal_holds,
         ]  # fmt: skip
         wanted = ["yes" if fact else "-" for fact in facts]
         if can.sse_s3_implied:
             wanted[4] = "always on"
         links = " ".join(method for method in ("GET", "HEAD", "PUT", "DELETE") if method in can.presign)
-        assert row == [*wanted, links or "-"], word
+        assert row == [*wanted, links or "-", "yes" if can.upload_forms else "-"], word
 
 
 def test_the_table_of_clouds_is_the_registrys():
@@ -165,6 +264,7 @@ def test_links_between_documents_lead_somewhere():
         "docs/decisions.md",
         "docs/add-a-driver.md",
         "docs/test-your-server.md",
+        "docs/check-provider.md",
     ):
         document = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):

@@ -1,10 +1,12 @@
 """Every command, for people and as JSON."""
 
+import base64
 import gzip
 import hashlib
 import io
 import json
 from dataclasses import fields
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -264,6 +266,40 @@ def test_link(cli: CommandLine) -> None:
     document = cli("link", "a.json", "--method", "head", "--json").document
     assert set(document) == {"key", "url", "method", "headers", "expires_at"}
     assert document["method"] == "HEAD"
+
+
+def test_form(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINIO_ACCESS_KEY", "AKIDEXAMPLE")
+    monkeypatch.setenv("MINIO_SECRET_KEY", "canary-secret")
+    given = ["form", "in \"<&'/", "--max-size", "5MB", "--store", "minio://s3.example.com/proofs"]
+    found = HtmlForm()
+    ended = cli(*given, "--below", "--content-type", "image/png", "--expires", "1h")
+    found.feed(ended.out)
+    assert (found.form["action"], found.form["method"]) == ("https://s3.example.com/proofs", "post")
+    assert found.form["enctype"] == "multipart/form-data"
+    assert list(found.fields)[-1] == "file"
+    assert found.fields["key"] == "in \"<&'/${filename}"
+    policy = base64.b64decode(found.fields["policy"])
+    for condition in (b'"content-length-range", 0, 5000000', b'{"Content-Type": "image/png"}'):
+        assert condition in policy
+    assert "5 MB" in ended.err
+    assert "canary-secret" not in ended.out + ended.err
+    document = cli(*given, "--min-size", "1KB", "--json").document
+    assert set(document) == {"url", "fields", "expires_at"}
+    assert b'"content-length-range", 1000, 5000000' in base64.b64decode(document["fields"]["policy"])
+    assert document["fields"]["key"] == "in \"<&'/"
+    assert cli(*given, "--quiet").err == ""
+
+
+class HtmlForm(HTMLParser):
+    """The form of a page, as a browser reads it."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        said = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.form, self.fields = said, dict[str, str]()
+        elif tag == "input":
+            self.fields[said["name"]] = said.get("value", "")
 
 
 @pytest.mark.parametrize("place", ["before", "after"])

@@ -447,7 +447,7 @@ def test_delete_tells_what_a_retention_keeps_and_until_when(proof: CommandLine, 
     kept.retain(record, version_id, datetime(2037, 1, 2, 3, 4, 5, tzinfo=UTC))
     kept.hold(record, version_id)
     told = proof("proof", "delete", proof_id, code=Exit.PARTIAL)
-    assert f"stays {record} version {version_id}: COMPLIANCE until 2037-01-02" in told.out
+    assert f"stays {record} version {version_id}: compliance until 2037-01-02" in told.out
     assert "and a legal hold" in told.out
     assert "[VERSIONS_REMAIN]" in told.err
     assert "happened anyway" not in told.err
@@ -457,7 +457,7 @@ def test_delete_tells_what_a_retention_keeps_and_until_when(proof: CommandLine, 
         "key": record,
         "version_id": version_id,
         "retain_until": "2037-01-02T03:04:05+00:00",
-        "mode": "COMPLIANCE",
+        "mode": "compliance",
         "legal_hold": True,
         "code": "LOCKED",
     }

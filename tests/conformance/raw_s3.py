@@ -68,6 +68,17 @@ class RawS3:
             Bucket=self._bucket, Key=key, VersionId=version_id, LegalHold={"Status": status}
         )
 
+    def lock(self, key: str, version_id: str) -> tuple[str | None, datetime | None, str | None]:
+        """Mode, end and legal hold of a version, as HEAD tells them."""
+        found = self._client.head_object(Bucket=self._bucket, Key=key, VersionId=version_id)
+        until = found.get("ObjectLockRetainUntilDate")
+        return found.get("ObjectLockMode"), until, found.get("ObjectLockLegalHoldStatus")
+
+    def tags(self, key: str) -> dict[str, str]:
+        """The tags of an object."""
+        found = self._client.get_object_tagging(Bucket=self._bucket, Key=key)["TagSet"]
+        return {each["Key"]: each["Value"] for each in found}
+
     def read(self, key: str, version_id: str) -> bytes:
         """The bytes of a version."""
         answer = self._client.get_object(Bucket=self._bucket, Key=key, VersionId=version_id)

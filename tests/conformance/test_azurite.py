@@ -38,7 +38,7 @@ SMALL = {
     "multipart_threshold": PART,
     "single_copy_limit": PART,
     "copy_part_size": PART,
-    "capabilities": "-versions",
+    "capabilities": "-versions,-sse_c,-sse_kms",
     "max_retries": 1,
 }
 TWICE = Deviation(

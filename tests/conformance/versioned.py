@@ -20,6 +20,7 @@ from credstore.driver import (
     VersionPage,
 )
 from credstore.driver.refusals import check_copy
+from credstore.driver.retention import changed, in_force, keeps
 from credstore.drivers.memory import MemoryDriver, MemoryObject, MemoryObjects
 from credstore.errors import (
     ErrorCode,
@@ -27,6 +28,7 @@ from credstore.errors import (
     StorageError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 from credstore.model import Retention, StorageVersion
 
@@ -94,8 +96,7 @@ class Versions:
             self.history.pop(key, None)
 
     def is_kept(self, key: str, version_id: str) -> bool:
-        lock = self.locks.get((key, version_id), Retention())
-        return lock.legal_hold or (lock.retain_until is not None and lock.retain_until > datetime.now(UTC))
+        return keeps(in_force(self.locks.get((key, version_id), Retention()), datetime.now(UTC)))
 
 
 def _shown(version_id: str) -> str | None:
@@ -114,8 +115,20 @@ class VersionedMemory(MemoryDriver):
         return replace(super().capabilities, versions=True)
 
     def _publish(self, stored: MemoryObject, precondition: Precondition) -> PutResult:
+        if keeps(stored.retention):
+            self._check_locks()
         result = super()._publish(stored, precondition)
-        return replace(result, version_id=_shown(self.versions.add(stored.info.key, stored)))
+        version_id = self.versions.add(stored.info.key, replace(stored, retention=Retention()))
+        if keeps(stored.retention):
+            self.versions.locks[stored.info.key, version_id] = stored.retention
+        return replace(result, version_id=_shown(version_id))
+
+    def _check_removable(self, found: MemoryObject | None) -> None:
+        """What is kept is a version, and a write puts another one above it."""
+
+    def _check_locks(self) -> None:
+        if self.versions.state != "on":
+            raise StorageUnsupportedError("without versions", code=ErrorCode.RETENTION_DISABLED)
 
     def _find(self, key: str, options: ReadOptions) -> MemoryObject:
         if options.version_id is None:
@@ -156,7 +169,8 @@ class VersionedMemory(MemoryDriver):
             system=source.info.system if request.system is None else dict(request.system),
             version_id=None,
         )
-        return self._publish(replace(source, info=info), request.precondition)
+        copied = replace(source, info=info, retention=request.retention or Retention())
+        return self._publish(copied, request.precondition)
 
     def _hide(self, key: str) -> DeleteOutcome:
         self.versions.asked["hide"] += 1
@@ -224,9 +238,33 @@ class VersionedMemory(MemoryDriver):
         self.versions.show(key)
         return DeleteOutcome(existed=None)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline=None) -> Retention:
+    def _locked(self, key: str, version_id: str | None, deadline: float | None) -> str:
+        """The id of a version that is there."""
         self._guard.check(deadline)
-        self._check("get_retention")
+        if version_id is None:
+            self._find(key, ReadOptions(deadline=deadline))
+            return self.versions.history[key][0].version_id
         if not any(each.version_id == version_id for each in self.versions.history.get(key, [])):
             raise StorageNotFoundError("there is no such version", code=ErrorCode.VERSION_NOT_FOUND)
-        return self.versions.locks.get((key, version_id), Retention())
+        return version_id
+
+    async def get_retention(self, key: str, version_id: str | None = None, *, deadline=None) -> Retention:
+        version = self._locked(key, version_id, deadline)
+        self._check("get_retention")
+        return self.versions.locks.get((key, version), Retention())
+
+    async def set_retention(
+        self, key, retain_until, mode, *, version_id=None, bypass_governance=False, deadline=None
+    ):
+        version = self._locked(key, version_id, deadline)
+        self._check_locks()
+        now = self.versions.locks.get((key, version), Retention())
+        self.versions.locks[key, version] = changed(
+            now, retain_until, mode, now=datetime.now(UTC), bypass_governance=bypass_governance
+        )
+
+    async def set_legal_hold(self, key, *, held, version_id=None, deadline=None):
+        version = self._locked(key, version_id, deadline)
+        self._check_locks()
+        now = self.versions.locks.get((key, version), Retention())
+        self.versions.locks[key, version] = replace(now, legal_hold=held)

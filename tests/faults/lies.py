@@ -22,8 +22,10 @@ Lie = Literal[
     "no customer keys",
     "no storage classes",
     "knows no part numbers",
+    "ignores conditions",
 ]
-"""Ceph 16: the second to the fifth. moto: the third and "no customer keys". rclone, s3rver: "no encryption"."""
+"""Ceph 16: the second to the fifth. moto: the third and "no customer keys". rclone, s3rver: "no encryption". The
+last: servers from before S3 had conditional writes, and gcp-storage-emulator in its own dialect."""
 LIES = frozenset(get_args(Lie))
 _SSE = "x-amz-server-side-encryption"
 
@@ -38,6 +40,9 @@ def heard(lies: AbstractSet[str], request: Request) -> Request:
         headers["x-amz-copy-source"] = unquote(headers["x-amz-copy-source"])
     if "ignores copy conditions" in lies:
         headers.pop("x-amz-copy-source-if-match", None)
+    if "ignores conditions" in lies and request.method != "GET":
+        for name in ("if-match", "if-none-match", "x-amz-copy-source-if-match"):
+            headers.pop(name, None)
     if "drops tags on replace" in lies and headers.get("x-amz-metadata-directive") == "REPLACE":
         headers["x-amz-tagging-directive"] = "REPLACE"
         headers.pop("x-amz-tagging", None)

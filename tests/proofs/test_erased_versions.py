@@ -197,7 +197,7 @@ class VersionedShelf(Shelf):
 
     def lock(self, key):
         for version_id in self.versions.ids(key):
-            self.versions.locks[key, version_id] = Retention(mode="COMPLIANCE", retain_until=FAR)
+            self.versions.locks[key, version_id] = Retention(mode="compliance", retain_until=FAR)
 
 
 def test_the_double_is_one_with_versions():

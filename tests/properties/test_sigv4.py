@@ -9,13 +9,16 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
+from botocore.config import Config
 from botocore.credentials import Credentials as BotocoreCredentials
+from botocore.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from credstore.driver.upload_forms import FormRequest, form_parts
 from credstore.encryption import Secret
 from credstore.wire.aws.credentials import Credentials
-from credstore.wire.aws.sigv4 import presign_query, sign_headers
+from credstore.wire.aws.sigv4 import form_fields, presign_query, sign_headers
 from credstore.wire.urls import encode_path, encode_query
 
 AWKWARD = " +%?#&'\"~*/.:;=@!$(),[]<>|\\^`{}-_é中\U0001f600\u00a0"
@@ -38,6 +41,8 @@ HEADERS = st.dictionaries(
     max_size=12,
 )
 TOKENS = st.none() | st.text(alphabet="abZ09+/=", min_size=1, max_size=40)
+BOTOCORE = Session()
+"""Has read its models once."""
 TIMES = st.datetimes(datetime(2000, 1, 1), datetime(2099, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 
 
@@ -89,6 +94,65 @@ def test_links_are_those_of_botocore(case, expires_in):
     assert sorted(parse_qsl(query, keep_blank_values=True)) == sorted(
         parse_qsl(url.query, keep_blank_values=True)
     )
+
+
+@st.composite
+def forms(draw):
+    secret, token = draw(st.text(alphabet="abZ09+/=", min_size=1, max_size=40)), draw(TOKENS)
+    return {
+        "request": FormRequest(
+            key=draw(KEYS.filter(lambda key: "${filename}" not in key)),
+            below=draw(st.booleans()),
+            min_size=draw(st.integers(0, 100)),
+            max_size=draw(st.integers(100, 5 * 1024**3)),
+            content_type=draw(st.none() | VALUES.filter(str.strip)),
+            success_status=draw(st.sampled_from([200, 201, 204])),
+        ),
+        "headers": draw(st.sampled_from([{}, {"x-amz-server-side-encryption": "AES256"}])),
+        "expires_in": draw(st.integers(1, 604_800)),
+        "region": draw(st.sampled_from(["us-east-1", "eu-west-1", "ap-southeast-4"])),
+        "now": draw(TIMES),
+        "keys": ("AKID", secret, token),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(forms())
+def test_forms_are_those_of_botocore(form):
+    request, now = form["request"], form["now"].replace(microsecond=0)
+    parts = form_parts(request, "proofs", form["headers"])
+    key_id, secret, token = form["keys"]
+    signed = form_fields(
+        conditions=parts.conditions,
+        expires_at=now + timedelta(seconds=form["expires_in"]),
+        credentials=Credentials(key_id, Secret(secret), Secret(token) if token else None),
+        region=form["region"],
+        service="s3",
+        now=now,
+    )
+    client = BOTOCORE.create_client(
+        "s3",
+        region_name=form["region"],
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        aws_session_token=token,
+        config=Config(signature_version="s3v4"),
+    )
+    fields = {name: value for name, value in parts.fields.items() if name != "key"}
+    conditions = [["content-length-range", request.min_size, request.max_size]]
+    conditions += [{name: value} for name, value in fields.items()]
+    with (
+        patch("botocore.auth.get_current_datetime", return_value=now.replace(tzinfo=None)),
+        patch("botocore.signers.get_current_datetime", return_value=now.replace(tzinfo=None)),
+    ):
+        theirs = client.generate_presigned_post(
+            "proofs",
+            request.key + "${filename}" * request.below,
+            Fields=fields,
+            Conditions=conditions,
+            ExpiresIn=form["expires_in"],
+        )
+    assert {**parts.fields, **signed} == theirs["fields"]
 
 
 @settings(max_examples=200, deadline=None)

@@ -108,6 +108,7 @@ VERBS = {
     "get_signed_url, PUT": lambda p, key: p.get_signed_url(key, method="PUT"),
     "get_signed_url, DELETE": lambda p, key: p.get_signed_url(key, method="DELETE"),
     "get_signed_url, unchecked": lambda p, key: p.get_signed_url(key, check=False),
+    "get_upload_form": lambda p, key: p.get_upload_form(key, max_size=1),
 }
 PREFIX_VERBS = {
     "list": lambda p, prefix: p.list(prefix),
@@ -119,7 +120,7 @@ PREFIX_VERBS = {
     "rotate_keys": lambda p, prefix: p.rotate_keys(prefix),
 }
 ELSEWHERE = {"get_url", "batch_delete"}
-"""Verbs with tests of their own."""
+"""Verbs with tests of their own; what prefixes a form may have is tested with the forms."""
 
 
 async def collected(items):

@@ -182,8 +182,8 @@ def test_what_is_kept_is_told_with_its_end_and_hidden(moto_server):
                 each.version_id: (each.retain_until, each.mode, each.legal_hold) for each in result.remaining
             }
             assert told == {
-                ids[0]: (FAR, "COMPLIANCE", False),
-                ids[1]: (FAR - timedelta(days=1), "GOVERNANCE", False),
+                ids[0]: (FAR, "compliance", False),
+                ids[1]: (FAR - timedelta(days=1), "governance", False),
                 ids[2]: (None, None, True),
             }
             assert {each.error.code for each in result.remaining} == {ErrorCode.LOCKED}
@@ -211,7 +211,7 @@ def test_a_batch_tells_of_each_key_what_keeps_it(moto_server):
         (version,) = error.remaining
         assert (version.key, version.version_id, version.retain_until) == ("kept", kept.version_id, FAR)
         assert "2037-01-02T03:04:05Z" in str(error)
-        assert "COMPLIANCE" in str(error)
+        assert "compliance" in str(error)
         assert (error.code, error.key, error.operation) == (ErrorCode.VERSIONS_REMAIN, "kept", "batch_delete")
         assert error.applied == "maybe"
         copy = pickle.loads(pickle.dumps(error))
@@ -381,7 +381,7 @@ def test_a_lock_that_may_not_be_read_still_tells_what_stays():
     async def check(provider, versions):
         await overwritten(provider, "a")
         newer, older = versions.ids("a")
-        versions.locks["a", older] = Retention(mode="COMPLIANCE", retain_until=FAR)
+        versions.locks["a", older] = Retention(mode="compliance", retain_until=FAR)
         (told,) = (await provider.delete_versions("a", exact=True)).remaining
         assert (told.version_id, told.retain_until, told.error.code) == (older, None, ErrorCode.ACCESS_DENIED)
         assert "could not be looked up" in told.error.__notes__[0]
@@ -394,7 +394,7 @@ def test_a_retention_that_has_ended_keeps_nothing():
     async def check(provider, versions):
         await overwritten(provider, "a")
         for version_id in versions.ids("a"):
-            versions.locks["a", version_id] = Retention(mode="COMPLIANCE", retain_until=PAST)
+            versions.locks["a", version_id] = Retention(mode="compliance", retain_until=PAST)
         assert (await provider.delete_versions("a", exact=True)).complete
         assert versions.names() == []
 
@@ -644,7 +644,7 @@ def test_both_members_of_a_fallback_store_are_emptied():
                 for key in ("a", "ab", "p/c"):
                     for data in (b"one", b"second"):
                         await member.put(put_request(key, data))
-            second.locks["p/c", second.ids("p/c")[0]] = Retention(mode="COMPLIANCE", retain_until=FAR)
+            second.locks["p/c", second.ids("p/c")[0]] = Retention(mode="compliance", retain_until=FAR)
             assert (await provider.delete_versions("a", exact=True)).deleted == 4
             assert primary.names() == second.names() == ["ab", "p/c"]
             result = await provider.delete_versions("p/")

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from itertools import count
 from urllib.request import Request, urlopen
 
-# moto checks the condition of a write and writes in two steps, and asks for the size of a body by moving the
-# place where another thread reads it, with a thread for each request: a real store does each in one. So
-# requests wait for each other, once the whole of their body is there.
+# moto checks the condition of a write and writes in two steps, and a read beside a write is now and then given
+# an empty body, with a thread for each request: a real store does each in one step. So requests wait for each
+# other, once the whole of their body is there.
 _SERVE = """
 import io, sys, threading
 from moto.moto_server import threaded_moto_server as server_module

@@ -29,6 +29,8 @@ class ProxyServer:
         silent: Accept connections, and answer nothing.
         keeps: Let a connection serve further requests, and say so; else it is closed without a word.
         lives: Where it finds hosts, by their `host:port`; those that are not here are as named.
+        connections: How many were accepted.
+        reached: Its own connections to hosts.
     """
 
     url: str = ""
@@ -40,6 +42,7 @@ class ProxyServer:
     keeps: bool = True
     lives: dict[str, int] = field(default_factory=dict)
     connections: int = 0
+    reached: list[asyncio.StreamWriter] = field(default_factory=list)
 
     @property
     def lines(self) -> list[str]:
@@ -94,7 +97,9 @@ class ProxyServer:
         host, _, port = place.rpartition(":")
         if place in self.lives:
             host, port = "127.0.0.1", str(self.lives[place])
-        return await asyncio.open_connection(host, int(port))
+        there = await asyncio.open_connection(host, int(port))
+        self.reached.append(there[1])
+        return there
 
     async def _forwarded(self, head: bytes, target: str, body: bytes) -> bytes:
         """The origin's whole answer, its framing kept."""
@@ -158,11 +163,12 @@ async def proxying(**settings) -> AsyncIterator[ProxyServer]:
         listening.close()
         for _ in range(8):  # Turns until what was accepted last is known here.
             await asyncio.sleep(0)
-        for writer in writers:
-            writer.transport.abort()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A pump that was cancelled before its first turn has closed nothing.
+        for writer in [*writers, *proxy.reached]:
+            writer.transport.abort()
         for _ in range(8):  # The transports' own end.
             await asyncio.sleep(0)
         await listening.wait_closed()

@@ -575,6 +575,82 @@ class DeniesItsVersions(KeepsVersions):
         return False
 
 
+class RestoresTheLatest(KeepsVersions):
+    async def copy(self, request):
+        source = request.source
+        if source.key == request.destination and source.version_id is not None:
+            latest = replace(source, version_id=self.versions.history[source.key][0].version_id)
+            if latest.version_id in self.versions.ids(source.key):
+                return await super().copy(replace(request, source=latest))
+        return await super().copy(request)
+
+
+class ForgetsTheLock(MemoryDriver):
+    async def put(self, request: PutRequest) -> PutResult:
+        return await super().put(replace(request, retention=None))
+
+
+class ReplacesWhatIsKept(MemoryDriver):
+    async def put(self, request: PutRequest) -> PutResult:
+        self._objects.remove(request.key)
+        return await super().put(request)
+
+
+class DeletesWhatIsKept(MemoryDriver):
+    async def delete_many(self, keys: Sequence[str], *, deadline=None):
+        return {key: DeleteOutcome(existed=self._objects.remove(key)) for key in keys}
+
+
+class RemovesKeptVersions(KeepsVersions):
+    def _remove(self, key: str, version_id: str):
+        self.versions.locks.pop((key, version_id), None)
+        return super()._remove(key, version_id)
+
+
+class Shortens(MemoryDriver):
+    async def set_retention(self, key, retain_until, mode, *, bypass_governance=False, **options):
+        await super().set_retention(key, retain_until, mode, bypass_governance=True, **options)
+
+
+class NeverShortens(MemoryDriver):
+    async def set_retention(self, key, retain_until, mode, *, bypass_governance=False, **options):
+        await super().set_retention(key, retain_until, mode, bypass_governance=False, **options)
+
+
+class NeverReleases(MemoryDriver):
+    async def set_legal_hold(self, key, *, held, **options):
+        await super().set_legal_hold(key, held=True, **options)
+
+
+class HoldsInsteadOfRetaining(MemoryDriver):
+    async def set_retention(self, key, retain_until, mode, **options):
+        await super().set_legal_hold(key, held=retain_until is not None)
+
+
+class RewritesWhatItLocks(MemoryDriver):
+    async def set_legal_hold(self, key, *, held, **options):
+        stored = self._objects.by_key[key]
+        self._objects.put(replace(stored, info=replace(stored.info, metadata={})))
+        await super().set_legal_hold(key, held=held, **options)
+
+
+class CopiesTheLock(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        kept = self._objects.by_key[request.source.key].retention
+        return await super().copy(replace(request, retention=kept))
+
+
+class CopiesWithoutALock(MemoryDriver):
+    async def copy(self, request: CopyRequest) -> PutResult:
+        return await super().copy(replace(request, retention=None))
+
+
+class IgnoresLocks(MemoryDriver):
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, retention_modes=frozenset(), legal_holds=False)
+
+
 BROKEN = [
     (DropsThePrecondition, "creates_once"),
     (DropsThePrecondition, "replaces_only_the_named_version"),
@@ -651,7 +727,22 @@ BROKEN = [
     (TakesOneChunk, "stores_streams"),
     (ShowsOtherKeysVersions, "keeps_versions_apart"),
     (LeavesVersions, "removes_versions_for_good"),
+    (RestoresTheLatest, "restores_a_version"),
     (InventsAHold, "tells_what_keeps_a_version"),
+    (ForgetsTheLock, "keeps_what_is_retained"),
+    (ReplacesWhatIsKept, "keeps_what_is_retained"),
+    (DeletesWhatIsKept, "keeps_what_is_retained"),
+    (RemovesKeptVersions, "keeps_what_is_retained"),
+    (Shortens, "only_lengthens_a_retention"),
+    (NeverShortens, "only_lengthens_a_retention"),
+    (ForgetsTheLock, "holds_until_released"),
+    (DeletesWhatIsKept, "holds_until_released"),
+    (NeverReleases, "holds_until_released"),
+    (HoldsInsteadOfRetaining, "locks_what_is_there"),
+    (RewritesWhatItLocks, "locks_what_is_there"),
+    (CopiesTheLock, "copies_without_the_lock"),
+    (CopiesWithoutALock, "copies_without_the_lock"),
+    (IgnoresLocks, "refuses_locks_it_has_not"),
     (DeniesItsVersions, "says_when_it_keeps_no_versions"),
     (MakesLinksItDenies, "makes_links_or_refuses"),
     (AsksTwice, "costs_one_request_each"),

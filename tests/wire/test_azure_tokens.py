@@ -15,7 +15,9 @@ from credstore.drivers.azure.driver import AzureDriver
 from credstore.errors import StorageAuthenticationError, StorageConfigurationError
 from credstore.testing.harness import request
 from credstore.wire.azure import tokens as module
+from credstore.wire.azure.signer import TokenSigner
 from credstore.wire.azure.tokens import SCOPE, EntraTokens
+from credstore.wire.signer import WireCall
 from tests.drivers.azure.fake import FakeAzure, refusal
 from tests.test_extras import by_hand
 
@@ -79,6 +81,29 @@ def test_a_token_is_renewed_before_it_ends_and_used_on_while_that_fails():
         assert len(asked.scopes) == 2
         now[0] = asked.now = first.expires_at
         assert (await source.get()).value.reveal() == "two"
+
+    asyncio.run(check())
+
+
+def test_a_request_is_signed_at_once_while_the_token_has_some_time_left():
+    async def check():
+        asked, now = Asked("one", "two"), [NOW]
+        source = EntraTokens(asked, now=lambda: now[0])
+        signer = TokenSigner(source)
+        call = WireCall(operation="GetBlob", method="GET", origin="https://a", path="/c/k", mutation=False)
+        assert signer.sign_now(call, None, 0.0) is None  # Nobody has been asked yet.
+        first = await signer.sign(call, None, 0.0)
+        ends = (await source.get()).expires_at
+        now[0] = asked.now = ends - timedelta(minutes=6)
+        at_once = signer.sign_now(call, None, 0.0)
+        assert at_once is not None
+        assert at_once.headers == first.headers
+        assert at_once.headers["authorization"] == "Bearer one"
+        now[0] = asked.now = ends - timedelta(minutes=4)
+        assert signer.sign_now(call, None, 0.0) is None  # It is to be renewed.
+        assert (await signer.sign(call, None, 0.0)).headers["authorization"] == "Bearer two"
+        await signer.aclose()
+        assert signer.sign_now(call, None, 0.0) is None
 
     asyncio.run(check())
 

@@ -1,18 +1,21 @@
 """V4 signatures of links against the code of google-cloud-storage, with the same key."""
 
 from datetime import UTC, datetime, timedelta
+from unittest.mock import patch
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from google.auth import crypt
+from google.cloud.storage import Client
 from google.cloud.storage._signing import generate_signed_url_v4
 from google.oauth2.service_account import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore.wire.google.v4 import Unsigned, signable, signed_url
+from credstore.driver.upload_forms import FormRequest, form_parts
+from credstore.wire.google.v4 import Unsigned, form_fields, signable, signed_url
 from credstore.wire.urls import encode_path
 
 ACCOUNT = "signer@acme.iam.gserviceaccount.com"
@@ -21,6 +24,7 @@ PEM = KEY.private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
 ).decode()
 THEIRS = Credentials(crypt.RSASigner.from_string(PEM), ACCOUNT, "https://oauth2.example/token")
+CLIENT = Client("project", THEIRS)
 AWKWARD = " +%?#&'\"~*/.:;=@!$(),[]<>|\\^`{}-_é中\U0001f600\u00a0"
 NAMES = st.text(alphabet=AWKWARD + "aZ09", min_size=1, max_size=30)
 VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=30).filter(
@@ -99,3 +103,37 @@ def test_what_is_signed_depends_on_all_of_the_link(change):
         "signed_at": datetime(2026, 1, 1, tzinfo=UTC), "expires_in": 60,
     }  # fmt: skip
     assert signable(Unsigned(**told), ACCOUNT)[1] != signable(Unsigned(**{**told, **change}), ACCOUNT)[1]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    key=NAMES,
+    content_type=st.none() | VALUES,
+    status=st.sampled_from([200, 201, 204]),
+    sizes=st.tuples(st.integers(0, 100), st.integers(100, 5 * 1024**4)),
+    expires=st.integers(1, 604_800),
+    moment=st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)),  # noqa: DTZ001 - hypothesis wants them naive
+)
+def test_forms_are_those_of_the_vendors_client(key, content_type, status, sizes, expires, moment):  # noqa: PLR0917
+    moment = moment.replace(microsecond=0)
+    request = FormRequest(
+        key=key, min_size=sizes[0], max_size=sizes[1], content_type=content_type, success_status=status
+    )
+    parts = form_parts(request, "proofs")
+    now = moment.replace(tzinfo=UTC)
+    ours = form_fields(parts.conditions, ACCOUNT, expires_at=now + timedelta(seconds=expires), now=now)
+    stamps = f"{moment:%Y%m%dT%H%M%SZ}", f"{moment:%Y%m%d}"
+    with (
+        patch("google.cloud.storage.client.get_v4_now_dtstamps", return_value=stamps),
+        patch("google.cloud.storage.client._NOW", return_value=now),
+    ):
+        theirs = CLIENT.generate_signed_post_policy_v4(
+            "proofs",
+            key,
+            timedelta(seconds=expires),
+            conditions=[["content-length-range", *sizes]],
+            fields={name: value for name, value in parts.fields.items() if name != "key"},
+            credentials=THEIRS,
+        )
+    signature = sign(ours["policy"].encode()).hex()
+    assert {**parts.fields, **ours, "x-goog-signature": signature} == theirs["fields"]

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.config import Config
 from botocore.session import Session
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from credstore.config.chained import located, located_once
@@ -20,7 +20,7 @@ from credstore.config.mapping import from_mapping
 from credstore.config.stores import S3Config
 from credstore.config.url import from_url
 from credstore.driver import SignRequest
-from credstore.drivers.s3.address import place_of
+from credstore.drivers.s3.address import corrected_place, place_of
 from credstore.drivers.s3.driver import S3Driver
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
@@ -112,13 +112,20 @@ def section(name, plain, of_s3):
 def clients_place(bucket, chosen):
     """Origin and path of an object, and region, by a link that botocore's client signs."""
     style = {"addressing_style": chosen["addressing"]} if "addressing" in chosen else {}
+    if chosen.get("accelerate"):
+        style["use_accelerate_endpoint"] = True
     client = Session(profile=chosen.get("profile")).create_client(
         "s3",
         region_name=chosen.get("region"),
         endpoint_url=chosen.get("endpoint"),
         aws_access_key_id="AKID",
         aws_secret_access_key="unused",
-        config=Config(signature_version="s3v4", s3=style),
+        config=Config(
+            signature_version="s3v4",
+            s3=style,
+            use_dualstack_endpoint=chosen.get("dual_stack") or None,
+            use_fips_endpoint=chosen.get("fips") or None,
+        ),
     )
     sent = []
 
@@ -141,6 +148,13 @@ def clients_place(bucket, chosen):
     st.tuples(VARIABLES, st.sampled_from([{}, OWN])),
     GIVEN,
     st.sampled_from(["box", "box.with.dots"]),
+)
+@example(  # A variable is weaker than the `s3` section.
+    ({}, {"use_dualstack_endpoint": "true"}, {}, {}),
+    {},
+    ({"AWS_DEFAULT_PROFILE": "corp", "AWS_USE_DUALSTACK_ENDPOINT": "false"}, OWN),
+    {},
+    "box",
 )
 def test_the_place_is_the_one_of_botocores_client(profiles, services, variables, chosen, bucket):
     # With TLS, botocore takes such a bucket for the path all the same.
@@ -179,6 +193,68 @@ def test_the_place_is_the_one_of_botocores_client(profiles, services, variables,
         same = place_of(located(read) if read.place_is_open else read)
     assert (place.origin, place.path("key"), place.region) == expected
     assert same == place
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries({}, optional=dict.fromkeys(["accelerate", "dual_stack", "fips"], st.just(True))),
+    st.sampled_from([*REGIONS, "us-west-2", "ap-southeast-4", "us-gov-east-1", "cn-northwest-1"]),
+    st.sampled_from(["box", "box.with.dots"]),
+    st.sampled_from([{}, {"addressing": "path"}, {"addressing": "virtual"}]),
+    st.sampled_from(["keys", "profile"]),
+)
+def test_aws_own_endpoints_are_botocores(variants, region, bucket, addressing, source):
+    assume(variants)
+    chosen = {"region": region, **addressing, **variants}
+    # Elsewhere botocore has its own ideas of such names: it takes the path after all, or an invalid host.
+    assume(bucket == "box" or addressing.get("addressing") != "virtual")
+    if source == "profile":
+        Path(os.environ["AWS_CONFIG_FILE"]).write_text(f"[default]\nregion = {chosen.pop('region')}\n")
+    keys = {} if source == "profile" else {"access_key_id": "AKID", "secret_access_key": Secret("unused")}
+    expected = clients_place(bucket, chosen) if is_possible(variants, region, bucket, addressing) else None
+    if expected is None:
+        with pytest.raises(StorageConfigurationError):
+            located(S3Config(bucket=bucket, **keys, **chosen))
+        return
+    config = S3Config(bucket=bucket, **keys, **chosen)
+    place = place_of(located(config) if config.place_is_open else config)
+    assert (place.origin, place.path("key"), place.region) == expected
+
+
+def is_possible(variants, region, bucket, addressing):
+    """What AWS's documents say; botocore refuses only a part of it, and sends the rest elsewhere."""
+    china, gov = region.startswith("cn-"), region.startswith("us-gov-")
+    if variants.get("fips") and (china or variants.get("accelerate")):
+        return False
+    path = addressing.get("addressing") == "path" or bucket != "box"
+    return not (variants.get("accelerate") and (path or china or gov))
+
+
+@pytest.mark.parametrize("name", ["accelerate", "dual_stack", "fips"])
+def test_an_endpoint_of_ones_own_has_no_variants(name):
+    with pytest.raises(StorageConfigurationError, match="leave out `endpoint`"):
+        S3Config(bucket="box", endpoint="https://given.example", **{name: True})
+
+
+def test_one_bucket_is_the_same_store_by_each_of_its_endpoints():
+    keys = {"bucket": "box", "region": "eu-west-1", "access_key_id": "id", "secret_access_key": Secret("x")}
+    places = {S3Config(**keys, **{name: True}).place for name in ("accelerate", "dual_stack", "fips")}
+    assert places == {S3Config(**keys).place}
+    with pytest.raises(StorageConfigurationError, match="the same store"):
+        StorageFactory().create_with_fallback(S3Config(**keys), S3Config(**keys, accelerate=True))
+
+
+def test_a_region_that_turns_out_to_be_another_keeps_the_variant():
+    keys = {"bucket": "box", "region": "eu-west-1", "access_key_id": "id", "secret_access_key": Secret("x")}
+    for variants, origin in (
+        ({"accelerate": True}, "https://box.s3-accelerate.amazonaws.com"),
+        ({"accelerate": True, "dual_stack": True}, "https://box.s3-accelerate.dualstack.amazonaws.com"),
+        ({"fips": True}, "https://box.s3-fips.us-east-2.amazonaws.com"),
+        ({"dual_stack": True}, "https://box.s3.dualstack.us-east-2.amazonaws.com"),
+    ):
+        config = S3Config(**keys, **variants)
+        better = corrected_place(place_of(config), config, "us-east-2")
+        assert (better.origin, better.region) == (origin, "us-east-2")
 
 
 def corp(files, text="", name="corp"):

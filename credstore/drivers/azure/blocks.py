@@ -25,6 +25,7 @@ from credstore.drivers.azure.capabilities import MAX_BLOCKS
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.requests import put_block_list
 from credstore.drivers.azure.settling import settle_write
+from credstore.encryption import ServerEncryption
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.wire.exchange import Reply
 
@@ -44,11 +45,13 @@ class Upload:
         write: The write it is.
         headers: Describe the object, with its condition; sent when it is committed.
         concurrency: Number of blocks in flight.
+        encryption: That was requested.
     """
 
     write: Write
     headers: Mapping[str, str] = field(repr=False)
     concurrency: int
+    encryption: ServerEncryption | None = None
 
 
 def block_id(write_id: str, number: int) -> str:
@@ -121,7 +124,7 @@ async def upload_blocks(
     except StorageError as error:
         # Not this request can succeed later, but the whole write, with its blocks.
         error.retryable |= error.provider_code == _GONE
-        return await settle_write(container, write, error)
+        return await settle_write(container, write, error, asked=upload.encryption)
 
 
 async def _numbered(parts: AsyncGenerator[P, None]) -> AsyncGenerator[tuple[int, P], None]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from credstore.config.azure import MAX_BLOCK, AzureConfig
-from credstore.driver.stated import taken_away
+from credstore.config.reports import said_of
+from credstore.driver.stated import restated
 from credstore.driver.values import Capabilities
 from credstore.model import Method
 
@@ -35,22 +36,23 @@ AZURE = Capabilities(
     storage_classes=frozenset(TIERS),
     sse_s3=False,
     sse_s3_implied=True,
-    sse_kms=False,
-    sse_c=False,
+    sse_kms=True,
+    sse_c=True,
     # In which order Azure lists is not documented for all of Unicode; Azurite goes by UTF-16.
     ordered=False,
     max_metadata_size=8192 - _OWN_METADATA,
     max_object_size=MAX_BLOCK * MAX_BLOCKS,
     max_delete_batch=256,
 )
-_NAMES = ("response_overrides", "tags", "versions")
+_NAMES = ("response_overrides", "sse_c", "sse_kms", "tags", "versions")
 
 
 def capabilities_of(config: AzureConfig) -> Capabilities:
     """What a store can do: links need a key, or a user to delegate from.
 
     Raises:
-        StorageConfigurationError: `capabilities` has an unknown name, or grants something.
+        StorageConfigurationError: `capabilities` has an unknown name, grants something without a report, or
+            names a report that does not count.
     """
     able = AZURE if config.auth != "sas" else replace(AZURE, presign=frozenset(), response_overrides=False)
-    return taken_away(able, config.capabilities, _NAMES)
+    return restated(able, said_of(config), _NAMES, most=replace(able, ordered=True))

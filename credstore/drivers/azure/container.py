@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from credstore.config.azure import AzureConfig
 from credstore.driver.guard import Guard
+from credstore.driver.meaning import WRONG_KEY
 from credstore.driver.values import Capabilities
 from credstore.drivers.azure.capabilities import MAX_SEGMENTS, capabilities_of
-from credstore.drivers.azure.errors import NO_CONTAINER
+from credstore.drivers.azure.encryption import PREFIX
+from credstore.drivers.azure.errors import NEEDING_KEY, NO_CONTAINER
 from credstore.drivers.azure.requests import AzureRequest, set_tier
 from credstore.drivers.azure.responses import check_is_azure, classify, is_of_azure, version_of
 from credstore.drivers.azure.xml import MAX_XML
@@ -185,7 +187,7 @@ class Container:
             method="GET",
             key=request.key,
             query=request.query,
-            headers={"x-ms-range": "bytes=0-0"},
+            headers={"x-ms-range": "bytes=0-0", **_sealing(request)},
         )
         try:
             reply = await self._sent(asking, deadline, stream=True)
@@ -239,6 +241,8 @@ class Container:
         """The error with what only the container knows."""
         error.bucket = self.name
         facts = error.facts()
+        if error.provider_code == NEEDING_KEY and f"{PREFIX}key" in request.headers:
+            return WRONG_KEY.error(WRONG_KEY.message, **facts)
         if request.key is None and isinstance(error, StorageObjectNotFoundError):
             facts["code"] = ErrorCode.BUCKET_NOT_FOUND
             return StorageBucketNotFoundError(NO_CONTAINER.message, **facts)
@@ -286,6 +290,11 @@ class Container:
         if not self._guard.closed:
             self._guard.closed = True
             await self._exchange.aclose()
+
+
+def _sealing(request: AzureRequest) -> dict[str, str]:
+    """The customer-provided key that a request carries."""
+    return {name: value for name, value in request.headers.items() if name.startswith(PREFIX)}
 
 
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:

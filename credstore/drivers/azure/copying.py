@@ -11,26 +11,30 @@ from collections.abc import AsyncGenerator, Mapping
 
 from credstore.driver.header_text import read_etag
 from credstore.driver.parallel import Span, cut_spans
-from credstore.driver.refusals import TAGS
+from credstore.driver.refusals import CUSTOMER_KEYS, TAGS
 from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
+from credstore.drivers.azure.encryption import read_encryption
 from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.pending import copy_by_service
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import (
     copied_headers,
+    encryption_of,
     get_tags,
+    keeps_key,
     put_blob_from_url,
     put_block_from_url,
     set_metadata,
     set_tags,
 )
-from credstore.drivers.azure.responses import read_encryption, version_of
-from credstore.drivers.azure.settling import result_of, seen_result, settle_write
+from credstore.drivers.azure.responses import version_of
+from credstore.drivers.azure.settling import check_encrypted, result_of, seen_result, settle_write
 from credstore.drivers.azure.xml import parse_tags
+from credstore.encryption import CustomerKey
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
@@ -56,14 +60,14 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
         container.check_key(key)
     conditions = condition_headers(request.precondition, able, NAME)
     copied_headers(request, able, NOTHING)
-    if request.destination == source.key and await _is_current(container, request):
+    if keeps_key(request) and await _is_current(container, request):
         return await _in_place(container, request)
     headers = copied_headers(request, able, await _source_tags(container, request)) | conditions
     url = container.url(source.key)
     if source.version_id is not None and able.versions:
         url += f"?versionid={encode(source.version_id)}"
     if container.lacks_from_url:
-        return await copy_by_service(container, request, headers, url)
+        return await _by_service(container, request, headers, url)
     try:
         if source.size <= container.config.single_copy_limit:
             return await _at_once(container, request, headers, url)
@@ -72,6 +76,15 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
         if error.applied != "no" or error.status_code not in _LACKING:
             raise
     container.lacks_from_url = True
+    return await _by_service(container, request, headers, url)
+
+
+async def _by_service(
+    container: Container, request: CopyRequest, headers: Mapping[str, str], url: str
+) -> PutResult:
+    keys = request.encryption, request.source_customer_key
+    if any(isinstance(each, CustomerKey) for each in keys):
+        raise CUSTOMER_KEYS.of(NAME)  # Copy Blob takes none.
     return await copy_by_service(container, request, headers, url)
 
 
@@ -103,9 +116,10 @@ async def _in_place(container: Container, request: CopyRequest) -> PutResult:
     try:
         reply = await container.call(wire, deadline=request.deadline)
     except StorageError as error:
-        seen = await settle_write(container, _write(request), error, of_copy=True)
-        return seen_result(container, seen, source.size, source.digest)
-    return _made(container, request, reply)
+        asked = encryption_of(request)
+        seen = await settle_write(container, _write(request), error, asked=asked, of_copy=True)
+        return await _seen(container, request, seen)
+    return await _made(container, request, reply)
 
 
 async def _at_once(
@@ -116,9 +130,10 @@ async def _at_once(
     except StorageUnsupportedError:
         raise
     except StorageError as error:
-        seen = await settle_write(container, _write(request), error, of_copy=True)
-        return seen_result(container, seen, request.source.size, request.source.digest)
-    return _made(container, request, reply)
+        asked = encryption_of(request)
+        seen = await settle_write(container, _write(request), error, asked=asked, of_copy=True)
+        return await _seen(container, request, seen)
+    return await _made(container, request, reply)
 
 
 async def _in_blocks(
@@ -135,15 +150,25 @@ async def _in_blocks(
         wire = put_block_from_url(request, url, name, span)
         await container.call(wire, deadline=request.deadline)
 
-    upload = Upload(write=_write(request), headers=headers, concurrency=container.config.max_concurrency)
+    upload = Upload(
+        write=_write(request),
+        headers=headers,
+        concurrency=container.config.max_concurrency,
+        encryption=encryption_of(request),
+    )
     done = await upload_blocks(container, upload, spans(), send)
     if isinstance(done, ObjectInfo):
-        return seen_result(container, done, source.size, source.digest)
-    return _made(container, request, done)
+        return await _seen(container, request, done)
+    return await _made(container, request, done)
 
 
-def _made(container: Container, request: CopyRequest, reply: Reply) -> PutResult:
-    return result_of(
+async def _seen(container: Container, request: CopyRequest, info: ObjectInfo) -> PutResult:
+    result = seen_result(container, info, request.source.size, request.source.digest)
+    return await check_encrypted(container, encryption_of(request), info, result, request.deadline)
+
+
+async def _made(container: Container, request: CopyRequest, reply: Reply) -> PutResult:
+    result = result_of(
         container,
         request.destination,
         size=request.source.size,
@@ -153,6 +178,7 @@ def _made(container: Container, request: CopyRequest, reply: Reply) -> PutResult
         encryption=read_encryption(reply.headers),
         request_id=reply.headers.get("x-ms-request-id"),
     )
+    return await check_encrypted(container, encryption_of(request), reply.headers, result, request.deadline)
 
 
 async def _source_tags(container: Container, request: CopyRequest) -> Mapping[str, str]:

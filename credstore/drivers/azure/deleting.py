@@ -20,7 +20,6 @@ from credstore.drivers.azure.requests import delete_blob
 from credstore.drivers.azure.responses import build_error, code_of
 from credstore.errors import (
     ErrorCode,
-    StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageBucketNotFoundError,
     StorageConflictError,
@@ -31,6 +30,7 @@ from credstore.errors import (
     StorageNotFoundError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageRetainedError,
 )
 from credstore.wire.multipart import PartReply, parse_parts
 
@@ -81,12 +81,11 @@ def _absent(error: StorageError) -> StoragePreconditionFailedError:
     return StoragePreconditionFailedError("there is no object to delete", **facts)
 
 
-def still_kept(container: Container, key: str) -> StorageAccessDeniedError:
+def still_kept(container: Container, key: str) -> StorageRetainedError:
     """The error of what should be gone for good, and is kept by blob soft delete."""
-    return StorageAccessDeniedError(
+    return StorageRetainedError(
         "it is deleted, but the account's blob soft delete keeps it until its retention ends; turn that off "
         "before what must be gone is deleted",
-        code=ErrorCode.LOCKED,
         key=key,
         bucket=container.name,
         applied="yes",

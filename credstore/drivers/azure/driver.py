@@ -163,7 +163,9 @@ class AzureDriver(Driver):
         """Remove up to 256 versions in one request; see `VersionedDriver.delete_versions`."""
         return await versions.delete_versions(self._container, versions_, deadline=deadline)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
         """What keeps a version from being removed; see `RetainingDriver.get_retention`."""
         return await versions.get_retention(self._container, key, version_id, deadline=deadline)
 

@@ -9,7 +9,7 @@ also in `StorageErrorCode` of azure-storage-blob.
 
 from __future__ import annotations
 
-from credstore.driver.meaning import Meaning
+from credstore.driver.meaning import NEEDS_KEY, NEEDS_NO_KEY, WRONG_KEY, Meaning
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -27,6 +27,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -61,9 +62,7 @@ PRIVATE = Meaning(
     StorageAuthenticationError, "the request had no credentials, and the account is not open to the public"
 )
 DISABLED = Meaning(StorageAccessDeniedError, "the account is disabled")
-LOCKED = Meaning(
-    StorageAccessDeniedError, "an immutability policy or legal hold forbids this", ErrorCode.LOCKED
-)
+LOCKED = Meaning(StorageRetainedError, "an immutability policy or legal hold forbids this")
 BAD_SIGNATURE = Meaning(
     StorageAuthenticationError,
     "the signature was not accepted; check that the key or signature is of this account, and the endpoint",
@@ -163,6 +162,8 @@ WRONG_PLACE = Meaning(
 UNSUPPORTED = Meaning(StorageUnsupportedError, "the account does not support this operation or header")
 MALFORMED = Meaning(StorageInvalidRequestError, "the provider calls the request malformed")
 
+NEEDING_KEY = "BlobUsesCustomerSpecifiedEncryption"
+"""To a request without the key, or with another."""
 CODES: dict[str, Meaning] = {
     **dict.fromkeys(("BlobNotFound", "ResourceNotFound", "PathNotFound"), NO_OBJECT),
     "ContainerNotFound": NO_CONTAINER,
@@ -230,6 +231,9 @@ CODES: dict[str, Meaning] = {
     ),
     "SnapshotsPresent": SNAPSHOTS,
     "InvalidBlobType": OTHER_KIND,
+    NEEDING_KEY: NEEDS_KEY,
+    "BlobCustomerSpecifiedEncryptionMismatch": WRONG_KEY,
+    "BlobDoesNotUseCustomerSpecifiedEncryption": NEEDS_NO_KEY,
     "BlobArchived": ARCHIVED,
     "BlobBeingRehydrated": REHYDRATING,
     **dict.fromkeys(("RequestBodyTooLarge", "BlockCountExceedsLimit", "BlockListTooLong"), TOO_LARGE),
@@ -247,6 +251,7 @@ CODES: dict[str, Meaning] = {
     **dict.fromkeys(
         (
             "FeatureVersionMismatch",
+            "FeatureNotSupported",
             "BlobTierInadequateForContentLength",
             "CopyAcrossAccountsNotSupported",
             "UnsupportedHeader",

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -41,6 +42,7 @@ _TAG_ESCAPE = re.compile(rb"=([0-9A-F]{2})")
 _TAG_TO_ESCAPE = re.compile(r"[^A-Za-z0-9 +./:=_-]|=(?=[0-9A-F]{2})")
 
 
+@lru_cache(maxsize=1024)
 def encode_name(name: str) -> str:
     """A lower-case token as an identifier.
 
@@ -50,6 +52,7 @@ def encode_name(name: str) -> str:
     return _TO_ESCAPE.sub(lambda found: f"_{ord(found[0]):02x}", name)
 
 
+@lru_cache(maxsize=1024)
 def decode_name(name: str) -> str:
     """The inverse of `encode_name`; other identifiers stay as they are, in lower case."""
     name = name.lower()

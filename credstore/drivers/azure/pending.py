@@ -16,8 +16,9 @@ from credstore.driver.header_text import read_etag
 from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, PutResult, ReadOptions
 from credstore.drivers.azure.container import Container
+from credstore.drivers.azure.encryption import read_encryption
 from credstore.drivers.azure.requests import abort_copy, copy_blob, delete_blob, head_blob
-from credstore.drivers.azure.responses import parse_info, read_encryption, version_of
+from credstore.drivers.azure.responses import parse_info, version_of
 from credstore.drivers.azure.settling import result_of, settle_write
 from credstore.errors import (
     ErrorCode,
@@ -56,7 +57,7 @@ async def copy_by_service(
     try:
         reply = await container.call(copy_blob(request, url, headers), deadline=request.deadline)
     except StorageError as error:
-        await settle_write(container, write, error, of_copy=True)
+        await settle_write(container, write, error, asked=request.encryption, of_copy=True)
         found: Mapping[str, str] = {"x-ms-copy-status": "pending"}
     else:
         found = reply.headers

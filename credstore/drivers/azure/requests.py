@@ -12,7 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from credstore.driver.refusals import check_copy, check_delete, check_put, check_read
+from credstore.driver.refusals import (
+    check_copy,
+    check_delete,
+    check_put,
+    check_read,
+    no_encryption_of_source,
+)
 from credstore.driver.values import (
     Capabilities,
     CopyRequest,
@@ -21,6 +27,7 @@ from credstore.driver.values import (
     join_metadata,
 )
 from credstore.drivers.azure.capabilities import NAME
+from credstore.drivers.azure.encryption import PREFIX, key_headers, source_headers, write_headers
 from credstore.drivers.azure.headers import (
     META,
     TIER,
@@ -33,6 +40,7 @@ from credstore.drivers.azure.headers import (
 )
 from credstore.drivers.azure.responses import INFERRED
 from credstore.drivers.azure.xml import format_blocks, format_key_info, format_tags
+from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.model import NOTHING, strong_etag
 from credstore.wire.azure.signer import COPY_SOURCE
 from credstore.wire.transport import StreamBody
@@ -112,6 +120,7 @@ def put_blob(
         md5: Their `Content-MD5`, which the service compares.
     """
     headers = object_headers(request, able, digest) | condition_headers(request.precondition, able, NAME)
+    headers |= write_headers(request.encryption)
     headers["x-ms-blob-type"] = "BlockBlob"
     if md5 is not None:
         headers["content-md5"] = md5
@@ -126,14 +135,16 @@ def put_blob(
     )
 
 
-def put_block(key: str, block_id: str, body: StreamBody, md5: str) -> AzureRequest:
-    """Put Block."""
+def put_block(
+    key: str, block_id: str, body: StreamBody, md5: str, headers: Mapping[str, str] = NOTHING
+) -> AzureRequest:
+    """Put Block; `headers` say what it is encrypted with."""
     return AzureRequest(
         operation="PutBlock",
         method="PUT",
         key=key,
         query=(("comp", "block"), ("blockid", block_id)),
-        headers={"content-md5": md5},
+        headers={"content-md5": md5, **headers},
         body=body,
         mutation=True,
     )
@@ -170,6 +181,7 @@ def _version(version_id: str | None) -> Query:
 def _read(operation: str, method: str, key: str, options: ReadOptions, able: Capabilities) -> AzureRequest:
     check_read(options, able, NAME)
     headers = {"if-match": format_etag(options.if_match)} if options.if_match is not None else {}
+    headers |= key_headers(options.customer_key)
     return AzureRequest(
         operation=operation, method=method, key=key, query=_version(options.version_id), headers=headers
     )
@@ -269,6 +281,8 @@ def copied_headers(request: CopyRequest, able: Capabilities, tags: Mapping[str, 
     """
     check_copy(request, able, NAME)
     source = request.source
+    if source.encryption == "SSE-C" and not isinstance(request.source_customer_key, CustomerKey):
+        raise no_encryption_of_source("SSE-C").of(NAME)
     system = (source.system or {}) if request.system is None else request.system
     joined = join_metadata(source.metadata or {}, system, request.write_id, source.digest)
     headers = metadata_headers(joined) | tag_headers(tags)
@@ -277,13 +291,37 @@ def copied_headers(request: CopyRequest, able: Capabilities, tags: Mapping[str, 
     # A tier that the account chose is its default for the copy too.
     if source.storage_class in able.storage_classes and INFERRED not in source.extras:
         headers[TIER] = str(source.storage_class)
-    return headers
+    return headers | write_headers(encryption_of(request))
+
+
+def keeps_key(request: CopyRequest) -> bool:
+    """Whether it only rewrites the metadata of a blob, so that this stays encrypted as it is."""
+    source, asked = request.source, encryption_of(request)
+    if request.destination != source.key:
+        return False
+    if isinstance(asked, CustomerKey):
+        return source.encryption == "SSE-C" and asked == request.source_customer_key
+    if isinstance(asked, KmsKey):
+        return source.kms_key_id == asked.key_id
+    return source.encryption in {None, "AES256"}
+
+
+def encryption_of(request: CopyRequest) -> ServerEncryption | None:
+    """What the copy is encrypted with: as requested, or with the key or scope of its source."""
+    if request.encryption is not None:
+        return request.encryption
+    if request.source_customer_key is not None:
+        return request.source_customer_key
+    scope = request.source.kms_key_id
+    return None if scope is None else KmsKey(scope)
 
 
 def set_metadata(request: CopyRequest, able: Capabilities) -> AzureRequest:
     """Set Blob Metadata: a copy onto itself, pinned to the version that was looked at."""
     kept = {
-        name: value for name, value in copied_headers(request, able, NOTHING).items() if name.startswith(META)
+        name: value
+        for name, value in copied_headers(request, able, NOTHING).items()
+        if name.startswith((META, PREFIX))
     }
     etag = strong_etag(request.source.etag)
     return AzureRequest(
@@ -296,10 +334,10 @@ def set_metadata(request: CopyRequest, able: Capabilities) -> AzureRequest:
     )
 
 
-def _source(url: str, etag: str | None) -> dict[str, str]:
-    strong = strong_etag(etag)
+def _source(url: str, request: CopyRequest) -> dict[str, str]:
+    strong = strong_etag(request.source.etag)
     pinned = {} if strong is None else {"x-ms-source-if-match": f'"{strong}"'}
-    return {COPY_SOURCE: url, **pinned}
+    return {COPY_SOURCE: url, **pinned, **source_headers(request.source_customer_key)}
 
 
 def put_blob_from_url(request: CopyRequest, url: str, headers: Mapping[str, str]) -> AzureRequest:
@@ -316,7 +354,7 @@ def put_blob_from_url(request: CopyRequest, url: str, headers: Mapping[str, str]
         key=request.destination,
         headers={
             **headers,
-            **_source(url, request.source.etag),
+            **_source(url, request),
             "x-ms-blob-type": "BlockBlob",
             "x-ms-copy-source-blob-properties": "false",
         },
@@ -332,7 +370,11 @@ def put_block_from_url(request: CopyRequest, url: str, block_id: str, span: tupl
         method="PUT",
         key=request.destination,
         query=(("comp", "block"), ("blockid", block_id)),
-        headers={**_source(url, request.source.etag), "x-ms-source-range": f"bytes={start}-{end - 1}"},
+        headers={
+            **_source(url, request),
+            **write_headers(encryption_of(request)),
+            "x-ms-source-range": f"bytes={start}-{end - 1}",
+        },
         mutation=True,
     )
 
@@ -345,7 +387,7 @@ def copy_blob(request: CopyRequest, url: str, headers: Mapping[str, str]) -> Azu
         key=request.destination,
         headers={
             **{name: value for name, value in headers.items() if not name.startswith("x-ms-blob-")},
-            **_source(url, request.source.etag),
+            **_source(url, request),
         },
         mutation=True,
     )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from credstore.driver.header_text import read_etag, readable
 from credstore.driver.meaning import Meaning
 from credstore.driver.values import ObjectInfo, split_metadata
+from credstore.drivers.azure.encryption import SCOPE, read_encryption
 from credstore.drivers.azure.errors import meaning_of
 from credstore.drivers.azure.headers import TIER, read_content_headers, read_metadata
 from credstore.drivers.azure.xml import parse_error, parse_size, parse_time
@@ -118,18 +119,11 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
         write_id=kept.write_id,
         digest=kept.digest,
         encryption=read_encryption(headers),
+        kms_key_id=headers.get(SCOPE),
         tag_count=parse_size(headers.get("x-ms-tag-count")),
         extras={INFERRED: "true"} if inferred else NOTHING,
         served_by=served_by,
     )
-
-
-def read_encryption(headers: Mapping[str, str]) -> str | None:
-    """The kind of encryption at rest that a response reports."""
-    for name in ("x-ms-server-encrypted", "x-ms-request-server-encrypted"):
-        if headers.get(name, "").lower() == "true":
-            return "AES256"
-    return None
 
 
 def version_of(headers: Mapping[str, str]) -> str | None:

@@ -14,10 +14,12 @@ from credstore.driver import resume_tokens
 from credstore.driver.values import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
 from credstore.drivers.azure.blocks import number_of
 from credstore.drivers.azure.container import Container, parsed
+from credstore.drivers.azure.encryption import PREFIX, write_headers
 from credstore.drivers.azure.headers import META, encode_name
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import get_block_list
 from credstore.drivers.azure.xml import BlockInfo, parse_blocks
+from credstore.encryption import CustomerKey
 from credstore.errors import StorageObjectNotFoundError
 
 _OF_WRITE = META + encode_name(WRITE_ID)
@@ -38,7 +40,7 @@ def token_of(
     return resume_tokens.token_of(
         request,
         place=_place(container),
-        options=_options(headers),
+        options=_options(headers, request),
         part_size=part_size,
         upload_id=request.write_id,
     )
@@ -48,9 +50,12 @@ def _place(container: Container) -> str:
     return container.origin + container.path(None)
 
 
-def _options(headers: Mapping[str, str]) -> str:
+def _options(headers: Mapping[str, str], request: PutRequest) -> str:
     """A digest of what the object is stored with, without the write's id."""
-    return resume_tokens.options_digest(each for each in headers.items() if each[0] != _OF_WRITE)
+    sealed = write_headers(request.encryption)
+    sealed.pop(f"{PREFIX}key", None)
+    kept = [each for each in headers.items() if each[0] != _OF_WRITE]
+    return resume_tokens.options_digest([*kept, *sealed.items()])
 
 
 async def begun_before(
@@ -69,7 +74,7 @@ async def begun_before(
     token = await journal.load()
     if token is None:
         return request, None
-    resume_tokens.check_token(token, request, place=_place(container), options=_options(headers))
+    resume_tokens.check_token(token, request, place=_place(container), options=_options(headers, request))
     resumed = replace(request, write_id=token.write_id)
     known: set[int] = set()
     for each in await _blocks(container, resumed):
@@ -99,7 +104,9 @@ async def _blocks(container: Container, request: PutRequest) -> list[BlockInfo]:
 async def _object(container: Container, request: PutRequest) -> ObjectInfo | None:
     """The object, if it was made by exactly this write."""
     try:
-        found = await head(container, request.key, ReadOptions(deadline=request.deadline))
+        key = request.encryption if isinstance(request.encryption, CustomerKey) else None
+        options = ReadOptions(customer_key=key, deadline=request.deadline)
+        found = await head(container, request.key, options)
     except StorageObjectNotFoundError:
         return None
     return found if found.write_id == request.write_id else None

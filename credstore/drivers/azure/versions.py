@@ -21,7 +21,7 @@ from credstore.drivers.azure.deleting import delete, delete_each, still_kept
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import head_blob, list_blobs
 from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list, parse_time
-from credstore.errors import StorageError
+from credstore.errors import RetentionMode, StorageError
 from credstore.model import Retention, StorageVersion
 
 SOFT = "soft-deleted:"
@@ -29,7 +29,7 @@ SOFT = "soft-deleted:"
 UNVERSIONED = "null"
 """Version id of a blob that was stored while versions were off."""
 _PAGE = 1000
-_MODES = {"unlocked": "GOVERNANCE", "locked": "COMPLIANCE"}
+_MODES: Mapping[str, RetentionMode] = {"unlocked": "governance", "locked": "compliance"}
 """Of immutability policies, to those of `Retention`."""
 _IS_CURRENT = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
 """Codes for the removal of the current version by its id."""
@@ -106,7 +106,7 @@ async def _page(
 
 
 async def get_retention(
-    container: Container, key: str, version_id: str, *, deadline: float | None
+    container: Container, key: str, version_id: str | None, *, deadline: float | None
 ) -> Retention:
     """What immutability policies and legal holds say about a version; see `RetainingDriver.get_retention`.
 
@@ -114,7 +114,7 @@ async def get_retention(
     """
     if not container.able.versions:
         raise RETENTION.of(NAME)
-    if version_id == DELETED or version_id.startswith(SOFT):
+    if version_id is not None and (version_id == DELETED or version_id.startswith(SOFT)):
         return Retention()
     asked = None if version_id == UNVERSIONED else version_id
     request = head_blob(key, ReadOptions(version_id=asked), container.able)

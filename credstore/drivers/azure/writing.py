@@ -20,11 +20,12 @@ from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container
+from credstore.drivers.azure.encryption import read_encryption, write_headers
 from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block
-from credstore.drivers.azure.responses import read_encryption, version_of
+from credstore.drivers.azure.responses import version_of
 from credstore.drivers.azure.resuming import begun_before, token_of
-from credstore.drivers.azure.settling import result_of, seen_result, settle_write
+from credstore.drivers.azure.settling import check_encrypted, result_of, seen_result, settle_write
 from credstore.errors import (
     ErrorCode,
     StorageConflictError,
@@ -52,6 +53,7 @@ async def put(container: Container, request: PutRequest) -> PutResult:
     if body.data is None:
         # Everything that can be refused is refused before the body is read.
         object_headers(request, able, None)
+        write_headers(request.encryption)
     largest = able.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
         raise StorageInvalidRequestError(
@@ -107,11 +109,11 @@ async def _send(
     try:
         reply = await container.call(wire, deadline=request.deadline)
     except StorageError as error:
-        seen = await settle_write(container, _write(request), error)
-        result = seen_result(container, seen, size, digest)
+        seen = await settle_write(container, _write(request), error, asked=request.encryption)
+        result = await _seen(container, request, seen, size, digest)
     else:
         _check_md5(reply, md5)
-        result = _acknowledged(container, request, reply, size, digest)
+        result = await _acknowledged(container, request, reply, size, digest)
     if request.progress is not None:
         request.progress(size, size)
     return result
@@ -132,10 +134,17 @@ def _check_md5(reply: Reply, md5: str | None) -> None:
         )
 
 
-def _acknowledged(
+async def _seen(
+    container: Container, request: PutRequest, info: ObjectInfo, size: int, digest: bytes | None
+) -> PutResult:
+    result = seen_result(container, info, size, digest)
+    return await check_encrypted(container, request.encryption, info, result, request.deadline)
+
+
+async def _acknowledged(
     container: Container, request: PutRequest, reply: Reply, size: int, digest: bytes | None
 ) -> PutResult:
-    return result_of(
+    result = result_of(
         container,
         request.key,
         size=size,
@@ -145,6 +154,7 @@ def _acknowledged(
         encryption=read_encryption(reply.headers),
         request_id=reply.headers.get("x-ms-request-id"),
     )
+    return await check_encrypted(container, request.encryption, reply.headers, result, request.deadline)
 
 
 async def _put_unsized(container: Container, request: PutRequest) -> PutResult:
@@ -196,7 +206,7 @@ async def _put_resumably(
     headers = object_headers(request, container.able, request.digest)
     request, found = await begun_before(container, request, headers, journal)
     if isinstance(found, ObjectInfo):
-        result = seen_result(container, found, length, request.digest)
+        result = await _seen(container, request, found, length, request.digest)
     else:
         if found is None:
             await journal.save(token_of(container, request, headers, size))
@@ -224,10 +234,12 @@ async def _put_blocks(
     """Send the parts, except for the `known` ones, which the service has."""
     able = container.able
     headers = object_headers(request, able, request.digest)
+    sealed = write_headers(request.encryption)
     upload = Upload(
         write=_write(request),
-        headers=headers | condition_headers(request.precondition, able, NAME),
+        headers=headers | condition_headers(request.precondition, able, NAME) | sealed,
         concurrency=container.config.max_concurrency,
+        encryption=request.encryption,
     )
     sent = 0
 
@@ -235,7 +247,7 @@ async def _put_blocks(
         nonlocal sent
         if number not in known:
             md5 = format_md5(await part.hashed(hashlib.md5(usedforsecurity=False)))
-            wire = put_block(request.key, name, StreamBody(part.size, part.open), md5)
+            wire = put_block(request.key, name, StreamBody(part.size, part.open), md5, sealed)
             await container.call(wire, deadline=request.deadline)
         sent += part.size
         if request.progress is not None:
@@ -243,5 +255,5 @@ async def _put_blocks(
 
     done = await upload_blocks(container, upload, parts, send)
     if isinstance(done, ObjectInfo):
-        return seen_result(container, done, sent, request.digest)
-    return _acknowledged(container, request, done, sent, request.digest)
+        return await _seen(container, request, done, sent, request.digest)
+    return await _acknowledged(container, request, done, sent, request.digest)

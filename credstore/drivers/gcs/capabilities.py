@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from credstore.config.gcs import GcsConfig
-from credstore.driver.stated import taken_away
+from credstore.config.reports import said_of
+from credstore.driver.stated import restated
 from credstore.driver.values import Capabilities
 from credstore.model import Method
 
@@ -34,13 +35,14 @@ GOOGLE = Capabilities(
     storage_classes=frozenset(CLASSES),
     sse_s3=False,
     sse_s3_implied=True,
-    sse_kms=False,
-    sse_c=False,
+    sse_kms=True,
+    sse_c=True,
+    upload_forms=True,
     max_metadata_size=8192 - _OWN_METADATA,
     max_object_size=5 * 1024**4,
     max_delete_batch=MAX_BATCH,
 )
-_MAY_LACK = ("response_overrides", "versions", *CONDITIONS)
+_MAY_LACK = ("response_overrides", "sse_c", "sse_kms", "upload_forms", "versions", *CONDITIONS)
 
 
 def capabilities_of(config: GcsConfig) -> Capabilities:
@@ -49,14 +51,16 @@ def capabilities_of(config: GcsConfig) -> Capabilities:
     gcp-storage-emulator ignores `ifGenerationMatch` and keeps no generations but the last; others differ.
 
     Raises:
-        StorageConfigurationError: `capabilities` has an unknown name, or grants something.
+        StorageConfigurationError: `capabilities` has an unknown name, grants something without a report, or
+            names a report that does not count.
     """
-    able = GOOGLE
+    able = most = GOOGLE
     if config.emulator_host is not None:
-        able = replace(without_conditions(able), versions=False)
+        able = replace(without_conditions(able), versions=False, sse_kms=False, sse_c=False)
     if config.is_anonymous:
-        able = replace(able, presign=frozenset(), response_overrides=False)
-    return taken_away(able, config.capabilities, _MAY_LACK)
+        able = replace(able, presign=frozenset(), response_overrides=False, upload_forms=False)
+        most = replace(most, response_overrides=False, upload_forms=False)
+    return restated(able, said_of(config), _MAY_LACK, most=most)
 
 
 def without_conditions(able: Capabilities) -> Capabilities:

@@ -13,11 +13,12 @@ from typing import Any
 from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
 from credstore.drivers.gcs.bucket import Bucket, parsed
+from credstore.drivers.gcs.encryption import kms_query
 from credstore.drivers.gcs.probing import prove_condition
-from credstore.drivers.gcs.requests import copied, patch_metadata, rewrite
+from credstore.drivers.gcs.requests import copied, encryption_of, patch_metadata, rewrite
 from credstore.drivers.gcs.resources import Resource
 from credstore.drivers.gcs.responses import parse_json, parse_rewrite, request_id_of
-from credstore.drivers.gcs.settling import result_of, settle_write
+from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_write
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
 
 
@@ -31,6 +32,7 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     for key in (source.key, request.destination):
         bucket.check_key(key)
     said = copied(request, bucket.able)
+    kms_query(request.encryption)
     await prove_condition(bucket, request.precondition, request.deadline)
     write = Write(
         key=request.destination,
@@ -43,7 +45,9 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
         made, request_id = await _rewritten(bucket, request, said)
     except StorageError as error:
         made, request_id = await settle_write(bucket, write, error, of_copy=True), None
-    return result_of(bucket, made, size=source.size, digest=source.digest, request_id=request_id)
+    result = result_of(bucket, made, size=source.size, digest=source.digest, request_id=request_id)
+    await check_encrypted(bucket, encryption_of(request), made, result, request.deadline)
+    return result
 
 
 async def _rewritten(

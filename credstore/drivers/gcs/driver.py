@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from credstore.config.gcs import GcsConfig
 from credstore.driver.contract import Driver
-from credstore.driver.refusals import no_link
+from credstore.driver.location import BucketLocation
+from credstore.driver.refusals import UPLOAD_FORMS, no_link
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -27,11 +29,11 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.gcs import copying, deleting, listings, reading, signing, versions, writing
+from credstore.drivers.gcs import copying, deleting, listings, location, reading, signing, versions, writing
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.errors import StorageError
-from credstore.model import CircuitState, Retention
+from credstore.model import CircuitState, Retention, UploadForm
 from credstore.wire.google.tokens import GoogleSource, GoogleTokens, Identity
 from credstore.wire.http import HttpClient
 from credstore.wire.proxy import ProxyRules
@@ -142,6 +144,10 @@ class GcsDriver(Driver):
         """Whether there may be versions; see `VersionedDriver.keeps_versions`."""
         return await versions.keeps_versions(self._bucket, deadline=deadline)
 
+    async def locate(self, *, deadline: float | None = None) -> BucketLocation:
+        """What the bucket's resource says; see `TellsLocation.locate`."""
+        return await location.locate(self._bucket, deadline=deadline)
+
     async def list_versions(
         self,
         prefix: str = "",
@@ -162,7 +168,9 @@ class GcsDriver(Driver):
         """Remove up to 100 versions in one request; see `VersionedDriver.delete_versions`."""
         return await versions.delete_versions(self._bucket, versions_, deadline=deadline)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
         """What keeps a version from being removed; see `RetainingDriver`."""
         return await versions.get_retention(self._bucket, key, version_id, deadline=deadline)
 
@@ -176,6 +184,13 @@ class GcsDriver(Driver):
             self._bucket.check_usable(request.deadline)
             raise no_link(request.method, ()).of(NAME)
         return await signing.sign(self._bucket, self._tokens, request, self._clock)
+
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """Make a form with a V4 policy; see `MakesUploadForms`."""
+        if self._tokens is None:
+            self._bucket.check_usable(request.deadline)
+            raise UPLOAD_FORMS.of(NAME)
+        return await signing.upload_form(self._bucket, self._tokens, request, self._clock)
 
     async def ping(self, *, deadline: float | None = None) -> None:
         """List one name; see `Driver.ping`."""

@@ -8,7 +8,7 @@ Source: "HTTP status and error codes for JSON", cloud.google.com/storage/docs/js
 
 from __future__ import annotations
 
-from credstore.driver.meaning import Meaning
+from credstore.driver.meaning import NEEDS_KEY, NEEDS_NO_KEY, WRONG_KEY, Meaning
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -24,6 +24,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -66,9 +67,10 @@ PAYER = Meaning(
     StorageInvalidRequestError,
     "whoever asks this bucket pays for it; set `user_project` to a project of yours",
 )
-LOCKED = Meaning(StorageAccessDeniedError, "a retention or hold forbids this", ErrorCode.LOCKED)
+LOCKED = Meaning(StorageRetainedError, "a retention or hold forbids this")
 SLOW_DOWN = Meaning(
-    StorageRateLimitedError, "the provider asks to slow down; it takes about one write a second to each key"
+    StorageRateLimitedError,
+    "the provider asks to slow down; it takes about one write a second to each key",
 )
 UNAVAILABLE = Meaning(StorageUnavailableError, "the provider cannot serve this now")
 BROKEN = Meaning(StorageUnavailableError, "the provider reports a failure of its own")
@@ -126,7 +128,15 @@ REASONS: dict[str, Meaning] = {
     "UserProjectAccountProblem": BILLING,
     "SlowDown": SLOW_DOWN,
     "InvalidRange": RANGE,
-    "ResourceIsEncryptedWithCustomerEncryptionKey": UNSUPPORTED,
+    **{
+        first + rest: meaning  # The JSON API has the codes of the XML API in its own spelling.
+        for capital, small, rest, meaning in (
+            ("C", "c", "ustomerEncryptionKeyIsIncorrect", WRONG_KEY),
+            ("R", "r", "esourceIsEncryptedWithCustomerEncryptionKey", NEEDS_KEY),
+            ("R", "r", "esourceNotEncryptedWithCustomerEncryptionKey", NEEDS_NO_KEY),
+        )
+        for first in (capital, small)
+    },
 }  # fmt: skip
 
 STATUSES: dict[int, Meaning] = {

@@ -26,7 +26,9 @@ from credstore.driver.refusals import (
 )
 from credstore.driver.values import Capabilities, CopyRequest, PutRequest, ReadOptions, join_metadata
 from credstore.drivers.gcs.capabilities import NAME
+from credstore.drivers.gcs.encryption import SOURCE_HEADERS, key_headers, kms_query
 from credstore.drivers.gcs.resources import LISTED, Query, conditions, match, metadata, properties, wanted
+from credstore.encryption import CustomerKey, ServerEncryption
 from credstore.model import NOTHING
 from credstore.wire.transport import StreamBody
 
@@ -103,6 +105,7 @@ def insert(
     body: bytes | Callable[[], AsyncIterator[bytes | memoryview]],
     size: int,
     replayable: bool,
+    headers: Mapping[str, str] = NOTHING,
 ) -> GcsRequest:
     """Objects: insert, properties and bytes in one request.
 
@@ -113,6 +116,7 @@ def insert(
         body: The bytes, or what opens them.
         size: Of the bytes.
         replayable: Whether they can be sent again.
+        headers: The customer-supplied key.
     """
     boundary = token_hex(16)
     before = (
@@ -132,7 +136,7 @@ def insert(
         place="upload",
         key=key,
         query=(("uploadType", "multipart"), *query),
-        headers={"content-type": f"multipart/related; boundary={boundary}"},
+        headers={"content-type": f"multipart/related; boundary={boundary}", **headers},
         body=whole,
         mutation=True,
         replayable=replayable,
@@ -153,7 +157,9 @@ async def _framed(
     yield after
 
 
-def begin_upload(key: str, said: Mapping[str, Any], query: Query, size: int | None) -> GcsRequest:
+def begin_upload(
+    key: str, said: Mapping[str, Any], query: Query, size: int | None, headers: Mapping[str, str] = NOTHING
+) -> GcsRequest:
     """Begin a resumable upload; nothing of it shows under the key before it is finished."""
     announced = {} if size is None else {"x-upload-content-length": str(size)}
     return GcsRequest(
@@ -162,14 +168,20 @@ def begin_upload(key: str, said: Mapping[str, Any], query: Query, size: int | No
         place="upload",
         key=key,
         query=(("uploadType", "resumable"), *query),
-        headers={**_OF_JSON, "x-upload-content-type": said["contentType"], **announced},
+        headers={**_OF_JSON, "x-upload-content-type": said["contentType"], **announced, **headers},
         body=_json(said),
         mutation=True,
     )
 
 
 def send_chunk(
-    key: str, target: str, body: StreamBody | None, *, start: int, total: int | None
+    key: str,
+    target: str,
+    body: StreamBody | None,
+    *,
+    start: int,
+    total: int | None,
+    headers: Mapping[str, str] = NOTHING,
 ) -> GcsRequest:
     """Some bytes of a resumable upload, or none, which asks what has arrived.
 
@@ -179,6 +191,7 @@ def send_chunk(
         body: The bytes, or None.
         start: Where in the object they begin.
         total: Bytes of the object, where that is known; it ends when that many have arrived.
+        headers: The customer-supplied key.
     """
     size = 0 if body is None or body.length is None else body.length
     span = f"{start}-{start + size - 1}" if size else "*"
@@ -188,7 +201,7 @@ def send_chunk(
         place="session",
         key=key,
         target=target,
-        headers={"content-range": f"bytes {span}/{'*' if total is None else total}"},
+        headers={"content-range": f"bytes {span}/{'*' if total is None else total}", **headers},
         body=body if size else b"",
         mutation=True,
     )
@@ -209,7 +222,12 @@ def get_object(key: str, options: ReadOptions, able: Capabilities) -> GcsRequest
     """Objects: get, the properties only."""
     check_read(options, able, NAME)
     return GcsRequest(
-        operation="GetObject", method="GET", place="object", key=key, query=_generation(options.version_id)
+        operation="GetObject",
+        method="GET",
+        place="object",
+        key=key,
+        query=_generation(options.version_id),
+        headers=key_headers(options.customer_key),
     )
 
 
@@ -223,7 +241,7 @@ def get_media(key: str, options: ReadOptions, able: Capabilities, *, ranged: boo
         ranged: Whether to name the range; False asks for all bytes.
     """
     check_read(options, able, NAME)
-    headers = {"accept-encoding": "gzip"}
+    headers = {"accept-encoding": "gzip", **key_headers(options.customer_key)}
     if options.if_match is not None:
         names = ("x-goog-if-generation-match", "x-goog-if-metageneration-match")
         headers |= dict(zip(names, wanted(options.if_match), strict=True))
@@ -320,7 +338,7 @@ def copied(request: CopyRequest, able: Capabilities) -> dict[str, Any]:
     """
     check_copy(request, able, NAME)
     source = request.source
-    if source.encryption == "SSE-C":
+    if source.encryption == "SSE-C" and not isinstance(request.source_customer_key, CustomerKey):
         raise no_encryption_of_source("SSE-C").of(NAME)
     check_storage_class(source.storage_class, able, NAME)
     system = request.system if request.system is not None else source.system or NOTHING
@@ -331,6 +349,11 @@ def copied(request: CopyRequest, able: Capabilities) -> dict[str, Any]:
     if source.storage_class is not None:
         found["storageClass"] = source.storage_class
     return found
+
+
+def encryption_of(request: CopyRequest) -> ServerEncryption | None:
+    """What the copy is encrypted with: as requested, or with the customer-supplied key of its source."""
+    return request.source_customer_key if request.encryption is None else request.encryption
 
 
 def rewrite(
@@ -351,8 +374,9 @@ def rewrite(
         query.append(("sourceGeneration", source.version_id))
     if exact and source.etag is not None:
         query += match(source.etag, "ifSource")
-    if source.kms_key_id is not None:
+    if request.encryption is None and source.kms_key_id is not None:
         query.append(("destinationKmsKeyName", source.kms_key_id))
+    query += kms_query(request.encryption, "destinationKmsKeyName")
     if token is not None:
         query.append(("rewriteToken", token))
     return GcsRequest(
@@ -362,7 +386,11 @@ def rewrite(
         key=source.key,
         tail=tail,
         query=tuple(query),
-        headers=_OF_JSON,
+        headers={
+            **_OF_JSON,
+            **key_headers(encryption_of(request)),
+            **key_headers(request.source_customer_key, SOURCE_HEADERS),
+        },
         body=_json(said),
         mutation=True,
     )

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
 from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, split_metadata
-from credstore.errors import ErrorCode, StorageIntegrityError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, Retention
 from credstore.quick import made
 
@@ -45,7 +45,7 @@ LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageCla
 CRC32C, MD5 = "crc32c", "md5Hash"
 _ETAG = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"[0-9]{1,19}")
-_MODES = {"Locked": "COMPLIANCE", "Unlocked": "GOVERNANCE"}
+_MODES: Mapping[str, RetentionMode] = {"Locked": "compliance", "Unlocked": "governance"}
 
 
 def properties(headers: ContentHeaders) -> dict[str, str]:
@@ -245,7 +245,7 @@ def retention_of(resource: Resource) -> Retention:
     until = instant(told.get("retainUntilTime"))
     of_bucket = instant(resource.get("retentionExpirationTime"))
     if of_bucket is not None and (until is None or of_bucket > until):
-        mode, until = "COMPLIANCE", of_bucket
+        mode, until = "compliance", of_bucket
     hold = resource.get("temporaryHold") is True or resource.get("eventBasedHold") is True
     return Retention(mode=mode if until is not None else None, retain_until=until, legal_hold=hold)
 

@@ -17,6 +17,7 @@ from credstore.driver.resume_tokens import check_token, options_digest, token_of
 from credstore.driver.unclear import Write
 from credstore.driver.values import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
 from credstore.drivers.gcs.bucket import Bucket
+from credstore.drivers.gcs.encryption import told_apart
 from credstore.drivers.gcs.reading import head
 from credstore.drivers.gcs.sessions import Session, status
 from credstore.errors import ErrorCode, StorageNotFoundError, StorageObjectNotFoundError
@@ -35,7 +36,7 @@ def new_token(bucket: Bucket, request: PutRequest, said: Mapping[str, Any], targ
     return token_of(
         request,
         place=_place(bucket),
-        options=_options(said),
+        options=_options(said, request),
         part_size=bucket.config.part_size,
         upload_id=target,
     )
@@ -45,11 +46,13 @@ def _place(bucket: Bucket) -> str:
     return f"{bucket.origin}/{bucket.name}"
 
 
-def _options(said: Mapping[str, Any]) -> str:
+def _options(said: Mapping[str, Any], request: PutRequest) -> str:
     """A digest of what the object is stored with, without the write's id."""
     kept = {name: value for name, value in said.items() if name != "metadata"}
     metadata = {name: value for name, value in said["metadata"].items() if name != WRITE_ID}
-    return options_digest([*metadata.items(), ("", json.dumps(kept, sort_keys=True))])
+    key = told_apart(request.encryption)
+    sealed = [("encryption", key)] if key else []
+    return options_digest([*metadata.items(), *sealed, ("", json.dumps(kept, sort_keys=True))])
 
 
 async def begun_before(
@@ -68,7 +71,7 @@ async def begun_before(
     token = await journal.load()
     if token is None:
         return request, None
-    check_token(token, request, place=_place(bucket), options=_options(said))
+    check_token(token, request, place=_place(bucket), options=_options(said, request))
     resumed = replace(request, write_id=token.write_id)
     write = Write(key=request.key, write_id=token.write_id, deadline=request.deadline)
     session = Session(write=write, target=token.upload_id, total=token.size, progress=None)

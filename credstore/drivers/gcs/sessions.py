@@ -40,7 +40,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageNotFoundError,
 )
-from credstore.model import Progress
+from credstore.model import NOTHING, Progress
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
@@ -59,6 +59,7 @@ class Session:
         progress: Called with what has arrived.
         at: Bytes that have arrived for good.
         kept: Whether it stays when it is interrupted, to be continued.
+        headers: The customer-supplied key, for each chunk.
     """
 
     write: Write
@@ -67,6 +68,7 @@ class Session:
     progress: Progress | None
     at: int = 0
     kept: bool = False
+    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,23 @@ class Made:
 
 
 async def begin(
-    bucket: Bucket, write: Write, said: Mapping[str, Any], query: Query, total: int | None
+    bucket: Bucket,
+    write: Write,
+    said: Mapping[str, Any],
+    query: Query,
+    total: int | None,
+    *,
+    headers: Mapping[str, str],
 ) -> str:
     """Begin an upload.
+
+    Args:
+        bucket: Where to store it.
+        write: The write it is.
+        said: The object's properties.
+        query: Its condition, and a key of Cloud KMS.
+        total: Bytes of the object, where known.
+        headers: The customer-supplied key.
 
     Returns:
         Its path and query.
@@ -89,7 +105,8 @@ async def begin(
         StorageError: `applied` is "no", as an upload that was started shows nothing under the key.
     """
     try:
-        reply = await bucket.call(begin_upload(write.key, said, query, total), deadline=write.deadline)
+        request = begin_upload(write.key, said, query, total, headers)
+        reply = await bucket.call(request, deadline=write.deadline)
         return session_of(reply.headers)
     except StorageError as error:
         error.applied = "no"
@@ -231,7 +248,14 @@ def _chunk(session: Session, part: Part, start: int) -> GcsRequest:
     """The rest of a part from what has arrived."""
     skip = session.at - start
     body = StreamBody(part.size - skip, lambda: _from(part, skip))
-    return send_chunk(session.write.key, session.target, body, start=session.at, total=session.total)
+    return send_chunk(
+        session.write.key,
+        session.target,
+        body,
+        start=session.at,
+        total=session.total,
+        headers=session.headers,
+    )
 
 
 async def _from(part: Part, skip: int) -> AsyncGenerator[memoryview, None]:

@@ -9,14 +9,16 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from credstore.driver.refusals import check_sign
+from credstore.driver.refusals import FORM_KEYS, UPLOAD_FORMS, check_sign
+from credstore.driver.upload_forms import FormParts, FormRequest, form_parts
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.errors import StorageInvalidRequestError
+from credstore.model import UploadForm
 from credstore.wire.exchange import CREDENTIALS
 from credstore.wire.google.tokens import GoogleSource
-from credstore.wire.google.v4 import Unsigned, signable, signed_url
+from credstore.wire.google.v4 import Unsigned, form_fields, signable, signed_url
 from credstore.wire.waiting import within
 
 MAX_EXPIRES = 604_800
@@ -84,6 +86,45 @@ async def _signed(source: GoogleSource, link: Unsigned) -> str:
     account = await source.account()
     url, text = signable(link, account)
     return signed_url(url, await source.sign(text))
+
+
+async def upload_form(
+    bucket: Bucket, source: GoogleSource, request: FormRequest, clock: Callable[[], float]
+) -> UploadForm:
+    """Make a form with a V4 policy; see `MakesUploadForms.upload_form`.
+
+    Args:
+        bucket: Of the object.
+        source: Whose account signs.
+        request: The form.
+        clock: Unix seconds.
+
+    Raises:
+        StorageUnsupportedError: The server has no such forms, or none with this encryption.
+        StorageInvalidRequestError: A time outside 1 s to 7 days, or a key that Google would change.
+        StorageError: The credentials are of no use.
+    """
+    bucket.check_usable(request.deadline)
+    bucket.check_key(request.key)
+    if not bucket.able.upload_forms:
+        raise UPLOAD_FORMS.of(NAME)
+    if request.encryption is not None:
+        raise FORM_KEYS.of(NAME)
+    parts = form_parts(request, bucket.name)
+    now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
+    expires_at = now + timedelta(seconds=int(request.expires_in))
+    fields = await within(request.deadline, _form(source, parts, expires_at, now), CREDENTIALS)
+    return UploadForm(
+        url=f"{bucket.origin}/{quote(bucket.name, safe='')}/", fields=fields, expires_at=expires_at
+    )
+
+
+async def _form(
+    source: GoogleSource, parts: FormParts, expires_at: datetime, now: datetime
+) -> dict[str, str]:
+    added = form_fields(parts.conditions, await source.account(), expires_at=expires_at, now=now)
+    signature = await source.sign(added["policy"].encode())
+    return {**parts.fields, **added, "x-goog-signature": signature.hex()}
 
 
 def _path(bucket: Bucket, key: str) -> str:

@@ -100,7 +100,9 @@ async def delete_versions(
     return outcomes | await delete_each(bucket, named, deadline)
 
 
-async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: float | None) -> Retention:
+async def get_retention(
+    bucket: Bucket, key: str, version_id: str | None, *, deadline: float | None
+) -> Retention:
     """What keeps a version; see `RetainingDriver.get_retention`. Cost: 1 request."""
     if not bucket.able.versions:
         raise RETENTION.of(NAME)

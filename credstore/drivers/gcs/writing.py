@@ -17,13 +17,14 @@ from credstore.driver.unclear import Write
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.checksums import Checksum
+from credstore.drivers.gcs.encryption import key_headers, kms_query
 from credstore.drivers.gcs.probing import prove_condition
 from credstore.drivers.gcs.requests import described, insert
-from credstore.drivers.gcs.resources import conditions
+from credstore.drivers.gcs.resources import Query, conditions
 from credstore.drivers.gcs.responses import parse_json, request_id_of
 from credstore.drivers.gcs.resuming import begun_before, new_token
 from credstore.drivers.gcs.sessions import Made, Session, begin, can_go_on, send_all
-from credstore.drivers.gcs.settling import result_of, settle_write
+from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_write
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageNotFoundError
 from credstore.hashing import joined, sha256
 
@@ -54,6 +55,7 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     if body.data is None:
         # Everything that can be refused is refused before the body is read.
         described(request, able, None)
+        kms_query(request.encryption)
     largest = able.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
         raise StorageInvalidRequestError(
@@ -73,6 +75,11 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     return await _put_stream(bucket, request, body.length)
 
 
+def _query(request: PutRequest) -> Query:
+    """Under which condition, and with which key, an object is made."""
+    return (*conditions(request.precondition), *kms_query(request.encryption))
+
+
 def _write(request: PutRequest) -> Write:
     return Write(
         key=request.key,
@@ -90,10 +97,11 @@ async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutRe
     wire = insert(
         request.key,
         said,
-        conditions(request.precondition),
+        _query(request),
         body=data,
         size=len(data),
         replayable=True,
+        headers=key_headers(request.encryption),
     )
     return await _send(bucket, request, wire, _Sized(len(data), digest, checksum, said))
 
@@ -112,10 +120,11 @@ async def _put_stream(bucket: Bucket, request: PutRequest, length: int) -> PutRe
     wire = insert(
         request.key,
         sized.said,
-        conditions(request.precondition),
+        _query(request),
         body=opened,
         size=length,
         replayable=request.body.replayable,
+        headers=key_headers(request.encryption),
     )
     return await _send(bucket, request, wire, sized, attempts)
 
@@ -137,13 +146,19 @@ async def _send(
         (attempts[0] if attempts else sized.checksum).check(made.resource)
     if request.progress is not None:
         request.progress(sized.size, sized.size)
-    return _result(bucket, made, sized.size, sized.digest)
+    return await _result(bucket, request, made, sized.size, sized.digest)
 
 
-def _result(bucket: Bucket, made: Made | ObjectInfo, size: int, digest: bytes | None) -> PutResult:
+async def _result(
+    bucket: Bucket, request: PutRequest, made: Made | ObjectInfo, size: int, digest: bytes | None
+) -> PutResult:
     if isinstance(made, ObjectInfo):
-        return result_of(bucket, made, size=size, digest=digest)
-    return result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id)
+        result = result_of(bucket, made, size=size, digest=digest)
+    else:
+        result = result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id)
+    said = made if isinstance(made, ObjectInfo) else made.resource
+    await check_encrypted(bucket, request.encryption, said, result, request.deadline)
+    return result
 
 
 async def _put_unsized(bucket: Bucket, request: PutRequest) -> PutResult:
@@ -194,9 +209,9 @@ async def _put_session(
     async with aclosing(parts):
         started = await _begun(bucket, request, total)
         if isinstance(started, ObjectInfo):
-            return _result(bucket, started, started.size, request.digest)
+            return await _result(bucket, request, started, started.size, request.digest)
         made = await send_all(bucket, started, parts, Checksum())
-    return _result(bucket, made, started.total or 0, request.digest)
+    return await _result(bucket, request, made, started.total or 0, request.digest)
 
 
 async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Session | ObjectInfo:
@@ -204,10 +219,18 @@ async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Sess
     said = described(request, bucket.able, request.digest)
     write = _write(request)
     try:
-        target = await begin(bucket, write, said, conditions(request.precondition), total)
+        target = await begin(
+            bucket, write, said, _query(request), total, headers=key_headers(request.encryption)
+        )
     except StorageError as error:
         return await settle_write(bucket, write, error)
-    return Session(write=write, target=target, total=total, progress=request.progress)
+    return Session(
+        write=write,
+        target=target,
+        total=total,
+        progress=request.progress,
+        headers=key_headers(request.encryption),
+    )
 
 
 async def _put_resumably(bucket: Bucket, request: PutRequest, length: int, journal: Journal) -> PutResult:
@@ -216,11 +239,11 @@ async def _put_resumably(bucket: Bucket, request: PutRequest, length: int, journ
     request, found = await begun_before(bucket, request, said, journal)
     if isinstance(found, ObjectInfo):
         await journal.clear()
-        return _result(bucket, found, length, request.digest)
+        return await _result(bucket, request, found, length, request.digest)
     if found is None:
         started = await _begun(bucket, request, length)
         if isinstance(started, ObjectInfo):
-            return _result(bucket, started, length, request.digest)
+            return await _result(bucket, request, started, length, request.digest)
         await journal.save(new_token(bucket, request, said, started.target))
         session = started
     else:
@@ -230,6 +253,7 @@ async def _put_resumably(bucket: Bucket, request: PutRequest, length: int, journ
             total=length,
             progress=request.progress,
             at=found.at,
+            headers=key_headers(request.encryption),
         )
     session.kept = True
     rest = counted(request.body.open(session.at), length - session.at)
@@ -241,4 +265,4 @@ async def _put_resumably(bucket: Bucket, request: PutRequest, length: int, journ
             await journal.clear()
         raise
     await journal.clear()
-    return _result(bucket, made, length, request.digest)
+    return await _result(bucket, request, made, length, request.digest)

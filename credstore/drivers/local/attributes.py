@@ -18,22 +18,27 @@ import json
 import mimetypes
 import os
 from dataclasses import dataclass, fields
-from typing import Any, Self, cast
+from datetime import datetime
+from typing import Any, NamedTuple, Self, cast, get_args
 
+from credstore.driver.retention import NOT_RETAINED, keeps
 from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     DIRECTORY,
     READ,
     Directories,
     Syncer,
+    Temporary,
     Token,
     open_regular,
     opened,
     read_all,
     release,
 )
-from credstore.errors import ErrorCode, StorageIntegrityError
+from credstore.drivers.local.failures import translate
+from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError
 from credstore.files import CREATE, write_all
+from credstore.model import Retention
 
 FORMAT = 2
 _PIECE = 1024 * 1024
@@ -54,6 +59,7 @@ class Attributes:
         metadata: The user's.
         system: credstore's own.
         tags: Object tags.
+        retention: What keeps the object; in force or not.
     """
 
     key: str
@@ -63,9 +69,11 @@ class Attributes:
     metadata: dict[str, str]
     system: dict[str, str]
     tags: dict[str, str]
+    retention: Retention = NOT_RETAINED
 
 
-_ATTRIBUTES = tuple(each.name for each in fields(Attributes))
+_RETENTION = "retention"
+_ATTRIBUTES = tuple(each.name for each in fields(Attributes) if each.name != _RETENTION)
 _HEADERS = tuple(each.name for each in fields(ContentHeaders))
 
 
@@ -90,6 +98,8 @@ class Record:
         found: dict[str, object] = {name: getattr(self.attributes, name) for name in _ATTRIBUTES}
         found["headers"] = {name: getattr(self.attributes.headers, name) for name in _HEADERS}
         found |= {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
+        if keeps(self.attributes.retention):  # Otherwise left out: earlier versions of credstore can read it.
+            found[_RETENTION] = _told(self.attributes.retention)
         return json.dumps(found, ensure_ascii=False, sort_keys=True).encode()
 
     @classmethod
@@ -100,17 +110,15 @@ class Record:
             StorageIntegrityError: Code "ATTRIBUTES_DAMAGED".
         """
         try:
-            found = cast("dict[str, Any]", json.loads(data))
-            if found.pop("format") != FORMAT:
-                raise ValueError
+            found = _members(data)
             size, inode, replaced = (found.pop(name) for name in ("size", "inode", "replaced"))
             headers = ContentHeaders(**found.pop("headers"))
-            record = cls(Attributes(headers=headers, **found), size, inode, replaced)
+            retention = _retention(found.pop(_RETENTION)) if _RETENTION in found else NOT_RETAINED
+            record = cls(Attributes(headers=headers, retention=retention, **found), size, inode, replaced)
             record._check()
             return record
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            text = "the attributes of the object are damaged, or from a newer credstore"
-            raise StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED) from None
+        except _DAMAGED:
+            raise _damaged() from None
 
     def _check(self) -> None:
         """Refuse members of other kinds than `encode` writes, with TypeError or ValueError."""
@@ -128,6 +136,76 @@ class Record:
             raise TypeError
         if about.digest is not None and len(bytes.fromhex(about.digest)) != _DIGEST_SIZE:
             raise ValueError
+
+
+def _told(retention: Retention) -> dict[str, object]:
+    until = retention.retain_until
+    return {
+        "mode": retention.mode,
+        "retain_until": None if until is None else until.isoformat(),
+        "legal_hold": retention.legal_hold,
+    }
+
+
+def _retention(told: dict[str, Any]) -> Retention:
+    """The inverse of `_told`; TypeError, ValueError or KeyError where it is something else."""
+    mode, until, held = told["mode"], told["retain_until"], told["legal_hold"]
+    if (
+        mode not in {*get_args(RetentionMode), None}
+        or type(held) is not bool
+        or (mode is None) != (until is None)
+    ):
+        raise ValueError
+    end = None if until is None else datetime.fromisoformat(until)
+    if end is not None and end.utcoffset() is None:
+        raise ValueError
+    return Retention(mode=mode, retain_until=end, legal_hold=held)
+
+
+class Brief(NamedTuple):
+    """What a listing needs of a `Record`; see there."""
+
+    key: str
+    write_id: str | None
+    inode: int
+    replaced: str | None
+
+    @classmethod
+    def decode(cls, data: bytes) -> Brief:
+        """From the bytes of a whole record, of which the other members are not looked at.
+
+        Raises:
+            StorageIntegrityError: Code "ATTRIBUTES_DAMAGED".
+        """
+        try:
+            found = _members(data)
+            brief = cls(found["key"], found["write_id"], found["inode"], found["replaced"])
+        except _DAMAGED:
+            raise _damaged() from None
+        if (
+            type(brief.key) is not str
+            or type(brief.inode) is not int
+            or not {type(brief.write_id), type(brief.replaced)} <= {str, type(None)}
+        ):
+            raise _damaged()
+        return brief
+
+
+_DAMAGED = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+"""What damaged bytes raise."""
+
+
+def _members(data: bytes) -> dict[str, Any]:
+    """Of a record that was encoded, without its format."""
+    found = cast("dict[str, Any]", json.loads(data))
+    if found.pop("format") != FORMAT:
+        raise ValueError
+    return found
+
+
+def _damaged() -> StorageIntegrityError:
+    text = "the attributes of the object are damaged, or from a newer credstore"
+    return StorageIntegrityError(text, code=ErrorCode.ATTRIBUTES_DAMAGED)
 
 
 def foreign(key: str) -> Attributes:
@@ -224,6 +302,22 @@ class Shelf:
             raise
         return kept
 
+    def amend(self, label: str, record: Record, file: Temporary, syncer: Syncer) -> None:
+        """Replace the attributes of one version by others, durable on return; `file` is empty.
+
+        Raises:
+            StorageError: They were replaced, but may not be durable; `applied` is "maybe".
+            OSError: They are the old ones.
+        """
+        file.write(record.encode())
+        syncer.sync(file.fd)
+        with Directories.open(self._directory, self._names, make=True, lasting=True) as where:
+            file.rename(where.last, f"{self._stem}.{label}")
+            try:
+                where.sync(syncer)
+            except OSError as error:
+                raise translate(error, applied="maybe") from error
+
     def forget(self, token: Token) -> None:
         """Remove what `write` kept for a version that was not published."""
         with contextlib.suppress(OSError), Directories.open(self._directory, self._names) as where:
@@ -235,28 +329,32 @@ class Shelf:
         Raises:
             StorageIntegrityError: It is damaged.
         """
+        return self._own(self._found(token))
+
+    def brief(self, token: Token) -> Brief | None:
+        """The same for a listing, which needs little of it.
+
+        Raises:
+            StorageIntegrityError: It is damaged.
+        """
+        data = self._found(token)
+        brief = Brief.decode(data) if data else None
+        return brief if brief is not None and brief.key == self._key else None
+
+    def _found(self, token: Token) -> bytes:
+        """The bytes of what is kept under the size and time of `token`; empty if there is nothing."""
         try:
             where = os.open(self._names[0], DIRECTORY, dir_fd=self._directory)
         except FileNotFoundError:
-            return None
+            return b""
         try:
-            return self._read(where, f"{self._stem}.{token.label}")
+            return _bytes(where, f"{self._stem}.{token.label}")
         finally:
             release(where)
 
-    def _read(self, directory: int, name: str) -> Record | None:
-        found = open_regular(directory, name)
-        if found is None:
-            return None
-        fd, status = found
-        try:
-            data = read_all(fd, 0, status.st_size)
-        finally:
-            release(fd)
-        if not data:
-            return None  # Its writer died while writing it, before the version was published.
-        record = Record.decode(data)
-        return record if record.attributes.key == self._key else None
+    def _own(self, data: bytes) -> Record | None:
+        record = Record.decode(data) if data else None
+        return record if record is not None and record.attributes.key == self._key else None
 
     def records(self) -> dict[str, Record | None]:
         """All that is kept for the key, by label; None for what is damaged."""
@@ -265,7 +363,7 @@ class Shelf:
             for name in sorted(_beginning(where.last, self._stem), reverse=True):
                 label = name.partition(".")[2]
                 try:
-                    record = self._read(where.last, name)
+                    record = self._own(_bytes(where.last, name))
                 except StorageIntegrityError:
                     found[label] = None
                 else:
@@ -302,6 +400,18 @@ def reap(temporary: int, attributes: int | None) -> None:
             if attributes is not None and status.st_nlink == 1:
                 _disown(attributes, name, status.st_ino)
             os.unlink(name, dir_fd=temporary)
+
+
+def _bytes(directory: int, name: str) -> bytes:
+    """Of one record; empty where there is none, or its writer died before the version was published."""
+    found = open_regular(directory, name)
+    if found is None:
+        return b""
+    fd, status = found
+    try:
+        return read_all(fd, 0, status.st_size)
+    finally:
+        release(fd)
 
 
 def _beginning(directory: int, start: str) -> set[str]:

@@ -54,10 +54,10 @@ class Mark:
             return None
         return cls(key, write_id or None, removed or None)
 
-    def doubts(self, record: Record, token: Token) -> bool:
-        """Whether the version of `record` may not be there, the file there being `token`."""
+    def doubts(self, write_id: str | None, token: Token) -> bool:
+        """Whether the version of this write may not be there, the file there being `token`."""
         if self.write_id is not None:
-            return record.attributes.write_id == self.write_id
+            return write_id == self.write_id
         return self.removed is not None and self.removed != token.identity
 
 
@@ -76,7 +76,9 @@ def belonging(
     # A version that was to replace the very file that is there was never published, or not here.
     known = {label: record for label, record in known.items() if record.replaced != token.identity}
     sure = {
-        label: record for label, record in known.items() if mark is None or not mark.doubts(record, token)
+        label: record
+        for label, record in known.items()
+        if mark is None or not mark.doubts(record.attributes.write_id, token)
     }
     exact = sure.get(token.label)
     if exact is not None:  # The inode may differ: stores are restored, and not all systems keep numbers.

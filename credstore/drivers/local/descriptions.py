@@ -1,10 +1,15 @@
-"""What the driver says about objects, from what their files show and what is kept with them. Pure."""
+"""What the driver says about its store and its objects, from settings, files and what is kept with them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from credstore.driver.values import CopyRequest, ObjectInfo, PutRequest, PutResult
+from credstore.config.reports import said_of
+from credstore.config.stores import LocalConfig
+from credstore.driver.retention import NOT_RETAINED
+from credstore.driver.signed_links import METHODS
+from credstore.driver.stated import MAY_LACK, restated
+from credstore.driver.values import Capabilities, CopyRequest, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.local.atomic import Token
 from credstore.drivers.local.attributes import Attributes
 
@@ -54,3 +59,60 @@ def _moment(nanoseconds: int) -> datetime | None:
         return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def attributes_of(request: PutRequest, digest: str) -> Attributes:
+    """What is kept about what is written, whose SHA-256 is `digest` in hex."""
+    return Attributes(
+        key=request.key,
+        write_id=request.write_id,
+        digest=digest,
+        headers=request.headers,
+        metadata=dict(request.metadata),
+        system=dict(request.system),
+        tags=dict(request.tags),
+        retention=request.retention or NOT_RETAINED,
+    )
+
+
+def copied(request: CopyRequest, source: Attributes, digest: str) -> Attributes:
+    """What is kept about a copy, whose SHA-256 is `digest` in hex."""
+    return Attributes(
+        key=request.destination,
+        write_id=request.write_id,
+        digest=digest,
+        headers=source.headers,
+        metadata=source.metadata,
+        system=source.system if request.system is None else dict(request.system),
+        tags=source.tags,
+        retention=request.retention or NOT_RETAINED,
+    )
+
+
+def capabilities_of(config: LocalConfig) -> Capabilities:
+    """What a store with these settings can do.
+
+    Raises:
+        StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not count.
+    """
+    able = Capabilities(
+        conditional_create=True,
+        conditional_replace=True,
+        conditional_delete=True,
+        delete_tells_existence=True,
+        durable=config.fsync,
+        multipart=False,
+        presign=METHODS,
+        response_overrides=True,
+        links_decode=True,
+        tags=True,
+        versions=False,
+        retention_modes=frozenset({"governance", "compliance"}),
+        legal_holds=True,
+        storage_classes=frozenset(),
+        sse_s3=False,
+        sse_s3_implied=False,
+        sse_kms=False,
+        sse_c=False,
+    )
+    return restated(able, said_of(config), MAY_LACK, most=able)

@@ -7,9 +7,9 @@ import hashlib
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from secrets import token_hex
 from typing import ParamSpec, TypeVar
 
 from credstore.config.stores import LocalConfig
@@ -17,7 +17,8 @@ from credstore.driver import refusals
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
 from credstore.driver.reader import ObjectReader
-from credstore.driver.signed_links import METHODS, check_link, sign_link
+from credstore.driver.retention import changed
+from credstore.driver.signed_links import check_link, sign_link
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -25,7 +26,6 @@ from credstore.driver.values import (
     DeleteOutcome,
     ObjectInfo,
     Page,
-    Precondition,
     PutRequest,
     PutResult,
     ReadOptions,
@@ -35,7 +35,14 @@ from credstore.driver.values import (
 )
 from credstore.drivers.local.atomic import Temporary, Token
 from credstore.drivers.local.attributes import Attributes
-from credstore.drivers.local.descriptions import LABEL, info_of, result_of
+from credstore.drivers.local.descriptions import (
+    LABEL,
+    attributes_of,
+    capabilities_of,
+    copied,
+    info_of,
+    result_of,
+)
 from credstore.drivers.local.failures import translate
 from credstore.drivers.local.gathering import Gathering
 from credstore.drivers.local.listing import Asked
@@ -55,8 +62,8 @@ from credstore.drivers.local.streams import (
 )
 from credstore.drivers.local.together import GROUPED, Together, Write
 from credstore.drivers.local.workers import Workers
-from credstore.errors import StorageError, StoragePreconditionFailedError
-from credstore.model import LinkGrant
+from credstore.errors import RetentionMode, StorageError, StoragePreconditionFailedError
+from credstore.model import LinkGrant, Retention
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -80,7 +87,11 @@ class LocalDriver(Driver):
         Args:
             config: The root and how to use it.
             threads: Number of file operations at once.
-            clock: Unix seconds, for links.
+            clock: Unix seconds, for links and retention.
+
+        Raises:
+            StorageConfigurationError: `capabilities` has an unknown name, or names a report that does not
+                count.
         """
         self._config = config
         self._clock = clock
@@ -91,7 +102,7 @@ class LocalDriver(Driver):
         self._together: Together | None = None
         self._gathering = Gathering(lambda group: self._run(self._publish_together, group))
         self._guard = Guard(LABEL)
-        self._capabilities = _capabilities(config)
+        self._capabilities = capabilities_of(config)
         self._secret: bytes | None = None
 
     @property
@@ -122,7 +133,7 @@ class LocalDriver(Driver):
             digest = hashlib.sha256(data).hexdigest()
             check_body(request, len(data), digest)
             self._guard.check(request.deadline)
-            write = Write(data, _attributes_of(request, digest), request.precondition, request.deadline)
+            write = Write(data, attributes_of(request, digest), request.precondition, request.deadline)
             token = await self._gathering.store(write)
             if request.progress is not None:
                 request.progress(len(data), len(data))
@@ -154,7 +165,7 @@ class LocalDriver(Driver):
             return self._publish(request, file, digest), digest
 
     def _publish(self, request: PutRequest, file: Temporary, digest: str) -> Token:
-        attributes = _attributes_of(request, digest)
+        attributes = attributes_of(request, digest)
         return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     def _publish_together(self, group: Sequence[Write]) -> None:
@@ -307,10 +318,6 @@ class LocalDriver(Driver):
             StorageIntegrityError: The source was damaged on the disk (code "DIGEST_MISMATCH"); it stays.
             StorageError: As for `put`.
         """
-        return await self._copy(request, None)
-
-    async def _copy(self, request: CopyRequest, tags: Mapping[str, str] | None) -> PutResult:
-        """As `copy`, with tags other than the source's unless they are None."""
         refusals.check_copy(request, self._capabilities, self.name)
         pinned = ReadOptions(if_match=request.source.etag)
         deadline = request.deadline
@@ -322,9 +329,7 @@ class LocalDriver(Driver):
                 while done < source.token.size:
                     done += await self._run(copy_piece, source, file, done, digest, deadline=deadline)
                 seen = digest.hexdigest()
-                token = await self._run(
-                    self._publish_copy, request, source, file, seen, tags, deadline=deadline
-                )
+                token = await self._run(self._publish_copy, request, source, file, seen, deadline=deadline)
             finally:
                 await self._workers.finish(file.discard)
         finally:
@@ -337,19 +342,9 @@ class LocalDriver(Driver):
         source: OpenObject,
         file: Temporary,
         digest: str,
-        tags: Mapping[str, str] | None,
     ) -> Token:
         check_copy(source, digest)
-        kept = source.attributes
-        attributes = Attributes(
-            key=request.destination,
-            write_id=request.write_id,
-            digest=digest,
-            headers=kept.headers,
-            metadata=kept.metadata,
-            system=kept.system if request.system is None else dict(request.system),
-            tags=kept.tags if tags is None else dict(tags),
-        )
+        attributes = copied(request, source.attributes, digest)
         return self._objects().publish(file, attributes, request.precondition, request.deadline)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
@@ -359,13 +354,59 @@ class LocalDriver(Driver):
         return opened.attributes.tags
 
     async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
-        """Replace all tags of an object, by a new version of it; see `TaggedDriver`."""
-        info = await self.head(key, ReadOptions(deadline=deadline))
-        same = Precondition("replace", info.etag)
-        request = CopyRequest(
-            source=info, destination=key, write_id=token_hex(16), precondition=same, deadline=deadline
+        """Replace all tags of an object; see `TaggedDriver`."""
+        await self._amend(key, lambda now: replace(now, tags=dict(tags)), deadline)
+
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
+        """What keeps the object; see `RetainingDriver`."""
+        refusals.check_version(version_id, self._capabilities, self.name)
+        opened = await self._run(self._open, key, READ_ALL, deadline=deadline)
+        opened.close()
+        return opened.attributes.retention
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Put the object under retention, which credstore respects; see `LockingDriver.set_retention`.
+
+        Raises:
+            StorageRetainedError: It would be shortened or weakened.
+        """
+        refusals.check_retention_mode(mode, self._capabilities, self.name)
+        refusals.check_version(version_id, self._capabilities, self.name)
+
+        def retain(now: Attributes) -> Attributes:
+            instant = datetime.fromtimestamp(self._clock(), UTC)
+            kept = changed(
+                now.retention, retain_until, mode, now=instant, bypass_governance=bypass_governance
+            )
+            return replace(now, retention=kept)
+
+        await self._amend(key, retain, deadline)
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Hold the object or release it; see `LockingDriver.set_legal_hold`."""
+        refusals.check_legal_holds(self._capabilities, self.name)
+        refusals.check_version(version_id, self._capabilities, self.name)
+        await self._amend(
+            key, lambda now: replace(now, retention=replace(now.retention, legal_hold=held)), deadline
         )
-        await self._copy(request, tags)
+
+    async def _amend(
+        self, key: str, change: Callable[[Attributes], Attributes], deadline: float | None
+    ) -> None:
+        await self._run(lambda: self._objects().amend(key, change, deadline), deadline=deadline)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link that `verify_link` accepts; see `Driver.sign`."""
@@ -448,7 +489,7 @@ class LocalDriver(Driver):
             if self._opened is None:
                 config = self._config
                 root = Root(config.root, create=config.create, fsync=config.fsync)
-                self._opened = root, Objects(root)
+                self._opened = root, Objects(root, self._clock)
             return self._opened
 
     def _root(self) -> Root:
@@ -456,36 +497,3 @@ class LocalDriver(Driver):
 
     def _objects(self) -> Objects:
         return self._store()[1]
-
-
-def _attributes_of(request: PutRequest, digest: str) -> Attributes:
-    return Attributes(
-        key=request.key,
-        write_id=request.write_id,
-        digest=digest,
-        headers=request.headers,
-        metadata=dict(request.metadata),
-        system=dict(request.system),
-        tags=dict(request.tags),
-    )
-
-
-def _capabilities(config: LocalConfig) -> Capabilities:
-    return Capabilities(
-        conditional_create=True,
-        conditional_replace=True,
-        conditional_delete=True,
-        delete_tells_existence=True,
-        durable=config.fsync,
-        multipart=False,
-        presign=METHODS,
-        response_overrides=True,
-        links_decode=True,
-        tags=True,
-        versions=False,
-        storage_classes=frozenset(),
-        sse_s3=False,
-        sse_s3_implied=False,
-        sse_kms=False,
-        sse_c=False,
-    )

@@ -130,16 +130,16 @@ class Lookup:
         if directory is None:
             return token.etag(None)
         try:
-            exact = Shelf(directory, key).read(token)
+            exact = Shelf(directory, key).brief(token)
         except StorageIntegrityError:
             return None
         if exact is None or exact.replaced == token.identity:
             return token.etag(None)
         if exact.inode != token.inode:
             mark = self._mark(key)
-            if mark is not None and mark.doubts(exact, token):
+            if mark is not None and mark.doubts(exact.write_id, token):
                 return None
-        return token.etag(exact.attributes.write_id)
+        return token.etag(exact.write_id)
 
     def is_version(self, key: str, token: Token, etag: str | None) -> bool:
         """Whether the file `token` is the version with this entity tag, by its bytes too, as readers check.

@@ -13,12 +13,14 @@ import contextlib
 import os
 import stat
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TypeVar
 
+from credstore.driver.retention import check_removable
 from credstore.driver.values import Precondition
 from credstore.drivers.local.atomic import ABSENT, Directories, Temporary, Token
-from credstore.drivers.local.attributes import Attributes, Shelf, owner_of
+from credstore.drivers.local.attributes import Attributes, Record, Shelf, file_digest, owner_of
 from credstore.drivers.local.belonging import Mark, Verdict, belonging
 from credstore.drivers.local.failures import MovedError, translate
 from credstore.drivers.local.locks import Hold, KeyLocks
@@ -31,6 +33,8 @@ from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
+    StorageIntegrityError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
 
@@ -63,10 +67,15 @@ class Objects:
         lookup: Finds and opens them.
     """
 
-    def __init__(self, root: Root) -> None:
+    def __init__(self, root: Root, clock: Callable[[], float]) -> None:
+        """Objects below `root`; `clock` returns Unix seconds, for retention."""
         self.lookup = Lookup(root)
+        self._clock = clock
         self._root = root
         self._locks: KeyLocks | None = None
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     def prepare(self) -> None:
         """Get ready to write: check that nothing failed before, and remove what killed writers left."""
@@ -128,6 +137,7 @@ class Objects:
             try:
                 with self.writing(key, deadline) as hold, self.place(key) as found:
                     self.check(precondition, key, found.current)
+                    self.check_removable(key, found.current)
                     hold.mark(Mark(key, write_id=attributes.write_id))
                     published = self._publish(file, token, attributes, found, precondition)
                     if found.current is not None:
@@ -303,6 +313,7 @@ class Objects:
             self.check(condition, key, current)
             if current is None:
                 return False
+            self.check_removable(key, current)
             hold.mark(Mark(key, removed=current[1].identity))
             # Aside first: seen from outside, an older object there must not come back in between.
             applied: Applied = "no"
@@ -329,6 +340,50 @@ class Objects:
             raise StoragePreconditionFailedError(
                 f"the object is {found}, not the version that was to be replaced"
             )
+
+    def check_removable(self, key: str, current: tuple[Place, Token] | None) -> None:
+        """Refuse to remove or replace what is kept; the key's lock is held.
+
+        What another program has damaged is not what was kept any more, and can be stored again.
+
+        Raises:
+            StorageRetainedError: A retention or legal hold keeps it.
+        """
+        if current is None:
+            return
+        try:
+            record = self.shelf(key).read(current[1])
+            if record is not None and record.inode == current[1].inode:
+                retention = record.attributes.retention
+            else:
+                with contextlib.closing(self.lookup.open(key)) as opened:
+                    retention = opened.attributes.retention
+        except (StorageIntegrityError, StorageObjectNotFoundError):
+            return
+        check_removable(retention, self._now())
+
+    def amend(self, key: str, change: Callable[[Attributes], Attributes], deadline: float | None) -> None:
+        """Change what is kept about an object besides its bytes, which stay as they are; durable on return.
+
+        Raises:
+            StorageObjectNotFoundError: There is no such object.
+            StorageError: What `change` raises, or a failure; it is all or nothing.
+        """
+        self._root.check_there()
+        with self.writing(key, deadline), contextlib.closing(self.lookup.open(key)) as opened:
+            shelf, now, token = self.shelf(key), opened.attributes, opened.token
+            changed = change(now)
+            if changed == now:
+                return
+            if now.digest is None:  # By another tool; what was seen just now is what is kept.
+                changed = replace(changed, digest=file_digest(opened.fd))
+            found = {
+                label: each for label, each in shelf.records().items() if each and each.attributes == now
+            }
+            label = token.label if token.label in found or not found else next(iter(found))
+            old = found.get(label) or Record(now, token.size, token.inode, None)
+            with contextlib.closing(self.temporary(key)) as file:
+                shelf.amend(label, replace(old, attributes=changed), file, self._root.syncer)
 
     def _unlink(self, place: Place) -> bool:
         try:

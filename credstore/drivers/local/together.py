@@ -130,6 +130,7 @@ class Together:
             hold = own.enter_context(self._locked(key, write.deadline))
             found = own.enter_context(objects.place(key))
             objects.check(write.precondition, key, found.current)
+            objects.check_removable(key, found.current)
             hold.mark(Mark(key, write_id=write.attributes.write_id))
             try:
                 found.where.make()

@@ -16,6 +16,8 @@ from credstore.wire.urls import encode_path
 
 _AWS_HOST = re.compile(r"s3(?:[.-][a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?")
 _AWS_VARIANT = re.compile(r"(s3-fips\.dualstack|s3-fips|s3\.dualstack)\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?")
+_ACCELERATED = re.compile(r"s3-accelerate(?:\.dualstack)?\.amazonaws\.com")
+"""The same for all regions."""
 _AWS_REGION = re.compile(r"[a-z]{2}(?:-[a-z]{2,12}){1,3}-[0-9]{1,2}")
 _CHINA = "cn-"
 
@@ -66,12 +68,14 @@ def corrected_place(place: Place, config: S3FamilyConfig, region: str | None) ->
         region: The hint, as received from the server.
 
     Returns:
-        The same kind of AWS host in that region, within AWS's partition; for any other endpoint only
-        the signing region changes, never the host.
+        The same kind of AWS host in that region, within AWS's partition; for one that is for all regions, and
+        for any other endpoint, only the signing region changes, never the host.
     """
     if region is None or region == place.region or not _AWS_REGION.fullmatch(region):
         return None
     host = urlsplit(config.resolved_endpoint).netloc
+    if _ACCELERATED.fullmatch(host):
+        return replace(place, region=region)
     variant = _AWS_VARIANT.fullmatch(host)
     if variant is None and not _AWS_HOST.fullmatch(host):
         return (

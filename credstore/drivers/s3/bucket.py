@@ -78,6 +78,7 @@ _WITHOUT_DOCUMENT = frozenset(
         "PutObjectTagging",
         "DeleteObjectTagging",
         "GetBucketVersioning",
+        "HeadBucket",
     }
 )
 """Operations whose success has nothing that only a store can say. Of the others, a put is looked up by its
@@ -121,6 +122,7 @@ class Bucket:
         self.name = config.bucket
         self.label = config.provider
         self._signer = signer
+        self._said = config.request_headers
         self._place = place_of(config)
         self.is_elsewhere = is_elsewhere(config)
         self._locating = None if locate is None else Shared(locate)
@@ -467,7 +469,7 @@ class Bucket:
                 "origin": place.origin,
                 "path": place.path(request.key),
                 "query": request.query,
-                "headers": request.headers,
+                "headers": {**request.headers, **self._said} if self._said else request.headers,
                 "body": request.body,
                 "body_sha256": request.body_sha256,
                 "region": place.region,

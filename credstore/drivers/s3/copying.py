@@ -19,6 +19,7 @@ from credstore.driver.refusals import TAGS
 from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
+from credstore.drivers.s3.locking import check_locked
 from credstore.drivers.s3.multipart import Upload, listed_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, discard, look_up, take_back
 from credstore.drivers.s3.proving import (
@@ -27,6 +28,7 @@ from credstore.drivers.s3.proving import (
     compare_parts,
     is_blind,
     is_changed,
+    is_kept_apart,
     may_be_another,
     pinned_version,
     pins,
@@ -84,10 +86,12 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     Otherwise, and in place where the cloud does not pin copies, 3 plus one per part, and up to 2 more to find
     comparable parts and to look at the source again. 1 HEAD if unclear. The first one in place at an endpoint
     that is not the cloud's own is made twice, first to a name of credstore's own, and costs 1 deletion more.
+    The first one under retention or legal hold costs 1 more there.
     """
     bucket.check_key(request.source.key)
     dialect, source = bucket.dialect, request.source
-    unpinned = request.destination == source.key and not pins(dialect, source) and source.size > 0
+    pinned = pins(dialect, source) or is_kept_apart(bucket, source)
+    unpinned = request.destination == source.key and not pinned and source.size > 0
     write = _write(bucket, request)
     size = None
     if unpinned or may_be_another(dialect, source.key) or _wants_proof(bucket, request):
@@ -159,6 +163,7 @@ def _write(bucket: Bucket, request: CopyRequest) -> Write:
         # AES256 that is only inherited was not requested; but a key of its own must be kept for the copy.
         encryption=None if encryption == "AES256" and request.encryption is None else confirmed,
         in_place=request.destination == request.source.key,
+        retention=request.retention,
         deadline=request.deadline,
     )
 
@@ -188,6 +193,7 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
             if etag is None and (found := await look_up(bucket, write)) is not None:
                 made = Made(found.etag, made.version_id or found.version_id, made.encryption)
     await _check_kept(bucket, request, write, made, way=_AT_ONCE, seen=found)
+    await check_locked(bucket, write, made.version_id, way=_AT_ONCE)
     verdict = compare(request.source, made.etag, made.encryption or write.encryption)
     if verdict != "same":
         await _prove(bucket, request, write, made, verdict)
@@ -409,7 +415,7 @@ async def _copy_in_parts(
             raise StorageObjectNotFoundError("the source was deleted while it was being copied")
         if changed or (verdict == "other" and dialect.capabilities.content_etags):
             raise StoragePreconditionFailedError(f"{_OTHER}; nothing was stored")
-        if write.in_place and not pins(dialect, source):
+        if write.in_place and not (pins(dialect, source) or is_kept_apart(bucket, source)):
             raise StorageUnsupportedError(
                 f"{dialect.name} does not pin a copy to its source, and nothing proves that the object would "
                 f"stay the same, so it is not rewritten in place; nothing was stored"
@@ -426,6 +432,7 @@ async def _copy_in_parts(
     made = Made(done.etag, done.version_id, done.encryption)
     seen = done if isinstance(done, ObjectInfo) else None
     await _check_kept(bucket, request, write, made, way=_IN_PARTS, seen=seen)
+    await check_locked(bucket, write, made.version_id, way="CreateMultipartUpload")
     if not proved and _needs_reading(bucket, source):
         await _prove(bucket, request, write, made, "unknown")
     if tags and not dialect.capabilities.tags:  # Whether it respects the header is not known.

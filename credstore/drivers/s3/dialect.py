@@ -15,6 +15,7 @@ from credstore.config.settings import GIB
 from credstore.config.stores import S3FamilyConfig
 from credstore.driver.values import Capabilities
 from credstore.drivers.s3.address import is_elsewhere
+from credstore.errors import RetentionMode
 from credstore.model import Method
 
 TIB = 1024 * GIB
@@ -22,6 +23,8 @@ LINKS: frozenset[Method] = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 OWN_METADATA = 256
 """Bytes kept free for credstore's own names (write-id, digest, codec) in addition to the user's metadata."""
 MAX_PARTS = 10_000
+MODES: frozenset[RetentionMode] = frozenset({"governance", "compliance"})
+"""Of Object Lock."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,6 @@ class S3Dialect:
             not, or at an endpoint that is not the cloud's own, they are read before and written afterwards.
         unversioned: The cloud has no versions at all, so a delete leaves nothing behind.
         acl: Canned ACLs are accepted.
-        object_lock: Retention and legal hold are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
         forbidden_may_be_missing: 403 is also the response for a bucket that does not exist.
         nfc_keys: The cloud rewrites keys to Unicode NFC, so others are refused.
@@ -63,11 +65,15 @@ class S3Dialect:
     copy_keeps_tags: bool = False
     unversioned: bool = False
     acl: bool = False
-    object_lock: bool = False
     url_encoded_list: bool = True
     forbidden_may_be_missing: bool = False
     nfc_keys: bool = False
     max_single_put: int = 5 * GIB
+
+    @property
+    def object_lock(self) -> bool:
+        """Whether retention and legal hold are accepted (Object Lock)."""
+        return bool(self.capabilities.retention_modes)
 
     def format_if_match(self, etag: str) -> str:
         """An entity tag as this cloud expects it in `If-Match`."""
@@ -113,6 +119,8 @@ S3 = S3Dialect(
         conditional_delete=True,
         tags=True,
         versions=True,
+        retention_modes=MODES,
+        legal_holds=True,
         storage_classes=frozenset(
             {
                 "STANDARD",
@@ -128,6 +136,7 @@ S3 = S3Dialect(
         sse_s3=True,
         sse_kms=True,
         sse_c=True,
+        upload_forms=True,
         max_object_size=MAX_PARTS * 5 * GIB,
     ),
     create_by_multipart=True,
@@ -137,7 +146,6 @@ S3 = S3Dialect(
     pinned_copy=True,
     copy_keeps_tags=True,
     acl=True,
-    object_lock=True,
 )
 
 R2 = S3Dialect(
@@ -173,17 +181,24 @@ SPACES = S3Dialect(
 
 WASABI = S3Dialect(
     name="wasabi",
-    grounds="docs.wasabi.com, S3 API reference; live runs of others, October 2026",
-    capabilities=replace(KNOWN, versions=True),
+    grounds="docs.wasabi.com, S3 API reference and Object Lock; live runs of others, October 2026",
+    capabilities=replace(KNOWN, versions=True, retention_modes=MODES, legal_holds=True),
     acl=True,
 )
 
 B2 = S3Dialect(
     name="b2",
     grounds="backblaze.com/docs/cloud-storage-s3-compatible-api; live runs of others, October 2026",
-    capabilities=replace(KNOWN, versions=True, sse_s3=True, sse_c=True, max_object_size=10 * 1000**4),
+    capabilities=replace(
+        KNOWN,
+        versions=True,
+        retention_modes=MODES,
+        legal_holds=True,
+        sse_s3=True,
+        sse_c=True,
+        max_object_size=10 * 1000**4,
+    ),
     pinned_copy=True,
-    object_lock=True,
     max_single_put=5 * 1000**3,
 )
 
@@ -191,11 +206,18 @@ MINIO = S3Dialect(
     name="minio",
     grounds="github.com/minio/minio, docs and source of the releases of 2025",
     capabilities=replace(
-        KNOWN, conditional_create=True, conditional_replace=True, tags=True, versions=True, sse_c=True
+        KNOWN,
+        conditional_create=True,
+        conditional_replace=True,
+        tags=True,
+        versions=True,
+        retention_modes=MODES,
+        legal_holds=True,
+        sse_c=True,
+        upload_forms=True,
     ),
     create_by_multipart=True,
     acl=True,
-    object_lock=True,
 )
 
 CEPH = S3Dialect(
@@ -207,13 +229,15 @@ CEPH = S3Dialect(
         conditional_replace=True,
         tags=True,
         versions=True,
+        retention_modes=MODES,
+        legal_holds=True,
         storage_classes=frozenset({"STANDARD", "STANDARD_IA"}),
         sse_kms=True,
         sse_c=True,
+        upload_forms=True,
     ),
     quoted_if_match=False,
     acl=True,
-    object_lock=True,
     url_encoded_list=False,
 )
 

@@ -14,9 +14,12 @@ from functools import partial
 from typing import cast
 
 from credstore.config.chained import has_say, located, trusted
+from credstore.config.reports import said_of
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
+from credstore.driver.location import BucketLocation
 from credstore.driver.repeats import PAGES, Recent
+from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
@@ -32,24 +35,26 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.s3 import copying, deleting, listings, reading, signing, writing
+from credstore.drivers.s3 import copying, deleting, listings, locking, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import row_for
-from credstore.drivers.s3.requests import list_objects
+from credstore.drivers.s3.requests import head_bucket, list_objects
+from credstore.drivers.s3.responses import location_of
 from credstore.drivers.s3.stated import stated
 from credstore.drivers.s3.uploads import abort_upload, list_uploads
 from credstore.drivers.s3.xml import UploadInfo, parse_list, parse_uploads
 from credstore.errors import (
     ErrorCode,
+    RetentionMode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
     StorageNotFoundError,
     StorageObjectNotFoundError,
 )
-from credstore.model import CircuitState, Retention
+from credstore.model import CircuitState, Retention, UploadForm
 from credstore.wire.aws.credentials import (
     AwsChainCredentials,
     Credentials,
@@ -88,7 +93,7 @@ class S3Driver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used.
         """
         self._clock = clock
-        self._dialect = stated(row_for(config), config.capabilities)
+        self._dialect = stated(row_for(config), said_of(config))
         proxies = ProxyRules.of(config.proxy, os.environ)
         client = client_of(config, proxies) if transport is None else None
         profile = None
@@ -208,9 +213,34 @@ class S3Driver(Driver):
         """Remove up to 1,000 versions in one request; see `VersionedDriver.delete_versions`."""
         return await versioning.delete_versions(self._bucket, versions, deadline=deadline)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
-        """What Object Lock says about a version; see `RetainingDriver.get_retention`."""
-        return await versioning.get_retention(self._bucket, key, version_id, deadline=deadline)
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
+        """What Object Lock says about an object; see `RetainingDriver.get_retention`."""
+        return await locking.get_retention(self._bucket, key, version_id, deadline=deadline)
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Put an object under retention; see `LockingDriver.set_retention`."""
+        wire = locking.put_retention(
+            key, retain_until, mode, self._dialect, version_id=version_id, bypass_governance=bypass_governance
+        )
+        await locking.lock(self._bucket, wire, deadline)
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Hold an object or release it; see `LockingDriver.set_legal_hold`."""
+        wire = locking.put_legal_hold(key, self._dialect, held=held, version_id=version_id)
+        await locking.lock(self._bucket, wire, deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
@@ -228,11 +258,20 @@ class S3Driver(Driver):
         """Make a presigned URL; see `Driver.sign`."""
         return await signing.sign(self._bucket, request, self._clock)
 
+    async def upload_form(self, request: FormRequest) -> UploadForm:
+        """Make a form with a POST policy; see `MakesUploadForms`."""
+        return await signing.upload_form(self._bucket, request, self._clock)
+
     async def ping(self, *, deadline: float | None = None) -> None:
         """List one key, which works with keys limited to one bucket; see `Driver.ping`."""
         request = replace(list_objects("", None, 1, self._dialect), probe=True)
         reply = await self._bucket.call(request, deadline=deadline)
         await parsed(parse_list, reply.body)
+
+    async def locate(self, *, deadline: float | None = None) -> BucketLocation:
+        """What the headers of HeadBucket say; see `TellsLocation.locate`."""
+        reply = await self._bucket.call(head_bucket(), deadline=deadline)
+        return location_of(reply.headers)
 
     async def warm(self, connections: int, *, deadline: float | None = None) -> None:
         """Have connections ready; see `KeepsConnections.warm`."""

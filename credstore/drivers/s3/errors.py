@@ -26,6 +26,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -49,7 +50,13 @@ NO_VERSION = Meaning(
 DENIED = Meaning(
     StorageAccessDeniedError, "the credentials may not do this; check the policy of the key and bucket"
 )
-LOCKED = Meaning(StorageAccessDeniedError, "a retention, lock or legal hold forbids this", ErrorCode.LOCKED)
+LOCKED = Meaning(StorageRetainedError, "a retention, lock or legal hold forbids this")
+LOCK_OFF = Meaning(
+    StorageUnsupportedError,
+    "the bucket has no Object Lock, so nothing can be retained or held there; enable it (at AWS: switch "
+    "versioning on, then PutObjectLockConfiguration; elsewhere often only when a bucket is made)",
+    ErrorCode.RETENTION_DISABLED,
+)
 BAD_KEY_ID = Meaning(
     StorageAuthenticationError, "the provider does not know this access key id; check it and its account"
 )
@@ -208,6 +215,7 @@ CODES: dict[str, Meaning] = {
     ),
     **dict.fromkeys(("ObjectLockedByBucketPolicy", "InvalidRetentionPeriod"), LOCKED),
     **dict.fromkeys(("EntityTooLarge", "MaxMessageLengthExceeded"), TOO_LARGE),
+    "ObjectLockConfigurationNotFoundError": LOCK_OFF,
     "EntityTooSmall": TOO_SMALL,
     **dict.fromkeys(("MetadataTooLarge", "RequestHeaderSectionTooLarge"), METADATA),
     **dict.fromkeys(("KeyTooLongError", "InvalidObjectName", "InvalidURI"), BAD_KEY),
@@ -314,6 +322,10 @@ ON_THE_WAY: dict[int, Meaning] = {
 """Refusals that a gateway before a real store gives with a page of its own."""
 
 _UNREADABLE = Meaning(StorageError, "the provider sent a response that credstore does not know")
+_LOCK_OFF = re.compile(
+    r"missing object ?lock ?configuration|object lock not configured",  # AWS and MinIO; Ceph.
+    re.IGNORECASE,
+)
 _CAP = re.compile(r"\bcap exceeded\b", re.IGNORECASE)
 
 
@@ -334,6 +346,8 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
             return LOCKED
     if code == "InvalidRequest" and "WORM" in message:
         return LOCKED  # MinIO.
+    if code == "InvalidRequest" and _LOCK_OFF.search(message):
+        return LOCK_OFF
     if code == "InvalidArgument" and "Unsupported header" in message:
         return UNSUPPORTED  # Backblaze B2 sends this for headers it does not know.
     if code == "InvalidArgument" and "version id" in message.lower():

@@ -11,17 +11,24 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
-from credstore.driver.refusals import check_condition, check_encryption, check_storage_class, check_tags
+from credstore.driver.refusals import (
+    check_condition,
+    check_encryption,
+    check_retention,
+    check_storage_class,
+    check_tags,
+)
 from credstore.driver.values import ContentHeaders, Precondition
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
-from credstore.model import NOTHING, strong_etag
+from credstore.model import NOTHING, Retention, strong_etag
 
 META = "x-amz-meta-"
 SSE = "x-amz-server-side-encryption"
@@ -268,17 +275,31 @@ def condition_headers(precondition: Precondition, dialect: S3Dialect) -> dict[st
 
 
 def option_headers(options: S3PutOptions) -> dict[str, str]:
-    """ACL, retention and legal hold."""
+    """The ACL; for retention and legal hold see `lock_headers`."""
+    return {} if options.acl is None else {"x-amz-acl": options.acl}
+
+
+def lock_headers(retention: Retention | None, dialect: S3Dialect) -> dict[str, str]:
+    """Retention and legal hold of a new object.
+
+    Raises:
+        StorageUnsupportedError: The cloud does not have them.
+    """
     found: dict[str, str] = {}
-    if options.acl is not None:
-        found["x-amz-acl"] = options.acl
-    if options.object_lock_mode is not None and options.object_lock_retain_until is not None:
-        found["x-amz-object-lock-mode"] = options.object_lock_mode
-        until = options.object_lock_retain_until
-        found["x-amz-object-lock-retain-until-date"] = until.strftime("%Y-%m-%dT%H:%M:%SZ")
-    if options.legal_hold:
+    if retention is None:
+        return found
+    check_retention(retention, dialect.capabilities, dialect.name)
+    if retention.mode is not None and retention.retain_until is not None:
+        found["x-amz-object-lock-mode"] = retention.mode.upper()
+        found["x-amz-object-lock-retain-until-date"] = format_time(retention.retain_until)
+    if retention.legal_hold:
         found["x-amz-object-lock-legal-hold"] = "ON"
     return found
+
+
+def format_time(time: datetime) -> str:
+    """An instant in UTC as S3 takes it, in whole seconds (ISO 8601)."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def storage_headers(storage_class: str | None, tags: Mapping[str, str], dialect: S3Dialect) -> dict[str, str]:

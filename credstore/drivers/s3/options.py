@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from credstore.arguments import typed_request
 from credstore.driver.refusals import ACLS, OBJECT_LOCK
+from credstore.driver.values import PutRequest
 from credstore.drivers.s3.dialect import S3Dialect
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import RetentionMode, StorageInvalidRequestError
+from credstore.model import Retention
 from credstore.times import checked_instant
 
 OPTIONS_NAME = "s3"
@@ -56,12 +59,40 @@ class S3PutOptions:
             )
 
     @property
-    def locks(self) -> bool:
-        """Whether the object is to be locked in any way; S3 then requires a checksum of the body."""
-        return self.object_lock_mode is not None or self.legal_hold
+    def retention(self) -> Retention | None:
+        """The same in portable words; None where the object is not to be locked."""
+        mode = self.object_lock_mode
+        if mode is None and not self.legal_hold:
+            return None
+        until = self.object_lock_retain_until
+        return Retention(
+            mode=None if mode is None else _MODES[mode], retain_until=until, legal_hold=self.legal_hold
+        )
 
 
+_MODES: Mapping[str, RetentionMode] = {"GOVERNANCE": "governance", "COMPLIANCE": "compliance"}
 NO_OPTIONS = S3PutOptions()
+
+
+def locked_with(request: PutRequest, dialect: S3Dialect) -> Retention | None:
+    """What a write locks its object with, by the portable options or by those of S3.
+
+    Args:
+        request: The write.
+        dialect: Of the cloud.
+
+    Raises:
+        StorageInvalidRequestError: Both are given.
+        StorageUnsupportedError: The cloud has no such thing.
+    """
+    options = checked_options(request.driver_options.get(OPTIONS_NAME), dialect)
+    if options.retention is None:
+        return request.retention
+    if request.retention is not None:
+        raise StorageInvalidRequestError(
+            "a lock is given both as S3PutOptions and as retain_until or legal_hold; give it as the latter"
+        )
+    return options.retention
 
 
 def checked_options(given: object, dialect: S3Dialect) -> S3PutOptions:
@@ -83,6 +114,6 @@ def checked_options(given: object, dialect: S3Dialect) -> S3PutOptions:
         )
     if given.acl is not None and not dialect.acl:
         raise ACLS.of(dialect.name)
-    if given.locks and not dialect.object_lock:
+    if given.retention is not None and not dialect.object_lock:
         raise OBJECT_LOCK.of(dialect.name)
     return given

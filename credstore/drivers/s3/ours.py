@@ -32,7 +32,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
-from credstore.model import strong_etag
+from credstore.model import Retention, strong_etag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +47,7 @@ class Write:
         encryption: What has to be confirmed, or None.
         storage_class: The one requested, or None.
         tags: Number of tags it has.
+        retention: What it locks its object with, or None.
         in_place: Whether it rewrites the object it is made from, so that only its own version can be removed.
         deadline: Instant of `time.monotonic()`, or None.
     """
@@ -58,6 +59,7 @@ class Write:
     encryption: ServerEncryption | None = None
     storage_class: str | None = None
     tags: int = 0
+    retention: Retention | None = None
     in_place: bool = False
     deadline: float | None = None
 

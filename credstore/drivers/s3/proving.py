@@ -22,7 +22,7 @@ from credstore.drivers.s3.dialect import MAX_PARTS, S3Dialect
 from credstore.drivers.s3.ours import Write
 from credstore.drivers.s3.reading import head, open_object
 from credstore.drivers.s3.requests import head_part
-from credstore.drivers.s3.xml import parse_size
+from credstore.drivers.s3.xml import NULL_VERSION, parse_size
 from credstore.encryption import ServerEncryption
 from credstore.errors import (
     ErrorCode,
@@ -130,6 +130,11 @@ async def provable_part_size(
 def pinned_version(bucket: Bucket, source: ObjectInfo) -> str | None:
     """The version that names the source's bytes permanently, where the cloud keeps versions."""
     return source.version_id if bucket.dialect.capabilities.versions else None
+
+
+def is_kept_apart(bucket: Bucket, source: ObjectInfo) -> bool:
+    """Whether the source is a version that a write to its key leaves as it is, and that is named for good."""
+    return pinned_version(bucket, source) not in {None, NULL_VERSION}
 
 
 async def is_changed(bucket: Bucket, request: CopyRequest) -> bool | None:

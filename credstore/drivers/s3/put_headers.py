@@ -55,7 +55,7 @@ class PutHeaders:
         """
         # An identity costs less than asking a mapping whether it is empty.
         rare = not (request.tags is request.extras is request.driver_options is NOTHING)
-        if rare or isinstance(request.encryption, CustomerKey):
+        if rare or request.retention is not None or isinstance(request.encryption, CustomerKey):
             return object_headers(request, self._dialect, digest) | condition_headers(
                 request.precondition, self._dialect
             )

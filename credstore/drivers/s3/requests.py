@@ -34,11 +34,12 @@ from credstore.drivers.s3.headers import (
     customer_headers,
     encryption_headers,
     extra_headers,
+    lock_headers,
     metadata_headers,
     option_headers,
     storage_headers,
 )
-from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
+from credstore.drivers.s3.options import OPTIONS_NAME, checked_options, locked_with
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.model import NOTHING, strong_etag
 from credstore.quick import made
@@ -100,6 +101,7 @@ def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None
         **encryption_headers(request.encryption, dialect),
         **storage_headers(request.storage_class, request.tags, dialect),
         **option_headers(options),
+        **lock_headers(locked_with(request, dialect), dialect),
     }
     return found | extra_headers(request.extras) if request.extras else found
 
@@ -150,11 +152,12 @@ def _read(operation: str, method: str, key: str, options: ReadOptions, dialect: 
     if options.if_match is not None:
         headers["if-match"] = dialect.format_if_match(options.if_match)
     return S3Request(
-        operation=operation, method=method, key=key, query=_version(options.version_id), headers=headers
+        operation=operation, method=method, key=key, query=version_query(options.version_id), headers=headers
     )
 
 
-def _version(version_id: str | None) -> tuple[tuple[str, str], ...]:
+def version_query(version_id: str | None) -> tuple[tuple[str, str], ...]:
+    """What names a version of an object, or nothing for the current one."""
     return (("versionId", version_id),) if version_id is not None else ()
 
 
@@ -183,6 +186,11 @@ def _range(options: ReadOptions) -> str:
 def head_object(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
     """HeadObject."""
     return _read("HeadObject", "HEAD", key, options, dialect)
+
+
+def head_bucket() -> S3Request:
+    """HeadBucket, whose response says in headers where the bucket is."""
+    return S3Request(operation="HeadBucket", method="HEAD")
 
 
 def asking(request: S3Request) -> S3Request:
@@ -221,7 +229,7 @@ def delete_object(key: str, dialect: S3Dialect, *, if_match: str | None, version
         operation="DeleteObject",
         method="DELETE",
         key=key,
-        query=_version(version_id),
+        query=version_query(version_id),
         headers=headers,
         mutation=True,
     )
@@ -311,6 +319,7 @@ def copied_object_headers(request: CopyRequest, dialect: S3Dialect) -> dict[str,
     chosen = source.storage_class in dialect.capabilities.storage_classes
     if source.storage_class is not None and (chosen or source.storage_class != USUAL_CLASS):
         headers["x-amz-storage-class"] = source.storage_class
+    headers.update(lock_headers(request.retention, dialect))
     return headers | encryption_headers(copied_encryption(request, dialect), dialect)
 
 
@@ -348,6 +357,8 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
             **copy_source(bucket, request.source, request.source_customer_key, dialect),
             "x-amz-metadata-directive": "REPLACE",
             **copied_object_headers(request, dialect),
+            # As for any locked object, some servers insist on a checksum of the body, which is empty here.
+            **({} if request.retention is None else {"content-md5": content_md5(b"")}),
             **_copy_condition(request.precondition, dialect),
         },
         mutation=True,
@@ -369,13 +380,16 @@ def _copy_condition(precondition: Precondition, dialect: S3Dialect) -> dict[str,
 def get_tagging(key: str, version_id: str | None) -> S3Request:
     """GetObjectTagging."""
     return S3Request(
-        operation="GetObjectTagging", method="GET", key=key, query=(("tagging", ""), *_version(version_id))
+        operation="GetObjectTagging",
+        method="GET",
+        key=key,
+        query=(("tagging", ""), *version_query(version_id)),
     )
 
 
 def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str]) -> S3Request:
     """PutObjectTagging, to replace all tags by these; DeleteObjectTagging if there are none."""
-    query = (("tagging", ""), *_version(version_id))
+    query = (("tagging", ""), *version_query(version_id))
     if not tags:  # Some servers fail on an empty set.
         return S3Request(
             operation="DeleteObjectTagging", method="DELETE", key=key, query=query, mutation=True
@@ -386,13 +400,32 @@ def put_tagging(key: str, version_id: str | None, tags: Mapping[str, str]) -> S3
         tag = ET.SubElement(tag_set, "Tag")
         ET.SubElement(tag, "Key").text = name
         ET.SubElement(tag, "Value").text = value
+    return put_document("PutObjectTagging", key, query, root)
+
+
+def put_document(
+    operation: str,
+    key: str,
+    query: tuple[tuple[str, str], ...],
+    root: ET.Element,
+    headers: Mapping[str, str] = NOTHING,
+) -> S3Request:
+    """A document about an object, which replaces the one that is there.
+
+    Args:
+        operation: S3's name of the operation.
+        key: The object's key.
+        query: What it is about.
+        root: The document.
+        headers: Besides those of the document.
+    """
     body = format_xml(root)
     return S3Request(
-        operation="PutObjectTagging",
+        operation=operation,
         method="PUT",
         key=key,
         query=query,
-        headers={"content-type": "application/xml", "content-md5": content_md5(body)},
+        headers={"content-type": "application/xml", "content-md5": content_md5(body), **headers},
         body=body,
         mutation=True,
     )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from credstore.driver.header_text import read_etag, readable
+from credstore.driver.location import BucketLocation
 from credstore.driver.meaning import Meaning
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, meaning_of
@@ -35,6 +36,7 @@ from credstore.quick import made
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
+_LOCATION_TYPE = re.compile(r"[A-Za-z]{1,32}")
 _DECLARATION = re.compile(rb"<\?xml[^>]{0,200}\?>")
 _ERROR_ROOT = re.compile(rb"<(?:[A-Za-z_][\w.-]{0,40}:)?Error(?:Response)?[\s>/]")
 _ROOT = re.compile(
@@ -125,6 +127,16 @@ def as_of_head(status: int, headers: Mapping[str, str]) -> dict[str, str]:
     elif status == 206:  # noqa: PLR2004 - a part of something, and not said of what
         told.pop("content-length", None)
     return told
+
+
+def location_of(headers: Mapping[str, str]) -> BucketLocation:
+    """Where a bucket is, by the headers of HeadBucket; a directory bucket has a type and a name there.
+
+    Source: S3 API HeadBucket, response elements.
+    """
+    kind = _matching(_LOCATION_TYPE, headers.get("x-amz-bucket-location-type"))
+    name = _matching(_REGION, headers.get("x-amz-bucket-location-name"))
+    return BucketLocation(region=name or _matching(_REGION, headers.get("x-amz-bucket-region")), type=kind)
 
 
 def parse_error(headers: Mapping[str, str], body: bytes) -> ErrorReply:

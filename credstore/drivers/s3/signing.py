@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from credstore.driver.refusals import check_sign
+from credstore.driver.refusals import FORM_PAYS, UPLOAD_FORMS, check_sign
+from credstore.driver.upload_forms import FormParts, FormRequest, form_parts
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.address import Place
 from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.headers import encryption_headers
 from credstore.errors import (
     ErrorCode,
     StorageAuthenticationError,
     StorageInvalidRequestError,
 )
+from credstore.model import UploadForm
 from credstore.wire.exchange import CREDENTIALS
 from credstore.wire.waiting import within
 
@@ -75,7 +78,8 @@ async def sign(bucket: Bucket, request: SignRequest, clock: Callable[[], float])
     bucket.check_key(request.key)
     bucket.check_usable(request.deadline)
     check_sign(request, bucket.dialect.capabilities, bucket.dialect.name)
-    query = link_query(request)
+    # In the query, which whoever opens the link sends without knowing.
+    query = [*link_query(request), *bucket.config.request_headers.items()]
     place = await bucket.located(request.deadline)
     return await within(request.deadline, _signed(bucket, request, query, place, clock), CREDENTIALS)
 
@@ -87,19 +91,10 @@ async def _signed(
     place: Place,
     clock: Callable[[], float],
 ) -> SignedRequest:
-    signer = bucket.signer
     now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
-    expires_in = int(request.expires_in)
-    ends = await signer.expires_at()
-    if ends is not None:
-        expires_in = min(expires_in, int((ends - now).total_seconds()))
-        if expires_in < 1:
-            raise StorageAuthenticationError(
-                "the credentials have expired, so no link can be signed; renew the session",
-                code=ErrorCode.CREDENTIALS_EXPIRED,
-            )
+    expires_in = await _lasting(bucket, request.expires_in, now)
     path = place.path(request.key)
-    signed = await signer.presign(
+    signed = await bucket.signer.presign(
         method=request.method,
         origin=place.origin,
         path=path,
@@ -115,4 +110,58 @@ async def _signed(
         expires_at=now + timedelta(seconds=expires_in),
         headers=dict(request.headers),
         served_by=bucket.label,
+    )
+
+
+async def _lasting(bucket: Bucket, expires_in: float, now: datetime) -> int:
+    """Seconds that what is signed now can last: as long as asked for, or as the credentials do."""
+    lasting = int(expires_in)
+    ends = await bucket.signer.expires_at()
+    if ends is not None:
+        lasting = min(lasting, int((ends - now).total_seconds()))
+        if lasting < 1:
+            raise StorageAuthenticationError(
+                "the credentials have expired, so no link can be signed; renew the session",
+                code=ErrorCode.CREDENTIALS_EXPIRED,
+            )
+    return lasting
+
+
+async def upload_form(bucket: Bucket, request: FormRequest, clock: Callable[[], float]) -> UploadForm:
+    """Make a form with a POST policy; see `MakesUploadForms.upload_form`.
+
+    Args:
+        bucket: Of the object.
+        request: The form.
+        clock: Unix seconds.
+
+    Raises:
+        StorageUnsupportedError: The cloud has no such forms, or not this encryption.
+        StorageInvalidRequestError: A time outside 1 s to 7 days, or a key that the cloud would change.
+        StorageAuthenticationError: The credentials expire within the second.
+        StorageTimeoutError: The credentials were not available in time.
+    """
+    bucket.check_key(request.key)
+    bucket.check_usable(request.deadline)
+    dialect = bucket.dialect
+    if not dialect.capabilities.upload_forms:
+        raise UPLOAD_FORMS.of(dialect.name)
+    if bucket.config.request_headers:
+        raise FORM_PAYS.of(dialect.name)
+    headers = encryption_headers(request.encryption, dialect)
+    parts = form_parts(request, bucket.config.bucket, headers)
+    place = await bucket.located(request.deadline)
+    return await within(request.deadline, _form(bucket, request, parts, place, clock), CREDENTIALS)
+
+
+async def _form(
+    bucket: Bucket, request: FormRequest, parts: FormParts, place: Place, clock: Callable[[], float]
+) -> UploadForm:
+    now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
+    expires_at = now + timedelta(seconds=await _lasting(bucket, request.expires_in, now))
+    signed = await bucket.signer.sign_form(
+        conditions=parts.conditions, expires_at=expires_at, region=place.region, now=now
+    )
+    return UploadForm(
+        url=f"{place.origin}{place.path(None)}", fields={**parts.fields, **signed}, expires_at=expires_at
     )

@@ -1,7 +1,8 @@
-"""What a user states of their own server: names added to a dialect's row, or taken away. Pure.
+"""What a user, or the report of a live check, states of a server: names added to a row, or taken away. Pure.
 
-Rules of this file: a statement is the user's word for what their server does, so it may grant; what a
-name grants is one fact of the row, and a name that is unknown is refused with the nearest ones.
+Rules of this file: a statement is the user's word for what their server does, so it may grant, as does a
+report that the user passes; what a name grants is one fact of the row, and a name that is unknown is refused
+with the nearest ones.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from credstore.drivers.s3.dialect import S3Dialect
-from credstore.errors import StorageConfigurationError
+from credstore.driver.capability_report import CapabilityReport
+from credstore.driver.stated import FLAGS, Said
+from credstore.drivers.s3.dialect import MODES, S3Dialect
+from credstore.errors import RetentionMode, StorageConfigurationError
 
 _STORAGE_CLASS = "storage_class:"
 _COPY_CREATE = "create_by_copy"
+_LOCK = "object_lock"
 _OF_ROW = (
     "create_by_multipart",
     "replace_by_multipart",
@@ -23,25 +27,10 @@ _OF_ROW = (
     "pinned_copy",
     "copy_keeps_tags",
     "acl",
-    "object_lock",
     "url_encoded_list",
     "quoted_if_match",
 )
-_OF_CAPABILITIES = (
-    "conditional_create",
-    "conditional_replace",
-    "conditional_delete",
-    "content_etags",
-    "delete_tells_existence",
-    "ordered",
-    "response_overrides",
-    "sse_c",
-    "sse_kms",
-    "sse_s3",
-    "tags",
-    "versions",
-)
-NAMES = tuple(sorted((*_OF_ROW, *_OF_CAPABILITIES, _COPY_CREATE)))
+NAMES = tuple(sorted((*_OF_ROW, *FLAGS, _COPY_CREATE, _LOCK)))
 """What can be stated, besides `storage_class:NAME`; `S3Dialect` and `Capabilities` say what each means."""
 _NEEDS: Mapping[str, str] = {
     "create_by_multipart": "conditional_create",
@@ -52,17 +41,20 @@ _NEEDS: Mapping[str, str] = {
 """What means nothing without another."""
 
 
-def stated(dialect: S3Dialect, text: str) -> S3Dialect:
-    """The row with what a user states of their server.
+def stated(dialect: S3Dialect, said: Said) -> S3Dialect:
+    """The row with what a user or a report states of their server.
 
     Args:
         dialect: Of the cloud or flavor.
-        text: Names separated by commas, each granting; one with `-` before it is taken away.
+        said: Names separated by commas, each granting, where one with `-` before it is taken away; or a
+            report, which takes away what the server was seen not to do, and grants what it was seen to do.
 
     Raises:
         StorageConfigurationError: A name is unknown, stated twice, or means nothing without another.
     """
-    named = [each.strip() for each in text.split(",") if each.strip()]
+    if isinstance(said, CapabilityReport):
+        return _reported(dialect, said)
+    named = [each.strip() for each in said.split(",") if each.strip()]
     seen: set[str] = set()
     for each in named:
         name = each.removeprefix("-")
@@ -71,8 +63,19 @@ def stated(dialect: S3Dialect, text: str) -> S3Dialect:
         seen.add(name)
         dialect = _with(dialect, name, granted=name == each)
     for name, needed in _NEEDS.items():
-        if name in named and not _has(dialect, needed):
+        if name in named and not has(dialect, needed):
             raise _wrong(f"has {name!r} without {needed!r}, without which it means nothing")
+    return dialect
+
+
+def _reported(dialect: S3Dialect, report: CapabilityReport) -> S3Dialect:
+    for name, does in report.found().items():
+        # How a row says it stays: R2's copies only create with a header of its own.
+        if name in NAMES and does != has(dialect, name):
+            dialect = _with(dialect, name, granted=does)
+    for name, needed in _NEEDS.items():
+        if has(dialect, name) and not has(dialect, needed):
+            dialect = _with(dialect, name, granted=False)
     return dialect
 
 
@@ -85,10 +88,13 @@ def _with(dialect: S3Dialect, name: str, *, granted: bool) -> S3Dialect:
             word.union if granted else (lambda had: had - word)
         )
         return replace(dialect, capabilities=replace(able, storage_classes=change(able.storage_classes)))
-    if name in _OF_CAPABILITIES:
+    if name in FLAGS:
         return replace(dialect, capabilities=replace(able, **flag))
     if name == _COPY_CREATE:
         return replace(dialect, create_by_copy="if-none-match" if granted else None)
+    if name == _LOCK:
+        modes = MODES if granted else frozenset[RetentionMode]()
+        return replace(dialect, capabilities=replace(able, retention_modes=modes, legal_holds=granted))
     if name in _OF_ROW:
         return replace(dialect, **flag)
     near = difflib.get_close_matches(name, NAMES, n=1)
@@ -96,8 +102,9 @@ def _with(dialect: S3Dialect, name: str, *, granted: bool) -> S3Dialect:
     raise _wrong(f"has {name[:40]!r}, which is not known; {hint}")
 
 
-def _has(dialect: S3Dialect, name: str) -> bool:
-    return bool(getattr(dialect.capabilities, name))
+def has(dialect: S3Dialect, name: str) -> bool:
+    """Whether a row grants one of `NAMES`."""
+    return bool(getattr(dialect.capabilities if name in FLAGS else dialect, name))
 
 
 def _wrong(how: str) -> StorageConfigurationError:

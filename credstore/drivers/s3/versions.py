@@ -1,4 +1,4 @@
-"""Versions of objects: listed, removed for good, and what keeps one (Object Lock).
+"""Versions of objects: listed, and removed for good; for what keeps one see `locking.py`.
 
 Rules of this file: a store that keeps no versions is not asked for any; a response is compared with the
 request, version by version, and silence about one does not count as success (P10); a listing that goes round
@@ -11,22 +11,19 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from credstore.driver.refusals import FOREIGN_VERSIONS, LIST_VERSIONS, RETENTION
-from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
+from credstore.driver.refusals import FOREIGN_VERSIONS, LIST_VERSIONS
+from credstore.driver.values import DeleteOutcome, VersionPage
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.errors import meaning_of
 from credstore.drivers.s3.listings import asked
-from credstore.drivers.s3.requests import S3Request, delete_objects, head_object
+from credstore.drivers.s3.requests import S3Request, delete_objects
 from credstore.drivers.s3.responses import build_error
 from credstore.drivers.s3.xml import (
     DeletedVersionsReply,
     ErrorReply,
     VersionEntry,
     parse_deleted_versions,
-    parse_legal_hold,
-    parse_retention,
-    parse_time,
     parse_versioning,
     parse_versions,
 )
@@ -40,17 +37,8 @@ from credstore.errors import (
     StorageNotFoundError,
     StorageUnsupportedError,
 )
-from credstore.model import Retention, StorageVersion
+from credstore.model import StorageVersion
 
-_MARKER_STATUS = 405
-"""Of what reads a delete marker by its version."""
-_NOT_LOCKED = frozenset(
-    {
-        "NoSuchObjectLockConfiguration",  # The version has no lock.
-        "ObjectLockConfigurationNotFoundError",  # The bucket has none.
-        "InvalidRequest",  # AWS: "Bucket is missing Object Lock Configuration".
-    }
-)
 _MARKER = 2
 """Parts of a cursor: the key and the version to continue after."""
 
@@ -229,60 +217,6 @@ def _failure(key: str, failed: ErrorReply | None, bucket: str) -> DeleteOutcome 
     error.key, error.bucket = key, bucket
     error.applied = "maybe" if error.retryable else "no"
     return error
-
-
-async def get_retention(bucket: Bucket, key: str, version_id: str, *, deadline: float | None) -> Retention:
-    """What keeps a version; see `RetainingDriver.get_retention`.
-
-    Cost: 1 request for a version under retention or legal hold, 3 where nothing keeps it; 1 more where the
-        version may not be read.
-    Source: S3 API HeadObject (x-amz-object-lock-*), GetObjectRetention, GetObjectLegalHold.
-    """
-    bucket.check_usable(deadline)
-    if not bucket.dialect.object_lock:
-        raise RETENTION.of(bucket.label)
-    options = ReadOptions(version_id=version_id, deadline=deadline)
-    headers: Mapping[str, str]
-    try:
-        headers = (await bucket.call(head_object(key, options, bucket.dialect), deadline=deadline)).headers
-    except StorageUnsupportedError:
-        return Retention()  # A delete marker, which nothing can keep.
-    except StorageNotFoundError as error:
-        if error.status_code == _MARKER_STATUS:
-            return Retention()
-        raise
-    except (StorageAccessDeniedError, StorageInvalidRequestError):
-        headers = {}  # It may be unreadable, or need its customer key; its locks may be reported anyway.
-    mode = headers.get("x-amz-object-lock-mode")
-    hold = headers.get("x-amz-object-lock-legal-hold", "").upper() == "ON"
-    if mode is not None or hold:
-        until = parse_time(headers.get("x-amz-object-lock-retain-until-date"))
-        return Retention(mode=mode, retain_until=until, legal_hold=hold)
-    # The headers are sent only to those who may read them, so their absence says nothing.
-    retention = await _ask(
-        bucket, _lock_request("GetObjectRetention", "retention", key, version_id), deadline
-    )
-    held = await _ask(bucket, _lock_request("GetObjectLegalHold", "legal-hold", key, version_id), deadline)
-    mode, until = (None, None) if retention is None else parse_retention(retention)
-    return Retention(mode=mode, retain_until=until, legal_hold=held is not None and parse_legal_hold(held))
-
-
-def _lock_request(operation: str, what: str, key: str, version_id: str) -> S3Request:
-    return S3Request(
-        operation=operation, method="GET", key=key, query=((what, ""), ("versionId", version_id))
-    )
-
-
-async def _ask(bucket: Bucket, request: S3Request, deadline: float | None) -> bytes | None:
-    """The document about one lock of a version, or None where there is none."""
-    try:
-        return (await bucket.call(request, deadline=deadline)).body
-    except StorageUnsupportedError:
-        return None
-    except StorageError as error:
-        if error.provider_code in _NOT_LOCKED:
-            return None
-        raise
 
 
 def _check_has_versions(dialect: S3Dialect) -> None:

@@ -25,6 +25,7 @@ from credstore.drivers.s3.headers import (
     read_encryption,
     to_confirm,
 )
+from credstore.drivers.s3.locking import check_locked
 from credstore.drivers.s3.multipart import (
     Completed,
     Resume,
@@ -34,7 +35,7 @@ from credstore.drivers.s3.multipart import (
     plan_part_size,
     upload_parts,
 )
-from credstore.drivers.s3.options import OPTIONS_NAME, checked_options
+from credstore.drivers.s3.options import locked_with
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, check_seen, look_up
 from credstore.drivers.s3.requests import object_headers, put_object
 from credstore.drivers.s3.responses import check_checksum, has_header_of_s3, not_s3, version_of
@@ -84,12 +85,15 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
         return await _put_sized_in_parts(bucket, request, length)
     if data is not None:
         digest = request.digest
-        if digest is not None and request.driver_options is NOTHING:
+        if digest is not None and request.retention is None and request.driver_options is NOTHING:
             return await _send(bucket, request, body=data, size=length, digest=digest, md5=None)
         return await _put_single(bucket, request, data)
     if length <= config.part_size:
         pieces = [piece async for piece in counted(body.open(), length)]
         return await _put_single(bucket, request, await joined(pieces))
+    if locked_with(request, dialect) is not None:
+        # S3 requires a checksum of the body before it, which parts have.
+        return await _put_sized_in_parts(bucket, request, length)
     return await _put_stream(bucket, request, length)
 
 
@@ -102,16 +106,15 @@ def _write(request: PutRequest, dialect: S3Dialect) -> Write:
         encryption=None if request.encryption_by_default else to_confirm(request.encryption, dialect),
         storage_class=request.storage_class,
         tags=len(request.tags),
+        retention=locked_with(request, dialect),
         deadline=request.deadline,
     )
 
 
 async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutResult:
     digest = request.digest or await sha256(data)
-    md5: str | None = None
-    if request.driver_options is not NOTHING:
-        options = checked_options(request.driver_options.get(OPTIONS_NAME), bucket.dialect)
-        md5 = await asyncio.to_thread(content_md5, data) if options.locks else None
+    locked = locked_with(request, bucket.dialect) is not None
+    md5 = await asyncio.to_thread(content_md5, data) if locked else None
     return await _send(bucket, request, body=data, size=len(data), digest=digest, md5=md5)
 
 
@@ -138,6 +141,8 @@ async def _send(
         result = _seen(bucket, await settle_write(bucket, write, error), size, digest)
     else:
         result = await _acknowledged(bucket, request, reply, body=body, size=size, digest=digest)
+    if request.retention is not None or request.driver_options is not NOTHING:
+        await check_locked(bucket, _write(request, bucket.dialect), result.version_id, way="PutObject")
     if request.progress is not None:
         request.progress(size, size)
     return result
@@ -338,7 +343,6 @@ async def _put_parts(
         concurrency=bucket.config.max_concurrency,
         confirmation=Confirmation(write.encryption),
     )
-    locks = checked_options(request.driver_options.get(OPTIONS_NAME), dialect).locks
     sent = 0
 
     async def send(upload_id: str, number: int, part: Part) -> str:
@@ -349,7 +353,7 @@ async def _put_parts(
                 request.progress(sent, request.body.length)
             return known[number]
         digest = await part.hashed(hashlib.sha256())
-        md5 = await part.hashed(hashlib.md5(usedforsecurity=False)) if locks else None
+        md5 = await part.hashed(hashlib.md5(usedforsecurity=False)) if write.retention else None
         # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
         wire = upload_part(
             request.key,
@@ -369,6 +373,7 @@ async def _put_parts(
         return opaque_tag(etag) if etag else await listed_etag(bucket, write, upload_id, number, part.size)
 
     done = await upload_parts(bucket, upload, parts, send, resume=resume)
+    await check_locked(bucket, write, done.version_id, way="CreateMultipartUpload")
     if isinstance(done, Completed):
         return _result(
             bucket,

@@ -18,7 +18,7 @@ from credstore.driver.header_text import read_etag
 from credstore.driver.values import ObjectInfo
 from credstore.drivers.s3.headers import opaque_tag
 from credstore.drivers.s3.records import Document, Fields, Shape, needed, read, repeated, unreadable
-from credstore.errors import StorageIntegrityError
+from credstore.errors import RetentionMode, StorageIntegrityError
 
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
 _ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
@@ -422,10 +422,17 @@ def parse_deleted_versions(body: bytes) -> DeletedVersionsReply:
 _RETENTION = Shape(fields=frozenset({"Mode", "RetainUntilDate"}))
 
 
-def parse_retention(body: bytes) -> tuple[str | None, datetime | None]:
+def parse_retention(body: bytes) -> tuple[RetentionMode | None, datetime | None]:
     """Mode and end of a retention; None for both if the server ignored the question."""
     found = _answer(body, _RETENTION)
-    return found.get("Mode") or None, parse_time(found.get("RetainUntilDate"))
+    return retention_mode(found.get("Mode")), parse_time(found.get("RetainUntilDate"))
+
+
+def retention_mode(word: str | None) -> RetentionMode | None:
+    """The mode of a retention; a word that is unknown counts as the one that cannot be ended early."""
+    if not word:
+        return None
+    return "governance" if word.upper() == "GOVERNANCE" else "compliance"
 
 
 def parse_legal_hold(body: bytes) -> bool:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from credstore.errors import StorageError
-from credstore.model import NOTHING, Progress, Storable
+from credstore.arguments import typed_request
+from credstore.errors import RetentionMode, StorageError, StorageInvalidRequestError
+from credstore.model import NOTHING, LockOptions, Progress, Storable
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding
 from credstore.proofs.format.status import ProofStatus
@@ -47,6 +48,40 @@ class Proof:
         """The claims of the record; empty where it has none."""
         claims = self.verified.record.claims
         return NOTHING if claims is None else claims
+
+
+@typed_request
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProofRetention:
+    """How long the record of a proof is kept from being removed or replaced, whatever is asked of the store.
+
+    Attributes:
+        keep_for: From its issue on; more than 0, and reckoned in whole seconds, rounded up.
+        mode: "governance", which those with a permission for it can end early, or "compliance", which no one
+            can.
+
+    Raises:
+        StorageInvalidRequestError: `keep_for` is not more than 0, or the mode is unknown.
+    """
+
+    keep_for: timedelta
+    mode: RetentionMode = "governance"
+
+    def __post_init__(self) -> None:
+        if self.keep_for <= timedelta(0):
+            raise StorageInvalidRequestError("keep_for is a duration of more than 0")
+
+    def from_now(self, now: datetime) -> LockOptions:
+        """The options of a record that is written now.
+
+        Raises:
+            StorageInvalidRequestError: It would end after the year 9999.
+        """
+        try:
+            until = now + self.keep_for
+        except OverflowError:
+            raise StorageInvalidRequestError("keep_for ends after the year 9999") from None
+        return {"retain_until": until, "retain_mode": self.mode}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,12 +41,13 @@ from credstore.proofs.store.model import (
     LegacyImport,
     Proof,
     ProofOutcome,
+    ProofRetention,
     ProofStats,
     SweepReport,
 )
 from credstore.proofs.store.original_records import LegacyRecords
 from credstore.proofs.store.reading import ProofReader, newest_first
-from credstore.proofs.store.repository import ProofObjects
+from credstore.proofs.store.repository import proof_objects
 from credstore.proofs.store.sweeping import ProofSweeper
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.links import LinkOptions
@@ -98,6 +99,7 @@ class ProofStore:
         threshold: int = 1,
         legacy: LegacyHomes | None = None,
         heal: bool | None = None,
+        retention: ProofRetention | None = None,
         close_provider: bool = True,
         observers: Iterable[Observer] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -117,6 +119,9 @@ class ProofStore:
             threshold: How many different keys must have signed a proof.
             legacy: Where records of the original service are, if there are any.
             heal: Whether reads remove index names that lead nowhere; by default if there is a signer.
+            retention: Of the records that are issued, for a provider with `capabilities.retention_modes`;
+                never of index names and markers. A proof that is erased or expires before it ends is refused
+                by readers, and its record stays until then.
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
                 the proof's id; by default those of the provider, which also see the requests behind it.
@@ -125,6 +130,7 @@ class ProofStore:
 
         Raises:
             StorageConfigurationError: `threshold` is under 1.
+            StorageUnsupportedError: `retention`, and the provider has none of this mode.
             StorageInvalidRequestError: The prefix is malformed.
             StorageInvalidKeyError: The prefix is one of credstore's own objects (code "RESERVED_KEY").
         """
@@ -140,7 +146,7 @@ class ProofStore:
         layout = Layout(prefix)
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
             check_prefix(each, provider.capabilities.max_key_size)
-        self._objects = ProofObjects(provider, layout, clock)
+        self._objects = proof_objects(provider, layout, clock, retention)
         self._reader = ProofReader(self._objects, trust, threshold, bool(signers) if heal is None else heal)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else _signers(revoker)

@@ -10,15 +10,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from credstore.driver.refusals import check_retention_mode
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
     StorageError,
     StorageInvalidRequestError,
+    StorageRetainedError,
     StorageUnsupportedError,
     StorageVersionsRemainError,
 )
-from credstore.model import StorageItem
+from credstore.model import LockOptions, StorageItem
 from credstore.proofs.format.dsse import ENVELOPE_TYPE, LARGEST_ENVELOPE
 from credstore.proofs.format.errors import ProofFormatError
 from credstore.proofs.store.layout import (
@@ -30,8 +32,9 @@ from credstore.proofs.store.layout import (
     Marker,
     encode_marker,
 )
+from credstore.proofs.store.model import ProofRetention
 from credstore.provider.provider import StorageProvider
-from credstore.provider.remaining import merged
+from credstore.provider.remaining import merged, remain, remaining_of
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 SHORT = "public, max-age=60"
@@ -50,11 +53,13 @@ class ProofObjects:
         provider: Where they are; not owned.
         layout: Their keys.
         clock: Returns the current time.
+        retention: Of records, or None for the store's default.
     """
 
     provider: StorageProvider
     layout: Layout
     clock: Callable[[], datetime]
+    retention: ProofRetention | None = None
 
     @property
     def conditional(self) -> bool:
@@ -92,6 +97,7 @@ class ProofObjects:
         Raises:
             StorageAlreadyExistsError: There is one.
         """
+        lock: LockOptions = {} if self.retention is None else self.retention.from_now(self.clock())
         await self.provider.store(
             self.layout.record(proof_id),
             data,
@@ -99,6 +105,7 @@ class ProofObjects:
             cache_control=IMMUTABLE,
             compress=False,
             if_absent=self.conditional,
+            **lock,
         )
 
     async def put_manifest(self, proof_id: str, data: bytes, media_type: str) -> None:
@@ -160,7 +167,7 @@ class ProofObjects:
     async def remove(self, keys: Iterable[str]) -> dict[str, StorageError]:
         """Delete objects in every version; returns the error of each that is not, or may not be, gone."""
         result = await self.provider.batch_delete(keys, all_versions=True)
-        return {key: _as_storage_error(error) for key, error in result.failed.items()}
+        return {key: _as_remaining(key, error) for key, error in result.failed.items()}
 
     async def remove_all(self, keys: Iterable[str]) -> None:
         """Delete objects in every version, or raise.
@@ -203,7 +210,23 @@ class ProofObjects:
         return written is not None and self.clock() - written >= age
 
 
-def _as_storage_error(error: Exception) -> StorageError:
+def proof_objects(
+    provider: StorageProvider, layout: Layout, clock: Callable[[], datetime], retention: ProofRetention | None
+) -> ProofObjects:
+    """The objects of a store, if the provider can keep its records as asked.
+
+    Raises:
+        StorageUnsupportedError: It has no retention of this mode.
+    """
+    if retention is not None:
+        check_retention_mode(retention.mode, provider.capabilities, provider.get_provider_name())
+    return ProofObjects(provider, layout, clock, retention)
+
+
+def _as_remaining(key: str, error: Exception) -> StorageError:
+    """The error of a deletion; what a retention keeps remains, as a version does, and readers refuse it."""
+    if isinstance(error, StorageRetainedError):
+        return remain([remaining_of(key, None, error)], 1, key)
     if isinstance(error, StorageError):
         return error
     return StorageError(f"an unexpected {type(error).__name__} ended a deletion", applied="maybe")

@@ -12,18 +12,28 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TypeVar
 
 from credstore.concurrency import both
-from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections, TaggedDriver
+from credstore.driver.contract import (
+    BreaksCircuits,
+    Driver,
+    KeepsConnections,
+    LockingDriver,
+    TaggedDriver,
+)
 from credstore.driver.guard import Guard
 from credstore.driver.refusals import (
     TAGS,
     check_condition,
     check_delete,
     check_encryption,
+    check_legal_holds,
     check_put,
     check_read,
+    check_retention,
+    check_retention_mode,
     check_sign,
 )
 from credstore.driver.values import (
@@ -45,19 +55,18 @@ from credstore.driver.values import (
 from credstore.encryption import ServerEncryption
 from credstore.errors import (
     ErrorCode,
+    RetentionMode,
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
 )
-from credstore.model import CircuitState, Method, Retention
+from credstore.model import CircuitState, Retention
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.pages import NOTE, Pages, outcome_of
 from credstore.strategies.fallback.versions import MemberVersions
 
 T = TypeVar("T")
-_LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
-"""A link for a write would bypass the strategy."""
 
 
 class FallbackDriver(Driver):
@@ -79,17 +88,7 @@ class FallbackDriver(Driver):
         self._pages = Pages(primary, fallback, self._first, self._second)
         self._versions = MemberVersions((primary, fallback), (self._first, self._second))
         self._detours = Detours(fallback, clock=clock)
-        both = primary.capabilities.meet(fallback.capabilities)
-        self._capabilities = replace(
-            both,
-            conditional_create=False,
-            conditional_replace=False,
-            conditional_delete=False,
-            versions=False,
-            ordered=True,  # A member that has an order of its own is sorted.
-            resumable=False,
-            presign=both.presign & _LINKS,
-        )
+        self._capabilities = plan.able_together(primary.capabilities, fallback.capabilities)
         self._guard = Guard("fallback")
 
     @property
@@ -311,6 +310,7 @@ class FallbackDriver(Driver):
         check_condition(request.precondition, self._capabilities, self.name)
         check_encryption(request.encryption, self._capabilities, self.name)
         check_encryption(request.source_customer_key, self._capabilities, self.name)
+        check_retention(request.retention, self._capabilities, self.name)
         source = request.source
         if await self._detours.happened():
             options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
@@ -370,9 +370,58 @@ class FallbackDriver(Driver):
         """Remove each version at the member that has it; see `VersionedDriver.delete_versions`."""
         return await self._versions.remove(versions, deadline)
 
-    async def get_retention(self, key: str, version_id: str, *, deadline: float | None = None) -> Retention:
-        """What keeps a version at the member that has it; see `RetainingDriver.get_retention`."""
+    async def get_retention(
+        self, key: str, version_id: str | None = None, *, deadline: float | None = None
+    ) -> Retention:
+        """What keeps a version at the member that has it, or an object at all that have it.
+
+        Where both have an object, the longer retention counts, since both have to give it up.
+        """
+        self._guard.check(deadline)
         return await self._versions.retention(key, version_id, deadline)
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Put an object under retention at every member that has it; see `LockingDriver.set_retention`.
+
+        Raises:
+            StorageError: A member that may have it cannot be asked, and nothing was changed; or, with
+                `applied` "maybe", one was reached and the other was not.
+        """
+        self._guard.check(deadline)
+        check_retention_mode(mode, self._capabilities, self.name)
+
+        async def retain(member: LockingDriver, version: str | None) -> None:
+            await member.set_retention(
+                key,
+                retain_until,
+                mode,
+                version_id=version,
+                bypass_governance=bypass_governance,
+                deadline=deadline,
+            )
+
+        await self._versions.lock(key, version_id, retain, deadline)
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Hold an object, or release it, at every member that has it; see `set_retention`."""
+        self._guard.check(deadline)
+        check_legal_holds(self._capabilities, self.name)
+
+        async def hold(member: LockingDriver, version: str | None) -> None:
+            await member.set_legal_hold(key, held=held, version_id=version, deadline=deadline)
+
+        await self._versions.lock(key, version_id, hold, deadline)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to the member that has the object.

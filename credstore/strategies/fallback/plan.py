@@ -13,8 +13,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from credstore.driver.values import ObjectInfo, Page
+from credstore.driver.values import Capabilities, ObjectInfo, Page
 from credstore.errors import (
+    RetentionMode,
     StorageAuthenticationError,
     StorageConnectionError,
     StorageError,
@@ -26,7 +27,10 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.model import Method
 
+_LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
+"""A link for a write would bypass the strategy."""
 _OUT_OF_ORDER = (
     StorageAuthenticationError,
     StorageConnectionError,
@@ -36,6 +40,28 @@ _OUT_OF_ORDER = (
     StorageUnavailableError,
 )
 _WRONG_REQUEST = (StorageInvalidRequestError, StorageUnsupportedError)
+
+
+def able_together(primary: Capabilities, fallback: Capabilities) -> Capabilities:
+    """What two members can do as one store.
+
+    Without versions there is no retention: a write that is diverted would replace what the other member
+    keeps.
+    """
+    both = primary.meet(fallback)
+    return replace(
+        both,
+        conditional_create=False,
+        conditional_replace=False,
+        conditional_delete=False,
+        versions=False,
+        ordered=True,  # A member that has an order of its own is sorted.
+        resumable=False,
+        upload_forms=False,  # What a form stores would bypass the strategy.
+        presign=both.presign & _LINKS,
+        retention_modes=both.retention_modes if both.versions else frozenset[RetentionMode](),
+        legal_holds=both.legal_holds and both.versions,
+    )
 
 
 def write_moves_on(error: StorageError, *, repeatable: bool) -> bool:

@@ -6,12 +6,13 @@ version of a key leaves nothing anywhere; a member that cannot be reached is an 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from credstore.driver.contract import Driver, RetainingDriver, VersionedDriver
-from credstore.driver.refusals import LIST_VERSIONS
-from credstore.driver.values import DeleteOutcome, VersionPage
+from credstore.driver.contract import Driver, LockingDriver, RetainingDriver, VersionedDriver
+from credstore.driver.refusals import LIST_VERSIONS, RETENTION
+from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.model import Retention, StorageVersion
 from credstore.strategies.fallback import plan
@@ -20,6 +21,7 @@ from credstore.strategies.fallback.pages import NOTE
 _WHOLE = ""
 """The version of an object at a member that keeps no versions; no store uses this as an id."""
 Pair = tuple[str, str]
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +76,85 @@ class MemberVersions:
             outcomes |= {asked: found[pair] for pair, asked in mine.items()}
         return outcomes
 
-    async def retention(self, key: str, version_id: str, deadline: float | None) -> Retention:
-        """See `RetainingDriver.get_retention`."""
+    async def retention(self, key: str, version_id: str | None, deadline: float | None) -> Retention:
+        """See `FallbackDriver.get_retention`."""
+        if version_id is None:
+            having: list[tuple[Driver, str | None]] = [
+                (member, None) for _, member in await self._having(key, deadline)
+            ]
+        else:
+            having = [self._place(version_id)]
+        found = [
+            await member.get_retention(key, version, deadline=deadline)
+            for member, version in having
+            if isinstance(member, RetainingDriver)
+        ]
+        return longest(found)
+
+    async def lock(
+        self,
+        key: str,
+        version_id: str | None,
+        apply: Callable[[LockingDriver, str | None], Awaitable[None]],
+        deadline: float | None,
+    ) -> None:
+        """See `FallbackDriver.set_retention`."""
+        if version_id is not None:
+            only, version = self._place(version_id)
+            await apply(_locking(only), version)
+            return
+        having = [(label, _locking(member)) for label, member in await self._having(key, deadline)]
+        done: str | None = None
+        for label, member in having:
+            try:
+                await apply(member, None)
+            except StorageError as error:
+                if done is None:
+                    raise
+                error.applied = "maybe"
+                error.message += f" (at {label}; it was done at {done})"
+                raise
+            done = label
+
+    def _place(self, version_id: str) -> tuple[Driver, str | None]:
         at, below = plan.version_place(version_id)
-        member = self.members[at]
-        if not isinstance(member, RetainingDriver) or not below:
-            return Retention()
-        return await member.get_retention(key, below, deadline=deadline)
+        return self.members[at], below or None
+
+    async def _having(self, key: str, deadline: float | None) -> list[tuple[str, Driver]]:
+        """The members that have an object now, with their labels.
+
+        Raises:
+            StorageObjectNotFoundError: Neither has it.
+            StorageError: One of them could not be asked.
+        """
+        found: list[tuple[str, Driver]] = []
+        absent: StorageError | None = None
+        for label, member in zip(self.labels, self.members, strict=True):
+            try:
+                await member.head(key, ReadOptions(deadline=deadline))
+            except StorageError as error:
+                if not plan.is_absence(error):
+                    raise
+                absent = error
+            else:
+                found.append((label, member))
+        if absent is not None and not found:
+            raise absent
+        return found
+
+
+def longest(found: Sequence[Retention]) -> Retention:
+    """What keeps something that several stores keep: the retention that ends last, and any legal hold."""
+    ends = [each for each in found if each.mode is not None]
+    held = any(each.legal_hold for each in found)
+    last = max(ends, key=lambda each: each.retain_until or _NEVER, default=Retention())
+    return replace(last, legal_hold=held)
+
+
+def _locking(member: Driver) -> LockingDriver:
+    if not isinstance(member, LockingDriver):
+        raise RETENTION.of(member.name)
+    return member
 
 
 async def _page_of(

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from credstore.testing.checks import calling, links, listing, managing, parts, reading, versions, writing
+from credstore.testing.checks import (
+    calling,
+    links,
+    listing,
+    managing,
+    parts,
+    reading,
+    retaining,
+    versions,
+    writing,
+)
 from credstore.testing.harness import Harness
 
 Check: TypeAlias = Callable[[Harness], Awaitable[None]]
@@ -63,8 +73,15 @@ CHECKS: tuple[Check, ...] = (
     managing.copies_onto_itself,
     versions.keeps_versions_apart,
     versions.removes_versions_for_good,
+    versions.restores_a_version,
     versions.tells_what_keeps_a_version,
     versions.says_when_it_keeps_no_versions,
+    retaining.keeps_what_is_retained,
+    retaining.only_lengthens_a_retention,
+    retaining.holds_until_released,
+    retaining.locks_what_is_there,
+    retaining.copies_without_the_lock,
+    retaining.refuses_locks_it_has_not,
     managing.keeps_tags,
     calling.a_closed_driver_refuses_every_call,
     calling.a_forked_child_refuses_every_call,

@@ -5,17 +5,19 @@ A driver that implements neither passes them; one that does, in a store without 
 
 from __future__ import annotations
 
+from secrets import token_hex
+
 from credstore.driver.contract import Driver, RetainingDriver, VersionedDriver
-from credstore.driver.values import ReadOptions
+from credstore.driver.values import CopyRequest, ReadOptions
 from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.model import Retention, StorageVersion
-from credstore.testing.harness import Harness, fail, fetched, keys, put, require, same
+from credstore.testing.harness import Harness, fail, fetched, keys, put, request, require, same
 
 
 async def keeps_versions_apart(harness: Harness) -> None:
     """Every version is listed only with its own key, once, the newest as the latest, and can be read."""
     driver = harness.open()
-    versioned = await _with_versions(driver)
+    versioned = await with_versions(driver)
     if versioned is not None:
         await put(driver, "key", b"one")
         suspended = (await put(driver, "key", b"second")).version_id is None
@@ -54,7 +56,7 @@ async def _all_there(
 async def removes_versions_for_good(harness: Harness) -> None:
     """A removed version is gone, and nothing else; each has an outcome, even a missing one."""
     driver = harness.open()
-    versioned = await _with_versions(driver)
+    versioned = await with_versions(driver)
     if versioned is not None:
         await put(driver, "key", b"one")
         await put(driver, "key", b"second")
@@ -79,12 +81,39 @@ async def removes_versions_for_good(harness: Harness) -> None:
 async def tells_what_keeps_a_version(harness: Harness) -> None:
     """Where nothing keeps a version, that is what is reported."""
     driver = harness.open()
-    versioned = await _with_versions(driver)
+    versioned = await with_versions(driver)
     if versioned is not None and isinstance(driver, RetainingDriver):
         await put(driver, "key", b"one")
         for version in await all_versions(versioned, "key", exact=True):
             retention = await driver.get_retention("key", version.version_id)
             same(retention, Retention(), "retention of a version that nothing keeps")
+    await driver.aclose()
+
+
+async def restores_a_version(harness: Harness) -> None:
+    """A kept version that is copied onto its own key is the current one, also under a delete marker."""
+    driver = harness.open()
+    versioned = await with_versions(driver)
+    if versioned is not None and driver.capabilities.versions:
+        first = await driver.put(request("key", b"one", metadata={"a": "b"}))
+        await put(driver, "key", b"second")
+        if first.version_id is not None:  # None where versioning is suspended.
+            source = await driver.head("key", ReadOptions(version_id=first.version_id))
+            for deleted in (False, True):
+                if deleted:
+                    await driver.delete("key")
+                order = CopyRequest(source=source, destination="key", write_id=token_hex(16))
+                await driver.copy(order)
+                same(await fetched(driver, "key"), b"one", "bytes of a version that was restored")
+                now = await driver.head("key")
+                same(
+                    (now.metadata, now.write_id), ({"a": "b"}, order.write_id), "metadata and write-id of it"
+                )
+            found = await all_versions(versioned, "key", exact=True)
+            sizes = sorted(each.size for each in found if not each.is_delete_marker)
+            same(sizes, [3, 3, 3, 6], "sizes of all versions after one was restored twice")
+            old = await fetched(driver, "key", ReadOptions(version_id=first.version_id))
+            same(old, b"one", "bytes of the version that was restored")
     await driver.aclose()
 
 
@@ -104,7 +133,7 @@ async def says_when_it_keeps_no_versions(harness: Harness) -> None:
     await driver.aclose()
 
 
-async def _with_versions(driver: Driver) -> VersionedDriver | None:
+async def with_versions(driver: Driver) -> VersionedDriver | None:
     """The driver, if its store keeps versions now."""
     return driver if isinstance(driver, VersionedDriver) and await driver.keeps_versions() else None
 

@@ -85,6 +85,9 @@ def lead_of(
     region: str | None = None,
     region_else: str | None = None,
     addressing: str | None = None,
+    accelerate: bool = False,
+    dual_stack: bool = False,
+    fips: bool = False,
     ca_file: str | None = None,
     variables: Mapping[str, str] = NOTHING,
 ) -> Lead:
@@ -98,6 +101,9 @@ def lead_of(
         region: In place of the profile's.
         region_else: Where neither `region` nor the profile names one.
         addressing: In place of the profile's.
+        accelerate: Use the endpoint of Transfer Acceleration, whatever the profile says.
+        dual_stack: Use an endpoint that IPv6 reaches too, whatever the profile says.
+        fips: Use an endpoint with FIPS cryptography, whatever the profile says.
         ca_file: In place of the profile's.
         variables: In place of the process's own, by name; those that are not there are the process's.
 
@@ -114,6 +120,10 @@ def lead_of(
     except ImportError as error:
         raise missing_extra("aws", _NEEDING) from error
     authorities = ca_file
+    of_s3 = {"addressing_style": addressing, "use_accelerate_endpoint": accelerate}
+    choices: dict[str, Any] = {"use_dualstack_endpoint": dual_stack, "use_fips_endpoint": fips}
+    choices["s3"] = {name: value for name, value in of_s3.items() if value}
+    choices = {name: value for name, value in choices.items() if value}
     try:
         session = Session(profile=profile)
         _tell(session, variables)
@@ -128,7 +138,7 @@ def lead_of(
             # Given, so that no credential is looked up; nothing is signed with them.
             aws_access_key_id="unused",
             aws_secret_access_key="unused",  # noqa: S106 - no secret
-            config=Config(s3={"addressing_style": addressing}) if addressing else None,
+            config=Config(**choices) if choices else None,
         )
         client.meta.events.register_first(f"before-sign.{_SERVICE}", _stop)
         client.get_object(Bucket=bucket, Key=_KEY)
@@ -193,11 +203,17 @@ def authorities_of(*, profile: str | None, variables: Mapping[str, str] = NOTHIN
 
 
 def _tell(session: Session, variables: Mapping[str, str]) -> None:
-    """Set what variables of the environment set, as if they were the process's."""
-    for setting, (_, names, *_others) in session.session_var_map.items():
+    """Set what variables of the environment set, as if they were the process's.
+
+    The session's own settings would also win over the `s3` section, which those do not.
+    """
+    from botocore.configprovider import ConstantProvider
+
+    store = session.get_component("config_store")
+    for setting, (_, names, _default, converted) in session.session_var_map.items():
         listed = [names] if isinstance(names, str) else names or ()
         if value := next((variables[name] for name in listed if variables.get(name)), None):
-            session.set_config_variable(setting, value)
+            store.set_config_provider(setting, ConstantProvider(converted(value) if converted else value))
 
 
 def is_configured(variables: Mapping[str, str], *, endpoint: bool) -> bool:

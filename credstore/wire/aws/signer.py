@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from credstore.wire.aws.credentials import Credentials, CredentialSource
-from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, added_headers, presign_query, stamp_of
+from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, added_headers, form_fields, presign_query, stamp_of
 from credstore.wire.signer import Signed, Signer, WireCall
 from credstore.wire.urls import host_of
 
@@ -81,6 +81,23 @@ class AwsSigner(Signer):
             query=query,
             headers=headers,
             expires_in=expires_in,
+            credentials=await self._source.get(),
+            region=region,
+            service=self._service,
+            now=now,
+        )
+
+    async def sign_form(
+        self, *, conditions: Sequence[object], expires_at: datetime, region: str, now: datetime
+    ) -> dict[str, str]:
+        """The fields of a form that grants access on its own; arguments as for `form_fields`.
+
+        Raises:
+            StorageError: There are no working credentials.
+        """
+        return form_fields(
+            conditions=conditions,
+            expires_at=expires_at,
             credentials=await self._source.get(),
             region=region,
             service=self._service,

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for S3, as headers and as a query string. Pure.
+"""AWS Signature Version 4 for S3, as headers, as a query string and as fields of a form. Pure.
 
 Rules of this file: time and keys are arguments; a path is signed exactly as it is sent, since S3
 neither merges slashes nor resolves dots; everything that is given is signed. The oracle of its
@@ -10,7 +10,9 @@ Source: AWS "Authenticating Requests (Signature Version 4)" of the S3 API, heade
 from __future__ import annotations
 
 import hmac
+import json
 import re
+from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -140,6 +142,48 @@ def presign_query(
     return f"{encoded}&X-Amz-Signature={_signature(request, stamp, scope, credentials)}"
 
 
+def form_fields(
+    *,
+    conditions: Sequence[object],
+    expires_at: datetime,
+    credentials: Credentials,
+    region: str,
+    service: str,
+    now: datetime,
+) -> dict[str, str]:
+    """Sign the policy of an upload form, so that the form alone grants access.
+
+    Args:
+        conditions: What an upload has to be, in the form of the policy document.
+        expires_at: When the form expires, timezone-aware.
+        credentials: Who signs.
+        region: Of the bucket.
+        service: For example "s3".
+        now: Time of the signature, timezone-aware.
+
+    Returns:
+        The fields that the policy adds to those of its conditions.
+
+    Source: "POST policy" and "Calculating a signature" of "Browser-based uploads using POST (AWS Signature
+        Version 4)".
+    """
+    stamp = stamp_of(int(now.timestamp()))
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+    fields = {
+        "x-amz-algorithm": ALGORITHM,
+        "x-amz-credential": f"{credentials.access_key_id}/{scope}",
+        "x-amz-date": stamp,
+    }
+    if credentials.session_token is not None:
+        fields["x-amz-security-token"] = credentials.session_token.reveal()
+    policy = {
+        "expiration": expires_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "conditions": [*conditions, *({name: value} for name, value in fields.items())],
+    }
+    encoded = b64encode(json.dumps(policy).encode()).decode()
+    return {**fields, "policy": encoded, "x-amz-signature": _mac(encoded, scope, credentials)}
+
+
 @lru_cache(maxsize=4)
 def stamp_of(seconds: int) -> str:
     """The time of a signature, from Unix seconds; the same for all that are made in one second.
@@ -189,8 +233,12 @@ def _folded(value: str) -> str:
 
 def _signature(request: str, stamp: str, scope: str, credentials: Credentials) -> str:
     hashed = sha256(request.encode()).hexdigest()
+    return _mac(f"{ALGORITHM}\n{stamp}\n{scope}\n{hashed}", scope, credentials)
+
+
+def _mac(text: str, scope: str, credentials: Credentials) -> str:
     signing = _keyed(credentials.secret_access_key.reveal(), scope).copy()
-    signing.update(f"{ALGORITHM}\n{stamp}\n{scope}\n{hashed}".encode())
+    signing.update(text.encode())
     return signing.hexdigest()
 
 

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 _SIGNED = (
     "content-encoding",
@@ -56,7 +57,12 @@ def string_to_sign(
 def _ordered(names: Iterable[str]) -> list[str]:
     """The `x-ms-` names in the order of the service."""
     ours = [name for name in names if name.startswith("x-ms-")]
-    return sorted(ours, key=lambda name: (name.translate(_ORDER), name))
+    return sorted(ours, key=_place)
+
+
+@lru_cache(maxsize=1024)
+def _place(name: str) -> tuple[str, str]:
+    return name.translate(_ORDER), name
 
 
 def sign(key: bytes, text: str) -> str:

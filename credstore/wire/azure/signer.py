@@ -19,7 +19,7 @@ from credstore.errors import ErrorCode, StorageAuthenticationError
 from credstore.wire.azure.sas import Grant, service_sas
 from credstore.wire.azure.shared_key import sign, string_to_sign
 from credstore.wire.signer import Signed, Signer, WireCall
-from credstore.wire.tokens import BearerSigner
+from credstore.wire.tokens import BearerSigner, Token
 
 COPY_SOURCE: Final = "x-ms-copy-source"
 SOURCE_AUTHORIZATION: Final = "x-ms-copy-source-authorization"
@@ -52,8 +52,12 @@ class KeySigner(Signer):
         self._key = key
         self._base = base
 
-    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
+    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
         """Sign with headers; see `Signer.sign`."""
+        return self.sign_now(call, body_sha256, now)
+
+    def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
+        """Sign with headers; see `Signer.sign_now`."""
         added = {"x-ms-date": _date(int(now))}
         if COPY_SOURCE in call.headers and call.operation in FROM_URL:
             added[COPY_SOURCE] = self._readable(call.headers[COPY_SOURCE], call.origin, now)
@@ -113,12 +117,16 @@ class SasSigner(Signer):
         self._token = token
         self._ends = ends
 
-    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
+    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
         """Append it; see `Signer.sign`.
 
         Raises:
             StorageAuthenticationError: It has ended (code "CREDENTIALS_EXPIRED").
         """
+        return self.sign_now(call, body_sha256, now)
+
+    def sign_now(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:  # noqa: ARG002
+        """Append it; see `sign`."""
         if self._ends is not None and self._ends.timestamp() <= now:
             raise StorageAuthenticationError(
                 f"the shared access signature ended at {self._ends.isoformat()}; give a new one",
@@ -145,9 +153,9 @@ class SasSigner(Signer):
 class TokenSigner(BearerSigner):
     """A token of Entra ID for every request."""
 
-    async def sign(self, call: WireCall, body_sha256: str | None, now: float) -> Signed:
-        """Add the token, also for the source of a copy; see `Signer.sign`."""
-        signed = await super().sign(call, body_sha256, now)
+    def _with(self, call: WireCall, token: Token) -> Signed:
+        """The token, also for the source of a copy."""
+        signed = super()._with(call, token)
         if COPY_SOURCE in call.headers and call.operation in FROM_URL:
             signed.headers = {**signed.headers, SOURCE_AUTHORIZATION: signed.headers["authorization"]}
         return signed

@@ -1,4 +1,4 @@
-"""V4 signatures: a URL that lets whoever has it do one thing to one object for a while. Pure.
+"""V4 signatures: a URL that lets whoever has it do one thing to one object for a while, or a form. Pure.
 
 Source: "V4 signing process" and "Canonical requests" of cloud.google.com/storage/docs/authentication;
 compared with google-cloud-storage's in `tests/wire/test_google_signatures.py`.
@@ -7,7 +7,9 @@ compared with google-cloud-storage's in `tests/wire/test_google_signatures.py`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -75,6 +77,32 @@ def signable(link: Unsigned, account: str) -> tuple[str, bytes]:
 def signed_url(url: str, signature: bytes) -> str:
     """The URL with its signature."""
     return f"{url}&X-Goog-Signature={signature.hex()}"
+
+
+def form_fields(
+    conditions: Sequence[object], account: str, *, expires_at: datetime, now: datetime
+) -> dict[str, str]:
+    """The fields that the policy of an upload form adds to those of its conditions, but for its signature.
+
+    Args:
+        conditions: What an upload has to be, in the form of the policy document.
+        account: E-mail address of the service account that signs `policy` as it is, with RSA-SHA256.
+        expires_at: When the form expires, timezone-aware.
+        now: Time of the signature, timezone-aware.
+
+    Source: "Policy document" and "POST Object" of cloud.google.com/storage/docs/xml-api.
+    """
+    moment = now.astimezone(UTC)
+    fields = {
+        "x-goog-date": f"{moment:%Y%m%dT%H%M%SZ}",
+        "x-goog-credential": f"{account}/{moment:%Y%m%d}/auto/storage/goog4_request",
+        "x-goog-algorithm": ALGORITHM,
+    }
+    policy = {
+        "conditions": [*conditions, *({name: value} for name, value in fields.items())],
+        "expiration": f"{expires_at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}",
+    }
+    return {**fields, "policy": b64encode(json.dumps(policy, separators=(",", ":")).encode()).decode()}
 
 
 def _folded(value: str) -> str:

@@ -53,6 +53,7 @@ class Blob:
     inferred: bool = True
     current: bool = True
     copy: tuple[str, str] | None = None
+    sealed: Mapping[str, str] = field(default_factory=dict)
 
 
 class Refused(Exception):
@@ -80,6 +81,7 @@ class FakeAzure:
     def __init__(self, *, versions: bool = False, from_url: bool = True, soft: bool = False) -> None:
         self.versions, self.from_url, self.soft = versions, from_url, soft
         self.kept: dict[str, list[Blob]] = {}
+        self.sealed: dict[tuple[str, str], dict[str, str]] = {}
         self.blobs: dict[str, list[Blob]] = {}
         self.blocks: dict[str, dict[str, bytes]] = {}
         self.faults: list[Fault] = []
@@ -185,6 +187,8 @@ class FakeAzure:
             raise Refused(412, "ConditionNotMet")
         if request.method == "DELETE":
             return self._delete(name, found, query.get("versionid"))
+        if comp in {None, "metadata"}:
+            _check_key(headers, found)
         if comp == "tags":
             if request.method == "GET":
                 return 200, {}, _tags(found.tags)
@@ -220,6 +224,7 @@ class FakeAzure:
             **({"x-ms-version-id": blob.version_id} if self.versions else {}),
             **({"x-ms-tag-count": str(len(blob.tags))} if blob.tags else {}),
         }
+        said |= blob.sealed
         if blob.copy is not None:
             said |= {"x-ms-copy-id": blob.copy[0], "x-ms-copy-status": blob.copy[1]}
         return said | {f"x-ms-meta-{name}": value for name, value in blob.meta.items()}
@@ -253,6 +258,7 @@ class FakeAzure:
         if any(len(each) != len(block_id) for each in there):
             raise Refused(400, "InvalidBlobOrBlock")
         there[block_id] = data
+        self.sealed[name, block_id] = _sealed(request.headers)
         return 201, {}, b""
 
     def _block_list(self, name: str) -> tuple[int, dict[str, str], bytes]:
@@ -274,6 +280,8 @@ class FakeAzure:
             there = self.blocks.get(name, {})
             if any(each not in there for each in ids):
                 raise Refused(400, "InvalidBlockList")
+            if any(self.sealed[name, each] != _sealed(headers) for each in ids):
+                raise Refused(409, "BlobCustomerSpecifiedEncryptionMismatch")
             data = b"".join(there[each] for each in ids)
         elif "x-ms-copy-source" in headers:
             source = self._source(request)
@@ -283,13 +291,19 @@ class FakeAzure:
         else:
             data = request.body
         self.blocks.pop(name, None)
-        made = self.put(name, data, **facts)
+        made = self.put(name, data, **facts, sealed=_sealed(headers))
         md5 = base64.b64encode(hashlib.md5(data).digest()).decode()
         told = {} if comp else {"content-md5": md5}
         version = {"x-ms-version-id": made.version_id} if self.versions else {}
         return (
             201,
-            {"etag": f'"{made.etag}"', "x-ms-request-server-encrypted": "true", **told, **version},
+            {
+                "etag": f'"{made.etag}"',
+                "x-ms-request-server-encrypted": "true",
+                **told,
+                **version,
+                **made.sealed,
+            },
             b"",
         )
 
@@ -305,6 +319,15 @@ class FakeAzure:
         found = self._version(unquote(url.path.split("/", 2)[2]), query.get("versionid"))
         if found is None:
             raise Refused(404, "CannotVerifyCopySource")
+        start = "x-ms-source-encryption-"
+        headers = {
+            name.replace(start, "x-ms-encryption-"): value
+            for name, value in request.headers.items()
+            if name.startswith(start)
+        }
+        if headers and request.headers["x-ms-version"] < "2026-10-06":
+            raise Refused(400, "UnsupportedHeader")
+        _check_key(headers, found)
         wanted = request.headers.get("x-ms-source-if-match")
         if wanted is not None and wanted.strip('"') != found.etag:
             raise Refused(412, "SourceConditionNotMet")
@@ -330,9 +353,10 @@ class FakeAzure:
             tags=found.tags,
             tier=found.tier,
             inferred=found.inferred,
+            sealed=found.sealed,
         )
         version = {"x-ms-version-id": made.version_id} if self.versions else {}
-        return 200, {"etag": f'"{made.etag}"', **version}, b""
+        return 200, {"etag": f'"{made.etag}"', **version, **made.sealed}, b""
 
     def _delete(self, name: str, found: Blob, version_id: str | None) -> tuple[int, dict[str, str], bytes]:
         if version_id is not None and found.current:
@@ -442,6 +466,30 @@ def _check_write(headers: Mapping[str, str], found: Blob | None) -> None:
     wanted = headers.get("if-match")
     if wanted is not None and (found is None or wanted.strip('"') != found.etag):
         raise Refused(412, "ConditionNotMet")
+
+
+def _sealed(headers: Mapping[str, str]) -> dict[str, str]:
+    """What the service says of the key or scope that a request names."""
+    found = {}
+    key = headers.get("x-ms-encryption-key")
+    if key is not None:
+        told = base64.b64encode(hashlib.sha256(base64.b64decode(key, validate=True)).digest()).decode()
+        if (headers["x-ms-encryption-key-sha256"], headers["x-ms-encryption-algorithm"]) != (told, "AES256"):
+            raise Refused(400, "InvalidHeaderValue")
+        found["x-ms-encryption-key-sha256"] = told
+    if "x-ms-encryption-scope" in headers:
+        found["x-ms-encryption-scope"] = headers["x-ms-encryption-scope"]
+    return found
+
+
+def _check_key(headers: Mapping[str, str], blob: Blob) -> None:
+    name = "x-ms-encryption-key-sha256"
+    wanted, given = blob.sealed.get(name), _sealed(headers).get(name)
+    if given != wanted:
+        code = (
+            "BlobUsesCustomerSpecifiedEncryption" if wanted else "BlobDoesNotUseCustomerSpecifiedEncryption"
+        )
+        raise Refused(409, code)
 
 
 def _check_md5(request: SentRequest) -> None:

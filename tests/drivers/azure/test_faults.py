@@ -665,7 +665,7 @@ def test_what_keeps_a_version_is_reported():
 
         fake.faults.append(kept)
         assert await driver.get_retention("key", version) == Retention(
-            mode="COMPLIANCE", retain_until=datetime(2027, 1, 1, tzinfo=UTC), legal_hold=True
+            mode="compliance", retain_until=datetime(2027, 1, 1, tzinfo=UTC), legal_hold=True
         )
         assert f"versionid={quote(version, safe='')}" in fake.sent[-1].url
 

@@ -32,7 +32,7 @@ QUANTUM = 256 * 1024
 _O = f"/b/{BUCKET}/o"
 _WRITABLE = (
     "contentType", "contentEncoding", "cacheControl", "contentDisposition", "contentLanguage", "metadata",
-    "storageClass", "temporaryHold", "eventBasedHold", "retention",
+    "storageClass", "temporaryHold", "eventBasedHold", "retention", "kmsKeyName", "customerEncryption",
 )  # fmt: skip
 _TO_HEADER = {
     "contentType": "content-type",
@@ -64,6 +64,7 @@ class Upload:
     name: str
     said: Mapping[str, Any]
     query: Mapping[str, str]
+    headers: Mapping[str, str]
     data: bytearray = field(default_factory=bytearray)
     done: Stored | None = None
 
@@ -237,7 +238,12 @@ class FakeGcs:
             new = replace(found, said={**found.said, **changed}, metageneration=found.metageneration + 1)
             self._change(name, found, new)
             found = new
-        return _said(self._resource(name, found))
+        told = self._resource(name, found)
+        if _key(request.headers) is not None:
+            _check_key(request.headers, found)
+        elif "customerEncryption" in told:
+            told = {key: value for key, value in told.items() if key not in {"crc32c", "md5Hash"}}
+        return _said(told)
 
     def _version(self, name: str, generation: str | None) -> Stored:
         if generation is None:
@@ -270,6 +276,7 @@ class FakeGcs:
         return told
 
     def _media(self, request: SentRequest, stored: Stored) -> Answer:
+        _check_key(request.headers, stored)
         resource = self._resource("", stored)
         data = stored.data
         headers = {header: resource[name] for name, header in _TO_HEADER.items() if name in resource}
@@ -282,6 +289,11 @@ class FakeGcs:
             "x-goog-hash": f"crc32c={resource['crc32c']},md5={resource['md5Hash']}",
             "last-modified": format_datetime(stored.made, usegmt=True),
         }
+        if "kmsKeyName" in resource:
+            headers["x-goog-encryption-kms-key-name"] = resource["kmsKeyName"]
+        if "customerEncryption" in resource:
+            headers["x-goog-encryption-algorithm"] = "AES256"
+            headers["x-goog-encryption-key-sha256"] = resource["customerEncryption"]["keySha256"]
         if resource.get("contentEncoding") == "gzip" and "gzip" not in request.headers.get(
             "accept-encoding", ""
         ):
@@ -311,7 +323,8 @@ class FakeGcs:
             name = query.get("name", said.get("name"))
             _check(query, self.now(name))
             key = f"upload-{len(self.uploads)}"
-            self.uploads[key] = Upload(name, said, query)
+            said |= _sealed(request.headers, query)
+            self.uploads[key] = Upload(name, said, query, request.headers)
             place = (
                 f"https://storage.googleapis.com/upload/storage/v1{_O}?uploadType=resumable&upload_id={key}"
             )
@@ -320,7 +333,7 @@ class FakeGcs:
         said.setdefault("contentType", type_)
         name = query.get("name", said.get("name"))
         _check(query, self.now(name))
-        return self._insert(name, data, said)
+        return self._insert(name, data, said | _sealed(request.headers, query))
 
     def _insert(self, name: str, data: bytes, said: Mapping[str, Any]) -> Answer:
         _check_sums(data, said)
@@ -338,6 +351,8 @@ class FakeGcs:
             return _said(self._resource(upload.name, upload.done))
         span, total = re.fullmatch(r"bytes (\*|\d+-\d+)/(\*|\d+)", request.headers["content-range"]).groups()
         if span != "*":
+            if _key(request.headers) != _key(upload.headers):
+                raise Refused(400, "customerEncryptionKeyIsIncorrect")
             start = int(span.partition("-")[0])
             if start > len(upload.data):
                 raise Refused(503, "backendError")
@@ -358,6 +373,7 @@ class FakeGcs:
         source = self._version(name, query.get("sourceGeneration"))
         _check(query, source, "ifSource")
         _check(query, self.now(to))
+        _check_key(request.headers, source, "x-goog-copy-source-encryption-")
         size = len(source.data)
         done = int(query.get("rewriteToken", "token-0").removeprefix("token-"))
         done = size if self.rewrites is None else min(size, done + self.rewrites)
@@ -366,7 +382,8 @@ class FakeGcs:
             return _said({**state, "rewriteToken": f"token-{done}"})
         told = json.loads(request.body) if request.body else {}
         _check_kept(self.now(to), self.versions)
-        made = self.put(to, source.data, told or source.said)
+        bare = {name: value for name, value in (told or source.said).items() if name != "kmsKeyName"}
+        made = self.put(to, source.data, bare | _sealed(request.headers, query, "destinationKmsKeyName"))
         state = {"totalBytesRewritten": str(size), "objectSize": str(size), "done": True}
         return _said({**state, "resource": self._resource(to, made)})
 
@@ -507,3 +524,41 @@ def _xml_error(refused: Refused) -> bytes:
     codes = {401: "ExpiredToken", 404: "NoSuchBucket" if bucket else "NoSuchKey", 412: "PreconditionFailed"}
     code = codes.get(refused.status, refused.reason)
     return f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+
+
+def _key(headers: Mapping[str, str], prefix: str = "x-goog-encryption-") -> str | None:
+    """The fingerprint of the customer-supplied key of a request."""
+    key = headers.get(f"{prefix}key")
+    if key is None:
+        return None
+    told = base64.b64encode(hashlib.sha256(base64.b64decode(key, validate=True)).digest()).decode()
+    if headers[f"{prefix}algorithm"] != "AES256":
+        raise Refused(400, "customerEncryptionAlgorithmIsInvalid")
+    if headers[f"{prefix}key-sha256"] != told:
+        raise Refused(400, "customerEncryptionKeySha256IsInvalid")
+    return told
+
+
+def _check_key(headers: Mapping[str, str], stored: Stored, prefix: str = "x-goog-encryption-") -> None:
+    wanted = stored.said.get("customerEncryption", {}).get("keySha256")
+    given = _key(headers, prefix)
+    if given != wanted:
+        reason = (
+            "resourceNotEncryptedWithCustomerEncryptionKey"
+            if wanted is None
+            else "customerEncryptionKeyIsIncorrect"
+            if given
+            else "resourceIsEncryptedWithCustomerEncryptionKey"
+        )
+        raise Refused(400, reason)
+
+
+def _sealed(headers: Mapping[str, str], query: Mapping[str, str], name: str = "kmsKeyName") -> dict[str, Any]:
+    """What an object says of the key that a request names."""
+    found: dict[str, Any] = {}
+    if name in query:
+        found["kmsKeyName"] = f"{query[name]}/cryptoKeyVersions/1"
+    given = _key(headers)
+    if given is not None:
+        found["customerEncryption"] = {"encryptionAlgorithm": "AES256", "keySha256": given}
+    return found

@@ -418,7 +418,7 @@ def test_a_finished_upload_is_not_sent_again():
     left.token = ResumeToken(
         place=place, key="big", size=len(data), digest=first.digest.hex(), part_size=QUANTUM,
         upload_id="/upload/storage/v1/b/proofs/o?uploadType=resumable&upload_id=gone", write_id=ID,
-        options=_options(said),
+        options=_options(said, first),
     )  # fmt: skip
     fake.sent.clear()
     asyncio.run(fake.driver(**SMALL).put(resumable(data, left)))
@@ -567,7 +567,7 @@ def test_what_a_hold_keeps_says_so_and_is_not_removed():
     assert {each.code for each in outcomes.values()} == {ErrorCode.LOCKED}
     held, kept = (asyncio.run(driver.get_retention(*each)) for each in named)
     assert held == Retention(legal_hold=True)
-    assert (kept.mode, kept.retain_until.isoformat(), kept.legal_hold) == ("COMPLIANCE", until, False)
+    assert (kept.mode, kept.retain_until.isoformat(), kept.legal_hold) == ("compliance", until, False)
 
 
 # Refusals.

@@ -48,6 +48,8 @@ async def operate(driver, operation):
         await _move(driver, "d/k", "e/k")
     elif operation == "delete":
         await driver.delete("d/k")
+    elif operation == "tags":  # Written in the same way as a retention or hold.
+        await driver.put_tags("d/k", {"a": "b"})
     elif operation == "grouped":
         works = [_put(driver, "p/k"), _put(driver, "o/k"), _put(driver, "o/q", CREATE)]
         for ended in await asyncio.gather(*works, return_exceptions=True):

@@ -40,6 +40,7 @@ BEFORE: Mapping[str, list[str]] = {
     "copy": ["s"],
     "move": ["d/k"],
     "delete": ["d/k"],
+    "tags": ["d/k"],
     "together": ["o/k", "m/k", "x/k"],
     "grouped": ["o/k"],
 }
@@ -53,6 +54,7 @@ STATES: Mapping[str, dict[Lane, list[State]]] = {
     "copy": {("s", "d/k"): [(OLD, None), (OLD, OLD)]},
     "move": {("d/k", "e/k"): [(OLD, None), (OLD, OLD), (None, OLD)]},
     "delete": {("d/k", "e/k"): [(OLD, None), (None, None)]},
+    "tags": {("d/k", "e/k"): [(OLD, None), (OLD, None)]},
     "together": {
         ("p/k", "-"): [(None, None), (NEW, None)],
         ("o/k", "-"): [(OLD, None), (NEW, None)],

@@ -13,8 +13,9 @@ from credstore.drivers.local.names import Place, parse
 
 def make_driver(root, **settings) -> LocalDriver:
     threads = settings.pop("threads", 2)
+    clock = {"clock": settings.pop("clock")} if "clock" in settings else {}
     config = LocalConfig(path=str(root), **settings)
-    return LocalDriver(config, threads=threads)
+    return LocalDriver(config, threads=threads, **clock)
 
 
 def put_request(key: str, data: bytes, precondition: Precondition = OVERWRITE, **fields) -> PutRequest:

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.system
 
 
 @pytest.mark.parametrize(
-    ("operation", "least"), [("put", 20), ("overwrite", 20), ("create", 20), ("move", 30), ("delete", 6)]
+    ("operation", "least"),
+    [("put", 20), ("overwrite", 20), ("create", 20), ("move", 30), ("delete", 6), ("tags", 6)],
 )
 def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_object(tmp_path, operation, least):
     outcomes = dict(problems(Target(tmp_path, operation, "signal=KILL")))
@@ -39,7 +40,7 @@ def test_the_kills_find_a_pair_that_is_not_published_at_once(tmp_path, plant):
     assert any(problem and "neither old nor new" in problem for _, problem in found)
 
 
-@pytest.mark.parametrize("operation", ["overwrite", "delete"])
+@pytest.mark.parametrize("operation", ["overwrite", "delete", "tags"])
 def test_a_flush_that_fails_is_never_acknowledged(tmp_path, operation):
     outcomes = dict(problems(Target(tmp_path, operation, "error=EIO", "fsync")))
     assert {call: problem for call, problem in outcomes.items() if problem} == {}

@@ -85,6 +85,10 @@ async def tags(driver):
     await driver.put_tags("d/k", {"a": "b"})
 
 
+async def hold(driver):
+    await driver.set_legal_hold("d/k", held=True)
+
+
 async def below(driver):
     await driver.put(put_request("d/k/below", NEW, metadata={}))
 
@@ -107,6 +111,7 @@ VERBS = {
     "copy": (copy, "d/k", False),
     "copy over": (copy, "d/k", True),
     "tags": (tags, "d/k", True),
+    "hold": (hold, "d/k", True),
     "make way": (below, "d/k/below", True),
     "delete": (lambda driver: driver.delete("d/k"), "d/k", True),
     "delete many": (delete_many, "d/k", True),
@@ -120,7 +125,7 @@ async def state(root, key):
     try:
         async with await driver.get(key) as reader:
             found = await reader.read()
-        return found, dict(await driver.get_tags(key))
+        return found, dict(await driver.get_tags(key)), await driver.get_retention(key)
     except StorageNotFoundError:
         return None
     finally:

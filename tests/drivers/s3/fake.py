@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 from credstore.testing import ScriptedAnswer, ScriptedTransport, SentRequest, WireError
 
+KEPT = ("x-amz-meta-", "x-amz-object-lock-")
 CONTENT = frozenset({"content-type", "content-encoding", "cache-control"})
 DATE = "Fri, 20 Nov 2026 12:00:00 GMT"
 
@@ -131,7 +132,7 @@ class FakeS3:
             kept = {
                 name: value
                 for name, value in seen.headers.items()
-                if name.startswith("x-amz-meta-") or name in {"content-type", "content-encoding"}
+                if name.startswith(KEPT) or name in {"content-type", "content-encoding"}
             }
             self.objects[seen.key] = Stored(kept, seen.body)
             return Answer(headers={"ETag": self.objects[seen.key].etag})
@@ -154,7 +155,7 @@ class FakeS3:
             kept = {
                 name: value
                 for name, value in seen.headers.items()
-                if name.startswith("x-amz-meta-") or name in CONTENT
+                if name.startswith(KEPT) or name in CONTENT
             }
             self.objects[seen.key] = Stored(kept, source.body)
         return xml(f"<CopyObjectResult><ETag>{source.etag}</ETag></CopyObjectResult>")

@@ -129,7 +129,7 @@ REFUSED = {
     ),
     "legal hold": (
         asks(driver_options={"s3": S3PutOptions(legal_hold=True)}),
-        {"r2", "spaces", "wasabi", "generic"},
+        {"r2", "spaces", "generic"},
     ),
 }
 

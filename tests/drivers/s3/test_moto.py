@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import os
 from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 
+import aiohttp
 import pytest
 
 from credstore.driver import (
@@ -12,6 +14,7 @@ from credstore.driver import (
     BytesBody,
     ContentHeaders,
     CopyRequest,
+    FormRequest,
     Precondition,
     ReadOptions,
     SignRequest,
@@ -23,6 +26,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
+    StorageUnsupportedError,
 )
 from credstore.wire.http import HttpClient
 from credstore.wire.transport import HttpRequest
@@ -509,3 +513,47 @@ def test_a_wrong_bucket_is_told_from_an_absent_object(s3_server):
         await driver.aclose()
 
     asyncio.run(main())
+
+
+def test_what_a_form_uploads_is_there(run):
+    async def check(driver, http):
+        form = await driver.upload_form(
+            FormRequest(key="in/", below=True, max_size=10, content_type="image/png", success_status=201)
+        )
+        body = aiohttp.FormData(quote_fields=False)
+        for name, value in form.fields.items():
+            body.add_field(name, value)
+        body.add_field("file", b"0123456789", filename="a photo.png")
+        async with aiohttp.ClientSession() as session, session.post(form.url, data=body) as answer:
+            assert answer.status in {200, 201}
+        found = await driver.head("in/a photo.png")
+        assert (found.size, found.headers.content_type) == (10, "image/png")
+
+    run(check)
+
+
+def test_who_pays_is_said_in_every_request_and_link(run):
+    async def check(driver, http):
+        await driver.put(put_request("a", b"bytes", tags={"a": "b"}))
+        await driver.put(put_request("parts", b"1" * 600))
+        await driver.copy(CopyRequest(source=await driver.head("a"), destination="b", write_id="0" * 32))
+        await driver.list()
+        await driver.list_versions()
+        await driver.get_tags("a")
+        async with await driver.get("parts") as reader:
+            assert await reader.read() == b"1" * 600
+        await driver.delete("a")
+        await driver.delete_many(["b"])
+        link = await driver.sign(SignRequest(key="parts"))
+        assert len(http.sent) > 10
+        for request in http.sent:
+            assert request.headers["x-amz-request-payer"] == "requester"
+            assert "x-amz-request-payer" in request.headers["authorization"]
+        assert dict(parse_qsl(urlsplit(link.url).query))["x-amz-request-payer"] == "requester"
+        assert link.headers == {}
+        async with aiohttp.ClientSession() as session, session.get(link.url) as answer:
+            assert await answer.read() == b"1" * 600
+        with pytest.raises(StorageUnsupportedError, match="requester"):
+            await driver.upload_form(FormRequest(key="a", max_size=1))
+
+    run(check, requester_pays=True, multipart_threshold=300, part_size=300)

@@ -18,6 +18,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageRetainedError,
     StorageUnsupportedError,
 )
 from credstore.model import Retention
@@ -133,14 +134,14 @@ def test_what_keeps_a_version_is_told(locked):
         raw.hold("k", ids[1])
         found = [await driver.get_retention("k", each) for each in ids]
         assert found == [
-            Retention(mode="COMPLIANCE", retain_until=FAR),
-            Retention(mode="GOVERNANCE", retain_until=FAR, legal_hold=True),
+            Retention(mode="compliance", retain_until=FAR),
+            Retention(mode="governance", retain_until=FAR, legal_hold=True),
             Retention(),
         ]
         with pytest.raises(StorageNotFoundError):
             await driver.get_retention("k", "00000000-0000-0000-0000-000000000000")
         outcomes = await driver.delete_versions([("k", each) for each in ids])
-        assert [type(outcomes["k", each]) for each in ids[:2]] == [StorageAccessDeniedError] * 2
+        assert [type(outcomes["k", each]) for each in ids[:2]] == [StorageRetainedError] * 2
         assert {outcomes["k", each].code for each in ids[:2]} == {ErrorCode.LOCKED}
         assert {outcomes["k", each].applied for each in ids[:2]} == {"no"}
         assert isinstance(outcomes["k", ids[2]], DeleteOutcome)
@@ -373,7 +374,7 @@ def test_locks_are_asked_for_where_a_head_does_not_tell(head):
             xml("<LegalHold><Status>ON</Status></LegalHold>"),
         )
         found = await driver.get_retention("k", "v")
-        assert found == Retention(mode="GOVERNANCE", retain_until=FAR, legal_hold=True)
+        assert found == Retention(mode="governance", retain_until=FAR, legal_hold=True)
         assert {each.query.get("versionId") for each in fake.log} == {"v"}
 
     faked(check)

@@ -1,0 +1,113 @@
+"""Upload forms: what a browser may store in the bucket without credentials, and never past the pipeline."""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict, cast, get_args
+
+from credstore.driver.contract import MakesUploadForms
+from credstore.driver.internal import internal_key
+from credstore.driver.refusals import UPLOAD_FORMS
+from credstore.driver.upload_forms import FormRequest
+from credstore.errors import ErrorCode, StorageInvalidKeyError, StorageInvalidRequestError
+from credstore.model import UploadForm
+from credstore.provider.links import LONGEST, check_duration, check_unchanged
+from credstore.provider.session import Session
+from credstore.provider.validation import check_count, check_header, check_prefix
+
+SuccessStatus = Literal[200, 201, 204]
+_STATUSES: tuple[int, ...] = get_args(SuccessStatus)
+
+
+class UploadFormOptions(TypedDict, total=False):
+    """Options of `StorageProvider.get_upload_form`.
+
+    Keys:
+        min_size: Minimum number of bytes of an upload; 0 if left out.
+        content_type: That the object is stored with; the holder of the form cannot choose another. Left out,
+            the store's own default.
+        success_status: Status of the response to an upload: 200, 201 (with an XML body) or 204, the default.
+        expires_in: Seconds, 1 to 604,800 (7 days); 3,600 if left out.
+        timeout: Seconds to wait for credentials, instead of the configured number.
+    """
+
+    min_size: int
+    content_type: str
+    success_status: SuccessStatus
+    expires_in: float
+    timeout: float
+
+
+async def make_upload_form(
+    session: Session, key: str | None, prefix: str | None, max_size: int, options: UploadFormOptions
+) -> UploadForm:
+    """Check that a form is for users' objects only and can work, and make it.
+
+    Args:
+        session: Of the store.
+        key: Of the object, or None.
+        prefix: Of its key, or None.
+        max_size: Bytes.
+        options: As given.
+
+    Raises:
+        StorageError: See `StorageProvider.get_upload_form`.
+    """
+    start = _checked_start(session, key, prefix)
+    expires_in = options.get("expires_in", 3600.0)
+    _check(max_size, options)
+    check_duration(expires_in, LONGEST, "expires_in is")
+    driver = session.driver
+    if not (driver.capabilities.upload_forms and isinstance(driver, MakesUploadForms)):
+        raise UPLOAD_FORMS.of(driver.name)
+    check_unchanged(session, "a form")
+    return await driver.upload_form(
+        FormRequest(
+            key=start,
+            below=prefix is not None,
+            max_size=max_size,
+            min_size=options.get("min_size", 0),
+            content_type=options.get("content_type"),
+            success_status=options.get("success_status", 204),
+            encryption=session.at_rest(),
+            expires_in=expires_in,
+            deadline=session.deadline(options.get("timeout")),
+        )
+    )
+
+
+def _checked_start(session: Session, key: str | None, prefix: str | None) -> str:
+    """The key, or what it starts with."""
+    if key is not None:
+        if prefix is not None:
+            raise StorageInvalidRequestError("a form is for a key or for a prefix, not for both")
+        session.check_key(key)
+        return key
+    if prefix is None:
+        raise StorageInvalidRequestError("a form needs a key, or a prefix of what may be stored with it")
+    check_prefix(prefix, session.capabilities.max_key_size)
+    if internal_key("").startswith(prefix):
+        raise StorageInvalidKeyError(
+            f"with the prefix {prefix!r} a form could replace what credstore keeps for itself; give a longer "
+            "one, such as 'inbox/'",
+            code=ErrorCode.RESERVED_KEY,
+            key=prefix,
+        )
+    return prefix
+
+
+def _check(max_size: int, options: UploadFormOptions) -> None:
+    unknown = set(options) - UploadFormOptions.__optional_keys__
+    if unknown:
+        raise StorageInvalidRequestError(f"get_upload_form has no option {min(unknown)!r}")
+    check_count("max_size", max_size)
+    min_size = options.get("min_size", 0)
+    check_count("min_size", min_size)
+    if not max(1, min_size) <= max_size:
+        raise StorageInvalidRequestError(
+            f"max_size is 1 or more and not below min_size ({min_size}), not {max_size}"
+        )
+    status = cast("object", options.get("success_status", 204))
+    if isinstance(status, bool) or status not in _STATUSES:
+        raise StorageInvalidRequestError(f"success_status is 200, 201 or 204, not {status!r}")
+    if "content_type" in options:
+        check_header("content_type", options["content_type"])

@@ -1,0 +1,75 @@
+"""Versions, retention and legal holds on the command line."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import CommandLine
+from tests.servers.moto import MotoServer
+
+REFUSED = 4
+
+
+def test_an_object_is_kept_until_its_date(cli: CommandLine) -> None:
+    cli.put("a", b"x")
+    assert cli("retention", "a").out.splitlines() == ["retention   -", "legal hold  off"]
+    told = cli("retain", "a", "--until", "2037-01-02T03:04:05Z", "--mode", "compliance")
+    assert told.out.splitlines() == ["retention   compliance until 2037-01-02 03:04:05Z", "legal hold  off"]
+    assert cli("retention", "a", "--json").document == {
+        "mode": "compliance",
+        "retain_until": "2037-01-02T03:04:05+00:00",
+        "legal_hold": False,
+    }
+    refused = cli("rm", "a", "--json", code=REFUSED)
+    assert "2037-01-02T03:04:05" in refused.err
+    assert cli("cat", "a").out == "x"
+    cli("retain", "a", "--until", "2036-01-01T00:00:00Z", "--mode", "compliance", code=REFUSED)
+
+
+def test_a_hold_is_released_and_a_retention_is_removed_with_permission(cli: CommandLine) -> None:
+    cli.put("a", b"x")
+    assert cli("hold", "a").out == "held a\n"
+    assert cli("retain", "a", "--for", "30d", "--json").document["mode"] == "governance"
+    assert cli("release", "a", "--json").document == {"key": "a", "version_id": None, "legal_hold": False}
+    cli("rm", "a", code=REFUSED)
+    cli("retain", "a", "--remove", code=2)
+    cli("retain", "a", "--remove", "--bypass-governance", "--quiet")
+    cli("rm", "a")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--until", "2037-01-02T03:04:05Z", "--for", "1d"),
+        ("--until", "next year"),
+        ("--until", "2037-01-02T03:04:05"),
+        ("--until", "2020-01-02T03:04:05Z"),
+        ("--for", "9999999d"),
+        ("--until", "2037-01-02T03:04:05Z", "--mode", "forever"),
+    ],
+)
+def test_wrong_dates_are_wrong_usage(cli: CommandLine, options: tuple[str, ...]) -> None:
+    cli.put("a", b"x")
+    cli("retain", "a", *options, code=2)
+
+
+def test_versions_are_listed_and_restored(
+    cli: CommandLine, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    bucket = moto_server.make_bucket(object_lock=True)
+    monkeypatch.setenv("CREDSTORE_URL", f"s3://{bucket}?region=us-east-1&endpoint={moto_server.url}")
+    for data in (b"one", b"second"):
+        cli.put("a", data)
+    cli("rm", "a")
+    rows = cli("versions", "a").out.splitlines()
+    assert next(row for row in rows if "deleted" in row).split()[-1] == "current"
+    found = cli("versions", "a", "--exact", "--json").out.splitlines()
+    assert len(found) == 3
+    oldest = json.loads(found[-1])["version_id"]
+    assert cli("restore", "a", oldest).out == f"restored a from version {oldest}\n"
+    assert cli("cat", "a").out == "one"
+    cli("hold", "a", "--version-id", oldest)
+    assert cli("retention", "a", "--version-id", oldest, "--json").document["legal_hold"] is True
