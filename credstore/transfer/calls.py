@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -14,6 +13,7 @@ from credstore.proofs.format.trust import TrustStore
 from credstore.transfer.evidence import Evidence, VerifiedTransfer, verify
 from credstore.transfer.places import check_apart, side_of
 from credstore.transfer.run import Goal, Run
+from credstore.transfer.sides import pair_name
 from credstore.transfer.store import Store
 from credstore.transfer.values import (
     Place,
@@ -29,8 +29,7 @@ def journal_name(source: Place, destination: Place) -> str:
     Raises:
         StorageInvalidRequestError: One of them is not a place.
     """
-    pair = f"{side_of(source).identity} -> {side_of(destination).identity}"
-    return f"{hashlib.sha256(pair.encode(errors='surrogateescape')).hexdigest()[:32]}.sqlite"
+    return f"{pair_name(side_of(source), side_of(destination))}.sqlite"
 
 
 @typed

@@ -44,7 +44,7 @@ from credstore.transfer.plan import (
     judge_looked,
     merged,
 )
-from credstore.transfer.sides import Depth, Side
+from credstore.transfer.sides import Depth, Side, pair_name
 from credstore.transfer.sifting import Sieve
 from credstore.transfer.values import (
     TROUBLE,
@@ -126,9 +126,7 @@ class Run:
         )
         self._dry = goal.compare or options.get("dry_run", False)
         journal = options.get("journal")
-        self._journal = Journal(
-            None if journal is None else Path(journal), f"{source.identity} -> {destination.identity}"
-        )
+        self._journal = Journal(None if journal is None else Path(journal), pair_name(source, destination))
         self._sieve = Sieve(source, destination, self._filter, self._journal)
         self._pace = Pace(most=options.get("concurrency", 64))
         limit = options.get("bandwidth")

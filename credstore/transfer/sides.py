@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -164,6 +165,12 @@ class Side(Protocol):
             StorageError: Anything else.
         """
         ...
+
+
+def pair_name(source: Side, destination: Side) -> str:
+    """The same 32 hex digits for the same two places; nothing of where they are can be read from it."""
+    pair = f"{source.identity} -> {destination.identity}"
+    return hashlib.sha256(pair.encode(errors="surrogateescape")).hexdigest()[:32]
 
 
 def differs() -> StorageIntegrityError:

@@ -12,6 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import cast
 
+from credstore.config.reports import place_of
 from credstore.driver.reader import ObjectReader
 from credstore.errors import (
     ErrorCode,
@@ -68,7 +69,7 @@ class Store:
         shown = f" under {prefix!r}" if prefix else ""
         self.label = f"the store {provider.get_provider_name()}{shown}"
         config = provider.config
-        self.identity = f"store {provider.get_provider_name()} {config.place!r} {config.prefix}{prefix}"
+        self.identity = f"store {provider.get_provider_name()} {place_of(config)!r} {config.prefix}{prefix}"
 
     @property
     def whole_prefix(self) -> str:

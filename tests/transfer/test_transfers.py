@@ -25,10 +25,12 @@ from credstore.errors import (
     StorageQuotaExceededError,
     StorageUnavailableError,
 )
-from credstore.transfer import Under, compare, copy_tree, migrate, sync
+from credstore.provider.presets import provider_for
+from credstore.transfer import Under, compare, copy_tree, journal_name, migrate, sync
 from credstore.transfer.folder import Folder
 from credstore.transfer.run import Goal
 from credstore.transfer.store import Store
+from tests.drivers.s3.support import minio_config
 from tests.transfer.ends import TREE, content, end_of, make_tree, run_of, tree_of
 
 KINDS = ["folder", "memory", "local", "part", "s3"]
@@ -768,3 +770,20 @@ def test_wrong_options_are_refused(options, tmp_path):
         asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", **options))
     with pytest.raises(StorageInvalidRequestError, match="source"):
         asyncio.run(copy_tree("a", tmp_path / "b"))
+
+
+def test_a_journal_is_the_same_for_the_same_places_however_they_are_tuned(tmp_path, s3_server):
+    async def run():
+        def at(timeout, bucket="one", **more):
+            config = minio_config(s3_server.url, bucket=bucket, timeout=timeout, **more)
+            return provider_for(config)
+
+        async with at(1) as one, at(2) as same, at(1, "two") as other, at(1, prefix="p/") as below:
+            first = journal_name(tmp_path / "a", one)
+            assert first == journal_name(tmp_path / "a", same)
+            assert journal_name(tmp_path / "a", Under(one, "p/")) == journal_name(tmp_path / "a", below)
+            different = {first, journal_name(tmp_path, one), journal_name(tmp_path / "a", other)}
+            different |= {journal_name(one, tmp_path / "a"), journal_name(tmp_path / "a", below)}
+            assert len(different) == 5
+
+    asyncio.run(run())
