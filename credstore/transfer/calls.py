@@ -178,6 +178,8 @@ async def _run(source: Place, destination: Place, goal: Goal, options: TransferO
     follow = options.get("follow_links", False)
     one, two = side_of(source, follow_links=follow), side_of(destination)
     check_apart(one, two)
+    if one.only is not None:  # Nothing else there has to do with it, so nothing else is listed.
+        two.only = (one.only[1], one.only[1])
     if isinstance(two, Store):
         two.store_options = options.get("store_options", {})
     return await Run(one, two, goal, options).report()

@@ -92,7 +92,9 @@ class Folder:
                 return
             raise StorageInvalidRequestError(f"there is no folder {str(self.path)!r}")
         if self.only is not None:
-            yield await in_thread(self._only)
+            only = await in_thread(self._only)
+            if only is not None and not (destination and only.refused):
+                yield only
             return
         walk = self._walk("", wanted, sweep=destination, above=frozenset())
         while batch := await in_thread(lambda: list(islice(walk, _BATCH))):
@@ -102,10 +104,12 @@ class Folder:
     def _file(self, name: str) -> Path:
         return self.path / (name if self.only is None or name != self.only[1] else self.only[0])
 
-    def _only(self) -> Entry:
+    def _only(self) -> Entry | None:
         (name, called) = self.only or ("", "")
         try:
             found = (self.path / name).stat()  # Named by the user, so a link is followed.
+        except FileNotFoundError:
+            return None
         except OSError as error:
             return _refused(called, f"it cannot be looked at: {error.strerror}", fault=True)
         if not stat.S_ISREG(found.st_mode):

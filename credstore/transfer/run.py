@@ -207,7 +207,9 @@ class Run:
                     await self._decide(page)
                     page = []
             await self._decide(page)
-        for name in sorted(self._filter.unseen):
+        only = self._source.only
+        lacking = {*self._filter.unseen, *([only[0]] if only and not seen else [])}
+        for name in sorted(lacking):
             self._refuse(TransferEvent(kind="failed", name=name, detail="the source has no such object"))
         await self._journal.flush()
         self._check_belts(seen=seen)

@@ -105,6 +105,7 @@ class Side(Protocol):
         ordered: Whether entries ascend by name.
         plain: Whether the sizes of a listing are those of plain bytes.
         branches: Whether it can hold `a` and `a/b`.
+        only: Name of the one object that counts here, and what it is called; None where all do.
     """
 
     label: str
@@ -112,6 +113,7 @@ class Side(Protocol):
     ordered: bool
     plain: bool
     branches: bool
+    only: tuple[str, str] | None
 
     def unfit(self, name: str) -> str | None:
         """Why it cannot hold a name, or None where it can."""

@@ -14,6 +14,7 @@ class Endless:
     """An end that lists so many objects, and has none of them."""
 
     ordered = plain = branches = True
+    only = None
 
     def __init__(self, count: int, label: str) -> None:
         self.count, self.label, self.identity = count, label, label

@@ -26,7 +26,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.provider.presets import provider_for
-from credstore.transfer import Under, compare, copy_tree, journal_name, migrate, sync
+from credstore.transfer import Alone, Under, compare, copy_tree, journal_name, migrate, sync
 from credstore.transfer.folder import Folder
 from credstore.transfer.run import Goal
 from credstore.transfer.store import Store
@@ -785,5 +785,35 @@ def test_a_journal_is_the_same_for_the_same_places_however_they_are_tuned(tmp_pa
             different = {first, journal_name(tmp_path, one), journal_name(tmp_path / "a", other)}
             different |= {journal_name(one, tmp_path / "a"), journal_name(tmp_path / "a", below)}
             assert len(different) == 5
+
+    asyncio.run(run())
+
+
+def test_one_object_is_copied_without_a_listing(tmp_path, monkeypatch):
+    async def run():
+        make_tree(tmp_path / "a", {"x": b"1", "other": b"2"})
+        make_tree(tmp_path / "b", {"other": b"3"})
+        async with MemoryStorageProvider() as store:
+            await store.store("in/other", b"4")
+
+            def scan(*_args, **_options):
+                raise AssertionError("nothing is to be listed")
+
+            monkeypatch.setattr(type(store), "scan", scan)
+            monkeypatch.setattr(Folder, "_walk", scan)
+            there = Under(store, "in/")
+            report = await sync(Alone(tmp_path / "a", "x", "y"), there, delete=True)
+            assert report.counts == {"missing": 1, "copied": 1}
+            assert (await sync(Alone(tmp_path / "a", "x", "y"), there, delete=True)).counts == {"same": 1}
+            await copy_tree(Alone(there, "y", "deep/z"), tmp_path / "b")
+            await migrate(Alone(there, "y"), Under(store, "out/"), delete_source=True)
+            assert await store.retrieve("out/y") == b"1"
+            assert not await store.exists("in/y")
+            assert await store.exists("in/other")
+            report = await copy_tree(Alone(there, "none"), tmp_path / "b")
+            assert lines(report, "failed") == [("none", "the source has no such object")]
+            assert tree_of(tmp_path / "b") == {"other": b"3", "deep/z": b"1"}
+            with pytest.raises(StorageInvalidRequestError, match="same place"):
+                await copy_tree(Alone(there, "other"), there)
 
     asyncio.run(run())
