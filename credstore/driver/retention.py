@@ -36,6 +36,16 @@ def keeps(retention: Retention) -> bool:
     return retention.mode is not None or retention.legal_hold
 
 
+def honours(found: Retention, asked: Retention) -> bool:
+    """Whether what keeps an object is at least what was asked for."""
+    if asked.legal_hold and not found.legal_hold:
+        return False
+    if asked.mode is None or asked.retain_until is None:
+        return True
+    long_enough = found.retain_until is not None and found.retain_until >= asked.retain_until
+    return long_enough and found.mode in {asked.mode, "compliance"}
+
+
 def reason(retention: Retention) -> str:
     """What keeps an object, for people to read: continues "it is kept by"."""
     found: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from secrets import token_hex
 
 from credstore.driver.contract import Driver, RetainingDriver, TaggedDriver, VersionedDriver
@@ -32,7 +33,7 @@ from credstore.provider.bodies import settled
 from credstore.provider.encryption import is_meant, open_stream, sealed_body
 from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
-from credstore.provider.retaining import lock_alone
+from credstore.provider.retaining import copied_by_store, lock_alone, written
 from credstore.provider.session import Session
 from credstore.provider.sources import IterableBody
 from credstore.provider.terms import precondition_of
@@ -119,7 +120,7 @@ def _copier_of(session: Session, request: CopyRequest, *, server_side: bool) -> 
     required = policy is not None and policy.required
     sealed = required or (found is not None and is_meant(policy, found))
     if request.destination == request.source.key or not sealed or policy is None:
-        return Copier(session.driver.copy, resealed=False)
+        return Copier(partial(copied_by_store, session), resealed=False)
     if server_side:
         raise StorageUnsupportedError(
             "the object is encrypted for its key, so a copy has to be encrypted again and the store alone "
@@ -163,7 +164,8 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
             }
             chosen = source.storage_class in capabilities.storage_classes
             hashed = HashedBody(sealed)
-            result = await driver.put(
+            result = await written(
+                session,
                 PutRequest(
                     key=request.destination,
                     body=sealed if digest is not None else hashed,
@@ -181,7 +183,7 @@ def _sealed_copy(session: Session, policy: ClientSide) -> Copier:
                     retention=request.retention,
                     extras=source.extras,
                     deadline=request.deadline,
-                )
+                ),
             )
             return replace(result, digest=digest or hashed.digest)
 

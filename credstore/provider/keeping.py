@@ -15,14 +15,13 @@ from credstore.driver.contract import LockingDriver, RetainingDriver
 from credstore.driver.refusals import (
     LEGAL_HOLD,
     RETENTION,
-    VERSIONS,
     check_legal_holds,
     check_retention_mode,
     check_version,
     no_retention,
 )
 from credstore.driver.retention import NOT_RETAINED, changed
-from credstore.driver.values import CopyRequest, ReadOptions
+from credstore.driver.values import CopyRequest, ObjectInfo, ReadOptions
 from credstore.encryption import CustomerKey, known_encryption
 from credstore.errors import (
     ErrorCode,
@@ -36,9 +35,15 @@ from credstore.errors import (
 )
 from credstore.model import Retention, StorageResult, StorageVersion, VersionsDeletedResult
 from credstore.provider.copying import as_it_is, result_of_copy
-from credstore.provider.retaining import DEFAULT_MODE, checked_mode, checked_until, explained
+from credstore.provider.retaining import (
+    DEFAULT_MODE,
+    checked_mode,
+    checked_until,
+    copied_by_store,
+    explained,
+)
 from credstore.provider.session import Session
-from credstore.provider.validation import check_flag, check_version_id
+from credstore.provider.validation import check_flag, check_version_id, checked_version
 from credstore.provider.versioning import delete_versions, list_versions
 
 
@@ -176,7 +181,8 @@ class KeepingVerbs:
             StorageError: Anything else.
 
         Cost: 2 requests, up to 4 where nothing keeps it yet.
-        Source: S3 API PutObjectRetention.
+        Source: S3 API PutObjectRetention; Azure's "Set Blob Immutability Policy"; Google's "Object Retention
+            Lock".
         """
         with self._session.call("retain", key, mutation=True):
             check_flag("bypass_governance", bypass_governance)
@@ -218,8 +224,8 @@ class KeepingVerbs:
             StorageNotFoundError: There is no such object or version.
             StorageError: Anything else.
 
-        Cost: 1 request.
-        Source: S3 API PutObjectLegalHold.
+        Cost: 1 request, on Google Cloud Storage 2.
+        Source: S3 API PutObjectLegalHold; Azure's "Set Blob Legal Hold"; Google's "Object holds".
         """
         with self._session.call("hold", key, mutation=True):
             await _set_hold(self._session, key, version_id, timeout, held=True)
@@ -354,9 +360,7 @@ async def _restore(
     source_encryption: CustomerKey | None,
     timeout: float | None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
 ) -> StorageResult:
-    if not session.capabilities.versions:
-        raise VERSIONS.of(session.name)
-    _check(session, key, version_id)
+    _check(session, key, checked_version(version_id))
     reading = session.reading(source_encryption, version_id, timeout)
     try:
         info = replace(await session.driver.head(key, reading), key=key, version_id=version_id)
@@ -364,7 +368,7 @@ async def _restore(
         raise _no_content(error) from error
     except StorageNotFoundError as error:
         raise (_no_content(error) if error.code == ErrorCode.VERSION_NOT_FOUND else error) from error
-    if await _is_current(session, key, version_id, reading):
+    if await _is_current(session, info, reading):
         return result_of_copy(session, info, as_it_is(info))
     request = CopyRequest(
         source=info,
@@ -374,15 +378,17 @@ async def _restore(
         source_customer_key=reading.customer_key,
         deadline=session.deadline(timeout, info.size),
     )
-    return result_of_copy(session, info, await session.driver.copy(request))
+    return result_of_copy(session, info, await copied_by_store(session, request))
 
 
-async def _is_current(session: Session, key: str, version_id: str, reading: ReadOptions) -> bool:
+async def _is_current(session: Session, version: ObjectInfo, reading: ReadOptions) -> bool:
     try:
-        now = await session.driver.head(key, replace(reading, version_id=None))
+        now = await session.driver.head(version.key, replace(reading, version_id=None))
     except (StorageObjectNotFoundError, StorageInvalidRequestError, StorageAccessDeniedError):
         return False  # It was deleted; or what is there has another customer's key.
-    return now.version_id == version_id
+    if now.version_id is None and now.write_id is not None:  # As where a store is not known to keep versions.
+        return now.write_id == version.write_id
+    return now.version_id == version.version_id
 
 
 def _no_content(error: StorageError) -> StorageNotFoundError:

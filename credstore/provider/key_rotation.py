@@ -28,6 +28,7 @@ from credstore.pipeline.header import Header, wrapped_text
 from credstore.pipeline.pipeline import ENVELOPE, WRAPPED_KEY
 from credstore.provider.detached_keys import DetachedKeys, place_of
 from credstore.provider.encryption import begins_sealed, data_key_of, header_of, read_head
+from credstore.provider.retaining import copied_by_store
 from credstore.provider.scanning import scan_infos
 from credstore.provider.session import Session
 
@@ -136,7 +137,7 @@ class Rotation:
             deadline=self._session.deadline(size=info.size),
         )
         try:
-            await self._session.driver.copy(request)
+            await copied_by_store(self._session, request)
         except StorageUnsupportedError:
             # No conditions on copies there, but the source is still pinned to the version that was looked at.
-            await self._session.driver.copy(replace(request, precondition=OVERWRITE))
+            await copied_by_store(self._session, replace(request, precondition=OVERWRITE))

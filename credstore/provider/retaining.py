@@ -12,7 +12,7 @@ from typing import get_args
 from credstore.driver.contract import RetainingDriver
 from credstore.driver.refusals import check_retention
 from credstore.driver.retention import NOT_RETAINED, in_force, keeps, retained
-from credstore.driver.values import PutRequest, PutResult
+from credstore.driver.values import CopyRequest, PutRequest, PutResult
 from credstore.errors import (
     ErrorCode,
     RetentionMode,
@@ -165,3 +165,15 @@ async def written(session: Session, request: PutRequest) -> PutResult:
         return await session.driver.put(request)
     except StorageRetainedError as error:
         raise await explained(session, error, request.key) from error
+
+
+async def copied_by_store(session: Session, request: CopyRequest) -> PutResult:
+    """Let the store copy, and explain a refusal to replace what is kept.
+
+    Raises:
+        StorageError: As `Driver.copy`.
+    """
+    try:
+        return await session.driver.copy(request)
+    except StorageRetainedError as error:
+        raise await explained(session, error, request.destination) from error

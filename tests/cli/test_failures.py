@@ -34,6 +34,7 @@ EXPECTED = {
     "StorageDecryptionError": 7,
     "StorageCodecError": 7,
     "StorageInvalidRequestError": 2,
+    "StorageRetainedError": 4,
     "StorageInvalidKeyError": 2,
     "StorageConfigurationError": 8,
     "StorageUnsupportedError": 1,

@@ -48,3 +48,11 @@ class TestAzureWithVersions(DriverConformance):
     @pytest.fixture
     def harness(self) -> Harness:
         return harness_of(FakeAzure(versions=True), counted=False)
+
+
+class TestAzureWithImmutability(DriverConformance):
+    """Version-level immutability, where policies and legal holds keep versions."""
+
+    @pytest.fixture
+    def harness(self) -> Harness:
+        return harness_of(FakeAzure(immutable=True), counted=False)

@@ -57,3 +57,10 @@ class TestGcsThatKeepsLittle(DriverConformance):
         fake = FakeGcs()
         fake.keeps = QUANTUM
         return harness_of(fake)
+
+
+@pytest.mark.parametrize("versions", [False, True])
+class TestGcsWithRetention(DriverConformance):
+    @pytest.fixture
+    def harness(self, versions: bool) -> Harness:
+        return harness_of(FakeGcs(versions=versions, object_retention=True), versioning=versions)

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from hashlib import md5
 from typing import TypeVar
 
@@ -25,7 +26,9 @@ from credstore.errors import (
     StorageBucketNotFoundError,
     StorageConflictError,
     StorageError,
+    StorageIntegrityError,
     StorageUnavailableError,
+    StorageUnsupportedError,
 )
 from tests.servers.azurite import KEY, AzuriteServer, running_azurite
 
@@ -246,3 +249,26 @@ def test_everything_that_a_batch_deletes_is_gone(use, theirs):
             theirs.download_blob("many/000")
 
     use(write)
+
+
+def test_a_lock_that_the_server_ignores_is_seen_and_what_it_lacks_is_named(use):
+    """Azurite stores what has the headers of a policy or hold, and does not know them."""
+    until = datetime(2037, 1, 1, tzinfo=UTC)
+
+    async def check(store):
+        await store.store("k", PROOF)
+        for call in (
+            store.store("new", PROOF, retain_until=until),
+            store.store("new", PROOF * 500, legal_hold=True),
+            store.copy("k", "new", legal_hold=True),
+        ):
+            with pytest.raises(StorageIntegrityError, match="removed again") as caught:
+                await call
+            assert (caught.value.code, caught.value.applied) == ("NOT_HONOURED", "yes")
+        for call in (store.retain("k", until=until), store.hold("k"), store.release("k")):
+            with pytest.raises(StorageUnsupportedError, match="version-level immutability") as caught:
+                await call
+            assert (caught.value.code, caught.value.applied) == ("RETENTION_DISABLED", "no")
+        assert [each.key for each in await store.list()] == ["k"]
+
+    use(check, capabilities="")

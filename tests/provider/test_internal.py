@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,7 @@ USERS = [
     ".credstore\\keys\\x",
 ]
 
+FAR = datetime(2037, 1, 1, tzinfo=UTC)
 VERBS = {
     "store": lambda p, key: p.store(key, b"x"),
     "retrieve": lambda p, key: p.retrieve(key),
@@ -102,6 +104,11 @@ VERBS = {
     "list_versions": lambda p, key: p.list_versions(key, exact=True),
     "delete_versions": lambda p, key: p.delete_versions(key, exact=True),
     "delete_versions, old": lambda p, key: p.delete_versions(key, exact=True, keep_latest=True),
+    "restore": lambda p, key: p.restore(key, "v"),
+    "retain": lambda p, key: p.retain(key, until=FAR),
+    "hold": lambda p, key: p.hold(key),
+    "release": lambda p, key: p.release(key),
+    "get_retention": lambda p, key: p.get_retention(key),
     "forget_key": lambda p, key: p.forget_key(key),
     "get_signed_url": lambda p, key: p.get_signed_url(key),
     "get_signed_url, HEAD": lambda p, key: p.get_signed_url(key, method="HEAD"),

@@ -33,6 +33,8 @@ AZURE = Capabilities(
     response_overrides=True,
     tags=True,
     versions=True,
+    retention_modes=frozenset({"governance", "compliance"}),
+    legal_holds=True,
     storage_classes=frozenset(TIERS),
     sse_s3=False,
     sse_s3_implied=True,
@@ -55,4 +57,7 @@ def capabilities_of(config: AzureConfig) -> Capabilities:
             names a report that does not count.
     """
     able = AZURE if config.auth != "sas" else replace(AZURE, presign=frozenset(), response_overrides=False)
-    return restated(able, said_of(config), _NAMES, most=replace(able, ordered=True))
+    able = restated(able, said_of(config), _NAMES, most=replace(able, ordered=True))
+    if not able.versions:  # What policies and holds keep are versions.
+        able = replace(able, retention_modes=frozenset(), legal_holds=False)
+    return able

@@ -64,6 +64,7 @@ class Container:
         signer: Signs requests and links.
         lacks_from_url: Whether the server was found not to copy from URLs, as Azurite.
         soft_deletes: Whether a deletion was found to keep what it deletes.
+        keeps_locks: Whether the server is Azure's own, or was seen to keep retention or a legal hold.
     """
 
     def __init__(self, config: AzureConfig, *, signer: AzureSigner, transport: Transport) -> None:
@@ -85,6 +86,7 @@ class Container:
         self.signer = signer
         self.lacks_from_url = False
         self.soft_deletes = False
+        self.keeps_locks = not config.is_elsewhere
         self._versioned: bool | None = None
         self._versioned_at = -math.inf
         self._exchange = Exchange(

@@ -19,6 +19,7 @@ from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
 from credstore.drivers.azure.encryption import read_encryption
 from credstore.drivers.azure.headers import condition_headers
+from credstore.drivers.azure.locking import made_locked
 from credstore.drivers.azure.pending import copy_by_service
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import (
@@ -38,6 +39,7 @@ from credstore.encryption import CustomerKey
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageError,
+    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
@@ -53,14 +55,23 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
     """Copy one object; see `Driver.copy`.
 
     Cost: 1 request in place and up to `single_copy_limit`, else 1 and one per block; 1 more where the source
-    has tags; 1 HEAD if unclear or refused by a condition.
+    has tags; 1 HEAD if unclear or refused by a condition. Under retention or legal hold always in blocks.
     """
-    source, able = request.source, container.able
+    source = request.source
     for key in (source.key, request.destination):
         container.check_key(key)
+    if request.retention is None:
+        return await _copied(container, request)
+    making = _copied(container, request)
+    return await made_locked(container, request.destination, request.retention, making, request.deadline)
+
+
+async def _copied(container: Container, request: CopyRequest) -> PutResult:
+    source, able = request.source, container.able
     conditions = condition_headers(request.precondition, able, NAME)
     copied_headers(request, able, NOTHING)
-    if keeps_key(request) and await _is_current(container, request):
+    locked = request.retention is not None
+    if keeps_key(request) and not locked and await _is_current(container, request):
         return await _in_place(container, request)
     headers = copied_headers(request, able, await _source_tags(container, request)) | conditions
     url = container.url(source.key)
@@ -69,7 +80,8 @@ async def copy(container: Container, request: CopyRequest) -> PutResult:
     if container.lacks_from_url:
         return await _by_service(container, request, headers, url)
     try:
-        if source.size <= container.config.single_copy_limit:
+        # Only Put Block List, of all that do not show the copy before it is whole, can put it under a lock.
+        if source.size <= container.config.single_copy_limit and not locked:
             return await _at_once(container, request, headers, url)
         return await _in_blocks(container, request, headers, url)
     except StorageUnsupportedError as error:
@@ -93,7 +105,11 @@ async def _is_current(container: Container, request: CopyRequest) -> bool:
     source = request.source
     if source.version_id is None or not container.able.versions:
         return True
-    return (await head(container, source.key, ReadOptions(deadline=request.deadline))).etag == source.etag
+    try:
+        now = await head(container, source.key, ReadOptions(deadline=request.deadline))
+    except StorageObjectNotFoundError:
+        return False  # It was deleted, and an old version of it is to be restored.
+    return now.etag == source.etag
 
 
 def _write(request: CopyRequest) -> Write:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from urllib.parse import urlsplit
 
 from credstore.config.azure import AzureConfig, sas_ends
@@ -27,9 +28,9 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.azure import copying, deleting, listings, reading, signing, versions, writing
+from credstore.drivers.azure import copying, deleting, listings, locking, reading, signing, versions, writing
 from credstore.drivers.azure.container import Container
-from credstore.errors import StorageError
+from credstore.errors import RetentionMode, StorageError
 from credstore.model import CircuitState, Retention
 from credstore.wire.azure.signer import AzureSigner, KeySigner, SasSigner, TokenSigner
 from credstore.wire.azure.tokens import EntraTokens
@@ -167,7 +168,39 @@ class AzureDriver(Driver):
         self, key: str, version_id: str | None = None, *, deadline: float | None = None
     ) -> Retention:
         """What keeps a version from being removed; see `RetainingDriver.get_retention`."""
-        return await versions.get_retention(self._container, key, version_id, deadline=deadline)
+        return await locking.get_retention(self._container, key, version_id, deadline=deadline)
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Set the immutability policy of a version, or remove it; see `LockingDriver.set_retention`.
+
+        "governance" is an unlocked policy, and "compliance" a locked one.
+        """
+        await locking.set_retention(
+            self._container,
+            key,
+            retain_until,
+            mode,
+            version_id=version_id,
+            bypass_governance=bypass_governance,
+            deadline=deadline,
+        )
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Put a version under legal hold, or release it; see `LockingDriver.set_legal_hold`."""
+        await locking.set_legal_hold(
+            self._container, key, held=held, version_id=version_id, deadline=deadline
+        )
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the container at any size; see `Driver.copy`."""

@@ -63,6 +63,13 @@ PRIVATE = Meaning(
 )
 DISABLED = Meaning(StorageAccessDeniedError, "the account is disabled")
 LOCKED = Meaning(StorageRetainedError, "an immutability policy or legal hold forbids this")
+LOCK_OFF = Meaning(
+    StorageUnsupportedError,
+    "the container has no version-level immutability, so nothing can be retained or held there; switch blob "
+    "versioning on for the account, and enable it with `az storage container-rm create --enable-vlw` for a "
+    "new container, or `az storage container-rm migrate-vlw` for this one",
+    ErrorCode.RETENTION_DISABLED,
+)
 BAD_SIGNATURE = Meaning(
     StorageAuthenticationError,
     "the signature was not accepted; check that the key or signature is of this account, and the endpoint",

@@ -12,17 +12,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
+from email.utils import format_datetime
 from functools import lru_cache
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
 from credstore.driver.refusals import check_condition, check_storage_class, check_tags
 from credstore.driver.values import Capabilities, ContentHeaders, Precondition
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import RetentionMode, StorageInvalidRequestError
+from credstore.model import Retention
 
 META = "x-ms-meta-"
 TIER = "x-ms-access-tier"
 TAGS = "x-ms-tags"
+POLICY_END = "x-ms-immutability-policy-until-date"
+POLICY_MODE = "x-ms-immutability-policy-mode"
+LEGAL_HOLD = "x-ms-legal-hold"
+_MODES: Mapping[RetentionMode, str] = {"governance": "Unlocked", "compliance": "Locked"}
+"""Modes of `Retention` to those of immutability policies; "Unlocked" ones can be shortened and removed."""
 MAX_TAGS = 10
 CONTENT_NAMES = {
     "content_type": "content-type",
@@ -180,3 +188,23 @@ def tag_headers(tags: Mapping[str, str]) -> dict[str, str]:
         for name, value in tags.items()
     )
     return {TAGS: "&".join(pairs)} if tags else {}
+
+
+def policy_headers(retain_until: datetime, mode: RetentionMode) -> dict[str, str]:
+    """An immutability policy; the date is in UTC."""
+    return {POLICY_END: format_datetime(retain_until, usegmt=True), POLICY_MODE: _MODES[mode]}
+
+
+def lock_headers(retention: Retention | None) -> dict[str, str]:
+    """What a new object is put under; empty for nothing.
+
+    Source: "Put Blob", "Put Block List" and "Copy Blob".
+    """
+    found: dict[str, str] = {}
+    if retention is None:
+        return found
+    if retention.mode is not None and retention.retain_until is not None:
+        found |= policy_headers(retention.retain_until, retention.mode)
+    if retention.legal_hold:
+        found[LEGAL_HOLD] = "true"
+    return found

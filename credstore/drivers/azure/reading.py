@@ -39,7 +39,7 @@ async def head(container: Container, key: str, options: ReadOptions) -> ObjectIn
     try:
         reply = await container.call(request, deadline=options.deadline)
     except StorageObjectNotFoundError as error:
-        raise _of_version(error, options) from None
+        raise of_version(error, options) from None
     except StoragePreconditionFailedError:
         await _check_there(container, key, options)
         raise
@@ -49,7 +49,7 @@ async def head(container: Container, key: str, options: ReadOptions) -> ObjectIn
     return parse_info(key, reply.headers, size=size, served_by=container.label)
 
 
-def _of_version(error: StorageObjectNotFoundError, options: ReadOptions) -> StorageNotFoundError:
+def of_version(error: StorageObjectNotFoundError, options: ReadOptions) -> StorageNotFoundError:
     """What is absent: the object, or only the version that was asked for."""
     if options.version_id is None:
         return error
@@ -120,7 +120,7 @@ async def _open(container: Container, key: str, options: ReadOptions, *, ranged:
     try:
         reply = await container.call(request, deadline=options.deadline, stream=True)
     except StorageObjectNotFoundError as error:
-        raise _of_version(error, options) from None
+        raise of_version(error, options) from None
     except StoragePreconditionFailedError:
         await _check_there(container, key, options)
         raise

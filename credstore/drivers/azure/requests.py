@@ -34,6 +34,7 @@ from credstore.drivers.azure.headers import (
     condition_headers,
     content_headers,
     format_etag,
+    lock_headers,
     metadata_headers,
     storage_headers,
     tag_headers,
@@ -99,6 +100,7 @@ def object_headers(request: PutRequest, able: Capabilities, digest: bytes | None
         **content_headers(request.headers),
         **metadata_headers(joined),
         **storage_headers(request.storage_class, request.tags, able, NAME),
+        **lock_headers(request.retention),
     }
 
 
@@ -174,7 +176,8 @@ def get_block_list(key: str) -> AzureRequest:
     )
 
 
-def _version(version_id: str | None) -> Query:
+def version_query(version_id: str | None) -> Query:
+    """What names a kept version; empty for the current one."""
     return (("versionid", version_id),) if version_id is not None else ()
 
 
@@ -183,7 +186,7 @@ def _read(operation: str, method: str, key: str, options: ReadOptions, able: Cap
     headers = {"if-match": format_etag(options.if_match)} if options.if_match is not None else {}
     headers |= key_headers(options.customer_key)
     return AzureRequest(
-        operation=operation, method=method, key=key, query=_version(options.version_id), headers=headers
+        operation=operation, method=method, key=key, query=version_query(options.version_id), headers=headers
     )
 
 
@@ -231,7 +234,7 @@ def delete_blob(
         operation="DeleteBlob",
         method="DELETE",
         key=key,
-        query=_version(version_id),
+        query=version_query(version_id),
         headers={"if-match": format_etag(if_match)} if if_match is not None else {},
         mutation=True,
     )
@@ -285,7 +288,7 @@ def copied_headers(request: CopyRequest, able: Capabilities, tags: Mapping[str, 
         raise no_encryption_of_source("SSE-C").of(NAME)
     system = (source.system or {}) if request.system is None else request.system
     joined = join_metadata(source.metadata or {}, system, request.write_id, source.digest)
-    headers = metadata_headers(joined) | tag_headers(tags)
+    headers = metadata_headers(joined) | tag_headers(tags) | lock_headers(request.retention)
     if source.headers is not None:
         headers |= content_headers(source.headers)
     # A tier that the account chose is its default for the copy too.
@@ -411,7 +414,7 @@ def set_tier(key: str, tier: str, priority: str, version_id: str | None) -> Azur
         operation="SetBlobTier",
         method="PUT",
         key=key,
-        query=(("comp", "tier"), *_version(version_id)),
+        query=(("comp", "tier"), *version_query(version_id)),
         headers={TIER: tier, "x-ms-rehydrate-priority": priority},
         mutation=True,
     )
@@ -420,7 +423,7 @@ def set_tier(key: str, tier: str, priority: str, version_id: str | None) -> Azur
 def get_tags(key: str, version_id: str | None) -> AzureRequest:
     """Get Blob Tags."""
     return AzureRequest(
-        operation="GetBlobTags", method="GET", key=key, query=(("comp", "tags"), *_version(version_id))
+        operation="GetBlobTags", method="GET", key=key, query=(("comp", "tags"), *version_query(version_id))
     )
 
 

@@ -14,22 +14,32 @@ from credstore.driver.meaning import Meaning
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.azure.encryption import SCOPE, read_encryption
 from credstore.drivers.azure.errors import meaning_of
-from credstore.drivers.azure.headers import TIER, read_content_headers, read_metadata
+from credstore.drivers.azure.headers import (
+    LEGAL_HOLD,
+    POLICY_END,
+    POLICY_MODE,
+    TIER,
+    read_content_headers,
+    read_metadata,
+)
 from credstore.drivers.azure.xml import parse_error, parse_size, parse_time
 from credstore.errors import (
     Applied,
     ErrorCode,
+    RetentionMode,
     StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
 )
-from credstore.model import NOTHING
+from credstore.model import NOTHING, Retention
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 INFERRED = "x-ms-access-tier-inferred"
 """Says that a blob's tier is only the account's default; kept in `ObjectInfo.extras`."""
+_ENDED_EARLY = frozenset({"unlocked", "mutable"})
+"""Modes of immutability policies that can be shortened and removed."""
 
 
 def is_of_azure(headers: Mapping[str, str], body: bytes) -> bool:
@@ -123,6 +133,22 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
         tag_count=parse_size(headers.get("x-ms-tag-count")),
         extras={INFERRED: "true"} if inferred else NOTHING,
         served_by=served_by,
+    )
+
+
+def read_retention(headers: Mapping[str, str]) -> Retention:
+    """What keeps the version that a response is about.
+
+    A mode that is unknown counts as the one that cannot be ended early.
+    """
+    word = headers.get(POLICY_MODE, "").lower()
+    mode: RetentionMode | None = None
+    if word:
+        mode = "governance" if word in _ENDED_EARLY else "compliance"
+    return Retention(
+        mode=mode,
+        retain_until=parse_time(headers.get(POLICY_END)),
+        legal_hold=headers.get(LEGAL_HOLD, "").lower() == "true",
     )
 
 

@@ -12,25 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from credstore.driver.refusals import LIST_VERSIONS, RETENTION
+from credstore.driver.refusals import LIST_VERSIONS
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.driver.version_pages import DELETED, OldestFirst, Versions, newest_first
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
 from credstore.drivers.azure.deleting import delete, delete_each, still_kept
+from credstore.drivers.azure.locking import SOFT, UNVERSIONED
 from credstore.drivers.azure.reading import head
-from credstore.drivers.azure.requests import head_blob, list_blobs
-from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list, parse_time
-from credstore.errors import RetentionMode, StorageError
-from credstore.model import Retention, StorageVersion
+from credstore.drivers.azure.requests import list_blobs
+from credstore.drivers.azure.xml import ListEntry, ListReply, parse_list
+from credstore.errors import StorageError
+from credstore.model import StorageVersion
 
-SOFT = "soft-deleted:"
-"""Before the id of a version that only blob soft delete keeps."""
-UNVERSIONED = "null"
-"""Version id of a blob that was stored while versions were off."""
 _PAGE = 1000
-_MODES: Mapping[str, RetentionMode] = {"unlocked": "governance", "locked": "compliance"}
-"""Of immutability policies, to those of `Retention`."""
 _IS_CURRENT = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
 """Codes for the removal of the current version by its id."""
 _Versions = dict[tuple[str, str], tuple[str, str | None]]
@@ -103,27 +98,6 @@ async def _page(
 ) -> ListReply:
     request = list_blobs(prefix, marker, limit, include="deleted,versions")
     return await parsed(parse_list, (await container.call(request, deadline=deadline)).body)
-
-
-async def get_retention(
-    container: Container, key: str, version_id: str | None, *, deadline: float | None
-) -> Retention:
-    """What immutability policies and legal holds say about a version; see `RetainingDriver.get_retention`.
-
-    Source: "Get Blob Properties", `x-ms-immutability-policy-mode`: "unlocked" policies can be removed.
-    """
-    if not container.able.versions:
-        raise RETENTION.of(NAME)
-    if version_id is not None and (version_id == DELETED or version_id.startswith(SOFT)):
-        return Retention()
-    asked = None if version_id == UNVERSIONED else version_id
-    request = head_blob(key, ReadOptions(version_id=asked), container.able)
-    headers = (await container.call(request, deadline=deadline)).headers
-    mode = _MODES.get(headers.get("x-ms-immutability-policy-mode", "").lower())
-    until = parse_time(headers.get("x-ms-immutability-policy-until-date"))
-    return Retention(
-        mode=mode, retain_until=until, legal_hold=headers.get("x-ms-legal-hold", "").lower() == "true"
-    )
 
 
 async def delete_versions(

@@ -22,6 +22,7 @@ from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.encryption import read_encryption, write_headers
 from credstore.drivers.azure.headers import condition_headers
+from credstore.drivers.azure.locking import made_locked
 from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block
 from credstore.drivers.azure.responses import version_of
 from credstore.drivers.azure.resuming import begun_before, token_of
@@ -45,9 +46,17 @@ async def put(container: Container, request: PutRequest) -> PutResult:
     """Write one object; see `Driver.put`.
 
     Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one block), else 1 and
-    one per block; 1 HEAD if unclear, or refused by a condition.
+    one per block; 1 HEAD if unclear, or refused by a condition; 1 more for the first one under retention or
+    legal hold at a server that is not Azure's own.
     Source: promises P0, P4, P6.
     """
+    if request.retention is None:
+        return await _put(container, request)
+    making = _put(container, request)
+    return await made_locked(container, request.key, request.retention, making, request.deadline)
+
+
+async def _put(container: Container, request: PutRequest) -> PutResult:
     able, config, body = container.able, container.config, request.body
     container.check_key(request.key)
     if body.data is None:

@@ -52,6 +52,7 @@ class Bucket:
         origin: Scheme, host and port.
         proved: Whether the server is known to keep conditions: Google does, another one is asked once.
         versioned: Whether the bucket is known to keep versions.
+        keeps_locks: Whether the server is Google's own, or was seen to keep retention or a hold.
         keeps_generations: Whether one may be named in requests; emulators know only the last.
     """
 
@@ -70,6 +71,7 @@ class Bucket:
         self.origin = config.resolved_endpoint
         self.proved = not config.is_elsewhere
         self.versioned = config.versioning
+        self.keeps_locks = not config.is_elsewhere
         self.keeps_generations = config.emulator_host is None
         name = quote(config.bucket, safe="")
         self._paths = {

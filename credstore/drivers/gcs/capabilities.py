@@ -32,6 +32,8 @@ GOOGLE = Capabilities(
     response_overrides=True,
     tags=False,
     versions=True,
+    retention_modes=frozenset({"governance", "compliance"}),
+    legal_holds=True,
     storage_classes=frozenset(CLASSES),
     sse_s3=False,
     sse_s3_implied=True,
@@ -56,7 +58,14 @@ def capabilities_of(config: GcsConfig) -> Capabilities:
     """
     able = most = GOOGLE
     if config.emulator_host is not None:
-        able = replace(without_conditions(able), versions=False, sse_kms=False, sse_c=False)
+        able = replace(
+            without_conditions(able),
+            versions=False,
+            sse_kms=False,
+            sse_c=False,
+            retention_modes=frozenset(),
+            legal_holds=False,
+        )
     if config.is_anonymous:
         able = replace(able, presign=frozenset(), response_overrides=False, upload_forms=False)
         most = replace(most, response_overrides=False, upload_forms=False)

@@ -14,6 +14,7 @@ from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.encryption import kms_query
+from credstore.drivers.gcs.locking import made_locked
 from credstore.drivers.gcs.probing import prove_condition
 from credstore.drivers.gcs.requests import copied, encryption_of, patch_metadata, rewrite
 from credstore.drivers.gcs.resources import Resource
@@ -26,8 +27,16 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     """Copy one object; see `Driver.copy`.
 
     Cost: 1 request, and more for large objects where the service decides so, as to another storage class; 1
-    HEAD if unclear or refused by a condition.
+    HEAD if unclear or refused by a condition; 1 more for the first one under retention or a hold at a server
+    that is not Google's own.
     """
+    if request.retention is None:
+        return await _copied(bucket, request)
+    making = _copied(bucket, request)
+    return await made_locked(bucket, request.destination, request.retention, making, request.deadline)
+
+
+async def _copied(bucket: Bucket, request: CopyRequest) -> PutResult:
     source = request.source
     for key in (source.key, request.destination):
         bucket.check_key(key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from credstore.config.gcs import GcsConfig
 from credstore.driver.contract import Driver
@@ -29,10 +30,20 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.gcs import copying, deleting, listings, location, reading, signing, versions, writing
+from credstore.drivers.gcs import (
+    copying,
+    deleting,
+    listings,
+    location,
+    locking,
+    reading,
+    signing,
+    versions,
+    writing,
+)
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.capabilities import NAME
-from credstore.errors import StorageError
+from credstore.errors import RetentionMode, StorageError
 from credstore.model import CircuitState, Retention, UploadForm
 from credstore.wire.google.tokens import GoogleSource, GoogleTokens, Identity
 from credstore.wire.http import HttpClient
@@ -172,7 +183,37 @@ class GcsDriver(Driver):
         self, key: str, version_id: str | None = None, *, deadline: float | None = None
     ) -> Retention:
         """What keeps a version from being removed; see `RetainingDriver`."""
-        return await versions.get_retention(self._bucket, key, version_id, deadline=deadline)
+        return await locking.get_retention(self._bucket, key, version_id, deadline=deadline)
+
+    async def set_retention(
+        self,
+        key: str,
+        retain_until: datetime | None,
+        mode: RetentionMode,
+        *,
+        version_id: str | None = None,
+        bypass_governance: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Set the retention of an object, or remove it; see `LockingDriver.set_retention`.
+
+        "governance" is Google's mode "Unlocked", and "compliance" its mode "Locked".
+        """
+        await locking.set_retention(
+            self._bucket,
+            key,
+            retain_until,
+            mode,
+            version_id=version_id,
+            bypass_governance=bypass_governance,
+            deadline=deadline,
+        )
+
+    async def set_legal_hold(
+        self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
+    ) -> None:
+        """Set a temporary hold, or release what is held; see `LockingDriver.set_legal_hold`."""
+        await locking.set_legal_hold(self._bucket, key, held=held, version_id=version_id, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""

@@ -68,6 +68,12 @@ PAYER = Meaning(
     "whoever asks this bucket pays for it; set `user_project` to a project of yours",
 )
 LOCKED = Meaning(StorageRetainedError, "a retention or hold forbids this")
+LOCK_OFF = Meaning(
+    StorageUnsupportedError,
+    "the bucket has no object retention, so nothing can be retained there; enable it (Google Cloud console, "
+    "tab Protection of the bucket, or `gcloud storage buckets create --enable-per-object-retention`)",
+    ErrorCode.RETENTION_DISABLED,
+)
 SLOW_DOWN = Meaning(
     StorageRateLimitedError,
     "the provider asks to slow down; it takes about one write a second to each key",
@@ -163,6 +169,7 @@ STATUSES: dict[int, Meaning] = {
 """Responses without a reason of Google's."""
 _UNREADABLE = Meaning(StorageError, "the provider sent a response that credstore does not know")
 _CORRUPT = ("crc32c", "md5 hash", "checksum")
+_KEPT = ("cannot be deleted, overwritten or archived", "is under active")
 _LATE = ("request time too skewed", "clock skew", "token used too early", "not yet valid")
 
 
@@ -182,6 +189,8 @@ def meaning_of(status: int, reason: str | None, text: str = "") -> Meaning:
     if status == 401 and reason == "required" and "anonymous" not in said:  # noqa: PLR2004
         return BAD_TOKEN
     if status == 400:  # noqa: PLR2004 - "invalid" stands for nearly everything
+        if "retention is not enabled" in said:
+            return LOCK_OFF
         if any(each in said for each in _CORRUPT):
             return CORRUPTED
         if "metadata" in said and ("size" in said or "large" in said):
@@ -190,6 +199,8 @@ def meaning_of(status: int, reason: str | None, text: str = "") -> Meaning:
             return BAD_KEY
         if reason == "required":
             return PAYER if "user project" in said or "requester pays" in said else MALFORMED
+    if status == 403 and any(each in said for each in _KEPT):  # noqa: PLR2004 - also with the reason "forbidden"
+        return LOCKED
     if status in {404, 410, 412, 416}:  # These say enough by themselves
         return STATUSES[status]
     found = REASONS.get(reason) if reason is not None else None

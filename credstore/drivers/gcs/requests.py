@@ -27,7 +27,16 @@ from credstore.driver.refusals import (
 from credstore.driver.values import Capabilities, CopyRequest, PutRequest, ReadOptions, join_metadata
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.encryption import SOURCE_HEADERS, key_headers, kms_query
-from credstore.drivers.gcs.resources import LISTED, Query, conditions, match, metadata, properties, wanted
+from credstore.drivers.gcs.resources import (
+    LISTED,
+    Query,
+    conditions,
+    lock_properties,
+    match,
+    metadata,
+    properties,
+    wanted,
+)
 from credstore.encryption import CustomerKey, ServerEncryption
 from credstore.model import NOTHING
 from credstore.wire.transport import StreamBody
@@ -91,6 +100,7 @@ def described(request: PutRequest, able: Capabilities, digest: bytes | None) -> 
         "contentType": DEFAULT_TYPE,
         **properties(request.headers),
         "metadata": metadata(joined),
+        **lock_properties(request.retention),
     }
     if request.storage_class is not None:
         found["storageClass"] = request.storage_class
@@ -343,7 +353,11 @@ def copied(request: CopyRequest, able: Capabilities) -> dict[str, Any]:
     check_storage_class(source.storage_class, able, NAME)
     system = request.system if request.system is not None else source.system or NOTHING
     joined = join_metadata(source.metadata or NOTHING, system, request.write_id, source.digest)
-    found: dict[str, Any] = {"contentType": DEFAULT_TYPE, "metadata": metadata(joined)}
+    found: dict[str, Any] = {
+        "contentType": DEFAULT_TYPE,
+        "metadata": metadata(joined),
+        **lock_properties(request.retention),
+    }
     if source.headers is not None:
         found |= properties(source.headers)
     if source.storage_class is not None:
@@ -405,5 +419,30 @@ def patch_metadata(key: str, joined: Mapping[str, str | None]) -> GcsRequest:
         key=key,
         headers=_OF_JSON,
         body=_json({"metadata": joined}),
+        mutation=True,
+    )
+
+
+def patch_lock(
+    key: str, said: Mapping[str, Any], etag: str | None, *, version_id: str | None, override: bool
+) -> GcsRequest:
+    """Objects: patch, of a retention or holds, if nothing else has changed since.
+
+    Args:
+        key: The object's key.
+        said: The properties to set.
+        etag: Of the object as it was looked at; None where the server has none.
+        version_id: A kept version, or None for the current one.
+        override: Whether an "Unlocked" retention may be shortened, locked or removed.
+    """
+    unlocked = (("overrideUnlockedRetention", "true"),) if override else ()
+    return GcsRequest(
+        operation="PatchObject",
+        method="PATCH",
+        place="object",
+        key=key,
+        query=(*_generation(version_id), *(match(etag) if etag is not None else ()), *unlocked),
+        headers=_OF_JSON,
+        body=_json(said),
         mutation=True,
     )

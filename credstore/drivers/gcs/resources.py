@@ -43,9 +43,11 @@ _META = "x-goog-meta-"
 LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageClass"
 """Properties that a listing is asked for."""
 CRC32C, MD5 = "crc32c", "md5Hash"
+RETENTION, HOLD, EVENT_HOLD = "retention", "temporaryHold", "eventBasedHold"
 _ETAG = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
 _NUMBER = re.compile(r"[0-9]{1,19}")
-_MODES: Mapping[str, RetentionMode] = {"Locked": "compliance", "Unlocked": "governance"}
+_MODES: Mapping[RetentionMode, str] = {"compliance": "Locked", "governance": "Unlocked"}
+"""Modes of `Retention` to those of objects here; whoever has a permission for it can end "Unlocked" early."""
 
 
 def properties(headers: ContentHeaders) -> dict[str, str]:
@@ -94,7 +96,7 @@ def listed_info(resource: Resource, *, served_by: str) -> ObjectInfo:
     return ObjectInfo.listed(
         key=name,
         size=size,
-        etag=_etag(resource),
+        etag=etag_of(resource),
         last_modified=instant(resource.get("timeCreated")),
         storage_class=text(resource.get("storageClass")),
         served_by=served_by,
@@ -120,7 +122,7 @@ def info_of(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInf
         {
             "key": name,
             "size": size,
-            "etag": _etag(resource),
+            "etag": etag_of(resource),
             "last_modified": instant(resource.get("timeCreated")),
             "storage_class": text(resource.get("storageClass")),
             "version_id": version_of(resource) if versioned else None,
@@ -151,7 +153,7 @@ def written_info(resource: Resource, *, served_by: str, versioned: bool) -> Obje
         {
             "key": name,
             "size": size,
-            "etag": _etag(resource),
+            "etag": etag_of(resource),
             "version_id": version_of(resource) if versioned else None,
             "encryption": _encryption(resource, text(resource.get("kmsKeyName"))),
             "served_by": served_by,
@@ -172,7 +174,8 @@ def version_of(resource: Resource) -> str | None:
     return None if found is None else str(found)
 
 
-def _etag(resource: Resource) -> str | None:
+def etag_of(resource: Resource) -> str | None:
+    """The entity tag of an object here; None where the server has no generations."""
     generation = version_of(resource)
     return None if generation is None else f"{generation}-{number(resource.get('metageneration')) or 1}"
 
@@ -239,15 +242,43 @@ def checksums_of(resource: Resource) -> Mapping[str, str]:
 
 def retention_of(resource: Resource) -> Retention:
     """What keeps an object from being removed: its own retention, the bucket's policy, and holds."""
-    own = resource.get("retention")
-    told = cast("Mapping[str, object]", own) if isinstance(own, dict) else NOTHING
-    mode = _MODES.get(str(told.get("mode")))
-    until = instant(told.get("retainUntilTime"))
+    own = own_retention(resource)
     of_bucket = instant(resource.get("retentionExpirationTime"))
-    if of_bucket is not None and (until is None or of_bucket > until):
-        mode, until = "compliance", of_bucket
-    hold = resource.get("temporaryHold") is True or resource.get("eventBasedHold") is True
-    return Retention(mode=mode if until is not None else None, retain_until=until, legal_hold=hold)
+    if of_bucket is not None and (own.retain_until is None or of_bucket > own.retain_until):
+        return Retention(mode="compliance", retain_until=of_bucket, legal_hold=own.legal_hold)
+    return own
+
+
+def own_retention(resource: Resource) -> Retention:
+    """The same without the bucket's policy; a mode that is unknown counts as the stricter one."""
+    own = resource.get(RETENTION)
+    told = cast("Mapping[str, object]", own) if isinstance(own, dict) else NOTHING
+    until = instant(told.get("retainUntilTime"))
+    hold = resource.get(HOLD) is True or resource.get(EVENT_HOLD) is True
+    if until is None:
+        return Retention(legal_hold=hold)
+    unlocked = told.get("mode") == _MODES["governance"]
+    mode: RetentionMode = "governance" if unlocked else "compliance"
+    return Retention(mode=mode, retain_until=until, legal_hold=hold)
+
+
+def lock_properties(retention: Retention | None) -> dict[str, Any]:
+    """What a new object is put under; empty for nothing."""
+    found: dict[str, Any] = {}
+    if retention is None:
+        return found
+    if retention.mode is not None:
+        found[RETENTION] = retention_property(retention.retain_until, retention.mode)
+    if retention.legal_hold:
+        found[HOLD] = True
+    return found
+
+
+def retention_property(retain_until: datetime | None, mode: RetentionMode) -> dict[str, str | None]:
+    """A retention as JSON has it, or the absence of one; the date is in UTC."""
+    if retain_until is None:
+        return {"mode": None, "retainUntilTime": None}
+    return {"mode": _MODES[mode], "retainUntilTime": f"{retain_until:%Y-%m-%dT%H:%M:%SZ}"}
 
 
 def generation_of(etag: str) -> tuple[str, str] | None:

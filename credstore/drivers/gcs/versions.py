@@ -8,18 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from credstore.driver.refusals import LIST_VERSIONS, RETENTION
-from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
+from credstore.driver.refusals import LIST_VERSIONS
+from credstore.driver.values import DeleteOutcome, VersionPage
 from credstore.driver.version_pages import DELETED, OldestFirst, Versions, newest_first
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.deleting import delete_each
-from credstore.drivers.gcs.reading import resource_of
 from credstore.drivers.gcs.requests import get_bucket, list_objects
-from credstore.drivers.gcs.resources import Resource, listed_info, retention_of, text, version_of
+from credstore.drivers.gcs.resources import Resource, listed_info, text, version_of
 from credstore.drivers.gcs.responses import parse_json, parse_list
 from credstore.errors import StorageAccessDeniedError, StorageError
-from credstore.model import Retention, StorageVersion
+from credstore.model import StorageVersion
 
 _PAGE = 1000
 
@@ -98,15 +97,3 @@ async def delete_versions(
         each: each for each in versions if each[1] != DELETED
     }
     return outcomes | await delete_each(bucket, named, deadline)
-
-
-async def get_retention(
-    bucket: Bucket, key: str, version_id: str | None, *, deadline: float | None
-) -> Retention:
-    """What keeps a version; see `RetainingDriver.get_retention`. Cost: 1 request."""
-    if not bucket.able.versions:
-        raise RETENTION.of(NAME)
-    if version_id == DELETED:
-        return Retention()
-    options = ReadOptions(version_id=version_id, deadline=deadline)
-    return retention_of(await resource_of(bucket, key, options))

@@ -18,6 +18,7 @@ from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.checksums import Checksum
 from credstore.drivers.gcs.encryption import key_headers, kms_query
+from credstore.drivers.gcs.locking import made_locked
 from credstore.drivers.gcs.probing import prove_condition
 from credstore.drivers.gcs.requests import described, insert
 from credstore.drivers.gcs.resources import Query, conditions
@@ -46,9 +47,17 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     """Write one object; see `Driver.put`.
 
     Cost: 1 request up to `multipart_threshold` (and for an unsized body that fits in one part), else 1 and
-    one per part; 1 HEAD if unclear, or refused by a condition.
+    one per part; 1 HEAD if unclear, or refused by a condition; 1 more for the first one under retention or a
+    hold at a server that is not Google's own.
     Source: promises P0, P4, P6.
     """
+    if request.retention is None:
+        return await _put(bucket, request)
+    making = _put(bucket, request)
+    return await made_locked(bucket, request.key, request.retention, making, request.deadline)
+
+
+async def _put(bucket: Bucket, request: PutRequest) -> PutResult:
     able, config, body = bucket.able, bucket.config, request.body
     bucket.check_usable(request.deadline)
     bucket.check_key(request.key)

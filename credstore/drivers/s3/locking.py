@@ -18,6 +18,7 @@ from credstore.driver.refusals import (
     check_retention_mode,
     check_version,
 )
+from credstore.driver.retention import honours
 from credstore.driver.values import ReadOptions
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.dialect import S3Dialect
@@ -180,7 +181,7 @@ async def check_locked(bucket: Bucket, write: Write, version_id: str | None, *, 
         error.applied = "yes"
         error.message += " (the object was stored, but it could not be seen whether it is locked)"
         raise
-    if _has(found, asked):
+    if honours(found, asked):
         bucket.kept.add(done)
         return
     clause, _ = await take_back(bucket, write, version_id)
@@ -189,12 +190,3 @@ async def check_locked(bucket: Bucket, write: Write, version_id: str | None, *, 
         code=ErrorCode.NOT_HONOURED,
         applied="yes",
     )
-
-
-def _has(found: Retention, asked: Retention) -> bool:
-    if asked.legal_hold and not found.legal_hold:
-        return False
-    if asked.mode is None or asked.retain_until is None:
-        return True
-    long_enough = found.retain_until is not None and found.retain_until >= asked.retain_until
-    return long_enough and found.mode in {asked.mode, "compliance"}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
+from email.utils import format_datetime, parsedate_to_datetime
 from types import SimpleNamespace
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree as ET
@@ -54,6 +54,8 @@ class Blob:
     current: bool = True
     copy: tuple[str, str] | None = None
     sealed: Mapping[str, str] = field(default_factory=dict)
+    policy: tuple[datetime, str] | None = None
+    hold: bool = False
 
 
 class Refused(Exception):
@@ -76,10 +78,17 @@ class FakeAzure:
         blocks: Uncommitted ones by name and id.
         faults: Each is asked for every request, in order, and may answer in the place of the service.
         sent: All requests.
+        immutable: Whether the container has version-level immutability, which needs versions.
+        ignores_locks: Whether policies and holds that come with a write are ignored, as emulators do.
+        lock_off: How a lock is refused where there is no version-level immutability.
     """
 
-    def __init__(self, *, versions: bool = False, from_url: bool = True, soft: bool = False) -> None:
-        self.versions, self.from_url, self.soft = versions, from_url, soft
+    def __init__(
+        self, *, versions: bool = False, from_url: bool = True, soft: bool = False, immutable: bool = False
+    ) -> None:
+        self.versions, self.from_url, self.soft = versions or immutable, from_url, soft
+        self.immutable, self.ignores_locks = immutable, False
+        self.lock_off = (409, "FeatureNotEnabled")
         self.kept: dict[str, list[Blob]] = {}
         self.sealed: dict[tuple[str, str], dict[str, str]] = {}
         self.blobs: dict[str, list[Blob]] = {}
@@ -147,7 +156,8 @@ class FakeAzure:
         try:
             status, headers, body = self._served(request)
         except Refused as refused:
-            status, headers, body = refused.status, {"x-ms-error-code": refused.code}, _error(refused)
+            status, body = refused.status, _error(refused)
+            headers = {"x-ms-error-code": refused.code, "content-type": "application/xml"}
         common = {"x-ms-request-id": f"{len(self.sent):08d}-0000-0000-0000-000000000000", "x-ms-version": "x"}
         common["date"] = format_datetime(datetime.now(UTC), usegmt=True)
         length = {} if "content-length" in headers else {"content-length": str(len(body))}
@@ -165,6 +175,9 @@ class FakeAzure:
         if len(path) < 3:
             if query.get("comp") == "batch":
                 return self._batch(request)
+            if "comp" not in query:
+                told = {"x-ms-immutable-storage-with-versioning-enabled": str(self.immutable).lower()}
+                return 200, {**told, "etag": '"0x1"', "last-modified": "Fri, 01 Jan 2027 00:00:00 GMT"}, b""
             return self._list(query)
         name = unquote(path[2])
         return self._of_blob(request, name, query)
@@ -185,6 +198,8 @@ class FakeAzure:
             raise Refused(404, "BlobNotFound")
         if (wanted := headers.get("if-match")) is not None and wanted.strip('"') != found.etag:
             raise Refused(412, "ConditionNotMet")
+        if comp in {"immutabilityPolicies", "legalhold"}:
+            return self._lock(request, name, found, comp)
         if request.method == "DELETE":
             return self._delete(name, found, query.get("versionid"))
         if comp in {None, "metadata"}:
@@ -225,6 +240,10 @@ class FakeAzure:
             **({"x-ms-tag-count": str(len(blob.tags))} if blob.tags else {}),
         }
         said |= blob.sealed
+        if blob.policy is not None:
+            said |= _policy_headers(blob.policy)
+        if blob.hold:
+            said["x-ms-legal-hold"] = "true"
         if blob.copy is not None:
             said |= {"x-ms-copy-id": blob.copy[0], "x-ms-copy-status": blob.copy[1]}
         return said | {f"x-ms-meta-{name}": value for name, value in blob.meta.items()}
@@ -274,7 +293,7 @@ class FakeAzure:
     def _write(self, request: SentRequest, name: str, comp: str | None) -> tuple[int, dict[str, str], bytes]:
         headers = request.headers
         _check_md5(request)
-        facts = _facts(headers)
+        facts = _facts(headers) | self._locks(headers)
         if comp == "blocklist":
             ids = [each.text for each in ET.fromstring(request.body)]
             there = self.blocks.get(name, {})
@@ -287,6 +306,8 @@ class FakeAzure:
             source = self._source(request)
             if "x-ms-blob-type" not in headers:
                 return self._copy(name, source, facts)
+            if facts.get("policy") or facts.get("hold"):
+                raise Refused(400, "UnsupportedHeader")  # The reference has none for Put Blob From URL.
             data = source.data
         else:
             data = request.body
@@ -344,7 +365,60 @@ class FakeAzure:
         )
         return 202, {"etag": f'"{copied.etag}"', "x-ms-copy-id": "copy-1", "x-ms-copy-status": status}, b""
 
+    def _locks(self, headers: Mapping[str, str]) -> dict[str, object]:
+        """What a request puts a blob under."""
+        found: dict[str, object] = {}
+        mode, hold = headers.get("x-ms-immutability-policy-mode"), headers.get("x-ms-legal-hold")
+        until = headers.get("x-ms-immutability-policy-until-date")
+        if (until is None and hold is None) or self.ignores_locks:
+            return found
+        if not self.immutable:
+            raise Refused(*self.lock_off)
+        if until is not None:
+            end = parsedate_to_datetime(until)
+            if end <= datetime.now(UTC) or (mode or "unlocked").lower() not in {"locked", "unlocked"}:
+                raise Refused(400, "InvalidHeaderValue")
+            found["policy"] = end, (mode or "unlocked").lower()
+        if hold is not None:
+            if hold not in {"true", "false"}:
+                raise Refused(400, "InvalidHeaderValue")
+            found["hold"] = hold == "true"
+        return found
+
+    def _lock(
+        self, request: SentRequest, name: str, found: Blob, comp: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Set Blob Legal Hold; Set and Delete Blob Immutability Policy: a locked one is only lengthened."""
+        if not self.immutable:
+            raise Refused(*self.lock_off)
+        asked = self._locks(request.headers)
+        if comp == "legalhold":
+            if request.method != "PUT" or "hold" not in asked:
+                raise Refused(400, "MissingRequiredHeader")
+            self._replace(name, found, replace(found, hold=asked["hold"]))
+            return 200, {"x-ms-legal-hold": str(asked["hold"]).lower()}, b""
+        is_locked = found.policy is not None and found.policy[1] == "locked"
+        if request.method == "DELETE":
+            if is_locked:
+                raise Refused(409, "BlobImmutableDueToPolicy")
+            self._replace(name, found, replace(found, policy=None))
+            return 200, {}, b""
+        if request.method != "PUT" or "policy" not in asked:
+            raise Refused(400, "MissingRequiredHeader")
+        end, mode = asked["policy"]
+        if is_locked and (mode != "locked" or end < found.policy[0]):
+            raise Refused(409, "BlobImmutableDueToPolicy")
+        self._replace(name, found, replace(found, policy=(end, mode)))
+        return 200, _policy_headers((end, mode)), b""
+
+    def _check_free(self, blob: Blob) -> None:
+        if blob.hold:
+            raise Refused(409, "BlobImmutableDueToLegalHold")
+        if blob.policy is not None and blob.policy[0] > datetime.now(UTC):
+            raise Refused(409, "BlobImmutableDueToPolicy")
+
     def _rewritten(self, request: SentRequest, name: str, found: Blob) -> tuple[int, dict[str, str], bytes]:
+        self._check_free(found)
         made = self.put(
             name,
             found.data,
@@ -361,6 +435,8 @@ class FakeAzure:
     def _delete(self, name: str, found: Blob, version_id: str | None) -> tuple[int, dict[str, str], bytes]:
         if version_id is not None and found.current:
             raise Refused(403, "OperationNotAllowedOnRootBlob")
+        if version_id is not None or not self.versions:
+            self._check_free(found)
         told = {"x-ms-delete-type-permanent": str(not self.soft).lower()}
         if version_id is not None or not self.versions:
             self.blobs[name].remove(found)
@@ -512,6 +588,12 @@ def _facts(headers: Mapping[str, str]) -> dict[str, object]:
         "tier": tier or "Hot",
         "inferred": tier is None,
     }
+
+
+def _policy_headers(policy: tuple[datetime, str]) -> dict[str, str]:
+    end, mode = policy
+    told = {"x-ms-immutability-policy-until-date": format_datetime(end, usegmt=True)}
+    return {**told, "x-ms-immutability-policy-mode": mode}
 
 
 def _tags(tags: Mapping[str, str]) -> bytes:

@@ -24,6 +24,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageRateLimitedError,
+    StorageRetainedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -140,7 +141,8 @@ def test_a_passing_failure_is_tried_again_and_named_if_it_stays(answer, kind):
         ("KeyBasedAuthenticationNotPermitted", 403, StorageAccessDeniedError, "login"),
         ("AuthorizationFailure", 403, StorageAccessDeniedError, "network rules"),
         ("AccountIsDisabled", 403, StorageAccessDeniedError, "disabled"),
-        ("BlobImmutableDueToPolicy", 409, StorageAccessDeniedError, "immutability"),
+        ("BlobImmutableDueToPolicy", 409, StorageRetainedError, "immutability"),
+        ("BlobImmutableDueToLegalHold", 409, StorageRetainedError, "legal hold"),
         ("LeaseIdMissing", 412, StorageConflictError, "lease"),
         ("SnapshotsPresent", 409, StorageConflictError, "snapshots"),
         ("InvalidBlobType", 409, StorageConflictError, "append or page"),
@@ -391,7 +393,7 @@ def test_each_key_of_a_batch_has_its_own_outcome():
         keys = ["there", "absent", "locked", "back\\slash"]
         outcomes = await driver.delete_many(keys)
         assert list(map(type, (outcomes["locked"], outcomes["back\\slash"]))) == [
-            StorageAccessDeniedError,
+            StorageRetainedError,
             StorageInvalidKeyError,
         ]
         assert (outcomes["locked"].code, outcomes["locked"].key) == ("LOCKED", "locked")

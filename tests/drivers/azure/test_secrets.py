@@ -10,6 +10,7 @@ from credstore.config.azure import AzureConfig
 from credstore.driver.values import SignRequest
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageError
+from credstore.model import Retention
 from credstore.provider.presets import provider_for
 from credstore.testing.harness import Stream, put, request
 from credstore.testing.scripted import ScriptedTransport
@@ -22,6 +23,7 @@ from tests.faults.test_frames import ROOT, turns
 TOLD = re.compile(r"sig=[^&*]|sharedkey [a-z0-9]+:|bearer [a-z]", re.IGNORECASE)
 PARTS = {"multipart_threshold": 2000, "part_size": 1500, "max_concurrency": 2, "single_copy_limit": 2000}
 LARGE = b"y" * 5000
+FAR = datetime(2037, 1, 1, tzinfo=UTC)
 SAS = "sv=2023-11-03&sp=racwdl&sr=c&sig=canary-signature"
 
 
@@ -76,6 +78,9 @@ VERBS = {
     "tags": lambda driver: driver.put_tags("small", {"a": "1"}),
     "sign": lambda driver: sign(driver, "small"),
     "list versions": lambda driver: driver.list_versions(),
+    "put under hold": lambda driver: driver.put(request("k", b"x", retention=Retention(legal_hold=True))),
+    "retain": lambda driver: driver.set_retention("small", FAR, "governance"),
+    "hold": lambda driver: driver.set_legal_hold("small", held=True),
     "ping": lambda driver: driver.ping(),
 }
 
@@ -120,7 +125,7 @@ def test_no_frame_holds_a_secret_wherever_a_verb_is_cancelled(verb, way):
         found: set[str] = set()
         count = done = 0
         while not done:
-            fake = Slow(versions=True)
+            fake = Slow(immutable=True)
             fake.put("small", b"data", tags={"t": "1"})
             fake.put("large", LARGE)
             driver = fake.driver(max_retries=0, **PARTS, **WAYS[way])

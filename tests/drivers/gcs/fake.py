@@ -34,6 +34,7 @@ _WRITABLE = (
     "contentType", "contentEncoding", "cacheControl", "contentDisposition", "contentLanguage", "metadata",
     "storageClass", "temporaryHold", "eventBasedHold", "retention", "kmsKeyName", "customerEncryption",
 )  # fmt: skip
+_LOCKS = ("temporaryHold", "eventBasedHold", "retention")
 _TO_HEADER = {
     "contentType": "content-type",
     "cacheControl": "cache-control",
@@ -117,10 +118,15 @@ class FakeGcs:
         sent: All requests.
         keeps: Bytes that the service keeps of one chunk at most, in whole 256 KiB; None for all.
         rewrites: Bytes that one rewrite copies at most; None for all.
+        object_retention: Whether the bucket's objects can have a retention each.
+        policy: The bucket's own retention policy: how long each object is kept from when it is made.
+        ignores_locks: Whether retention and holds that come with a write are ignored, as emulators do.
     """
 
-    def __init__(self, *, versions: bool = False) -> None:
-        self.versions = versions
+    def __init__(self, *, versions: bool = False, object_retention: bool = False) -> None:
+        self.versions, self.object_retention = versions, object_retention
+        self.policy: timedelta | None = None
+        self.ignores_locks = False
         self.objects: dict[str, list[Stored]] = {}
         self.uploads: dict[str, Upload] = {}
         self.faults: list[Fault] = []
@@ -217,7 +223,8 @@ class FakeGcs:
 
     def _json(self, request: SentRequest, path: str, query: dict[str, str]) -> Answer:
         if path == f"/b/{BUCKET}":
-            return _said({"name": BUCKET, "versioning": {"enabled": self.versions}})
+            told = {"objectRetention": {"mode": "Enabled"}} if self.object_retention else {}
+            return _said({"name": BUCKET, "versioning": {"enabled": self.versions}, **told})
         if path == _O:
             return self._list(query)
         name, _, target = path.removeprefix(f"{_O}/").partition("/rewriteTo")
@@ -234,8 +241,12 @@ class FakeGcs:
             told = json.loads(request.body)
             metadata = {**found.said.get("metadata", {}), **(told.get("metadata") or {})}
             told["metadata"] = {key: value for key, value in metadata.items() if value is not None}
-            changed = {key: told[key] for key in _WRITABLE if key in told}
-            new = replace(found, said={**found.said, **changed}, metageneration=found.metageneration + 1)
+            if "retention" in told:
+                override = query.get("overrideUnlockedRetention", "").lower() == "true"
+                told["retention"] = self._retention(told["retention"], found, override=override)
+            changed = {**found.said, **{key: told[key] for key in _WRITABLE if key in told}}
+            kept = {key: value for key, value in changed.items() if value is not None}
+            new = replace(found, said=kept, metageneration=found.metageneration + 1)
             self._change(name, found, new)
             found = new
         told = self._resource(name, found)
@@ -244,6 +255,40 @@ class FakeGcs:
         elif "customerEncryption" in told:
             told = {key: value for key, value in told.items() if key not in {"crc32c", "md5Hash"}}
         return _said(told)
+
+    def _locked(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The properties of a new object, with what it may be put under."""
+        if self.ignores_locks:
+            return {key: value for key, value in said.items() if key not in _LOCKS}
+        return {**said, "retention": self._retention(said.get("retention"), None, override=False)}
+
+    def _retention(
+        self, wanted: Mapping[str, Any] | None, found: Stored | None, *, override: bool
+    ) -> dict[str, str] | None:
+        """What becomes of an object's retention: only what is "Unlocked" is weakened, and only on request."""
+        told = {key: value for key, value in (wanted or {}).items() if value is not None}
+        old = (found.said.get("retention") if found else None) or {}
+        if not told and not old:
+            return None
+        if not self.object_retention:
+            raise Refused(400, "invalid", "Object retention is not enabled on the bucket.")
+        if told and told.keys() != {"mode", "retainUntilTime"}:
+            raise Refused(400, "invalid", "Both mode and retain until time are required.")
+        until = datetime.fromisoformat(told["retainUntilTime"]) if told else None
+        if told and (until <= datetime.now(UTC) or told["mode"] not in {"Locked", "Unlocked"}):
+            raise Refused(400, "invalid", "The retain until time or mode is not valid.")
+        if old:
+            shorter = until is None or until < datetime.fromisoformat(old["retainUntilTime"])
+            other = told.get("mode") != old["mode"]
+            if old["mode"] == "Locked" and (shorter or other):
+                raise Refused(403, "forbidden", "The retention is locked.")
+            if old["mode"] == "Unlocked" and (shorter or other) and not override:
+                raise Refused(403, "forbidden", "overrideUnlockedRetention must be true.")
+        return told or None
+
+    def _ends(self, stored: Stored) -> datetime | None:
+        """Until when the bucket's policy keeps an object."""
+        return None if self.policy is None else stored.made + self.policy
 
     def _version(self, name: str, generation: str | None) -> Stored:
         if generation is None:
@@ -271,6 +316,8 @@ class FakeGcs:
             "md5Hash": base64.b64encode(hashlib.md5(stored.data).digest()).decode(),
             "etag": base64.b64encode(str(stored.generation).encode()).decode(),
         }
+        if self.policy is not None:
+            told["retentionExpirationTime"] = self._ends(stored).isoformat().replace("+00:00", "Z")
         if stored.deleted is not None:
             told["timeDeleted"] = stored.deleted.isoformat().replace("+00:00", "Z")
         return told
@@ -337,7 +384,8 @@ class FakeGcs:
 
     def _insert(self, name: str, data: bytes, said: Mapping[str, Any]) -> Answer:
         _check_sums(data, said)
-        _check_kept(self.now(name), self.versions)
+        said = self._locked(said)
+        self._check_kept(self.now(name), self.versions)
         return _said(self._resource(name, self.put(name, data, said)))
 
     def _chunk(self, request: SentRequest, key: str) -> Answer:
@@ -381,22 +429,36 @@ class FakeGcs:
             state = {"totalBytesRewritten": str(done), "objectSize": str(size), "done": False}
             return _said({**state, "rewriteToken": f"token-{done}"})
         told = json.loads(request.body) if request.body else {}
-        _check_kept(self.now(to), self.versions)
-        bare = {name: value for name, value in (told or source.said).items() if name != "kmsKeyName"}
-        made = self.put(to, source.data, bare | _sealed(request.headers, query, "destinationKmsKeyName"))
+        bare = {key: each for key, each in source.said.items() if key not in {"kmsKeyName", *_LOCKS}}
+        told = self._locked({key: each for key, each in told.items() if key != "kmsKeyName"} or bare)
+        self._check_kept(self.now(to), self.versions)
+        made = self.put(to, source.data, told | _sealed(request.headers, query, "destinationKmsKeyName"))
         state = {"totalBytesRewritten": str(size), "objectSize": str(size), "done": True}
         return _said({**state, "resource": self._resource(to, made)})
 
     def _delete(self, name: str, found: Stored, query: Mapping[str, str]) -> Answer:
         forever = "generation" in query or not self.versions
         if forever:
-            _check_kept(found, versions=False)
+            self._check_kept(found, versions=False)
         self._change(name, found, None if forever else replace(found, deleted=self._moment))
         return 204, {}, b""
 
+    def _check_kept(self, found: Stored | None, versions: bool) -> None:
+        """What a retention or hold keeps cannot be removed, and not overwritten where it would be gone."""
+        if found is None or versions:
+            return
+        if found.said.get("temporaryHold") or found.said.get("eventBasedHold"):
+            raise Refused(403, "objectUnderActiveHold", "Object is under active Temporary hold")
+        until = (found.said.get("retention") or {}).get("retainUntilTime")
+        if until is not None and datetime.fromisoformat(until) > datetime.now(UTC):
+            raise Refused(403, "retentionPolicyNotMet", "Object is subject to object retention")
+        if self.policy is not None and self._ends(found) > datetime.now(UTC):
+            text = "Object is subject to bucket's retention policy and cannot be deleted, overwritten or archived"
+            raise Refused(403, "forbidden", f"{text} until {self._ends(found).isoformat()}")
+
     def _list(self, query: Mapping[str, str]) -> Answer:
         prefix, delimiter = query.get("prefix", ""), query.get("delimiter")
-        start, every = query.get("startOffset", "").encode(), query.get("versions") == "true"
+        start, every = query.get("startOffset", "").encode(), query.get("versions", "").lower() == "true"
         items: dict[tuple[bytes, int], dict[str, Any] | str] = {}
         for name in self.objects:
             if not name.startswith(prefix) or name.encode() < start:
@@ -499,17 +561,6 @@ def _check_sums(data: bytes, said: Mapping[str, Any]) -> None:
         raise Refused(400, "invalid", "Provided MD5 hash does not match calculated MD5 hash.")
     if said.get("crc32c") not in {None, base64.b64encode(google_crc32c.Checksum(data).digest()).decode()}:
         raise Refused(400, "invalid", "Provided CRC32C does not match calculated CRC32C.")
-
-
-def _check_kept(found: Stored | None, versions: bool) -> None:
-    """What a retention or hold keeps cannot be removed, and not overwritten where it would be gone."""
-    if found is None or versions:
-        return
-    if found.said.get("temporaryHold") or found.said.get("eventBasedHold"):
-        raise Refused(403, "objectUnderActiveHold", "Object is under active Temporary hold")
-    until = (found.said.get("retention") or {}).get("retainUntilTime")
-    if until is not None and datetime.fromisoformat(until) > datetime.now(UTC):
-        raise Refused(403, "retentionPolicyNotMet", "Object is subject to object retention")
 
 
 def _error(refused: Refused) -> bytes:

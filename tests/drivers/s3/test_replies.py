@@ -84,7 +84,7 @@ def answer(status: int, body: bytes = b"", headers=None, region: str = "us-east-
         ("BucketNotEmpty", 409, errors.StorageConflictError, "BUCKET_NOT_EMPTY", NEVER),
         ("InvalidObjectState", 403, errors.StorageUnavailableError, "ARCHIVED", NEVER),
         ("ObjectNotInActiveTierError", 403, errors.StorageUnavailableError, "ARCHIVED", NEVER),
-        ("ObjectLockedByBucketPolicy", 403, errors.StorageAccessDeniedError, "LOCKED", NEVER),
+        ("ObjectLockedByBucketPolicy", 403, errors.StorageRetainedError, "LOCKED", NEVER),
         ("EntityTooLarge", 400, errors.StorageInvalidRequestError, "TOO_LARGE", NEVER),
         ("EntityTooSmall", 400, errors.StorageInvalidRequestError, "TOO_SMALL", NEVER),
         ("MetadataTooLarge", 400, errors.StorageInvalidRequestError, "METADATA_TOO_LARGE", NEVER),
@@ -130,7 +130,7 @@ def test_each_code_of_the_provider_notes(code, status, kind, word, retryable):
         (414, errors.StorageInvalidKeyError, NEVER),
         (416, errors.StorageInvalidRequestError, NEVER),
         (421, errors.StorageConfigurationError, NEVER),
-        (423, errors.StorageAccessDeniedError, NEVER),
+        (423, errors.StorageRetainedError, NEVER),
         (425, errors.StorageUnavailableError, LATER),
         (451, errors.StorageAccessDeniedError, NEVER),
         (511, errors.StorageConfigurationError, NEVER),
@@ -162,7 +162,7 @@ def test_a_key_service_that_refuses_is_named():
     [
         ("storage cap exceeded", errors.StorageQuotaExceededError, "QUOTA_EXCEEDED"),
         ("Request has expired", errors.StorageAuthenticationError, "CREDENTIALS_EXPIRED"),
-        ("Access Denied because object protected by object lock.", errors.StorageAccessDeniedError, "LOCKED"),
+        ("Access Denied because object protected by object lock.", errors.StorageRetainedError, "LOCKED"),
         ("Access Denied", errors.StorageAccessDeniedError, "ACCESS_DENIED"),
     ],
 )
