@@ -19,7 +19,6 @@ EXPECTED = {
     "StorageObjectNotFoundError": 3,
     "StorageBucketNotFoundError": 3,
     "StorageAccessDeniedError": 4,
-    "StorageRetainedError": 4,
     "StorageVersionsRemainError": 9,
     "StorageAuthenticationError": 4,
     "StorageQuotaExceededError": 1,
