@@ -82,13 +82,25 @@ class Catalog:
         return self.seals.open_version(await self.statement(number), self.kind, self.name, number)
 
     async def versions(self, numbers: Iterable[int]) -> list[ArtifactVersion]:
-        """As `version`, for several."""
-        return await map_all(list(numbers), self.version, at_once=_AT_ONCE)
+        """As `version`, for several; without those that a prune has removed meanwhile."""
+        found = await map_all(list(numbers), self._version_or_none, at_once=_AT_ONCE)
+        return [each for each in found if each is not None]
+
+    async def _version_or_none(self, number: int) -> ArtifactVersion | None:
+        try:
+            return await self.version(number)
+        except StorageNotFoundError as error:
+            if error.code != ErrorCode.VERSION_NOT_FOUND:
+                raise
+            return None
 
     async def latest(self) -> ArtifactVersion | None:
         """The version with the largest number, or None."""
-        numbers = await self.numbers()
-        return await self.version(numbers[-1]) if numbers else None
+        while numbers := await self.numbers():
+            # Only if there is a later one by now, a prune has removed it.
+            if (found := await self._version_or_none(numbers[-1])) is not None:
+                return found
+        return None
 
     async def tags(self) -> dict[str, int]:
         """All tags with the number of the version each names, verified."""

@@ -68,7 +68,7 @@ async def _is_abandoned(catalog: Catalog, abandoned_after: timedelta) -> bool:
     await catalog.provider.delete(probe)
     if now is None or now.last_modified is None:
         return False
-    return now.last_modified - there.last_modified > abandoned_after
+    return now.last_modified - there.last_modified >= abandoned_after
 
 
 async def _store_time(catalog: Catalog) -> datetime:
@@ -103,7 +103,7 @@ async def end_abandoned(
     """End the leases of dead saves; whether others remain."""
     alive = False
     for item in leases:
-        if item.last_modified is not None and now - item.last_modified > abandoned_after:
+        if item.last_modified is not None and now - item.last_modified >= abandoned_after:
             await catalog.provider.delete(item.key)
         else:
             alive = True

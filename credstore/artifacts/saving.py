@@ -15,7 +15,7 @@ from dataclasses import replace
 from credstore.artifacts.catalog import Catalog
 from credstore.artifacts.index import Chunk, FileEntry, encode_index
 from credstore.artifacts.layout import MOST_VERSIONS
-from credstore.artifacts.leases import drop_lease, is_leased, take_lease
+from credstore.artifacts.leases import drop_lease, is_leased, prune_is_running, take_lease
 from credstore.artifacts.packs import Pack, Packer
 from credstore.artifacts.sources import Cut, CutFile, SourceFile
 from credstore.artifacts.statements import ArtifactVersion
@@ -95,9 +95,28 @@ class Saving:
             item.key.removeprefix(prefix): item.size async for item in self._catalog.provider.scan(prefix)
         }
 
-    async def _check_packs(self) -> None:
+    async def _is_whole(self) -> bool:
+        """Whether everything that the version needs is there."""
         needed = {chunk.pack for file in self._entries for chunk in file.chunks}
-        if not needed <= (await self._pack_sizes()).keys():
+        index = self._catalog.layout.indexes + self._session
+        return needed <= (await self._pack_sizes()).keys() and await self._catalog.provider.exists(index)
+
+    async def _check_committed(self, key: str) -> None:
+        """Find out whether a prune took this save for dead between the last look and the commit."""
+        catalog = self._catalog
+        if await is_leased(catalog, self._session):
+            return
+        if await prune_is_running(catalog):
+            error = self._too_late()
+            error.applied = "maybe"
+            raise error
+        if not await self._is_whole():
+            # Its packs stay for the next prune: another save may have reused them meanwhile.
+            await catalog.provider.delete(key)
+            raise self._too_late()
+
+    async def _check_packs(self) -> None:
+        if not await self._is_whole():
             raise StorageConflictError(
                 "packs that the version needs were removed while it was being saved; save again",
                 retryable=True,
@@ -190,10 +209,7 @@ class Saving:
             except StorageError as error:
                 self._settled = error.applied == "no"
                 raise
-            if not await is_leased(catalog, self._session):
-                # Its packs stay for the next prune: another save may have reused them meanwhile.
-                await catalog.provider.delete(key)
-                raise self._too_late()
+            await self._check_committed(key)
             return version
         raise StorageConflictError(
             f"the {catalog.kind} {catalog.name!r} gets new versions faster than this one could be added",
