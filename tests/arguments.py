@@ -13,6 +13,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import credstore
+import credstore.artifacts
 import credstore.driver
 import credstore.errors
 import credstore.proofs
@@ -41,7 +42,14 @@ from credstore.proofs import (
 from tests.links.signers import LATER, NOW, SECRETS, pem, presigned, rsa_key
 from tests.proofs import material
 
-MODULES = (credstore, credstore.proofs, credstore.driver, credstore.testing, credstore.errors)
+MODULES = (
+    credstore,
+    credstore.artifacts,
+    credstore.proofs,
+    credstore.driver,
+    credstore.testing,
+    credstore.errors,
+)
 """Whose public names are tried."""
 KEY = Secret("0123456789abcdef0123456789abcdef")
 BASE = {"bucket": "proofs", "access_key_id": "id", "secret_access_key": KEY}
@@ -185,6 +193,14 @@ def use_homes(homes):
     asyncio.run(main())
 
 
+def use_manager(manager):
+    async def main():
+        await manager.save_dataset("set", [__file__])
+        await manager.verify("set")
+
+    asyncio.run(main())
+
+
 def use_signer(signer):
     signer.sign(RIGHT, now=NOW, expires_at=LATER)
 
@@ -324,6 +340,31 @@ WHEN = material.NOW
 INFO = {"key": "key", "size": 1}
 
 CALLS: dict[str, Call] = {
+    "ArchiveReport": Call(given(version=None)),
+    "ArtifactVersion": Call(
+        given(
+            kind="dataset",
+            name="a",
+            version=1,
+            created=WHEN,
+            files=0,
+            size=0,
+            stored=0,
+            parent=None,
+            index="a",
+            digest=b"",
+        )
+    ),
+    "Changes": Call(given(added=(), removed=(), changed=())),
+    "PruneReport": Call(given(kept=(1,), removed=(), objects=0, freed=0, deferred=False)),
+    "StorageManager": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(),
+            "trust": material.TRUST,
+            "signer": material.SIGNER,
+        },
+        use_manager,
+    ),
     "AkamaiSigner": Call(given(key=Secret(SECRETS["akamai"][1])), use_signer),
     "AwsKmsKey": Call(
         given(key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")

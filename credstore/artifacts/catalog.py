@@ -133,7 +133,9 @@ class Catalog:
         number, digest = await self._tag(checked_name("tag", wanted))
         statement = await self.statement(number)
         if statement_digest(statement) != digest:
-            raise StorageIntegrityError(f"the tag {wanted!r} is of another version {number} than is there")
+            raise StorageIntegrityError(
+                f"the tag {wanted!r} belongs to another version {number}, which is no longer there"
+            )
         return self.seals.open_version(statement, self.kind, self.name, number)
 
     async def files(self, version: ArtifactVersion) -> tuple[FileEntry, ...]:

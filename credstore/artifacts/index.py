@@ -105,7 +105,7 @@ def _files(data: bytes) -> Iterator[FileEntry]:
         _refuse(f"its format is not {FORMAT}")
     packs = [each for each in cast("list[str]", head["packs"]) if pack_session(each)]
     if len(packs) != len(head["packs"]):
-        _refuse("it names a pack that is none")
+        _refuse("it names an invalid pack")
     members: dict[str, Any] | None = None
     chunks: list[Chunk] = []
     seen: set[str] = set()

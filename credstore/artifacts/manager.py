@@ -276,7 +276,7 @@ class StorageManager:
     ) -> PruneReport:
         """Remove versions that neither `keep` nor a tag keeps, and what only they needed.
 
-        It may run beside saves: while one runs, versions are removed, but their space is left to the next
+        It may run at the same time as saves: while one runs, versions are removed, but their space is left to the next
         prune. What a save that died has left behind goes too, `abandoned_after` it began.
 
         Args:
@@ -290,8 +290,8 @@ class StorageManager:
         Raises:
             StorageConflictError: Another prune of this artifact is running.
             ProofError: A signature is not in order; nothing was removed that a version needs.
-            StorageInvalidRequestError: The rule is none.
-            StorageError: Anything else; the next prune goes on.
+            StorageInvalidRequestError: The rule is invalid.
+            StorageError: Anything else; the next prune continues.
 
         Cost: 5 requests, 3 listings, and 4 for each version.
         """

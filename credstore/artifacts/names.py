@@ -20,7 +20,7 @@ def checked_name(what: str, name: str) -> str:
     """The name of an artifact or tag: 1 to 100 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
 
     Raises:
-        StorageInvalidRequestError: It is none.
+        StorageInvalidRequestError: It is invalid.
     """
     if not _NAME.fullmatch(name):
         raise StorageInvalidRequestError(

@@ -39,7 +39,7 @@ class Packer:
     """Fills packs of one save, one after the other."""
 
     def __init__(self, session: str, largest: int = LARGEST_PACK) -> None:
-        """Begin with an empty pack.
+        """Start with an empty pack.
 
         Args:
             session: The save's name.
@@ -65,7 +65,7 @@ class Packer:
         return chunk, full
 
     def take(self) -> Pack | None:
-        """What is in the pack that is being filled; the next one is begun."""
+        """What is in the pack that is being filled; the next one is started."""
         if not self._filling:
             return None
         pack = Pack(pack_id(self._session, self._number), bytes(self._filling))

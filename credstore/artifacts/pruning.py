@@ -1,6 +1,6 @@
 """Pruning: versions that no rule and no tag keeps, then the packs that no version needs.
 
-The order makes it safe beside saves (see `leases`): packs are listed first, then versions are removed, then
+The order makes it safe next to saves (see `leases`): packs are listed first, then versions are removed, then
 leases are looked at, and only then is it read which packs the remaining versions need. Whatever cannot be
 verified ends it before a pack is removed.
 """
@@ -42,7 +42,7 @@ async def prune_versions(catalog: Catalog, keep: Keep, abandoned_after: timedelt
 
     Raises:
         StorageConflictError: Another prune is running.
-        StorageInvalidRequestError: The rule is none.
+        StorageInvalidRequestError: The rule is invalid.
         StorageError: Anything else; what was not removed yet is there.
     """
     checked_keep(keep)

@@ -36,7 +36,7 @@ def checked_keep(keep: Keep) -> tuple[tuple[int, str], ...]:
     """The parts of a rule: numbers with their units, "" for the last versions.
 
     Raises:
-        StorageInvalidRequestError: It is none.
+        StorageInvalidRequestError: It is invalid.
     """
     text = str(keep) if type(keep) is int else keep
     found = [_PART.fullmatch(part.strip()) for part in text.split(",")] if isinstance(text, str) else [None]
@@ -56,7 +56,7 @@ def kept(versions: Sequence[tuple[int, datetime]], keep: Keep) -> frozenset[int]
         keep: The rule.
 
     Raises:
-        StorageInvalidRequestError: The rule is none.
+        StorageInvalidRequestError: The rule is invalid.
     """
     parts = checked_keep(keep)
     newest = sorted(versions, key=lambda each: (each[1], each[0]), reverse=True)
@@ -79,7 +79,7 @@ def checked_age(age: str | timedelta) -> timedelta:
     """An age such as "7d", "12h" or "2w".
 
     Raises:
-        StorageInvalidRequestError: It is none, or negative.
+        StorageInvalidRequestError: It is invalid or negative.
     """
     if isinstance(age, timedelta):
         if age < timedelta(0):

@@ -186,7 +186,7 @@ class Saving:
         )
 
     async def _commit(self, described: ArtifactVersion) -> ArtifactVersion:
-        """Make the version visible, under the next number that nobody else has."""
+        """Make the version visible, under the next number that no other save has."""
         catalog = self._catalog
         for _ in range(_TRIES):
             await self._check_packs()
@@ -224,7 +224,7 @@ class Saving:
         )
 
     async def _clean_up(self) -> None:
-        """Remove what nobody will need; a later prune removes what this leaves behind."""
+        """Remove what no version will need; a later prune removes what this leaves behind."""
         catalog, layout = self._catalog, self._catalog.layout
         try:
             packs = [item.key async for item in catalog.provider.scan(f"{layout.packs}{self._session}-")]
