@@ -276,8 +276,8 @@ class StorageManager:
     ) -> PruneReport:
         """Remove versions that neither `keep` nor a tag keeps, and what only they needed.
 
-        It may run at the same time as saves: while one runs, versions are removed, but their space is left to the next
-        prune. What a save that died has left behind goes too, `abandoned_after` it began.
+        It may run at the same time as saves: while one runs, versions are removed, but their space is left to
+        the next prune. What a save that died has left behind goes too, `abandoned_after` it began.
 
         Args:
             name: The artifact's name.
