@@ -17,8 +17,9 @@ class Died(BaseException):
 class HookedDriver(MemoryDriver):
     """Calls `before(number)` before its `number`th request."""
 
-    def __init__(self, objects, before=None):
-        super().__init__(MemoryConfig(), objects=objects)
+    def __init__(self, store, before=None):
+        super().__init__(MemoryConfig(), objects=store.objects)
+        self.store = store
         self.before = before
         self.number = 0
 
@@ -29,6 +30,7 @@ class HookedDriver(MemoryDriver):
 
     async def put(self, request):
         await self._step()
+        self.store.puts.append(request.key)
         return await super().put(request)
 
     async def get(self, key, *args, **options):
@@ -57,9 +59,10 @@ class Store:
 
     def __init__(self):
         self.objects = MemoryObjects()
+        self.puts = []
 
     def manager(self, before=None, **options):
-        return manager_on(StorageProvider(HookedDriver(self.objects, before), MemoryConfig()), **options)
+        return manager_on(StorageProvider(HookedDriver(self, before), MemoryConfig()), **options)
 
     def names(self):
         return set(self.objects.by_key)

@@ -1,5 +1,6 @@
 """Dataset versions: what comes back, what is stored twice, what is refused."""
 
+import hashlib
 import os
 import random
 import stat
@@ -22,7 +23,7 @@ from credstore import (
     StorageNotFoundError,
 )
 from credstore.artifacts import saving
-from credstore.artifacts.packs import Packer
+from credstore.artifacts.packs import Packer, unpack
 from credstore.artifacts.sources import CutFile, find_files
 from credstore.proofs import ProofError, ProofUntrustedKeyError, TrustStore
 from tests.artifacts.stores import Store, manager_on, noise, read, run, write
@@ -320,6 +321,65 @@ def test_a_statement_that_was_moved_is_refused(data):
                 await manager.verify("set", wanted)
             if stored is not None:
                 store.objects.put(stored)
+
+    run(main())
+
+
+def test_an_index_of_another_version_is_refused(data):
+    store = Store()
+
+    async def main():
+        manager = store.manager()
+        first = await manager.save_dataset("set", data)
+        write(data, {"new": b"1"})
+        second = await manager.save_dataset("set", data)
+        root = "artifacts/dataset/set/indexes"
+        await manager._provider.copy(f"{root}/{first.index}", f"{root}/{second.index}")
+        with pytest.raises(StorageIntegrityError, match="signed"):
+            await manager.diff("set", 1, 2)
+
+    run(main())
+
+
+def test_a_tag_is_of_one_statement_and_not_of_its_number(data):
+    store = Store()
+
+    async def main():
+        manager = store.manager()
+        await manager.save_dataset("set", data)
+        await manager.tag("set", "prod")
+        store.objects.remove("artifacts/dataset/set/versions/0000000001")
+        write(data, {"new": b"1"})
+        assert (await manager.save_dataset("set", data)).version == 1
+        with pytest.raises(StorageIntegrityError, match="another version"):
+            await manager.verify("set", "prod")
+
+    run(main())
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_a_chunk_is_verified(compressed):
+    data = b"a" * 9000 if compressed else noise(9000)
+    chunk, _ = Packer("ab" * 16).add(hashlib.sha256(data).digest(), data)
+    packer = Packer("ab" * 16)
+    packer.add(chunk.digest, data)
+    packed = packer.take().data
+    assert (len(packed) < len(data)) == compressed
+    assert unpack(chunk, packed) == data
+    for damaged in (packed[:-1] + bytes([packed[-1] ^ 1]), packed[:-1], bytes(len(packed)), b""):
+        with pytest.raises(StorageIntegrityError) as caught:
+            unpack(chunk, damaged)
+        assert caught.value.code == "DIGEST_MISMATCH"
+
+
+def test_a_file_is_verified_as_a_whole(data, monkeypatch):
+    monkeypatch.setattr(CutFile, "digest", property(lambda _: bytes(32)))
+
+    async def main():
+        manager = Store().manager()
+        await manager.save_dataset("set", data)
+        with pytest.raises(StorageIntegrityError, match="not what was saved"):
+            await manager.verify("set")
 
     run(main())
 

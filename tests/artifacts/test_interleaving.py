@@ -322,3 +322,123 @@ def test_space_is_left_while_a_save_runs(folders):
         assert await check(store) == [2]
 
     run(main())
+
+
+async def interleaved(first, stop, second, pause):
+    """Run `first` up to its request `stop`, `second` up to `pause`, `first` to its end, then `second`.
+
+    Returns their results or errors, and whether each came so far.
+    """
+    reached, ended = asyncio.Event(), asyncio.Event()
+    came = [False, False]
+    other = []
+
+    async def before_second(number):
+        if number == pause and not ended.is_set():
+            came[1] = True
+            reached.set()
+            await ended.wait()
+
+    async def whole():
+        try:
+            return await second(before_second)
+        finally:
+            reached.set()
+
+    async def before_first(number):
+        if number == stop:
+            came[0] = True
+            other.append(asyncio.ensure_future(whole()))
+            await reached.wait()
+
+    try:
+        (result,) = await asyncio.gather(first(before_first), return_exceptions=True)
+    finally:
+        ended.set()
+    (second_result,) = await asyncio.gather(*other, return_exceptions=True) if other else (None,)
+    return result, second_result, came
+
+
+async def every_interleaving(store_of, first, second, check_results):
+    for stop in range(1, MOST_STEPS):
+        for pause in range(1, MOST_STEPS):
+            store = await store_of()
+            found = await interleaved(
+                lambda before, store=store: first(store.manager(before)),
+                stop,
+                lambda before, store=store: second(store.manager(before)),
+                pause,
+            )
+            await check_results(store, *found[:2])
+            if not found[2][0]:
+                return
+            if not found[2][1]:
+                break
+
+
+def save(manager):
+    return manager.save_dataset("set", save.folder)
+
+
+def prune(manager):
+    return manager.prune("set", 1)
+
+
+def tag(manager):
+    return manager.tag("set", "prod", 1)
+
+
+async def nothing_is_lost(store, *results):
+    versions = await check(store)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+        if hasattr(result, "version"):
+            assert result.version in versions
+    await store.manager().prune("set", 1)
+    assert await check(store) == versions[-1:]
+
+
+async def the_tag_leads_somewhere(store, *results):
+    for result in results:
+        if hasattr(result, "version"):
+            await store.manager().verify("set", "prod")
+        elif isinstance(result, BaseException):
+            assert isinstance(result, StorageConflictError | StorageNotFoundError)
+    await check(store)
+
+
+@pytest.mark.parametrize(("first", "second"), [(save, prune), (prune, save)])
+def test_every_interleaving_of_a_save_and_a_prune(folders, first, second):
+    save.folder = folders[2]
+
+    async def store_of():
+        return await with_versions(folders[0], folders[1])
+
+    run(every_interleaving(store_of, first, second, nothing_is_lost))
+
+
+@pytest.mark.parametrize(("first", "second"), [(tag, prune), (prune, tag)])
+def test_every_interleaving_of_a_tag_and_a_prune(folders, first, second):
+    async def store_of():
+        return await with_versions(folders[0], folders[1])
+
+    run(every_interleaving(store_of, first, second, the_tag_leads_somewhere))
+
+
+def test_a_save_without_its_lease_never_sends_its_version(folders):
+    async def main():
+        store = await with_versions(folders[0])
+
+        async def end_lease(number):
+            if number == 4:
+                for name in [name for name in store.names() if "/leases/" in name]:
+                    store.objects.remove(name)
+
+        before = len(store.puts)
+        with pytest.raises(StorageConflictError, match="abandoned") as caught:
+            await store.manager(end_lease).save_dataset("set", folders[1])
+        assert caught.value.retryable
+        assert not [key for key in store.puts[before:] if "/versions/" in key]
+
+    run(main())
