@@ -32,6 +32,7 @@ from credstore.errors import (
     StorageNotFoundError,
     StorageObjectNotFoundError,
     StorageUnsupportedError,
+    raise_explained,
 )
 from credstore.model import Retention, StorageResult, StorageVersion, VersionsDeletedResult
 from credstore.provider.copying import as_it_is, result_of_copy
@@ -337,7 +338,7 @@ async def _retain(
             deadline=session.deadline(timeout),
         )
     except StorageAccessDeniedError as error:
-        raise await explained(session, error, key, version_id) from error
+        raise_explained(await explained(session, error, key, version_id), error)
     return wanted
 
 
@@ -367,7 +368,7 @@ async def _restore(
     except StorageUnsupportedError as error:
         raise _no_content(error) from error
     except StorageNotFoundError as error:
-        raise (_no_content(error) if error.code == ErrorCode.VERSION_NOT_FOUND else error) from error
+        raise_explained(_no_content(error) if error.code == ErrorCode.VERSION_NOT_FOUND else error, error)
     if await _is_current(session, info, reading):
         return result_of_copy(session, info, as_it_is(info))
     request = CopyRequest(

@@ -21,6 +21,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageRetainedError,
     StorageUnsupportedError,
+    raise_explained,
 )
 from credstore.model import LockOptions, Retention, StoreOptions
 from credstore.provider.session import Session
@@ -164,7 +165,7 @@ async def written(session: Session, request: PutRequest) -> PutResult:
     try:
         return await session.driver.put(request)
     except StorageRetainedError as error:
-        raise await explained(session, error, request.key) from error
+        raise_explained(await explained(session, error, request.key), error)
 
 
 async def copied_by_store(session: Session, request: CopyRequest) -> PutResult:
@@ -176,4 +177,4 @@ async def copied_by_store(session: Session, request: CopyRequest) -> PutResult:
     try:
         return await session.driver.copy(request)
     except StorageRetainedError as error:
-        raise await explained(session, error, request.destination) from error
+        raise_explained(await explained(session, error, request.destination), error)

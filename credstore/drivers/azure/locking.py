@@ -38,6 +38,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
+    raise_explained,
 )
 from credstore.model import Retention
 
@@ -171,10 +172,7 @@ async def _sent(
         raise of_version(error, ReadOptions(version_id=version_id)) from None
     except StorageError as error:
         if error.applied == "no":
-            failure = await _explained(container, error, deadline)
-            if failure is error:
-                raise
-            raise failure from error
+            raise_explained(await _explained(container, error, deadline), error)
         if not container.may_look():
             raise
         try:

@@ -50,6 +50,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
+    raise_explained,
 )
 from credstore.model import Retention
 
@@ -185,10 +186,9 @@ async def _changed(
             if isinstance(error, (StoragePreconditionFailedError, StorageNotFoundError)):
                 lost = error
                 continue
-            failure = await _explained(bucket, error, deadline) if RETENTION in change.said else error
-            if failure is error:
+            if RETENTION not in change.said:
                 raise
-            raise failure from error
+            raise_explained(await _explained(bucket, error, deadline), error)
         if not is_so(await parsed(parse_json, reply.body)):
             raise _ignored()
         return
