@@ -16,7 +16,7 @@ from credstore.provider.validation import check_count, check_header, check_prefi
 
 SuccessStatus = Literal[200, 201, 204]
 LARGEST = 5 * 1024**4
-"""Bytes of the largest object that S3 and Google keep; what they cannot read as a number ends every upload."""
+"""Bytes of the largest object of S3 and Google; a number that they cannot read would end every upload."""
 _STATUSES: tuple[int, ...] = get_args(SuccessStatus)
 
 
