@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar, Literal, NoReturn, Self, TypedDict, Unpack
+from typing import ClassVar, Literal, Self, TypedDict, Unpack
 
 from credstore.error_codes import ErrorCode as ErrorCode  # noqa: PLC0414 - whoever raises finds both here
 
@@ -324,20 +324,3 @@ class StorageUnsupportedError(StorageError):
     """The provider cannot do this; nothing was sent."""
 
     default_code = ErrorCode.UNSUPPORTED
-
-
-def raise_explained(found: StorageError, error: StorageError) -> NoReturn:
-    """Raise what was made of an error, with the error as its cause; nothing if it is the error itself.
-
-    An error that is its own cause would never end for whoever follows the causes.
-
-    Args:
-        found: What was made of it.
-        error: As it was caught; to be called where it is handled.
-
-    Raises:
-        StorageError: `found`.
-    """
-    if found is error:
-        raise error
-    raise found from error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
+from credstore.causes import raise_explained
 from credstore.driver.cleanup import ended
 from credstore.driver.retention import honours
 from credstore.driver.values import PutResult
@@ -17,7 +18,6 @@ from credstore.errors import (
     StorageAccessDeniedError,
     StorageError,
     StorageIntegrityError,
-    raise_explained,
 )
 from credstore.model import Retention
 

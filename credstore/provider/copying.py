@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
 
+from credstore.causes import raise_explained
 from credstore.driver.contract import Driver, RetainingDriver, TaggedDriver, VersionedDriver
 from credstore.driver.pinning import get_same, is_same
 from credstore.driver.reader import ObjectReader
@@ -27,7 +28,6 @@ from credstore.errors import (
     StorageRetainedError,
     StorageUnavailableError,
     StorageUnsupportedError,
-    raise_explained,
 )
 from credstore.model import NOTHING, LockOptions, StorageResult, strong_etag
 from credstore.pipeline.pipeline import WRAPPED_KEY

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
+from credstore.causes import raise_explained
 from credstore.driver.contract import LockingDriver, RetainingDriver
 from credstore.driver.refusals import (
     LEGAL_HOLD,
@@ -32,7 +33,6 @@ from credstore.errors import (
     StorageNotFoundError,
     StorageObjectNotFoundError,
     StorageUnsupportedError,
-    raise_explained,
 )
 from credstore.model import Retention, StorageResult, StorageVersion, VersionsDeletedResult
 from credstore.provider.copying import as_it_is, result_of_copy
@@ -44,7 +44,7 @@ from credstore.provider.retaining import (
     explained,
 )
 from credstore.provider.session import Session
-from credstore.provider.validation import check_flag, check_version_id, checked_version
+from credstore.provider.validation import check_flag, check_version_id
 from credstore.provider.versioning import delete_versions, list_versions
 
 
@@ -361,7 +361,7 @@ async def _restore(
     source_encryption: CustomerKey | None,
     timeout: float | None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
 ) -> StorageResult:
-    _check(session, key, checked_version(version_id))
+    _check(session, key, check_version_id(version_id))
     reading = session.reading(source_encryption, version_id, timeout)
     try:
         info = replace(await session.driver.head(key, reading), key=key, version_id=version_id)

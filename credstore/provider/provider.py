@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, Unpack, overload
 
 from credstore.arguments import typed_class
+from credstore.causes import raise_explained
 from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
@@ -23,7 +24,6 @@ from credstore.errors import (
     StorageError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
-    raise_explained,
 )
 from credstore.model import (
     NOTHING,

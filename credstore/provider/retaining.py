@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
+from credstore.causes import raise_explained
 from credstore.driver.contract import RetainingDriver
 from credstore.driver.refusals import check_retention
 from credstore.driver.retention import NOT_RETAINED, in_force, keeps, retained
@@ -21,7 +22,6 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageRetainedError,
     StorageUnsupportedError,
-    raise_explained,
 )
 from credstore.model import LockOptions, Retention, StoreOptions
 from credstore.provider.session import Session

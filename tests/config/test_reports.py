@@ -183,7 +183,7 @@ def test_other_clouds_are_granted_what_their_driver_has():
     assert granted.conditional_create
     assert not granted.tags  # Google has none.
     able = capabilities(replace(AZURE, capabilities=report_of(AZURE, tags=False, sse_kms=True)))
-    assert (able.tags, able.sse_kms, able.versions) == (False, False, True)
+    assert (able.tags, able.sse_kms, able.versions) == (False, True, True)
 
 
 @pytest.mark.parametrize("make", [lambda path: LocalConfig(path=path), lambda _: MemoryConfig(name="x")])
@@ -228,6 +228,16 @@ def test_a_report_is_named_by_a_url_a_mapping_or_a_variable(tmp_path):
         factory = StorageFactory(environ=environ | more)
         assert factory.create(store).capabilities.tags, store
     assert not StorageFactory(environ=environ).create(url).capabilities.tags
+
+
+def test_a_report_of_another_store_does_nothing_to_a_terminal_or_log(tmp_path):
+    report = replace(
+        report_of(CUSTOM, tags=True), provider="custom\x1b[31m", place=("\x1b[2J\r\nforged", "\u202e")
+    )
+    said = written(tmp_path / "report.json", report)
+    with pytest.raises(StorageConfigurationError, match="is not of this store") as caught:
+        said_of(replace(CUSTOM, capabilities=said))
+    assert str(caught.value).isprintable()
 
 
 def test_a_report_of_another_store_is_refused(tmp_path):

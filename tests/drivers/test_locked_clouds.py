@@ -15,6 +15,7 @@ from credstore.drivers.local.driver import LocalDriver
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import (
     ErrorCode,
+    StorageAccessDeniedError,
     StorageBucketNotFoundError,
     StorageConnectionError,
     StorageInvalidRequestError,
@@ -316,6 +317,22 @@ def test_a_version_that_cannot_be_restored_says_why_once(cloud):
         assert len(found) == len(set(found))
 
     run(cloud, check)
+
+
+def test_azure_says_how_the_current_version_is_removed():
+    async def check(store):
+        first = (await store.store("k", b"one")).version_id
+        second = (await store.store("k", b"two")).version_id
+        with pytest.raises(StorageAccessDeniedError, match="delete the object"):
+            await store.delete("k", version_id=second)
+        assert await store.retrieve("k") == b"two"
+        await store.delete("k")
+        assert await store.delete("k", version_id=second)
+        left = [each.version_id for each in await store.list_versions("k", exact=True)]
+        assert first in left
+        assert second not in left
+
+    run(CLOUDS["azure"](), check)
 
 
 def test_a_version_is_restored_on_top_and_everything_stays():

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from credstore.causes import raise_explained
 from credstore.driver.cleanup import ABORT_TIME
 from credstore.driver.locked import made_under
 from credstore.driver.refusals import RETENTION, check_legal_holds, check_retention_mode
@@ -38,7 +39,6 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
-    raise_explained,
 )
 from credstore.model import Retention
 

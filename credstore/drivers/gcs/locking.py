@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from credstore.causes import raise_explained
 from credstore.driver.cleanup import ABORT_TIME
 from credstore.driver.locked import made_under
 from credstore.driver.refusals import RETENTION as NO_RETENTION
@@ -50,7 +51,6 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
     StoragePreconditionFailedError,
-    raise_explained,
 )
 from credstore.model import Retention
 

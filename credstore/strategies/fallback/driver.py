@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from credstore.causes import raise_explained
 from credstore.concurrency import both
 from credstore.driver.contract import (
     BreaksCircuits,
@@ -59,7 +60,6 @@ from credstore.errors import (
     StorageError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
-    raise_explained,
 )
 from credstore.model import CircuitState, Retention
 from credstore.strategies.fallback import plan
