@@ -162,7 +162,7 @@ class AzureConfig(StatedConfig):
         if named is None and not path and self.account is not None and checks.is_bare(endpoint):
             path = f"/{self.account}"
             endpoint += path
-        if path.count("/") > 1:
+        if path.count("/") > (named is None):
             raise checks.wrong(self.cloud, "endpoint", "must end with the account, without the container")
         told = named[1] if named is not None else path.removeprefix("/") or None
         if self.account is not None and told is not None and (named or path) and told != self.account:

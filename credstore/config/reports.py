@@ -126,7 +126,7 @@ def _check_counts(report: CapabilityReport, config: CommonConfig, now: datetime)
     provider, place = place_of(config)
     if (report.provider, report.place) != (provider, place):
         raise StorageConfigurationError(
-            f"the report of `capabilities` is not of this store: it is of {report.provider} at "
+            f"the report of `capabilities` is not of this store: it is of {_spoken((report.provider,))} at "
             f"{_spoken(report.place)}, and this is {provider} at {_spoken(place)}; "
             "run credstore check-provider on this one"
         )
@@ -160,7 +160,9 @@ def _texts(place: object) -> tuple[str, ...]:
 
 
 def _spoken(place: tuple[str, ...]) -> str:
-    return " ".join(place)
+    """For a message: a report may come from anywhere, so nothing in it acts on a terminal or a log."""
+    text = " ".join(place)
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def without_statement(config: StatedConfig) -> StatedConfig:

@@ -9,10 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 
+from credstore.causes import raise_explained
 from credstore.driver.cleanup import ended
 from credstore.driver.retention import honours
 from credstore.driver.values import PutResult
-from credstore.errors import ErrorCode, StorageAccessDeniedError, StorageError, StorageIntegrityError
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageError,
+    StorageIntegrityError,
+)
 from credstore.model import Retention
 
 
@@ -41,10 +47,7 @@ async def made_under(
     try:
         result = await make
     except StorageError as error:
-        failure = await explain(error)
-        if failure is error:
-            raise
-        raise failure from error
+        raise_explained(await explain(error), error)
     if look is None:
         return result
     try:

@@ -70,17 +70,19 @@ def form_parts(request: FormRequest, bucket: str, headers: Mapping[str, str] = N
         headers: Further headers that the object is stored with, as fields.
 
     Raises:
-        StorageInvalidRequestError: A time outside 1 s to 7 days, or a key that the cloud would change.
+        StorageInvalidRequestError: A time outside 1 s to 7 days, or a field that the cloud would change.
     """
     if not 1 <= request.expires_in <= MAX_EXPIRES:
         raise StorageInvalidRequestError(
             f"expires_in is 1 to {MAX_EXPIRES} seconds (7 days), not {request.expires_in:g}"
         )
-    if FILENAME in request.key:
-        raise StorageInvalidRequestError(
-            f"the key of a form has no {FILENAME} in it, which the store would replace by the name of the "
-            "file; give a prefix for that"
-        )
+    stated = {"the key": request.key, "content_type": request.content_type or "", **headers}
+    for what, text in stated.items():
+        if FILENAME in text:
+            raise StorageInvalidRequestError(
+                f"{what} of a form has no {FILENAME} in it, which the store would replace by the name of the "
+                "file, in any field; give a prefix for keys with that"
+            )
     stored = {"success_action_status": str(request.success_status), **headers}
     if request.content_type is not None:
         stored = {"Content-Type": request.content_type, **stored}

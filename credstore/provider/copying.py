@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from secrets import token_hex
 
+from credstore.causes import raise_explained
 from credstore.driver.contract import Driver, RetainingDriver, TaggedDriver, VersionedDriver
 from credstore.driver.pinning import get_same, is_same
 from credstore.driver.reader import ObjectReader
@@ -24,6 +25,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
+    StorageRetainedError,
     StorageUnavailableError,
     StorageUnsupportedError,
 )
@@ -33,7 +35,7 @@ from credstore.provider.bodies import settled
 from credstore.provider.encryption import is_meant, open_stream, sealed_body
 from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import known_recipe
-from credstore.provider.retaining import copied_by_store, lock_alone, written
+from credstore.provider.retaining import copied_by_store, explained, lock_alone, written
 from credstore.provider.session import Session
 from credstore.provider.sources import IterableBody
 from credstore.provider.terms import precondition_of
@@ -297,6 +299,8 @@ async def _delete_source(
             await _explain_refusal(session, request, seconds, None)
     except StorageObjectNotFoundError:
         return  # Someone else removed it first, which is what a move wants anyway.
+    except StorageRetainedError as error:
+        raise_explained(await explained(session, error, source.key), error)
 
 
 async def _explain_refusal(

@@ -34,6 +34,7 @@ from credstore.provider.remaining import (
     remaining_of,
 )
 from credstore.provider.removal import Erased, Removal, plainly_deleted, version_pages
+from credstore.provider.retaining import explained
 from credstore.provider.scanning import PAGE, scan_infos
 from credstore.provider.session import Session
 
@@ -89,7 +90,7 @@ async def _delete_all(
     erased, failed, marked = Erased(), dict[str, StorageError](), list[str]()
     for key, outcome in (await plainly_deleted(session, keys)).items():
         if isinstance(outcome, StorageError):
-            failed[key] = outcome
+            failed[key] = await explained(session, outcome, key)
         elif outcome.version_id is not None:
             marked.append(key)
         else:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
+from credstore.causes import raise_explained
 from credstore.driver.contract import LockingDriver, RetainingDriver
 from credstore.driver.refusals import (
     LEGAL_HOLD,
@@ -43,7 +44,7 @@ from credstore.provider.retaining import (
     explained,
 )
 from credstore.provider.session import Session
-from credstore.provider.validation import check_flag, check_version_id, checked_version
+from credstore.provider.validation import check_flag, check_version_id
 from credstore.provider.versioning import delete_versions, list_versions
 
 
@@ -337,7 +338,7 @@ async def _retain(
             deadline=session.deadline(timeout),
         )
     except StorageAccessDeniedError as error:
-        raise await explained(session, error, key, version_id) from error
+        raise_explained(await explained(session, error, key, version_id), error)
     return wanted
 
 
@@ -360,14 +361,14 @@ async def _restore(
     source_encryption: CustomerKey | None,
     timeout: float | None,  # noqa: ASYNC109 - a setting of the call, kept by the driver
 ) -> StorageResult:
-    _check(session, key, checked_version(version_id))
+    _check(session, key, check_version_id(version_id))
     reading = session.reading(source_encryption, version_id, timeout)
     try:
         info = replace(await session.driver.head(key, reading), key=key, version_id=version_id)
     except StorageUnsupportedError as error:
         raise _no_content(error) from error
     except StorageNotFoundError as error:
-        raise (_no_content(error) if error.code == ErrorCode.VERSION_NOT_FOUND else error) from error
+        raise_explained(_no_content(error) if error.code == ErrorCode.VERSION_NOT_FOUND else error, error)
     if await _is_current(session, info, reading):
         return result_of_copy(session, info, as_it_is(info))
     request = CopyRequest(

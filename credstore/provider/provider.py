@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self, Unpack, overload
 
 from credstore.arguments import typed_class
+from credstore.causes import raise_explained
 from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver
 from credstore.driver.internal import DICTIONARIES
@@ -437,7 +438,7 @@ class StorageProvider(KeepingVerbs):
             try:
                 return (await driver.delete(key, if_match=etag, version_id=version, deadline=end)).existed
             except StorageAccessDeniedError as error:
-                raise await explained(self._session, error, key, version) from error
+                raise_explained(await explained(self._session, error, key, version), error)
 
     async def batch_delete(self, keys: Iterable[str], *, all_versions: bool = False) -> BatchDeleteResult:
         """Delete any number of objects; every distinct key has exactly one of two outcomes.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
+from credstore.causes import raise_explained
 from credstore.driver.contract import RetainingDriver
 from credstore.driver.refusals import check_retention
 from credstore.driver.retention import NOT_RETAINED, in_force, keeps, retained
@@ -164,7 +165,7 @@ async def written(session: Session, request: PutRequest) -> PutResult:
     try:
         return await session.driver.put(request)
     except StorageRetainedError as error:
-        raise await explained(session, error, request.key) from error
+        raise_explained(await explained(session, error, request.key), error)
 
 
 async def copied_by_store(session: Session, request: CopyRequest) -> PutResult:
@@ -176,4 +177,4 @@ async def copied_by_store(session: Session, request: CopyRequest) -> PutResult:
     try:
         return await session.driver.copy(request)
     except StorageRetainedError as error:
-        raise await explained(session, error, request.destination) from error
+        raise_explained(await explained(session, error, request.destination), error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypedDict, cast, get_args
 
 from credstore.driver.contract import MakesUploadForms
-from credstore.driver.internal import internal_key
+from credstore.driver.internal import SEGMENT
 from credstore.driver.refusals import UPLOAD_FORMS
 from credstore.driver.upload_forms import FormRequest
 from credstore.errors import ErrorCode, StorageInvalidKeyError, StorageInvalidRequestError
@@ -15,6 +15,8 @@ from credstore.provider.session import Session
 from credstore.provider.validation import check_count, check_header, check_prefix
 
 SuccessStatus = Literal[200, 201, 204]
+LARGEST = 5 * 1024**4
+"""Bytes of the largest object of S3 and Google; a number that they cannot read would end every upload."""
 _STATUSES: tuple[int, ...] = get_args(SuccessStatus)
 
 
@@ -85,13 +87,15 @@ def _checked_start(session: Session, key: str | None, prefix: str | None) -> str
     if prefix is None:
         raise StorageInvalidRequestError("a form needs a key, or a prefix of what may be stored with it")
     check_prefix(prefix, session.capabilities.max_key_size)
-    if internal_key("").startswith(prefix):
+    begun = prefix.rpartition("/")[2]
+    if (begun or not prefix) and SEGMENT.startswith(begun):
         raise StorageInvalidKeyError(
             f"with the prefix {prefix!r} a form could replace what credstore keeps for itself; give a longer "
             "one, such as 'inbox/'",
             code=ErrorCode.RESERVED_KEY,
             key=prefix,
         )
+    session.check_key(f"{prefix}x")  # What is uploaded has to be readable.
     return prefix
 
 
@@ -102,6 +106,10 @@ def _check(max_size: int, options: UploadFormOptions) -> None:
     check_count("max_size", max_size)
     min_size = options.get("min_size", 0)
     check_count("min_size", min_size)
+    if max_size > LARGEST:
+        raise StorageInvalidRequestError(
+            f"max_size is at most {LARGEST} (5 TiB), the largest object of any store, not {max_size}"
+        )
     if not max(1, min_size) <= max_size:
         raise StorageInvalidRequestError(
             f"max_size is 1 or more and not below min_size ({min_size}), not {max_size}"

@@ -151,7 +151,11 @@ class _Ways:
 
 
 async def _put_away(harness: Harness, below: str, opened: Sequence[Driver]) -> list[str]:
-    """Close and remove everything, whatever cancellations come meanwhile; what did not work."""
+    """Close and remove everything, whatever cancellations come meanwhile; what did not work.
+
+    Raises:
+        asyncio.CancelledError: One came meanwhile; what did not work is a note of it.
+    """
 
     async def work() -> list[str]:
         told: list[str] = []
@@ -168,9 +172,15 @@ async def _put_away(harness: Harness, below: str, opened: Sequence[Driver]) -> l
 
     task = asyncio.ensure_future(work())
     cancelled = await until_done([task])
+    if task.cancelled():  # As by a second Ctrl-C, which ends every task.
+        told = [f"removing what it stored below {below!r} was interrupted, so some of it may still be there"]
+    else:
+        told = task.result()
     if cancelled is not None:
+        for left in told:
+            cancelled.add_note(left)
         raise cancelled
-    return task.result()
+    return told
 
 
 async def _close(opened: Sequence[Driver]) -> None:

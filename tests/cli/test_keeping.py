@@ -32,7 +32,7 @@ def test_a_hold_is_released_and_a_retention_is_removed_with_permission(cli: Comm
     assert cli("retain", "a", "--for", "30d", "--json").document["mode"] == "governance"
     assert cli("release", "a", "--json").document == {"key": "a", "version_id": None, "legal_hold": False}
     cli("rm", "a", code=REFUSED)
-    cli("retain", "a", "--remove", code=2)
+    assert "--bypass-governance" in cli("retain", "a", "--remove", code=2).err
     cli("retain", "a", "--remove", "--bypass-governance", "--quiet")
     cli("rm", "a")
 
@@ -52,6 +52,13 @@ def test_a_hold_is_released_and_a_retention_is_removed_with_permission(cli: Comm
 def test_wrong_dates_are_wrong_usage(cli: CommandLine, options: tuple[str, ...]) -> None:
     cli.put("a", b"x")
     cli("retain", "a", *options, code=2)
+
+
+def test_a_date_without_a_time_zone_is_told_in_the_words_of_the_command_line(cli: CommandLine) -> None:
+    cli.put("a", b"x")
+    told = cli("retain", "a", "--until", "2037-01-02T03:04:05", code=2).err
+    assert "--until" in told
+    assert "datetime.UTC" not in told
 
 
 def test_versions_are_listed_and_restored(

@@ -58,6 +58,16 @@ def test_where_an_account_is(settings, endpoint, account):
         ({"account": "a" * 25}, "`account`"),
         ({"endpoint": "https://other.blob.core.windows.net"}, "does not belong to `account`"),
         ({"endpoint": "http://127.0.0.1:10000/other"}, "does not belong to `account`"),
+        ({"endpoint": "https://acme.blob.core.windows.net/proofs"}, "without the container"),
+        (
+            {"account": None, "endpoint": "https://acme.blob.core.windows.net/proofs/"},
+            "without the container",
+        ),
+        (
+            {"account": "acme", "endpoint": "https://acme.privatelink.blob.core.windows.net/acme"},
+            "without the",
+        ),
+        ({"endpoint": "http://127.0.0.1:10000/acme/proofs"}, "without the container"),
         ({"endpoint": "http://files.example.com"}, "https"),
         ({"endpoint": "https://acme.blob.core.windows.net/acme/proofs"}, "without the container"),
         ({"endpoint": "https://s3.eu-west-1.amazonaws.com"}, "belongs to s3"),

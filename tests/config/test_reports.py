@@ -230,6 +230,16 @@ def test_a_report_is_named_by_a_url_a_mapping_or_a_variable(tmp_path):
     assert not StorageFactory(environ=environ).create(url).capabilities.tags
 
 
+def test_a_report_of_another_store_does_nothing_to_a_terminal_or_log(tmp_path):
+    report = replace(
+        report_of(CUSTOM, tags=True), provider="custom\x1b[31m", place=("\x1b[2J\r\nforged", "\u202e")
+    )
+    said = written(tmp_path / "report.json", report)
+    with pytest.raises(StorageConfigurationError, match="is not of this store") as caught:
+        said_of(replace(CUSTOM, capabilities=said))
+    assert str(caught.value).isprintable()
+
+
 def test_a_report_of_another_store_is_refused(tmp_path):
     said = written(tmp_path / "report.json", report_of(CUSTOM, tags=True))
     others = (

@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from credstore import MemoryConfig, StorageProvider
+from credstore import LocalConfig, MemoryConfig, StorageProvider
 from credstore.driver.contract import LockingDriver
 from credstore.driver.retention import keeps
+from credstore.drivers.local.driver import LocalDriver
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import (
     ErrorCode,
+    StorageAccessDeniedError,
+    StorageBucketNotFoundError,
     StorageConnectionError,
     StorageInvalidRequestError,
     StorageNotFoundError,
@@ -250,6 +253,86 @@ def test_a_kept_version_is_locked_by_its_id():
     for name in ("azure", "gcs"):
         cloud = CLOUDS[name]()
         run(cloud, lambda store, cloud=cloud: check(cloud, store))
+
+
+def causes(error: BaseException | None) -> list[BaseException]:
+    """An error and what it goes back to; the same one twice where that has no end."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__
+    return found if error is None else [*found, error]
+
+
+async def kept_by(erasing) -> tuple[str | None, datetime | None, bool]:
+    """What an erasure says about the one object that it leaves."""
+    try:
+        (left,) = (await erasing).remaining
+    except StorageRetainedError as error:
+        return error.mode, error.retain_until, error.legal_hold
+    return left.mode, left.retain_until, left.legal_hold
+
+
+@pytest.mark.parametrize("how", ["delete", "store", "copy", "move"])
+@pytest.mark.parametrize("name", ["gcs-unversioned", "memory", "local"])
+def test_a_refusal_says_what_keeps_the_object_and_is_not_its_own_cause(name, how, tmp_path):
+    async def check(store):
+        await store.store("other", b"1")
+        await store.store("k", b"1", retain_until=FAR, legal_hold=True)
+        calls = {
+            "delete": lambda: store.delete("k"),
+            "store": lambda: store.store("k", b"2"),
+            "copy": lambda: store.copy("other", "k"),
+            "move": lambda: store.move("k", "moved"),
+        }
+        error = await refused(calls[how]())
+        assert (error.mode, error.retain_until, error.legal_hold) == ("governance", FAR, True)
+        found = causes(error)
+        assert len(found) == len(set(found))
+        (left,) = (await store.batch_delete(["k"])).failed.values()
+        assert (left.mode, left.retain_until) == ("governance", FAR)
+        for exact in (True, False):
+            assert await kept_by(store.delete_versions("k", exact=exact)) == ("governance", FAR, True)
+
+    async def own(config, driver):
+        async with StorageProvider(driver, config) as store:
+            await check(store)
+
+    if name in CLOUDS:
+        run(CLOUDS[name](), check)
+    elif name == "memory":
+        asyncio.run(own(MemoryConfig(), MemoryDriver(MemoryConfig())))
+    else:
+        config = LocalConfig(path=str(tmp_path / "store"))
+        asyncio.run(own(config, LocalDriver(config)))
+
+
+def test_a_version_that_cannot_be_restored_says_why_once(cloud):
+    cloud.fake.exists = False
+
+    async def check(store):
+        with pytest.raises(StorageBucketNotFoundError) as caught:
+            await store.restore("k", "17")
+        found = causes(caught.value)
+        assert len(found) == len(set(found))
+
+    run(cloud, check)
+
+
+def test_azure_says_how_the_current_version_is_removed():
+    async def check(store):
+        first = (await store.store("k", b"one")).version_id
+        second = (await store.store("k", b"two")).version_id
+        with pytest.raises(StorageAccessDeniedError, match="delete the object"):
+            await store.delete("k", version_id=second)
+        assert await store.retrieve("k") == b"two"
+        await store.delete("k")
+        assert await store.delete("k", version_id=second)
+        left = [each.version_id for each in await store.list_versions("k", exact=True)]
+        assert first in left
+        assert second not in left
+
+    run(CLOUDS["azure"](), check)
 
 
 def test_a_version_is_restored_on_top_and_everything_stays():

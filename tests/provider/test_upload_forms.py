@@ -218,7 +218,10 @@ def test_a_store_below_a_prefix_makes_forms_below_it():
     assert ["starts-with", "$key", "team/in/"] in policy["conditions"]
 
 
-@pytest.mark.parametrize("prefix", ["", ".", ".cred", ".credstore", ".credstore/", ".credstore/keys/x"])
+@pytest.mark.parametrize(
+    "prefix",
+    ["", ".", ".cred", ".credstore", ".credstore/", ".credstore/keys/x", "a/.", "a/.cred", "a/b/.credstore"],
+)
 def test_no_form_reaches_what_credstore_keeps_for_itself(prefix):
     with pytest.raises(StorageInvalidKeyError) as caught:
         made(prefix=prefix)
@@ -231,6 +234,12 @@ def test_no_form_reaches_what_credstore_keeps_for_itself(prefix):
         (None, {}),
         ("a", {"prefix": "b"}),
         ("a/${filename}", {}),
+        ("a", {"content_type": "text/${filename}"}),
+        (None, {"prefix": "a/../"}),
+        (None, {"prefix": "./"}),
+        (None, {"prefix": "k" * 1024}),
+        ("a", {"max_size": 5 * 1024**4 + 1}),
+        ("a", {"max_size": 10**30}),
         ("a", {"max_size": 0}),
         ("a", {"max_size": 1.5}),
         ("a", {"min_size": -1}),

@@ -177,6 +177,36 @@ def test_a_check_that_is_cancelled_is_cleaned_up_after_also_if_it_is_cancelled_a
     assert left_by(objects) == set()
 
 
+@pytest.mark.parametrize("every_task", [False, True])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_cancellation_during_the_removal_says_what_stays(fails, every_task):
+    """A second Ctrl-C ends every task, also the one that removes."""
+    harness, objects = broken_harness(SlowAndRefuses)
+    reached, goes_on = asyncio.Event(), asyncio.Event()
+    Slow.reached, Slow.goes_on = reached, goes_on
+
+    async def check(harness: Harness) -> None:
+        await put(harness.open(), "key")
+        if fails:
+            raise ConformanceError("wrong")
+
+    async def main() -> asyncio.CancelledError:
+        task = asyncio.create_task(run_check(check, harness))
+        await reached.wait()
+        for each in asyncio.all_tasks() - {asyncio.current_task()} if every_task else {task}:
+            each.cancel()
+        if not every_task:
+            goes_on.set()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await task
+        return caught.value
+
+    (told,) = asyncio.run(main()).__notes__
+    assert "what it stored below 'checks/" in told
+    assert ("was interrupted" if every_task else "could not be removed: StorageAccessDeniedError") in told
+    assert len(left_by(objects)) == 1
+
+
 class Slow(MemoryDriver):
     """Deletes when it is told to."""
 
@@ -273,6 +303,13 @@ def test_what_stays_is_told(fails):
 
 class RefusesToDelete(MemoryDriver):
     async def delete_many(self, keys, *, deadline=None):
+        return dict.fromkeys(keys, StorageAccessDeniedError("not with these credentials"))
+
+
+class SlowAndRefuses(Slow):
+    async def delete_many(self, keys, *, deadline=None):
+        self.reached.set()
+        await self.goes_on.wait()
         return dict.fromkeys(keys, StorageAccessDeniedError("not with these credentials"))
 
 

@@ -103,7 +103,7 @@ def retain_command(
 
     A retention that is set can be lengthened. Exit code 4 means that it would be shortened.
     """
-    end = _end(until, duration, remove=remove)
+    end = _end(until, duration, remove=remove, bypass_governance=bypass_governance)
 
     async def action(provider: StorageProvider) -> Retention:
         return await provider.retain(
@@ -113,10 +113,14 @@ def retain_command(
     _show(invocation, with_store(invocation, action))
 
 
-def _end(until: str | None, duration: float | None, *, remove: bool) -> datetime | None:
+def _end(
+    until: str | None, duration: float | None, *, remove: bool, bypass_governance: bool
+) -> datetime | None:
     if (until is not None) + (duration is not None) + remove != 1:
         raise click.UsageError("give one of --until, --for and --remove")
     if remove:
+        if not bypass_governance:
+            raise click.UsageError("--remove ends a retention early, which takes --bypass-governance")
         return None
     if duration is not None:
         try:
@@ -124,11 +128,14 @@ def _end(until: str | None, duration: float | None, *, remove: bool) -> datetime
         except OverflowError:
             raise click.UsageError("--for ends after the year 9999") from None
     try:
-        return datetime.fromisoformat(until or "")
+        end = datetime.fromisoformat(until or "")
     except ValueError:
         raise click.UsageError(
             f"--until is a time such as 2030-01-31T12:00:00Z, not {printable(until or '')!r}"
         ) from None
+    if end.tzinfo is None:
+        raise click.UsageError("--until has no time zone; add one, as in 2030-01-31T12:00:00Z or ...+02:00")
+    return end
 
 
 def _show(invocation: Invocation, retention: Retention) -> None:

@@ -43,7 +43,7 @@ class Upload:
 
     Attributes:
         write: The write it is.
-        headers: Describe the object, with its condition; sent when it is committed.
+        headers: Describe the object, with its condition, without its encryption; sent when it is committed.
         concurrency: Number of blocks in flight.
         encryption: That was requested.
     """
@@ -118,7 +118,7 @@ async def upload_blocks(
     except StorageError as error:
         error.applied = "no"  # Blocks that are not committed show nothing under the key.
         raise
-    request = await asyncio.to_thread(put_block_list, write.key, names, upload.headers)
+    request = await asyncio.to_thread(put_block_list, write.key, names, upload.headers, upload.encryption)
     try:
         return await container.call(request, deadline=write.deadline)
     except StorageError as error:

@@ -22,11 +22,12 @@ from credstore.drivers.azure.capabilities import MAX_SEGMENTS, capabilities_of
 from credstore.drivers.azure.encryption import PREFIX
 from credstore.drivers.azure.errors import NEEDING_KEY, NO_CONTAINER
 from credstore.drivers.azure.put_headers import PutHeaders
-from credstore.drivers.azure.requests import AzureRequest, set_tier
+from credstore.drivers.azure.requests import AzureRequest, list_blobs, set_tier
 from credstore.drivers.azure.responses import check_is_azure, classify, is_of_azure, version_of
 from credstore.drivers.azure.xml import MAX_XML
 from credstore.errors import (
     ErrorCode,
+    StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageBucketNotFoundError,
     StorageError,
@@ -49,6 +50,8 @@ _FRESH = 60.0
 _PARSE_ON_LOOP = 8 * 1024
 """Bytes of XML that can be parsed in under a millisecond; more go to a thread."""
 _PRIORITIES = {"standard": "Standard", "high": "High"}
+_RESOURCE = "ResourceNotFound"
+"""Code of what is absent: the object, its container, or the account."""
 _VERSIONING = frozenset({"PutBlob", "PutBlockList", "PutBlobFromURL", "CopyBlob"})
 """Operations that make a version where the account keeps them."""
 _DOTS = frozenset({".", ".."})
@@ -211,6 +214,8 @@ class Container:
             failure = self._explained(request, error)
             if failure.code == ErrorCode.ARCHIVED and request.method == "GET":
                 await self._rehydrate(request, failure, deadline)
+            if failure.provider_code == _RESOURCE and request.key is not None:
+                await self._look(failure, deadline)
             raise failure from None
         if request.whole_account:
             return reply  # Its body says whose it is; Azurite sends no headers of Azure's with it.
@@ -224,6 +229,20 @@ class Container:
             self._versioned = version_of(reply.headers) is not None
             self._versioned_at = time.monotonic()
         return reply
+
+    async def _look(self, failure: StorageError, deadline: float | None) -> None:
+        """Raise what is wrong with the container, if something is; credentials need not permit a listing.
+
+        Raises:
+            StorageError: There is no such account or container, or it cannot be asked.
+        """
+        try:
+            await self._sent(list_blobs("", None, 1), deadline, stream=False)
+        except StorageAccessDeniedError:
+            return
+        except StorageError as error:
+            error.applied = failure.applied
+            raise
 
     def _wire(self, request: AzureRequest, deadline: float | None, *, stream: bool) -> WireCall:
         path = (self._base or "/") if request.whole_account else self.path(request.key)

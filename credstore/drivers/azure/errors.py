@@ -39,6 +39,11 @@ NO_CONTAINER = Meaning(
     "there is no such container; check its name and the account's",
     ErrorCode.BUCKET_NOT_FOUND,
 )
+IS_CURRENT = Meaning(
+    StorageAccessDeniedError,  # For Azure, it is one; a retention or hold may be why nothing would help.
+    "Azure does not remove the current version by its id; delete the object, which makes it an earlier one, "
+    "and then this version, or use delete_versions",
+)
 NO_VERSION = Meaning(
     StorageNotFoundError, "there is no such version of the object", ErrorCode.VERSION_NOT_FOUND
 )
@@ -62,6 +67,8 @@ PRIVATE = Meaning(
     StorageAuthenticationError, "the request had no credentials, and the account is not open to the public"
 )
 DISABLED = Meaning(StorageAccessDeniedError, "the account is disabled")
+CURRENT_VERSION = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
+"""Codes for the removal of the current version by its id."""
 LOCKED = Meaning(StorageRetainedError, "an immutability policy or legal hold forbids this")
 LOCK_OFF = Meaning(
     StorageUnsupportedError,
@@ -215,6 +222,7 @@ CODES: dict[str, Meaning] = {
         CONDITION,
     ),
     **dict.fromkeys(("BlobAlreadyExists", "ResourceAlreadyExists", "ContainerAlreadyExists"), EXISTS),
+    **dict.fromkeys(CURRENT_VERSION, IS_CURRENT),
     **dict.fromkeys(
         (
             "ContainerBeingDeleted",

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+from credstore.causes import raise_explained
 from credstore.driver.cleanup import ABORT_TIME
 from credstore.driver.locked import made_under
 from credstore.driver.refusals import RETENTION, check_legal_holds, check_retention_mode
@@ -171,10 +172,7 @@ async def _sent(
         raise of_version(error, ReadOptions(version_id=version_id)) from None
     except StorageError as error:
         if error.applied == "no":
-            failure = await _explained(container, error, deadline)
-            if failure is error:
-                raise
-            raise failure from error
+            raise_explained(await _explained(container, error, deadline), error)
         if not container.may_look():
             raise
         try:

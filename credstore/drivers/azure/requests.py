@@ -27,7 +27,7 @@ from credstore.driver.values import (
     join_metadata,
 )
 from credstore.drivers.azure.capabilities import NAME
-from credstore.drivers.azure.encryption import PREFIX, key_headers, source_headers, write_headers
+from credstore.drivers.azure.encryption import key_headers, source_headers, write_headers
 from credstore.drivers.azure.headers import (
     META,
     TIER,
@@ -142,29 +142,46 @@ def put_blob(
 
 
 def put_block(
-    key: str, block_id: str, body: StreamBody, md5: str, headers: Mapping[str, str] = NOTHING
+    key: str, block_id: str, body: StreamBody, md5: str, encryption: ServerEncryption | None = None
 ) -> AzureRequest:
-    """Put Block; `headers` say what it is encrypted with."""
+    """Put Block, encrypted like the whole object."""
     return AzureRequest(
         operation="PutBlock",
         method="PUT",
         key=key,
         query=(("comp", "block"), ("blockid", block_id)),
-        headers={"content-md5": md5, **headers},
+        headers={"content-md5": md5, **write_headers(encryption)},
         body=body,
         mutation=True,
     )
 
 
-def put_block_list(key: str, block_ids: Sequence[str], headers: Mapping[str, str]) -> AzureRequest:
-    """Put Block List: the blocks become the object."""
+def put_block_list(
+    key: str,
+    block_ids: Sequence[str],
+    headers: Mapping[str, str],
+    encryption: ServerEncryption | None = None,
+) -> AzureRequest:
+    """Put Block List: the blocks become the object.
+
+    Args:
+        key: The object's key.
+        block_ids: Of its blocks, in order.
+        headers: Of the object, with its condition.
+        encryption: Of the object and its blocks.
+    """
     body = format_blocks(block_ids)
     return AzureRequest(
         operation="PutBlockList",
         method="PUT",
         key=key,
         query=(("comp", "blocklist"),),
-        headers={**headers, "content-type": "application/xml", "content-md5": _md5(body)},
+        headers={
+            **headers,
+            **write_headers(encryption),
+            "content-type": "application/xml",
+            "content-md5": _md5(body),
+        },
         body=body,
         mutation=True,
     )
@@ -283,6 +300,8 @@ def list_blobs(
 def copied_headers(request: CopyRequest, able: Capabilities, tags: Mapping[str, str]) -> dict[str, str]:
     """All headers that describe a copy: everything from the source, with a new write-id.
 
+    Without its encryption, as they are kept while others are waited for, and a key is in no frame of that.
+
     Raises:
         StorageUnsupportedError: Something that is asked for cannot be had.
     """
@@ -298,7 +317,8 @@ def copied_headers(request: CopyRequest, able: Capabilities, tags: Mapping[str, 
     # A tier that the account chose is its default for the copy too.
     if source.storage_class in able.storage_classes and INFERRED not in source.extras:
         headers[TIER] = str(source.storage_class)
-    return headers | write_headers(encryption_of(request))
+    write_headers(encryption_of(request))
+    return headers
 
 
 def keeps_key(request: CopyRequest) -> bool:
@@ -326,10 +346,8 @@ def encryption_of(request: CopyRequest) -> ServerEncryption | None:
 def set_metadata(request: CopyRequest, able: Capabilities) -> AzureRequest:
     """Set Blob Metadata: a copy onto itself, pinned to the version that was looked at."""
     kept = {
-        name: value
-        for name, value in copied_headers(request, able, NOTHING).items()
-        if name.startswith((META, PREFIX))
-    }
+        name: value for name, value in copied_headers(request, able, NOTHING).items() if name.startswith(META)
+    } | write_headers(encryption_of(request))
     etag = strong_etag(request.source.etag)
     return AzureRequest(
         operation="SetBlobMetadata",
@@ -361,6 +379,7 @@ def put_blob_from_url(request: CopyRequest, url: str, headers: Mapping[str, str]
         key=request.destination,
         headers={
             **headers,
+            **write_headers(encryption_of(request)),
             **_source(url, request),
             "x-ms-blob-type": "BlockBlob",
             "x-ms-copy-source-blob-properties": "false",
@@ -394,6 +413,7 @@ def copy_blob(request: CopyRequest, url: str, headers: Mapping[str, str]) -> Azu
         key=request.destination,
         headers={
             **{name: value for name, value in headers.items() if not name.startswith("x-ms-blob-")},
+            **write_headers(encryption_of(request)),
             **_source(url, request),
         },
         mutation=True,

@@ -18,6 +18,7 @@ from credstore.driver.version_pages import DELETED, OldestFirst, Versions, newes
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container, parsed
 from credstore.drivers.azure.deleting import delete, delete_each, still_kept
+from credstore.drivers.azure.errors import CURRENT_VERSION
 from credstore.drivers.azure.locking import SOFT, UNVERSIONED
 from credstore.drivers.azure.reading import head
 from credstore.drivers.azure.requests import list_blobs
@@ -26,8 +27,6 @@ from credstore.errors import StorageError
 from credstore.model import StorageVersion
 
 _PAGE = 1000
-_IS_CURRENT = frozenset({"OperationNotAllowedOnRootBlob", "CannotDeleteCurrentVersion"})
-"""Codes for the removal of the current version by its id."""
 _Versions = dict[tuple[str, str], tuple[str, str | None]]
 
 
@@ -121,7 +120,7 @@ async def delete_versions(
     current = {
         each: found
         for each, found in outcomes.items()
-        if isinstance(found, StorageError) and found.provider_code in _IS_CURRENT
+        if isinstance(found, StorageError) and found.provider_code in CURRENT_VERSION
     }
     for each in current:
         outcomes[each] = await _removed_current(container, each, deadline)

@@ -243,10 +243,9 @@ async def _put_blocks(
     """Send the parts, except for the `known` ones, which the service has."""
     able = container.able
     headers = object_headers(request, able, request.digest)
-    sealed = write_headers(request.encryption)
     upload = Upload(
         write=_write(request),
-        headers=headers | condition_headers(request.precondition, able, NAME) | sealed,
+        headers=headers | condition_headers(request.precondition, able, NAME),
         concurrency=container.config.max_concurrency,
         encryption=request.encryption,
     )
@@ -256,7 +255,7 @@ async def _put_blocks(
         nonlocal sent
         if number not in known:
             md5 = format_md5(await part.hashed(hashlib.md5(usedforsecurity=False)))
-            wire = put_block(request.key, name, StreamBody(part.size, part.open), md5, sealed)
+            wire = put_block(request.key, name, StreamBody(part.size, part.open), md5, request.encryption)
             await container.call(wire, deadline=request.deadline)
         sent += part.size
         if request.progress is not None:

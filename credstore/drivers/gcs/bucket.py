@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl, quote
 
@@ -54,6 +55,7 @@ class Bucket:
         proved: Whether the server is known to keep conditions: Google does, another one is asked once.
         versioned: Whether the bucket is known to keep versions.
         keeps_locks: Whether the server is Google's own, or was seen to keep retention or a hold.
+        emulated: Whether an emulator responds, which says less than Google.
         keeps_generations: Whether one may be named in requests; emulators know only the last.
     """
 
@@ -74,7 +76,8 @@ class Bucket:
         self.proved = not config.is_elsewhere
         self.versioned = config.versioning
         self.keeps_locks = not config.is_elsewhere
-        self.keeps_generations = config.emulator_host is None
+        self.emulated = config.emulator_host is not None
+        self.keeps_generations = not self.emulated
         name = quote(config.bucket, safe="")
         self._paths = {
             "objects": f"/storage/v1/b/{name}/o",
@@ -85,7 +88,7 @@ class Bucket:
         self._exchange = Exchange(
             transport,
             signer,
-            classify=classify,
+            classify=partial(classify, emulated=self.emulated),
             recognize=is_of_google,
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,

@@ -20,7 +20,7 @@ from credstore.drivers.gcs.errors import meaning_of
 from credstore.drivers.gcs.probing import prove_delete
 from credstore.drivers.gcs.reading import head
 from credstore.drivers.gcs.requests import batch, delete_object
-from credstore.drivers.gcs.responses import build_error, reason_of
+from credstore.drivers.gcs.responses import build_error, check_deleted, reason_of
 from credstore.errors import (
     ErrorCode,
     StorageBucketNotFoundError,
@@ -46,7 +46,7 @@ async def delete(
     request = delete_object(key, bucket.able, if_match=if_match, version_id=version_id)
     await prove_delete(bucket, if_match, deadline)
     try:
-        await bucket.call(request, deadline=deadline)
+        reply = await bucket.call(request, deadline=deadline)
     except StorageObjectNotFoundError as error:
         if if_match is not None and error.applied == "no":
             raise _absent(error) from None
@@ -58,6 +58,7 @@ async def delete(
         if not await is_gone(head(bucket, key, ReadOptions(deadline=deadline))):
             raise
         return DeleteOutcome(existed=None)
+    check_deleted(reply.status, reply.headers, reply.body, emulated=bucket.emulated)
     return _removed(bucket, version_id)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from credstore.causes import raise_explained
 from credstore.driver.cleanup import ABORT_TIME
 from credstore.driver.locked import made_under
 from credstore.driver.refusals import RETENTION as NO_RETENTION
@@ -185,10 +186,9 @@ async def _changed(
             if isinstance(error, (StoragePreconditionFailedError, StorageNotFoundError)):
                 lost = error
                 continue
-            failure = await _explained(bucket, error, deadline) if RETENTION in change.said else error
-            if failure is error:
+            if RETENTION not in change.said:
                 raise
-            raise failure from error
+            raise_explained(await _explained(bucket, error, deadline), error)
         if not is_so(await parsed(parse_json, reply.body)):
             raise _ignored()
         return

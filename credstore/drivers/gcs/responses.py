@@ -25,6 +25,8 @@ CANCELLED = 499
 """Status of a resumable upload that was cancelled."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NO_CONTENT = 204
+_JSON_ERROR = re.compile(rb'\s*\{\s*"error"\s*:\s*[{"]')
 _XML_CODE = re.compile(rb"<Error>\s*<Code>([A-Za-z0-9_]{1,64})</Code>")
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _RANGE = re.compile(r"bytes=0-(\d{1,19})")
@@ -75,15 +77,48 @@ def is_of_google(headers: Mapping[str, str], body: bytes) -> bool:
     return REQUEST_ID in headers or reason_of(body)[0] is not None
 
 
-def classify(status: int, headers: Mapping[str, str], body: bytes) -> StorageError | None:
-    """The error that a response means, or None for success; the caller sets `applied`."""
+def classify(
+    status: int, headers: Mapping[str, str], body: bytes, *, emulated: bool = False
+) -> StorageError | None:
+    """The error that a response means, or None for success; the caller sets `applied`.
+
+    Args:
+        status: HTTP status.
+        headers: With lower-case names.
+        body: What arrived of it.
+        emulated: Whether it is an emulator's: those refuse without saying why, as Google never does.
+    """
     if 200 <= status < 300 or (status == INCOMPLETE and "location" not in headers):  # noqa: PLR2004 - HTTP's class of success
         return None
     reason, said = reason_of(body)
-    foreign = reason is None and REQUEST_ID not in headers
-    if foreign and (300 <= status < 400 or (status < 500 and _is_page(headers))) and status != 429:  # noqa: PLR2004
+    foreign = REQUEST_ID not in headers and not _is_error(reason, body) and status not in {408, 429}
+    said_by_emulator = emulated and status >= 400 and not _is_page(headers)  # noqa: PLR2004 - HTTP's class of errors
+    if foreign and status < 500 and not said_by_emulator:  # noqa: PLR2004 - of the server's own failures
         return not_google(status)
     return build_error(meaning_of(status, reason, said), reason, headers, status)
+
+
+def _is_error(reason: str | None, body: bytes) -> bool:
+    """Whether a body is an error as Google writes them; some of those who speak its API give no reason."""
+    return reason is not None or _JSON_ERROR.match(body[:4096]) is not None
+
+
+def check_deleted(status: int, headers: Mapping[str, str], body: bytes, *, emulated: bool) -> None:
+    """Refuse a success of a deletion that Google cannot have given, such as a login page with status 200.
+
+    Nothing but its status says that something was deleted, as no body comes with it.
+
+    Args:
+        status: HTTP status.
+        headers: With lower-case names.
+        body: All of it.
+        emulated: Whether it is an emulator's, which may send 200.
+
+    Raises:
+        StorageConfigurationError: It is not Google's; `applied` is "maybe".
+    """
+    if REQUEST_ID not in headers and (body or not (status == _NO_CONTENT or emulated)):
+        raise not_google(status, "maybe")
 
 
 def _is_page(headers: Mapping[str, str]) -> bool:

@@ -23,6 +23,7 @@ from credstore.driver.unclear import Write
 from credstore.driver.values import ObjectInfo
 from credstore.drivers.gcs.bucket import Bucket, parsed
 from credstore.drivers.gcs.checksums import Checksum
+from credstore.drivers.gcs.encryption import key_headers
 from credstore.drivers.gcs.requests import GcsRequest, begin_upload, give_up, send_chunk
 from credstore.drivers.gcs.resources import Query, Resource
 from credstore.drivers.gcs.responses import (
@@ -34,13 +35,14 @@ from credstore.drivers.gcs.responses import (
     session_of,
 )
 from credstore.drivers.gcs.settling import settle_write
+from credstore.encryption import ServerEncryption
 from credstore.errors import (
     ErrorCode,
     StorageError,
     StorageIntegrityError,
     StorageNotFoundError,
 )
-from credstore.model import NOTHING, Progress
+from credstore.model import Progress
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
@@ -59,7 +61,7 @@ class Session:
         progress: Called with what has arrived.
         at: Bytes that have arrived for good.
         kept: Whether it stays when it is interrupted, to be continued.
-        headers: The customer-supplied key, for each chunk.
+        key: The customer-supplied one, for each chunk; anything else for none.
     """
 
     write: Write
@@ -68,7 +70,7 @@ class Session:
     progress: Progress | None
     at: int = 0
     kept: bool = False
-    headers: Mapping[str, str] = field(default=NOTHING, repr=False)
+    key: ServerEncryption | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ async def begin(
     query: Query,
     total: int | None,
     *,
-    headers: Mapping[str, str],
+    key: ServerEncryption | None,
 ) -> str:
     """Begin an upload.
 
@@ -96,7 +98,7 @@ async def begin(
         said: The object's properties.
         query: Its condition, and a key of Cloud KMS.
         total: Bytes of the object, where known.
-        headers: The customer-supplied key.
+        key: The customer-supplied one; anything else for none.
 
     Returns:
         Its path and query.
@@ -105,7 +107,7 @@ async def begin(
         StorageError: `applied` is "no", as an upload that was started shows nothing under the key.
     """
     try:
-        request = begin_upload(write.key, said, query, total, headers)
+        request = begin_upload(write.key, said, query, total, key_headers(key))
         reply = await bucket.call(request, deadline=write.deadline)
         return session_of(reply.headers)
     except StorageError as error:
@@ -254,7 +256,7 @@ def _chunk(session: Session, part: Part, start: int) -> GcsRequest:
         body,
         start=session.at,
         total=session.total,
-        headers=session.headers,
+        headers=key_headers(session.key),
     )
 
 

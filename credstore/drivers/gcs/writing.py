@@ -230,9 +230,7 @@ async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Sess
     said = bucket.described.of(request, bucket.able, request.digest)
     write = _write(request)
     try:
-        target = await begin(
-            bucket, write, said, _query(request), total, headers=key_headers(request.encryption)
-        )
+        target = await begin(bucket, write, said, _query(request), total, key=request.encryption)
     except StorageError as error:
         return await settle_write(bucket, write, error)
     return Session(
@@ -240,7 +238,7 @@ async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Sess
         target=target,
         total=total,
         progress=request.progress,
-        headers=key_headers(request.encryption),
+        key=request.encryption,
     )
 
 
@@ -264,7 +262,7 @@ async def _put_resumably(bucket: Bucket, request: PutRequest, length: int, journ
             total=length,
             progress=request.progress,
             at=found.at,
-            headers=key_headers(request.encryption),
+            key=request.encryption,
         )
     session.kept = True
     rest = counted(request.body.open(session.at), length - session.at)

@@ -230,17 +230,16 @@ class S3Driver(Driver):
         deadline: float | None = None,
     ) -> None:
         """Put an object under retention; see `LockingDriver.set_retention`."""
-        wire = locking.put_retention(
-            key, retain_until, mode, self._dialect, version_id=version_id, bypass_governance=bypass_governance
-        )
-        await locking.lock(self._bucket, wire, deadline)
+        await locking.set_retention(
+            self._bucket, key, retain_until, mode, version_id=version_id, bypass_governance=bypass_governance,
+            deadline=deadline,
+        )  # fmt: skip
 
     async def set_legal_hold(
         self, key: str, *, held: bool, version_id: str | None = None, deadline: float | None = None
     ) -> None:
         """Hold an object or release it; see `LockingDriver.set_legal_hold`."""
-        wire = locking.put_legal_hold(key, self._dialect, held=held, version_id=version_id)
-        await locking.lock(self._bucket, wire, deadline)
+        await locking.set_legal_hold(self._bucket, key, held=held, version_id=version_id, deadline=deadline)
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""

@@ -9,7 +9,7 @@ Source: S3 API PutObjectRetention, PutObjectLegalHold, GetObjectRetention, GetOb
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from credstore.driver.refusals import (
@@ -146,15 +146,70 @@ def put_legal_hold(key: str, dialect: S3Dialect, *, held: bool, version_id: str 
     return put_document("PutObjectLegalHold", key, (("legal-hold", ""), *version_query(version_id)), root)
 
 
-async def lock(bucket: Bucket, request: S3Request, deadline: float | None) -> None:
-    """Send what one of the two above made.
+async def set_retention(
+    bucket: Bucket,
+    key: str,
+    retain_until: datetime | None,
+    mode: RetentionMode,
+    *,
+    version_id: str | None,
+    bypass_governance: bool,
+    deadline: float | None,
+) -> None:
+    """Put a version under retention, or remove it; see `LockingDriver.set_retention`.
+
+    Cost: 1 request.
 
     Raises:
         StorageUnsupportedError: The bucket has no Object Lock (code "RETENTION_DISABLED").
         StorageError: Anything else.
     """
-    bucket.check_key(request.key or "")
-    await bucket.call(request, deadline=deadline)
+    request = put_retention(
+        key, retain_until, mode, bucket.dialect, version_id=version_id, bypass_governance=bypass_governance
+    )
+    wanted = (None, None) if retain_until is None else (mode, retain_until)
+    await _lock(bucket, request, version_id, lambda kept: (kept.mode, kept.retain_until) == wanted, deadline)
+
+
+async def set_legal_hold(
+    bucket: Bucket, key: str, *, held: bool, version_id: str | None, deadline: float | None
+) -> None:
+    """Put a version under legal hold, or release it; see `LockingDriver.set_legal_hold`.
+
+    Cost: 1 request.
+
+    Raises:
+        StorageError: As `set_retention`.
+    """
+    request = put_legal_hold(key, bucket.dialect, held=held, version_id=version_id)
+    await _lock(bucket, request, version_id, lambda kept: kept.legal_hold == held, deadline)
+
+
+async def _lock(
+    bucket: Bucket,
+    request: S3Request,
+    version_id: str | None,
+    done: Callable[[Retention], bool],
+    deadline: float | None,
+) -> None:
+    """Send one of the two above, and find out what became of it where that is unclear (P0).
+
+    It says what is to be there in the end, so it does not matter which attempt, or who, has made it so.
+    """
+    key = request.key or ""
+    bucket.check_key(key)
+    try:
+        await bucket.call(request, deadline=deadline)
+    except StorageError as error:
+        if error.applied == "no" or not bucket.may_look():
+            raise
+        try:
+            found = await get_retention(bucket, key, version_id, deadline=deadline)
+        except StorageError as unseen:
+            raise error from unseen
+        bucket.looked()
+        if not done(found):
+            raise
 
 
 async def check_locked(bucket: Bucket, write: Write, version_id: str | None, *, way: str) -> None:

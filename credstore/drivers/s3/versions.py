@@ -54,8 +54,10 @@ async def keeps_versions(bucket: Bucket, *, deadline: float | None) -> bool:
     request = S3Request(operation="GetBucketVersioning", method="GET", query=(("versioning", ""),))
     try:
         reply = await bucket.call(request, deadline=deadline)
-    except StorageUnsupportedError:
-        return False  # The server does not support this.
+    except StorageUnsupportedError as error:
+        # A server that does not support this says so with a code; a bare status may be of something in
+        # between, and what is to be erased is not called gone for that.
+        return error.provider_code is None
     except StorageAccessDeniedError:
         return True
     return await parsed(parse_versioning, reply.body)

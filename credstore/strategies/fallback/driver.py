@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
+from credstore.causes import raise_explained
 from credstore.concurrency import both
 from credstore.driver.contract import (
     BreaksCircuits,
@@ -167,7 +168,7 @@ class FallbackDriver(Driver):
         try:
             second = await self._fallback.get(key, options)
         except StorageError as error:
-            raise self._of_both(failure, error) from error
+            raise_explained(self._of_both(failure, error), error)
         second.info = self._diverted(second.info, failure)
         return second
 
@@ -182,7 +183,7 @@ class FallbackDriver(Driver):
         try:
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
-            raise self._of_both(failure, error) from error
+            raise_explained(self._of_both(failure, error), error)
 
     def _begin_read(self, key: str, options: ReadOptions) -> None:
         self._guard.check(options.deadline)

@@ -713,3 +713,37 @@ def test_only_a_server_that_lacks_a_request_is_asked_for_another():
         assert [each.headers.get("x-ms-blob-type") for each in fake.sent[-3:]] == ["BlockBlob", None, None]
 
     run(check)
+
+
+WITH_A_KEY = {
+    "get": lambda driver: driver.get("key"),
+    "head": lambda driver: driver.head("key"),
+    "put": lambda driver: driver.put(request("key", b"x")),
+    "delete": lambda driver: driver.delete("key"),
+    "retention": lambda driver: driver.get_retention("key"),
+}
+
+
+@pytest.mark.parametrize("verb", WITH_A_KEY)
+@pytest.mark.parametrize("listed", ["absent", "refused", "page"])
+def test_an_absent_account_is_not_an_absent_object(verb, listed):
+    """Servers with the account in the path say "ResourceNotFound" of all that is absent."""
+    absent = refusal(404, "ResourceNotFound")
+    told = {
+        "absent": (absent, StorageBucketNotFoundError),
+        "refused": (refusal(403, "AuthorizationPermissionMismatch"), StorageObjectNotFoundError),
+        "page": (ScriptedAnswer(404, b"<html>", {"content-type": "text/html"}), StorageConfigurationError),
+    }
+    answer, kind = told[listed]
+
+    async def check(fake, driver):
+        fake.faults.append(lambda sent, serve: answer if "comp=list" in sent.url else absent)
+        if verb == "delete" and listed == "refused":
+            assert (await driver.delete("key")).existed is False
+            return
+        with pytest.raises(kind) as caught:
+            await WITH_A_KEY[verb](driver)
+        assert caught.value.applied == "no"
+        assert len([sent for sent in fake.sent if "comp=list" in sent.url]) == 1
+
+    run(check, max_retries=0)

@@ -1,14 +1,15 @@
 """No frame, message or repr holds a key, signature or token (P24, F1)."""
 
 import asyncio
+import base64
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from credstore.config.azure import AzureConfig
-from credstore.driver.values import SignRequest
-from credstore.encryption import Secret
+from credstore.driver.values import ReadOptions, SignRequest
+from credstore.encryption import CustomerKey, Secret
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.model import Retention
 from credstore.provider.presets import provider_for
@@ -62,10 +63,31 @@ async def sign(driver, key):
         await driver.sign(SignRequest(key=key))
 
 
+OURS = CustomerKey(base64.b64decode("canary" * 7 + "Q="))
+
+
+async def copy_sealed(driver, data):
+    """A copy of what is there under a customer-provided key, to a key of its own."""
+    await driver.put(request("sealed", data, encryption=OURS))
+    source = await driver.head("sealed", ReadOptions(customer_key=OURS))
+    return await copied(driver, source, "copy", source_customer_key=OURS, encryption=OURS)
+
+
+async def read_sealed(driver):
+    await driver.put(request("sealed", b"x", encryption=OURS))
+    async with await driver.get("sealed", ReadOptions(customer_key=OURS)) as reader:
+        return await reader.read()
+
+
 VERBS = {
     "put": lambda driver: driver.put(request("k", b"x")),
     "put in blocks": lambda driver: driver.put(request("k", LARGE)),
     "put a stream": lambda driver: driver.put(request("k", body=Stream(LARGE, LARGE), digest=None)),
+    "put under a key": lambda driver: driver.put(request("k", b"x", encryption=OURS)),
+    "put in blocks under a key": lambda driver: driver.put(request("k", LARGE, encryption=OURS)),
+    "get under a key": read_sealed,
+    "copy under a key": lambda driver: copy_sealed(driver, b"x"),
+    "copy in blocks under a key": lambda driver: copy_sealed(driver, LARGE),
     "get": lambda driver: read(driver, "small"),
     "get a large one": lambda driver: read(driver, "large"),
     "get nothing": lambda driver: read(driver, "absent"),

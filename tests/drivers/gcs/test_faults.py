@@ -640,6 +640,53 @@ def test_a_login_page_is_not_the_service(status):
     assert (type(error), error.code) == (StorageConfigurationError, ErrorCode.NOT_S3)
 
 
+PAGE = b"<html>sign in</html>"
+SAID_BY_OTHERS = (
+    (b"", {"content-length": "0"}),
+    (PAGE, {"content-type": "text/html", "content-length": str(len(PAGE))}),
+    (b'{"detail":"Not Found"}', {"content-type": "application/json", "content-length": "22"}),
+    (b"not found", {"content-type": "text/plain", "content-length": "9"}),
+)
+
+
+@pytest.mark.parametrize(("body", "headers"), SAID_BY_OTHERS, ids=["empty", "page", "json", "text"])
+@pytest.mark.parametrize("status", [301, 401, 403, 404, 409, 410, 412])
+def test_only_google_says_that_something_is_absent_or_refused(status, body, headers):
+    fake = FakeGcs()
+    asyncio.run(fake.driver().put(put_of("key", b"data")))
+    fake.faults.append(lambda request, serve: ScriptedAnswer(status, body, headers))
+    driver = fake.driver(max_retries=0)
+    for act in (
+        driver.head("key"), driver.get("key"), driver.list(), driver.put(put_of("key", b"1")),
+        driver.delete("key"), driver.get_retention("key"), driver.list_versions("key"),
+    ):  # fmt: skip
+        error = failed(act)
+        assert (type(error), error.code) == (StorageConfigurationError, ErrorCode.NOT_S3)
+
+
+@pytest.mark.parametrize(("body", "headers"), SAID_BY_OTHERS, ids=["empty", "page", "json", "text"])
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_a_deletion_is_not_believed_to_whoever_is_not_google(status, body, headers):
+    fake = FakeGcs()
+    asyncio.run(fake.driver().put(put_of("key", b"data")))
+    fake.faults.append(lambda request, serve: ScriptedAnswer(status, body, headers))
+    error = failed(fake.driver(max_retries=0).delete("key"))
+    assert (type(error), error.code) == (StorageConfigurationError, ErrorCode.NOT_S3)
+    assert error.applied == "maybe"
+
+
+@pytest.mark.parametrize(
+    "body", [b"No such object: proofs/key", b'{"error": {"code": 404, "message": "Not Found", "errors": []}}']
+)
+def test_what_google_says_without_a_reason_counts(body):
+    fake = FakeGcs()
+    headers = {} if body.startswith(b"{") else {"x-guploader-uploadid": "ABC"}
+    fake.faults.append(lambda request, serve: ScriptedAnswer(404, body, headers))
+    assert type(failed(fake.driver(max_retries=0).head("key"))) is StorageObjectNotFoundError
+    fake.faults[:] = [lambda request, serve: ScriptedAnswer(204, b"", {"content-length": "0"})]
+    assert asyncio.run(fake.driver().delete("key")).existed is True
+
+
 def test_an_expired_token_is_renewed_once_and_the_request_sent_again():
     fake = FakeGcs()
     tokens = Tokens("old", "token")

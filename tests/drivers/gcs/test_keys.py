@@ -1,6 +1,7 @@
 """Customer-supplied keys and keys of Cloud KMS: the vendor's client and our driver use each other's objects."""
 
 import asyncio
+import base64
 import os
 
 import pytest
@@ -15,6 +16,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageUnsupportedError,
 )
+from credstore.testing.harness import request
 from credstore.testing.scripted import ScriptedAnswer, ScriptedTransport
 from tests.drivers.gcs.fake import QUANTUM, FakeGcs, Tokens
 from tests.drivers.gcs.test_vendor import ID, put_of, read
@@ -197,6 +199,74 @@ def test_no_key_shows_in_an_error_or_a_frame():
             shown += [repr(value) for value in trace.tb_frame.f_locals.values()]
         trace = trace.tb_next
     assert not [each for each in shown for secret in secrets if secret in each]
+
+
+async def copied(driver, data):
+    await driver.put(request("sealed", data, encryption=KEY))
+    source = await driver.head("sealed", ReadOptions(customer_key=KEY))
+    wanted = CopyRequest(
+        source=source, destination="copy", write_id="0" * 32, encryption=KEY, source_customer_key=KEY
+    )
+    return await driver.copy(wanted)
+
+
+UNDER_A_KEY = {
+    "put": lambda driver: driver.put(request("k", b"x", encryption=KEY)),
+    "put in chunks": lambda driver: driver.put(request("k", bytes(3 * QUANTUM), encryption=KEY)),
+    "copy": lambda driver: copied(driver, b"x"),
+    "copy what is large": lambda driver: copied(driver, bytes(3 * QUANTUM)),
+}
+
+
+@pytest.mark.parametrize("verb", UNDER_A_KEY)
+def test_no_frame_holds_a_key_wherever_a_verb_is_cancelled(verb):
+    secret = base64.b64encode(KEY.key).decode()
+
+    def told(failure):
+        waiting, done = [failure], set()
+        while waiting:
+            each = waiting.pop()
+            if each is None or id(each) in done:
+                continue
+            done.add(id(each))
+            waiting += [each.__cause__, each.__context__]
+            trace = each.__traceback__
+            while trace is not None:
+                code = trace.tb_frame.f_code
+                if "/credstore/" in code.co_filename and "/testing/" not in code.co_filename:
+                    for name, value in trace.tb_frame.f_locals.items():
+                        if secret in repr(value):
+                            yield f"{code.co_qualname}: {name}"
+                trace = trace.tb_next
+
+    async def check():
+        found, count, done = set(), 0, False
+        while not done:
+            fake = FakeGcs()
+            fake.rewrites = QUANTUM
+
+            async def later(sent, fake=fake):
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                return fake.answer(sent)
+
+            config = GcsConfig(bucket="proofs", max_retries=0, **PARTS)
+            driver = GcsDriver(config, tokens=Tokens(), transport=ScriptedTransport(later))
+            task = asyncio.ensure_future(UNDER_A_KEY[verb](driver))
+            for _ in range(count):
+                await asyncio.sleep(0)
+            done = task.done()
+            task.cancel()
+            try:
+                await task
+            except asyncio.CancelledError as failure:
+                found |= set(told(failure))
+            await driver.aclose()
+            count += 1 + count // 12
+        assert not found, found
+        assert count > 1
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("asked", [KEY, KMS])

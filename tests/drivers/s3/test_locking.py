@@ -13,6 +13,8 @@ from credstore.drivers.s3.driver import S3Driver
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import (
     ErrorCode,
+    StorageAccessDeniedError,
+    StorageConnectionError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageRetainedError,
@@ -21,7 +23,7 @@ from credstore.errors import (
 from credstore.model import Retention
 from tests.conformance.raw_s3 import RawS3
 from tests.conftest import S3Server
-from tests.drivers.s3.fake import Answer, error, xml
+from tests.drivers.s3.fake import RESET, Answer, error, xml
 from tests.drivers.s3.running import run
 from tests.drivers.s3.support import Stream, minio_config, put_request
 from tests.servers.moto import MotoServer
@@ -140,6 +142,45 @@ def test_a_cloud_without_object_lock_is_not_asked(kind, place):
         assert fake.log == []
 
     run(check, kind=kind, **place)
+
+
+LOCKING = {
+    "retain": lambda driver: driver.set_retention("k", FAR, "compliance"),
+    "hold": lambda driver: driver.set_legal_hold("k", held=True),
+}
+
+
+@pytest.mark.parametrize("verb", LOCKING)
+@pytest.mark.parametrize("told", ["locked", "free", "nothing"])
+def test_a_lock_whose_answer_was_lost_is_looked_for(verb, told):
+    async def check(fake, driver):
+        fake.plan("PUT", RESET, times=9)
+        if told == "nothing":
+            fake.plan("HEAD", error(500, "InternalError"), times=9)
+        elif told == "locked":
+            fake.plan("HEAD", lock_told())
+        else:
+            fake.plan("HEAD", Answer())
+            fake.plan("GET", error(404, "NoSuchObjectLockConfiguration"), times=2)
+        if told == "locked":
+            await LOCKING[verb](driver)
+            return
+        with pytest.raises(StorageConnectionError) as caught:
+            await LOCKING[verb](driver)
+        assert caught.value.applied == "maybe"
+
+    run(check, max_retries=0)
+
+
+def test_a_lock_that_is_refused_is_not_looked_for():
+    async def check(fake, driver):
+        fake.plan("PUT", error(403, "AccessDenied"))
+        with pytest.raises(StorageAccessDeniedError) as caught:
+            await driver.set_legal_hold("k", held=True)
+        assert caught.value.applied == "no"
+        assert [each.method for each in fake.log] == ["PUT"]
+
+    run(check)
 
 
 def test_what_is_asked_of_the_server():

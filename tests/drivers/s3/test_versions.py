@@ -329,6 +329,8 @@ def test_a_reply_about_other_versions_is_not_believed(inner):
         (xml("<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"), False),
         (error(501, "NotImplemented"), False),
         (error(403, "AccessDenied"), True),
+        (Answer(status=405), True),
+        (Answer(status=501), True),
     ],
     ids=[
         "never on",
@@ -337,6 +339,8 @@ def test_a_reply_about_other_versions_is_not_believed(inner):
         "question ignored",
         "no such operation",
         "not allowed to ask",
+        "a bare 405",
+        "a bare 501",
     ],
 )
 def test_only_a_clear_answer_says_that_nothing_is_kept(answer, keeps):
