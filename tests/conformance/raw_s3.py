@@ -53,6 +53,14 @@ class RawS3:
         pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket)
         return [each for page in pages for each in page.get(what, [])]
 
+    def retain_by_default(self) -> None:
+        """Put every new version under a retention of one day; the bucket has Object Lock."""
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+        self._client.put_object_lock_configuration(
+            Bucket=self._bucket,
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
+        )
+
     def retain(self, key: str, version_id: str, until: datetime, mode: str = "COMPLIANCE") -> None:
         """Put a version under retention."""
         self._client.put_object_retention(
