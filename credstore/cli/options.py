@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, TypeVar, get_args
 
 import click
 
 from credstore.config.units import parse_duration, parse_size
 from credstore.encryption import KmsKey, ServerEncryption
-from credstore.errors import StorageError
+from credstore.errors import RetentionMode, StorageError
+from credstore.model import LockOptions
 
 T = TypeVar("T")
+MODES: tuple[RetentionMode, ...] = get_args(RetentionMode)
+"""Who may end a retention early."""
 
 
 @dataclass(slots=True)
@@ -139,6 +143,58 @@ def _parsed(
     except ValueError as error:
         message = error.message if isinstance(error, StorageError) else str(error)
         raise click.BadParameter(message, context, parameter) from None
+
+
+def as_instant(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    """`2030-01-31T12:00:00Z` as an instant; that it has a time zone is checked where it is used."""
+
+    def parse(given: str) -> datetime:
+        try:
+            return datetime.fromisoformat(given)
+        except ValueError:
+            raise ValueError(f"{given!r} is not a time such as 2030-01-31T12:00:00Z") from None
+
+    return _parsed(context, parameter, text, parse)
+
+
+def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that writes an object the options of what keeps it; see `as_lock`."""
+    for option in (
+        click.option("--legal-hold", is_flag=True, help="Keep what is written until it is released."),
+        click.option(
+            "--retain-mode",
+            type=click.Choice(MODES),
+            help="Who may end that early: those with a permission for it (governance) or no one.",
+        ),
+        click.option(
+            "--retain-until",
+            metavar="TIME",
+            callback=as_instant,
+            help="No one may remove or replace it before, such as 2030-01-31T12:00:00Z.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def as_lock(
+    retain_until: datetime | None, retain_mode: RetentionMode | None, legal_hold: bool
+) -> LockOptions:
+    """What `lock_options` were given, as the options of a verb.
+
+    Args:
+        retain_until: No one may remove or replace what is written before this instant.
+        retain_mode: None leaves it to the verb.
+        legal_hold: Keep what is written until it is released.
+    """
+    found: LockOptions = {}
+    if retain_until is not None:
+        found["retain_until"] = retain_until
+    if retain_mode is not None:
+        found["retain_mode"] = retain_mode
+    if legal_hold:
+        found["legal_hold"] = True
+    return found
 
 
 def as_pairs(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

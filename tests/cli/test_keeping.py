@@ -54,6 +54,66 @@ def test_wrong_dates_are_wrong_usage(cli: CommandLine, options: tuple[str, ...])
     cli("retain", "a", *options, code=2)
 
 
+LOCK = ("--retain-until", "2037-01-02T03:04:05Z", "--retain-mode", "compliance", "--legal-hold")
+LOCKED = {"mode": "compliance", "retain_until": "2037-01-02T03:04:05+00:00", "legal_hold": True}
+
+
+@pytest.mark.parametrize("command", ["put", "cp", "mv"])
+def test_what_is_written_is_kept_from_the_start(cli: CommandLine, command: str) -> None:
+    if command == "put":
+        cli.put("b", b"x", *LOCK)
+    else:
+        cli.put("a", b"x")
+        cli(command, "a", "b", *LOCK)
+    assert cli("retention", "b", "--json").document == LOCKED
+    cli("rm", "b", code=REFUSED)
+    cli("release", "b")
+    cli("rm", "b", code=REFUSED)
+    cli("mv", "b", "c", code=REFUSED)
+    cli("cp", "b", "c")
+    assert cli("retention", "c", "--json").document["mode"] is None
+
+
+def test_the_mode_of_a_write_is_governance_unless_given(cli: CommandLine) -> None:
+    cli.put("a", b"x", "--retain-until", "2037-01-02T05:04:05+02:00")
+    assert cli("retention", "a", "--json").document == {**LOCKED, "mode": "governance", "legal_hold": False}
+    cli.put("b", b"x", "--legal-hold")
+    assert cli("retention", "b").out.splitlines() == ["retention   -", "legal hold  on"]
+
+
+@pytest.mark.parametrize("command", ["put", "cp", "mv"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--retain-mode", "compliance"),
+        ("--retain-until", "next year"),
+        ("--retain-until", "2037-01-02T03:04:05"),
+        ("--retain-until", "2020-01-02T03:04:05Z"),
+        ("--retain-until", "2037-01-02T03:04:05Z", "--retain-mode", "forever"),
+    ],
+)
+def test_a_wrong_lock_is_wrong_usage_and_nothing_is_written(
+    cli: CommandLine, command: str, options: tuple[str, ...]
+) -> None:
+    cli.put("a", b"x")
+    source = str(cli.root.parent / "source.json") if command == "put" else "a"
+    cli(command, source, "b", *options, code=2)
+    assert cli("ls").out.split() == ["a"]
+
+
+def test_a_store_without_locks_refuses_them(
+    cli: CommandLine, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    bucket = moto_server.make_bucket()
+    monkeypatch.setenv("CREDSTORE_URL", f"s3://{bucket}?region=us-east-1&endpoint={moto_server.url}")
+    cli.put("a", b"x")
+    source = str(cli.root.parent / "source.json")
+    assert cli("--json", "put", source, "b", "--legal-hold", code=1).error["code"] == "RETENTION_DISABLED"
+    assert cli("ls").out.split() == ["a"]
+
+
 def test_versions_are_listed_and_restored(
     cli: CommandLine, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from credstore.cli.commands.put import describe
-from credstore.cli.options import Invocation, command
+from credstore.cli.options import Invocation, as_lock, command, lock_options
 from credstore.cli.output import print_json, say
 from credstore.cli.runner import with_store
+from credstore.errors import RetentionMode
 from credstore.model import StorageResult
 
 if TYPE_CHECKING:
@@ -19,13 +21,27 @@ if TYPE_CHECKING:
 @command("cp")
 @click.argument("source")
 @click.argument("destination")
+@lock_options
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
 @click.pass_obj
-def cp_command(invocation: Invocation, source: str, destination: str, if_absent: bool) -> None:
-    """Copy the object SOURCE to the key DESTINATION, with its metadata, without downloading it."""
+def cp_command(
+    invocation: Invocation,
+    *,
+    source: str,
+    destination: str,
+    retain_until: datetime | None,
+    retain_mode: RetentionMode | None,
+    legal_hold: bool,
+    if_absent: bool,
+) -> None:
+    """Copy the object SOURCE to the key DESTINATION, with its metadata, without downloading it.
+
+    What keeps SOURCE is not copied.
+    """
+    lock = as_lock(retain_until, retain_mode, legal_hold)
 
     async def action(provider: StorageProvider) -> StorageResult:
-        return await provider.copy(source, destination, if_absent=if_absent)
+        return await provider.copy(source, destination, if_absent=if_absent, **lock)
 
     _show(invocation, with_store(invocation, action))
 
@@ -33,13 +49,27 @@ def cp_command(invocation: Invocation, source: str, destination: str, if_absent:
 @command("mv")
 @click.argument("source")
 @click.argument("destination")
+@lock_options
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
 @click.pass_obj
-def mv_command(invocation: Invocation, source: str, destination: str, if_absent: bool) -> None:
-    """Rename the object SOURCE to DESTINATION: copy, verify, delete; it is never lost in between."""
+def mv_command(
+    invocation: Invocation,
+    *,
+    source: str,
+    destination: str,
+    retain_until: datetime | None,
+    retain_mode: RetentionMode | None,
+    legal_hold: bool,
+    if_absent: bool,
+) -> None:
+    """Rename the object SOURCE to DESTINATION: copy, verify, delete; it is never lost in between.
+
+    Exit code 4 means that a retention or legal hold keeps SOURCE.
+    """
+    lock = as_lock(retain_until, retain_mode, legal_hold)
 
     async def action(provider: StorageProvider) -> StorageResult:
-        return await provider.move(source, destination, if_absent=if_absent)
+        return await provider.move(source, destination, if_absent=if_absent, **lock)
 
     _show(invocation, with_store(invocation, action))
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import mimetypes
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from credstore.cli.io import read_standard_input
-from credstore.cli.options import Invocation, as_encryption, as_pairs, command
+from credstore.cli.options import Invocation, as_encryption, as_lock, as_pairs, command, lock_options
 from credstore.cli.output import human_size, print_json, printable, say
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import with_store
 from credstore.encryption import ServerEncryption
+from credstore.errors import RetentionMode
 from credstore.model import StorageResult, StoreOptions
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ for _ending, _type in {
     callback=as_encryption,
     help="At rest, by the provider; default: the store's.",
 )
+@lock_options
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
 @click.option(
     "--resume",
@@ -70,6 +73,9 @@ def put_command(
     tag: dict[str, str],
     storage_class: str | None,
     encryption: bool | ServerEncryption | None,
+    retain_until: datetime | None,
+    retain_mode: RetentionMode | None,
+    legal_hold: bool,
     if_absent: bool,
     resume: str | None,
 ) -> None:
@@ -77,7 +83,10 @@ def put_command(
 
     Once it returns, every reader gets the new bytes; until then the old ones, if there were any.
     """
-    options: StoreOptions = {"content_type": content_type or guess_type(source, key)}
+    options: StoreOptions = {
+        "content_type": content_type or guess_type(source, key),
+        **as_lock(retain_until, retain_mode, legal_hold),
+    }
     if compress is not None:
         options["compress"] = False if compress == "none" else "gzip" if compress == "gzip" else "zstd"
     if dictionary is not None:
