@@ -158,7 +158,7 @@ def as_instant(context: click.Context, parameter: click.Parameter, text: str | N
 
 
 def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that writes an object the options of what keeps it; see `as_lock`."""
+    """Give a command that writes an object the options of what keeps it; see `set_lock`."""
     for option in (
         click.option("--legal-hold", is_flag=True, help="Keep what is written until it is released."),
         click.option(
@@ -177,24 +177,23 @@ def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def as_lock(
-    retain_until: datetime | None, retain_mode: RetentionMode | None, legal_hold: bool
-) -> LockOptions:
-    """What `lock_options` were given, as the options of a verb.
+def set_lock(
+    options: LockOptions, until: datetime | None, mode: RetentionMode | None, *, legal_hold: bool
+) -> None:
+    """Write what `lock_options` were given into the options of a verb.
 
     Args:
-        retain_until: No one may remove or replace what is written before this instant.
-        retain_mode: None leaves it to the verb.
+        options: Of the verb.
+        until: No one may remove or replace what is written before this instant.
+        mode: None leaves it to the verb.
         legal_hold: Keep what is written until it is released.
     """
-    found: LockOptions = {}
-    if retain_until is not None:
-        found["retain_until"] = retain_until
-    if retain_mode is not None:
-        found["retain_mode"] = retain_mode
+    if until is not None:
+        options["retain_until"] = until
+    if mode is not None:
+        options["retain_mode"] = mode
     if legal_hold:
-        found["legal_hold"] = True
-    return found
+        options["legal_hold"] = True
 
 
 def as_pairs(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

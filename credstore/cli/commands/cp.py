@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.commands.put import describe
-from credstore.cli.options import Invocation, as_lock, command, lock_options
+from credstore.cli.options import Invocation, command, lock_options, set_lock
 from credstore.cli.output import print_json, say
 from credstore.cli.runner import with_store
 from credstore.errors import RetentionMode
-from credstore.model import StorageResult
+from credstore.model import LockOptions, StorageResult
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -38,7 +38,8 @@ def cp_command(
 
     What keeps SOURCE is not copied.
     """
-    lock = as_lock(retain_until, retain_mode, legal_hold)
+    lock: LockOptions = {}
+    set_lock(lock, retain_until, retain_mode, legal_hold=legal_hold)
 
     async def action(provider: StorageProvider) -> StorageResult:
         return await provider.copy(source, destination, if_absent=if_absent, **lock)
@@ -66,7 +67,8 @@ def mv_command(
 
     Exit code 4 means that a retention or legal hold keeps SOURCE.
     """
-    lock = as_lock(retain_until, retain_mode, legal_hold)
+    lock: LockOptions = {}
+    set_lock(lock, retain_until, retain_mode, legal_hold=legal_hold)
 
     async def action(provider: StorageProvider) -> StorageResult:
         return await provider.move(source, destination, if_absent=if_absent, **lock)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.io import read_standard_input
-from credstore.cli.options import Invocation, as_encryption, as_lock, as_pairs, command, lock_options
+from credstore.cli.options import Invocation, as_encryption, as_pairs, command, lock_options, set_lock
 from credstore.cli.output import human_size, print_json, printable, say
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import with_store
@@ -83,10 +83,8 @@ def put_command(
 
     Once it returns, every reader gets the new bytes; until then the old ones, if there were any.
     """
-    options: StoreOptions = {
-        "content_type": content_type or guess_type(source, key),
-        **as_lock(retain_until, retain_mode, legal_hold),
-    }
+    options: StoreOptions = {"content_type": content_type or guess_type(source, key)}
+    set_lock(options, retain_until, retain_mode, legal_hold=legal_hold)
     if compress is not None:
         options["compress"] = False if compress == "none" else "gzip" if compress == "gzip" else "zstd"
     if dictionary is not None:
