@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
@@ -17,6 +17,9 @@ from credstore.config.units import parse_duration, parse_size
 from credstore.encryption import KmsKey, ServerEncryption
 from credstore.errors import RetentionMode, StorageError
 from credstore.model import LockOptions
+
+if TYPE_CHECKING:
+    from credstore.factory import StorageFactory
 
 T = TypeVar("T")
 MODES: tuple[RetentionMode, ...] = get_args(RetentionMode)
@@ -33,6 +36,8 @@ class Invocation:
         quiet: No progress and no remarks.
         verbose: All facts of errors, and each call with its duration, on stderr.
         timeout: Seconds for one operation; None leaves it to the store's settings.
+        factory: Makes the stores of this run, once there is one.
+        interrupted: What to say to someone who interrupts the command now, besides that it was.
     """
 
     store: str | None = None
@@ -40,6 +45,8 @@ class Invocation:
     quiet: bool = False
     verbose: bool = False
     timeout: float | None = None
+    factory: StorageFactory | None = None
+    interrupted: str = ""
 
 
 Keep = Callable[[click.Context, click.Parameter, Any], None]
@@ -177,22 +184,20 @@ def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def set_lock(
-    options: LockOptions, until: datetime | None, mode: RetentionMode | None, *, legal_hold: bool
-) -> None:
-    """Write what `lock_options` were given into the options of a verb.
+def set_lock(options: LockOptions, given: dict[str, Any]) -> None:
+    """Move what `lock_options` were given into the options of a verb.
 
     Args:
         options: Of the verb.
-        until: No one may remove or replace what is written before this instant.
-        mode: None leaves it to the verb.
-        legal_hold: Keep what is written until it is released.
+        given: By the command's parameters; those of `lock_options` are taken out.
     """
+    until: datetime | None = given.pop("retain_until")
+    mode: RetentionMode | None = given.pop("retain_mode")
     if until is not None:
         options["retain_until"] = until
     if mode is not None:
         options["retain_mode"] = mode
-    if legal_hold:
+    if given.pop("legal_hold"):
         options["legal_hold"] = True
 
 

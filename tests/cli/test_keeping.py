@@ -74,6 +74,28 @@ def test_what_is_written_is_kept_from_the_start(cli: CommandLine, command: str) 
     assert cli("retention", "c", "--json").document["mode"] is None
 
 
+@pytest.mark.parametrize("command", ["put", "cp", "mv"])
+def test_what_goes_to_another_store_is_kept_there(
+    cli: CommandLine, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = (cli.root.parent / "other").as_uri()
+    folder = cli.root.parent / "folder"
+    folder.mkdir()
+    (folder / "b").write_bytes(b"x")
+    cli.put("from/b", b"x")
+    cli(command, "-r", str(folder) if command == "put" else "store:from/", f"{other}/", *LOCK)
+    monkeypatch.setenv("CREDSTORE_URL", other)
+    assert cli("retention", "b", "--json").document == LOCKED
+    cli("rm", "b", code=REFUSED)
+
+
+def test_a_file_is_not_kept(cli: CommandLine) -> None:
+    cli.put("a", b"x")
+    target = cli.root.parent / "b"
+    cli("cp", "store:a", str(target), "--legal-hold", code=2)
+    assert not target.exists()
+
+
 def test_the_mode_of_a_write_is_governance_unless_given(cli: CommandLine) -> None:
     cli.put("a", b"x", "--retain-until", "2037-01-02T05:04:05+02:00")
     assert cli("retention", "a", "--json").document == {**LOCKED, "mode": "governance", "legal_hold": False}
