@@ -13,10 +13,11 @@ from typing import Literal
 
 from credstore.errors import ErrorCode, StorageConfigurationError
 
-Extra = Literal["aws", "azure", "c2pa", "cli", "gcs", "opentelemetry", "timestamp"]
+Extra = Literal["artifacts", "aws", "azure", "c2pa", "cli", "gcs", "opentelemetry", "timestamp"]
 
 MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
     {
+        "artifacts": ("pyfastcdc",),
         "aws": ("aiobotocore", "botocore"),
         "azure": ("azure.identity",),
         "c2pa": ("c2pa",),

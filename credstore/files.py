@@ -13,6 +13,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 import sys
 from contextlib import suppress
@@ -163,6 +164,50 @@ def remove_leftover(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+class PendingFolder:
+    """A folder that does not have its name yet; leaving the context without `publish` removes it.
+
+    Attributes:
+        target: The name that it will get.
+        path: Where it is filled meanwhile: a new folder next to the target.
+    """
+
+    __slots__ = ("path", "target")
+
+    def __init__(self, target: str | os.PathLike[str]) -> None:
+        """Name the folder; nothing is touched.
+
+        Args:
+            target: Its path; nothing may be there but an empty folder.
+        """
+        self.target = Path(target)
+        self.path = self.target.parent / f".credstore-{secrets.token_hex(8)}"
+
+    def publish(self) -> None:
+        """Give the folder its name; what is in it has been flushed by whoever wrote it.
+
+        Raises:
+            OSError: Something is there already, or it cannot be named; names the target.
+        """
+        try:
+            for folder, _, _ in os.walk(self.path):
+                sync_directory(Path(folder))
+            self.path.rename(self.target)
+            sync_directory(self.target.parent)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or "it cannot be named", str(self.target)) from None
+
+    def __enter__(self) -> Self:
+        try:
+            self.path.mkdir()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or "it cannot be made", str(self.target)) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)  # After `publish` there is none.
+
+
 def write_file(
     target: str | os.PathLike[str], data: bytes, *, replace: bool, mode: int | None = None
 ) -> None:
@@ -175,6 +220,15 @@ def write_file(
     with PendingFile(target, replace=replace, mode=mode) as file:
         file.write(data)
         file.publish()
+
+
+def flush_file(fd: int) -> None:
+    """Make what was written to a file durable.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    os.fsync(fd)
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:

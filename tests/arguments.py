@@ -14,6 +14,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import credstore
+import credstore.artifacts
 import credstore.driver
 import credstore.errors
 import credstore.proofs
@@ -45,6 +46,7 @@ from tests.proofs import material
 
 MODULES = (
     credstore,
+    credstore.artifacts,
     credstore.proofs,
     credstore.driver,
     credstore.testing,
@@ -190,6 +192,14 @@ def use_homes(homes):
             await store.get(SEALED_ID, policy=credstore.proofs.unsafe_allow_unsigned())
         finally:
             await store.aclose()
+
+    asyncio.run(main())
+
+
+def use_manager(manager):
+    async def main():
+        await manager.save_dataset("set", [__file__])
+        await manager.verify("set")
 
     asyncio.run(main())
 
@@ -385,6 +395,31 @@ CALLS: dict[str, Call] = {
     "journal_name": Call(places),
     "migrate": Call(places, use_transfer),
     "sync": Call(places, use_transfer),
+    "ArchiveReport": Call(given(version=None)),
+    "ArtifactVersion": Call(
+        given(
+            kind="dataset",
+            name="a",
+            version=1,
+            created=WHEN,
+            files=0,
+            size=0,
+            stored=0,
+            parent=None,
+            index="a",
+            digest=b"",
+        )
+    ),
+    "Changes": Call(given(added=(), removed=(), changed=())),
+    "PruneReport": Call(given(kept=(1,), removed=(), objects=0, freed=0, deferred=False)),
+    "StorageManager": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(),
+            "trust": material.TRUST,
+            "signer": material.SIGNER,
+        },
+        use_manager,
+    ),
     "AkamaiSigner": Call(given(key=Secret(SECRETS["akamai"][1])), use_signer),
     "AwsKmsKey": Call(
         given(key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab")

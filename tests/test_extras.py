@@ -12,11 +12,13 @@ from typing import get_args
 import pytest
 
 import credstore
+from credstore.artifacts import StorageManager
 from credstore.errors import StorageConfigurationError
 from credstore.extras import MODULES, Extra, require_extra
 from credstore.proofs.c2pa import verify_manifest
 from credstore.proofs.format.timestamp import TimestampAuthorities, make_timestamp_request
 from tests.proofs.c2pa_material import AUTHORITY
+from tests.proofs.material import TRUST
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -100,6 +102,10 @@ async def serve():
 
 
 NEEDING = {
+    "a storage manager": (
+        "artifacts",
+        lambda: StorageManager(credstore.MemoryStorageProvider(), trust=TRUST),
+    ),
     "a KMS key": ("aws", lambda: credstore.AwsKmsKey(ARN)),
     "a KMS key with keys of its own": ("aws", lambda: credstore.AwsKmsKey(ARN, **KEYS)),
     "a manifest": (

@@ -1,0 +1,167 @@
+"""The index of a version: its files, and where each chunk of them is. JSON Lines; pure.
+
+The first line names the format and the packs. Then comes a line for each file, an object, followed by one
+for each of its chunks, an array: SHA-256 in hex, number of the pack, first byte in it, bytes there, bytes
+when decompressed (Zstandard, RFC 8878; equal numbers mean stored as it is). What is signed is the SHA-256 of
+all of this, so it is read only after that was compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn, cast
+
+from credstore.artifacts.layout import pack_session
+from credstore.artifacts.names import is_file_name
+from credstore.errors import StorageIntegrityError
+
+FORMAT = "credstore.index/1"
+LARGEST_CHUNK = 1024 * 1024
+"""Bytes; more than any version of credstore cuts."""
+_DIGEST = 32
+_CHUNK_FIELDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A run of bytes of one or more files.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        pack: Name of the pack it is in.
+        offset: Its first byte there.
+        stored: Bytes there.
+        size: Bytes when decompressed.
+    """
+
+    digest: bytes
+    pack: str
+    offset: int
+    stored: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A file of a version.
+
+    Attributes:
+        name: Relative path, segments joined by "/".
+        size: Bytes.
+        digest: SHA-256 of its bytes.
+        mode: Permission bits.
+        modified: Nanoseconds since 1970.
+        chunks: What it consists of, in order.
+    """
+
+    name: str
+    size: int
+    digest: bytes
+    mode: int
+    modified: int
+    chunks: tuple[Chunk, ...]
+
+
+def encode_index(files: Iterable[FileEntry]) -> bytes:
+    """The bytes of an index, as stored."""
+    packs: dict[str, int] = {}
+    lines: list[str] = []
+    for file in files:
+        members: dict[str, object] = {
+            "name": file.name,
+            "size": file.size,
+            "sha256": file.digest.hex(),
+            "mode": file.mode,
+            "modified": file.modified,
+        }
+        lines.append(json.dumps(members, ensure_ascii=False, separators=(",", ":")))
+        lines += [
+            f'["{each.digest.hex()}",{packs.setdefault(each.pack, len(packs))},'
+            f"{each.offset},{each.stored},{each.size}]"
+            for each in file.chunks
+        ]
+    head = json.dumps({"format": FORMAT, "packs": list(packs)}, separators=(",", ":"))
+    return "\n".join((head, *lines, "")).encode()
+
+
+def parse_index(data: bytes) -> tuple[FileEntry, ...]:
+    """Read an index.
+
+    Raises:
+        StorageIntegrityError: Not an index of this version, or one that names a file outside its folder.
+    """
+    try:
+        return tuple(_files(data))
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise StorageIntegrityError(f"the index of the version cannot be read: {error}") from None
+
+
+def _files(data: bytes) -> Iterator[FileEntry]:
+    lines = iter(data.decode().split("\n"))
+    head = json.loads(next(lines))
+    if head["format"] != FORMAT:
+        _refuse(f"its format is not {FORMAT}")
+    packs = [each for each in cast("list[str]", head["packs"]) if pack_session(each)]
+    if len(packs) != len(head["packs"]):
+        _refuse("it names an invalid pack")
+    members: dict[str, Any] | None = None
+    chunks: list[Chunk] = []
+    seen: set[str] = set()
+    for line in lines:
+        value: Any = json.loads(line) if line else None
+        if line.startswith("["):
+            if members is None:
+                _refuse("a chunk is of no file")
+            chunks.append(_chunk(value, packs))
+            continue
+        if members is not None:
+            yield _file(members, tuple(chunks), seen)
+        members, chunks = value, []
+    if members is not None:
+        _refuse("its last line is cut")
+
+
+def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str]) -> FileEntry:
+    name: str = members["name"]
+    if not is_file_name(name) or name in seen:
+        _refuse("it names a file that is outside its folder, or twice")
+    seen.add(name)
+    file = FileEntry(
+        name,
+        _number(members["size"]),
+        _digest(members["sha256"]),
+        _number(members["mode"]) & 0o777,
+        _number(members["modified"]),
+        chunks,
+    )
+    if sum(chunk.size for chunk in chunks) != file.size:
+        _refuse("a file is not as long as its chunks")
+    return file
+
+
+def _chunk(fields: list[Any], packs: list[str]) -> Chunk:
+    if len(fields) != _CHUNK_FIELDS:
+        _refuse("a chunk does not have five fields")
+    pack, offset, stored, size = (_number(each) for each in fields[1:])
+    if not 1 <= stored <= size <= LARGEST_CHUNK:
+        _refuse(f"a chunk does not have 1 to {LARGEST_CHUNK} bytes")
+    return Chunk(_digest(fields[0]), packs[pack], offset, stored, size)
+
+
+def _digest(text: str) -> bytes:
+    digest = bytes.fromhex(text)
+    if len(digest) != _DIGEST:
+        _refuse("a digest does not have 32 bytes")
+    return digest
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        _refuse("a number is not one, or out of range")
+    return value
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise ValueError(reason)

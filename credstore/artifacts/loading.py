@@ -1,0 +1,191 @@
+"""Loading a version: every chunk and every file verified, and a folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.index import FileEntry
+from credstore.artifacts.packs import unpack
+from credstore.artifacts.reads import Piece, Run, grouped, runs
+from credstore.artifacts.statements import ArtifactVersion
+from credstore.concurrency import in_thread, map_all
+from credstore.errors import ErrorCode, StorageIntegrityError, StorageObjectNotFoundError
+from credstore.files import CREATE, PendingFolder, flush_file
+from credstore.model import Progress
+
+_AT_ONCE = 4
+_BATCH = 1024 * 1024
+
+
+class Loading:
+    """Reads all files of a version, into a folder or only to verify them."""
+
+    def __init__(
+        self, catalog: Catalog, version: ArtifactVersion, folder: Path | None, progress: Progress | None
+    ) -> None:
+        """Plan it; nothing is sent.
+
+        Args:
+            catalog: The artifact.
+            version: Verified.
+            folder: An empty folder of our own; None writes nothing.
+            progress: Called with (bytes written, bytes in total).
+        """
+        self._catalog = catalog
+        self._version = version
+        self._folder = folder
+        self._progress = progress
+        self._done = 0
+
+    async def run(self) -> tuple[FileEntry, ...]:
+        """Read and verify everything; the files.
+
+        Raises:
+            StorageIntegrityError: Something is missing, or not what was signed.
+            StorageError: Anything else.
+            OSError: A file cannot be written.
+        """
+        files = await self._catalog.files(self._version)
+        await map_all(grouped(files), self._group, at_once=_AT_ONCE)
+        return files
+
+    async def _group(self, files: Sequence[FileEntry]) -> None:
+        writer = _Writer(files, self._folder)
+        try:
+            for run in runs(files):
+                async with aclosing(self._pieces(run)) as pieces:
+                    async for batch in pieces:
+                        written = await in_thread(writer.write, batch)
+                        self._done += written
+                        if self._progress is not None:
+                            self._progress(self._done, self._version.size)
+            await in_thread(writer.finish)
+        finally:
+            writer.close()
+
+    async def _pieces(self, run: Run) -> AsyncGenerator[list[tuple[Piece, bytes]], None]:
+        """The pieces of a range with their stored bytes, some at a time."""
+        key = self._catalog.layout.packs + run.pack
+        waiting, buffer = iter(run.pieces), bytearray()
+        piece = next(waiting, None)
+        batch: list[tuple[Piece, bytes]] = []
+        size = 0
+        try:
+            async with self._catalog.provider.open(key, start=run.start, end=run.end) as reader:
+                async for data in reader:
+                    buffer += data
+                    while piece is not None and len(buffer) >= piece.chunk.stored:
+                        batch.append((piece, bytes(buffer[: piece.chunk.stored])))
+                        del buffer[: piece.chunk.stored]
+                        size += piece.chunk.size * piece.times
+                        piece = next(waiting, None)
+                    if size >= _BATCH:
+                        yield batch
+                        batch, size = [], 0
+        except StorageObjectNotFoundError:
+            raise StorageIntegrityError("a pack that the version needs is missing", key=key) from None
+        if piece is not None:
+            raise StorageIntegrityError(
+                "a pack that the version needs is too short", key=key, code=ErrorCode.TRUNCATED
+            )
+        if batch:
+            yield batch
+
+
+class _Writer:
+    """Writes the files of a group, one after the other; it blocks."""
+
+    def __init__(self, files: Sequence[FileEntry], folder: Path | None) -> None:
+        self._files = files
+        self._folder = folder
+        self._place = -1
+        self._open: BinaryIO | None = None
+        self._digest = hashlib.sha256()
+
+    def write(self, batch: Sequence[tuple[Piece, bytes]]) -> int:
+        written = 0
+        for piece, packed in batch:
+            data = unpack(piece.chunk, packed)
+            while self._place < piece.file:
+                self._next()
+            for _ in range(piece.times):
+                self._digest.update(data)
+                if self._open is not None:
+                    self._open.write(data)
+                written += len(data)
+        return written
+
+    def finish(self) -> None:
+        """End the file that is open, and those without bytes after it."""
+        while self._place < len(self._files):
+            self._next()
+
+    def _next(self) -> None:
+        if self._place >= 0:
+            self._end(self._files[self._place])
+        self._place += 1
+        if self._place < len(self._files) and self._folder is not None:
+            path = self._folder.joinpath(*self._files[self._place].name.split("/"))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Nothing is followed and nothing replaced, should a name mean two files on this disk.
+            self._open = os.fdopen(os.open(path, CREATE, 0o600), "wb")
+        self._digest = hashlib.sha256()
+
+    def _end(self, file: FileEntry) -> None:
+        if self._digest.digest() != file.digest:
+            raise StorageIntegrityError(
+                f"the file {file.name!r} is not what was saved", code=ErrorCode.DIGEST_MISMATCH
+            )
+        if self._open is None:
+            return
+        self._open.flush()
+        if hasattr(os, "fchmod"):
+            os.fchmod(self._open.fileno(), file.mode)
+        flush_file(self._open.fileno())
+        self._open.close()
+        if self._folder is not None:
+            path = self._folder.joinpath(*file.name.split("/"))
+            os.utime(path, ns=(file.modified, file.modified))
+        self._open = None
+
+    def close(self) -> None:
+        if self._open is not None:
+            with suppress(OSError):  # The folder is removed.
+                self._open.close()
+
+
+async def load_into(
+    catalog: Catalog, version: ArtifactVersion, target: Path, progress: Progress | None
+) -> None:
+    """Bring a version back as a folder that appears whole, or not at all.
+
+    Raises:
+        StorageIntegrityError: Something is missing, or not what was signed.
+        StorageError: Anything else.
+        OSError: Something is at the target already, or it cannot be written.
+    """
+    pending = PendingFolder(target)
+    await in_thread(pending.__enter__)
+    try:
+        await Loading(catalog, version, pending.path, progress).run()
+        await in_thread(pending.publish)
+    finally:
+        await in_thread(pending.__exit__)
+
+
+async def verify_stored(
+    catalog: Catalog, version: ArtifactVersion, progress: Progress | None
+) -> tuple[FileEntry, ...]:
+    """Read every chunk of a version from the store, and verify it; the files.
+
+    Raises:
+        StorageIntegrityError: Something is missing, or not what was signed.
+        StorageError: Anything else.
+    """
+    return await Loading(catalog, version, None, progress).run()

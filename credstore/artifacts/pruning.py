@@ -1,0 +1,100 @@
+"""Pruning: versions that no rule and no tag keeps, then the packs that no version needs.
+
+The order makes it safe next to saves (see `leases`): packs are listed first, then versions are removed, then
+leases are looked at, and only then is it read which packs the remaining versions need. Whatever cannot be
+verified ends it before a pack is removed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.layout import PRUNE, is_session, pack_session
+from credstore.artifacts.leases import drop_lease, end_abandoned, save_leases, take_prune_lease
+from credstore.artifacts.retention import Keep, checked_keep, kept
+from credstore.artifacts.statements import ArtifactVersion
+from credstore.model import BatchDeleteResult
+
+
+@dataclass(frozen=True, slots=True)
+class PruneReport:
+    """What a prune did.
+
+    Attributes:
+        kept: Numbers of the versions that are there, ascending.
+        removed: Numbers of those that were removed.
+        objects: Number of packs and indexes that were removed.
+        freed: Stored bytes of those.
+        deferred: Whether packs were left for the next prune, since a save is running or died lately.
+    """
+
+    kept: tuple[int, ...]
+    removed: tuple[int, ...]
+    objects: int
+    freed: int
+    deferred: bool
+
+
+async def prune_versions(catalog: Catalog, keep: Keep, abandoned_after: timedelta) -> PruneReport:
+    """Remove what `keep` and the tags do not keep.
+
+    Raises:
+        StorageConflictError: Another prune is running.
+        StorageInvalidRequestError: The rule is invalid.
+        StorageError: Anything else; what was not removed yet is there.
+    """
+    checked_keep(keep)
+    now = await take_prune_lease(catalog, abandoned_after)
+    try:
+        objects = {
+            item.key: item.size
+            for prefix in (catalog.layout.packs, catalog.layout.indexes)
+            async for item in catalog.provider.scan(prefix)
+        }
+        versions = await catalog.versions(await catalog.numbers())
+        keeping = kept([(each.version, each.created) for each in versions], keep)
+        keeping |= frozenset((await catalog.tags()).values())
+        removed = tuple(each.version for each in versions if each.version not in keeping)
+        _check(await catalog.provider.batch_delete([catalog.layout.version(each) for each in removed]))
+        leases = await save_leases(catalog)
+        deferred = await end_abandoned(catalog, leases, now, abandoned_after)
+        # Asked again: a save whose lease was not seen any more has become one of these.
+        left = await catalog.versions(await catalog.numbers())
+        unneeded = () if deferred else await _unneeded(catalog, objects, left)
+        _check(await catalog.provider.batch_delete(unneeded))
+        return PruneReport(
+            tuple(each.version for each in left),
+            removed,
+            len(unneeded),
+            sum(objects[key] for key in unneeded),
+            deferred,
+        )
+    finally:
+        await drop_lease(catalog, PRUNE)
+
+
+async def _unneeded(
+    catalog: Catalog, objects: dict[str, int], versions: list[ArtifactVersion]
+) -> tuple[str, ...]:
+    layout = catalog.layout
+    needed = {layout.indexes + version.index for version in versions}
+    for version in versions:
+        for file in await catalog.files(version):
+            needed.update(layout.packs + chunk.pack for chunk in file.chunks)
+    return tuple(key for key in objects if key not in needed and _is_ours(catalog, key))
+
+
+def _is_ours(catalog: Catalog, key: str) -> bool:
+    """Whether a save has written this; anything else is not touched."""
+    layout = catalog.layout
+    return (
+        is_session(key.removeprefix(layout.indexes))
+        or pack_session(key.removeprefix(layout.packs)) is not None
+    )
+
+
+def _check(result: BatchDeleteResult) -> None:
+    for error in result.failed.values():
+        raise error

@@ -1,0 +1,234 @@
+"""Saving a version: cut, reuse, pack, store, sign, make visible.
+
+Order is everything here: the lease before the parent is read, packs before the index, the index before the
+statement, whose conditional creation is the one step that makes the version visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.index import Chunk, FileEntry, encode_index
+from credstore.artifacts.layout import MOST_VERSIONS
+from credstore.artifacts.leases import drop_lease, is_leased, prune_is_running, take_lease
+from credstore.artifacts.packs import Pack, Packer
+from credstore.artifacts.sources import Cut, CutFile, SourceFile
+from credstore.artifacts.statements import ArtifactVersion
+from credstore.concurrency import in_thread, map_in_order
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageConflictError,
+    StorageError,
+    StorageQuotaExceededError,
+)
+from credstore.model import Progress, StorageResult
+
+_AT_ONCE = 2
+_BATCH = 4 * 1024 * 1024
+_TRIES = 100
+
+
+class Saving:
+    """One save of one artifact."""
+
+    def __init__(self, catalog: Catalog, files: list[SourceFile], progress: Progress | None) -> None:
+        """Plan it; nothing is sent.
+
+        Args:
+            catalog: The artifact.
+            files: What to save.
+            progress: Called with (bytes read, bytes in total).
+        """
+        self._catalog = catalog
+        self._files = files
+        self._progress = progress
+        self._session = secrets.token_hex(16)
+        self._packer = Packer(self._session)
+        self._known: dict[bytes, Chunk] = {}
+        self._entries: list[FileEntry] = []
+        self._total = sum(file.size for file in files)
+        self._done = 0
+        self._settled = True
+
+    async def run(self) -> ArtifactVersion:
+        """Save the version.
+
+        Raises:
+            StorageConflictError: The save took so long that a prune took it for dead; nothing is visible.
+            StorageError: Anything else. Unless `applied` is "maybe", no version was made.
+        """
+        catalog = self._catalog
+        self._catalog.seals.check_signs()
+        try:
+            await take_lease(catalog, self._session)
+            parent = await catalog.latest()
+            if parent is not None:
+                await self._reuse(parent)
+            async with aclosing(map_in_order(self._packs(), self._store_pack, at_once=_AT_ONCE)) as stored:
+                async for _ in stored:
+                    pass
+            version = await self._commit(await self._describe(parent))
+        except BaseException:
+            if self._settled:
+                await self._clean_up()
+            raise
+        await drop_lease(catalog, self._session)
+        return version
+
+    async def _reuse(self, parent: ArtifactVersion) -> None:
+        """Know the chunks of the parent; those of a pack that was lost are stored again."""
+        there = await self._pack_sizes()
+        for file in await self._catalog.files(parent):
+            for chunk in file.chunks:
+                if chunk.offset + chunk.stored <= there.get(chunk.pack, 0):
+                    self._known[chunk.digest] = chunk
+
+    async def _pack_sizes(self) -> dict[str, int]:
+        prefix = self._catalog.layout.packs
+        # An encrypted object is larger than what is in it, never smaller.
+        return {
+            item.key.removeprefix(prefix): item.size async for item in self._catalog.provider.scan(prefix)
+        }
+
+    async def _is_whole(self) -> bool:
+        """Whether everything that the version needs is there."""
+        needed = {chunk.pack for file in self._entries for chunk in file.chunks}
+        index = self._catalog.layout.indexes + self._session
+        return needed <= (await self._pack_sizes()).keys() and await self._catalog.provider.exists(index)
+
+    async def _check_committed(self, key: str) -> None:
+        """Find out whether a prune took this save for dead between the last look and the commit."""
+        catalog = self._catalog
+        if await is_leased(catalog, self._session):
+            return
+        if await prune_is_running(catalog):
+            error = self._too_late()
+            error.applied = "maybe"
+            raise error
+        if not await self._is_whole():
+            # Its packs stay for the next prune: another save may have reused them meanwhile.
+            await catalog.provider.delete(key)
+            raise self._too_late()
+
+    async def _check_packs(self) -> None:
+        if not await self._is_whole():
+            raise StorageConflictError(
+                "packs that the version needs were removed while it was being saved; save again",
+                retryable=True,
+            )
+
+    async def _packs(self) -> AsyncGenerator[Pack, None]:
+        for source in self._files:
+            file = CutFile(source, self._known.__contains__)
+            chunks: list[Chunk] = []
+            try:
+                while cuts := await in_thread(file.next, _BATCH):
+                    for full in await in_thread(self._take, cuts, chunks):
+                        yield full
+                    self._done += sum(cut.size for cut in cuts)
+                    if self._progress is not None:
+                        self._progress(self._done, self._total)
+            finally:
+                file.close()
+            self._entries.append(
+                FileEntry(source.name, file.size, file.digest, file.mode, file.modified, tuple(chunks))
+            )
+        if (last := self._packer.take()) is not None:
+            yield last
+
+    def _take(self, cuts: list[Cut], chunks: list[Chunk]) -> list[Pack]:
+        full: list[Pack] = []
+        for cut in cuts:
+            chunk = self._known.get(cut.digest)
+            if chunk is None:
+                # What was not known when it was read has its data.
+                chunk, pack = self._packer.add(cut.digest, cut.data or b"")
+                self._known[cut.digest] = chunk
+                if pack is not None:
+                    full.append(pack)
+            chunks.append(chunk)
+        return full
+
+    async def _store_pack(self, pack: Pack) -> StorageResult:
+        return await self._catalog.provider.store(
+            self._catalog.layout.packs + pack.name,
+            pack.data,
+            content_type="application/octet-stream",
+            compress=False,
+        )
+
+    async def _describe(self, parent: ArtifactVersion | None) -> ArtifactVersion:
+        """Store the index; what the version will say, but for its number."""
+        catalog = self._catalog
+        index = await in_thread(encode_index, self._entries)
+        await catalog.provider.store(
+            catalog.layout.indexes + self._session,
+            index,
+            content_type="application/jsonl",
+            compress="zstd",
+        )
+        return ArtifactVersion(
+            catalog.kind,
+            catalog.name,
+            0,
+            catalog.seals.now(),
+            len(self._entries),
+            self._done,
+            self._packer.stored,
+            None if parent is None else parent.version,
+            self._session,
+            hashlib.sha256(index).digest(),
+        )
+
+    async def _commit(self, described: ArtifactVersion) -> ArtifactVersion:
+        """Make the version visible, under the next number that no other save has."""
+        catalog = self._catalog
+        for _ in range(_TRIES):
+            await self._check_packs()
+            if not await is_leased(catalog, self._session):
+                raise self._too_late()
+            numbers = await catalog.numbers()
+            version = replace(described, version=(numbers[-1] if numbers else 0) + 1)
+            if version.version > MOST_VERSIONS:
+                raise StorageQuotaExceededError(f"there can be no more than {MOST_VERSIONS} versions")
+            statement = await catalog.seals.seal_version(version)
+            key = catalog.layout.version(version.version)
+            self._settled = False
+            try:
+                await catalog.provider.store(
+                    key, statement, content_type="application/json", compress=False, if_absent=True
+                )
+            except StorageAlreadyExistsError:
+                self._settled = True  # Another save was faster; this one becomes the version after it.
+                continue
+            except StorageError as error:
+                self._settled = error.applied == "no"
+                raise
+            await self._check_committed(key)
+            return version
+        raise StorageConflictError(
+            f"the {catalog.kind} {catalog.name!r} gets new versions faster than this one could be added",
+            retryable=True,
+        )
+
+    def _too_late(self) -> StorageConflictError:
+        return StorageConflictError(
+            "the save took so long that a prune took it for abandoned; save again, and prune with a longer "
+            "`abandoned_after`",
+            retryable=True,
+        )
+
+    async def _clean_up(self) -> None:
+        """Remove what no version will need; a later prune removes what this leaves behind."""
+        catalog, layout = self._catalog, self._catalog.layout
+        try:
+            packs = [item.key async for item in catalog.provider.scan(f"{layout.packs}{self._session}-")]
+            await catalog.provider.batch_delete([*packs, layout.indexes + self._session])
+            await drop_lease(catalog, self._session)
+        except StorageError:
+            return  # Why the save failed is what the caller needs to know.

@@ -1,0 +1,198 @@
+"""Files to save: found, opened and cut into chunks. It blocks, and is called in threads.
+
+Cutting is FastCDC (Xia et al., "The Design of Fast Content Defined Chunking for Data Deduplication Based
+Storage Systems", IEEE TPDS 31(9), 2020): where a chunk ends depends on the bytes before it alone, so that
+an insertion changes the chunks around it and no others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from credstore.artifacts.names import file_name
+from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageNotFoundError
+
+AVERAGE = 64 * 1024
+"""Bytes; chunks have a quarter of it to four times as many."""
+_FLAGS = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY", "O_NONBLOCK"))
+
+Location = str | os.PathLike[str]
+Source = Location | Iterable[Location] | Mapping[str, Location]
+"""A folder, several files (kept under their last names), or the name and path of each file."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file to save.
+
+    Attributes:
+        name: Under which it is kept.
+        path: Where it is.
+        size: Bytes, when it was found.
+        modified: Nanoseconds since 1970, when it was found.
+    """
+
+    name: str
+    path: Path
+    size: int
+    modified: int
+
+
+def find_files(source: Source) -> list[SourceFile]:
+    """All files of a source, by name.
+
+    Raises:
+        StorageNotFoundError: Something is not there.
+        StorageInvalidRequestError: Something is neither a file nor a folder, two have one name, or a name
+            cannot be kept.
+        OSError: A folder cannot be read.
+    """
+    found: dict[str, SourceFile] = {}
+    for name, path in _named(source):
+        try:
+            state = path.lstat()
+        except FileNotFoundError:
+            raise StorageNotFoundError(f"there is no file {str(path)!r}") from None
+        if not stat.S_ISREG(state.st_mode):
+            # A link could lead outside, or in a circle; a device or pipe has no end.
+            raise StorageInvalidRequestError(
+                f"{str(path)!r} is a symbolic link or a special file; only files and folders can be saved"
+            )
+        kept = file_name(name)
+        if kept in found:
+            raise StorageInvalidRequestError(f"two files would both be kept as {kept!r}")
+        found[kept] = SourceFile(kept, path, state.st_size, max(0, state.st_mtime_ns))
+    return [found[name] for name in sorted(found)]
+
+
+def _named(source: Source) -> Iterator[tuple[str, Path]]:
+    if isinstance(source, Mapping):
+        yield from ((name, Path(path)) for name, path in cast("Mapping[str, Location]", source).items())
+    elif isinstance(source, str | os.PathLike):
+        folder = Path(source)
+        if not folder.is_dir():
+            if not os.path.lexists(folder):
+                raise StorageNotFoundError(f"there is no folder {str(folder)!r}")
+            raise StorageInvalidRequestError(f"{str(folder)!r} is not a folder; give single files in a list")
+        yield from _walk(folder)
+    else:
+        yield from ((Path(path).name, Path(path)) for path in source)
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    waiting = [(folder, "")]
+    while waiting:
+        here, before = waiting.pop()
+        with os.scandir(here) as entries:
+            for entry in entries:
+                name = f"{before}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append((Path(entry.path), f"{name}/"))
+                else:
+                    yield name, Path(entry.path)
+
+
+def name_of(folder: Location) -> str:
+    """A folder's own name."""
+    return Path(folder).resolve().name
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A chunk as it was read.
+
+    Attributes:
+        digest: SHA-256 of its bytes.
+        size: Bytes.
+        data: Its bytes, or None if they are not needed.
+    """
+
+    digest: bytes
+    size: int
+    data: bytes | None
+
+
+class CutFile:
+    """Reads one file as chunks; a file that changes meanwhile is an error, never half of each state.
+
+    Attributes:
+        size: Bytes read so far.
+        mode: Its permission bits, once it was opened.
+        modified: Nanoseconds since 1970, once it was opened.
+    """
+
+    def __init__(self, source: SourceFile, is_known: Callable[[bytes], bool]) -> None:
+        """Open nothing yet.
+
+        Args:
+            source: The file.
+            is_known: Whether the bytes with this digest are not needed.
+        """
+        self._source = source
+        self._is_known = is_known
+        self._whole = hashlib.sha256()
+        self._chunks = self._read()
+        self.size = 0
+        self.mode = 0
+        self.modified = 0
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of all bytes read so far."""
+        return self._whole.digest()
+
+    def next(self, most: int) -> list[Cut]:
+        """The next chunks: at most about `most` bytes; empty at the end.
+
+        Raises:
+            StorageNotFoundError: The file is gone.
+            StorageInvalidRequestError: It is another or has changed (code "SOURCE_CHANGED").
+            OSError: It cannot be read.
+        """
+        taken: list[Cut] = []
+        for each in self._chunks:
+            taken.append(each)
+            most -= each.size
+            if most <= 0:
+                break
+        return taken
+
+    def close(self) -> None:
+        """Close the file."""
+        self._chunks.close()
+
+    def _read(self) -> Generator[Cut, None, None]:
+        from pyfastcdc import FastCDC
+
+        path = self._source.path
+        try:
+            fd = os.open(path, os.O_RDONLY | _FLAGS)
+        except FileNotFoundError:
+            raise StorageNotFoundError(f"the file {str(path)!r} is gone") from None
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            before = os.fstat(fd)
+            if not stat.S_ISREG(before.st_mode):
+                raise self._changed()
+            self.mode = stat.S_IMODE(before.st_mode) & 0o777
+            self.modified = max(0, before.st_mtime_ns)
+            for cut in FastCDC(AVERAGE).cut_stream(cast("Any", file)):
+                self.size += cut.length
+                self._whole.update(cut.data)
+                digest = hashlib.sha256(cut.data).digest()
+                yield Cut(digest, cut.length, None if self._is_known(digest) else bytes(cut.data))
+            after = os.fstat(fd)
+            if (after.st_size, after.st_mtime_ns) != (self.size, before.st_mtime_ns):
+                raise self._changed()
+
+    def _changed(self) -> StorageInvalidRequestError:
+        return StorageInvalidRequestError(
+            f"the file {str(self._source.path)!r} changed while it was being read; save again",
+            code=ErrorCode.SOURCE_CHANGED,
+            retryable=True,
+        )
