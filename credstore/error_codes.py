@@ -216,6 +216,11 @@ class ErrorCode(StrEnum):
         "The upload to continue belongs to another object, other data or another store.",
     )
     TOO_LARGE = "TOO_LARGE", "", "It is larger than allowed here, or than the provider accepts."
+    CHECKSUM_REQUIRED = (
+        "CHECKSUM_REQUIRED",
+        "InvalidRequest",
+        "The bucket takes a body only with its checksum before it, and this one cannot be read twice.",
+    )
     TOO_SMALL = "TOO_SMALL", "InvalidRequest", "A part is smaller than the provider accepts."
     TOO_MANY_PROOFS = "TOO_MANY_PROOFS", "InvalidRequest", "More proofs than asked for have this digest."
     METADATA_TOO_LARGE = (

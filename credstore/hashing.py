@@ -23,7 +23,7 @@ class Hash(Protocol):
         ...
 
 
-async def hash_into(digest: Hash, data: bytes) -> None:
+async def hash_into(digest: Hash, data: bytes | memoryview) -> None:
     """Feed `data` to `digest`, in a thread when it would block the event loop for too long."""
     if len(data) > LOOP_BUDGET:
         await asyncio.to_thread(digest.update, data)

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from credstore.config.units import parse_duration, parse_size
 from credstore.encryption import KmsKey, ServerEncryption
-from credstore.errors import StorageError
+from credstore.errors import RetentionMode, StorageError
+from credstore.model import LockOptions
 
 if TYPE_CHECKING:
     from credstore.factory import StorageFactory
 
 T = TypeVar("T")
+MODES: tuple[RetentionMode, ...] = get_args(RetentionMode)
+"""Who may end a retention early."""
 
 
 @dataclass(slots=True)
@@ -146,6 +150,55 @@ def _parsed(
     except ValueError as error:
         message = error.message if isinstance(error, StorageError) else str(error)
         raise click.BadParameter(message, context, parameter) from None
+
+
+def as_instant(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
+    """`2030-01-31T12:00:00Z` as an instant; that it has a time zone is checked where it is used."""
+
+    def parse(given: str) -> datetime:
+        try:
+            return datetime.fromisoformat(given)
+        except ValueError:
+            raise ValueError(f"{given!r} is not a time such as 2030-01-31T12:00:00Z") from None
+
+    return _parsed(context, parameter, text, parse)
+
+
+def lock_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that writes an object the options of what keeps it; see `set_lock`."""
+    for option in (
+        click.option("--legal-hold", is_flag=True, help="Keep what is written until it is released."),
+        click.option(
+            "--retain-mode",
+            type=click.Choice(MODES),
+            help="Who may end that early: those with a permission for it (governance) or no one.",
+        ),
+        click.option(
+            "--retain-until",
+            metavar="TIME",
+            callback=as_instant,
+            help="No one may remove or replace it before, such as 2030-01-31T12:00:00Z.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def set_lock(options: LockOptions, given: dict[str, Any]) -> None:
+    """Move what `lock_options` were given into the options of a verb.
+
+    Args:
+        options: Of the verb.
+        given: By the command's parameters; those of `lock_options` are taken out.
+    """
+    until: datetime | None = given.pop("retain_until")
+    mode: RetentionMode | None = given.pop("retain_mode")
+    if until is not None:
+        options["retain_until"] = until
+    if mode is not None:
+        options["retain_mode"] = mode
+    if given.pop("legal_hold"):
+        options["legal_hold"] = True
 
 
 def as_pairs(context: click.Context, parameter: click.Parameter, texts: tuple[str, ...]) -> dict[str, str]:

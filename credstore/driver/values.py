@@ -552,6 +552,8 @@ class Capabilities:
         durable: What `store` has acknowledged survives a power failure or the loss of a machine.
         multipart: Large and unsized bodies are sent in parts.
         resumable: An upload in parts can be continued by another process.
+        drops_parts: An upload in parts that is given up leaves none behind; where False the store keeps, and
+            charges for, what has arrived until a time of its own is over.
         presign: HTTP methods that a link can be made for.
         upload_forms: There are forms that bind size and type of what is uploaded (POST policies).
         response_overrides: A link can impose response headers.
@@ -564,6 +566,7 @@ class Capabilities:
             retention keeps one version where the store keeps versions, and otherwise the object itself, also
             from being replaced.
         legal_holds: Objects can be put under legal hold, and released.
+        suffix_at_once: The last bytes of an object cost one request; where False one more asks for its size.
         ordered: Listings ascend by the UTF-8 bytes of the names; where False they have the store's own order.
         storage_classes: Accepted names; empty where there is no choice.
         sse_s3: The AES256 header is sent; where False it is left out or refused, see `sse_s3_implied`.
@@ -595,6 +598,8 @@ class Capabilities:
     legal_holds: bool = False
     ordered: bool = True
     resumable: bool = False
+    drops_parts: bool = True
+    suffix_at_once: bool = True
     upload_forms: bool = False
     links_decode: bool = False
     content_etags: bool = False

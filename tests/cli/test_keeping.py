@@ -61,6 +61,88 @@ def test_a_date_without_a_time_zone_is_told_in_the_words_of_the_command_line(cli
     assert "datetime.UTC" not in told
 
 
+LOCK = ("--retain-until", "2037-01-02T03:04:05Z", "--retain-mode", "compliance", "--legal-hold")
+LOCKED = {"mode": "compliance", "retain_until": "2037-01-02T03:04:05+00:00", "legal_hold": True}
+
+
+@pytest.mark.parametrize("command", ["put", "cp", "mv"])
+def test_what_is_written_is_kept_from_the_start(cli: CommandLine, command: str) -> None:
+    if command == "put":
+        cli.put("b", b"x", *LOCK)
+    else:
+        cli.put("a", b"x")
+        cli(command, "a", "b", *LOCK)
+    assert cli("retention", "b", "--json").document == LOCKED
+    cli("rm", "b", code=REFUSED)
+    cli("release", "b")
+    cli("rm", "b", code=REFUSED)
+    cli("mv", "b", "c", code=REFUSED)
+    cli("cp", "b", "c")
+    assert cli("retention", "c", "--json").document["mode"] is None
+
+
+@pytest.mark.parametrize("command", ["put", "cp", "mv"])
+def test_what_goes_to_another_store_is_kept_there(
+    cli: CommandLine, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = (cli.root.parent / "other").as_uri()
+    folder = cli.root.parent / "folder"
+    folder.mkdir()
+    (folder / "b").write_bytes(b"x")
+    cli.put("from/b", b"x")
+    cli(command, "-r", str(folder) if command == "put" else "store:from/", f"{other}/", *LOCK)
+    monkeypatch.setenv("CREDSTORE_URL", other)
+    assert cli("retention", "b", "--json").document == LOCKED
+    cli("rm", "b", code=REFUSED)
+
+
+def test_a_file_is_not_kept(cli: CommandLine) -> None:
+    cli.put("a", b"x")
+    target = cli.root.parent / "b"
+    cli("cp", "store:a", str(target), "--legal-hold", code=2)
+    assert not target.exists()
+
+
+def test_the_mode_of_a_write_is_governance_unless_given(cli: CommandLine) -> None:
+    cli.put("a", b"x", "--retain-until", "2037-01-02T05:04:05+02:00")
+    assert cli("retention", "a", "--json").document == {**LOCKED, "mode": "governance", "legal_hold": False}
+    cli.put("b", b"x", "--legal-hold")
+    assert cli("retention", "b").out.splitlines() == ["retention   -", "legal hold  on"]
+
+
+@pytest.mark.parametrize("command", ["put", "cp", "mv"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--retain-mode", "compliance"),
+        ("--retain-until", "next year"),
+        ("--retain-until", "2037-01-02T03:04:05"),
+        ("--retain-until", "2020-01-02T03:04:05Z"),
+        ("--retain-until", "2037-01-02T03:04:05Z", "--retain-mode", "forever"),
+    ],
+)
+def test_a_wrong_lock_is_wrong_usage_and_nothing_is_written(
+    cli: CommandLine, command: str, options: tuple[str, ...]
+) -> None:
+    cli.put("a", b"x")
+    source = str(cli.root.parent / "source.json") if command == "put" else "a"
+    cli(command, source, "b", *options, code=2)
+    assert cli("ls").out.split() == ["a"]
+
+
+def test_a_store_without_locks_refuses_them(
+    cli: CommandLine, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "id")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    bucket = moto_server.make_bucket()
+    monkeypatch.setenv("CREDSTORE_URL", f"s3://{bucket}?region=us-east-1&endpoint={moto_server.url}")
+    cli.put("a", b"x")
+    source = str(cli.root.parent / "source.json")
+    assert cli("--json", "put", source, "b", "--legal-hold", code=1).error["code"] == "RETENTION_DISABLED"
+    assert cli("ls").out.split() == ["a"]
+
+
 def test_versions_are_listed_and_restored(
     cli: CommandLine, moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,11 +1,14 @@
 """Past the S3 driver to a server's bytes, with botocore; and a client that counts."""
 
 import asyncio
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree as ET
 
 import botocore.session
 
+from credstore.testing.scripted import ScriptedAnswer, ScriptedTransport
 from credstore.wire.http import HttpClient
 from credstore.wire.transport import HttpRequest, HttpResponse
 from tests.conftest import S3Server
@@ -52,6 +55,14 @@ class RawS3:
     def _listed(self, what: str) -> list[dict[str, Any]]:
         pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket)
         return [each for page in pages for each in page.get(what, [])]
+
+    def retain_by_default(self) -> None:
+        """Put every new version under a retention of one day; the bucket has Object Lock."""
+        rule = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
+        self._client.put_object_lock_configuration(
+            Bucket=self._bucket,
+            ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule},
+        )
 
     def retain(self, key: str, version_id: str, until: datetime, mode: str = "COMPLIANCE") -> None:
         """Put a version under retention."""
@@ -137,3 +148,40 @@ class CountingClient(HttpClient):
     async def send(self, request: HttpRequest, *, deadline: float | None) -> HttpResponse:
         self._sent.append(request.method)
         return await super().send(request, deadline=deadline)
+
+
+class LikeS3(CountingClient):
+    """The same, to a server that lacks a rule of S3's, which is kept here: PutObjectRetention never shortens.
+
+    moto 5.2 takes any date for a retention that has not ended. S3 refuses an earlier date, or none, unless the
+    mode is governance and the request bypasses it; there the credentials are taken to have that permission.
+
+    Source: "Using S3 Object Lock", docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock.html.
+    """
+
+    def __init__(self, sent: list[str], raw: RawS3) -> None:
+        super().__init__(sent)
+        self._raw = raw
+
+    async def send(self, request: HttpRequest, *, deadline: float | None) -> HttpResponse:
+        query = parse_qs(urlsplit(request.url).query, keep_blank_values=True)
+        if request.method == "PUT" and "retention" in query and await self._is_forbidden(request, query):
+            self._sent.append(request.method)
+            body = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+            headers = {"content-type": "application/xml", "x-amz-request-id": "LIKES3"}
+            answer = ScriptedTransport(ScriptedAnswer(403, body, headers))
+            return await answer.send(request, deadline=deadline)
+        return await super().send(request, deadline=deadline)
+
+    async def _is_forbidden(self, request: HttpRequest, query: dict[str, list[str]]) -> bool:
+        key = unquote(urlsplit(request.url).path).split("/", 2)[2]
+        there = await asyncio.to_thread(self._raw.lock, key, query["versionId"][0])
+        mode, until = there[0], there[1]
+        assert isinstance(request.body, bytes)
+        wanted = ET.fromstring(request.body).findtext("{*}RetainUntilDate")
+        if mode is None or until is None or until <= datetime.now(UTC):
+            return False
+        if wanted is not None and datetime.fromisoformat(wanted) >= until:
+            return False
+        bypasses = request.headers.get("x-amz-bypass-governance-retention") == "true"
+        return mode == "COMPLIANCE" or not bypasses

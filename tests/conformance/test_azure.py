@@ -1,24 +1,22 @@
 """The Azure driver keeps the contract on a fake that has what Azurite lacks: versions, copies from URLs."""
 
+from functools import partial
+
 import pytest
 
 from credstore.testing.conformance import DriverConformance
-from credstore.testing.harness import Deviation, Harness
+from credstore.testing.harness import Harness
 from tests.drivers.azure.fake import FakeAzure
+from tests.drivers.azure.opening import open_link
 
 PART = 50_000
 IN_PARTS = {
     "multipart_threshold": PART, "part_size": PART, "single_copy_limit": PART, "copy_part_size": PART,
     "max_retries": 1,
 }  # fmt: skip
-TWICE = Deviation(
-    check="reads_the_last_bytes",
-    shows="wire requests of the last 1 bytes: 2",
-    reason="Azure has no range of the last bytes, so a HEAD says how many there are",
-)
 
 
-def harness_of(fake: FakeAzure, *deviations: Deviation, counted: bool = True, **settings: object) -> Harness:
+def harness_of(fake: FakeAzure, *, counted: bool = True, **settings: object) -> Harness:
     async def peek(key: str) -> bytes | None:
         found = fake.now(key)
         return None if found is None else found.data
@@ -33,15 +31,14 @@ def harness_of(fake: FakeAzure, *deviations: Deviation, counted: bool = True, **
         poke=poke,
         requests=(lambda: len(fake.sent)) if counted else None,
         large=PART + 1,
-        fetch=None,
-        deviations=deviations,
+        fetch=partial(open_link, fake),
     )
 
 
 class TestAzure(DriverConformance):
     @pytest.fixture
     def harness(self) -> Harness:
-        return harness_of(FakeAzure(), TWICE)
+        return harness_of(FakeAzure())
 
 
 class TestAzureWithVersions(DriverConformance):

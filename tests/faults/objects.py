@@ -81,6 +81,17 @@ def check_body(request: Request) -> dict[str, str]:
     return found
 
 
+def check_has_checksum(request: Request) -> None:
+    """Refuse a body without a checksum, in AWS's words."""
+    if any(name == "content-md5" or name.startswith("x-amz-checksum-") for name in request.headers):
+        return
+    what = "Put Part" if request.operation == "UploadPart" else "Put Object"
+    wanted = "Content-MD5 OR x-amz-checksum- HTTP header"
+    raise S3Error(
+        400, "InvalidRequest", f"{wanted} is required for {what} requests with Object Lock parameters"
+    )
+
+
 def customer_key(headers: Mapping[str, str], prefix: str = _SSE_C) -> str | None:
     """The MD5 of the customer's key that a request carries, or None."""
     if prefix + "key" not in headers:

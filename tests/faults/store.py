@@ -11,7 +11,10 @@ from tests.faults.uploads import Uploads
 
 
 class Store:
-    """Attributes: `buckets` and `uploads`, for tests to look at and to poke; `lies`, see `lies.py`."""
+    """Attributes: `buckets` and `uploads`, for tests to look at and to poke; `lies`, see `lies.py`.
+
+    `insists` are the operations that need a checksum of their body, as under a default retention.
+    """
 
     def __init__(self, *, region: str, clock: Callable[[], float], least_part: int) -> None:
         self.region = region
@@ -20,6 +23,7 @@ class Store:
         self.buckets: dict[str, dict[str, Stored]] = {}
         self.uploads = Uploads(least_part)
         self.lies: set[Lie] = set()
+        self.insists: frozenset[str] = frozenset()
 
     def apply(self, request: Request) -> Answer:
         """What S3 answers; with accounts, only to requests they signed."""
@@ -58,6 +62,8 @@ class Store:
         raise S3Error(501, "NotImplemented")
 
     def _on_object(self, operation: str, request: Request) -> Answer:
+        if operation in self.insists:
+            objects.check_has_checksum(request)
         here, now = self.buckets[request.bucket], self.clock()
         known: dict[str, Callable[[], Answer]] = {
             "PutObject": lambda: objects.put_object(here, request, now),

@@ -14,6 +14,7 @@ from credstore.driver import (
     OVERWRITE,
     READ_ALL,
     BytesBody,
+    Capabilities,
     CopyRequest,
     DeleteOutcome,
     ObjectInfo,
@@ -35,7 +36,7 @@ from credstore.errors import (
 )
 from credstore.model import Retention
 from credstore.testing.checks import CHECKS, Check
-from credstore.testing.harness import ConformanceError, Harness
+from credstore.testing.harness import ConformanceError, Harness, NotRunError
 from tests.conformance.memory import peek_at, poke_at
 from tests.conformance.versioned import VersionedMemory, Versions
 from tests.testing.in_parts import LARGE, PARTS, UPLOADS, HasAllLinks, InParts, fetch_all
@@ -542,8 +543,30 @@ class AsksTwice(MemoryDriver):
         return await super().put(request)
 
 
+class AsksForTheSize(MemoryDriver):
+    """Before the last bytes, though it says that they cost one request."""
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        options.check_range()
+        SENT.extend(["HEAD", "GET"] if options.suffix is not None else ["GET"])
+        return await super().get(key, options)
+
+
+class SaysThatItAsks(AsksForTheSize):
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(super().capabilities, suffix_at_once=False)
+
+
+class AsksThrice(SaysThatItAsks):
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        options.check_range()
+        SENT.extend(["HEAD"] if options.suffix is not None else [])
+        return await super().get(key, options)
+
+
 SENT: list[str] = []
-COUNTED = {AsksTwice, RefusesAfterAsking, LooksBelowPrefixes}
+COUNTED = {AsksTwice, RefusesAfterAsking, LooksBelowPrefixes, AsksForTheSize, SaysThatItAsks, AsksThrice}
 
 VERSIONS: dict[int, Versions] = {}
 
@@ -687,6 +710,8 @@ BROKEN = [
     (RefusesLongSuffixes, "reads_the_last_bytes"),
     (GivesNothingForZero, "reads_the_last_bytes"),
     (PrefersTheSuffix, "reads_the_last_bytes"),
+    (AsksForTheSize, "reads_the_last_bytes"),
+    (AsksThrice, "reads_the_last_bytes"),
     (NeverChecksARange, "notices_changed_bytes"),
     (ChecksNoSuffix, "notices_changed_bytes"),
     (IgnoresIfMatch, "reads_only_the_named_version"),
@@ -785,6 +810,25 @@ def test_a_broken_driver_is_caught_by_the_check_that_names_it(kind, name):
 @pytest.mark.parametrize("kind", [MemoryDriver, InParts, HasAllLinks])
 def test_what_the_broken_ones_are_made_of_is_sound(kind, check):
     asyncio.run(check(harness_of(kind)))
+
+
+def test_the_last_bytes_may_cost_a_request_more_where_that_is_said():
+    asyncio.run(check_named("reads_the_last_bytes")(harness_of(SaysThatItAsks)))
+
+
+def test_parts_that_the_store_cannot_drop_are_not_looked_for():
+    class KeepsParts(InParts):
+        @property
+        def capabilities(self) -> Capabilities:
+            return replace(super().capabilities, drops_parts=False)
+
+    asyncio.run(
+        check_named("an_upload_cut_off_leaves_no_parts")(replace(harness_of(KeepsParts), uploads=None))
+    )
+    with pytest.raises(NotRunError, match="uploads"):
+        asyncio.run(
+            check_named("an_upload_cut_off_leaves_no_parts")(replace(harness_of(InParts), uploads=None))
+        )
 
 
 def test_every_check_has_a_driver_that_it_catches():

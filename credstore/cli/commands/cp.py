@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from credstore.cli.commands.put import describe
-from credstore.cli.options import Invocation, command
+from credstore.cli.options import Invocation, command, lock_options, set_lock
 from credstore.cli.output import print_json, say
 from credstore.cli.places import Spot, destination_of, opened_stores, source_of, spots
 from credstore.cli.runner import run_loop
 from credstore.cli.transfers import Telling, found_any, moving
-from credstore.model import StorageResult
+from credstore.model import LockOptions, StorageResult
 
 if TYPE_CHECKING:
+    from credstore.model import StoreOptions
     from credstore.transfer import TransferReport
 
 _SEVERAL = "several sources need a destination that is a folder; give it a slash at its end"
@@ -23,6 +24,7 @@ _SEVERAL = "several sources need a destination that is a folder; give it a slash
 @command("cp")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
+@lock_options
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
 @click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
 @moving
@@ -41,7 +43,8 @@ def cp_command(
     `cp a b` copies inside the store, without downloading. Where either is a URL (s3://bucket/key), or begins
     with ./, ../, / or ~, the other is a path; store:KEY is a key of the store. A DESTINATION that ends with a
     slash is a folder, and what is copied goes in there. What is in a SOURCE that ends with a slash, is a glob
-    ('logs/*.json') or comes with --recursive goes right below DESTINATION. Metadata, tags and types go along.
+    ('logs/*.json') or comes with --recursive goes right below DESTINATION. Metadata, tags and types go along;
+    what keeps SOURCE from being removed does not.
     """
     _each(invocation, sources, destination, given, move=False, if_absent=if_absent, recursive=recursive)
 
@@ -49,6 +52,7 @@ def cp_command(
 @command("mv")
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
+@lock_options
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
 @click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
 @moving
@@ -82,10 +86,16 @@ def _each(
     *origins, target = spots(invocation, *sources, destination)
     if len(origins) > 1 and not target.is_folder:
         raise click.UsageError(_SEVERAL)
+    lock: LockOptions = {}
+    set_lock(lock, given)
+    if lock and target.config is None:
+        raise click.UsageError(
+            f"{target.text} is a path of this machine, where nothing can be kept; use a store"
+        )
     worst: click.exceptions.Exit | None = None
     for origin in origins:
         try:
-            _one(invocation, origin, target, given, move=move, if_absent=if_absent, recursive=recursive)
+            _one(invocation, origin, target, given, lock, move=move, if_absent=if_absent, recursive=recursive)
         except click.exceptions.Exit as end:
             worst = end
     if worst is not None:
@@ -97,6 +107,7 @@ def _one(
     origin: Spot,
     target: Spot,
     given: dict[str, Any],
+    lock: LockOptions,
     *,
     move: bool,
     if_absent: bool,
@@ -119,13 +130,15 @@ def _one(
                 if target.is_folder:
                     key = f"{key and key.removesuffix('/') + '/'}{one.prefix.rpartition('/')[2]}"
                 verb = one.provider.move if move else one.provider.copy
-                return await verb(one.prefix, key, if_absent=if_absent)
+                return await verb(one.prefix, key, if_absent=if_absent, **lock)
             source, globs = await source_of(origin, one, tree=False, recursive=recursive)
             source, place = destination_of(target, two, source, into=False)
             options = telling.options()
             options["include"] = [*options.get("include", ()), *globs]
             if if_absent:
                 options["overwrite"] = "never"
+            if lock:
+                options["store_options"] = cast("StoreOptions", lock)
             if not isinstance(source, transfer.Alone):
                 options["journal"] = telling.journal(source, place)
             if move:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from credstore.cli.options import Invocation, as_duration, command
+from credstore.cli.options import MODES, Invocation, as_duration, as_instant, command
 from credstore.cli.output import human_size, human_time, print_fields, print_json, print_table, printable, say
 from credstore.cli.runner import with_store
 from credstore.errors import RetentionMode
@@ -17,8 +17,6 @@ from credstore.model import Retention, StorageVersion
 if TYPE_CHECKING:
     from credstore.model import StorageResult
     from credstore.provider.provider import StorageProvider
-
-_MODES: tuple[RetentionMode, ...] = ("governance", "compliance")
 
 
 def _version_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,12 +73,14 @@ def restore_command(invocation: Invocation, key: str, version_id: str) -> None:
 
 @command("retain")
 @click.argument("key")
-@click.option("--until", metavar="TIME", help="With its time zone, such as 2030-01-31T12:00:00Z.")
+@click.option(
+    "--until", metavar="TIME", callback=as_instant, help="With its time zone, such as 2030-01-31T12:00:00Z."
+)
 @click.option("--for", "duration", metavar="DURATION", callback=as_duration, help="From now, such as 365d.")
 @click.option("--remove", is_flag=True, help="End a retention in the mode governance now.")
 @click.option(
     "--mode",
-    type=click.Choice(_MODES),
+    type=click.Choice(MODES),
     default="governance",
     show_default=True,
     help="Who may end it early: those with a permission for it, or no one.",
@@ -92,7 +92,7 @@ def retain_command(
     invocation: Invocation,
     *,
     key: str,
-    until: str | None,
+    until: datetime | None,
     duration: float | None,
     remove: bool,
     mode: RetentionMode,
@@ -114,7 +114,7 @@ def retain_command(
 
 
 def _end(
-    until: str | None, duration: float | None, *, remove: bool, bypass_governance: bool
+    until: datetime | None, duration: float | None, *, remove: bool, bypass_governance: bool
 ) -> datetime | None:
     if (until is not None) + (duration is not None) + remove != 1:
         raise click.UsageError("give one of --until, --for and --remove")
@@ -127,15 +127,7 @@ def _end(
             return datetime.now(UTC) + timedelta(seconds=duration)
         except OverflowError:
             raise click.UsageError("--for ends after the year 9999") from None
-    try:
-        end = datetime.fromisoformat(until or "")
-    except ValueError:
-        raise click.UsageError(
-            f"--until is a time such as 2030-01-31T12:00:00Z, not {printable(until or '')!r}"
-        ) from None
-    if end.tzinfo is None:
-        raise click.UsageError("--until has no time zone; add one, as in 2030-01-31T12:00:00Z or ...+02:00")
-    return end
+    return until
 
 
 def _show(invocation: Invocation, retention: Retention) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from credstore.cli.io import read_standard_input
-from credstore.cli.options import Invocation, as_encryption, as_pairs, command
+from credstore.cli.options import Invocation, as_encryption, as_pairs, command, lock_options, set_lock
 from credstore.cli.output import human_size, print_json, printable, say
 from credstore.cli.places import Spot, key_in, opened_stores, spot
 from credstore.cli.progress import TransferBar
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     callback=as_encryption,
     help="At rest, by the provider; default: the store's.",
 )
+@lock_options
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
 @click.option(
     "--resume",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def put_command(
     invocation: Invocation,
+    /,
     *,
     sources: tuple[str, ...],
     key: str,
@@ -69,6 +71,7 @@ def put_command(
     encryption: bool | ServerEncryption | None,
     if_absent: bool,
     resume: str | None,
+    **lock: Any,
 ) -> None:
     """Store FILE, or standard input for -, under KEY, which may be the URL of another store's object.
 
@@ -77,6 +80,7 @@ def put_command(
     --recursive, what is in a folder goes right below KEY.
     """
     options: StoreOptions = {} if content_type is None else {"content_type": content_type}
+    set_lock(options, lock)
     if compress is not None:
         options["compress"] = False if compress == "none" else "gzip" if compress == "gzip" else "zstd"
     if dictionary is not None:

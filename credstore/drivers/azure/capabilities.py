@@ -29,6 +29,10 @@ AZURE = Capabilities(
     durable=True,
     multipart=True,
     resumable=True,
+    # Nothing drops uncommitted blocks before a week has passed.
+    drops_parts=False,
+    # A range has a start; "Specifying the range header for Blob service operations".
+    suffix_at_once=False,
     presign=_ALL,
     response_overrides=True,
     tags=True,

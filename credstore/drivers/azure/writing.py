@@ -20,7 +20,7 @@ from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
 from credstore.drivers.azure.blocks import Upload, plan_block_size, upload_blocks
 from credstore.drivers.azure.capabilities import NAME
 from credstore.drivers.azure.container import Container
-from credstore.drivers.azure.encryption import read_encryption, write_headers
+from credstore.drivers.azure.encryption import read_encryption
 from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.locking import made_locked
 from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block

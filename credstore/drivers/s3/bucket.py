@@ -18,6 +18,7 @@ from typing import TypeVar
 from credstore.config.stores import S3FamilyConfig
 from credstore.driver.guard import Guard
 from credstore.drivers.s3.address import Place, corrected_place, is_elsewhere, place_of
+from credstore.drivers.s3.checksums import Checksums
 from credstore.drivers.s3.customer_keys import (
     has_key,
     may_be_about_key,
@@ -96,6 +97,7 @@ class Bucket:
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
         kept: Operations whose copies were seen to keep the metadata that was sent with them.
         put_headers: The headers of its writes.
+        checksums: Which of its writes carry one in a header.
     """
 
     def __init__(
@@ -140,6 +142,7 @@ class Bucket:
             hedge_reads=config.hedge_reads,
         )
         self.put_headers = PutHeaders(dialect)
+        self.checksums = Checksums()
         self._guard = Guard(self.label)
         self._answered_at = -math.inf
         self._speaks_s3 = False
@@ -461,6 +464,14 @@ class Bucket:
             raise
 
     async def _send(self, request: S3Request, place: Place, deadline: float | None, *, stream: bool) -> Reply:
+        async def send(wire: S3Request) -> Reply:
+            return await self._send_once(wire, place, deadline, stream=stream)
+
+        return await self.checksums.sent(request, send)
+
+    async def _send_once(
+        self, request: S3Request, place: Place, deadline: float | None, *, stream: bool
+    ) -> Reply:
         call = made(
             WireCall,
             {

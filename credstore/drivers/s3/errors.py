@@ -116,6 +116,12 @@ HEADERS_TOO_LARGE = Meaning(
     "whoever runs it to raise its limit",
     ErrorCode.METADATA_TOO_LARGE,
 )
+NO_CHECKSUM = Meaning(
+    StorageInvalidRequestError,
+    "the bucket takes a body only with its checksum before it, in a header; most likely its Object Lock has "
+    "a default retention",
+    ErrorCode.CHECKSUM_REQUIRED,
+)
 METADATA = Meaning(
     StorageInvalidRequestError, "there is more metadata than the provider keeps", ErrorCode.METADATA_TOO_LARGE
 )
@@ -263,7 +269,6 @@ CODES: dict[str, Meaning] = {
     **dict.fromkeys(
         (
             "MissingContentLength",
-            "MissingContentMD5",
             "MalformedXML",
             "InvalidArgument",
             "InvalidRequest",
@@ -274,6 +279,7 @@ CODES: dict[str, Meaning] = {
         ),
         MALFORMED,
     ),
+    "MissingContentMD5": NO_CHECKSUM,
     "InvalidTag": BAD_TAGS,
 }
 
@@ -322,8 +328,13 @@ ON_THE_WAY: dict[int, Meaning] = {
 """Refusals that a gateway before a real store gives with a page of its own."""
 
 _UNREADABLE = Meaning(StorageError, "the provider sent a response that credstore does not know")
+_BAD_REQUEST = 400
 _LOCK_OFF = re.compile(
     r"missing object ?lock ?configuration|object lock not configured",  # AWS and MinIO; Ceph.
+    re.IGNORECASE,
+)
+_NO_CHECKSUM = re.compile(
+    r"content-?md5\b.*\brequired\b|\brequired\b.*\bcontent-?md5\b",
     re.IGNORECASE,
 )
 _CAP = re.compile(r"\bcap exceeded\b", re.IGNORECASE)
@@ -346,6 +357,8 @@ def meaning_of(status: int, code: str | None, message: str = "") -> Meaning:
             return LOCKED
     if code == "InvalidRequest" and "WORM" in message:
         return LOCKED  # MinIO.
+    if status == _BAD_REQUEST and _NO_CHECKSUM.search(message):
+        return NO_CHECKSUM  # AWS and most others: "InvalidRequest", and each has words of its own.
     if code == "InvalidRequest" and _LOCK_OFF.search(message):
         return LOCK_OFF
     if code == "InvalidArgument" and "Unsupported header" in message:

@@ -67,6 +67,7 @@ class S3Request:
         mutation: Whether it changes the store.
         replayable: Whether the body can be sent again.
         probe: Whether it is sent even to an endpoint whose circuit is open.
+        checked: Whether it has to carry the `Content-MD5` of its body; see `checksums.py`.
     """
 
     operation: str
@@ -79,6 +80,7 @@ class S3Request:
     mutation: bool = False
     replayable: bool = True
     probe: bool = False
+    checked: bool = False
 
 
 def object_headers(request: PutRequest, dialect: S3Dialect, digest: bytes | None) -> dict[str, str]:
@@ -112,7 +114,7 @@ def put_object(
     *,
     body: bytes | StreamBody,
     digest: bytes | None,
-    md5: str | None = None,
+    checked: bool = False,
 ) -> S3Request:
     """PutObject.
 
@@ -121,10 +123,8 @@ def put_object(
         headers: What describes the object, and the condition.
         body: The bytes.
         digest: Their SHA-256, signed where it is known.
-        md5: Their `Content-MD5`, which S3 requires for a locked object.
+        checked: Whether it carries their `Content-MD5`, which S3 requires for a locked object.
     """
-    if md5 is not None:
-        headers["content-md5"] = md5
     return made(
         S3Request,
         {
@@ -136,6 +136,7 @@ def put_object(
             "body_sha256": digest.hex() if digest is not None else None,
             "mutation": True,
             "replayable": isinstance(body, bytes) or request.body.replayable,
+            "checked": checked,
         },
     )
 
@@ -357,11 +358,11 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
             **copy_source(bucket, request.source, request.source_customer_key, dialect),
             "x-amz-metadata-directive": "REPLACE",
             **copied_object_headers(request, dialect),
-            # As for any locked object, some servers insist on a checksum of the body, which is empty here.
-            **({} if request.retention is None else {"content-md5": content_md5(b"")}),
             **_copy_condition(request.precondition, dialect),
         },
         mutation=True,
+        # As for any locked object, some servers insist on a checksum of the body, which is empty here.
+        checked=request.retention is not None,
     )
 
 

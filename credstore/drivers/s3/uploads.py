@@ -44,8 +44,9 @@ def upload_part(
     *,
     sha256: str,
     headers: Mapping[str, str],
+    checked: bool,
 ) -> S3Request:
-    """UploadPart; `headers` carry a customer key and, for a locked object, `content-md5`."""
+    """UploadPart; `headers` carry a customer key, and that of a locked object is `checked`."""
     return S3Request(
         operation="UploadPart",
         method="PUT",
@@ -55,6 +56,7 @@ def upload_part(
         body=body,
         body_sha256=sha256,
         mutation=True,
+        checked=checked,
     )
 
 

@@ -20,7 +20,6 @@ from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
     content_md5,
     customer_headers,
-    format_md5,
     opaque_tag,
     read_encryption,
     to_confirm,
@@ -86,15 +85,16 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
     if data is not None:
         digest = request.digest
         if digest is not None and request.retention is None and request.driver_options is NOTHING:
-            return await _send(bucket, request, body=data, size=length, digest=digest, md5=None)
+            return await _send(bucket, request, body=data, size=length, digest=digest)
         return await _put_single(bucket, request, data)
     if length <= config.part_size:
         pieces = [piece async for piece in counted(body.open(), length)]
         return await _put_single(bucket, request, await joined(pieces))
-    if locked_with(request, dialect) is not None:
-        # S3 requires a checksum of the body before it, which parts have.
+    checked = locked_with(request, dialect) is not None
+    if not body.replayable and (checked or bucket.checksums.of_bodies):
+        # A checksum has to come before the body, and only parts of this one can be read twice.
         return await _put_sized_in_parts(bucket, request, length)
-    return await _put_stream(bucket, request, length)
+    return await _put_stream(bucket, request, length, checked=checked)
 
 
 def _write(request: PutRequest, dialect: S3Dialect) -> Write:
@@ -113,14 +113,13 @@ def _write(request: PutRequest, dialect: S3Dialect) -> Write:
 
 async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutResult:
     digest = request.digest or await sha256(data)
-    locked = locked_with(request, bucket.dialect) is not None
-    md5 = await asyncio.to_thread(content_md5, data) if locked else None
-    return await _send(bucket, request, body=data, size=len(data), digest=digest, md5=md5)
+    checked = locked_with(request, bucket.dialect) is not None
+    return await _send(bucket, request, body=data, size=len(data), digest=digest, checked=checked)
 
 
-async def _put_stream(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
+async def _put_stream(bucket: Bucket, request: PutRequest, length: int, *, checked: bool) -> PutResult:
     body = StreamBody(length=length, open=lambda: counted(request.body.open(), length))
-    return await _send(bucket, request, body=body, size=length, digest=request.digest, md5=None)
+    return await _send(bucket, request, body=body, size=length, digest=request.digest, checked=checked)
 
 
 async def _send(
@@ -130,10 +129,11 @@ async def _send(
     body: bytes | StreamBody,
     size: int,
     digest: bytes | None,
-    md5: str | None,
+    checked: bool = False,
 ) -> PutResult:
     # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
-    wire = put_object(request, bucket.put_headers.of(request, digest), body=body, digest=digest, md5=md5)
+    headers_of = bucket.put_headers.of
+    wire = put_object(request, headers_of(request, digest), body=body, digest=digest, checked=checked)
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
@@ -353,7 +353,6 @@ async def _put_parts(
                 request.progress(sent, request.body.length)
             return known[number]
         digest = await part.hashed(hashlib.sha256())
-        md5 = await part.hashed(hashlib.md5(usedforsecurity=False)) if write.retention else None
         # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
         wire = upload_part(
             request.key,
@@ -361,8 +360,8 @@ async def _put_parts(
             number,
             StreamBody(part.size, part.open),
             sha256=digest.hex(),
-            headers=customer_headers(request.encryption, dialect)
-            | ({} if md5 is None else {"content-md5": format_md5(md5)}),
+            headers=customer_headers(request.encryption, dialect),
+            checked=write.retention is not None,
         )
         reply = await bucket.call(wire, deadline=request.deadline)
         upload.confirmation.part(reply.headers)

@@ -46,7 +46,7 @@ async def reads_ranges(harness: Harness) -> None:
 
 
 async def reads_the_last_bytes(harness: Harness) -> None:
-    """A suffix returns the last bytes, or all there are."""
+    """A suffix returns the last bytes, or all there are, and costs what `suffix_at_once` says."""
     driver = harness.open()
     await put(driver, "key", DATA)
     await put(driver, "empty", b"")
@@ -61,7 +61,9 @@ async def reads_the_last_bytes(harness: Harness) -> None:
             )
             same(await reader.read(), DATA[-count:], f"the last {count} bytes of 200")
         if harness.requests is not None:
-            same(harness.requests() - before, 1, f"wire requests of the last {count} bytes")
+            most = 1 if driver.capabilities.suffix_at_once else 2
+            cost = harness.requests() - before
+            require(cost <= most, f"the last {count} bytes cost {cost} wire requests, where {most} is right")
     same(await fetched(driver, "empty", ReadOptions(suffix=10)), b"", "the last bytes of an empty object")
     for wrong in (
         ReadOptions(suffix=0),

@@ -1,6 +1,7 @@
 """Links: by the account's key, by a user delegation key, and none from a signature."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,6 +11,7 @@ from credstore.driver.values import SignRequest
 from credstore.encryption import Secret
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from tests.drivers.azure.fake import FakeAzure, refusal
+from tests.drivers.azure.opening import open_link
 from tests.drivers.azure.test_faults import run
 from tests.drivers.azure.test_secrets import SAS, Tokens
 
@@ -70,6 +72,40 @@ def test_what_a_link_can_impose_and_for_how_long():
         assert not fake.sent
 
     run(check)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE"])
+def test_a_link_opens_for_its_method_only_until_its_end_and_as_it_was_signed(method):
+    """So that the fake opens no link that Azure would not."""
+
+    async def check(fake, driver):
+        fake.put("a b/é", b"data")
+        request = SignRequest(key="a b/é", method=method, expires_in=60)
+        link = await driver.sign(request)
+        wrong = [
+            replace(link, url=link.url.replace("a%20b", "other")),
+            replace(link, url=link.url.replace(f"sp={told(link)['sp']}", "sp=racwd")),
+            replace(link, url=f"{link.url}&rscd=inline"),
+            replace(link, method="DELETE" if method != "DELETE" else "GET"),
+        ]
+        for each in wrong:
+            assert (await open_link(fake, each, b"x")).status == 403
+        assert (await open_link(fake, link, b"x")).status in {200, 201, 202}
+        fake.clock += timedelta(seconds=61)
+        assert (await open_link(fake, link, b"x")).status == 403
+
+    run(check)
+
+
+def test_a_link_to_a_version_opens_that_version():
+    async def check(fake, driver):
+        first, _ = fake.put("k", b"one"), fake.put("k", b"two")
+        link = await driver.sign(SignRequest(key="k", version_id=first.version_id))
+        assert (await open_link(fake, link, None)).body == b"one"
+        other = replace(link, url=link.url.replace("versionid=2", "versionid=3"))
+        assert (await open_link(fake, other, None)).status == 403
+
+    run(check, FakeAzure(versions=True))
 
 
 def test_a_signature_makes_no_links():

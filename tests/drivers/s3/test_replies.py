@@ -102,7 +102,7 @@ def answer(status: int, body: bytes = b"", headers=None, region: str = "us-east-
         ("AuthorizationHeaderMalformed", 400, WrongRegionError, "WRONG_REGION", NEVER),
         ("MethodNotAllowed", 405, errors.StorageUnsupportedError, "UNSUPPORTED", NEVER),
         ("NotImplemented", 501, errors.StorageUnsupportedError, "UNSUPPORTED", NEVER),
-        ("MissingContentMD5", 400, errors.StorageInvalidRequestError, "INVALID_REQUEST", NEVER),
+        ("MissingContentMD5", 400, errors.StorageInvalidRequestError, "CHECKSUM_REQUIRED", NEVER),
         ("MalformedXML", 400, errors.StorageInvalidRequestError, "INVALID_REQUEST", NEVER),
         ("WhoKnows", 400, errors.StorageInvalidRequestError, "INVALID_REQUEST", NEVER),
         ("WhoKnows", 418, errors.StorageInvalidRequestError, "INVALID_REQUEST", NEVER),
