@@ -2,7 +2,9 @@
 
 A path is a key: `credstore://folder/file.parquet` is the object `folder/file.parquet` of the store that the
 option `store` names, `storage_options={"store": "s3://bucket/prefix"}`, or else the environment. Nothing of
-the store is part of the path, so that code moves from one store to another by its options alone.
+the store is part of the path, so that code moves from one store to another by its options alone. As with
+fsspec's memory, the names in listings begin with a slash (`/folder/file.parquet`), which may be left out
+elsewhere; without it, fsspec copies a file of the root onto a folder instead of into it.
 
 Folders are what keys have in common up to a slash: making one does nothing, and an empty one does not exist.
 Listings are always made anew. The provider belongs to one event loop: fsspec's own, or in asynchronous use
@@ -20,7 +22,7 @@ import mimetypes
 import os
 import stat
 import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing, suppress
 from inspect import isfunction
 from pathlib import Path
@@ -64,12 +66,13 @@ class CredstoreFileSystem(AsyncFileSystem):
     The sizes that a listing shows are the stored ones, as the store lists them; `info` and an open file have
     the size of what is read, which differs where objects are compressed or encrypted.
 
-    Errors are those of `StorageProvider`. What is absent is a `FileNotFoundError`, what must not be replaced a
-    `FileExistsError`, what is not allowed a `PermissionError`; a store that cannot be reached is none of
+    Errors are those of `StorageProvider`. What is absent is a `FileNotFoundError`, what must not be replaced
+    a `FileExistsError`, what is not allowed a `PermissionError`; a store that cannot be reached is none of
     these, so nothing takes it for an empty or missing folder.
     """
 
     protocol = "credstore"
+    root_marker = "/"
     async_impl = True
 
     def __init__(
@@ -120,22 +123,35 @@ class CredstoreFileSystem(AsyncFileSystem):
         """Close the provider of fsspec's loop; the next call makes a new one."""
         sync(self.loop, self.aclose)
 
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        """The path within the store: "" for its root, else a slash and the key."""
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in cast("list[object]", path)]
+        bare = cast("str", super()._strip_protocol(path))
+        if bare == cls.root_marker:
+            return ""
+        return bare if bare.startswith("/") else f"/{bare}"
+
+    def _key(self, path: str) -> str:
+        return cast("str", self._strip_protocol(path)[1:])
+
     async def _info(self, path: str, **_: Any) -> Info:
-        path = self._strip_protocol(path)
-        if not path:
+        key = self._key(path)
+        if not key:
             return _directory("")
         provider = self._provider()
-        item = await provider.get_metadata(path)
+        item = await provider.get_metadata(key)
         if item is not None:
             return _file(item)
-        below = await provider.list(f"{path}/", 1, delimiter="/")
+        below = await provider.list(f"{key}/", 1, delimiter="/")
         if below or below.prefixes or below.refused:
-            return _directory(path)
-        raise self._absent(path, "info")
+            return _directory(key)
+        raise self._absent(key, "info")
 
-    def _absent(self, path: str, operation: str) -> StorageObjectNotFoundError:
+    def _absent(self, key: str, operation: str) -> StorageObjectNotFoundError:
         found = StorageObjectNotFoundError("there is no such file or folder")
-        return found.at(provider=self._provider().get_provider_name(), operation=operation, key=path)
+        return found.at(provider=self._provider().get_provider_name(), operation=operation, key=key)
 
     async def _type(self, path: str) -> str | None:
         try:
@@ -161,9 +177,9 @@ class CredstoreFileSystem(AsyncFileSystem):
         return found
 
     async def _ls(self, path: str, detail: bool = True, **_: Any) -> list[Any]:  # noqa: FBT001, FBT002 - fsspec's own
-        path = self._strip_protocol(path)
-        found = await self._below(f"{path}/" if path else "")
-        if not found and path:
+        key = self._key(path)
+        found = await self._below(f"{key}/" if key else "")
+        if not found and key:
             info = await self._info(path)
             found = [info] if info["type"] == "file" else []
         found.sort(key=_name)
@@ -179,16 +195,16 @@ class CredstoreFileSystem(AsyncFileSystem):
         detail: bool = False,
         **_: Any,
     ) -> Any:
-        path = self._strip_protocol(path)
+        key = self._key(path)
         if maxdepth is not None and maxdepth < 1:
             raise StorageInvalidRequestError(f"maxdepth is 1 or more, not {maxdepth}")
-        root = f"{path}/" if path else ""
+        root = f"{key}/" if key else ""
         walk = self._all(root, prefix) if maxdepth is None else self._levels(root, prefix, maxdepth)
         found = {_name(each): each for each in await walk if withdirs or each["type"] == "file"}
-        if withdirs and path and (found or await self._isdir(path)):
-            found[path] = _directory(path)
-        if not found and path and await self._isfile(path):
-            found[path] = await self._info(path)
+        if withdirs and key and (found or await self._isdir(path)):
+            found[f"/{key}"] = _directory(key)
+        if not found and key and await self._isfile(path):
+            found[f"/{key}"] = await self._info(path)
         names = sorted(found)
         return {name: found[name] for name in names} if detail else names
 
@@ -213,7 +229,7 @@ class CredstoreFileSystem(AsyncFileSystem):
         for _ in range(depth):
             new = [info for each in level for info in await self._below(each)]
             found += new
-            level = [f"{_name(info)}/" for info in new if info["type"] == "directory"]
+            level = [f"{_name(info)[1:]}/" for info in new if info["type"] == "directory"]
         return found
 
     async def _du(self, path: str, total: bool = True, maxdepth: int | None = None, **_: Any) -> Any:  # noqa: FBT001, FBT002 - fsspec's own
@@ -223,36 +239,49 @@ class CredstoreFileSystem(AsyncFileSystem):
         return sum(sizes.values()) if total else sizes
 
     async def _cat_file(self, path: str, start: int | None = None, end: int | None = None, **_: Any) -> bytes:
-        path = self._strip_protocol(path)
         if start is not None and start < 0 and end is None:
-            return (await self._range(path, {"suffix": -start}))[0]
+            return (await self.read_range(path, {"suffix": -start}))[0]
         if (start is not None and start < 0) or (end is not None and end < 0):
             size = (await self._info(path))["size"]
-            start, end, _ = slice(start, end).indices(size)
-        return (await self._range(path, {"start": start or 0, "end": end}))[0]
+            start, end, _step = slice(start, end).indices(size)
+        return (await self.read_range(path, {"start": start or 0, "end": end}))[0]
 
-    async def _range(self, path: str, wanted: Mapping[str, Any]) -> tuple[bytes, str | None]:
-        """The bytes of a range, which may be beyond the end, and the etag of their version."""
+    async def read_range(self, path: str, wanted: Mapping[str, Any]) -> tuple[bytes, str | None]:
+        """The bytes of a range, and the etag of their version, or nothing and None beyond the end.
+
+        Args:
+            path: Of the file.
+            wanted: The range, as for `StorageProvider.open`.
+        """
         end = wanted.get("end")
         if end is not None and end <= wanted["start"]:
             return b"", None
         try:
-            async with self._provider().open(path, **wanted) as reader:
+            async with self._provider().open(self._key(path), **wanted) as reader:
                 return await reader.read(), reader.info.etag
         except StorageInvalidRequestError as error:
             if error.code != ErrorCode.INVALID_RANGE:
                 raise
             return b"", None
 
-    async def _store(self, path: str, data: Any, mode: str, options: Mapping[str, Any]) -> None:
-        """Write an object; files may be written again, so unlike proofs they are not to be cached for good."""
-        whole = cast("StoreOptions", {"content_type": _media_type(path), "cache_control": "no-cache", **options})
+    async def write(self, path: str, data: Any, mode: str, options: Mapping[str, Any]) -> None:
+        """Write an object; unlike proofs, files may be written again, and are not to be cached for good.
+
+        Args:
+            path: Of the file.
+            data: As for `StorageProvider.store`.
+            mode: "create" never replaces a file; anything else does.
+            options: Instead of the defaults.
+        """
+        whole = cast(
+            "StoreOptions", {"content_type": _media_type(path), "cache_control": "no-cache", **options}
+        )
         if mode == "create":
             whole["if_absent"] = True
-        await self._provider().store(path, data, **whole)
+        await self._provider().store(self._key(path), data, **whole)
 
     async def _pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
-        await self._store(self._strip_protocol(path), value, mode, options)
+        await self.write(path, value, mode, options)
 
     async def _put_file(
         self,
@@ -271,21 +300,20 @@ class CredstoreFileSystem(AsyncFileSystem):
         def progress(done: int, _total: int | None) -> None:
             callback.absolute_update(done)
 
-        await self._store(self._strip_protocol(rpath), local, mode, {"progress": progress, **options})
+        await self.write(rpath, local, mode, {"progress": progress, **options})
 
     async def _get_file(
         self, rpath: str, lpath: str, callback: Callback = DEFAULT_CALLBACK, **options: Any
     ) -> None:
         """Fetch a file, which has its name once all of it is there and has been checked."""
-        path = self._strip_protocol(rpath)
         if await in_thread(os.path.isdir, lpath):
             return
         try:
-            async with self._provider().open(path, **options) as reader:
+            async with self._provider().open(self._key(rpath), **options) as reader:
                 callback.set_size(reader.length)
                 await self._save(reader, lpath, callback)
         except StorageObjectNotFoundError:
-            if not await self._isdir(path):
+            if not await self._isdir(rpath):
                 raise
             await in_thread(os.makedirs, lpath, exist_ok=True)
 
@@ -301,9 +329,9 @@ class CredstoreFileSystem(AsyncFileSystem):
             await in_thread(file.close)
 
     async def _rm_file(self, path: str, **options: Any) -> None:
-        path = self._strip_protocol(path)
-        if await self._provider().delete(path, **options) is False:
-            raise self._absent(path, "delete")
+        key = self._key(path)
+        if await self._provider().delete(key, **options) is False:
+            raise self._absent(key, "delete")
 
     async def _rm(
         self,
@@ -318,20 +346,21 @@ class CredstoreFileSystem(AsyncFileSystem):
             return
         keys: list[str] = []
         for root in await self._expand_path(path):
-            if root:
+            key = self._key(root)
+            if key:
                 await self._info(root)  # Removing nothing is an error here.
-                keys.append(root)
-            async for item in self._provider().scan(f"{root}/" if root else ""):
+                keys.append(key)
+            async for item in self._provider().scan(f"{key}/" if key else ""):
                 keys.append(item.key)  # noqa: PERF401 - a comprehension of three loops says less
         result = await self._provider().batch_delete(keys)
         for error in result.failed.values():
             raise error
 
     async def _cp_file(self, path1: str, path2: str, **options: Any) -> None:
-        await self._provider().copy(self._strip_protocol(path1), self._strip_protocol(path2), **options)
+        await self._provider().copy(self._key(path1), self._key(path2), **options)
 
     async def _mv_file(self, path1: str, path2: str, **options: Any) -> None:
-        await self._provider().move(self._strip_protocol(path1), self._strip_protocol(path2), **options)
+        await self._provider().move(self._key(path1), self._key(path2), **options)
 
     async def _mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's own
         """Nothing: a folder is there once something is in it."""
@@ -340,7 +369,7 @@ class CredstoreFileSystem(AsyncFileSystem):
         """Nothing: a folder is there once something is in it."""
 
     async def _sign(self, path: str, expiration: int) -> str:
-        return await self._provider().get_signed_url(self._strip_protocol(path), expiration)
+        return await self._provider().get_signed_url(self._key(path), expiration)
 
     def sign(self, path: str, expiration: int = 100, **_: Any) -> str:
         """A temporary link to a file; see `StorageProvider.get_signed_url`.
@@ -349,7 +378,7 @@ class CredstoreFileSystem(AsyncFileSystem):
             path: Of the file.
             expiration: Seconds.
         """
-        return cast("str", sync(self.loop, self._sign, path, expiration))
+        return sync(self.loop, self._sign, path, expiration)
 
     def modified(self, path: str) -> Any:
         """When a file was stored, UTC."""
@@ -392,10 +421,12 @@ class CredstoreFileSystem(AsyncFileSystem):
         **kwargs: Any,
     ) -> CredstoreFile:
         if mode not in {"rb", "wb", "xb"}:
-            raise StorageUnsupportedError(f"an object is read or written as a whole, which rules out {mode!r}")
+            raise StorageUnsupportedError(
+                f"an object is read or written as a whole, which rules out {mode!r}"
+            )
         if mode == "xb" and self.exists(path):
             found = StorageAlreadyExistsError("there is such a file")
-            raise found.at(provider=self.protocol, operation="open", key=path)
+            raise found.at(provider="credstore", operation="open", key=self._key(path))
         kwargs.setdefault("cache_type", self._cache_type)
         size = block_size or self._block_size
         return CredstoreFile(
@@ -411,7 +442,7 @@ class _Upload:
     """A file on its way to the store, in chunks as they are written. Lives on the file system's loop."""
 
     def __init__(self, store: Callable[[AsyncGenerator[bytes]], Any]) -> None:
-        self._chunks: asyncio.Queue[bytes | None | _DiscardedError] = asyncio.Queue(1)
+        self._chunks: asyncio.Queue[bytes | _DiscardedError | None] = asyncio.Queue(1)
         self._storing = asyncio.ensure_future(store(self._stream()))
 
     async def _stream(self) -> AsyncGenerator[bytes]:
@@ -420,7 +451,7 @@ class _Upload:
                 raise chunk
             yield chunk
 
-    async def send(self, chunk: bytes | None | _DiscardedError) -> None:
+    async def send(self, chunk: bytes | _DiscardedError | None) -> None:
         """Hand over a chunk once there is room, or raise what ended the upload."""
         room = asyncio.ensure_future(self._chunks.put(chunk))
         await asyncio.wait({room, self._storing}, return_when=asyncio.FIRST_COMPLETED)
@@ -447,10 +478,10 @@ class _Upload:
 class CredstoreFile(AbstractBufferedFile):
     """One object as a file: read by ranges, written as a stream.
 
-    **Writing.** Up to one block is stored at once when the file is closed; more is sent while it is written, in
-    bounded memory. Nothing is visible before `close`, and then all of it. What was written is not published
-    where the writer raised: where `close` runs because of an exception that was raised after the file was
-    opened, as at the end of a `with` or in a `finally`, under whatever wrapper. So close a file outside the
+    **Writing.** Up to one block is stored at once when the file is closed; more is sent while it is written,
+    in bounded memory. Nothing is visible before `close`, and then all of it. It is not published where the
+    writer raised: where `close` runs because of an exception that was raised after the file was opened, as at
+    the end of a `with` or in a `finally`, under whatever wrapper. So close a file outside the
     `except` that recovers from an error, if it is to be published. Nor is a file published that was never
     closed. In a transaction of the file system, files are published at its end.
 
@@ -469,20 +500,20 @@ class CredstoreFile(AbstractBufferedFile):
         self._etag = cast("str | None", self._details["etag"] if self._details else None)
 
     def _fetch_range(self, start: int, end: int) -> bytes:
-        data, etag = sync(self.fs.loop, self.fs._range, self.path, {"start": start, "end": end})  # noqa: SLF001
+        data, etag = sync(self.fs.loop, self.fs.read_range, self.path, {"start": start, "end": end})
         if etag is not None:
             if self._etag not in {None, etag}:
                 error = StoragePreconditionFailedError("the object was replaced while it was read")
-                raise error.at(provider=self.fs.protocol, operation="open", key=self.path)
+                raise error.at(provider="credstore", operation="open", key=self.path[1:])
             self._etag = etag
-        return cast("bytes", data)
+        return data
 
     async def _begin(self) -> _Upload:
-        return _Upload(lambda chunks: self._stored(chunks))
+        return _Upload(self._stored)
 
     async def _stored(self, data: Any) -> None:
         mode = "create" if self.mode == "xb" else "overwrite"
-        await self.fs._store(self.path, data, mode, self.kwargs)  # noqa: SLF001 - one module
+        await self.fs.write(self.path, data, mode, self.kwargs)
 
     def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 - fsspec's own
         data = self.buffer.getvalue()
@@ -603,14 +634,14 @@ def _name(info: Info) -> str:
     return cast("str", info["name"])
 
 
-def _directory(path: str) -> Info:
-    return {"name": path, "size": 0, "type": "directory"}
+def _directory(key: str) -> Info:
+    return {"name": f"/{key}" if key else "", "size": 0, "type": "directory"}
 
 
 def _file(item: StorageItem) -> Info:
     modified = item.last_modified
     return {
-        "name": item.key,
+        "name": f"/{item.key}",
         "size": item.size if item.plain_size is None else item.plain_size,
         "type": "file",
         "stored_size": item.size,

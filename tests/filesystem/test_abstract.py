@@ -16,7 +16,7 @@ from fsspec.tests.abstract import (
 class Fixtures(AbstractFixtures):
     @pytest.fixture
     def fs_path(self):
-        return ""
+        return "/"
 
     @pytest.fixture
     def fs_join(self):
@@ -27,7 +27,9 @@ class Fixtures(AbstractFixtures):
         return False
 
 
-class Suite(AbstractCopyTests, AbstractGetTests, AbstractPutTests, AbstractPipeTests, AbstractOpenTests, Fixtures):
+class Suite(
+    AbstractCopyTests, AbstractGetTests, AbstractPutTests, AbstractPipeTests, AbstractOpenTests, Fixtures
+):
     pass
 
 
