@@ -22,8 +22,9 @@ import mimetypes
 import os
 import stat
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 from inspect import isfunction
 from pathlib import Path
 from typing import IO, Any, TypeAlias, cast
@@ -143,11 +144,31 @@ class CredstoreFileSystem(AsyncFileSystem):
         provider = self._provider()
         item = await provider.get_metadata(key)
         if item is not None:
-            return _file(item)
+            return await self._measured(item)
         below = await provider.list(f"{key}/", 1, delimiter="/")
         if below or below.prefixes or below.refused:
             return _directory(key)
         raise self._absent(key, "info")
+
+    async def _measured(self, item: StorageItem) -> Info:
+        """A file with the size of what is read, which the header of an encrypted object tells.
+
+        Where a compressed object does not record it, as one that came as a stream, all of it is read.
+        """
+        info = _file(item)
+        if item.plain_size is None and (item.client_side or item.compression):
+            provider = self._provider()
+            size: int | None = None
+            if item.client_side:
+                async with provider.open(item.key, start=0, end=1) as reader:
+                    size = reader.info.plain_size
+            if size is None:
+                size = 0
+                async with provider.open(item.key) as reader:
+                    async for chunk in reader:
+                        size += len(chunk)
+            info["size"] = size
+        return info
 
     def _absent(self, key: str, operation: str) -> StorageObjectNotFoundError:
         found = StorageObjectNotFoundError("there is no such file or folder")
@@ -509,11 +530,12 @@ class CredstoreFile(AbstractBufferedFile):
         return data
 
     async def _begin(self) -> _Upload:
-        return _Upload(self._stored)
+        return _Upload(self._storing())
 
-    async def _stored(self, data: Any) -> None:
+    def _storing(self) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        """What stores data as this file, and does not refer to it, so that an upload is not what keeps it."""
         mode = "create" if self.mode == "xb" else "overwrite"
-        await self.fs.write(self.path, data, mode, self.kwargs)
+        return partial(self.fs.write, self.path, mode=mode, options=self.kwargs)
 
     def _upload_chunk(self, final: bool = False) -> bool:  # noqa: FBT001, FBT002 - fsspec's own
         data = self.buffer.getvalue()
@@ -533,7 +555,7 @@ class CredstoreFile(AbstractBufferedFile):
         if data is None:
             return
         if self._upload is None:
-            sync(self.fs.loop, self._stored, data)
+            sync(self.fs.loop, self._storing(), data)
             return
         if data:
             sync(self.fs.loop, self._upload.send, data)

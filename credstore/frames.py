@@ -124,7 +124,7 @@ class TableStorage:
         Cost: for each file, 2 requests or so for its footer, and for each row group one for each range of
             columns that are beside each other; each range costs what `StorageProvider.open` says.
         """
-        make = _maker(into)
+        make, path = _maker(into), _rooted(path)
         wanted = None if columns is None else list(columns)
         if row_groups is None:
             return make(
@@ -164,7 +164,7 @@ class TableStorage:
             StorageInvalidRequestError: Something else than a table, or `append` to a file.
             StorageError: The store failed; see `StorageProvider.store`.
         """
-        table = _table(frame)
+        table, path = _table(frame), _rooted(path)
         if partition_by:
             self._write_partitions(table, path, list(partition_by), append, options)
             return
@@ -276,6 +276,11 @@ class TableStorage:
         Cost: 1 request, or 2 where it is not a file.
         """
         return self.file_system.exists(path)
+
+
+def _rooted(path: str) -> str:
+    """A path as the file system lists it, which pyarrow compares with what is below it."""
+    return f"/{path.strip('/')}"
 
 
 def _library(frame: object) -> Library:
