@@ -122,7 +122,7 @@ class TableStorage:
             StorageError: The store failed.
 
         Cost: for each file, 2 requests or so for its footer, and for each row group one for each range of
-            columns that are beside each other; each range costs what `StorageProvider.open` says.
+            neighbouring columns; a range costs what `StorageProvider.open` says.
         """
         make, path = _maker(into), _rooted(path)
         wanted = None if columns is None else list(columns)

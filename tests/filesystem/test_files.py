@@ -329,7 +329,8 @@ def test_sizes_of_compressed_files_are_those_that_are_read(any_fs, options):
         assert file.read() == b"plain "
 
 
-def test_encrypted_files_are_read_and_written():
+@pytest.mark.parametrize("compress", [False, "zstd"])
+def test_encrypted_files_are_read_and_written(compress):
     ring = KeyRing(LocalKey(bytes(range(32))))
 
     def store():
@@ -338,7 +339,7 @@ def test_encrypted_files_are_read_and_written():
     fs = CredstoreFileSystem(store, skip_instance_cache=True)
     try:
         for data in (b"plain", LONG):
-            with fs.open("file", "wb") as file:
+            with fs.open("file", "wb", compress=compress) as file:
                 file.write(data)
             with fs.open("file") as file:
                 assert file.size == len(data)

@@ -1,5 +1,6 @@
 """Tables: round trips with each library, reads by ranges, and which store the environment means."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -254,3 +255,20 @@ def test_a_frame_that_pandas_cannot_write_is_not_published(memory):
     with pytest.raises(OddError):
         memory.write_csv(frame, "a.csv")
     assert memory.list_files() == []
+
+
+@pytest.mark.parametrize(
+    ("module", "extra", "absent"),
+    [("filesystem", "fsspec", "fsspec"), ("frames", "fsspec", "fsspec"), ("frames", "frames", "pyarrow")],
+)
+def test_a_missing_extra_is_named(module, extra, absent):
+    code = f"import sys\nsys.modules['{absent}'] = None\nimport credstore.{module}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.count("Traceback") == 1
+    assert f"pip install 'credstore[{extra}]'" in done.stderr
+
+
+def test_tables_load_no_library_that_is_not_used():
+    code = "import sys, credstore.frames\nprint(*{'polars', 'botocore'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
