@@ -249,7 +249,7 @@ class TableStorage:
                 import_module("pyarrow.csv").write_csv(frame, file, **options)
 
     def list_files(self, path: str = "", *, pattern: str | None = None) -> list[str]:
-        """Paths of all files in a folder and below it, sorted; those of an absent one are none.
+        """Paths of all files in a folder and below it, sorted; an absent folder has none.
 
         Args:
             path: Of the folder; "" for the whole store.

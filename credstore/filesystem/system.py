@@ -133,7 +133,7 @@ class CredstoreFileSystem(AsyncFileSystem):
         raise self._absent(key, "info")
 
     async def _measured(self, item: StorageItem) -> Info:
-        """A file with the size of what is read, which the header of an encrypted object tells.
+        """A file with the size of what is read, which is in the header of an encrypted object.
 
         Where a compressed object does not record it, as one that came as a stream, all of it is read.
         """
@@ -440,7 +440,7 @@ class CredstoreFileSystem(AsyncFileSystem):
 def _maker(store: object) -> Callable[[], StorageProvider]:
     """What makes a provider.
 
-    A function is one that `def` makes, since fsspec tells instances apart by the text of their options, in
+    A function is one that `def` makes, since fsspec distinguishes instances by the text of their options, in
     which a config or a partial hides the keys in which it may differ from another.
     """
     if isfunction(store):

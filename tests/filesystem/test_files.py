@@ -4,6 +4,9 @@ import asyncio
 import gc
 import logging
 import pickle
+import tomllib
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import fsspec
 import pyarrow as pa
@@ -426,3 +429,10 @@ def test_asynchronous_use_has_a_provider_of_the_callers_loop(local_fs_url):
         return found
 
     assert asyncio.run(use()) == (b"1", ["/a/b"])
+
+
+def test_fsspec_finds_it_where_it_is_installed():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    (entry,) = project["entry-points"]["fsspec.specs"].items()
+    found = EntryPoint(*entry, group="fsspec.specs")
+    assert (found.name, found.load()) == (CredstoreFileSystem.protocol, CredstoreFileSystem)
