@@ -13,7 +13,9 @@ from typing import Literal
 
 from credstore.errors import ErrorCode, StorageConfigurationError
 
-Extra = Literal["artifacts", "aws", "azure", "c2pa", "cli", "gcs", "opentelemetry", "timestamp"]
+Extra = Literal[
+    "artifacts", "aws", "azure", "c2pa", "cli", "frames", "fsspec", "gcs", "opentelemetry", "timestamp"
+]
 
 MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
     {
@@ -22,6 +24,8 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "azure": ("azure.identity",),
         "c2pa": ("c2pa",),
         "cli": ("aiohttp", "click", "rich"),
+        "frames": ("pyarrow",),
+        "fsspec": ("fsspec",),
         "gcs": ("google.auth", "google_crc32c"),
         "opentelemetry": ("opentelemetry.trace",),
         "timestamp": ("rfc3161_client",),

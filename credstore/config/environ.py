@@ -77,6 +77,21 @@ def _named(environ: Environ, registry: Registry) -> Cloud:
     )
 
 
+def names_a_store(environ: Environ, *, registry: Registry | None = None) -> bool:
+    """Whether a variable names a store or a place in one; then `from_env` finds it or says what is wrong.
+
+    Args:
+        environ: As for `from_env`.
+        registry: As for `from_env`.
+    """
+    registry = registry or Registry()
+    telling = {URL, *(name for level in PROVIDER for name in level)}
+    for row in registry.rows():
+        for field in fields_with(row.config_class, "name", "place"):
+            telling.update(variables_of(row.name, field))
+    return any(environ.get(name) for name in telling)
+
+
 def _beside(kind: Cloud, environ: Environ) -> dict[str, object]:
     """What `CREDSTORE_<FIELD>` says about the place that `CREDSTORE_URL` names; both mean one store."""
     names = {field: PREFIX + field.upper() for field in fields_with(kind.config_class, "place")}

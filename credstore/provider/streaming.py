@@ -129,7 +129,8 @@ class Opening:
             return await self._of_plain(found, options, info)
         if header.codec is not None:
             return await self._plain(await get_same(self._driver, self._key, options, info))
-        wanted = self._wanted.within(sealed_plain_size(header, info.size))
+        size = sealed_plain_size(header, info.size)
+        wanted = self._wanted.within(size)
         span = span_of(header, info.size, wanted.start, wanted.end)
         part = replace(options, start=span.stored_start, end=span.stored_end)
         stored = await get_same(self._driver, self._key, part, info)
@@ -142,7 +143,7 @@ class Opening:
         if not span.length and wanted.start and wanted.end != wanted.start:
             await opened.read()  # This proves where the end is.
             raise invalid_range(f"the range starts at byte {wanted.start}, beyond the end of the object")
-        item = item_of(info, self._driver.name, found)
+        item = item_of(info, self._driver.name, replace(found, plain_size=size))
         return ObjectReader(item, opened, length=span.length, close=opened.aclose, explain=self._call.explain)
 
     async def __aexit__(

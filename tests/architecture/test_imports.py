@@ -53,6 +53,10 @@ LATE = {
     "aiohttp",
     "click",
     "rich",
+    "fsspec",
+    "pyarrow",
+    "pandas",
+    "polars",
 }
 """Installed with credstore or with an extra, and imported only when used."""
 STORING = """

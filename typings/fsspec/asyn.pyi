@@ -1,0 +1,33 @@
+# What credstore uses of a package without types.
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from fsspec.spec import AbstractFileSystem
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+def sync(
+    loop: asyncio.AbstractEventLoop,
+    func: Callable[_P, Coroutine[Any, Any, _T]],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> _T: ...
+
+class AsyncFileSystem(AbstractFileSystem):
+    def __init__(self, **storage_options: Any) -> None: ...
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    async def _rm(
+        self,
+        path: str | list[str],
+        recursive: bool = False,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> Any: ...
+    async def _expand_path(
+        self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None
+    ) -> list[str]: ...

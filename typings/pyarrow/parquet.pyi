@@ -1,0 +1,13 @@
+from typing import IO, Any
+
+from pyarrow import Table
+from pyarrow.fs import PyFileSystem
+
+class ParquetFile:
+    def __init__(self, source: IO[bytes], *, pre_buffer: bool = False) -> None: ...
+    def read_row_groups(self, row_groups: list[int], columns: list[str] | None = None) -> Table: ...
+
+def read_table(
+    source: str, *, columns: list[str] | None = None, filesystem: PyFileSystem, filters: Any = None
+) -> Table: ...
+def write_table(table: Table, where: IO[bytes], **options: Any) -> None: ...
