@@ -37,6 +37,7 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    is_typeddict,
 )
 
 from credstore.errors import StorageConfigurationError, StorageError, StorageInvalidRequestError
@@ -45,6 +46,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C", bound=type)
 
+_MANY: frozenset[object] = frozenset({Iterable, Collection, Sequence})
+"""What stands for many things."""
 _TEXTS = (str, bytes, bytearray, memoryview)
 """They are iterable, yet whoever hands one in for many things has forgotten the brackets."""
 _WORDS: Mapping[object, str] = {
@@ -94,7 +97,9 @@ def fits(hint: Any, value: object) -> bool:
         return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
     if getattr(kind, "_is_protocol", False) and not kind.__module__.startswith(("collections", "typing")):
         return not isinstance(value, type) and all(_has(value, each) for each in _members(kind))
-    if not isinstance(value, kind) or (issubclass(Iterable, kind) and isinstance(value, _TEXTS)):
+    if is_typeddict(kind):
+        return isinstance(value, Mapping)  # Whoever reads it knows its names.
+    if not isinstance(value, kind) or (kind in _MANY and isinstance(value, _TEXTS)):
         return False
     return all(fits(each, element) for each, element in _elements(kind, get_args(hint), value))
 
@@ -146,7 +151,7 @@ def describe(hint: Any) -> str:
         return " or ".join(([", ".join(words[:-1])] if words[:-1] else []) + words[-1:])
     if origin is Literal:
         return " or ".join(repr(each) for each in get_args(hint))
-    kind: Any = type(None) if hint is None else origin or hint
+    kind: Any = type(None) if hint is None else Mapping if is_typeddict(hint) else origin or hint
     word = _WORDS.get(kind)
     if word is None:
         word = f"{'an' if kind.__name__[0] in 'AEIO' else 'a'} {kind.__name__}"

@@ -134,6 +134,37 @@ async def map_all(
     return cast("list[R]", found)
 
 
+async def for_each(
+    items: AsyncIterable[T], work: Callable[[T], Awaitable[None]], *, at_once: Callable[[], int]
+) -> None:
+    """`await work(item)` for all items in no order; nothing is kept of those that are done.
+
+    Args:
+        items: Taken one at a time, each when there is room for it.
+        work: What to do with one.
+        at_once: How many may be under way now, asked before each start; less than 1 counts as 1.
+    """
+    running: set[asyncio.Future[None]] = set()
+
+    async def wait_for_one() -> None:
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        running.difference_update(done)
+        failures = [error for each in done if (error := each.exception()) is not None]
+        if failures:
+            raise failures[0]
+
+    try:
+        async with aclosing(_each(items)) as taken:
+            async for item in taken:
+                running.add(asyncio.ensure_future(work(item)))
+                while len(running) >= max(1, at_once()):
+                    await wait_for_one()
+        while running:
+            await wait_for_one()
+    finally:
+        await _end(running)
+
+
 async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None]:
     if isinstance(items, AsyncIterable):
         try:

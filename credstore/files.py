@@ -3,19 +3,25 @@
 Rules of this file: bytes go to a hidden file next to the target. It is flushed once before it gets the name,
 and never named after a flush that failed (the kernel reports a lost write only once); the directory is
 flushed after that. A symbolic link of the target's name is never followed. Whatever ends it earlier, a
-cancellation included, removes the hidden file.
+cancellation included, removes the hidden file. Its process holds a lock on it, so that what a killed one left
+can be distinguished from what another is writing (`remove_leftover`).
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+
+if sys.platform != "win32":
+    import fcntl
 
 _CAREFUL = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"))
 CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CAREFUL
@@ -23,6 +29,7 @@ CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CAREFUL
 PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+_LEFTOVER = re.compile(r"\.credstore-[0-9a-f]{16}")
 _NO_FLUSH = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 """What file systems say that have no directories to flush, some network file systems among them."""
 
@@ -59,6 +66,9 @@ class PendingFile:
         """
         try:
             self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
+            while not _hold(self.fd):  # Somebody tidied up between the two calls.
+                os.close(self.fd)
+                self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
             if self._replace and self._mode is None:
                 self._keep_mode()
         except OSError as error:
@@ -121,6 +131,37 @@ class PendingFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _hold(fd: int) -> bool:
+    """Lock a new file for as long as it is open; False if it has lost its name meanwhile."""
+    if sys.platform == "win32":
+        return True  # What is open there cannot be removed.
+    with suppress(OSError):  # Without locks, no one else removes it either.
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return os.fstat(fd).st_nlink > 0
+
+
+def is_leftover(name: str) -> bool:
+    """Whether a file of this name is, or was, on its way to another name."""
+    return _LEFTOVER.fullmatch(name) is not None
+
+
+def remove_leftover(path: str | os.PathLike[str]) -> bool:
+    """Remove a hidden file whose process is gone; False if it is being written, or cannot be removed."""
+    try:
+        fd = os.open(path, os.O_RDONLY | _CAREFUL)
+    except OSError:
+        return False
+    try:
+        if sys.platform != "win32":
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        Path(path).unlink()
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True
 
 
 class PendingFolder:

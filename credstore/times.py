@@ -1,8 +1,11 @@
-"""Instants that callers hand in, checked where they come in, so that no later conversion overflows. Pure."""
+"""Instants, checked where callers and stores hand them in, so that no later conversion overflows. Pure."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from credstore.errors import StorageError, StorageInvalidRequestError
 
@@ -10,6 +13,9 @@ _ROOM = timedelta(days=2)
 """More than any zone differs from UTC, and than what is added to an instant or taken from it."""
 _FIRST = datetime.min.replace(tzinfo=UTC) + _ROOM
 _LAST = datetime.max.replace(tzinfo=UTC) - _ROOM
+_ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
+_IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
 def checked_instant(
@@ -30,3 +36,39 @@ def checked_instant(
     if not _FIRST <= time <= _LAST:  # Comparing does not overflow, unlike converting.
         raise error(f"`{name}` is not within the years 1 to 9999 in UTC")
     return time.astimezone(UTC)
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
+    if not text or not (text := text.strip()):
+        return None
+    try:
+        if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
+            found = datetime.fromisoformat(text)
+        elif not text[:1].isdigit():
+            found = _parse_http_date(text)
+        elif _ISO_TIME.match(text):
+            found = datetime.fromisoformat(text)
+        else:
+            return None  # Seconds since 1970, say, some of which would pass for a date.
+        if found.tzinfo is UTC:
+            return found
+        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
+    except (
+        ValueError,
+        OverflowError,
+        TypeError,
+        IndexError,
+    ):  # In UTC it may be before year 1 or after 9999.
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _parse_http_date(text: str) -> datetime:
+    """An HTTP date; the usual form (RFC 9110 §5.6.7) takes a tenth of the library's time."""
+    match = _IMF_FIXDATE.fullmatch(text)
+    month = _MONTHS.find(match[2]) if match else -1
+    if match is None or month < 0:
+        return parsedate_to_datetime(text)
+    day, _, year, hour, minute, second = match.groups()
+    return datetime(int(year), month // 3 + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)

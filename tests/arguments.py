@@ -1,6 +1,7 @@
 """Every public constructor and function with arguments that are right, to be made wrong one at a time."""
 
 import asyncio
+import contextlib
 import json
 import os
 import tempfile
@@ -18,6 +19,7 @@ import credstore.driver
 import credstore.errors
 import credstore.proofs
 import credstore.testing
+import credstore.transfer
 from credstore import (
     KeyRing,
     LocalConfig,
@@ -49,6 +51,7 @@ MODULES = (
     credstore.driver,
     credstore.testing,
     credstore.errors,
+    credstore.transfer,
 )
 """Whose public names are tried."""
 KEY = Secret("0123456789abcdef0123456789abcdef")
@@ -339,7 +342,59 @@ EDGE_KEY = Secret("AAECAwQFBgcICQoLDA0ODw==")
 WHEN = material.NOW
 INFO = {"key": "key", "size": 1}
 
+
+def use_transfer(transfer):
+    """Run it in an empty folder, where a journal may be."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        asyncio.run(transfer)
+
+
+def use_evidence(checking):
+    """There is none of that name."""
+    with contextlib.suppress(StorageError):
+        use_transfer(checking)
+
+
+def places():
+    return {"source": credstore.MemoryStorageProvider(), "destination": credstore.MemoryStorageProvider()}
+
+
 CALLS: dict[str, Call] = {
+    "Alone": Call(lambda: {"place": credstore.MemoryStorageProvider(), "name": "a"}),
+    "TransferEvent": Call(given(kind="same", name="a")),
+    "TransferPlan": Call(given()),
+    "TransferProgress": Call(given(objects=1, bytes=1, total_objects=1, total_bytes=1)),
+    "TransferReport": Call(
+        given(
+            counts={},
+            bytes=0,
+            compared_by={},
+            lost={},
+            events=(),
+            plan=credstore.transfer.TransferPlan(),
+            dry_run=False,
+            seconds=0.0,
+        )
+    ),
+    "Under": Call(lambda: {"provider": credstore.MemoryStorageProvider()}),
+    "VerifiedTransfer": Call(
+        given(
+            issuer="a",
+            keyid="a",
+            source="a",
+            destination="a",
+            objects=1,
+            bytes=1,
+            finished_at=material.NOW,
+            complete=True,
+        )
+    ),
+    "verify_transfer": Call(given(evidence="list", trust=material.TRUST), use_evidence),
+    "compare": Call(places, use_transfer),
+    "copy_tree": Call(places, use_transfer),
+    "journal_name": Call(places),
+    "migrate": Call(places, use_transfer),
+    "sync": Call(places, use_transfer),
     "ArchiveReport": Call(given(version=None)),
     "ArtifactVersion": Call(
         given(

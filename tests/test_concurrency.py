@@ -12,6 +12,7 @@ from credstore.concurrency import (
     Joint,
     begin,
     both,
+    for_each,
     in_thread,
     map_all,
     map_in_order,
@@ -575,5 +576,75 @@ def test_who_stops_waiting_stops_no_one_else(gone):
         assert found == [1] * 3
         assert work.begun == (2 if gone == 0 else 1)
         assert (len(asyncio.all_tasks()), joint._turns) == (1, {})
+
+    asyncio.run(run())
+
+
+async def numbers(count, closed=None):
+    try:
+        for number in range(count):
+            yield number
+    finally:
+        if closed is not None:
+            closed.append(True)
+
+
+def test_for_each_keeps_the_bound_of_the_moment():
+    async def run():
+        under_way, most, done = set(), [], []
+
+        async def work(number):
+            under_way.add(number)
+            most.append(len(under_way))
+            for _ in range(number % 5):
+                await asyncio.sleep(0)
+            under_way.remove(number)
+            done.append(number)
+
+        bound = iter([1, 1, 1, 4, 4, 4] + [2] * 1000)
+        await for_each(numbers(50), work, at_once=lambda: next(bound))
+        assert sorted(done) == list(range(50))
+        assert max(most) <= 4
+        assert max(most[-30:]) <= 2
+        await for_each(numbers(3), work, at_once=lambda: 0)
+        assert sorted(done)[-3:] == [47, 48, 49]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ending", ["error", "cancelled", "source"])
+def test_for_each_ends_everything_when_one_fails(ending):
+    async def run():
+        closed, cancelled = [], []
+
+        async def work(number):
+            if number == 3 and ending == "error":
+                raise KeyError
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                cancelled.append(number)
+                raise
+
+        async def failing():
+            try:
+                for number in range(3):
+                    yield number
+                    await asyncio.sleep(0)
+                raise KeyError
+            finally:
+                closed.append(True)
+
+        source = failing() if ending == "source" else numbers(10, closed)
+        task = asyncio.ensure_future(for_each(source, work, at_once=lambda: 5))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if ending == "cancelled":
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError if ending == "cancelled" else KeyError):
+            await task
+        assert closed
+        assert len(cancelled) == {"error": 4, "cancelled": 5, "source": 3}[ending]
+        assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import signal
 import stat
@@ -281,3 +282,40 @@ def test_killed_at_any_call_the_name_has_all_or_what_was_there(tmp_path, call, r
     else:
         assert done.returncode == -signal.SIGKILL
         assert not target.exists() if not replace else target.read_bytes() == b"old"
+
+
+def test_what_a_killed_process_left_is_removed_and_what_one_writes_is_not(tmp_path):
+    left = tmp_path / ".credstore-0123456789abcdef"
+    left.write_bytes(b"half")
+    assert files.is_leftover(left.name)
+    assert not files.is_leftover(".credstore")
+    assert not files.is_leftover(".credstore-name")
+    with files.PendingFile(tmp_path / "k", replace=True) as file:
+        (hidden,) = set(tmp_path.iterdir()) - {left}
+        assert not files.remove_leftover(hidden)
+        assert files.remove_leftover(left)
+        assert not files.remove_leftover(left)
+        file.write(b"whole")
+        file.publish()
+    assert [path.name for path in tmp_path.iterdir()] == ["k"]
+    link = tmp_path / ".credstore-fedcba9876543210"
+    link.symlink_to(tmp_path / "k")
+    assert not files.remove_leftover(link)
+    assert (tmp_path / "k").read_bytes() == b"whole"
+
+
+def test_a_hidden_file_that_was_tidied_up_before_it_was_locked_is_made_again(tmp_path, monkeypatch):
+    real, removed = fcntl.flock, []
+
+    def flock(fd, how):
+        if not removed:
+            (hidden,) = tmp_path.iterdir()
+            hidden.unlink()
+            removed.append(hidden)
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    files.write_file(tmp_path / "k", b"whole", replace=True)
+    assert removed
+    assert (tmp_path / "k").read_bytes() == b"whole"
+    assert len(list(tmp_path.iterdir())) == 1

@@ -33,10 +33,12 @@ WRONG = [None, "text", b"bytes", 7, -1, 1.5, True, object(), [], [1], {}, {"a": 
 REFUSALS = (StorageInvalidRequestError, StorageConfigurationError, ProofAlgorithmError)
 FUNCTIONS = {
     "steps",
+    "approve",
     "clock",
     "close",
     "explain",
     "function",
+    "on_event",
     "progress",
     "random",
     "randomness",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from credstore.errors import (
@@ -71,14 +72,14 @@ class Terminated(Exception):  # noqa: N818 - not an error: the end that SIGTERM 
 MEANINGS: dict[Exit, str] = {
     Exit.OK: "done",
     Exit.FAILURE: "any other failure",
-    Exit.USAGE: "wrong arguments: option, key, or a local file that cannot be read",
+    Exit.USAGE: "wrong arguments: option, key, or a local file that cannot be used",
     Exit.NOT_FOUND: "no such object, bucket or version",
     Exit.DENIED: "access denied, or credentials not accepted",
     Exit.CONFLICT: "something is already there, or was changed by another writer",
     Exit.UNAVAILABLE: "unavailable, timeout, connection or rate limit; a retry may help",
     Exit.INTEGRITY: "the bytes are not those that were stored",
     Exit.CONFIGURATION: "the store's settings are missing or wrong",
-    Exit.PARTIAL: "only a part was done (rm, proof issue, proof delete, proof sweep)",
+    Exit.PARTIAL: "only a part was done (rm, cp, sync, migrate, proof issue, proof delete, proof sweep)",
     Exit.NOT_HONOURED: "the store does not do what is granted to it (check-provider)",
     Exit.PROOF_FORMAT: "what should be a proof is not one",
     Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or never signed",
@@ -123,6 +124,11 @@ _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
     (ProofError, Exit.PROOF_OTHER),
 )
 
+_WRONG_FILE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG}
+)
+"""What the system says of a file or folder that was named and cannot be used."""
+
 
 def exit_of(error: Exception) -> Exit:
     """The exit code of a failure."""
@@ -131,4 +137,6 @@ def exit_of(error: Exception) -> Exit:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
+    if isinstance(error, OSError) and error.errno in _WRONG_FILE:
+        return Exit.USAGE
     return Exit.FAILURE

@@ -24,8 +24,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "cat": ("commands.get", "Write an object's bytes to standard output."),
     "ls": ("commands.ls", "List objects."),
     "rm": ("commands.rm", "Delete objects."),
-    "cp": ("commands.cp", "Copy an object inside the store."),
-    "mv": ("commands.cp", "Rename an object inside the store."),
+    "cp": ("commands.cp", "Copy objects: inside the store, to another store, from and to files."),
+    "mv": ("commands.cp", "Move objects: copy, verify, delete."),
+    "sync": ("commands.sync", "Make a folder or store what another one is."),
+    "migrate": ("commands.sync", "Copy everything, verified, and name what changed meanwhile."),
+    "compare": ("commands.sync", "Find what two folders or stores do not have in common."),
+    "verify-transfer": ("commands.verify_transfer", "Check the evidence of a migration."),
+    "du": ("commands.du", "Count objects and bytes, folder by folder."),
     "stat": ("commands.info", "Show what is known of an object."),
     "link": ("commands.link", "Make a temporary link to an object."),
     "form": ("commands.form", "Make an HTML form that uploads one file straight to the bucket."),
@@ -40,6 +45,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
+    "storage": ("commands.storage", "The same by other names: list, upload, download, sync, info."),
     "check-provider": (
         "commands.check_provider",
         "Try what a store really does, and how fast it is.",
@@ -48,6 +54,28 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
 """Name to (module, summary): only the module of the command that runs is loaded."""
+
+
+WORDS = {
+    "copy": "cp",
+    "delete": "rm",
+    "del": "rm",
+    "dir": "ls",
+    "download": "get",
+    "head": "stat",
+    "help": "--help",
+    "info": "stat",
+    "list": "ls",
+    "move": "mv",
+    "presign": "link",
+    "rename": "mv",
+    "share": "link",
+    "size": "du",
+    "upload": "put",
+    "check": "compare",
+    "diff": "compare",
+}
+"""What other tools call a command, and what it is here."""
 
 
 class Commands(click.Group):
@@ -71,7 +99,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click's, with a suggestion from all names."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            known = WORDS.get(args[0])
+            near = [known] if known else difflib.get_close_matches(args[0], COMMANDS, 1)
             hint = f"did you mean {near[0]!r}?" if near else "see credstore --help"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -135,10 +164,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _discard_stdout()
         return Exit.BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
-        note("credstore: interrupted")
+        note(f"credstore: interrupted{invocation.interrupted}")
         return Exit.INTERRUPTED
     except Terminated:
-        note("credstore: terminated")
+        note(f"credstore: terminated{invocation.interrupted}")
         return Exit.TERMINATED
     except Exception as error:  # noqa: BLE001 - the boundary: a person gets one line, never a traceback
         return report(error, invocation)

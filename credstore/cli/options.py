@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from credstore.config.units import parse_duration, parse_size
 from credstore.encryption import KmsKey, ServerEncryption
 from credstore.errors import StorageError
+
+if TYPE_CHECKING:
+    from credstore.factory import StorageFactory
 
 T = TypeVar("T")
 
@@ -29,6 +32,8 @@ class Invocation:
         quiet: No progress and no remarks.
         verbose: All facts of errors, and each call with its duration, on stderr.
         timeout: Seconds for one operation; None leaves it to the store's settings.
+        factory: Makes the stores of this run, once there is one.
+        interrupted: What to say to someone who interrupts the command now, besides that it was.
     """
 
     store: str | None = None
@@ -36,6 +41,8 @@ class Invocation:
     quiet: bool = False
     verbose: bool = False
     timeout: float | None = None
+    factory: StorageFactory | None = None
+    interrupted: str = ""
 
 
 Keep = Callable[[click.Context, click.Parameter, Any], None]

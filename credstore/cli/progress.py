@@ -8,12 +8,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from credstore.cli.options import Invocation
+from credstore.cli.output import human_size, note
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from credstore.transfer import TransferProgress
+
 PATIENCE = 0.5
 """Seconds a transfer may take before a bar appears."""
+SELDOM = 10.0
+"""Seconds between two lines about progress where there is no terminal to draw on."""
 
 
 class TransferBar:
@@ -68,3 +73,50 @@ def _bar(*, steps: bool) -> Progress:
         console=Console(stderr=True),
         transient=True,
     )
+
+
+class RunBar:
+    """The `progress` callable of a transfer of many objects."""
+
+    def __init__(self, invocation: Invocation, *, shown: bool | None) -> None:
+        """Decide whether anyone is watching.
+
+        Args:
+            invocation: No bar with `--quiet` or `--json`, unless asked for.
+            shown: As asked for; None where nothing was said.
+        """
+        usual = sys.stderr.isatty() and not invocation.quiet and not invocation.json
+        self._watched = usual if shown is None else shown
+        self._start = self._last = time.monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __call__(self, done: TransferProgress) -> None:
+        """Show how far it is."""
+        now = time.monotonic()
+        if not self._watched or now - self._start < PATIENCE:
+            return
+        if not sys.stderr.isatty():
+            if now - self._last >= SELDOM:
+                self._last = now
+                note(_line(done))
+            return
+        if self._bar is None or self._task is None:
+            self._bar = _bar(steps=False)
+            self._task = self._bar.add_task("", total=None)
+            self._bar.start()  # It draws itself again by a timer of its own, also while nothing arrives.
+        count = f"{done.objects:,}/{done.total_objects or 0:,}"
+        self._bar.update(self._task, completed=done.bytes, total=done.total_bytes or None, description=count)
+
+    def stop(self) -> None:
+        """Remove the bar; what is printed next stays."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._start = time.monotonic()
+
+
+def _line(done: TransferProgress) -> str:
+    left = "" if done.remaining is None else f", {done.remaining:.0f} s left"
+    total = f" of {done.total_objects:,}" if done.total_objects else ""
+    return f"{done.objects:,}{total} objects, {human_size(done.bytes)}, {human_size(int(done.rate))}/s{left}"

@@ -11,8 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from credstore.cli.exits import Terminated
 from credstore.cli.options import Invocation
+from credstore.cli.output import note, printable
 
 if TYPE_CHECKING:
+    from credstore.config.settings import CommonConfig
+    from credstore.factory import StorageFactory
+    from credstore.observe import Event
     from credstore.provider.provider import StorageProvider
 
 T = TypeVar("T")
@@ -48,8 +52,15 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(guarded())
 
 
-def with_store(invocation: Invocation, action: Callable[[StorageProvider], Awaitable[T]]) -> T:
+def with_store(
+    invocation: Invocation, action: Callable[[StorageProvider], Awaitable[T]], *, reading: bool = False
+) -> T:
     """Open the store that the global options or the environment name, act on it, close it.
+
+    Args:
+        invocation: The global options.
+        action: What to do with it.
+        reading: Nothing is stored in it, so nothing is made where it is missing.
 
     Raises:
         StorageConfigurationError: No store is named, or its settings are wrong.
@@ -57,23 +68,64 @@ def with_store(invocation: Invocation, action: Callable[[StorageProvider], Await
     """
 
     async def work() -> T:
-        async with open_store(invocation) as provider:
+        async with open_store(invocation, reading=reading) as provider:
             return await action(provider)
 
     return run_loop(work())
 
 
-def open_store(invocation: Invocation) -> StorageProvider:
+def open_store(invocation: Invocation, *, reading: bool = False) -> StorageProvider:
     """The store that the global options or the environment name; close it after use.
+
+    Args:
+        invocation: The global options.
+        reading: Nothing is stored in it, so nothing is made where it is missing.
 
     Raises:
         StorageConfigurationError: No store is named, or its settings are wrong.
     """
-    # Here, since these load every driver and the wire, which `--help` does without.
-    from credstore.factory import StorageFactory
+    return opened(invocation, settings(invocation), reading=reading)
 
-    factory = StorageFactory()
-    config = factory.configure(invocation.store)
-    if invocation.timeout is not None:
-        config = replace(config, timeout=invocation.timeout)
-    return factory.create(config)
+
+def settings(invocation: Invocation, url: str | None = None) -> CommonConfig:
+    """The settings of a store.
+
+    Args:
+        invocation: The global options.
+        url: Of the store; the one that the global options or the environment name unless given.
+
+    Raises:
+        StorageConfigurationError: No store is named, or its settings are wrong.
+    """
+    config = _factory(invocation).configure(invocation.store if url is None else url)
+    return config if invocation.timeout is None else replace(config, timeout=invocation.timeout)
+
+
+def opened(invocation: Invocation, config: CommonConfig, *, reading: bool = False) -> StorageProvider:
+    """The store of these settings; close it after use.
+
+    Raises:
+        StorageConfigurationError: They are wrong.
+    """
+    from credstore.config.stores import LocalConfig
+
+    if reading and isinstance(config, LocalConfig):
+        config = replace(config, create=False)
+    return _factory(invocation).create(config)
+
+
+def _factory(invocation: Invocation) -> StorageFactory:
+    """The one of this run, which knows the plug-ins that it has loaded."""
+    if invocation.factory is None:
+        # Here, since it loads every driver and the wire, which `--help` does without.
+        from credstore.factory import StorageFactory
+
+        invocation.factory = StorageFactory(observers=[tell] if invocation.verbose else ())
+    return invocation.factory
+
+
+def tell(event: Event) -> None:
+    """One line about a call, for `--verbose`."""
+    key = "" if event.key is None else f" {printable(event.key)}"
+    outcome = "" if event.error is None else f"  {event.error}"
+    note(f"{event.name.removeprefix('credstore.')}{key}  {event.duration * 1000:.1f} ms{outcome}")

@@ -173,7 +173,7 @@ def test_what_a_terminal_would_obey_is_shown_escaped(cli: CommandLine) -> None:
 
 def test_rm_deletes_and_is_idempotent(cli: CommandLine) -> None:
     cli.put("a", b"x")
-    assert cli("rm", "a", "b").out.splitlines() == ["deleted a", "deleted b"]
+    assert cli("rm", "a", "b").out.splitlines() == ["deleted a", "absent b"]
     assert cli("rm", "a", "--quiet").out == ""
     assert cli("ls").out == ""
 
@@ -242,6 +242,7 @@ def test_stats(cli: CommandLine) -> None:
 
 
 def test_health(cli: CommandLine) -> None:
+    cli.root.mkdir()
     document = cli("health", "--json").document
     assert set(document) == names(HealthCheckResult)
     assert document["healthy"] is True
@@ -306,6 +307,7 @@ def test_global_options_stand_before_and_after_the_command(
     cli: CommandLine, tmp_path: Path, place: str
 ) -> None:
     cli.put("a", b"x")
+    (tmp_path / "empty").mkdir()
     options = ["--store", (tmp_path / "empty").as_uri(), "--json"]
     ended = cli(*options, "stats") if place == "before" else cli("stats", *options)
     assert ended.document["total_objects"] == 0

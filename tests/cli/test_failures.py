@@ -75,8 +75,8 @@ def test_every_error_has_its_exit_code() -> None:
         (["put", "file", "k", "-m", "x-compression=zstd"], 2, "x-compression"),
         (["put", "file", "k", "--compress", "brotli"], 2, "brotli"),
         (["get", "a/..", "file2"], 2, "[INVALID_KEY]"),
-        (["get", "a/"], 2, "cannot be the name of a file"),
-        (["get", "here", "no/such/directory/file"], 1, "No such file or directory"),
+        (["get", "a/"], 3, "there is nothing below it"),
+        (["get", "here", "no/such/directory/file"], 2, "No such file or directory"),
         (["get", "here", "/dev/null", "--force"], 2, "not a regular file"),
         (["cat", "here", "--start", "2", "--end", "1"], 2, "[INVALID_RANGE]"),
         (["cat", "here", "--end", "5M"], 2, "--end"),
@@ -93,6 +93,8 @@ def test_every_error_has_its_exit_code() -> None:
         (["ls", "--timeout", "yesterday"], 2, "--timeout"),
         (["ls", "--bogus"], 2, "--bogus"),
         (["lst"], 2, "did you mean 'ls'?"),
+        (["upload"], 2, "did you mean 'put'?"),
+        (["help"], 2, "did you mean '--help'?"),
         (["xyzzy"], 2, "see credstore --help"),
         (["--store", "gopher://x", "ls"], 8, "the scheme of the store URL"),
         (["--store", "nonsense", "ls"], 8, ""),
@@ -183,7 +185,11 @@ def test_failures_of_several_kinds_are_a_part() -> None:
 
 
 def test_verbose_errors_tell_all_facts(cli: CommandLine) -> None:
-    assert "get_metadata of 'a' at local" in cli("stat", "a", "-v", code=3).err
+    cli.root.mkdir()
+    call, error = cli("stat", "a", "-v", code=3).err.splitlines()
+    assert call.startswith("get_metadata a  ")
+    assert call.endswith(" ms")
+    assert "get_metadata of 'a' at local" in error
 
 
 def test_an_unforeseen_error_tells_its_place_but_not_its_text(
@@ -192,7 +198,7 @@ def test_an_unforeseen_error_tells_its_place_but_not_its_text(
     def broken(*_: object) -> None:
         raise RuntimeError("canary-4711")
 
-    monkeypatch.setattr("credstore.cli.runner.open_store", broken)
+    monkeypatch.setattr("credstore.cli.places.settings", broken)
     for options in ([], ["-v"], ["--json"]):
         err = cli("ls", *options, code=1).err
         assert "RuntimeError at test_failures.py:" in err

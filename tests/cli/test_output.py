@@ -8,13 +8,13 @@ from types import ModuleType
 import pytest
 
 from credstore.cli import output, progress
-from credstore.cli.commands import put
 from credstore.cli.options import Invocation, as_encryption
 from credstore.encryption import KmsKey
 from credstore.model import HealthCheckResult
+from credstore.transfer import sides, types
 
 
-@pytest.mark.parametrize("module", [output, put])
+@pytest.mark.parametrize("module", [output, types, sides])
 def test_the_examples_in_docstrings(module: ModuleType) -> None:
     outcome = doctest.testmod(module)
     assert outcome.attempted > 0

@@ -24,7 +24,9 @@ def test_the_command_serves_until_it_is_told_to_end(
     assert (answer.status, answer.body) == (200, CONTENT)
     process.send_signal(number)
     assert process.wait(timeout=60) == 0
-    assert process.stderr.read() == b"GET /a.json 200\n"
+    *calls, request = process.stderr.read().splitlines()
+    assert request == b"GET /a.json 200"
+    assert {call.split()[0] for call in calls} <= {b"open", b"get_metadata", b"verify_link"}
 
 
 def test_a_taken_port_is_told(cli: CommandLine) -> None:

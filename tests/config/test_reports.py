@@ -182,8 +182,8 @@ def test_other_clouds_are_granted_what_their_driver_has():
     granted = capabilities(replace(GCS, capabilities=report_of(GCS, conditional_create=True, tags=True)))
     assert granted.conditional_create
     assert not granted.tags  # Google has none.
-    able = capabilities(replace(AZURE, capabilities=report_of(AZURE, tags=False, sse_kms=True)))
-    assert (able.tags, able.sse_kms, able.versions) == (False, False, True)
+    able = capabilities(replace(AZURE, capabilities=report_of(AZURE, tags=False, content_etags=True)))
+    assert (able.tags, able.content_etags, able.versions) == (False, False, True)
 
 
 @pytest.mark.parametrize("make", [lambda path: LocalConfig(path=path), lambda _: MemoryConfig(name="x")])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from credstore.config.settings import CommonConfig
 from credstore.config.stores import S3Config
 from credstore.driver import BytesBody, PutRequest
-from credstore.drivers.s3 import put_headers as module
+from credstore.driver import same_options as module
 from credstore.drivers.s3.dialect import S3
 from credstore.drivers.s3.driver import S3Driver
 from credstore.drivers.s3.headers import condition_headers
@@ -160,7 +160,7 @@ def test_headers_that_are_kept_are_those_that_would_be_made(kinds, absent, diges
     for rare in ({"tags": {"a": "b"}}, {"encryption": key}, {"extras": {"expires": "x"}}):
         request = replace(request_of(session), **rare)
         assert headers.of(request, digest) == object_headers(request, S3, digest)
-    assert "customer" not in repr(headers._kept)
+    assert "customer" not in repr(headers._same._kept)
 
 
 def test_few_headers_are_kept(monkeypatch):
@@ -168,7 +168,7 @@ def test_few_headers_are_kept(monkeypatch):
     session, headers = session_of(), PutHeaders(S3)
     for number in range(10):
         headers.of(request_of(session, content_type=str(number)), None)
-        assert 1 <= len(headers._kept) <= 3
+        assert 1 <= len(headers._same._kept) <= 3
 
 
 def test_an_option_that_equals_a_right_one_is_still_wrong():

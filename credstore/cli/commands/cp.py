@@ -1,51 +1,144 @@
-"""`credstore cp` and `credstore mv`, inside one store."""
+"""`credstore cp` and `credstore mv`: inside one store, between stores, from and to files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from credstore.cli.commands.put import describe
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
-from credstore.cli.runner import with_store
+from credstore.cli.places import Spot, destination_of, opened_stores, source_of, spots
+from credstore.cli.runner import run_loop
+from credstore.cli.transfers import Telling, found_any, moving
 from credstore.model import StorageResult
 
 if TYPE_CHECKING:
-    from credstore.provider.provider import StorageProvider
+    from credstore.transfer import TransferReport
+
+_SEVERAL = "several sources need a destination that is a folder; give it a slash at its end"
 
 
 @command("cp")
-@click.argument("source")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
+@moving
 @click.pass_obj
-def cp_command(invocation: Invocation, source: str, destination: str, if_absent: bool) -> None:
-    """Copy the object SOURCE to the key DESTINATION, with its metadata, without downloading it."""
+def cp_command(
+    invocation: Invocation,
+    /,
+    sources: tuple[str, ...],
+    destination: str,
+    if_absent: bool,
+    recursive: bool,
+    **given: Any,
+) -> None:
+    """Copy SOURCE to DESTINATION: keys of the store, store URLs, or files and folders.
 
-    async def action(provider: StorageProvider) -> StorageResult:
-        return await provider.copy(source, destination, if_absent=if_absent)
-
-    _show(invocation, with_store(invocation, action))
+    `cp a b` copies inside the store, without downloading. Where either is a URL (s3://bucket/key), or begins
+    with ./, ../, / or ~, the other is a path; store:KEY is a key of the store. A DESTINATION that ends with a
+    slash is a folder, and what is copied goes in there. What is in a SOURCE that ends with a slash, is a glob
+    ('logs/*.json') or comes with --recursive goes right below DESTINATION. Metadata, tags and types go along.
+    """
+    _each(invocation, sources, destination, given, move=False, if_absent=if_absent, recursive=recursive)
 
 
 @command("mv")
-@click.argument("source")
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
 @click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
+@moving
 @click.pass_obj
-def mv_command(invocation: Invocation, source: str, destination: str, if_absent: bool) -> None:
-    """Rename the object SOURCE to DESTINATION: copy, verify, delete; it is never lost in between."""
+def mv_command(
+    invocation: Invocation,
+    /,
+    sources: tuple[str, ...],
+    destination: str,
+    if_absent: bool,
+    recursive: bool,
+    **given: Any,
+) -> None:
+    """Move SOURCE to DESTINATION: copy, verify, delete; it is never lost in between.
 
-    async def action(provider: StorageProvider) -> StorageResult:
-        return await provider.move(source, destination, if_absent=if_absent)
+    Places are written as for cp.
+    """
+    _each(invocation, sources, destination, given, move=True, if_absent=if_absent, recursive=recursive)
 
-    _show(invocation, with_store(invocation, action))
+
+def _each(
+    invocation: Invocation,
+    sources: tuple[str, ...],
+    destination: str,
+    given: dict[str, Any],
+    *,
+    move: bool,
+    if_absent: bool,
+    recursive: bool,
+) -> None:
+    *origins, target = spots(invocation, *sources, destination)
+    if len(origins) > 1 and not target.is_folder:
+        raise click.UsageError(_SEVERAL)
+    worst: click.exceptions.Exit | None = None
+    for origin in origins:
+        try:
+            _one(invocation, origin, target, given, move=move, if_absent=if_absent, recursive=recursive)
+        except click.exceptions.Exit as end:
+            worst = end
+    if worst is not None:
+        raise worst
 
 
-def _show(invocation: Invocation, result: StorageResult) -> None:
-    if invocation.json:
-        print_json(result)
+def _one(
+    invocation: Invocation,
+    origin: Spot,
+    target: Spot,
+    given: dict[str, Any],
+    *,
+    move: bool,
+    if_absent: bool,
+    recursive: bool,
+) -> None:
+    telling = Telling(invocation, given)
+
+    async def work() -> StorageResult | TransferReport:
+        from credstore import transfer
+
+        async with opened_stores(invocation, origin, target, reading=0 if move else 1) as (one, two):
+            single = origin.glob is None and not origin.is_folder and not recursive and not given["dry_run"]
+            if (
+                single
+                and isinstance(one, transfer.Under)
+                and isinstance(two, transfer.Under)
+                and one.provider is two.provider
+            ):
+                key = two.prefix
+                if target.is_folder:
+                    key = f"{key and key.removesuffix('/') + '/'}{one.prefix.rpartition('/')[2]}"
+                verb = one.provider.move if move else one.provider.copy
+                return await verb(one.prefix, key, if_absent=if_absent)
+            source, globs = await source_of(origin, one, tree=False, recursive=recursive)
+            source, place = destination_of(target, two, source, into=False)
+            options = telling.options()
+            options["include"] = [*options.get("include", ()), *globs]
+            if if_absent:
+                options["overwrite"] = "never"
+            if not isinstance(source, transfer.Alone):
+                options["journal"] = telling.journal(source, place)
+            if move:
+                return found_any(await transfer.migrate(source, place, delete_source=True, **options), origin)
+            return found_any(await transfer.copy_tree(source, place, **options), origin)
+
+    try:
+        done = run_loop(work())
+    finally:
+        telling.bar.stop()
+    if not isinstance(done, StorageResult):
+        telling.end(done)
+    elif invocation.json:
+        print_json(done)
     elif not invocation.quiet:
-        say(describe(result))
+        say(describe(done))

@@ -32,7 +32,7 @@ def stat_command(invocation: Invocation, key: str) -> None:
             )
         return item
 
-    item = with_store(invocation, action)
+    item = with_store(invocation, action, reading=True)
     if invocation.json:
         print_json(item)
         return
@@ -67,7 +67,7 @@ def stats_command(invocation: Invocation, prefix: str) -> None:
     async def action(provider: StorageProvider) -> StorageStats:
         return await provider.get_stats(prefix)
 
-    stats = with_store(invocation, action)
+    stats = with_store(invocation, action, reading=True)
     if invocation.json:
         print_json(stats)
         return
@@ -87,7 +87,7 @@ def health_command(invocation: Invocation) -> None:
             return await provider.health_check()
         return await provider.health_check(timeout=invocation.timeout)
 
-    result = with_store(invocation, action)
+    result = with_store(invocation, action, reading=True)
     if invocation.json:
         print_json(result)
     else:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, human_time, print_json, printable, say
-from credstore.cli.runner import with_store
+from credstore.cli.places import key_in, opened_stores, spot
+from credstore.cli.runner import run_loop
 from credstore.model import CommonPrefix, StorageItem
-
-if TYPE_CHECKING:
-    from credstore.provider.provider import StorageProvider
 
 
 @command("ls")
-@click.argument("prefix", default="")
+@click.argument("prefix", metavar="[PREFIX|URL]", default="")
 @click.option("-l", "--long", "long", is_flag=True, help="Show sizes, times and storage classes, too.")
 @click.option(
     "-r/-n",
@@ -41,24 +37,31 @@ def ls_command(
 ) -> None:
     """List the objects whose keys start with PREFIX, one per line, ordered by key.
 
+    PREFIX may be the URL of another store, such as s3://bucket/proofs/.
+
     With --json, each line is the JSON of one object, or {"prefix": ...} with --no-recursive or --delimiter.
     What is beyond the delimiter is not read, however much it is.
     """
     if delimiter is None and not recursive:
         delimiter = "/"
 
-    async def action(provider: StorageProvider) -> None:
-        if delimiter is None:
-            async for item in provider.scan(prefix, max_keys, start_after=start_after):
-                _show(invocation, item, long=long)
-            return
-        async for found in provider.scan(prefix, max_keys, delimiter=delimiter, start_after=start_after):
-            if isinstance(found, CommonPrefix):
-                _show_prefix(invocation, found.prefix, long=long)
-            else:
-                _show(invocation, found, long=long)
+    given = spot(invocation, prefix, "key")
 
-    with_store(invocation, action)
+    async def action() -> None:
+        async with opened_stores(invocation, given, reading=1) as (place,):
+            provider, below = key_in(place)
+            if delimiter is None:
+                async for item in provider.scan(below, max_keys, start_after=start_after):
+                    _show(invocation, item, long=long)
+                return
+            names = provider.scan(below, max_keys, delimiter=delimiter, start_after=start_after)
+            async for found in names:
+                if isinstance(found, CommonPrefix):
+                    _show_prefix(invocation, found.prefix, long=long)
+                else:
+                    _show(invocation, found, long=long)
+
+    run_loop(action())
 
 
 def _show(invocation: Invocation, item: StorageItem, *, long: bool) -> None:

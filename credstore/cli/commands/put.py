@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,31 +10,28 @@ import click
 from credstore.cli.io import read_standard_input
 from credstore.cli.options import Invocation, as_encryption, as_pairs, command
 from credstore.cli.output import human_size, print_json, printable, say
+from credstore.cli.places import Spot, key_in, opened_stores, spot
 from credstore.cli.progress import TransferBar
-from credstore.cli.runner import with_store
+from credstore.cli.runner import run_loop
+from credstore.cli.transfers import EVERYTHING, Telling
 from credstore.encryption import ServerEncryption
 from credstore.model import StorageResult, StoreOptions
+from credstore.transfer.types import guess_type
 
 if TYPE_CHECKING:
-    from credstore.provider.provider import StorageProvider
-
-UNKNOWN_TYPE = "application/octet-stream"
-_TYPES = mimetypes.MimeTypes()
-for _ending, _type in {
-    ".c2pa": "application/c2pa",
-    ".cbor": "application/cbor",
-    ".webp": "image/webp",
-    ".avif": "image/avif",
-    ".heic": "image/heic",
-}.items():
-    _TYPES.add_type(_type, _ending)
+    from credstore.transfer import TransferReport
 
 
 @command("put")
 @click.argument(
-    "source", metavar="FILE|-", type=click.Path(exists=True, dir_okay=False, readable=True, allow_dash=True)
+    "sources",
+    metavar="FILE...|-",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, readable=True, allow_dash=True),
 )
 @click.argument("key")
+@click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
 @click.option("--compress", type=click.Choice(["gzip", "zstd", "none"]), help="Codec; default: the store's.")
 @click.option("--dictionary", metavar="NAME", help="Of a zstd dictionary in the store; implies zstd.")
 @click.option("--content-type", metavar="TYPE", help="MIME type; default: guessed from the name.")
@@ -60,8 +56,9 @@ for _ending, _type in {
 def put_command(
     invocation: Invocation,
     *,
-    source: str,
+    sources: tuple[str, ...],
     key: str,
+    recursive: bool,
     compress: str | None,
     dictionary: str | None,
     content_type: str | None,
@@ -73,11 +70,13 @@ def put_command(
     if_absent: bool,
     resume: str | None,
 ) -> None:
-    """Store FILE, or standard input for -, under KEY.
+    """Store FILE, or standard input for -, under KEY, which may be the URL of another store's object.
 
-    Once it returns, every reader gets the new bytes; until then the old ones, if there were any.
+    Once it returns, every reader gets the new bytes; until then the old ones, if there were any. A KEY that
+    ends with a slash is a folder, and the files go in there, by their names; several need one. With
+    --recursive, what is in a folder goes right below KEY.
     """
-    options: StoreOptions = {"content_type": content_type or guess_type(source, key)}
+    options: StoreOptions = {} if content_type is None else {"content_type": content_type}
     if compress is not None:
         options["compress"] = False if compress == "none" else "gzip" if compress == "gzip" else "zstd"
     if dictionary is not None:
@@ -96,36 +95,62 @@ def put_command(
         options["if_absent"] = True
     if resume is not None:
         options["resume"] = resume
-    result = _put(invocation, source, key, options)
-    if invocation.json:
-        print_json(result)
-    elif not invocation.quiet:
-        say(describe(result))
+    target = spot(invocation, key, "key")
+    if target.config is None:
+        raise click.UsageError(f"{key} is a path of this machine, not a key or the URL of a store")
+    if len(sources) > 1 and not target.is_folder and not recursive:
+        raise click.UsageError("several files need a KEY that is a folder; give it a slash at its end")
+    if target.is_folder and "-" in sources:
+        raise click.UsageError("standard input has no name; give a KEY without a slash at its end")
+    for source in sources:
+        if source != "-" and Path(source).is_dir():
+            if not recursive:
+                raise click.UsageError(f"{source} is a directory; --recursive stores what is in it")
+            if resume is not None:
+                raise click.UsageError("--resume is for one file; a folder is continued by the same command")
+            _put_folder(invocation, source, target, options)
+            continue
+        result = _put(invocation, source, target, options)
+        if invocation.json:
+            print_json(result)
+        elif not invocation.quiet:
+            say(describe(result))
 
 
-def _put(invocation: Invocation, source: str, key: str, options: StoreOptions) -> StorageResult:
-    async def action(provider: StorageProvider) -> StorageResult:
+def _put(invocation: Invocation, source: str, target: Spot, options: StoreOptions) -> StorageResult:
+    async def action() -> StorageResult:
         data = read_standard_input() if source == "-" else Path(source)
-        with TransferBar(invocation, printable(key)) as bar:
-            options["progress"] = bar
-            return await provider.store(key, data, **options)
+        async with opened_stores(invocation, target, reading=0) as (place,):
+            provider, key = key_in(place)
+            if target.is_folder:
+                key += Path(source).name
+            chosen: StoreOptions = {"content_type": guess_type(source, key), **options}
+            with TransferBar(invocation, printable(key)) as bar:
+                chosen["progress"] = bar
+                return await provider.store(key, data, **chosen)
 
-    return with_store(invocation, action)
+    return run_loop(action())
 
 
-def guess_type(source: str, key: str) -> str:
-    """MIME type by the name of the file, else of the key, else that of arbitrary bytes.
+def _put_folder(invocation: Invocation, source: str, target: Spot, options: StoreOptions) -> None:
+    telling = Telling(invocation, EVERYTHING)
 
-    >>> guess_type("-", "proofs/1.json"), guess_type("picture.jpg", "1"), guess_type("a.json.gz", "1")
-    ('application/json', 'image/jpeg', 'application/gzip')
-    """
-    for name in (source, key):
-        kind, encoding = _TYPES.guess_type(Path(name).name)
-        if encoding is not None:
-            return "application/gzip" if encoding == "gzip" else UNKNOWN_TYPE
-        if kind is not None:
-            return kind
-    return UNKNOWN_TYPE
+    async def work() -> TransferReport:
+        from credstore import transfer
+
+        async with opened_stores(invocation, target.as_folder, reading=0) as (place,):
+            under, asked = transfer.Under(*key_in(place)), options.copy()
+            chosen = telling.options()
+            chosen["overwrite"] = "never" if asked.pop("if_absent", False) else "different"
+            chosen["store_options"] = asked
+            chosen["journal"] = telling.journal(Path(source), under)
+            return await transfer.copy_tree(Path(source), under, **chosen)
+
+    try:
+        report = run_loop(work())
+    finally:
+        telling.bar.stop()
+    telling.end(report)
 
 
 def describe(result: StorageResult) -> str:

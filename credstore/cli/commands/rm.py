@@ -12,10 +12,16 @@ from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.runner import with_store
+from credstore.concurrency import map_all
+from credstore.errors import StorageError
 from credstore.model import BatchDeleteResult
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
+
+
+AT_ONCE = 16
+"""Requests at the same time."""
 
 
 @command("rm")
@@ -37,7 +43,11 @@ def rm_command(invocation: Invocation, keys: tuple[str, ...], prefix: str | None
         if keys and not yes:
             _ask(invocation, len(keys), prefix)
 
+    absent: set[str] = set()
+
     async def action(provider: StorageProvider) -> BatchDeleteResult:
+        if prefix is None and provider.capabilities.delete_tells_existence:
+            return await _one_by_one(provider, keys, absent)
         return await provider.batch_delete(keys)
 
     result = with_store(invocation, action)
@@ -45,11 +55,32 @@ def rm_command(invocation: Invocation, keys: tuple[str, ...], prefix: str | None
         print_json(result)
     elif not invocation.quiet:
         for key in result.deleted:
-            say(f"deleted {printable(key)}")
+            say(f"{'absent' if key in absent else 'deleted'} {printable(key)}")
     for error in result.failed.values():
         report(error, invocation)
     if result.failed:
         raise click.exceptions.Exit(exit_of_failures(result))
+
+
+async def _one_by_one(
+    provider: StorageProvider, keys: tuple[str, ...], absent: set[str]
+) -> BatchDeleteResult:
+    """Delete keys by a request each, of which the response says whether there was anything."""
+
+    async def delete(key: str) -> StorageError | None:
+        try:
+            if await provider.delete(key) is False:
+                absent.add(key)
+        except StorageError as error:
+            return error
+        return None
+
+    names = list(dict.fromkeys(keys))
+    outcomes = dict(zip(names, await map_all(names, delete, at_once=AT_ONCE), strict=True))
+    return BatchDeleteResult(
+        deleted=tuple(key for key, error in outcomes.items() if error is None),
+        failed={key: error for key, error in outcomes.items() if error is not None},
+    )
 
 
 def exit_of_failures(result: BatchDeleteResult) -> int:

@@ -21,6 +21,7 @@ from credstore.driver.values import Capabilities
 from credstore.drivers.azure.capabilities import MAX_SEGMENTS, capabilities_of
 from credstore.drivers.azure.encryption import PREFIX
 from credstore.drivers.azure.errors import NEEDING_KEY, NO_CONTAINER
+from credstore.drivers.azure.put_headers import PutHeaders
 from credstore.drivers.azure.requests import AzureRequest, set_tier
 from credstore.drivers.azure.responses import check_is_azure, classify, is_of_azure, version_of
 from credstore.drivers.azure.xml import MAX_XML
@@ -33,6 +34,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
 )
 from credstore.model import CircuitState
+from credstore.quick import made
 from credstore.wire.azure.sas import VERSION
 from credstore.wire.azure.signer import AzureSigner
 from credstore.wire.exchange import Exchange, Reply
@@ -62,6 +64,7 @@ class Container:
         label: The provider's label.
         origin: Scheme, host and port.
         signer: Signs requests and links.
+        put_headers: The headers of its writes.
         lacks_from_url: Whether the server was found not to copy from URLs, as Azurite.
         soft_deletes: Whether a deletion was found to keep what it deletes.
         keeps_locks: Whether the server is Azure's own, or was seen to keep retention or a legal hold.
@@ -84,6 +87,7 @@ class Container:
         self._base = endpoint.path
         self._path = f"{endpoint.path}/{config.bucket}"
         self.signer = signer
+        self.put_headers = PutHeaders()
         self.lacks_from_url = False
         self.soft_deletes = False
         self.keeps_locks = not config.is_elsewhere
@@ -223,20 +227,23 @@ class Container:
 
     def _wire(self, request: AzureRequest, deadline: float | None, *, stream: bool) -> WireCall:
         path = (self._base or "/") if request.whole_account else self.path(request.key)
-        return WireCall(
-            operation=request.operation,
-            method=request.method,
-            origin=self.origin,
-            path=path,
-            query=request.query,
-            headers={"x-ms-version": VERSION, **request.headers},
-            body=request.body,
-            mutation=request.mutation,
-            replayable=request.replayable,
-            deadline=deadline,
-            stream=stream,
-            max_reply=MAX_XML,
-            probe=request.probe,
+        return made(
+            WireCall,
+            {
+                "operation": request.operation,
+                "method": request.method,
+                "origin": self.origin,
+                "path": path,
+                "query": request.query,
+                "headers": {"x-ms-version": VERSION, **request.headers},
+                "body": request.body,
+                "mutation": request.mutation,
+                "replayable": request.replayable,
+                "deadline": deadline,
+                "stream": stream,
+                "max_reply": MAX_XML,
+                "probe": request.probe,
+            },
         )
 
     def _explained(self, request: AzureRequest, error: StorageError) -> StorageError:

@@ -31,7 +31,6 @@ from credstore.drivers.azure.encryption import PREFIX, key_headers, source_heade
 from credstore.drivers.azure.headers import (
     META,
     TIER,
-    condition_headers,
     content_headers,
     format_etag,
     lock_headers,
@@ -43,13 +42,14 @@ from credstore.drivers.azure.responses import INFERRED
 from credstore.drivers.azure.xml import format_blocks, format_key_info, format_tags
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.model import NOTHING, strong_etag
+from credstore.quick import made
 from credstore.wire.azure.signer import COPY_SOURCE
 from credstore.wire.transport import StreamBody
 
 Query = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class AzureRequest:
     """One request, apart from where it goes and who signs it.
 
@@ -87,15 +87,25 @@ def _md5(body: bytes) -> str:
     return format_md5(hashlib.md5(body, usedforsecurity=False).digest())
 
 
-def object_headers(request: PutRequest, able: Capabilities, digest: bytes | None) -> dict[str, str]:
+def object_headers(
+    request: PutRequest, able: Capabilities, digest: bytes | None, *, metadata: bool = True
+) -> dict[str, str]:
     """All headers that describe a new object, for both Put Blob and Put Block List.
+
+    Args:
+        request: The write.
+        able: Of the account.
+        digest: SHA-256 of the body to record, or None.
+        metadata: Whether the object's metadata is among them.
 
     Raises:
         StorageUnsupportedError: Azure cannot do what is requested.
         StorageInvalidRequestError: A header cannot be sent over HTTP.
     """
     check_put(request, able, NAME)
-    joined = join_metadata(request.metadata, request.system, request.write_id, digest)
+    joined = (
+        join_metadata(request.metadata, request.system, request.write_id, digest) if metadata else NOTHING
+    )
     return {
         **content_headers(request.headers),
         **metadata_headers(joined),
@@ -105,35 +115,29 @@ def object_headers(request: PutRequest, able: Capabilities, digest: bytes | None
 
 
 def put_blob(
-    request: PutRequest,
-    able: Capabilities,
-    *,
-    body: bytes | StreamBody,
-    digest: bytes | None,
-    md5: str | None,
+    request: PutRequest, headers: dict[str, str], *, body: bytes | StreamBody, md5: str | None
 ) -> AzureRequest:
     """Put Blob.
 
     Args:
         request: The write.
-        able: Of the account.
+        headers: That describe the blob, from `put_headers.py`; one is added.
         body: The bytes.
-        digest: Their SHA-256, recorded where it is known.
         md5: Their `Content-MD5`, which the service compares.
     """
-    headers = object_headers(request, able, digest) | condition_headers(request.precondition, able, NAME)
-    headers |= write_headers(request.encryption)
-    headers["x-ms-blob-type"] = "BlockBlob"
     if md5 is not None:
         headers["content-md5"] = md5
-    return AzureRequest(
-        operation="PutBlob",
-        method="PUT",
-        key=request.key,
-        headers=headers,
-        body=body,
-        mutation=True,
-        replayable=request.body.replayable or isinstance(body, bytes),
+    return made(
+        AzureRequest,
+        {
+            "operation": "PutBlob",
+            "method": "PUT",
+            "key": request.key,
+            "headers": headers,
+            "body": body,
+            "mutation": True,
+            "replayable": request.body.replayable or isinstance(body, bytes),
+        },
     )
 
 

@@ -22,7 +22,7 @@ from credstore.drivers.azure.headers import (
     read_content_headers,
     read_metadata,
 )
-from credstore.drivers.azure.xml import parse_error, parse_size, parse_time
+from credstore.drivers.azure.xml import parse_error, parse_size
 from credstore.errors import (
     Applied,
     ErrorCode,
@@ -32,6 +32,7 @@ from credstore.errors import (
     StorageIntegrityError,
 )
 from credstore.model import NOTHING, Retention
+from credstore.times import parse_time
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _CODE = re.compile(r"[A-Za-z0-9_.:-]{1,64}")

@@ -61,8 +61,7 @@ async def _put(container: Container, request: PutRequest) -> PutResult:
     container.check_key(request.key)
     if body.data is None:
         # Everything that can be refused is refused before the body is read.
-        object_headers(request, able, None)
-        write_headers(request.encryption)
+        container.put_headers.of(request, able, None)
     largest = able.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
         raise StorageInvalidRequestError(
@@ -114,7 +113,8 @@ async def _send(
     digest: bytes | None,
     md5: str | None,
 ) -> PutResult:
-    wire = put_blob(request, container.able, body=body, digest=digest, md5=md5)
+    headers = container.put_headers.of(request, container.able, digest)
+    wire = put_blob(request, headers, body=body, md5=md5)
     try:
         reply = await container.call(wire, deadline=request.deadline)
     except StorageError as error:

@@ -10,8 +10,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from urllib.parse import unquote_to_bytes
 from xml.parsers import expat
 
@@ -19,6 +18,7 @@ from credstore.driver.header_text import read_etag
 from credstore.drivers.azure.headers import decode_tag, encode_tag
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageIntegrityError
+from credstore.times import parse_time
 from credstore.wire.azure.sas import DelegationKey, instant
 
 MAX_XML = 32 * 1024 * 1024
@@ -147,17 +147,6 @@ def _needed(element: ET.Element, name: str) -> str:
     if not found:
         raise _unreadable(f"has no {name}")
     return found
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """An HTTP or ISO 8601 date as UTC, or None if it is neither or `datetime` cannot hold it."""
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text) if text[:1].isdigit() else parsedate_to_datetime(text)
-        return found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return None
 
 
 def parse_size(text: str | None) -> int | None:

@@ -16,7 +16,7 @@ from credstore.driver.guard import Guard
 from credstore.driver.values import Capabilities, ObjectInfo
 from credstore.drivers.gcs.capabilities import capabilities_of, without_conditions
 from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
-from credstore.drivers.gcs.requests import GcsRequest
+from credstore.drivers.gcs.requests import Described, GcsRequest
 from credstore.drivers.gcs.resources import Resource, info_of
 from credstore.drivers.gcs.responses import classify, is_of_google
 from credstore.errors import (
@@ -50,6 +50,7 @@ class Bucket:
         name: The bucket's name.
         label: The provider's label.
         origin: Scheme, host and port.
+        described: The properties of its new objects.
         proved: Whether the server is known to keep conditions: Google does, another one is asked once.
         versioned: Whether the bucket is known to keep versions.
         keeps_locks: Whether the server is Google's own, or was seen to keep retention or a hold.
@@ -69,6 +70,7 @@ class Bucket:
         self.name = config.bucket
         self.label = config.provider
         self.origin = config.resolved_endpoint
+        self.described = Described()
         self.proved = not config.is_elsewhere
         self.versioned = config.versioning
         self.keeps_locks = not config.is_elsewhere

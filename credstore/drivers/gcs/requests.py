@@ -24,6 +24,7 @@ from credstore.driver.refusals import (
     check_storage_class,
     no_encryption_of_source,
 )
+from credstore.driver.same_options import SameOptions
 from credstore.driver.values import Capabilities, CopyRequest, PutRequest, ReadOptions, join_metadata
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.encryption import SOURCE_HEADERS, key_headers, kms_query
@@ -39,6 +40,7 @@ from credstore.drivers.gcs.resources import (
 )
 from credstore.encryption import CustomerKey, ServerEncryption
 from credstore.model import NOTHING
+from credstore.quick import made
 from credstore.wire.transport import StreamBody
 
 Place = Literal["object", "media", "objects", "bucket", "upload", "session", "batch"]
@@ -46,7 +48,7 @@ DEFAULT_TYPE = "application/octet-stream"
 """Content type of objects that were given none, which the service would choose too."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GcsRequest:
     """One request, apart from where it goes and who signs it.
 
@@ -86,20 +88,39 @@ def _json(said: Mapping[str, Any]) -> bytes:
 _OF_JSON = {"content-type": "application/json; charset=UTF-8"}
 
 
-def described(request: PutRequest, able: Capabilities, digest: bytes | None) -> dict[str, Any]:
-    """All properties of a new object, for every kind of upload.
+class Described:
+    """The properties of one bucket's new objects; those of writes with the same options are made once."""
 
-    Raises:
-        StorageUnsupportedError: Google cannot do what is requested.
-        StorageInvalidRequestError: A header cannot be sent over HTTP.
-    """
+    def __init__(self) -> None:
+        """Keep none yet."""
+        self._same = SameOptions(_described)
+
+    def of(self, request: PutRequest, able: Capabilities, digest: bytes | None) -> dict[str, Any]:
+        """All properties of a new object, for every kind of upload.
+
+        Args:
+            request: The write.
+            able: Of the bucket.
+            digest: SHA-256 of the body to record, or None.
+
+        Raises:
+            StorageUnsupportedError: Google cannot do what is requested.
+            StorageInvalidRequestError: A header cannot be sent over HTTP.
+        """
+        joined = join_metadata(request.metadata, request.system, request.write_id, digest)
+        return {
+            **(self._same.of(request, able) or _described(request, able)),
+            "name": request.key,
+            "metadata": metadata(joined),
+        }
+
+
+def _described(request: PutRequest, able: Capabilities) -> dict[str, Any]:
+    """What does not depend on the object."""
     check_put(request, able, NAME)
-    joined = join_metadata(request.metadata, request.system, request.write_id, digest)
     found: dict[str, Any] = {
-        "name": request.key,
         "contentType": DEFAULT_TYPE,
         **properties(request.headers),
-        "metadata": metadata(joined),
         **lock_properties(request.retention),
     }
     if request.storage_class is not None:
@@ -140,16 +161,19 @@ def insert(
         whole = b"".join((before, body, after))
     else:
         whole = StreamBody(len(before) + size + len(after), lambda: _framed(before, body, after))
-    return GcsRequest(
-        operation="InsertObject",
-        method="POST",
-        place="upload",
-        key=key,
-        query=(("uploadType", "multipart"), *query),
-        headers={"content-type": f"multipart/related; boundary={boundary}", **headers},
-        body=whole,
-        mutation=True,
-        replayable=replayable,
+    return made(
+        GcsRequest,
+        {
+            "operation": "InsertObject",
+            "method": "POST",
+            "place": "upload",
+            "key": key,
+            "query": (("uploadType", "multipart"), *query),
+            "headers": {"content-type": f"multipart/related; boundary={boundary}", **headers},
+            "body": whole,
+            "mutation": True,
+            "replayable": replayable,
+        },
     )
 
 
@@ -259,13 +283,16 @@ def get_media(key: str, options: ReadOptions, able: Capabilities, *, ranged: boo
         headers["range"] = f"bytes=-{options.suffix}"
     elif ranged:
         headers["range"] = f"bytes={options.start}-{'' if options.end is None else options.end - 1}"
-    return GcsRequest(
-        operation="GetMedia",
-        method="GET",
-        place="media",
-        key=key,
-        query=_generation(options.version_id),
-        headers=headers,
+    return made(
+        GcsRequest,
+        {
+            "operation": "GetMedia",
+            "method": "GET",
+            "place": "media",
+            "key": key,
+            "query": _generation(options.version_id),
+            "headers": headers,
+        },
     )
 
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, cast
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
@@ -20,6 +19,7 @@ from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, sp
 from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, Retention
 from credstore.quick import made
+from credstore.times import parse_time
 
 Resource = Mapping[str, Any]
 Query = tuple[tuple[str, str], ...]
@@ -191,7 +191,7 @@ def from_headers(key: str, headers: Mapping[str, str], size: int) -> Resource:
         "size": size,
         "generation": headers.get(GENERATION),
         "metageneration": headers.get("x-goog-metageneration"),
-        "timeCreated": _http_date(headers.get("last-modified")),
+        "timeCreated": headers.get("last-modified"),
         "storageClass": headers.get("x-goog-storage-class"),
         "kmsKeyName": headers.get("x-goog-encryption-kms-key-name"),
         "customerEncryption": headers.get("x-goog-encryption-key-sha256"),
@@ -212,13 +212,6 @@ def _hashes(said: str) -> dict[str, str]:
     pairs = (each.strip().partition("=") for each in said.split(","))
     names = {"crc32c": CRC32C, "md5": MD5}
     return {names[name]: value for name, _, value in pairs if name in names}
-
-
-def _http_date(said: str | None) -> str | None:
-    try:
-        return None if said is None else parsedate_to_datetime(said).isoformat()
-    except ValueError:
-        return None
 
 
 def _encryption(resource: Resource, key_id: str | None) -> str:
@@ -329,12 +322,8 @@ def text(said: object) -> str | None:
 
 
 def instant(said: object) -> datetime | None:
-    """A time of RFC 3339 as UTC."""
-    try:
-        found = datetime.fromisoformat(said) if isinstance(said, str) else None
-    except ValueError:
-        return None
-    return None if found is None else found.replace(tzinfo=found.tzinfo or UTC).astimezone(UTC)
+    """A time of RFC 3339, or of a header, as UTC."""
+    return parse_time(said) if isinstance(said, str) else None
 
 
 def unreadable(what: str) -> StorageIntegrityError:

@@ -20,7 +20,7 @@ from credstore.drivers.gcs.checksums import Checksum
 from credstore.drivers.gcs.encryption import key_headers, kms_query
 from credstore.drivers.gcs.locking import made_locked
 from credstore.drivers.gcs.probing import prove_condition
-from credstore.drivers.gcs.requests import described, insert
+from credstore.drivers.gcs.requests import insert
 from credstore.drivers.gcs.resources import Query, conditions
 from credstore.drivers.gcs.responses import parse_json, request_id_of
 from credstore.drivers.gcs.resuming import begun_before, new_token
@@ -63,7 +63,7 @@ async def _put(bucket: Bucket, request: PutRequest) -> PutResult:
     bucket.check_key(request.key)
     if body.data is None:
         # Everything that can be refused is refused before the body is read.
-        described(request, able, None)
+        bucket.described.of(request, able, None)
         kms_query(request.encryption)
     largest = able.max_object_size
     if body.length is not None and largest is not None and body.length > largest:
@@ -102,7 +102,7 @@ async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutRe
     digest = request.digest or await sha256(data)
     checksum = Checksum()
     await checksum.add(data)
-    said = {**described(request, bucket.able, digest), checksum.name: checksum.value}
+    said = {**bucket.described.of(request, bucket.able, digest), checksum.name: checksum.value}
     wire = insert(
         request.key,
         said,
@@ -116,7 +116,9 @@ async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutRe
 
 
 async def _put_stream(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
-    sized = _Sized(length, request.digest, Checksum(), described(request, bucket.able, request.digest))
+    sized = _Sized(
+        length, request.digest, Checksum(), bucket.described.of(request, bucket.able, request.digest)
+    )
     attempts: list[Checksum] = []
 
     async def opened() -> AsyncIterator[bytes]:
@@ -225,7 +227,7 @@ async def _put_session(
 
 async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Session | ObjectInfo:
     """An upload that was started; or the object, where this very write made the condition fail."""
-    said = described(request, bucket.able, request.digest)
+    said = bucket.described.of(request, bucket.able, request.digest)
     write = _write(request)
     try:
         target = await begin(
@@ -244,7 +246,7 @@ async def _begun(bucket: Bucket, request: PutRequest, total: int | None) -> Sess
 
 async def _put_resumably(bucket: Bucket, request: PutRequest, length: int, journal: Journal) -> PutResult:
     """Continue the upload that the journal describes, or start one that can be continued."""
-    said = described(request, bucket.able, request.digest)
+    said = bucket.described.of(request, bucket.able, request.digest)
     request, found = await begun_before(bucket, request, said, journal)
     if isinstance(found, ObjectInfo):
         await journal.clear()

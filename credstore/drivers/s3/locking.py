@@ -31,7 +31,7 @@ from credstore.drivers.s3.requests import (
     put_document,
     version_query,
 )
-from credstore.drivers.s3.xml import parse_legal_hold, parse_retention, parse_time, retention_mode
+from credstore.drivers.s3.xml import parse_legal_hold, parse_retention, retention_mode
 from credstore.errors import (
     ErrorCode,
     RetentionMode,
@@ -43,6 +43,7 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention
+from credstore.times import parse_time
 
 _MARKER_STATUS = 405
 """Of what reads a delete marker by its version."""

@@ -23,7 +23,7 @@ from credstore.drivers.s3.headers import (
     read_extras,
     read_metadata,
 )
-from credstore.drivers.s3.xml import NULL_VERSION, ErrorReply, parse_error_fields, parse_size, parse_time
+from credstore.drivers.s3.xml import NULL_VERSION, ErrorReply, parse_error_fields, parse_size
 from credstore.errors import (
     Applied,
     ErrorCode,
@@ -33,6 +33,7 @@ from credstore.errors import (
     StorageNotFoundError,
 )
 from credstore.quick import made
+from credstore.times import parse_time
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")

@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from datetime import datetime
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from credstore.driver.header_text import read_etag
@@ -19,10 +17,8 @@ from credstore.driver.values import ObjectInfo
 from credstore.drivers.s3.headers import opaque_tag
 from credstore.drivers.s3.records import Document, Fields, Shape, needed, read, repeated, unreadable
 from credstore.errors import RetentionMode, StorageIntegrityError
+from credstore.times import parse_time
 
-_IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
-_ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
-_MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 NULL_VERSION = "null"
 """Names what was stored while versions were off."""
 _BYTES = re.compile("[^\ud800-\udc7f\udd00-\udfff]*")
@@ -144,42 +140,6 @@ class UploadsReply:
 
     uploads: Sequence[UploadInfo]
     markers: tuple[str, str] | None
-
-
-def parse_time(text: str | None) -> datetime | None:
-    """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
-    if not text or not (text := text.strip()):
-        return None
-    try:
-        if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
-            found = datetime.fromisoformat(text)
-        elif not text[:1].isdigit():
-            found = _parse_http_date(text)
-        elif _ISO_TIME.match(text):
-            found = datetime.fromisoformat(text)
-        else:
-            return None  # Seconds since 1970, say, some of which would pass for a date.
-        if found.tzinfo is UTC:
-            return found
-        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    except (
-        ValueError,
-        OverflowError,
-        TypeError,
-        IndexError,
-    ):  # In UTC it may be before year 1 or after 9999.
-        return None
-
-
-@lru_cache(maxsize=1024)
-def _parse_http_date(text: str) -> datetime:
-    """An HTTP date; the usual form (RFC 9110 §5.6.7) takes a tenth of the library's time."""
-    match = _IMF_FIXDATE.fullmatch(text)
-    month = _MONTHS.find(match[2]) if match else -1
-    if match is None or month < 0:
-        return parsedate_to_datetime(text)
-    day, _, year, hour, minute, second = match.groups()
-    return datetime(int(year), month // 3 + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)
 
 
 def parse_size(text: str | None) -> int | None:

@@ -411,10 +411,10 @@ def test_a_finished_upload_is_not_sent_again():
     # The journal of an upload whose end was never heard of, and whose session is gone.
     place = "https://storage.googleapis.com/proofs"
     first = resumable(data, Notes())
-    from credstore.drivers.gcs.requests import described
+    from credstore.drivers.gcs.requests import Described
     from credstore.drivers.gcs.resuming import _options
 
-    said = described(first, fake.driver(**SMALL).capabilities, first.digest)
+    said = Described().of(first, fake.driver(**SMALL).capabilities, first.digest)
     left = Notes()
     left.token = ResumeToken(
         place=place, key="big", size=len(data), digest=first.digest.hex(), part_size=QUANTUM,

@@ -13,7 +13,7 @@ import zstandard
 from credstore.driver import ReadOptions
 from credstore.driver.header_text import decode_text
 from credstore.drivers.s3.headers import META
-from credstore.drivers.s3.xml import parse_list, parse_time
+from credstore.drivers.s3.xml import parse_list
 from credstore.errors import (
     ErrorCode,
     StorageCodecError,
@@ -24,6 +24,7 @@ from credstore.errors import (
 )
 from credstore.provider.provider import StorageProvider
 from credstore.testing import ScriptedAnswer, ScriptedTransport
+from credstore.times import parse_time
 from tests.drivers.s3.fake import Answer, FakeS3, Stored, error
 from tests.drivers.s3.support import make_driver
 

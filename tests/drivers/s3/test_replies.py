@@ -26,11 +26,11 @@ from credstore.drivers.s3.xml import (
     parse_parts,
     parse_size,
     parse_tags,
-    parse_time,
     parse_upload_id,
     parse_uploads,
     parse_versioning,
 )
+from credstore.times import parse_time
 from tests.drivers.s3.support import xml_error
 
 NEVER, LATER = False, True

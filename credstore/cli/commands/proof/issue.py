@@ -12,12 +12,12 @@ import click
 
 from credstore.cli.commands.proof.files import KEY, TRUST, read_claims
 from credstore.cli.commands.proof.shown import end_with, proof_document, with_proofs
-from credstore.cli.commands.put import UNKNOWN_TYPE, guess_type
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.progress import TransferBar
 from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.transfer.types import UNKNOWN_TYPE, guess_type
 
 if TYPE_CHECKING:
     from credstore.model import Progress

@@ -1,0 +1,231 @@
+"""Objects in their stored form between two stores, and copies inside one that are proved.
+
+What is stored is sent on as it is: same bytes, same codec, same headers and metadata, so both ends can be
+compared by the digest of the stored bytes without being read. An object that is encrypted by the client
+cannot travel so, since it is bound to its key and store; `as_stored` says which can.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from os import urandom
+
+from credstore.driver.contract import Driver, KeepsConnections, TaggedDriver
+from credstore.driver.pinning import get_same
+from credstore.driver.values import NO_HEADERS, Body, BytesBody, ObjectInfo, PutRequest, ReadOptions
+from credstore.errors import StorageIntegrityError
+from credstore.hashing import hash_into, sha256
+from credstore.model import NOTHING, StorageItem
+from credstore.pipeline.pipeline import coding_of
+from credstore.provider.copying import plan_copy
+from credstore.provider.provider import StorageProvider
+from credstore.provider.proving import HashedBody, check_copy
+from credstore.provider.read import item_of, known_recipe
+from credstore.provider.session import Session
+from credstore.provider.terms import precondition_of
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """An object that is to be put elsewhere, with everything that is known of it.
+
+    Attributes:
+        item: As users see it.
+        tags: Object tags.
+        info: As the driver reports it, where the object can travel in its stored form; else None.
+    """
+
+    item: StorageItem
+    tags: Mapping[str, str]
+    info: ObjectInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """An object that was put.
+
+    Attributes:
+        etag: Entity tag, or None.
+        digest: SHA-256 of its stored bytes as they were read from the source, where it is known.
+    """
+
+    etag: str | None
+    digest: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _SourceBody:
+    """The stored bytes of an object elsewhere, read again for every pass, always of the same version."""
+
+    driver: Driver
+    info: ObjectInfo
+    options: ReadOptions
+    data: None = None
+    replayable: bool = True
+
+    @property
+    def length(self) -> int:
+        """Stored bytes."""
+        return self.info.size
+
+    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes from `offset` onwards."""
+        if offset >= self.info.size:
+            return
+        options = replace(self.options, start=offset)
+        async with await get_same(self.driver, self.info.key, options, self.info) as reader:
+            async for chunk in reader:
+                yield chunk
+
+
+def session_of(provider: StorageProvider) -> Session:
+    """What the provider's verbs work with."""
+    return provider._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the same package
+
+
+async def carried(source: StorageProvider, key: str, destination: StorageProvider | None) -> Carried | None:
+    """What is known of an object, and whether it can travel to `destination` as it is stored; None if absent.
+
+    Args:
+        source: Has the object.
+        key: Of the object.
+        destination: Where it goes; None for where it is decoded in any case.
+
+    Raises:
+        StorageError: It could not be looked at.
+
+    Cost: 1 request; 1 more for an object with tags.
+    """
+    session = session_of(source)
+    with session.call("get_metadata", key):
+        info = await session.head_or_none(key, session.reading())
+        if info is None:
+            return None
+        tags = await _tags(session, info)
+        found = known_recipe(info)
+        # Another program's gzip is decoded by its Content-Encoding, which only goes for objects without our
+        # marks: put by credstore it would no longer be decoded.
+        foreign = info.write_id is None and coding_of((info.headers or NO_HEADERS).content_encoding)
+        sealed = found is not None and found.sealed
+        kept = (
+            destination is not None and not sealed and not foreign and session_of(destination).policy is None
+        )
+        return Carried(item_of(info, session.name, found), tags, replace(info, key=key) if kept else None)
+
+
+async def _tags(session: Session, info: ObjectInfo) -> Mapping[str, str]:
+    driver = session.driver
+    # A cloud says with the object how many tags it has (x-amz-tagging-count, x-ms-tag-count).
+    if not session.capabilities.tags or (isinstance(driver, KeepsConnections) and not info.tag_count):
+        return NOTHING
+    return (
+        await driver.get_tags(info.key, deadline=session.deadline())
+        if isinstance(driver, TaggedDriver)
+        else NOTHING
+    )
+
+
+async def put_stored(
+    source: StorageProvider,
+    carrying: Carried,
+    destination: StorageProvider,
+    key: str,
+    *,
+    metadata: Mapping[str, str],
+    if_absent: bool,
+) -> Landed:
+    """Put an object into another store as it is stored.
+
+    Args:
+        source: Has the object.
+        carrying: From `carried`, with `info`.
+        destination: Where it goes.
+        key: Its key there.
+        metadata: The user's metadata there.
+        if_absent: Refuse to replace an object.
+
+    Raises:
+        StorageIntegrityError: The source was replaced meanwhile, or is not what was stored there.
+        StorageError: As `StorageProvider.store`.
+
+    Cost: 1 read up to the destination's `spool_size`, else one for each pass over the bytes; and 1 write.
+    """
+    there, here, info = session_of(source), session_of(destination), carrying.info
+    if info is None:
+        raise StorageIntegrityError("this object cannot travel as it is stored")
+    if carrying.item.dictionary is not None:
+        await destination.add_dictionary(await source.get_dictionary(carrying.item.dictionary))
+    with here.call("store", key, mutation=True):
+        here.check_key(key)
+        condition = precondition_of(here.capabilities, here.name, if_absent=if_absent)
+        body, digest = await _body(there, info, here.config.spool_size)
+        hashed = HashedBody(body)
+        able = here.capabilities
+        result = await here.driver.put(
+            PutRequest(
+                key=key,
+                body=body if isinstance(body, BytesBody) else hashed,
+                write_id=urandom(16).hex(),
+                digest=digest,
+                headers=info.headers or NO_HEADERS,
+                metadata=metadata,
+                system=info.system or NOTHING,
+                precondition=condition,
+                encryption=here.at_rest(),
+                encryption_by_default=here.config.encryption is None,
+                storage_class=info.storage_class if info.storage_class in able.storage_classes else None,
+                tags=carrying.tags if able.tags else NOTHING,
+                deadline=here.deadline(None, info.size),
+            )
+        )
+        return Landed(result.etag, digest or hashed.digest)
+
+
+async def _body(there: Session, info: ObjectInfo, spool: int) -> tuple[Body, bytes | None]:
+    """The stored bytes as a body that can be sent again, and their digest where it is known."""
+    options = there.reading()
+    if info.size > spool:
+        return _SourceBody(there.driver, info, options), info.digest or None
+    reader = await get_same(there.driver, info.key, options, info)
+    data = await reader.read()  # Compared with the recorded digest, where there is one.
+    return BytesBody(data), await sha256(data)
+
+
+async def digest_stored(provider: StorageProvider, key: str, etag: str | None) -> bytes:
+    """SHA-256 of the stored bytes of an object, read from the store (32 bytes).
+
+    Args:
+        provider: Has the object.
+        key: Of the object.
+        etag: Only of this version, or None for the one that is there.
+
+    Raises:
+        StoragePreconditionFailedError: It is another version.
+        StorageError: It could not be read whole.
+    """
+    session = session_of(provider)
+    with session.call("open", key):
+        options = replace(session.reading(), if_match=etag)
+        digest = hashlib.sha256()
+        async with await session.driver.get(key, options) as reader:
+            async for chunk in reader:
+                await hash_into(digest, chunk)
+        return digest.digest()
+
+
+async def copy_proved(provider: StorageProvider, source: str, destination: str, *, if_absent: bool) -> Landed:
+    """Copy inside one store, and prove the copy as `move` does, without deleting the source.
+
+    Raises:
+        StorageError: As `StorageProvider.move`; the source is kept in any case.
+    """
+    session = session_of(provider)
+    with session.call("copy", source, mutation=True):
+        request, copier = await plan_copy(
+            session, source, destination, if_absent=if_absent, server_side=False, lock={}
+        )
+        result = await copier.make(replace(request, provable=True))
+        await check_copy(session, request, result, None, resealed=copier.resealed)
+        return Landed(result.etag, None if copier.resealed else request.source.digest or None)

@@ -1,0 +1,427 @@
+"""A folder of plain files as one end of a transfer.
+
+Rules of this file: a folder stays a folder of plain files; nothing is kept next to them, and a file appears
+under its name whole, verified and with its time, or not at all (`files.PendingFile`). Links are not followed
+unless asked for, and nothing is written through one that leads out of the folder. The root of a local store,
+which keeps more about a file than the file has, is refused: it is a store, `file:///...`.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import stat
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from itertools import islice
+from pathlib import Path
+
+from credstore.concurrency import in_thread
+from credstore.driver.internal import SEGMENT
+from credstore.errors import (
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageAlreadyExistsError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
+    StorageQuotaExceededError,
+)
+from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
+from credstore.hashing import hash_into
+from credstore.transfer.filters import Filter
+from credstore.transfer.plan import Entry, Facts
+from credstore.transfer.sides import MTIME, Content, Depth, Flow, Written, differs, mtime_text, seconds
+from credstore.transfer.types import guess_type
+
+SMALL = 1024 * 1024
+"""Bytes up to which a file is read at once."""
+_BATCH = 1000
+_MAX_NAME = 255
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_UNFIT = re.compile(r"[\x00\ud800-\udfff]")
+
+
+class Folder:
+    """Plain files below one directory; see `Side`."""
+
+    ordered = True
+    plain = True
+    branches = False
+
+    def __init__(self, path: Path, *, follow_links: bool = False) -> None:
+        """Name it; nothing is touched.
+
+        Args:
+            path: The directory; a relative one belongs to the current directory of now.
+            follow_links: Whether to go where symbolic links lead.
+        """
+        self.path = Path(os.path.realpath(path))
+        self.label = f"the folder {str(path)!r}"
+        self.identity = f"folder {self.path}"
+        self.only: tuple[str, str] | None = None
+        self._follow = follow_links
+        self._known: set[Path] = set()
+
+    def unfit(self, name: str) -> str | None:
+        """Why no file can have this name; see `Side.unfit`."""
+        parts = name.split("/")
+        if any(part in {"", ".", ".."} for part in parts):
+            return "a part of the name is empty, '.' or '..', which cannot be a file"
+        if any(len(os.fsencode(part)) > _MAX_NAME for part in parts if not _UNFIT.search(part)):
+            return f"a part of the name has more than {_MAX_NAME} bytes"
+        if _UNFIT.search(name) or (os.sep != "/" and os.sep in name):
+            return "the name has a character that the name of a file cannot have"
+        if any(is_leftover(part) or part == SEGMENT for part in parts):
+            return "the name is one of credstore's own"
+        return None
+
+    async def entries(self, wanted: Filter, *, destination: bool) -> AsyncGenerator[Entry, None]:
+        """The files; see `Side.entries`.
+
+        Raises:
+            StorageInvalidRequestError: There is no such folder, or it is the root of a local store.
+            StorageAccessDeniedError: It may not be read.
+        """
+        if not await in_thread(self._is_there):
+            if destination:
+                return
+            raise StorageInvalidRequestError(f"there is no folder {str(self.path)!r}")
+        if self.only is not None:
+            only = await in_thread(self._only)
+            if only is not None and not (destination and only.refused):
+                yield only
+            return
+        walk = self._walk("", wanted, sweep=destination, above=frozenset())
+        while batch := await in_thread(lambda: list(islice(walk, _BATCH))):
+            for each in batch:
+                yield each
+
+    def _file(self, name: str) -> Path:
+        return self.path / (name if self.only is None or name != self.only[1] else self.only[0])
+
+    def _only(self) -> Entry | None:
+        (name, called) = self.only or ("", "")
+        try:
+            found = (self.path / name).stat()  # Named by the user, so a link is followed.
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return _refused(called, f"it cannot be looked at: {error.strerror}", fault=True)
+        if not stat.S_ISREG(found.st_mode):
+            return _refused(called, "it is not a file", fault=True)
+        return _entry_of(called, found)
+
+    def _is_there(self) -> bool:
+        try:
+            found = self.path.stat()
+            if not stat.S_ISDIR(found.st_mode):
+                raise StorageInvalidRequestError(f"{str(self.path)!r} is not a folder")
+            if (self.path / SEGMENT).is_dir():
+                raise StorageInvalidRequestError(
+                    f"{str(self.path)!r} is the root of a local store, which keeps metadata next to its "
+                    "files; name it as a store, file:///..."
+                )
+            with os.scandir(self.path):
+                return True
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise translated(error, str(self.path)) from None
+
+    def _walk(
+        self, base: str, wanted: Filter, *, sweep: bool, above: frozenset[tuple[int, int]]
+    ) -> Iterator[Entry]:
+        """The files below one directory whose name, with a slash, is `base`."""
+        folder = self.path / base
+        try:
+            here = folder.stat()
+            with os.scandir(folder) as found:
+                items = sorted(self._named(each) for each in found)
+        except OSError as error:
+            yield _refused(base, f"the folder cannot be read: {error.strerror}", fault=True)
+            return
+        if (here.st_dev, here.st_ino) in above:
+            yield _refused(base, "a symbolic link leads back to a folder above it", fault=True)
+            return
+        above |= {(here.st_dev, here.st_ino)}
+        for name, _, item in items:
+            if is_leftover(item.name):
+                if sweep:
+                    remove_leftover(folder / item.name)
+                continue
+            if _UNFIT.search(name):
+                yield _refused(base + ascii(name)[1:-1], "its name is not UTF-8", fault=True)
+            elif name.endswith("/"):
+                if wanted.enters(base + name):
+                    yield from self._walk(base + name, wanted, sweep=sweep, above=above)
+            elif wanted(base + name):
+                yield self._entry(base + name, item)
+
+    def _named(self, item: os.DirEntry[str]) -> tuple[str, str, os.DirEntry[str]]:
+        """The name as it sorts, that of a directory with a slash."""
+        try:
+            folder = item.is_dir(follow_symlinks=self._follow)
+        except OSError:
+            folder = False
+        return (item.name + "/" if folder else item.name), item.name, item
+
+    def _entry(self, name: str, item: os.DirEntry[str]) -> Entry:
+        try:
+            if item.is_symlink() and not self._follow:
+                return _refused(name, "a symbolic link, which is not followed", fault=False)
+            found = item.stat(follow_symlinks=self._follow)
+        except OSError as error:
+            return _refused(name, f"it cannot be looked at: {error.strerror}", fault=True)
+        if not stat.S_ISREG(found.st_mode):
+            return _refused(name, "neither a file nor a folder", fault=False)
+        return _entry_of(name, found)
+
+    async def look(self, entry: Entry, depth: Depth) -> Facts:
+        """Size and time, and the digest if it is to be read; see `Side.look`."""
+        if depth == "facts":
+            return Facts(entry.size, entry.modified)
+        found, digest, _ = await in_thread(self._hashed, entry.name, keep=False)
+        return Facts(found.st_size, seconds(found.st_mtime_ns), digest)
+
+    def _hashed(self, name: str, *, keep: bool) -> tuple[os.stat_result, bytes, bytes]:
+        """The state of a file, its digest and, if it is small and `keep`, its bytes.
+
+        Raises:
+            StorageInvalidRequestError: It cannot be read, is not a file, or changed while it was read.
+        """
+        path = self._file(name)
+        flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | os.O_NONBLOCK
+        try:
+            fd = os.open(path, flags | (0 if self._follow or self.only else os.O_NOFOLLOW))
+        except FileNotFoundError:
+            raise StorageObjectNotFoundError("the file is gone", key=name) from None
+        except OSError as error:
+            raise StorageInvalidRequestError(f"the file cannot be read: {error.strerror}", key=name) from None
+        with os.fdopen(fd, "rb", buffering=0) as file:
+            found = os.fstat(fd)
+            if not stat.S_ISREG(found.st_mode):
+                raise StorageInvalidRequestError("it is no longer a file", key=name)
+            keep = keep and found.st_size <= SMALL
+            digest, size, parts = hashlib.sha256(), 0, list[bytes]()
+            try:
+                while chunk := file.read(SMALL):
+                    digest.update(chunk)
+                    size += len(chunk)
+                    if keep:
+                        parts.append(chunk)
+                    if size > found.st_size:
+                        raise _changed(name)
+            except OSError as error:
+                raise StorageInvalidRequestError(
+                    f"the file cannot be read: {error.strerror}", key=name
+                ) from None
+            if size != found.st_size or _tag(os.fstat(fd)) != _tag(found):
+                raise _changed(name)
+        return found, digest.digest(), b"".join(parts)
+
+    @asynccontextmanager
+    async def read(self, entry: Entry, flow: Flow) -> AsyncGenerator[Content]:
+        """One file; see `Side.read`.
+
+        Raises:
+            StorageInvalidRequestError: It cannot be read, or changed while it was (code "SOURCE_CHANGED").
+        """
+        found, digest, data = await in_thread(self._hashed, entry.name, keep=True)
+        path = self._file(entry.name)
+
+        async def settled() -> None:
+            def look() -> None:
+                try:
+                    now = path.stat(follow_symlinks=self._follow or self.only is not None)
+                except OSError:
+                    raise _changed(entry.name) from None
+                if _tag(now) != _tag(found) or now.st_size != found.st_size:
+                    raise _changed(entry.name)
+
+            await in_thread(look)
+
+        small = found.st_size <= SMALL
+        await flow(found.st_size)
+        yield Content(
+            tag=_tag(found),
+            size=found.st_size,
+            data=data if small else path,
+            digest=digest,
+            modified=found.st_mtime_ns,
+            options={
+                "content_type": guess_type(path.name, entry.name),
+                "metadata": {MTIME: mtime_text(found.st_mtime_ns)},
+            },
+            settled=_as_it_was if small else settled,
+        )
+
+    async def write(
+        self, name: str, content: Content, *, if_absent: bool, verify: bool, flow: Flow
+    ) -> Written:
+        """Make a file of it; see `Side.write`."""
+        del flow  # What is written was counted when it was read.
+        file = PendingFile(self.path / name, replace=not if_absent)
+        try:
+            if isinstance(content.data, bytes):
+                version, digest = await in_thread(
+                    self._write_whole, file, content, content.data, verify=verify
+                )
+            else:
+                version, digest = await self._write_pieces(file, content, content.data, verify=verify)
+        except FileExistsError:
+            raise StorageAlreadyExistsError("there is a file of that name", key=name) from None
+        except StorageError:
+            raise  # Some are themselves an `OSError`.
+        except OSError as error:
+            raise translated(error, name) from None
+        return Written(version, digest, content.tag, tuple(content.lost) + _beside(content))
+
+    def _write_whole(
+        self, file: PendingFile, content: Content, data: bytes, *, verify: bool
+    ) -> tuple[str, bytes]:
+        self._make_parents(file.target)
+        with file:
+            file.write(data)
+            digest = hashlib.sha256(data).digest()
+            if content.digest not in {None, digest}:
+                raise differs()
+            return _finish(file, digest if verify else None, content.modified), digest
+
+    async def _write_pieces(
+        self, file: PendingFile, content: Content, data: Path | AsyncIterator[bytes], *, verify: bool
+    ) -> tuple[str, bytes]:
+        await in_thread(self._make_parents, file.target)
+        try:
+            await in_thread(file.open)
+            seen = hashlib.sha256()
+            async for chunk in _pieces(data):
+                await hash_into(seen, chunk)
+                await in_thread(file.write, chunk)
+            await content.settled()
+            digest = seen.digest()
+            if content.digest not in {None, digest}:
+                raise differs()
+            return await in_thread(_finish, file, digest if verify else None, content.modified), digest
+        finally:
+            await in_thread(file.close)
+
+    def _make_parents(self, target: Path) -> None:
+        parent = target.parent
+        if parent in self._known and parent.is_dir():
+            return
+        missing = [each for each in (parent, *parent.parents) if not each.exists()]
+        parent.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            sync_directory(each.parent)
+        if not Path(os.path.realpath(parent)).is_relative_to(self.path):
+            raise StorageAccessDeniedError(
+                f"a symbolic link at {str(parent)!r} leads out of the folder, and nothing is written there"
+            )
+        if len(self._known) >= _BATCH:
+            self._known.clear()
+        self._known.add(parent)
+
+    async def delete(self, entry: Entry) -> None:
+        """Remove a file, and the folders that are empty without it; see `Side.delete`."""
+
+        def remove() -> None:
+            path = self._file(entry.name)
+            try:
+                if _tag(path.lstat()) != entry.tag:
+                    raise StoragePreconditionFailedError(
+                        "the file was changed meanwhile, so it was kept", key=entry.name
+                    )
+                path.unlink()
+            except FileNotFoundError:
+                return
+            except StorageError:
+                raise
+            except OSError as error:
+                raise translated(error, entry.name) from None
+            with suppress(OSError):  # The first one that is not empty.
+                for folder in path.parents:
+                    if folder == self.path:
+                        return
+                    folder.rmdir()
+
+        await in_thread(remove)
+
+
+def _tag(found: os.stat_result) -> str:
+    return f"{found.st_mtime_ns}-{found.st_ino}"
+
+
+def _entry_of(name: str, found: os.stat_result) -> Entry:
+    tag = _tag(found)
+    return Entry(name, found.st_size, seconds(found.st_mtime_ns), tag, tag)
+
+
+def _refused(name: str, why: str, *, fault: bool) -> Entry:
+    return Entry(name, 0, None, "", "", why, fault)
+
+
+def _changed(name: str) -> StorageInvalidRequestError:
+    return StorageInvalidRequestError(
+        "the file changed while it was being read", code=ErrorCode.SOURCE_CHANGED, key=name, retryable=True
+    )
+
+
+async def _as_it_was() -> None:
+    """What was read at once is of one state."""
+
+
+async def _pieces(data: Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    if isinstance(data, Path):
+        file = await in_thread(data.open, "rb")
+        try:
+            while chunk := await in_thread(file.read, SMALL):
+                yield chunk
+        finally:
+            await in_thread(file.close)
+    else:
+        async for chunk in data:
+            yield chunk
+
+
+def _finish(file: PendingFile, digest: bytes | None, modified: int | None) -> str:
+    """Compare a file with what was written to it, and publish it with its time."""
+    if digest is not None:
+        seen, at = hashlib.sha256(), 0
+        while chunk := os.pread(file.fd, SMALL, at):
+            seen.update(chunk)
+            at += len(chunk)
+        if seen.digest() != digest:
+            raise differs()
+    if modified is not None:
+        os.utime(file.fd, ns=(modified, modified))
+    file.publish()
+    return _tag(os.fstat(file.fd))
+
+
+def _beside(content: Content) -> tuple[str, ...]:
+    """What is stored with an object that a plain file has no place for."""
+    options = content.options
+    kept = {name for name in options.get("metadata", {}) if name != MTIME}
+    beside = {
+        "metadata": kept,
+        "tags": options.get("tags"),
+        "cache_control": options.get("cache_control"),
+        "content_disposition": options.get("content_disposition"),
+        "content_language": options.get("content_language"),
+    }
+    return tuple(name for name, value in beside.items() if value)
+
+
+def translated(error: OSError, name: str) -> StorageError:
+    """What the operating system said, as one of credstore's errors."""
+    said = error.strerror or "it failed"
+    if error.errno in _FULL:
+        return StorageQuotaExceededError(f"the disk is full: {said}", key=name)
+    if error.errno in _DENIED:
+        return StorageAccessDeniedError(f"the folder does not permit it: {said}", key=name)
+    return StorageError(f"the file cannot be written: {said}", code=ErrorCode.IO_ERROR, key=name)

@@ -1,0 +1,115 @@
+"""One object from one end to the other, verified there.
+
+Three ways, the first that is possible:
+
+1. inside one store, the store copies it, and the copy is proved as `StorageProvider.move` proves it;
+2. between two stores it travels as it is stored (`provider/stored_form.py`): same bytes, codec, headers and
+   metadata, so that both can be compared without being decoded;
+3. else it is decoded and stored again: to and from folders, and where an end encrypts by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from credstore.errors import StoragePreconditionFailedError
+from credstore.model import NOTHING, StorageItem, strong_etag
+from credstore.provider.stored_form import Carried, copy_proved, digest_stored, put_stored
+from credstore.transfer.plan import Entry, Facts
+from credstore.transfer.sides import MTIME, Flow, Side, Written, differs
+from credstore.transfer.store import Store, tag_as_listed, with_mtime
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """What moves objects between two ends.
+
+    Attributes:
+        source: Where they are.
+        destination: Where they go.
+        verify: Whether they are read back.
+        if_absent: Whether nothing is replaced.
+        flow: Counts and slows what is read.
+    """
+
+    source: Side
+    destination: Side
+    verify: bool
+    if_absent: bool
+    flow: Flow
+
+    async def copy(self, entry: Entry) -> Written:
+        """Copy one object, and verify it.
+
+        Raises:
+            StorageError: It was not copied, or the copy is not what was read.
+        """
+        plain = isinstance(self.destination, Store) and not self.destination.store_options
+        if plain and isinstance(self.source, Store) and isinstance(self.destination, Store):
+            if self.source.provider is self.destination.provider:
+                return await self._inside(self.source, self.destination, entry)
+            found = await self.source.carry(entry, self.destination.provider)
+            if found.info is not None:
+                return await self._as_stored(self.source, self.destination, entry, found)
+        async with self.source.read(entry, self.flow) as content:
+            return await self.destination.write(
+                entry.name, content, if_absent=self.if_absent, verify=self.verify, flow=self.flow
+            )
+
+    async def _inside(self, source: Store, destination: Store, entry: Entry) -> Written:
+        provider, key = source.provider, source.key(entry.name)
+        absent = self.if_absent and provider.capabilities.conditional_create
+        item = await provider.get_metadata(key)
+        landed = await copy_proved(provider, key, destination.key(entry.name), if_absent=absent)
+        await self.flow(0)
+        lost = () if item is None or MTIME in (item.metadata or NOTHING) else (MTIME,)
+        tag = tag_as_listed(entry, item.etag if item else None)
+        return Written(landed.etag or "", landed.digest, tag, lost)
+
+    async def _as_stored(self, source: Store, destination: Store, entry: Entry, found: Carried) -> Written:
+        item, there = found.item, destination.provider
+        key, absent = destination.key(entry.name), self.if_absent and there.capabilities.conditional_create
+        landed = await put_stored(
+            source.provider, found, there, key, metadata=with_mtime(item), if_absent=absent
+        )
+        await self.flow(item.size)
+        if self.verify:
+            try:
+                seen = await digest_stored(there, key, strong_etag(landed.etag))
+            except StoragePreconditionFailedError as error:
+                error.message = "somebody else replaced the copy before it was read back"
+                raise
+            if seen != landed.digest:
+                raise differs()
+        return Written(
+            landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), _lost(found, destination)
+        )
+
+    async def drop(self, entry: Entry) -> bytes:
+        """Delete at the source what is at the destination, once both were read and are equal.
+
+        Returns:
+            The SHA-256 of their plain bytes.
+
+        Raises:
+            StorageIntegrityError: They are not; nothing was deleted.
+            StorageError: One of them could not be read, or the source is no longer what was listed.
+        """
+        mine: Facts = await self.source.look(entry, "read")
+        theirs: Facts = await self.destination.look(entry, "read")
+        if mine.digest is None or mine.digest != theirs.digest:
+            raise differs()
+        await self.source.delete(entry)
+        return mine.digest
+
+
+def _lost(found: Carried, destination: Store) -> tuple[str, ...]:
+    able, item = destination.provider.capabilities, found.item
+    lost = ["tags"] if found.tags and not able.tags else []
+    if _has_class(item) and item.storage_class not in able.storage_classes:
+        lost.append("storage_class")
+    return tuple(lost)
+
+
+def _has_class(item: StorageItem) -> bool:
+    return item.storage_class not in {None, "STANDARD"}

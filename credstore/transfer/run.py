@@ -1,0 +1,479 @@
+"""A transfer from its listings to its report: plan, work, second pass.
+
+Rules of this file: nothing that grows with the number of objects is in memory: listings come page by page,
+the plan and what is known are in the journal. Nothing is changed anywhere before the whole plan is known.
+What is deleted, at either end, is deleted last and under the condition that it is what was seen. One object
+that fails does not end the others; what would fail for all of them does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from credstore.concurrency import for_each, map_all
+from credstore.errors import (
+    StorageAuthenticationError,
+    StorageBucketNotFoundError,
+    StorageConfigurationError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageQuotaExceededError,
+    StorageRateLimitedError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+from credstore.transfer.evidence import Evidence
+from credstore.transfer.filters import Filter
+from credstore.transfer.journal import PAGE, Action, Journal, Kind
+from credstore.transfer.moving import Mover
+from credstore.transfer.pace import Pace, Rate
+from credstore.transfer.plan import (
+    Entry,
+    Judged,
+    Known,
+    Pair,
+    Rules,
+    State,
+    Verdict,
+    judge,
+    judge_looked,
+    merged,
+)
+from credstore.transfer.sides import Depth, Side, pair_name
+from credstore.transfer.sifting import Sieve
+from credstore.transfer.values import (
+    TROUBLE,
+    EventKind,
+    Tally,
+    TransferEvent,
+    TransferOptions,
+    TransferPlan,
+    TransferProgress,
+    TransferReport,
+    check_options,
+)
+from credstore.wire.bandwidth import Bandwidth
+
+ATTEMPTS = 3
+"""For one object, besides what the store's own client repeats."""
+LOOKS = 16
+"""Objects looked at together while planning."""
+_FATAL = (
+    StorageAuthenticationError,
+    StorageBucketNotFoundError,
+    StorageConfigurationError,
+    StorageQuotaExceededError,
+)
+"""Errors that every further object would have too."""
+_OVERLOAD = (StorageRateLimitedError, StorageTimeoutError, StorageUnavailableError)
+_WAIT = 0.5
+"""Seconds before the first repetition; twice as many before each further one."""
+Sleep = Callable[[float], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What a transfer is for.
+
+    Attributes:
+        delete: Delete at the destination what the source lacks.
+        drop: Delete at the source what is at the destination.
+        compare: Change nothing.
+        always_again: Look at the source a second time even if nothing was to be done.
+        evidence: Leave a signed list of what is at both ends; every object is then compared by content.
+    """
+
+    delete: bool = False
+    drop: bool = False
+    compare: bool = False
+    always_again: bool = False
+    evidence: Evidence | None = None
+
+
+class Run:
+    """One transfer; used once."""
+
+    def __init__(
+        self,
+        source: Side,
+        destination: Side,
+        goal: Goal,
+        options: TransferOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        """Check the options; nothing is touched.
+
+        Raises:
+            StorageInvalidRequestError: One is wrong.
+        """
+        self._source, self._destination, self._goal = source, destination, goal
+        self._options, self._clock, self._sleep = options, clock, sleep
+        check_options(options)
+        self._filter = Filter(
+            options.get("include", ()), options.get("exclude", ()), options.get("files_from")
+        )
+        self._rules = Rules(
+            overwrite=options.get("overwrite", "different"),
+            checksum=options.get("checksum", False) or goal.evidence is not None,
+            plain=source.plain and destination.plain,
+        )
+        self._dry = goal.compare or options.get("dry_run", False)
+        journal = options.get("journal")
+        self._journal = Journal(None if journal is None else Path(journal), pair_name(source, destination))
+        self._sieve = Sieve(source, destination, self._filter, self._journal)
+        self._pace = Pace(most=options.get("concurrency", 64))
+        limit = options.get("bandwidth")
+        self._bandwidth = None if limit is None else Bandwidth(limit)
+        self._tally = Tally()
+        self._plan: TransferPlan = TransferPlan()
+        self._begun = clock()
+        self._rate = Rate(self._begun)
+        self._done = self._started = self._moved = 0
+        self._mover = Mover(
+            source,
+            destination,
+            verify=options.get("verify", "read") == "read",
+            if_absent=self._rules.overwrite == "never",
+            flow=self._flow,
+        )
+
+    async def report(self) -> TransferReport:
+        """Do it all.
+
+        Raises:
+            StorageError: One end cannot be listed, a belt (`max_delete`) holds, or an error came that every
+                further object would have had. What was done until then is in the journal.
+        """
+        async with self._journal as journal:
+            await self._planned()
+            approve = self._options.get("approve")
+            if not self._dry and (approve is None or approve(self._plan)):
+                self._rate = Rate(self._clock())
+                await self._work()
+                if self._plan.copies or self._plan.drops or self._goal.always_again:
+                    await self._look_again()
+                await journal.end()
+                if self._goal.evidence is not None:
+                    await self._goal.evidence.write(
+                        self._source,
+                        self._destination,
+                        journal.known(),
+                        self._filter,
+                        complete=not self._tally.counts.keys() & TROUBLE,
+                    )
+            else:
+                self._dry = True
+        return TransferReport(
+            counts=self._tally.counts,
+            bytes=self._tally.bytes,
+            compared_by=self._tally.compared_by,
+            lost=self._tally.lost,
+            events=tuple(self._tally.events),
+            plan=self._plan,
+            dry_run=self._dry,
+            seconds=self._clock() - self._begun,
+            resumed=self._journal.resumed,
+        )
+
+    def _tell(self, event: TransferEvent) -> None:
+        self._tally.add(event)
+        told = self._options.get("on_event")
+        if told is not None:
+            told(event)
+
+    # The plan.
+
+    async def _planned(self) -> None:
+        seen = False
+        known = self._journal.known()
+        pairs = merged(
+            self._sieve.fit(self._refuse),
+            self._sieve.destination(),
+            known,
+        )
+        async with aclosing(pairs) as found:
+            page: list[Pair] = []
+            async for pair in found:
+                seen = seen or pair.source is not None
+                page.append(pair)
+                if len(page) == PAGE:
+                    await self._decide(page)
+                    page = []
+            await self._decide(page)
+        only = self._source.only
+        lacking = {*self._filter.unseen, *([only[0]] if only and not seen else [])}
+        for name in sorted(lacking):
+            self._refuse(TransferEvent(kind="failed", name=name, detail="the source has no such object"))
+        await self._journal.flush()
+        self._check_belts(seen=seen)
+
+    def _refuse(self, event: TransferEvent) -> None:
+        if event.kind != "skipped":
+            self._plan = replace(self._plan, refused=self._plan.refused + 1)
+        self._tell(event)
+
+    async def _decide(self, page: list[Pair]) -> None:
+        """Judge some names, and add what is to be done to the plan."""
+        judged = [judge(pair, self._rules) for pair in page]
+        unclear = [number for number, (verdict, _) in enumerate(judged) if verdict in _LOOKS]
+
+        digests: dict[int, bytes | None] = {}
+
+        async def look(number: int) -> Judged | StorageError:
+            pair = page[number]
+            again = pair.known is not None and pair.known.state is State.UNSURE
+            depth: Depth = "read" if again else "digest" if judged[number][0] is Verdict.READ else "facts"
+            try:
+                verdict, digests[number] = await self._looked(pair, depth)
+                return verdict
+            except StorageError as error:
+                if isinstance(error, _FATAL):
+                    raise
+                return error
+
+        for number, outcome in zip(unclear, await map_all(unclear, look, at_once=LOOKS), strict=True):
+            if isinstance(outcome, StorageError):
+                self._refuse(TransferEvent(kind="failed", name=page[number].name, error=outcome))
+                judged[number] = Verdict.KEPT, "name"
+            else:
+                judged[number] = outcome
+        failed = {number for number in unclear if judged[number] == (Verdict.KEPT, "name")}
+        actions: list[tuple[Kind, Entry, str | None]] = []
+        for number, (pair, verdict) in enumerate(zip(page, judged, strict=True)):
+            if number in failed and not self._dry:
+                await self._journal.note(Known(pair.name, 0, "", "", None, State.UNSURE))
+            elif number not in failed:
+                await self._settle(pair, verdict, digests.get(number), actions)
+        if actions and not self._dry:
+            await self._journal.plan(actions)
+        self._progress()
+
+    async def _looked(self, pair: Pair, depth: Depth) -> tuple[Judged, bytes | None]:
+        """The verdict, and the digest that both ends have where they were compared by it."""
+        source, destination = pair.source, pair.destination
+        if source is None or destination is None:
+            return judge(pair, self._rules), None
+        mine, theirs = (
+            await self._source.look(source, depth),
+            await self._destination.look(destination, depth),
+        )
+        judged = judge_looked(mine, theirs)
+        digest = mine.digest if mine.digest == theirs.digest else mine.stored
+        return judged, digest if judged == (Verdict.SAME, "digest") else None
+
+    async def _settle(
+        self, pair: Pair, judged: Judged, digest: bytes | None, actions: list[tuple[Kind, Entry, str | None]]
+    ) -> None:
+        """Take one name into the plan."""
+        verdict, basis = judged
+        source, there, plan = pair.source, pair.destination, self._plan
+        if source is None:
+            if pair.known is not None and not self._dry and self._filter(pair.name):
+                if pair.is_moved:
+                    await self._journal.note(replace(pair.known, state=State.MOVED))
+                else:
+                    await self._journal.forget(pair.name)
+            if there is None:
+                return
+            self._tell(TransferEvent(kind="extra", name=pair.name, size=there.size))
+            if self._goal.delete:
+                actions.append(("delete", there, there.version))
+                self._plan = replace(plan, deletions=plan.deletions + 1)
+            return
+        if verdict in {Verdict.MISSING, Verdict.DIFFERING}:
+            kind: EventKind = "missing" if there is None else "differing"
+            self._tell(
+                TransferEvent(
+                    kind=kind, name=pair.name, size=source.size, basis=None if there is None else basis
+                )
+            )
+            actions.append(("copy", source, None if there is None else there.version))
+            self._plan = replace(plan, copies=plan.copies + 1, copy_bytes=plan.copy_bytes + source.size)
+            return
+        same = verdict is Verdict.SAME
+        if same and self._options.get("on_event") is None:
+            self._tally.count("same", basis)
+        else:
+            self._tell(
+                TransferEvent(
+                    kind="same" if same else "kept",
+                    name=pair.name,
+                    size=source.size,
+                    basis=basis if same else None,
+                )
+            )
+        if there is not None and not (same and basis == "journal") and not self._dry:
+            state = State.EQUAL if same else State.KEPT
+            await self._journal.note(Known(pair.name, source.size, source.tag, there.version, digest, state))
+        if same and self._goal.drop:
+            actions.append(("drop", source, there.version if there else None))
+            self._plan = replace(plan, drops=plan.drops + 1)
+
+    def _check_belts(self, *, seen: bool) -> None:
+        """Refuse a plan that deletes more than was permitted.
+
+        Raises:
+            StorageInvalidRequestError: It does.
+        """
+        if self._dry:
+            return
+        most, planned = self._options.get("max_delete"), self._plan.deletions
+        if most is not None and planned > most:
+            raise StorageInvalidRequestError(
+                f"{planned:,} objects would be deleted at the destination, more than max_delete ({most:,}); "
+                "nothing was changed"
+            )
+        if planned and not seen and most is None:
+            raise StorageInvalidRequestError(
+                f"the source is empty, so all {planned:,} objects at the destination would be deleted; "
+                "if that is meant, set max_delete; nothing was changed"
+            )
+
+    # The work.
+
+    async def _work(self) -> None:
+        def width() -> int:
+            return self._pace.width
+
+        await for_each(self._journal.actions("copy", "drop"), self._one, at_once=width)
+        await self._journal.flush()
+        if not self._plan.deletions:
+            return
+        if any(self._tally.counts.get(kind) for kind in ("failed", "refused", "left")):
+            count = self._plan.deletions
+            why = f"{count:,} objects at the destination were not deleted, because not everything was copied"
+            self._tell(TransferEvent(kind="left", name="", detail=why))
+            return
+        await for_each(self._journal.actions("delete"), self._one, at_once=width)
+
+    async def _one(self, action: Action) -> None:
+        """Do one thing, again where that may help; report how it ended."""
+        entry = action.entry
+        most = self._options.get("max_transfer")
+        if action.kind == "copy":
+            if most is not None and self._started + entry.size > most:
+                self._tell(
+                    TransferEvent(kind="left", name=entry.name, size=entry.size, detail="max_transfer")
+                )
+                return
+            self._started += entry.size
+        for attempt in range(1, ATTEMPTS + 1):
+            start = self._clock()
+            try:
+                await self._act(action)
+            except StorageError as error:
+                if isinstance(error, _OVERLOAD):
+                    self._pace.overloaded()
+                if isinstance(error, _FATAL):
+                    raise
+                if error.retryable and attempt < ATTEMPTS:
+                    await self._sleep(error.retry_after or _WAIT * 2 ** (attempt - 1))
+                    continue
+                self._tell(TransferEvent(kind="failed", name=entry.name, size=entry.size, error=error))
+            else:
+                self._pace.succeeded(self._clock() - start, entry.size)
+            break
+        self._done += 1
+        self._progress()
+
+    async def _act(self, action: Action) -> None:
+        entry, name = action.entry, action.entry.name
+        if action.kind == "delete":
+            await self._destination.delete(entry)
+            await self._journal.finish(action, None)
+            self._tell(TransferEvent(kind="deleted", name=name, size=entry.size))
+            return
+        digest: bytes | None
+        if action.kind == "drop":
+            digest = await self._mover.drop(entry)
+            known = Known(name, entry.size, entry.tag, action.there or "", digest, State.MOVED)
+        else:
+            written = await self._mover.copy(entry)
+            digest = written.digest
+            if digest is None and self._goal.evidence is not None:
+                digest = (await self._destination.look(entry, "read")).digest
+            known = Known(name, entry.size, written.tag, written.version, digest)
+            self._tally.bytes += entry.size
+            for what in written.lost:
+                self._tally.lost[what] = self._tally.lost.get(what, 0) + 1
+            if written.lost:
+                self._tell(TransferEvent(kind="lost", name=name, detail=", ".join(sorted(written.lost))))
+            if not self._goal.drop:
+                await self._journal.finish(action, known)
+                self._tell(TransferEvent(kind="copied", name=name, size=entry.size))
+                return
+            await self._journal.note(known)
+            await self._journal.flush()  # Once the source is gone, nothing else knows what it was.
+            # Exactly what was read and verified is deleted, not what may be there by now.
+            if not written.tag:
+                raise StorageError("the source changed while it was being copied, so it was kept")
+            await self._source.delete(entry)
+        await self._journal.finish(action, replace(known, state=State.MOVED))
+        self._tell(TransferEvent(kind="moved", name=name, size=entry.size))
+
+    async def _flow(self, size: int) -> None:
+        self._moved += size
+        self._progress()
+        if self._bandwidth is not None and size:
+            wait = self._bandwidth.delay(self._clock(), size)
+            if wait:
+                await self._sleep(wait)
+
+    def _progress(self) -> None:
+        told = self._options.get("progress")
+        if told is None:
+            return
+        now, plan = self._clock(), self._plan
+        total = plan.copies + plan.drops + plan.deletions
+        told(
+            TransferProgress(
+                objects=self._done,
+                bytes=self._moved,
+                total_objects=total,
+                total_bytes=plan.copy_bytes,
+                elapsed=now - self._begun,
+                rate=self._rate.speed(now, self._moved),
+                remaining=self._rate.left(now, self._moved, plan.copy_bytes),
+                at_once=self._pace.width,
+            )
+        )
+
+    # The second pass.
+
+    async def _look_again(self) -> None:
+        """Name what changed at the source since it was listed; what failed was named already."""
+        await self._journal.flush()
+        nothing = _nothing()
+        async with aclosing(merged(self._sieve.fit(), nothing, self._journal.known())) as pairs:
+            async for pair in pairs:
+                why = self._changed(pair)
+                if why is not None and not await self._journal.is_waiting(pair.name):
+                    self._tell(TransferEvent(kind="changed", name=pair.name, detail=why))
+
+    def _changed(self, pair: Pair) -> str | None:
+        source, known = pair.source, pair.known
+        if source is None:
+            if known is not None and known.state is State.MOVED:
+                return None
+            return "it was deleted at the source meanwhile" if self._filter(pair.name) else None
+        if known is None or known.state is State.MOVED:
+            return "it came to the source meanwhile"
+        if known.state is not State.UNSURE and (known.size, known.tag) != (source.size, source.tag):
+            return "it was changed at the source meanwhile"
+        return None
+
+
+_LOOKS = frozenset({Verdict.LOOK, Verdict.READ})
+
+
+async def _nothing() -> AsyncGenerator[Entry, None]:
+    entries: tuple[Entry, ...] = ()
+    for each in entries:
+        yield each

@@ -1,0 +1,75 @@
+"""From what two ends list to the names that can be transferred, ascending."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from credstore.transfer.filters import Filter
+from credstore.transfer.journal import Journal
+from credstore.transfer.plan import Branches, Entry
+from credstore.transfer.sides import Side
+from credstore.transfer.values import EventKind, TransferEvent
+
+Refuse = Callable[[TransferEvent], None]
+"""Called with what is left out, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sieve:
+    """The listings of both ends, without what cannot be transferred.
+
+    Attributes:
+        source: One end.
+        end: The other one.
+        wanted: Names that are wanted.
+        journal: Puts a listing in order that is not.
+    """
+
+    source: Side
+    end: Side
+    wanted: Filter
+    journal: Journal
+
+    def destination(self) -> AsyncGenerator[Entry, None]:
+        """What is at the destination."""
+        return self._sifted(self.end, destination=True)
+
+    async def fit(self, report: Refuse | None = None) -> AsyncGenerator[Entry, None]:
+        """What is at the source and can be at the destination.
+
+        Args:
+            report: Called with the others; None where they are known.
+        """
+        end, branches = self.end, Branches()
+        async with aclosing(self._sifted(self.source, report)) as found:
+            async for entry in found:
+                marker = not end.branches and entry.name.endswith("/") and not entry.size
+                why = "it only marks a folder" if marker else end.unfit(entry.name)
+                if why is None and not end.branches:
+                    above = branches.above(entry.name)
+                    why = None if above is None else f"{above!r} would have to be a file and a folder at once"
+                if why is None:
+                    yield entry
+                elif report is not None:
+                    kind: EventKind = "skipped" if marker else "refused"
+                    report(TransferEvent(kind=kind, name=entry.name, size=entry.size, detail=why))
+
+    async def _sifted(
+        self, side: Side, report: Refuse | None = None, *, destination: bool = False
+    ) -> AsyncGenerator[Entry, None]:
+        taken = _only(side.entries(self.wanted, destination=destination), report)
+        async with aclosing(taken if side.ordered else self.journal.in_order(taken)) as found:
+            async for entry in found:
+                yield entry
+
+
+async def _only(entries: AsyncGenerator[Entry, None], report: Refuse | None) -> AsyncGenerator[Entry, None]:
+    async with aclosing(entries) as found:
+        async for entry in found:
+            if entry.refused is None:
+                yield entry
+            elif report is not None:
+                kind: EventKind = "refused" if entry.fault else "skipped"
+                report(TransferEvent(kind=kind, name=entry.name, detail=entry.refused))

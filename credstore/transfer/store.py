@@ -1,0 +1,310 @@
+"""Part of a store as one end of a transfer, by the provider's verbs.
+
+What is read is decoded, what is written is encoded as the options or the store's settings say; `moving.py`
+has the ways that need no decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
+from typing import cast
+
+from credstore.config.reports import place_of
+from credstore.driver.reader import ObjectReader
+from credstore.errors import (
+    ErrorCode,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
+    StorageUnsupportedError,
+)
+from credstore.hashing import hash_into, sha256
+from credstore.model import NOTHING, StorageItem, StoreOptions, strong_etag
+from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import Carried, carried
+from credstore.provider.validation import check_key
+from credstore.transfer.filters import Filter
+from credstore.transfer.plan import Entry, Facts
+from credstore.transfer.sides import (
+    MTIME,
+    Content,
+    Depth,
+    Flow,
+    Written,
+    differs,
+    mtime_of,
+    mtime_text,
+    seconds,
+)
+from credstore.transfer.types import guess_type
+
+_NS = 10**9
+
+
+class Store:
+    """All objects whose keys begin with a prefix; see `Side`.
+
+    Attributes:
+        provider: The store.
+        prefix: The beginning of the keys.
+        only: Name of the only object there is here, and what it is called; None for all.
+        store_options: How to store, instead of as it was.
+    """
+
+    plain = False
+    branches = True
+
+    def __init__(self, provider: StorageProvider, prefix: str = "") -> None:
+        """Name it; nothing is sent."""
+        self.provider = provider
+        self.prefix = prefix
+        self._longest = provider.capabilities.max_key_size
+        self.only: tuple[str, str] | None = None
+        self.store_options: StoreOptions = {}
+        self.ordered = provider.capabilities.ordered
+        shown = f" under {prefix!r}" if prefix else ""
+        self.label = f"the store {provider.get_provider_name()}{shown}"
+        config = provider.config
+        self.identity = f"store {provider.get_provider_name()} {place_of(config)!r} {config.prefix}{prefix}"
+
+    @property
+    def whole_prefix(self) -> str:
+        """The beginning of the keys in the bucket itself."""
+        return self.provider.config.prefix + self.prefix
+
+    def key(self, name: str) -> str:
+        """The key of a name."""
+        return self.prefix + (name if self.only is None or name != self.only[1] else self.only[0])
+
+    def unfit(self, name: str) -> str | None:
+        """Why no object can have this name; see `Side.unfit`."""
+        try:
+            check_key(self.key(name), self._longest)
+        except StorageInvalidKeyError as error:
+            return error.message
+        return None
+
+    async def entries(self, wanted: Filter, *, destination: bool) -> AsyncGenerator[Entry, None]:
+        """The objects; see `Side.entries`."""
+        del destination
+        start = len(self.prefix)
+        if self.only is not None:
+            item = await self.provider.get_metadata(self.prefix + self.only[0])
+            if item is not None and wanted(self.only[1]):
+                yield entry_of(self.only[1], item)
+            return
+        try:
+            # A generator, though its annotation is that of an iterator.
+            scan = cast("AsyncGenerator[StorageItem, None]", self.provider.scan(self.prefix))
+            async with aclosing(scan) as found:
+                async for item in found:
+                    name = item.key[start:]
+                    if not name:
+                        yield Entry(item.key, 0, None, "", "", "the object is named like the folder itself")
+                    elif wanted(name):
+                        yield entry_of(name, item)
+        except StorageIntegrityError as error:
+            if error.code != ErrorCode.UNREADABLE_ENTRY:
+                raise
+            yield Entry((error.key or "")[start:], 0, None, "", "", error.message, fault=True)
+
+    async def look(self, entry: Entry, depth: Depth) -> Facts:
+        """What its metadata records and, if need be, its content says; see `Side.look`."""
+        item = await self.provider.get_metadata(self.key(entry.name))
+        if item is None:
+            return Facts(None, None)
+        modified = mtime_of((item.metadata or NOTHING).get(MTIME))
+        when = seconds(modified) if modified is not None else _seconds(item.last_modified)
+        bare = item.compression is None and not item.client_side
+        digest = (item.digest or None) if bare else None
+        if depth == "read" or (depth == "digest" and digest is None):
+            digest = await self._plain_digest(entry.name)
+        return Facts(item.plain_size, when, digest, None if item.client_side else item.digest or None)
+
+    async def _plain_digest(self, name: str) -> bytes:
+        digest = hashlib.sha256()
+        async with self.provider.open(self.key(name)) as reader:
+            async for chunk in reader:
+                await hash_into(digest, chunk)
+        return digest.digest()
+
+    @asynccontextmanager
+    async def read(self, entry: Entry, flow: Flow) -> AsyncGenerator[Content]:
+        """One object, decoded; see `Side.read`."""
+        found = await self.carry(entry, None)
+        item = found.item
+        content = Content(
+            tag=tag_as_listed(entry, item.etag),
+            size=item.plain_size,
+            data=b"",
+            digest=None,
+            modified=modified_of(item),
+            options=await self._options(item, found.tags),
+            settled=_nothing_more,
+        )
+        if item.content_encoding is not None and item.compression is None:
+            content.lost.append("content_encoding")
+        async with self.provider.open(self.key(entry.name)) as reader:
+            if reader.info.etag != item.etag:
+                raise StorageIntegrityError(
+                    "the object was replaced while it was being read", code=ErrorCode.REPLACED, retryable=True
+                )
+            limit = self.provider.config.spool_size
+            if item.plain_size is not None and item.plain_size <= limit:
+                data = await reader.read(limit)
+                await flow(len(data))
+                content.data, content.digest = data, await sha256(data)
+            else:
+                content.data = _watched(reader, flow, content)
+            yield content
+
+    async def carry(self, entry: Entry, destination: StorageProvider | None) -> Carried:
+        """What is known of an object; see `carried`.
+
+        Raises:
+            StorageObjectNotFoundError: It is gone.
+        """
+        found = await carried(self.provider, self.key(entry.name), destination)
+        if found is None:
+            raise StorageObjectNotFoundError("the object is gone", key=self.key(entry.name))
+        return found
+
+    async def _options(self, item: StorageItem, tags: Mapping[str, str]) -> StoreOptions:
+        options: StoreOptions = {
+            "content_type": item.content_type or guess_type(item.key),
+            "metadata": with_mtime(item),
+            "compress": item.compression or False,
+        }
+        if item.dictionary is not None:
+            options["dictionary"] = await self.provider.get_dictionary(item.dictionary)
+        if item.cache_control is not None:
+            options["cache_control"] = item.cache_control
+        if item.content_disposition is not None:
+            options["content_disposition"] = item.content_disposition
+        if item.content_language is not None:
+            options["content_language"] = item.content_language
+        if tags:
+            options["tags"] = tags
+        if item.storage_class not in {None, "STANDARD"}:
+            options["storage_class"] = item.storage_class or ""
+        return options
+
+    async def write(
+        self, name: str, content: Content, *, if_absent: bool, verify: bool, flow: Flow
+    ) -> Written:
+        """Store it by the provider's verb, and read it back; see `Side.write`."""
+        options, lost = self._chosen(content.options), list(content.lost)
+        able, key = self.provider.capabilities, self.key(name)
+        if options.get("tags") and not able.tags:
+            del options["tags"]
+            lost.append("tags")
+        if "storage_class" in options and options["storage_class"] not in able.storage_classes:
+            del options["storage_class"]
+            lost.append("storage_class")
+        if if_absent and able.conditional_create:
+            options["if_absent"] = True
+        result = await self.provider.store(key, content.data, **options)
+        await content.settled()
+        if verify:
+            await self._check(key, result.etag, content, flow)
+        return Written(result.etag or "", content.digest, content.tag, tuple(lost))
+
+    def _chosen(self, options: StoreOptions) -> StoreOptions:
+        """The options of the content, and instead of them what was asked for."""
+        asked, chosen = self.store_options, options.copy()
+        chosen.update(asked)
+        if "metadata" in asked:
+            chosen["metadata"] = {**options.get("metadata", NOTHING), **asked["metadata"]}
+        if "dictionary" not in asked and "compress" in asked:
+            chosen.pop("dictionary", None)
+        return chosen
+
+    async def _check(self, key: str, etag: str | None, content: Content, flow: Flow) -> None:
+        """Read back what was stored.
+
+        Raises:
+            StoragePreconditionFailedError: Somebody else has replaced it.
+            StorageIntegrityError: It is not what was read (code "COPY_DIFFERS").
+        """
+        digest = hashlib.sha256()
+        async with self.provider.open(key) as reader:
+            if etag is not None and reader.info.etag != etag:
+                raise StoragePreconditionFailedError(
+                    "somebody else replaced the copy before it was read back", key=key, applied="yes"
+                )
+            async for chunk in reader:
+                await hash_into(digest, chunk)
+        del flow
+        if digest.digest() != content.digest:
+            raise differs()
+
+    async def delete(self, entry: Entry) -> None:
+        """Delete this version alone; see `Side.delete`."""
+        key, etag = self.key(entry.name), strong_etag(entry.version or None)
+        if etag is not None and self.provider.capabilities.conditional_delete:
+            try:
+                await self.provider.delete(key, if_match=etag)
+            except StoragePreconditionFailedError:
+                if await self.provider.get_metadata(key) is not None:
+                    raise
+            except StorageUnsupportedError:
+                pass  # The server at this endpoint has no such condition: as with those without one.
+            else:
+                return
+        now = await self.provider.get_metadata(key)
+        if now is None:
+            return
+        if (now.etag or "") != entry.version or now.size != entry.size:
+            raise StoragePreconditionFailedError("the object was replaced meanwhile, so it was kept", key=key)
+        await self.provider.delete(key)
+
+
+def entry_of(name: str, item: StorageItem) -> Entry:
+    """An object of a listing."""
+    modified = _seconds(item.last_modified)
+    return Entry(name, item.size, modified, f"{item.etag or ''}@{modified}", item.etag or "")
+
+
+def tag_as_listed(entry: Entry, etag: str | None) -> str:
+    """The tag of what was read: that of the listing, unless it is another version by now."""
+    return entry.tag if (etag or "") == entry.version else ""
+
+
+def modified_of(item: StorageItem) -> int | None:
+    """When the content was made, Unix nanoseconds: as recorded, else when it was stored."""
+    recorded = mtime_of((item.metadata or NOTHING).get(MTIME))
+    if recorded is not None or item.last_modified is None:
+        return recorded
+    whole = item.last_modified.replace(microsecond=0)
+    return int(whole.timestamp()) * _NS + item.last_modified.microsecond * 1000
+
+
+def with_mtime(item: StorageItem) -> Mapping[str, str]:
+    """The user's metadata, with the time that the copy could not have otherwise."""
+    metadata, modified = dict(item.metadata or NOTHING), modified_of(item)
+    if MTIME not in metadata and modified is not None:
+        metadata[MTIME] = mtime_text(modified)
+    return metadata
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+async def _watched(
+    reader: ObjectReader[StorageItem], flow: Flow, content: Content
+) -> AsyncGenerator[bytes, None]:
+    digest = hashlib.sha256()
+    async for chunk in reader:
+        await hash_into(digest, chunk)
+        await flow(len(chunk))
+        yield chunk
+    content.digest = digest.digest()
+
+
+async def _nothing_more() -> None:
+    """What a store serves is of one version, or an error."""

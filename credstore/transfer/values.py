@@ -1,0 +1,244 @@
+"""What users of transfers give and get: places, options, events, progress, the report. Frozen; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Literal, TypeAlias, TypedDict
+
+from credstore.arguments import typed_request
+from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.model import StoreOptions
+from credstore.provider.provider import StorageProvider
+from credstore.transfer.plan import Basis, Overwrite
+
+SHOWN = 1000
+"""Events of each kind that a report holds; all of them go to `on_event`."""
+EventKind: TypeAlias = Literal[
+    "same", "missing", "differing", "extra", "kept", "copied", "deleted", "moved",
+    "refused", "skipped", "failed", "changed", "left", "lost",
+]  # fmt: skip
+TROUBLE: frozenset[EventKind] = frozenset({"refused", "failed", "changed", "left"})
+"""Kinds of event after which a transfer is not complete."""
+
+
+@typed_request
+@dataclass(frozen=True, slots=True)
+class Under:
+    """All objects of a store whose keys begin with a prefix, as a place to transfer from or to.
+
+    Attributes:
+        provider: The store; not closed here.
+        prefix: The beginning of the keys, left out of the names; "" for all. A folder ends with a slash.
+    """
+
+    provider: StorageProvider
+    prefix: str = ""
+
+
+@typed_request
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """One object or file, as a place to transfer from.
+
+    Attributes:
+        place: Where it is.
+        name: Its name there.
+        called: Its name at the destination; the last part of `name` unless given.
+    """
+
+    place: StorageProvider | Under | PathLike[str]
+    name: str
+    called: str = ""
+
+
+Place: TypeAlias = StorageProvider | Under | Alone | PathLike[str]
+"""A store, part of one, one object, or a folder of plain files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferEvent:
+    """What became of one name.
+
+    Attributes:
+        kind: `same`, `missing` (at the destination), `differing`, `extra` (only at the destination), `kept`
+            (not to be overwritten) from the comparison; `copied`, `deleted`, `moved` (the source was deleted
+            too) from the work; `refused` (one side cannot hold it), `skipped` (no object: a link, a pipe, a
+            folder marker), `failed`, `changed` (the source changed meanwhile), `left` (a limit was reached),
+            `lost` (something besides the bytes could not be carried).
+        name: Below the place.
+        size: Bytes, where that is known.
+        basis: What it was compared by, where it was.
+        detail: Why, in words.
+        error: Of what failed.
+    """
+
+    kind: EventKind
+    name: str
+    size: int = 0
+    basis: Basis | None = None
+    detail: str = ""
+    error: StorageError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferProgress:
+    """How far a transfer is.
+
+    Attributes:
+        objects: Done so far, failures included.
+        bytes: Of content, moved so far.
+        total_objects: To be moved; None while it is being planned.
+        total_bytes: To be moved, as stored at the source; None while it is being planned.
+        elapsed: Seconds since the first was started.
+        rate: Bytes per second.
+        remaining: Seconds until the end at this rate, or None.
+        at_once: Objects under way at most now.
+    """
+
+    objects: int
+    bytes: int
+    total_objects: int | None
+    total_bytes: int | None
+    elapsed: float = 0.0
+    rate: float = 0.0
+    remaining: float | None = None
+    at_once: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPlan:
+    """What is about to be done, before anything is.
+
+    Attributes:
+        copies: Objects to copy.
+        copy_bytes: Their bytes, as stored at the source.
+        deletions: Objects to delete at the destination.
+        drops: Objects to delete at the source that are at the destination already.
+        refused: Names that one side cannot hold, and things that cannot be read.
+    """
+
+    copies: int = 0
+    copy_bytes: int = 0
+    deletions: int = 0
+    drops: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferReport:
+    """What a transfer or comparison did and found.
+
+    Attributes:
+        counts: Events by their kind.
+        bytes: Of content, that were copied.
+        compared_by: Names found the same or differing, by what said so.
+        lost: Objects by what could not be carried with them: `tags`, `storage_class`, ...
+        events: The first 1,000 of each kind that says that something is not as wanted.
+        plan: What was to be done.
+        dry_run: Whether nothing was done.
+        seconds: From beginning to end.
+        resumed: An earlier run that was cut off was continued.
+    """
+
+    counts: Mapping[EventKind, int]
+    bytes: int
+    compared_by: Mapping[Basis, int]
+    lost: Mapping[str, int]
+    events: tuple[TransferEvent, ...]
+    plan: TransferPlan
+    dry_run: bool
+    seconds: float
+    resumed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was asked for was done, and nothing changed meanwhile."""
+        return not any(self.counts.get(kind) for kind in TROUBLE)
+
+    @property
+    def equal(self) -> bool:
+        """Of a comparison: whether both places have the same names with the same content."""
+        return self.complete and not any(self.counts.get(kind) for kind in ("missing", "differing", "extra"))
+
+
+class TransferOptions(TypedDict, total=False):
+    """Options of every transfer.
+
+    Keys:
+        include: Globs of names to transfer; all, unless given. See `Filter`.
+        exclude: Globs of names to leave out; they have the last word.
+        files_from: Only these names.
+        checksum: Compare by content, reading what has no recorded digest, instead of by size and time.
+        overwrite: What may be replaced: "never", only what is older ("newer"), what differs ("different",
+            the default), or "always".
+        journal: A file that remembers what was transferred between the two places; without one, a second
+            run compares everything again.
+        dry_run: Only compare and report.
+        concurrency: Objects at once, at most (64); fewer while a store is slow or asks to slow down.
+        bandwidth: Bytes of content per second, or None for no limit.
+        max_delete: Refuse to begin if more would be deleted.
+        max_transfer: Start no object that would exceed this many bytes; the others are `left`.
+        follow_links: Follow symbolic links in a folder; a loop is refused.
+        store_options: How to store, instead of as it was: `compress`, `storage_class`, `metadata` (added).
+        verify: "read" reads every object back from the destination and compares its SHA-256; "write" relies
+            on the checks of the write itself.
+        approve: Called with the plan before anything is done; False ends the transfer.
+        progress: Called with a `TransferProgress` after each piece.
+        on_event: Called with a `TransferEvent` for every name.
+    """
+
+    include: Collection[str]
+    exclude: Collection[str]
+    files_from: Iterable[str] | None
+    checksum: bool
+    overwrite: Overwrite
+    journal: str | PathLike[str] | None
+    dry_run: bool
+    concurrency: int
+    bandwidth: int | None
+    max_delete: int | None
+    max_transfer: int | None
+    follow_links: bool
+    store_options: StoreOptions
+    verify: Literal["read", "write"]
+    approve: Callable[[TransferPlan], bool] | None
+    progress: Callable[[TransferProgress], None] | None
+    on_event: Callable[[TransferEvent], None] | None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a report is made of, as it is counted."""
+
+    counts: dict[EventKind, int] = field(default_factory=dict[EventKind, int])
+    compared_by: dict[Basis, int] = field(default_factory=dict[Basis, int])
+    lost: dict[str, int] = field(default_factory=dict[str, int])
+    events: list[TransferEvent] = field(default_factory=list[TransferEvent])
+    bytes: int = 0
+
+    def count(self, kind: EventKind, basis: Basis | None) -> int:
+        """Count one of a kind, and return how many there are."""
+        count = self.counts[kind] = self.counts.get(kind, 0) + 1
+        if basis is not None:
+            self.compared_by[basis] = self.compared_by.get(basis, 0) + 1
+        return count
+
+    def add(self, event: TransferEvent) -> None:
+        """Count one event."""
+        count = self.count(event.kind, event.basis)
+        if event.kind in TROUBLE and count <= SHOWN:
+            self.events.append(event)
+
+
+def check_options(options: TransferOptions) -> None:
+    """Refuse what no transfer can have.
+
+    Raises:
+        StorageInvalidRequestError: An option is out of range.
+    """
+    for name, least in (("concurrency", 1), ("bandwidth", 1), ("max_delete", 0), ("max_transfer", 0)):
+        value = options.get(name)
+        if isinstance(value, int) and value < least:
+            raise StorageInvalidRequestError(f"{name} is a whole number, {least} or more, not {value!r}")

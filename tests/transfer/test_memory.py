@@ -1,0 +1,58 @@
+"""What a transfer holds in memory does not grow with the number of objects."""
+
+import asyncio
+import gc
+import tracemalloc
+from types import SimpleNamespace
+
+from credstore.transfer.plan import Entry
+from credstore.transfer.run import Goal, Run
+from credstore.transfer.sides import Written
+
+
+class Endless:
+    """An end that lists so many objects, and has none of them."""
+
+    ordered = plain = branches = True
+    only = None
+
+    def __init__(self, count: int, label: str) -> None:
+        self.count, self.label, self.identity = count, label, label
+
+    def unfit(self, name):
+        return "odd" if name.endswith("7") else None
+
+    async def entries(self, wanted, *, destination):
+        for number in range(self.count):
+            yield Entry(f"{number:09}", 10, 1.0, "t", "v")
+
+
+async def copy(entry):
+    return Written("v", bytes(32), "t")
+
+
+def peak(count: int, tmp_path) -> int:
+    """Bytes at most, for a run that copies, refuses, finds equal, and looks again."""
+
+    async def run():
+        journal = tmp_path / f"journal-{count}"
+        source, destination = Endless(count, "one"), Endless(count // 2, "two")
+        for goal in (Goal(), Goal(always_again=True)):
+            made = Run(source, destination, goal, {"journal": journal, "overwrite": "different"})
+            made._mover = SimpleNamespace(copy=copy)
+            report = await made.report()
+            assert report.counts["refused"] == count // 10
+        assert report.compared_by["journal"] > 0
+
+    gc.collect()
+    tracemalloc.start()
+    try:
+        asyncio.run(run())
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_four_times_as_many_objects_take_no_more_memory(tmp_path):
+    small, large = peak(4_000, tmp_path), peak(16_000, tmp_path)
+    assert large < 1.3 * small, (small, large)
