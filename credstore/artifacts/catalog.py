@@ -106,8 +106,18 @@ class Catalog:
         """All tags with the number of the version each names, verified."""
         prefix = self.layout.tags
         names = [item.key.removeprefix(prefix) async for item in self.provider.scan(prefix)]
-        found = await map_all(names, self._tag, at_once=_AT_ONCE)
-        return dict(zip(names, (number for number, _ in found), strict=True))
+        found = await map_all(names, self._number_or_none, at_once=_AT_ONCE)
+        # A tag may have been removed since it was listed.
+        return {tag: number for tag, number in zip(names, found, strict=True) if number is not None}
+
+    async def _number_or_none(self, tag: str) -> int | None:
+        try:
+            number, _ = await self._tag(tag)
+        except StorageNotFoundError as error:
+            if error.code != ErrorCode.VERSION_NOT_FOUND:
+                raise
+            return None
+        return number
 
     async def _tag(self, tag: str) -> tuple[int, bytes]:
         data = await self.provider.retrieve(self.layout.tags + tag, max_size=_LARGEST_STATEMENT)

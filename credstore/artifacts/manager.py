@@ -42,7 +42,7 @@ class StorageManager:
     conditionally, and to show a write to every later read and listing.
 
     All verbs raise `StorageError`s; `ProofError`s among them say that a signature is not in order. Memory is
-    bounded by some 150 MB, and 300 bytes for each 64 KiB of a version. Symbolic links and special files are
+    bounded by some 200 MB, and 300 bytes for each 64 KiB of a version. Symbolic links and special files are
     refused, and empty folders are not kept.
     """
 
@@ -105,7 +105,7 @@ class StorageManager:
             StorageError: Anything else, such as a file that cannot be read (code "IO_ERROR"). Unless
                 `applied` is "maybe", there is no new version.
 
-        Cost: 6 requests and 2 listings; one or several per 32 MiB of new chunks.
+        Cost: 6 requests and 2 listings; one or several per 16 MiB of new chunks.
         """
         return await self._save("dataset", name, source, progress)
 
@@ -277,7 +277,9 @@ class StorageManager:
         """Remove versions that neither `keep` nor a tag keeps, and what only they needed.
 
         It may run at the same time as saves: while one runs, versions are removed, but their space is left to
-        the next prune. What a save that died has left behind goes too, `abandoned_after` it began.
+        the next prune. Where the bucket keeps versions of objects, what is removed here is hidden, and its
+        space is freed when those versions are. What a save that died has left behind goes too,
+        `abandoned_after` it began.
 
         Args:
             name: The artifact's name.

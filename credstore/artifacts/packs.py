@@ -15,8 +15,8 @@ from credstore.artifacts.index import Chunk
 from credstore.artifacts.layout import pack_id
 from credstore.errors import ErrorCode, StorageIntegrityError
 
-LARGEST_PACK = 32 * 1024 * 1024
-"""Bytes of one object; half the most it may have, since two are held while they are sent."""
+LARGEST_PACK = 16 * 1024 * 1024
+"""Bytes of one object: 60 requests for each GB, and some of them are held in memory while they are sent."""
 _LEVEL = 3
 _WORTH = 0.95
 """Compression that saves less is not worth the decompression."""

@@ -12,6 +12,7 @@ import pytest
 from credstore import (
     LocalConfig,
     LocalStorageProvider,
+    MemoryConfig,
     MemoryStorageProvider,
     S3Config,
     S3StorageProvider,
@@ -21,6 +22,7 @@ from credstore import (
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
+    StorageUnsupportedError,
 )
 from credstore.artifacts import saving
 from credstore.artifacts.packs import Packer, unpack
@@ -114,7 +116,7 @@ def test_the_next_version_stores_what_changed(tmp_path, edit, most):
 
     run(main())
     packed = [len(store.objects.by_key[key].data) for key in store.names() if "/packs/" in key]
-    assert len(packed) <= 5
+    assert len(packed) <= 7
     assert max(packed) <= 64 * 1024 * 1024
 
 
@@ -380,6 +382,39 @@ def test_a_file_is_verified_as_a_whole(data, monkeypatch):
         await manager.save_dataset("set", data)
         with pytest.raises(StorageIntegrityError, match="not what was saved"):
             await manager.verify("set")
+
+    run(main())
+
+
+def test_tags_can_be_moved_and_removed(data):
+    store = Store()
+
+    async def main():
+        manager = store.manager()
+        await manager.save_dataset("set", data)
+        await manager.save_dataset("set", data)
+        await manager.tag("set", "prod", 1)
+        await manager.tag("set", "prod")
+        await manager.tag("set", "test", 1)
+        assert await manager.tags("set") == {"prod": 2, "test": 1}
+        assert await manager.untag("set", "test")
+
+        async def remove(number):
+            store.objects.remove("artifacts/dataset/set/tags/prod") if number == 2 else None
+
+        looking = store.manager(remove)
+        assert await looking.tags("set") == {}
+        assert not await manager.untag("set", "test")
+
+    run(main())
+
+
+def test_a_store_without_conditional_creation_is_refused_before_anything_is_stored(data):
+    async def main():
+        async with MemoryStorageProvider(MemoryConfig(capabilities="-conditional_create")) as provider:
+            with pytest.raises(StorageUnsupportedError):
+                await manager_on(provider).save_dataset("set", data)
+            assert await provider.list() == []
 
     run(main())
 
