@@ -113,8 +113,8 @@ async def _send(
     digest: bytes | None,
     md5: str | None,
 ) -> PutResult:
-    headers = container.put_headers.of(request, container.able, digest)
-    wire = put_blob(request, headers, body=body, md5=md5)
+    # Not in a variable, which a traceback would show: a customer-provided key may be among the headers.
+    wire = put_blob(request, container.put_headers.of(request, container.able, digest), body=body, md5=md5)
     try:
         reply = await container.call(wire, deadline=request.deadline)
     except StorageError as error:
