@@ -153,13 +153,16 @@ def _parsed(
 
 
 def as_instant(context: click.Context, parameter: click.Parameter, text: str | None) -> datetime | None:
-    """`2030-01-31T12:00:00Z` as an instant; that it has a time zone is checked where it is used."""
+    """`2030-01-31T12:00:00Z` as an instant; one without a time zone is wrong usage."""
 
     def parse(given: str) -> datetime:
         try:
-            return datetime.fromisoformat(given)
+            found = datetime.fromisoformat(given)
         except ValueError:
             raise ValueError(f"{given!r} is not a time such as 2030-01-31T12:00:00Z") from None
+        if found.tzinfo is None:
+            raise ValueError(f"{given!r} has no time zone; add one, as in 2030-01-31T12:00:00Z or ...+02:00")
+        return found
 
     return _parsed(context, parameter, text, parse)
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from credstore.cli.exits import Terminated
 from credstore.cli.options import Invocation
@@ -107,10 +107,8 @@ def opened(invocation: Invocation, config: CommonConfig, *, reading: bool = Fals
     Raises:
         StorageConfigurationError: They are wrong.
     """
-    from credstore.config.stores import LocalConfig
-
-    if reading and isinstance(config, LocalConfig):
-        config = replace(config, create=False)
+    if reading and getattr(config, "create", False):  # Of a store that makes its root.
+        config = replace(cast("Any", config), create=False)
     return _factory(invocation).create(config)
 
 
