@@ -60,6 +60,9 @@ class Mover:
         provider, key = source.provider, source.key(entry.name)
         absent = self.if_absent and provider.capabilities.conditional_create
         item = await provider.get_metadata(key)
+        if item is not None and item.dictionary is not None:
+            # It may belong to a store below this one, whose dictionaries do not come along.
+            await provider.get_dictionary(item.dictionary)
         landed = await copy_proved(provider, key, destination.key(entry.name), if_absent=absent)
         await self.flow(0)
         lost = () if item is None or MTIME in (item.metadata or NOTHING) else (MTIME,)

@@ -11,7 +11,9 @@ import pytest
 from credstore import (
     ClientSide,
     KeyRing,
+    LocalConfig,
     LocalKey,
+    LocalStorageProvider,
     MemoryStorageProvider,
     StorageError,
     StorageInvalidRequestError,
@@ -140,6 +142,28 @@ def test_a_dictionary_goes_with_the_objects_that_need_it():
             assert (await two.get_metadata("k")).dictionary == dictionary.name
 
     asyncio.run(run())
+
+
+def test_a_copy_inside_a_store_needs_the_dictionary_there(tmp_path):
+    async def main():
+        samples = [f'{{"claim": "original", "number": {number}}}'.encode() * 3 for number in range(200)]
+        dictionary = train_dictionary(samples, size=2_000)
+        config = LocalConfig(path=str(tmp_path / "root"))
+        async with (
+            LocalStorageProvider(config) as whole,
+            LocalStorageProvider(replace(config, prefix="a")) as part,
+        ):
+            await part.store("k", samples[0], dictionary=dictionary)
+            report = await copy_tree(Under(whole, "a/"), Under(whole, "b/"))
+            [failed] = [event for event in report.events if event.kind == "failed"]
+            assert (failed.name, failed.error.code) == ("k", "DICTIONARY_MISSING")
+            assert not await whole.exists("b/k")
+            await whole.store("a/l", samples[1], dictionary=dictionary)
+            report = await copy_tree(Under(whole, "a/"), Under(whole, "b/"))
+            assert report.complete
+            assert await whole.retrieve("b/k") == samples[0]
+
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize("sealed", ["source", "destination", "both"])
