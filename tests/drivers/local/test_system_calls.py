@@ -39,6 +39,11 @@ async def main():
         await store.issue(alike(b"one"), proof_id=ids[1], expires_in=3600 * 24 * 365)
         mark("end")
 """
+MACHINES = frozenset(
+    "futex epoll_wait sched_yield restart_syscall clone clone3 gettid set_robust_list rseq rt_sigprocmask "
+    "sched_getaffinity mmap munmap mprotect madvise brk".split()
+)
+"""How often threads wait, when one more is started and when memory is asked for is the machine's business."""
 HEAD = """
 import asyncio, contextlib, hashlib, itertools, os, pathlib
 from credstore import LocalConfig, LocalStorageProvider
@@ -65,8 +70,7 @@ def counted(tmp_path, script):
 
 def test_a_store_makes_60_calls_and_4_flushes(tmp_path):
     counts = counted(tmp_path, STORE)
-    waits = sum(counts[name] for name in ("futex", "epoll_wait", "sched_yield", "restart_syscall"))
-    assert counts.total() - waits <= 60 - 10, counts  # How often threads wait is the machine's business.
+    assert sum(number for name, number in counts.items() if name not in MACHINES) <= 60 - 10, counts
     assert counts["fsync"] == 4
     assert counts["mkdirat"] == 0
 
