@@ -40,8 +40,24 @@ async def main():
         mark("end")
 """
 MACHINES = frozenset(
-    "futex epoll_wait sched_yield restart_syscall clone clone3 gettid set_robust_list rseq rt_sigprocmask "
-    "sched_getaffinity mmap munmap mprotect madvise brk".split()
+    [
+        "futex",
+        "epoll_wait",
+        "sched_yield",
+        "restart_syscall",
+        "clone",
+        "clone3",
+        "gettid",
+        "set_robust_list",
+        "rseq",
+        "rt_sigprocmask",
+        "sched_getaffinity",
+        "mmap",
+        "munmap",
+        "mprotect",
+        "madvise",
+        "brk",
+    ]
 )
 """How often threads wait, when one more is started and when memory is asked for is the machine's business."""
 HEAD = """
