@@ -248,7 +248,7 @@ class KeepingVerbs:
         Raises:
             StorageError: As `hold`.
 
-        Cost: 1 request.
+        Cost: as `hold`.
         """
         with self._session.call("release", key, mutation=True):
             await _set_hold(self._session, key, version_id, timeout, held=False)

@@ -83,7 +83,8 @@ def format_md5(digest: bytes) -> str:
     return base64.b64encode(digest).decode("ascii")
 
 
-def _md5(body: bytes) -> str:
+def md5_of(body: bytes) -> str:
+    """`Content-MD5` of a body."""
     return format_md5(hashlib.md5(body, usedforsecurity=False).digest())
 
 
@@ -180,7 +181,7 @@ def put_block_list(
             **headers,
             **write_headers(encryption),
             "content-type": "application/xml",
-            "content-md5": _md5(body),
+            "content-md5": md5_of(body),
         },
         body=body,
         mutation=True,
@@ -460,7 +461,7 @@ def set_tags(key: str, tags: Mapping[str, str]) -> AzureRequest:
         method="PUT",
         key=key,
         query=(("comp", "tags"),),
-        headers={"content-type": "application/xml", "content-md5": _md5(body)},
+        headers={"content-type": "application/xml", "content-md5": md5_of(body)},
         body=body,
         mutation=True,
     )

@@ -23,7 +23,7 @@ from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.encryption import read_encryption
 from credstore.drivers.azure.headers import condition_headers
 from credstore.drivers.azure.locking import made_locked
-from credstore.drivers.azure.requests import format_md5, object_headers, put_blob, put_block
+from credstore.drivers.azure.requests import format_md5, md5_of, object_headers, put_blob, put_block
 from credstore.drivers.azure.responses import version_of
 from credstore.drivers.azure.resuming import begun_before, token_of
 from credstore.drivers.azure.settling import check_encrypted, result_of, seen_result, settle_write
@@ -91,12 +91,8 @@ def _write(request: PutRequest) -> Write:
 
 async def _put_single(container: Container, request: PutRequest, data: bytes) -> PutResult:
     digest = request.digest or await sha256(data)
-    md5 = format_md5(_md5(data) if len(data) <= LOOP_BUDGET else await asyncio.to_thread(_md5, data))
+    md5 = md5_of(data) if len(data) <= LOOP_BUDGET else await asyncio.to_thread(md5_of, data)
     return await _send(container, request, body=data, size=len(data), digest=digest, md5=md5)
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 async def _put_stream(container: Container, request: PutRequest, length: int) -> PutResult:
