@@ -67,6 +67,8 @@ def located(config: S3Config) -> S3Config:
             ca_file=known,
         )
     try:
+        if config.accelerate or config.fips or config.dual_stack:
+            replace(config, region=lead.region)  # Not every region has the endpoints that were chosen.
         found = replace(
             config,
             endpoint=lead.endpoint,

@@ -310,7 +310,7 @@ def test_a_check_that_is_ended_leaves_nothing(
     ):
         continue
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=600)
     code, word = ENDINGS[number]
     lines = err.decode().splitlines()
     assert (process.returncode, out) == (code, b""), err

@@ -51,25 +51,25 @@ def test_a_put_that_is_ended_leaves_nothing(
         os.sched_yield()
     process.send_signal(number)
     # Standard input stays open: ending must not wait for more of it.
-    assert process.wait(timeout=60) == code
+    assert process.wait(timeout=600) == code
     assert process.stderr.read() == b"credstore: " + word + b"\n"
     assert files(cli.root) == before
 
 
 def test_a_put_from_a_pipe_and_from_a_file(cli: CommandLine, processes: Processes, tmp_path: Path) -> None:
     process = processes.start("put", "-", "piped", "--compress", "zstd")
-    assert process.communicate(PIPE_AND_MORE, timeout=60)[1] == b""
+    assert process.communicate(PIPE_AND_MORE, timeout=600)[1] == b""
     source = tmp_path / "source"
     source.write_bytes(PIPE_AND_MORE)
     with source.open("rb") as file:
         subprocess.run(
-            [sys.executable, "-m", "credstore", "-q", "put", "-", "read"], stdin=file, check=True, timeout=60
+            [sys.executable, "-m", "credstore", "-q", "put", "-", "read"], stdin=file, check=True, timeout=600
         )
     subprocess.run(
         [sys.executable, "-m", "credstore", "-q", "put", "-", "none"],
         stdin=subprocess.DEVNULL,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     assert cli("cat", "piped").out.encode() == cli("cat", "read").out.encode() == PIPE_AND_MORE
     assert cli("cat", "none").out == ""
@@ -79,7 +79,7 @@ def test_a_terminal_that_lacks_letters(cli: CommandLine, monkeypatch: pytest.Mon
     cli.put("ü", b"x")
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     command = [sys.executable, "-m", "credstore", "ls"]
-    ended = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    ended = subprocess.run(command, capture_output=True, check=True, timeout=600)
     assert (ended.stdout, ended.stderr) == (b"\\xfc\n", b"")
 
 
@@ -93,7 +93,7 @@ def test_a_reader_that_goes_away_is_no_complaint(cli: CommandLine, processes: Pr
         assert process.stderr is not None
         assert len(process.stdout.read(10)) == 10
         process.stdout.close()
-        assert process.wait(timeout=60) == 141, arguments
+        assert process.wait(timeout=600) == 141, arguments
         assert process.stderr.read() == b""
 
 
@@ -108,7 +108,7 @@ def test_a_reader_that_was_never_there(cli: CommandLine) -> None:
                 stdout=write_end,
                 stderr=subprocess.PIPE,
                 check=False,
-                timeout=60,
+                timeout=600,
             )
         finally:
             os.close(write_end)
@@ -120,13 +120,13 @@ def test_help_loads_neither_drivers_nor_a_client() -> None:
         "import sys; from credstore.__main__ import main; sys.argv = ['credstore', '--help']; main();"
         "sys.exit(' '.join(m for m in ('aiohttp', 'httptools', 'rich', 'zstandard', 'asyncio') if m in sys.modules) or 0)"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=600)
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_the_installed_program_is_this_one(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("credstore")
-    ended = subprocess.run([program, "--version"], capture_output=True, check=True, timeout=60)
+    ended = subprocess.run([program, "--version"], capture_output=True, check=True, timeout=600)
     assert ended.stdout.startswith(b"credstore ")
 
 
@@ -163,6 +163,6 @@ def test_a_link_is_printed_only_by_link(cli: CommandLine) -> None:
 def test_a_transfer_is_whole_through_a_real_pipe(cli: CommandLine, processes: Processes) -> None:
     content = os.urandom(3 * 1024 * 1024 + 17)
     cli.put("large", content)
-    out, err = processes.start("cat", "large").communicate(timeout=60)
+    out, err = processes.start("cat", "large").communicate(timeout=600)
     assert hashlib.sha256(out).digest() == hashlib.sha256(content).digest()
     assert err == b""

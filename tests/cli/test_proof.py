@@ -382,7 +382,7 @@ def test_verifying_needs_no_store_no_network_and_no_environment(proof: CommandLi
     )
     arguments = ["proof", "verify", "x.proof.json", "--asset", "photo.jpg", "--trust", "keys.json"]
     ended = subprocess.run(
-        [sys.executable, "-c", program, *arguments], env={}, capture_output=True, check=False, timeout=60
+        [sys.executable, "-c", program, *arguments], env={}, capture_output=True, check=False, timeout=600
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.startswith(b"verified     yes\n")
@@ -391,9 +391,9 @@ def test_verifying_needs_no_store_no_network_and_no_environment(proof: CommandLi
 def test_the_independent_verifier_agrees(proof: CommandLine) -> None:
     export(proof, "--expires", "1d", "--claims", '{"n": 1.5}')
     program = [sys.executable, str(ROOT / "docs/verify_proof.py"), "x.proof.json", "keys.json"]
-    accepted = subprocess.run([*program, "photo.jpg"], capture_output=True, check=False, timeout=60)
+    accepted = subprocess.run([*program, "photo.jpg"], capture_output=True, check=False, timeout=600)
     assert (accepted.returncode, json.loads(accepted.stdout)["issuer"]) == (0, ISSUER)
-    refused = subprocess.run([*program, "keys.json"], capture_output=True, check=False, timeout=60)
+    refused = subprocess.run([*program, "keys.json"], capture_output=True, check=False, timeout=600)
     assert refused.returncode == 1
 
 

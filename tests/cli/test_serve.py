@@ -23,7 +23,7 @@ def test_the_command_serves_until_it_is_told_to_end(
     answer = ask(link.replace("http://127.0.0.1:8765", base))
     assert (answer.status, answer.body) == (200, CONTENT)
     process.send_signal(number)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=600) == 0
     *calls, request = process.stderr.read().splitlines()
     assert request == b"GET /a.json 200"
     assert {call.split()[0] for call in calls} <= {b"open", b"get_metadata", b"verify_link"}

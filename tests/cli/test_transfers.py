@@ -232,7 +232,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(cli, processes: Processes
     assert process.stdout.readline().startswith(b"copied")
     process.send_signal(number)
     process.stdout.read()
-    assert process.wait(timeout=60) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert process.wait(timeout=600) == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert b"; the same command continues where this one ended\n" in process.stderr.read()
     assert all(tree[name] == data for name, data in tree_of(Path("copy")).items())
     assert cli("sync", "many", "copy").err.startswith("continued; ")

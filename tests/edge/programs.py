@@ -110,7 +110,7 @@ def running_nginx(root: Path, place: Path, secret: str, listener: socket.socket)
         raise
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(600)
 
 
 def _chromium(profile: Path) -> list[str]:
@@ -134,7 +134,7 @@ def _chromium(profile: Path) -> list[str]:
 def shown_by_chromium(url: str, profile: Path) -> str:
     """The text of the page that Chromium makes of a link."""
     done = subprocess.run(
-        [*_chromium(profile), "--dump-dom", url], capture_output=True, text=True, timeout=120, check=False
+        [*_chromium(profile), "--dump-dom", url], capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     return html.unescape(re.sub(r"<[^>]*>", "", done.stdout))

@@ -38,7 +38,7 @@ def target_of(url: str) -> str:
 
 def ask(url: str, method: str = "GET", headers: Headers | None = None, body: bytes | None = None) -> Answer:
     """One request; nothing is added but Host."""
-    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=600)
     try:
         connection.putrequest(method, target_of(url), skip_accept_encoding=True)
         for name, value in (headers or {}).items():

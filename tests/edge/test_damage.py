@@ -143,7 +143,7 @@ def test_one_connection_for_several_requests(memory_edge: Edge) -> None:
         link = str(await store.get_signed_url("a"))
 
         def work() -> None:
-            kept = http.client.HTTPConnection(urlsplit(base).netloc, timeout=30)
+            kept = http.client.HTTPConnection(urlsplit(base).netloc, timeout=600)
             sockets = set()
             for target, status in ((target_of(link), 200), ("/a", 403), (target_of(link), 200)):
                 kept.request("GET", target)

@@ -12,6 +12,7 @@ import aiohttp
 import httpx2
 
 from tests.faults.messages import Request
+from tests.servers.closing import close_server
 
 Client = Callable[[str, str | None], Awaitable[None]]
 """Opens a URL, by way of a proxy's URL if one is given."""
@@ -58,14 +59,23 @@ class Received:
 async def receiving(host: str = "127.0.0.1") -> AsyncIterator[Received]:
     """A server on a port of its own."""
     received = Received()
-    server = await asyncio.start_server(received.answer, host, 0)
+    tasks: set[asyncio.Task[None]] = set()
+    writers: set[asyncio.StreamWriter] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        writers.add(writer)
+        await received.answer(reader, writer)
+
+    server = await asyncio.start_server(serve, host, 0)
     port = server.sockets[0].getsockname()[1]
     received.origin = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     try:
         yield received
     finally:
-        server.close()
-        await server.wait_closed()
+        await close_server(server, tasks, lambda: writers)
 
 
 async def with_aiohttp(url: str, proxy: str | None) -> None:
@@ -83,7 +93,7 @@ async def with_urllib(url: str, proxy: str | None) -> None:
     opener = urllib.request.build_opener(handler)
 
     def read() -> bytes:
-        with opener.open(url, timeout=30) as response:
+        with opener.open(url, timeout=600) as response:
             return response.read()
 
     assert await asyncio.to_thread(read) == b"ok"

@@ -61,5 +61,5 @@ def running_node(endpoint: str, key_id: str, secret: str) -> Iterator[Node]:
         yield node
     finally:
         process.stdin.close()
-        process.wait(30)
+        process.wait(600)
         process.stdout.close()

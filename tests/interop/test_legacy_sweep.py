@@ -41,7 +41,7 @@ def swept(record):
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=600,
     )
     return json.loads(done.stdout)
 

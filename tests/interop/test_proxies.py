@@ -48,7 +48,7 @@ def tinyproxy(place, more=""):
         yield port
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(600)
 
 
 @pytest.fixture(params=["http", "https"])

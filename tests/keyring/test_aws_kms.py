@@ -443,7 +443,7 @@ def test_no_frame_of_a_cancelled_call_holds_a_key(files, monkeypatch):
     class Silent(BaseHTTPRequestHandler):
         def do_POST(self):
             asked.set()
-            go_on.wait(60)
+            go_on.wait(600)
 
         def log_message(self, *args):
             """Say nothing."""

@@ -448,7 +448,7 @@ def test_a_manifest_is_stored_served_and_read_from_its_link(tmp_path, media_type
 
 def fetch(url: str) -> tuple[int, dict[str, str], bytes]:
     address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.netloc, timeout=30)
+    connection = http.client.HTTPConnection(address.netloc, timeout=600)
     try:
         connection.request("GET", f"{address.path}?{address.query}")
         answer = connection.getresponse()

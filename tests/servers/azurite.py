@@ -83,6 +83,6 @@ def running_azurite(*, certificate: tuple[Path, Path, Path] | None = None) -> It
         yield AzuriteServer(f"{scheme}://127.0.0.1:{found[1]}/{ACCOUNT}", ca_file)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(600)
         process.stdout.close()
         shutil.rmtree(folder, ignore_errors=True)

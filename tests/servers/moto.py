@@ -79,5 +79,5 @@ def running_moto(part_min_size: int = 256) -> Iterator[MotoServer]:
         yield MotoServer(f"http://127.0.0.1:{port}")
     finally:
         process.stdin.close()
-        process.wait(30)
+        process.wait(600)
         process.stdout.close()

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.servers.closing import close_server
+
 PAGE = b"<html><title>Example Corp</title>You shall not pass</html>"
 
 
@@ -160,15 +162,5 @@ async def proxying(**settings) -> AsyncIterator[ProxyServer]:
     try:
         yield proxy
     finally:
-        listening.close()
-        for _ in range(8):  # Turns until what was accepted last is known here.
-            await asyncio.sleep(0)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         # A pump that was cancelled before its first turn has closed nothing.
-        for writer in [*writers, *proxy.reached]:
-            writer.transport.abort()
-        for _ in range(8):  # The transports' own end.
-            await asyncio.sleep(0)
-        await listening.wait_closed()
+        await close_server(listening, tasks, lambda: [*writers, *proxy.reached])

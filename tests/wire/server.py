@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from tests.servers.closing import close_server
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -125,17 +127,7 @@ async def serving(*acts: Act, tls=None):
     try:
         yield server
     finally:
-        listening.close()
-        for _ in range(8):  # Turns until what was accepted last is known here.
-            await asyncio.sleep(0)
-        for writer in server.writers:
-            writer.transport.abort()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for _ in range(8):  # The transports' own end.
-            await asyncio.sleep(0)
-        await listening.wait_closed()
+        await close_server(listening, tasks, lambda: server.writers)
 
 
 def answer(status: int = 200, body: bytes = b"", headers: Sequence[tuple[str, str]] = ()) -> Act:

@@ -37,7 +37,7 @@ class Asked:
     def get_token(self, *scopes):
         self.scopes.append(scopes)
         self.threads.append(threading.current_thread())
-        assert self.hold.wait(30)
+        assert self.hold.wait(600)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer

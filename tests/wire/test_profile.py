@@ -203,6 +203,8 @@ def test_the_place_is_the_one_of_botocores_client(profiles, services, variables,
     st.sampled_from([{}, {"addressing": "path"}, {"addressing": "virtual"}]),
     st.sampled_from(["keys", "profile"]),
 )
+@example({"accelerate": True}, "us-gov-west-1", "box", {}, "profile")
+@example({"accelerate": True}, "us-gov-west-1", "box", {}, "keys")
 def test_aws_own_endpoints_are_botocores(variants, region, bucket, addressing, source):
     assume(variants)
     chosen = {"region": region, **addressing, **variants}

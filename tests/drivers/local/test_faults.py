@@ -192,7 +192,7 @@ def test_a_file_size_limit_is_a_full_disk(tmp_path):
     """)
     assert resource.RLIMIT_FSIZE
     run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=600, check=False
     )
     assert run.stdout == "refused\n", run.stderr
     assert leftovers(tmp_path) == []

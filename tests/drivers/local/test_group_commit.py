@@ -162,7 +162,7 @@ def test_a_write_that_waits_is_withdrawn_and_one_under_way_is_waited_for(tmp_pat
 
     def holding(self, writes):
         begun.set()
-        go.wait(60)
+        go.wait(600)
         publish(self, writes)
 
     monkeypatch.setattr(together.Together, "publish", holding)

@@ -79,7 +79,7 @@ def counted(tmp_path, script):
     log = tmp_path / "log"
     code = HEAD.format(place=str(tmp_path / "root")) + script + "\nasyncio.run(main())\n"
     command = [program(), "-f", "-o", str(log), sys.executable, "-c", code]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=600)
     inside = log.read_text().partition("/mark-begin")[2].partition("/mark-end")[0]
     return Counter(re.findall(r"^\d+ +(\w+)\(", inside, re.MULTILINE))
 
