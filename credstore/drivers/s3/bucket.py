@@ -35,6 +35,7 @@ from credstore.drivers.s3.requests import S3Request, asking, is_of_part, list_ob
 from credstore.drivers.s3.responses import (
     WrongRegionError,
     as_of_head,
+    check_answers,
     check_is_s3,
     classify,
     has_header_of_s3,
@@ -78,6 +79,10 @@ _WITHOUT_DOCUMENT = frozenset(
         "AbortMultipartUpload",
         "PutObjectTagging",
         "DeleteObjectTagging",
+        "PutObjectRetention",
+        "PutObjectLegalHold",
+        "GetObjectRetention",
+        "GetObjectLegalHold",
         "GetBucketVersioning",
         "HeadBucket",
     }
@@ -267,18 +272,27 @@ class Bucket:
             except StorageError as error:
                 first = error
             else:
-                if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
+                if request.operation not in _WITHOUT_DOCUMENT:
                     return reply
-                return await self._of_a_store(request, reply, deadline)
-            reply = await self._answered(request, deadline, stream=stream, first=(place, first))
-            if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
+                if not self.is_s3:
+                    return await self._of_a_store(request, reply, deadline)
+                self._check_answers(request, reply)
                 return reply
-            return await self._of_a_store(request, reply, deadline)
+            reply = await self._answered(request, deadline, stream=stream, first=(place, first))
+            if request.operation not in _WITHOUT_DOCUMENT:
+                return reply
+            if not self.is_s3:
+                return await self._of_a_store(request, reply, deadline)
+            self._check_answers(request, reply)
+            return reply
         except StorageError as error:
             if not may_be_about_key(request, error):
                 raise
             failure = error
         raise await self._about_key(request, failure, deadline) from None
+
+    def _check_answers(self, request: S3Request, reply: Reply) -> None:
+        check_answers(request.operation, reply.status, reply.headers, reply.body, anybody=self.is_elsewhere)
 
     async def _of_a_store(self, request: S3Request, reply: Reply, deadline: float | None) -> Reply:
         """The reply, or the one to the request sent again where the connection was needed, if S3 answers."""
@@ -286,6 +300,7 @@ class Bucket:
             await reply.response.aclose()  # It may hold the only connection.
         await self._check_speaks_s3(request, reply, deadline)
         if reply.response is None:
+            self._check_answers(request, reply)
             return reply
         return await self._answered(request, deadline, stream=True)
 

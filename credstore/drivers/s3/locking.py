@@ -31,6 +31,7 @@ from credstore.drivers.s3.requests import (
     put_document,
     version_query,
 )
+from credstore.drivers.s3.responses import has_header_of_s3, not_s3
 from credstore.drivers.s3.xml import parse_legal_hold, parse_retention, retention_mode
 from credstore.errors import (
     ErrorCode,
@@ -71,7 +72,9 @@ async def get_retention(
     headers: Mapping[str, str]
     try:
         headers = (await bucket.call(head_object(key, options, bucket.dialect), deadline=deadline)).headers
-    except StorageUnsupportedError:
+    except StorageUnsupportedError as error:
+        if error.provider_code is None:
+            raise  # A bare status may be of something in between, and nothing is called free for that.
         return Retention()  # A delete marker, which nothing can keep.
     except StorageNotFoundError as error:
         if error.status_code == _MARKER_STATUS:
@@ -100,11 +103,11 @@ async def _ask(bucket: Bucket, request: S3Request, deadline: float | None) -> by
     """The document about one lock of a version, or None where there is none."""
     try:
         return (await bucket.call(request, deadline=deadline)).body
-    except StorageUnsupportedError:
-        return None
     except StorageError as error:
         if error.provider_code in _NOT_LOCKED:
             return None
+        if isinstance(error, StorageUnsupportedError) and error.provider_code is not None:
+            return None  # A bare status may be of something in between.
         raise
 
 
@@ -194,12 +197,15 @@ async def _lock(
 ) -> None:
     """Send one of the two above, and find out what became of it where that is unclear (P0).
 
-    It says what is to be there in the end, so it does not matter which attempt, or who, has made it so.
+    It says what is to be there in the end, so it does not matter which attempt, or who, has made it so. A
+    success without any of S3's headers is unclear too: whatever gave it may not be a store.
     """
     key = request.key or ""
     bucket.check_key(key)
     try:
-        await bucket.call(request, deadline=deadline)
+        reply = await bucket.call(request, deadline=deadline)
+        if not has_header_of_s3(reply.headers):
+            raise not_s3(reply.status, "maybe")
     except StorageError as error:
         if error.applied == "no" or not bucket.may_look():
             raise

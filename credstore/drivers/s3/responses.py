@@ -44,10 +44,25 @@ _ROOT = re.compile(
     rb"<(?:[A-Za-z_][\w.-]{0,40}:)?(?:"
     rb"ListBucketResult|ListVersionsResult|ListMultipartUploadsResult|ListPartsResult|DeleteResult|"
     rb"InitiateMultipartUpload(?:Result)?|CompleteMultipartUploadResult|CopyObjectResult|CopyPartResult|"
-    rb"VersioningConfiguration"
+    rb"VersioningConfiguration|GetBucketVersioning\w{1,20}|Tagging|Retention|LegalHold"
     rb")[\s>/]"
 )
 """Of documents that only S3 has."""
+_BARE = frozenset(
+    {
+        "UploadPart",
+        "DeleteObject",
+        "AbortMultipartUpload",
+        "PutObjectTagging",
+        "DeleteObjectTagging",
+        "PutObjectRetention",
+        "PutObjectLegalHold",
+    }
+)
+"""Changes whose success has no body."""
+_ASKED = frozenset({"GetObjectRetention", "GetObjectLegalHold", "GetBucketVersioning"})
+"""Questions that a server may not know, which then sends the object or a listing."""
+_OF_BARE = frozenset({200, 204})
 _COMMENT = re.compile(rb"<!--.{0,4000}?-->\s*", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 _NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
@@ -264,6 +279,28 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     """
     if "etag" not in headers and not has_header_of_s3(headers):
         raise not_s3(status, applied)
+
+
+def check_answers(
+    operation: str, status: int, headers: Mapping[str, str], body: bytes, *, anybody: bool
+) -> None:
+    """Refuse a success that S3 does not give to an operation, where no header shows that it is S3's.
+
+    Args:
+        operation: S3's name of what was asked.
+        status: HTTP status.
+        headers: With lower-case names.
+        body: All of it.
+        anybody: Whether the host is not the cloud's own: then an object may be sent for an answer, bare.
+
+    Raises:
+        StorageConfigurationError: It comes from something in between; `applied` is "maybe" for a change.
+    """
+    if operation in _BARE:
+        if (body.strip() or status not in _OF_BARE) and not has_header_of_s3(headers):
+            raise not_s3(status, "maybe")
+    elif operation in _ASKED and not (speaks_s3(headers, body) or (anybody and "etag" in headers)):
+        raise not_s3(status)
 
 
 def check_is_version(version_id: str | None, status: int, headers: Mapping[str, str]) -> None:
