@@ -263,27 +263,21 @@ class Bucket:
         self._guard.check(deadline)
         if request.key is not None and self.dialect.nfc_keys:
             self.check_key(request.key)
-        place = self._place
+        place, refusal = self._place, None
         try:
             try:
                 if self._locating is not None:
                     place = await self.located(deadline)
                 reply = await self._send(request, place, deadline, stream=stream)
             except StorageError as error:
-                first = error
-            else:
-                if request.operation not in _WITHOUT_DOCUMENT:
-                    return reply
-                if not self.is_s3:
-                    return await self._of_a_store(request, reply, deadline)
-                self._check_answers(request, reply)
-                return reply
-            reply = await self._answered(request, deadline, stream=stream, first=(place, first))
+                refusal = error
+            if refusal is not None:
+                reply = await self._answered(request, deadline, stream=stream, first=(place, refusal))
             if request.operation not in _WITHOUT_DOCUMENT:
                 return reply
             if not self.is_s3:
                 return await self._of_a_store(request, reply, deadline)
-            self._check_answers(request, reply)
+            check_answers(request.operation, reply, anybody=self.is_elsewhere)
             return reply
         except StorageError as error:
             if not may_be_about_key(request, error):
@@ -291,16 +285,13 @@ class Bucket:
             failure = error
         raise await self._about_key(request, failure, deadline) from None
 
-    def _check_answers(self, request: S3Request, reply: Reply) -> None:
-        check_answers(request.operation, reply.status, reply.headers, reply.body, anybody=self.is_elsewhere)
-
     async def _of_a_store(self, request: S3Request, reply: Reply, deadline: float | None) -> Reply:
         """The reply, or the one to the request sent again where the connection was needed, if S3 answers."""
         if reply.response is not None:
             await reply.response.aclose()  # It may hold the only connection.
         await self._check_speaks_s3(request, reply, deadline)
         if reply.response is None:
-            self._check_answers(request, reply)
+            check_answers(request.operation, reply, anybody=self.is_elsewhere)
             return reply
         return await self._answered(request, deadline, stream=True)
 

@@ -34,6 +34,7 @@ from credstore.errors import (
 )
 from credstore.quick import made
 from credstore.times import parse_time
+from credstore.wire.exchange import Reply
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -281,21 +282,18 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
         raise not_s3(status, applied)
 
 
-def check_answers(
-    operation: str, status: int, headers: Mapping[str, str], body: bytes, *, anybody: bool
-) -> None:
+def check_answers(operation: str, reply: Reply, *, anybody: bool) -> None:
     """Refuse a success that S3 does not give to an operation, where no header shows that it is S3's.
 
     Args:
         operation: S3's name of what was asked.
-        status: HTTP status.
-        headers: With lower-case names.
-        body: All of it.
+        reply: As received.
         anybody: Whether the host is not the cloud's own: then an object may be sent for an answer, bare.
 
     Raises:
         StorageConfigurationError: It comes from something in between; `applied` is "maybe" for a change.
     """
+    status, headers, body = reply.status, reply.headers, reply.body
     if operation in _BARE:
         if (body.strip() or status not in _OF_BARE) and not has_header_of_s3(headers):
             raise not_s3(status, "maybe")
