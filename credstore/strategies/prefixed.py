@@ -22,6 +22,7 @@ from credstore.driver.contract import (
     KeepsConnections,
     LockingDriver,
     MakesUploadForms,
+    ReportsDigests,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
@@ -349,6 +350,14 @@ class _MakesUploadForms(PrefixedDriver):
             return await cast("MakesUploadForms", self._inner).upload_form(below)
 
 
+class _ReportsDigests(PrefixedDriver):
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """See `ReportsDigests.stored_digest`."""
+        with self._shown:
+            below = replace(info, key=self._prefix + info.key)
+            return await cast("ReportsDigests", self._inner).stored_digest(below, options)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -356,6 +365,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     LockingDriver: _Locking,
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
+    ReportsDigests: _ReportsDigests,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
 }

@@ -101,6 +101,7 @@ class Bucket:
         label: The provider's label.
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
         kept: Operations whose copies were seen to keep the metadata that was sent with them.
+        reports_digests: Whether the SHA-256 of a copy is asked for: not once that was refused.
         put_headers: The headers of its writes.
         checksums: Which of its writes carry one in a header.
     """
@@ -152,6 +153,7 @@ class Bucket:
         self._answered_at = -math.inf
         self._speaks_s3 = False
         self.kept: set[str] = set()
+        self.reports_digests = dialect.capabilities.copy_digests
 
     @property
     def place(self) -> Place:

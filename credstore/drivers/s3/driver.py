@@ -35,7 +35,7 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.s3 import copying, deleting, listings, locking, reading, signing, writing
+from credstore.drivers.s3 import copying, deleting, digests, listings, locking, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
@@ -244,6 +244,10 @@ class S3Driver(Driver):
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
         return await copying.copy(self._bucket, request)
+
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """What GetObjectAttributes says of an object's bytes; see `ReportsDigests.stored_digest`."""
+        return await digests.stored_digest(self._bucket, info, options)
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags, {} where the cloud has none; see `TaggedDriver`."""

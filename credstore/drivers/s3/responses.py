@@ -288,7 +288,7 @@ def check_answers(operation: str, reply: Reply, *, anybody: bool) -> None:
     Args:
         operation: S3's name of what was asked.
         reply: As received.
-        anybody: Whether the host is not the cloud's own: then an object may be sent for an answer, bare.
+        anybody: Whether the host is not the cloud's own: then an object may come without one.
 
     Raises:
         StorageConfigurationError: It comes from something in between; `applied` is "maybe" for a change.
