@@ -13,6 +13,7 @@ from credstore.driver.contract import (
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
+    WantsChecksums,
 )
 from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
@@ -90,6 +91,7 @@ __all__ = [
     "VerifiesLinks",
     "VersionPage",
     "VersionedDriver",
+    "WantsChecksums",
     "invalid_range",
     "is_system_name",
     "join_metadata",

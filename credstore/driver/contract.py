@@ -367,6 +367,19 @@ class MakesUploadForms(Protocol):
 
 
 @runtime_checkable
+class WantsChecksums(Protocol):
+    """A driver of a store that may take a body only with its checksum before it."""
+
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """Whether the store is known to refuse bodies without `Content-MD5`; asked for at most once.
+
+        Raises:
+            StorageError: The driver cannot be used; that the store does not say it is no error.
+        """
+        ...
+
+
+@runtime_checkable
 class ReportsDigests(Protocol):
     """A driver of a store that may say what the SHA-256 of an object's stored bytes is."""
 

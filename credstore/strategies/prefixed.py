@@ -27,6 +27,7 @@ from credstore.driver.contract import (
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
+    WantsChecksums,
 )
 from credstore.driver.signed_links import invalid_link
 from credstore.driver.upload_forms import FormRequest
@@ -350,6 +351,12 @@ class _MakesUploadForms(PrefixedDriver):
             return await cast("MakesUploadForms", self._inner).upload_form(below)
 
 
+class _WantsChecksums(PrefixedDriver):
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """See `WantsChecksums.wants_checksums`."""
+        return await cast("WantsChecksums", self._inner).wants_checksums(deadline=deadline)
+
+
 class _ReportsDigests(PrefixedDriver):
     async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
         """See `ReportsDigests.stored_digest`."""
@@ -366,6 +373,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
     ReportsDigests: _ReportsDigests,
+    WantsChecksums: _WantsChecksums,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
 }

@@ -247,6 +247,10 @@ class S3Driver(Driver):
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
         return await copying.copy(self._bucket, request)
 
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """Whether the bucket has a default retention; see `WantsChecksums.wants_checksums`."""
+        return await locking.wants_checksums(self._bucket, deadline=deadline)
+
     async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
         """What GetObjectAttributes says of an object's bytes; see `ReportsDigests.stored_digest`."""
         return await digests.stored_digest(self._bucket, info, options)

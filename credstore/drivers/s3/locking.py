@@ -32,7 +32,7 @@ from credstore.drivers.s3.requests import (
     version_query,
 )
 from credstore.drivers.s3.responses import has_header_of_s3, not_s3
-from credstore.drivers.s3.xml import parse_legal_hold, parse_retention, retention_mode
+from credstore.drivers.s3.xml import parse_legal_hold, parse_lock_rules, parse_retention, retention_mode
 from credstore.errors import (
     ErrorCode,
     RetentionMode,
@@ -216,6 +216,30 @@ async def _lock(
         bucket.looked()
         if not done(found):
             raise
+
+
+async def wants_checksums(bucket: Bucket, *, deadline: float | None) -> bool:
+    """Whether bodies are refused without `Content-MD5`; see `WantsChecksums.wants_checksums`.
+
+    Cost: 1 request, once; none where the cloud has no Object Lock, or a refusal has shown it.
+    Source: S3 API GetObjectLockConfiguration; PutObject on objects under a retention period.
+    """
+    bucket.check_usable(deadline)
+    checksums = bucket.checksums
+    if not bucket.dialect.object_lock or checksums.is_known:
+        return checksums.of_bodies
+    request = S3Request(operation="GetObjectLockConfiguration", method="GET", query=(("object-lock", ""),))
+    wanted = False
+    try:
+        wanted = parse_lock_rules((await bucket.call(request, deadline=deadline)).body)
+    except StorageError as error:
+        # Not everybody may ask for it; what passes is asked again.
+        checksums.is_known = not error.retryable
+        return False
+    checksums.is_known = True
+    if wanted:
+        checksums.learn("PutObject")
+    return wanted
 
 
 async def check_locked(bucket: Bucket, write: Write, version_id: str | None, *, way: str) -> None:

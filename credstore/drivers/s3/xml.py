@@ -410,6 +410,20 @@ def _answer(body: bytes, shape: Shape) -> Fields:
         return {}
 
 
+_LOCK_RULES = Shape(
+    fields=frozenset({"ObjectLockEnabled"}),
+    records=frozenset({"DefaultRetention"}),
+    parts=frozenset({"Mode"}),
+    nested=True,
+    needs=("ObjectLockEnabled",),
+)
+
+
+def parse_lock_rules(body: bytes) -> bool:
+    """Whether a bucket puts everything that is stored in it under retention."""
+    return any(True for _ in read(body, _LOCK_RULES).all("DefaultRetention"))
+
+
 _ATTRIBUTES = Shape(
     fields=frozenset({"ETag", "ObjectSize"}),
     records=frozenset({"Checksum"}),
