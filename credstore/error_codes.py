@@ -219,7 +219,7 @@ class ErrorCode(StrEnum):
     CHECKSUM_REQUIRED = (
         "CHECKSUM_REQUIRED",
         "InvalidRequest",
-        "The bucket takes a body only with its checksum before it, and this one cannot be read twice.",
+        "The bucket takes a body only with its checksum before it; a stream read once, or a link, has none.",
     )
     TOO_SMALL = "TOO_SMALL", "InvalidRequest", "A part is smaller than the provider accepts."
     TOO_MANY_PROOFS = "TOO_MANY_PROOFS", "InvalidRequest", "More proofs than asked for have this digest."

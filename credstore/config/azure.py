@@ -42,6 +42,7 @@ _OF_STRING = {
     "sharedaccesssignature": "sas_token",
 }
 """Words of a connection string, in lower case, to fields."""
+_IS_SIGNED = re.compile(r"[?&]sig=")
 Auth = Literal["key", "sas", "login"]
 
 
@@ -136,6 +137,11 @@ class AzureConfig(StatedConfig):
         object.__setattr__(self, "connection_string", None)
 
     def _check_place(self) -> None:
+        for name in ("bucket", "account", "endpoint"):
+            if _IS_SIGNED.search(getattr(self, name) or ""):
+                raise checks.wrong(
+                    self.cloud, name, "has a shared access signature; set what follows the `?` as `sas_token`"
+                )
         if not self.bucket:
             raise checks.wrong(self.cloud, "bucket", "is missing; it is the container's name")
         if not _CONTAINER.fullmatch(self.bucket):
@@ -317,6 +323,12 @@ def _parsed(connection_string: Secret) -> dict[str, object]:
         if words.get(word):
             secret = field in {"account_key", "sas_token"}
             found[field] = Secret(words[word]) if secret else words[word].rstrip("/")
+    if _IS_SIGNED.search(connection_string.reveal()) and not found.get("sas_token"):
+        raise checks.wrong(
+            "azure",
+            "connection_string",
+            "has a URL with a shared access signature; set what follows the `?` as `sas_token`",
+        )
     if not {"account", "endpoint"} & found.keys():
         raise checks.wrong("azure", "connection_string", "names neither AccountName nor BlobEndpoint")
     suffix = words.get("endpointsuffix", _SUFFIX)

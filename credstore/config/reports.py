@@ -8,6 +8,7 @@ keys that are trusted for it. Everything here blocks for as long as reading two 
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias, cast
 
 from credstore.arguments import typed
+from credstore.config.chained import located_once
 from credstore.config.settings import CommonConfig, StatedConfig
 from credstore.driver.capability_report import (
     LARGEST_REPORT,
@@ -36,6 +38,11 @@ LONGEST_AGE = timedelta(days=90)
 """A server is updated sooner or later, and what it did then says little about what it does now."""
 CLOCKS = timedelta(minutes=5)
 """By how much the clocks of whoever checks and whoever opens may differ."""
+_OF_AWS = re.compile(
+    r"https://s3(?:-fips|-accelerate)?(?:\.dualstack)?(?:[.-]([a-z0-9-]+))?\.amazonaws\.com(\.cn)?",
+    re.IGNORECASE,
+)
+"""AWS's own endpoints, of all kinds; the accelerated ones are for all regions of the first partition."""
 _VERIFIER = "credstore.proofs.capability_reports"
 _PAYLOAD = "payload"
 
@@ -141,13 +148,37 @@ def _check_counts(report: CapabilityReport, config: CommonConfig, now: datetime)
         )
 
 
+def check_place(said: Said, config: CommonConfig) -> None:
+    """Refuse a report of another store than this, whose place has only been found out by now.
+
+    Raises:
+        StorageConfigurationError: It belongs to another one, or is too old.
+    """
+    if isinstance(said, CapabilityReport):
+        _check_counts(said, config, datetime.now(UTC))
+
+
 def place_of(config: CommonConfig) -> tuple[str, tuple[str, ...]]:
-    """Provider and place of a store, however it is tuned, without its prefix.
+    """Provider and place of a store, however it is tuned, without its prefix; reads files of AWS's at most.
+
+    Where its keys come from does not matter: a profile stands for where it leads. A bucket at AWS's own
+    endpoints is named as in policies, since its name is the only one in the partition, whatever its region.
+
+    Raises:
+        StorageConfigurationError: A profile of the AWS configuration decides, and leads nowhere.
 
     >>> from credstore.config.stores import LocalConfig
     >>> place_of(LocalConfig(path="/srv/proofs", prefix="team/a"))
     ('local', ('/srv/proofs',))
     """
+    if config.place_is_open:
+        config = located_once(config)
+    endpoint, name = getattr(config, "resolved_endpoint", ""), getattr(config, "bucket", "")
+    found = _OF_AWS.fullmatch(endpoint)
+    if found is not None:
+        region = found[1] or ""
+        partition = "aws-cn" if found[2] else "aws-us-gov" if region.startswith("us-gov-") else "aws"
+        return config.provider, (f"arn:{partition}:s3:::{name}",)
     return config.provider, _texts(config.place)
 
 

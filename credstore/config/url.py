@@ -22,6 +22,18 @@ _SOURCE = "the store URL"
 _MAX_SHOWN = 40
 _HTTP = "http"
 """The parameter with which a URL that names its server says that it has no TLS."""
+_PARAMETER = re.compile(r"[?&#]([A-Za-z-]{2,32})=")
+_PLAIN_LINK = "a presigned link to one object, whose signature is a key, and URLs end up in logs; a store is"
+_SAS = (
+    "with a shared access signature, which is a key, and URLs end up in logs; set what follows the `?` as "
+    f"`sas_token` ({spoken(variables_of('azure', 'sas_token'))}), and give the store as az://ACCOUNT/CONTAINER"
+)
+_SIGNED = (
+    ({"sv", "sig"}, _SAS),
+    ({"x-amz-signature"}, f"{_PLAIN_LINK} s3://BUCKET, and its keys are set apart"),
+    ({"x-goog-signature"}, f"{_PLAIN_LINK} gs://BUCKET, and its keys are set apart"),
+)
+"""Names of parameters that make a link of a URL, and what it is then."""
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -69,6 +81,7 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
     Raises:
         StorageConfigurationError: As for `from_url`.
     """
+    _check_unsigned(url, source)
     url = registry.respelled(url)
     word, colon, rest = url.partition(":")
     if not colon or not url.isprintable() or " " in url:
@@ -99,6 +112,13 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
         given["allow_http"] = True
         given["endpoint"] = f"http{str(given.get('endpoint', '')).removeprefix('https')}"
     return kind, given
+
+
+def _check_unsigned(url: str, source: str) -> None:
+    names = {name.lower() for name in _PARAMETER.findall(url)}
+    for signed, what in _SIGNED:
+        if signed <= names:
+            raise StorageConfigurationError(f"{source} must not be one {what}")
 
 
 def _decoded(text: str, source: str) -> str:

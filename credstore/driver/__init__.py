@@ -8,10 +8,12 @@ from credstore.driver.contract import (
     KeepsConnections,
     LockingDriver,
     MakesUploadForms,
+    ReportsDigests,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
+    WantsChecksums,
 )
 from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
@@ -78,6 +80,7 @@ __all__ = [
     "PutRequest",
     "PutResult",
     "ReadOptions",
+    "ReportsDigests",
     "ResumeToken",
     "RetainingDriver",
     "SignRequest",
@@ -88,6 +91,7 @@ __all__ = [
     "VerifiesLinks",
     "VersionPage",
     "VersionedDriver",
+    "WantsChecksums",
     "invalid_range",
     "is_system_name",
     "join_metadata",

@@ -367,6 +367,39 @@ class MakesUploadForms(Protocol):
 
 
 @runtime_checkable
+class WantsChecksums(Protocol):
+    """A driver of a store that may take a body only with its checksum before it."""
+
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """Whether the store is known to refuse bodies without `Content-MD5`; asked for at most once.
+
+        Raises:
+            StorageError: The driver cannot be used; that the store does not say it is no error.
+        """
+        ...
+
+
+@runtime_checkable
+class ReportsDigests(Protocol):
+    """A driver of a store that may say what the SHA-256 of an object's stored bytes is."""
+
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """The SHA-256 that the store itself computed over all bytes of exactly this object.
+
+        Args:
+            info: What `head` has just said of it, with its key.
+            options: Customer key and deadline.
+
+        Returns:
+            The digest; None where the store does not say it, or says it of another object.
+
+        Raises:
+            StorageError: The store could not be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class LockingDriver(RetainingDriver, Protocol):
     """A driver that can put objects under retention and legal hold, if `capabilities` say so.
 

@@ -109,6 +109,7 @@ UPLOAD_FORMS: Final = Lack(
 FORM_PAYS: Final = Lack(
     "say in a form that the requester pays", "make a PUT link, or open the store without requester_pays"
 )
+FORM_MD5: Final = Lack("check an MD5 in a form", "leave out content_md5; size and type are checked")
 FORM_KEYS: Final = Lack(
     "name a key of its key service in a form",
     "make it the default key of the bucket, and use encryption=False",

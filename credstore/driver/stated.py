@@ -18,6 +18,7 @@ FLAGS = (
     "conditional_replace",
     "conditional_delete",
     "content_etags",
+    "copy_digests",
     "delete_tells_existence",
     "ordered",
     "response_overrides",

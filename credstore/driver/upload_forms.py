@@ -32,6 +32,7 @@ class FormRequest:
         max_size: Bytes, 1 or more.
         min_size: Bytes, 0 to `max_size`.
         content_type: That the object is stored with; None for the store's default.
+        content_md5: MD5 of the only body that may be uploaded, or None; S3's stores check it.
         success_status: Status of the response to an upload: 200, 201 or 204.
         encryption: At rest, by the provider; None for its default.
         expires_in: Seconds, 1 to 604,800.
@@ -43,6 +44,7 @@ class FormRequest:
     max_size: int
     min_size: int = 0
     content_type: str | None = None
+    content_md5: bytes | None = None
     success_status: int = 204
     encryption: ServerEncryption | None = None
     expires_in: float = 3600.0

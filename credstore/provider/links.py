@@ -15,13 +15,14 @@ from math import ceil
 from typing import NamedTuple, TypedDict, cast, get_args
 from urllib.parse import quote
 
-from credstore.driver.contract import VerifiesLinks
+from credstore.driver.contract import VerifiesLinks, WantsChecksums
 from credstore.driver.internal import is_internal
 from credstore.driver.refusals import OVERRIDES, no_link
 from credstore.driver.signed_links import invalid_link
 from credstore.driver.values import ReadOptions, SignedRequest, SignRequest
 from credstore.encryption import ClientSide, CustomerKey
 from credstore.errors import (
+    ErrorCode,
     StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
@@ -44,6 +45,10 @@ LONGEST_ANYWHERE = 3650 * DAY
 
 
 _PUT = "a PUT link"
+_WITH_MD5 = (
+    'give headers={"content-md5": MD5} with the MD5 of the body in base64, which the holder has to send, or '
+    "check=False for a holder who sends that header of their own"
+)
 _METHODS: tuple[Method, ...] = get_args(Method)
 _FETCHING = frozenset({"download_name", "content_disposition", "content_type", "cache_control", "version_id"})
 _ALWAYS = frozenset({"check", "timeout"})
@@ -299,6 +304,8 @@ async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:
             raise OVERRIDES.of(driver.name)
     elif method == "PUT":
         check_unchanged(session, _PUT)
+        if options.get("check", True) and not _has_checksum(_put_headers(options)):
+            await check_unsummed(session, _PUT, _WITH_MD5, request.deadline)
     return await driver.sign(
         SignRequest(
             key=request.key,
@@ -310,6 +317,31 @@ async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:
             deadline=request.deadline,
         )
     )
+
+
+def _has_checksum(headers: Mapping[str, str]) -> bool:
+    return any(name == "content-md5" or name.startswith("x-amz-checksum-") for name in headers)
+
+
+async def check_unsummed(session: Session, what: str, how: str, deadline: float | None) -> None:
+    """Refuse what uploads without a checksum where the store takes no such body.
+
+    Args:
+        session: Of the store.
+        what: "a PUT link", for the message.
+        how: What to do instead.
+        deadline: Instant of `time.monotonic()`, or None.
+
+    Raises:
+        StorageInvalidRequestError: It takes none (code "CHECKSUM_REQUIRED").
+    """
+    driver = session.driver
+    if isinstance(driver, WantsChecksums) and await driver.wants_checksums(deadline=deadline):
+        raise StorageInvalidRequestError(
+            "the bucket has a default retention (Object Lock) and takes a body only with its checksum, so "
+            f"what {what} without one uploads would be refused; {how}",
+            code=ErrorCode.CHECKSUM_REQUIRED,
+        )
 
 
 def _check_options(method: str, options: LinkOptions) -> None:

@@ -832,10 +832,12 @@ class StorageProvider(KeepingVerbs):
             StorageUnsupportedError: A link that could not work: stored opaque (zstd) where the server does
                 not decode it (`capabilities.links_decode`), or bypassing the pipeline; the message says what
                 to change.
-            StorageInvalidRequestError: `expires_in` out of range, or a wrong option.
+            StorageInvalidRequestError: `expires_in` out of range, or a wrong option; or a PUT link without
+                the checksum that the bucket insists on (code "CHECKSUM_REQUIRED").
             StorageError: Anything else.
 
-        Cost: 1 HEAD for GET and HEAD links, none with `check=False`.
+        Cost: 1 HEAD for GET and HEAD links, 1 request for the first PUT link where there is Object Lock; none
+            with `check=False`.
         """
         with self._session.call("get_signed_url", key) as call:
             return await temporary_link(self._session, key, expires_in, method, options, call=call)
@@ -868,10 +870,12 @@ class StorageProvider(KeepingVerbs):
             StorageUnsupportedError: The store has no such forms (`capabilities.upload_forms`), or the upload
                 would bypass compression, encryption or a strategy; nothing was sent.
             StorageInvalidKeyError: The key cannot name an object, or the prefix is not the start of one.
-            StorageInvalidRequestError: A wrong option, or not exactly one of `key` and `prefix`.
+            StorageInvalidRequestError: A wrong option, or not exactly one of `key` and `prefix`; or no
+                `content_md5` where the bucket insists on one (code "CHECKSUM_REQUIRED").
             StorageError: Anything else.
 
-        Cost: no request, but one to Google's IAM where that has the key of the service account.
+        Cost: 1 request for the first form where S3's Object Lock is; one to Google's IAM where that has the
+            key of the service account.
         Source: S3 API "Browser-based uploads using POST"; Google's XML API "POST Object".
         """
         with self._session.call("get_upload_form", key):

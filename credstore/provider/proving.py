@@ -1,7 +1,8 @@
 """Whether a copy matches its source: checked before a source is deleted, over any driver (P9).
 
 Rules of this file: nothing that a driver says about its own copy is trusted except entity tags derived from
-the content; otherwise, the bytes are read. A copy known to be wrong is removed if it is still ours.
+the content, and a SHA-256 that the store itself computed; otherwise, the bytes are read. A copy known to be
+wrong is removed if it is still ours.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
 
+from credstore.driver.contract import ReportsDigests
 from credstore.driver.pinning import get_same
 from credstore.driver.values import (
     NO_HEADERS,
@@ -32,6 +34,9 @@ from credstore.errors import (
 from credstore.hashing import hash_into, sha256_of
 from credstore.model import NOTHING, strong_etag
 from credstore.provider.session import Session
+
+_READ_AT_ONCE = 1024 * 1024
+"""Bytes that are read sooner than the store is asked about them, which takes two requests."""
 
 
 class HashedBody:
@@ -94,7 +99,8 @@ async def check_copy(
             them ("COPY_INCOMPLETE").
         StorageError: It could not be read.
 
-    Cost: 1 request, plus those for reading the source if it has no digest.
+    Cost: 1 request, plus those for reading the source if it has no digest; 2 for a large copy of whose bytes
+        the store says the SHA-256 (3 where that does not decide).
     """
     source, tag = request.source, strong_etag(result.etag)
     key = request.encryption if request.encryption is not None else request.source_customer_key
@@ -107,6 +113,8 @@ async def check_copy(
             )
             _check_ours(seen, request, result.size)
         if seen is None or seen.etag != source.etag:
+            seen = None if resealed else await _by_digest(session, request, result, key, seconds)
+        if seen is None:
             seen = await _read_back(session, request, result, seconds, resealed=resealed)
         if seen.storage_class is None and source.storage_class is not None:
             seen = await _with_class(session, request, seen, key, seconds)
@@ -127,6 +135,30 @@ async def check_copy(
             f"the copy lacks what its source keeps with its bytes ({', '.join(lacks)}); the source is kept",
             code=ErrorCode.COPY_INCOMPLETE,
         )
+
+
+async def _by_digest(
+    session: Session,
+    request: CopyRequest,
+    result: PutResult,
+    key: ServerEncryption | None,
+    seconds: float | None,
+) -> ObjectInfo | None:
+    """What is kept with a copy whose bytes have the source's digest, as the store says; None to read them.
+
+    Only the same digest is taken: a different one may be of the parts, or of what was there before.
+
+    Cost: 2 requests, none where the bytes come in one, or the store does not compute digests.
+    """
+    expected, driver = request.source.digest, session.driver
+    if expected is None or result.size <= _READ_AT_ONCE or not driver.capabilities.copy_digests:
+        return None
+    if not isinstance(driver, ReportsDigests):
+        return None
+    options = ReadOptions(customer_key=key, deadline=session.deadline(seconds))
+    seen = await driver.head(request.destination, options)
+    _check_ours(seen, request, result.size)
+    return seen if await driver.stored_digest(seen, options) == expected else None
 
 
 async def _with_class(

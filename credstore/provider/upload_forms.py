@@ -10,7 +10,7 @@ from credstore.driver.refusals import UPLOAD_FORMS
 from credstore.driver.upload_forms import FormRequest
 from credstore.errors import ErrorCode, StorageInvalidKeyError, StorageInvalidRequestError
 from credstore.model import UploadForm
-from credstore.provider.links import LONGEST, check_duration, check_unchanged
+from credstore.provider.links import LONGEST, check_duration, check_unchanged, check_unsummed
 from credstore.provider.session import Session
 from credstore.provider.validation import check_count, check_header, check_prefix
 
@@ -20,11 +20,17 @@ LARGEST = 5 * 1024**4
 _STATUSES: tuple[int, ...] = get_args(SuccessStatus)
 
 
+_MD5 = 16
+_WITH_MD5 = "give content_md5, which binds the form to one body"
+
+
 class UploadFormOptions(TypedDict, total=False):
     """Options of `StorageProvider.get_upload_form`.
 
     Keys:
         min_size: Minimum number of bytes of an upload; 0 if left out.
+        content_md5: MD5 (16 bytes) of the one body that may be uploaded, which the store checks; S3's only. A
+            bucket with a default retention (Object Lock) takes no body without it.
         content_type: That the object is stored with; the holder of the form cannot choose another. Left out,
             the store's own default.
         success_status: Status of the response to an upload: 200, 201 (with an XML body) or 204, the default.
@@ -33,6 +39,7 @@ class UploadFormOptions(TypedDict, total=False):
     """
 
     min_size: int
+    content_md5: bytes
     content_type: str
     success_status: SuccessStatus
     expires_in: float
@@ -62,6 +69,9 @@ async def make_upload_form(
     if not (driver.capabilities.upload_forms and isinstance(driver, MakesUploadForms)):
         raise UPLOAD_FORMS.of(driver.name)
     check_unchanged(session, "a form")
+    deadline, md5 = session.deadline(options.get("timeout")), options.get("content_md5")
+    if md5 is None:
+        await check_unsummed(session, "a form", _WITH_MD5, deadline)
     return await driver.upload_form(
         FormRequest(
             key=start,
@@ -72,7 +82,8 @@ async def make_upload_form(
             success_status=options.get("success_status", 204),
             encryption=session.at_rest(),
             expires_in=expires_in,
-            deadline=session.deadline(options.get("timeout")),
+            content_md5=md5,
+            deadline=deadline,
         )
     )
 
@@ -117,5 +128,10 @@ def _check(max_size: int, options: UploadFormOptions) -> None:
     status = cast("object", options.get("success_status", 204))
     if isinstance(status, bool) or status not in _STATUSES:
         raise StorageInvalidRequestError(f"success_status is 200, 201 or 204, not {status!r}")
+    md5 = cast("object", options.get("content_md5"))
+    if "content_md5" in options and not (isinstance(md5, bytes) and len(md5) == _MD5):
+        raise StorageInvalidRequestError(
+            "content_md5 is the 16 bytes of an MD5, as hashlib.md5(...).digest() gives"
+        )
     if "content_type" in options:
         check_header("content_type", options["content_type"])

@@ -22,10 +22,12 @@ from credstore.driver.contract import (
     KeepsConnections,
     LockingDriver,
     MakesUploadForms,
+    ReportsDigests,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
+    WantsChecksums,
 )
 from credstore.driver.signed_links import invalid_link
 from credstore.driver.upload_forms import FormRequest
@@ -349,6 +351,20 @@ class _MakesUploadForms(PrefixedDriver):
             return await cast("MakesUploadForms", self._inner).upload_form(below)
 
 
+class _WantsChecksums(PrefixedDriver):
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """See `WantsChecksums.wants_checksums`."""
+        return await cast("WantsChecksums", self._inner).wants_checksums(deadline=deadline)
+
+
+class _ReportsDigests(PrefixedDriver):
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """See `ReportsDigests.stored_digest`."""
+        with self._shown:
+            below = replace(info, key=self._prefix + info.key)
+            return await cast("ReportsDigests", self._inner).stored_digest(below, options)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -356,6 +372,8 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     LockingDriver: _Locking,
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
+    ReportsDigests: _ReportsDigests,
+    WantsChecksums: _WantsChecksums,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
 }

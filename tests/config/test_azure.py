@@ -226,3 +226,58 @@ def test_what_a_server_lacks_can_be_said():
     for wrong in ("versions", "-version", "-conditional_create"):
         with pytest.raises(StorageConfigurationError, match="capabilities"):
             capabilities_of(AzureConfig(**BY_KEY, capabilities=wrong))
+
+
+SIGNED = "sv=2024-11-04&ss=b&srt=sco&sp=rwdl&se=2030-01-01T00:00:00Z&sig=CANARY%3D"
+SAS_URL = f"https://acme.blob.core.windows.net/proofs?{SIGNED}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        SAS_URL,
+        f"https://acme.blob.core.windows.net/proofs/a/b?{SIGNED}",
+        f"https://acme.blob.core.usgovcloudapi.net/proofs?{SIGNED.upper()}",
+        f"https://acme.blob.core.windows.net/proofs#{SIGNED}",
+        f"az://acme/proofs?part_size=8MiB&{SIGNED}",
+        f"abfss://proofs@acme.dfs.core.windows.net/p?{SIGNED}",
+        f"http://127.0.0.1:10000/devstoreaccount1/proofs?{SIGNED}",
+        f"acme.blob.core.windows.net/proofs?{SIGNED}",
+    ],
+)
+def test_a_url_with_a_signature_is_no_store_url_and_says_where_that_belongs(url):
+    with pytest.raises(StorageConfigurationError, match="AZURE_STORAGE_SAS_TOKEN") as caught:
+        from_url(url, {})
+    assert "`sas_token`" in caught.value.message
+    assert "CANARY" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme"),
+    [
+        ("s3://proofs/a?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=CANARY", "s3://BUCKET"),
+        ("https://proofs.s3.amazonaws.com/a?X-Amz-Signature=CANARY", "s3://BUCKET"),
+        ("https://storage.googleapis.com/proofs/a?X-Goog-Signature=CANARY", "gs://BUCKET"),
+    ],
+)
+def test_a_presigned_link_is_no_store_url(url, scheme):
+    with pytest.raises(StorageConfigurationError, match=scheme) as caught:
+        from_url(url, {})
+    assert "CANARY" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("bucket", f"proofs?{SIGNED}"),
+        ("account", SAS_URL),
+        ("endpoint", f"https://acme.blob.core.windows.net?{SIGNED}"),
+        ("connection_string", SAS_URL),
+        ("connection_string", f"BlobEndpoint={SAS_URL}"),
+    ],
+)
+def test_a_setting_with_a_signature_says_where_that_belongs(field, value):
+    given = {"provider": "azure", "account": "acme", "bucket": "proofs", field: value}
+    with pytest.raises(StorageConfigurationError, match=f"`{field}`.*as `sas_token`") as caught:
+        from_mapping(given, {})
+    assert "CANARY" not in repr(caught.value)

@@ -21,6 +21,7 @@ from credstore import (
     MemoryConfig,
     R2Config,
     S3CompatibleConfig,
+    S3Config,
     Secret,
     StorageConfigurationError,
     StorageFactory,
@@ -38,6 +39,7 @@ from credstore.driver.capability_report import (
 from credstore.driver.stated import FLAGS
 from credstore.drivers.gcs.driver import GcsDriver
 from credstore.drivers.s3.dialect import row_for
+from credstore.drivers.s3.driver import S3Driver
 from credstore.drivers.s3.stated import NAMES, has, stated
 from credstore.proofs import LocalSigner, TrustStore, encode_trust_store, trust_key
 from credstore.proofs.capability_reports import sign_report
@@ -253,6 +255,75 @@ def test_a_report_of_another_store_is_refused(tmp_path):
             capabilities(replace(other, capabilities=said))
     # A prefix is a part of the same store, and a flavor only what is expected of it.
     assert capabilities(replace(CUSTOM, capabilities=said, prefix="team/a", flavor="minio")).tags
+
+
+AWS = S3Config(bucket="proofs", region="eu-west-1", **KEYS)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        AWS,
+        replace(AWS, access_key_id="AKIDOTHER"),
+        replace(AWS, region="us-east-1"),
+        replace(AWS, region="eu-west-1", dual_stack=True),
+        replace(AWS, fips=True),
+        replace(AWS, accelerate=True),
+        replace(AWS, endpoint="https://s3.eu-west-1.amazonaws.com"),
+        replace(AWS, region=None, access_key_id=None, secret_access_key=None, profile="work"),
+    ],
+)
+def test_a_bucket_at_aws_is_the_same_by_any_endpoint_and_with_any_keys(config, tmp_path, monkeypatch):
+    aws_files(tmp_path, monkeypatch, "region = eu-central-1")
+    assert place_of(config) == ("s3", ("arn:aws:s3:::proofs",))
+    said = written(tmp_path / "report.json", report_of(config, tags=False))
+    assert not capabilities(replace(AWS, capabilities=said)).tags
+    other = written(tmp_path / "other.json", report_of(AWS, tags=False))
+    assert not capabilities(replace(config, capabilities=other)).tags
+
+
+def aws_files(folder, monkeypatch, settings) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    file = folder / "config"
+    file.write_text(f"[profile work]\naws_access_key_id = A\naws_secret_access_key = B\n{settings}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "none"))
+
+
+@pytest.mark.parametrize(
+    ("region", "place"),
+    [("cn-north-1", "arn:aws-cn:s3:::proofs"), ("us-gov-west-1", "arn:aws-us-gov:s3:::proofs")],
+)
+def test_each_partition_of_aws_has_names_of_its_own(region, place):
+    assert place_of(replace(AWS, region=region)) == ("s3", (place,))
+
+
+def test_a_profile_stands_for_the_endpoint_it_leads_to(tmp_path, monkeypatch):
+    of_profile = S3Config(bucket="proofs", profile="work")
+    aws_files(tmp_path, monkeypatch, "region = eu-west-1\nendpoint_url = https://s3.example.com")
+    explicit = replace(AWS, endpoint="https://s3.example.com")
+    said = written(tmp_path / "report.json", report_of(explicit, tags=False))
+    assert not capabilities(replace(of_profile, capabilities=said)).tags
+    elsewhere = replace(explicit, endpoint="https://s3.example.org")
+    said = written(tmp_path / "report.json", report_of(elsewhere, tags=False))
+    with pytest.raises(StorageConfigurationError, match="is not of this store"):
+        capabilities(replace(of_profile, capabilities=said))
+
+
+def test_a_profile_that_leads_elsewhere_by_the_first_request_has_no_use_of_the_report(tmp_path, monkeypatch):
+    aws_files(tmp_path, monkeypatch, "endpoint_url = https://s3.example.com")
+    config = S3Config(bucket="proofs", profile="work")
+    said = written(tmp_path / "report.json", report_of(config, tags=False))
+
+    async def main():
+        driver = S3Driver(replace(config, capabilities=said))
+        aws_files(tmp_path, monkeypatch, "endpoint_url = https://s3.example.org")
+        with pytest.raises(StorageConfigurationError, match="is not of this store"):
+            await driver.head("key")
+        await driver.aclose()
+
+    asyncio.run(main())
 
 
 def test_a_report_counts_for_a_while(tmp_path):

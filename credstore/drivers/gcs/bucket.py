@@ -241,6 +241,15 @@ class Bucket:
             await self._exchange.aclose()
 
 
+async def outcome(parse: Callable[[bytes], T], body: bytes) -> T:
+    """The parsed response to a change; one that cannot be read leaves open whether it was made."""
+    try:
+        return await parsed(parse, body)
+    except StorageError as error:
+        error.applied = "maybe"
+        raise
+
+
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """The parsed response; a large one is parsed off the event loop."""
     return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)

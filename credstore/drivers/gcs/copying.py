@@ -12,13 +12,13 @@ from typing import Any
 
 from credstore.driver.unclear import Write
 from credstore.driver.values import CopyRequest, ObjectInfo, PutResult
-from credstore.drivers.gcs.bucket import Bucket, parsed
+from credstore.drivers.gcs.bucket import Bucket, outcome
 from credstore.drivers.gcs.encryption import kms_query
 from credstore.drivers.gcs.locking import made_locked
 from credstore.drivers.gcs.probing import prove_condition
 from credstore.drivers.gcs.requests import copied, encryption_of, patch_metadata, rewrite
 from credstore.drivers.gcs.resources import Resource
-from credstore.drivers.gcs.responses import parse_json, parse_rewrite, request_id_of
+from credstore.drivers.gcs.responses import parse_resource, parse_rewrite, request_id_of
 from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_write
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
 
@@ -67,7 +67,7 @@ async def _rewritten(
     while True:
         wire = rewrite(request, said, tail, token, exact=bucket.keeps_generations)
         reply = await bucket.call(wire, deadline=request.deadline)
-        state = await parsed(parse_rewrite, reply.body)
+        state = await outcome(parse_rewrite, reply.body)
         if state.resource is not None:
             resource = await _with_own_metadata(bucket, request, said, state.resource)
             return resource, request_id_of(reply.headers)
@@ -91,4 +91,4 @@ async def _with_own_metadata(
             applied="yes",
         )
     wire = patch_metadata(request.destination, said["metadata"])
-    return await parsed(parse_json, (await bucket.call(wire, deadline=request.deadline)).body)
+    return await outcome(parse_resource, (await bucket.call(wire, deadline=request.deadline)).body)

@@ -25,7 +25,7 @@ from credstore.driver.refusals import check_legal_holds, check_retention_mode
 from credstore.driver.retention import changed
 from credstore.driver.values import PutResult, ReadOptions
 from credstore.driver.version_pages import DELETED
-from credstore.drivers.gcs.bucket import Bucket, parsed
+from credstore.drivers.gcs.bucket import Bucket, outcome, parsed
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.deleting import delete
 from credstore.drivers.gcs.errors import LOCK_OFF
@@ -41,7 +41,7 @@ from credstore.drivers.gcs.resources import (
     retention_of,
     retention_property,
 )
-from credstore.drivers.gcs.responses import parse_json
+from credstore.drivers.gcs.responses import parse_json, parse_resource
 from credstore.errors import (
     ErrorCode,
     RetentionMode,
@@ -178,6 +178,7 @@ async def _changed(
         )
         try:
             reply = await bucket.call(request, deadline=deadline)
+            made = await outcome(parse_resource, reply.body)
         except StorageError as error:
             if error.applied != "no":
                 if await _happened(bucket, key, options, is_so, error):
@@ -189,7 +190,7 @@ async def _changed(
             if RETENTION not in change.said:
                 raise
             raise_explained(await _explained(bucket, error, deadline), error)
-        if not is_so(await parsed(parse_json, reply.body)):
+        if not is_so(made):
             raise _ignored()
         return
     raise StorageConflictError(

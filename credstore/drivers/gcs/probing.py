@@ -1,14 +1,16 @@
 """Whether a server that is not Google's keeps conditions, asked before anything depends on it.
 
-Rules of this file: what a probe writes is empty, has a name of credstore's own, and is removed at once; a
-server that keeps conditions writes nothing.
+Rules of this file: what a probe writes is empty, has a name of credstore's own, and is removed at once,
+also where it is not clear whether it was written; a server that keeps conditions writes nothing.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+import asyncio
+import time
 from secrets import token_hex
 
+from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.internal import internal_key
 from credstore.driver.refusals import check_condition, check_delete
 from credstore.driver.values import Precondition
@@ -28,7 +30,7 @@ async def prove_condition(bucket: Bucket, precondition: Precondition, deadline: 
 
     Raises:
         StorageUnsupportedError: Conditions are ignored; nothing was sent of the write.
-        StorageError: The server could not be asked.
+        StorageError: The server could not be asked; `applied` is "no".
     """
     check_condition(precondition, bucket.able, NAME)
     if precondition.mode != "overwrite" and not bucket.proved:
@@ -54,13 +56,29 @@ async def _ask(bucket: Bucket, deadline: float | None) -> None:
         size=0,
         replayable=True,
     )
+    written = True
     try:
         await bucket.call(request, deadline=deadline)
     except StoragePreconditionFailedError:
+        written = False
         bucket.proved = True
         return
+    except StorageError as error:
+        written, error.applied = error.applied != "no", "no"  # Nothing was sent of what depends on it.
+        raise
+    finally:
+        if written:
+            await _removed(bucket, key)
     bucket.ignores_conditions()
     bucket.proved = True
-    with suppress(StorageError):  # It is empty, so leaving it there does no harm.
-        request = delete_object(key, bucket.able, if_match=None, version_id=None)
-        await bucket.call(request, deadline=deadline)
+
+
+async def _removed(bucket: Bucket, key: str) -> None:
+    """Remove what was or may have been written, however the call ends, cancelled too."""
+    request = delete_object(key, bucket.able, if_match=None, version_id=None)
+    task = asyncio.ensure_future(bucket.call(request, deadline=time.monotonic() + ABORT_TIME))
+    cancelled = await ended(task)
+    if not task.cancelled():
+        task.exception()  # What remains is empty and credstore's own, and no verb shows it.
+    if cancelled is not None:
+        raise cancelled

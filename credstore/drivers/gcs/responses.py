@@ -164,6 +164,21 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", said)
 
 
+def parse_resource(body: bytes) -> Resource:
+    """The object that a successful change of one leaves.
+
+    Raises:
+        StorageConfigurationError: It is not one, so Google did not send it.
+    """
+    return _object(parse_json(body))
+
+
+def _object(said: Resource) -> Resource:
+    if not isinstance(said.get("name"), str) or number(said.get("size")) is None:
+        raise not_google(None)
+    return said
+
+
 def parse_list(body: bytes) -> ListReply:
     """One page of a listing.
 
@@ -189,7 +204,7 @@ def parse_rewrite(body: bytes) -> RewriteReply:
     rewritten, token = number(said.get("totalBytesRewritten")), text(said.get("rewriteToken"))
     resource = said.get("resource")
     if said.get("done") is True and isinstance(resource, dict):
-        return RewriteReply(rewritten or 0, None, cast("Resource", resource))
+        return RewriteReply(rewritten or 0, None, _object(cast("Resource", resource)))
     if token is None or rewritten is None:
         raise unreadable("the state of a copy")
     return RewriteReply(rewritten, token, None)

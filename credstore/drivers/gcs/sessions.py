@@ -21,7 +21,7 @@ from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.parts import Part
 from credstore.driver.unclear import Write
 from credstore.driver.values import ObjectInfo
-from credstore.drivers.gcs.bucket import Bucket, parsed
+from credstore.drivers.gcs.bucket import Bucket, outcome
 from credstore.drivers.gcs.checksums import Checksum
 from credstore.drivers.gcs.encryption import key_headers
 from credstore.drivers.gcs.requests import GcsRequest, begin_upload, give_up, send_chunk
@@ -29,7 +29,7 @@ from credstore.drivers.gcs.resources import Query, Resource
 from credstore.drivers.gcs.responses import (
     CANCELLED,
     INCOMPLETE,
-    parse_json,
+    parse_resource,
     received,
     request_id_of,
     session_of,
@@ -124,7 +124,7 @@ async def status(bucket: Bucket, session: Session) -> Resource | None:
     request = send_chunk(session.write.key, session.target, None, start=0, total=session.total)
     reply = await bucket.call(request, deadline=session.write.deadline)
     if reply.status != INCOMPLETE:
-        return await parsed(parse_json, reply.body)
+        return await outcome(parse_resource, reply.body)
     session.at = _proved(reply, session.total)
     return None
 
@@ -239,7 +239,7 @@ async def _sent(bucket: Bucket, session: Session, part: Part, start: int) -> Mad
                 return Made(made, None)
         else:
             if reply.status != INCOMPLETE:
-                return Made(await parsed(parse_json, reply.body), request_id_of(reply.headers))
+                return Made(await outcome(parse_resource, reply.body), request_id_of(reply.headers))
             session.at = _proved(reply, end)
         failures = 0 if session.at > before else failures + 1
         if failures > MAX_RECOVERIES:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-from credstore.driver.refusals import FORM_KEYS, UPLOAD_FORMS, check_sign
+from credstore.driver.refusals import FORM_KEYS, FORM_MD5, UPLOAD_FORMS, check_sign
 from credstore.driver.upload_forms import FormParts, FormRequest, form_parts
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.gcs.bucket import Bucket
@@ -110,6 +110,8 @@ async def upload_form(
         raise UPLOAD_FORMS.of(NAME)
     if request.encryption is not None:
         raise FORM_KEYS.of(NAME)
+    if request.content_md5 is not None:
+        raise FORM_MD5.of(NAME)
     parts = form_parts(request, bucket.name)
     now = datetime.fromtimestamp(int(clock() + bucket.clock_offset), UTC)
     expires_at = now + timedelta(seconds=int(request.expires_in))

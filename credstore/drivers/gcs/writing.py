@@ -15,14 +15,14 @@ from typing import Any
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.unclear import Write
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
-from credstore.drivers.gcs.bucket import Bucket, parsed
+from credstore.drivers.gcs.bucket import Bucket, outcome
 from credstore.drivers.gcs.checksums import Checksum
 from credstore.drivers.gcs.encryption import key_headers, kms_query
 from credstore.drivers.gcs.locking import made_locked
 from credstore.drivers.gcs.probing import prove_condition
 from credstore.drivers.gcs.requests import insert
 from credstore.drivers.gcs.resources import Query, conditions
-from credstore.drivers.gcs.responses import parse_json, request_id_of
+from credstore.drivers.gcs.responses import parse_resource, request_id_of
 from credstore.drivers.gcs.resuming import begun_before, new_token
 from credstore.drivers.gcs.sessions import Made, Session, begin, can_go_on, send_all
 from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_write
@@ -150,7 +150,7 @@ async def _send(
     made: Made | ObjectInfo
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
-        made = Made(await parsed(parse_json, reply.body), request_id_of(reply.headers))
+        made = Made(await outcome(parse_resource, reply.body), request_id_of(reply.headers))
     except StorageError as error:
         made = await settle_write(bucket, _write(request), error)
     else:

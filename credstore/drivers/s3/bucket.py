@@ -35,6 +35,7 @@ from credstore.drivers.s3.requests import S3Request, asking, is_of_part, list_ob
 from credstore.drivers.s3.responses import (
     WrongRegionError,
     as_of_head,
+    check_answers,
     check_is_s3,
     classify,
     has_header_of_s3,
@@ -78,6 +79,10 @@ _WITHOUT_DOCUMENT = frozenset(
         "AbortMultipartUpload",
         "PutObjectTagging",
         "DeleteObjectTagging",
+        "PutObjectRetention",
+        "PutObjectLegalHold",
+        "GetObjectRetention",
+        "GetObjectLegalHold",
         "GetBucketVersioning",
         "HeadBucket",
     }
@@ -96,6 +101,7 @@ class Bucket:
         label: The provider's label.
         is_elsewhere: Whether it is at another endpoint than the cloud's own.
         kept: Operations whose copies were seen to keep the metadata that was sent with them.
+        reports_digests: Whether the SHA-256 of a copy is asked for: not once that was refused.
         put_headers: The headers of its writes.
         checksums: Which of its writes carry one in a header.
     """
@@ -147,6 +153,7 @@ class Bucket:
         self._answered_at = -math.inf
         self._speaks_s3 = False
         self.kept: set[str] = set()
+        self.reports_digests = dialect.capabilities.copy_digests
 
     @property
     def place(self) -> Place:
@@ -258,22 +265,22 @@ class Bucket:
         self._guard.check(deadline)
         if request.key is not None and self.dialect.nfc_keys:
             self.check_key(request.key)
-        place = self._place
+        place, refusal = self._place, None
         try:
             try:
                 if self._locating is not None:
                     place = await self.located(deadline)
                 reply = await self._send(request, place, deadline, stream=stream)
             except StorageError as error:
-                first = error
-            else:
-                if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
-                    return reply
-                return await self._of_a_store(request, reply, deadline)
-            reply = await self._answered(request, deadline, stream=stream, first=(place, first))
-            if self.is_s3 or request.operation not in _WITHOUT_DOCUMENT:
+                refusal = error
+            if refusal is not None:
+                reply = await self._answered(request, deadline, stream=stream, first=(place, refusal))
+            if request.operation not in _WITHOUT_DOCUMENT:
                 return reply
-            return await self._of_a_store(request, reply, deadline)
+            if not self.is_s3:
+                return await self._of_a_store(request, reply, deadline)
+            check_answers(request.operation, reply, anybody=self.is_elsewhere)
+            return reply
         except StorageError as error:
             if not may_be_about_key(request, error):
                 raise
@@ -286,6 +293,7 @@ class Bucket:
             await reply.response.aclose()  # It may hold the only connection.
         await self._check_speaks_s3(request, reply, deadline)
         if reply.response is None:
+            check_answers(request.operation, reply, anybody=self.is_elsewhere)
             return reply
         return await self._answered(request, deadline, stream=True)
 

@@ -26,11 +26,16 @@ _OF_BODIES = frozenset({"PutObject", "UploadPart"})
 
 
 class Checksums:
-    """What one bucket has shown of which requests have to carry `Content-MD5`."""
+    """What one bucket has shown of which requests have to carry `Content-MD5`.
+
+    Attributes:
+        is_known: Whether the bucket was asked, or cannot be.
+    """
 
     def __init__(self) -> None:
         """Nothing is known yet."""
         self._operations: frozenset[str] = frozenset()
+        self.is_known = False
 
     @property
     def of_bodies(self) -> bool:
@@ -57,7 +62,7 @@ class Checksums:
             if error.code != ErrorCode.CHECKSUM_REQUIRED or HEADER in request.headers:
                 raise
             refusal = error
-        self._learn(request.operation)
+        self.learn(request.operation)
         if not request.replayable:
             raise _cannot_be_read_again(refusal)
         request = await _with_md5(request)
@@ -73,7 +78,9 @@ class Checksums:
         needed = request.checked or request.operation in self._operations
         return needed and request.replayable and HEADER not in request.headers
 
-    def _learn(self, operation: str) -> None:
+    def learn(self, operation: str) -> None:
+        """Take note of an operation that is refused without one."""
+        self.is_known = self.is_known or operation in _OF_BODIES
         self._operations |= _OF_BODIES if operation in _OF_BODIES else {operation}
 
 

@@ -170,7 +170,8 @@ def _write(bucket: Bucket, request: CopyRequest) -> Write:
 
 async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> PutResult:
     dialect = bucket.dialect
-    wire = copy_object(bucket.name, request, dialect)
+    digested = request.provable and bucket.reports_digests and request.source.digest is not None
+    wire = copy_object(bucket.name, request, dialect, digested=digested)
     tags: Mapping[str, str] = NOTHING
     if not dialect.copy_keeps_tags or (request.source.tag_count and bucket.is_elsewhere):
         tags = await _source_tags(bucket, request)

@@ -14,7 +14,7 @@ from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.errors import meaning_of
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.requests import delete_object, delete_objects
-from credstore.drivers.s3.responses import build_error, has_header_of_s3, not_s3, version_of
+from credstore.drivers.s3.responses import build_error, version_of
 from credstore.drivers.s3.xml import DeleteReply, parse_deleted
 from credstore.errors import (
     ErrorCode,
@@ -58,8 +58,6 @@ async def delete(
         if not await is_gone(head(bucket, key, ReadOptions(deadline=deadline))):
             raise
         return DeleteOutcome(existed=None)
-    if reply.body.strip() and not has_header_of_s3(reply.headers):
-        raise not_s3(reply.status, "maybe")
     if version_id is not None:
         return DeleteOutcome(existed=None, version_id=version_of(reply.headers))
     return DeleteOutcome(existed=None, version_id=_marker_of(reply.headers))
@@ -77,8 +75,11 @@ async def _check_knows_versions(bucket: Bucket, key: str, version_id: str, deadl
     except StorageNotFoundError as error:
         if error.status_code in _SUCCESSES:
             raise
-    except (StorageAccessDeniedError, StorageInvalidRequestError, StorageUnsupportedError):
+    except (StorageAccessDeniedError, StorageInvalidRequestError):
         return  # A delete marker, for one, cannot be looked at.
+    except StorageUnsupportedError as error:
+        if error.provider_code is None:
+            raise  # A bare status may be of something in between.
 
 
 def _marker_of(headers: Mapping[str, str]) -> str | None:

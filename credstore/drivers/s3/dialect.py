@@ -137,6 +137,7 @@ S3 = S3Dialect(
         sse_kms=True,
         sse_c=True,
         upload_forms=True,
+        copy_digests=True,
         max_object_size=MAX_PARTS * 5 * GIB,
     ),
     create_by_multipart=True,
@@ -252,6 +253,8 @@ def row_for(config: S3FamilyConfig) -> S3Dialect:
     if row is None:
         return GENERIC
     dialect = DIALECTS[row.dialect]
-    if row.hosts and is_elsewhere(config):  # What answers there is another server, with an order of its own.
-        return replace(dialect, capabilities=replace(dialect.capabilities, ordered=False))
+    if row.hosts and is_elsewhere(config):
+        # What answers there is another server, with an order of its own, and digests from wherever.
+        able = replace(dialect.capabilities, ordered=False, copy_digests=False)
+        return replace(dialect, capabilities=able)
     return dialect

@@ -14,11 +14,12 @@ from functools import partial
 from typing import cast
 
 from credstore.config.chained import has_say, located, trusted
-from credstore.config.reports import said_of
+from credstore.config.reports import check_place, said_of
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
 from credstore.driver.location import BucketLocation
 from credstore.driver.repeats import PAGES, Recent
+from credstore.driver.stated import Said
 from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
@@ -35,7 +36,7 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.s3 import copying, deleting, listings, locking, reading, signing, writing
+from credstore.drivers.s3 import copying, deleting, digests, listings, locking, reading, signing, writing
 from credstore.drivers.s3 import versions as versioning
 from credstore.drivers.s3.address import place_of
 from credstore.drivers.s3.bucket import Bucket, parsed
@@ -93,12 +94,13 @@ class S3Driver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used.
         """
         self._clock = clock
-        self._dialect = stated(row_for(config), said_of(config))
+        said = said_of(config)
+        self._dialect = stated(row_for(config), said)
         proxies = ProxyRules.of(config.proxy, os.environ)
         client = client_of(config, proxies) if transport is None else None
         profile = None
         if credentials is None and has_say(config):
-            profile = _Profile(cast("S3Config", config), proxies, client)
+            profile = _Profile(cast("S3Config", config), proxies, client, said)
             if config.access_key_id is None:
                 credentials = AwsChainCredentials(profile=profile.name, check=profile.check)
         if profile is None or not config.place_is_open:
@@ -245,6 +247,14 @@ class S3Driver(Driver):
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
         return await copying.copy(self._bucket, request)
 
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """Whether the bucket has a default retention; see `WantsChecksums.wants_checksums`."""
+        return await locking.wants_checksums(self._bucket, deadline=deadline)
+
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """What GetObjectAttributes says of an object's bytes; see `ReportsDigests.stored_digest`."""
+        return await digests.stored_digest(self._bucket, info, options)
+
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags, {} where the cloud has none; see `TaggedDriver`."""
         return await copying.get_tags(self._bucket, key, None, deadline)
@@ -335,8 +345,9 @@ def client_of(config: S3FamilyConfig, proxies: ProxyRules | None = None) -> Http
 class _Profile:
     """Where a store's profile leads, looked up once, and that it still leads there; blocks."""
 
-    def __init__(self, config: S3Config, proxies: ProxyRules, client: HttpClient | None) -> None:
+    def __init__(self, config: S3Config, proxies: ProxyRules, client: HttpClient | None, said: Said) -> None:
         self.name = config.profile
+        self._said = said
         self._config = config
         self._proxies = proxies
         self._client = client
@@ -350,6 +361,7 @@ class _Profile:
             StorageConfigurationError: It cannot be used.
         """
         found = located(self._config)
+        check_place(self._said, found)
         self._proxies.check_reach(place_of(found).origin, allow_http=found.allow_http)
         if self._client is not None:
             self._client.trust(found.ca_file)

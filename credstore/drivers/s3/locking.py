@@ -31,7 +31,8 @@ from credstore.drivers.s3.requests import (
     put_document,
     version_query,
 )
-from credstore.drivers.s3.xml import parse_legal_hold, parse_retention, retention_mode
+from credstore.drivers.s3.responses import has_header_of_s3, not_s3
+from credstore.drivers.s3.xml import parse_legal_hold, parse_lock_rules, parse_retention, retention_mode
 from credstore.errors import (
     ErrorCode,
     RetentionMode,
@@ -71,7 +72,9 @@ async def get_retention(
     headers: Mapping[str, str]
     try:
         headers = (await bucket.call(head_object(key, options, bucket.dialect), deadline=deadline)).headers
-    except StorageUnsupportedError:
+    except StorageUnsupportedError as error:
+        if error.provider_code is None:
+            raise  # A bare status may be of something in between, and nothing is called free for that.
         return Retention()  # A delete marker, which nothing can keep.
     except StorageNotFoundError as error:
         if error.status_code == _MARKER_STATUS:
@@ -100,11 +103,11 @@ async def _ask(bucket: Bucket, request: S3Request, deadline: float | None) -> by
     """The document about one lock of a version, or None where there is none."""
     try:
         return (await bucket.call(request, deadline=deadline)).body
-    except StorageUnsupportedError:
-        return None
     except StorageError as error:
         if error.provider_code in _NOT_LOCKED:
             return None
+        if isinstance(error, StorageUnsupportedError) and error.provider_code is not None:
+            return None  # A bare status may be of something in between.
         raise
 
 
@@ -194,12 +197,15 @@ async def _lock(
 ) -> None:
     """Send one of the two above, and find out what became of it where that is unclear (P0).
 
-    It says what is to be there in the end, so it does not matter which attempt, or who, has made it so.
+    It says what is to be there in the end, so it does not matter which attempt, or who, has made it so. A
+    success without any of S3's headers is unclear too: whatever gave it may not be a store.
     """
     key = request.key or ""
     bucket.check_key(key)
     try:
-        await bucket.call(request, deadline=deadline)
+        reply = await bucket.call(request, deadline=deadline)
+        if not has_header_of_s3(reply.headers):
+            raise not_s3(reply.status, "maybe")
     except StorageError as error:
         if error.applied == "no" or not bucket.may_look():
             raise
@@ -210,6 +216,30 @@ async def _lock(
         bucket.looked()
         if not done(found):
             raise
+
+
+async def wants_checksums(bucket: Bucket, *, deadline: float | None) -> bool:
+    """Whether bodies are refused without `Content-MD5`; see `WantsChecksums.wants_checksums`.
+
+    Cost: 1 request, once; none where the cloud has no Object Lock, or a refusal has shown it.
+    Source: S3 API GetObjectLockConfiguration; PutObject on objects under a retention period.
+    """
+    bucket.check_usable(deadline)
+    checksums = bucket.checksums
+    if not bucket.dialect.object_lock or checksums.is_known:
+        return checksums.of_bodies
+    request = S3Request(operation="GetObjectLockConfiguration", method="GET", query=(("object-lock", ""),))
+    wanted = False
+    try:
+        wanted = parse_lock_rules((await bucket.call(request, deadline=deadline)).body)
+    except StorageError as error:
+        # Not everybody may ask for it; what passes is asked again.
+        checksums.is_known = not error.retryable
+        return False
+    checksums.is_known = True
+    if wanted:
+        checksums.learn("PutObject")
+    return wanted
 
 
 async def check_locked(bucket: Bucket, write: Write, version_id: str | None, *, way: str) -> None:

@@ -344,8 +344,16 @@ def copied_encryption(request: CopyRequest, dialect: S3Dialect) -> ServerEncrypt
     return None
 
 
-def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Request:
+def copy_object(
+    bucket: str, request: CopyRequest, dialect: S3Dialect, *, digested: bool = False
+) -> S3Request:
     """CopyObject, pinned to the source; tags are kept by S3's own default, if the cloud has it.
+
+    Args:
+        bucket: Where the source is.
+        request: What to copy.
+        dialect: Of the cloud.
+        digested: Whether the store is to compute a SHA-256 of the copy.
 
     Raises:
         StorageUnsupportedError: The cloud would ignore the destination's condition.
@@ -359,6 +367,7 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
             "x-amz-metadata-directive": "REPLACE",
             **copied_object_headers(request, dialect),
             **_copy_condition(request.precondition, dialect),
+            **({"x-amz-checksum-algorithm": "SHA256"} if digested else {}),
         },
         mutation=True,
         # As for any locked object, some servers insist on a checksum of the body, which is empty here.
@@ -376,6 +385,16 @@ def _copy_condition(precondition: Precondition, dialect: S3Dialect) -> dict[str,
             raise COPY_IF_MATCH.of(dialect.name)
         return {"if-match": dialect.format_if_match(precondition.etag)}
     return {}
+
+
+def get_object_attributes(key: str, options: ReadOptions, dialect: S3Dialect) -> S3Request:
+    """GetObjectAttributes, for the checksum of an object."""
+    request = _read("GetObjectAttributes", "GET", key, options, dialect)
+    return replace(
+        request,
+        query=(("attributes", ""), *request.query),
+        headers={**request.headers, "x-amz-object-attributes": "ETag,Checksum,ObjectSize"},
+    )
 
 
 def get_tagging(key: str, version_id: str | None) -> S3Request:

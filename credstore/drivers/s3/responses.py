@@ -34,6 +34,7 @@ from credstore.errors import (
 )
 from credstore.quick import made
 from credstore.times import parse_time
+from credstore.wire.exchange import Reply
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:+/=-]{1,128}")
 _REGION = re.compile(r"[a-z0-9-]{1,32}")
@@ -44,10 +45,25 @@ _ROOT = re.compile(
     rb"<(?:[A-Za-z_][\w.-]{0,40}:)?(?:"
     rb"ListBucketResult|ListVersionsResult|ListMultipartUploadsResult|ListPartsResult|DeleteResult|"
     rb"InitiateMultipartUpload(?:Result)?|CompleteMultipartUploadResult|CopyObjectResult|CopyPartResult|"
-    rb"VersioningConfiguration"
+    rb"VersioningConfiguration|GetBucketVersioning\w{1,20}|Tagging|Retention|LegalHold"
     rb")[\s>/]"
 )
 """Of documents that only S3 has."""
+_BARE = frozenset(
+    {
+        "UploadPart",
+        "DeleteObject",
+        "AbortMultipartUpload",
+        "PutObjectTagging",
+        "DeleteObjectTagging",
+        "PutObjectRetention",
+        "PutObjectLegalHold",
+    }
+)
+"""Changes whose success has no body."""
+_ASKED = frozenset({"GetObjectRetention", "GetObjectLegalHold", "GetBucketVersioning"})
+"""Questions that a server may not know, which then sends the object or a listing."""
+_OF_BARE = frozenset({200, 204})
 _COMMENT = re.compile(rb"<!--.{0,4000}?-->\s*", re.DOTALL)
 _BOM = b"\xef\xbb\xbf"
 _NOT_OF_S3 = ("x-amz-cf-", "x-amz-apigw-")
@@ -264,6 +280,25 @@ def check_is_s3(status: int, headers: Mapping[str, str], applied: Applied = "no"
     """
     if "etag" not in headers and not has_header_of_s3(headers):
         raise not_s3(status, applied)
+
+
+def check_answers(operation: str, reply: Reply, *, anybody: bool) -> None:
+    """Refuse a success that S3 does not give to an operation, where no header shows that it is S3's.
+
+    Args:
+        operation: S3's name of what was asked.
+        reply: As received.
+        anybody: Whether the host is not the cloud's own: then an object may come without one.
+
+    Raises:
+        StorageConfigurationError: It comes from something in between; `applied` is "maybe" for a change.
+    """
+    status, headers, body = reply.status, reply.headers, reply.body
+    if operation in _BARE:
+        if (body.strip() or status not in _OF_BARE) and not has_header_of_s3(headers):
+            raise not_s3(status, "maybe")
+    elif operation in _ASKED and not (speaks_s3(headers, body) or (anybody and "etag" in headers)):
+        raise not_s3(status)
 
 
 def check_is_version(version_id: str | None, status: int, headers: Mapping[str, str]) -> None:

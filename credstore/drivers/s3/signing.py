@@ -14,7 +14,7 @@ from credstore.driver.upload_forms import FormParts, FormRequest, form_parts
 from credstore.driver.values import SignedRequest, SignRequest
 from credstore.drivers.s3.address import Place
 from credstore.drivers.s3.bucket import Bucket
-from credstore.drivers.s3.headers import encryption_headers
+from credstore.drivers.s3.headers import encryption_headers, format_md5
 from credstore.errors import (
     ErrorCode,
     StorageAuthenticationError,
@@ -149,6 +149,8 @@ async def upload_form(bucket: Bucket, request: FormRequest, clock: Callable[[], 
     if bucket.config.request_headers:
         raise FORM_PAYS.of(dialect.name)
     headers = encryption_headers(request.encryption, dialect)
+    if request.content_md5 is not None:
+        headers["Content-MD5"] = format_md5(request.content_md5)
     parts = form_parts(request, bucket.config.bucket, headers)
     place = await bucket.located(request.deadline)
     return await within(request.deadline, _form(bucket, request, parts, place, clock), CREDENTIALS)

@@ -7,9 +7,11 @@ typed error, never a KeyError.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 from urllib.parse import unquote_plus, unquote_to_bytes
 
 from credstore.driver.header_text import read_etag
@@ -406,6 +408,59 @@ def _answer(body: bytes, shape: Shape) -> Fields:
         return read(body, shape).fields
     except StorageIntegrityError:
         return {}
+
+
+_LOCK_RULES = Shape(
+    fields=frozenset({"ObjectLockEnabled"}),
+    records=frozenset({"DefaultRetention"}),
+    parts=frozenset({"Mode"}),
+    nested=True,
+    needs=("ObjectLockEnabled",),
+)
+
+
+def parse_lock_rules(body: bytes) -> bool:
+    """Whether a bucket puts everything that is stored in it under retention."""
+    return any(True for _ in read(body, _LOCK_RULES).all("DefaultRetention"))
+
+
+_ATTRIBUTES = Shape(
+    fields=frozenset({"ETag", "ObjectSize"}),
+    records=frozenset({"Checksum"}),
+    parts=frozenset({"ChecksumSHA256", "ChecksumType"}),
+    needs=("ETag",),
+)
+_WHOLE = frozenset({"", "FULL_OBJECT"})
+
+
+@dataclass(frozen=True, slots=True)
+class AttributesReply:
+    """What GetObjectAttributes says: entity tag, size, and the SHA-256 of the full object, or None."""
+
+    etag: str | None
+    size: int | None
+    digest: bytes | None
+
+
+def parse_attributes(body: bytes) -> AttributesReply:
+    """What identifies an object, and its SHA-256; one of its parts' digests counts for none."""
+    found = read(body, _ATTRIBUTES)
+    told = next(iter(found.all("Checksum")), {})
+    whole = told.get("ChecksumType", "") in _WHOLE
+    return AttributesReply(
+        etag=read_etag(found.fields.get("ETag")),
+        size=parse_size(found.fields.get("ObjectSize")),
+        digest=_digest(told.get("ChecksumSHA256", "")) if whole else None,
+    )
+
+
+def _digest(text: str) -> bytes | None:
+    """A SHA-256 in base64; None for one with a number of parts behind it, which is of their digests."""
+    try:
+        found = b64decode(text, validate=True)
+    except ValueError:
+        return None
+    return found if len(found) == sha256().digest_size else None
 
 
 _ETAG = frozenset({"ETag"})

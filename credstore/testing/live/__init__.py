@@ -6,6 +6,7 @@ cancelled too; nothing else in the store is read, but for one key that is listed
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -122,7 +123,7 @@ class LiveCheck:
         except ConformanceError as error:
             message = f"the check is done, but {error}; credstore rm --prefix removes it"
             raise StorageUnavailableError(message, applied="maybe") from None
-        provider, place = place_of(store.config)
+        provider, place = await asyncio.to_thread(place_of, store.config)
         return CapabilityReport(
             provider=provider,
             place=place,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from secrets import token_hex
 
-from credstore.driver.contract import VersionedDriver
+from credstore.driver.contract import ReportsDigests, VersionedDriver
 from credstore.driver.values import (
     CREATE,
     Capabilities,
@@ -192,6 +192,19 @@ async def _etags_are_of_content(harness: Harness) -> None:
     same((await put(driver, "two", b"data")).etag, digest, "entity tag of the same bytes elsewhere")
 
 
+async def _digests_copies(harness: Harness) -> None:
+    driver = harness.open()
+    if not isinstance(driver, ReportsDigests):
+        fail("credstore cannot ask for it here")
+    await put(driver, "key", b"data")
+    order = CopyRequest(
+        source=await driver.head("key"), destination="copy", write_id=token_hex(16), provable=True
+    )
+    await driver.copy(order)
+    found = await driver.stored_digest(await driver.head("copy"))
+    same(found, hashlib.sha256(b"data").digest(), "SHA-256 of a copy's bytes")
+
+
 async def _encrypts(harness: Harness) -> None:
     driver = harness.open()
     if driver.capabilities.sse_s3_implied:
@@ -310,6 +323,7 @@ PROBES: tuple[Probe, ...] = (
     Probe(name="batch_delete", tries=managing.deletes_many_with_an_outcome_each),
     Probe(name="delete_tells_existence", tries=managing.deletes_and_tells),
     Probe(name="content_etags", tries=_etags_are_of_content),
+    Probe(name="copy_digests", tries=_digests_copies),
     Probe(name="checksums", tries=_refuses_wrong_bodies, granted=lambda _: None),
     Probe(name="links", tries=_opens_links, granted=lambda able: "GET" in able.presign),
     Probe(name="response_overrides", tries=_overrides),

@@ -200,6 +200,42 @@ def test_something_else_than_azure_is_noticed():
     run(check)
 
 
+async def copied(driver):
+    source = await driver.head("key")
+    await driver.copy(CopyRequest(source=source, destination="copy", write_id="0" * 32))
+
+
+CHANGES = {
+    "put": lambda driver: driver.put(request("other", b"1")),
+    "put in blocks": lambda driver: driver.put(request("other", bytes(PART + 1))),
+    "retain": lambda driver: driver.set_retention("key", datetime(2037, 1, 2, tzinfo=UTC), "governance"),
+    "hold": lambda driver: driver.set_legal_hold("key", held=True),
+    "tags": lambda driver: driver.put_tags("key", {"a": "b"}),
+    "copy": copied,
+}
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>sign in</html>", b'{"detail":"sign in"}'])
+@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_not_believed_to_whoever_is_not_azure(name, status, body):
+    headers = {"content-length": str(len(body))}
+
+    def instead(sent, serve):
+        return None if sent.method in {"GET", "HEAD"} else ScriptedAnswer(status, body, headers)
+
+    async def check(fake, driver):
+        await driver.put(request("key", b"data"))
+        fake.faults.append(instead)
+        with pytest.raises(StorageConfigurationError, match="other than Azure") as raised:
+            await CHANGES[name](driver)
+        assert (raised.value.code, raised.value.retryable) == ("NOT_S3", False)
+        # Blocks that are not committed show nothing under the key.
+        assert raised.value.applied == ("no" if name == "put in blocks" else "maybe")
+
+    run(check, FakeAzure(immutable=True), max_retries=0, **SMALL)
+
+
 def test_a_wrong_account_has_no_name():
     async def check(fake, driver):
         fake.faults.append(lambda _request, _serve: WireError("dns", sent=False))

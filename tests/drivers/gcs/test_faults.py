@@ -5,6 +5,7 @@ import json
 import os
 import re
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 
@@ -47,6 +48,7 @@ from tests.drivers.gcs.fake import LOST, QUANTUM, FakeGcs, Tokens
 ID = "0123456789abcdef" * 2
 SMALL = {"multipart_threshold": QUANTUM, "part_size": QUANTUM, "max_retries": 0}
 CREATE = Precondition("create")
+FAR = datetime(2037, 1, 2, tzinfo=UTC)
 
 
 def put_of(key: str, data: bytes, **fields: object) -> PutRequest:
@@ -673,6 +675,45 @@ def test_a_deletion_is_not_believed_to_whoever_is_not_google(status, body, heade
     error = failed(fake.driver(max_retries=0).delete("key"))
     assert (type(error), error.code) == (StorageConfigurationError, ErrorCode.NOT_S3)
     assert error.applied == "maybe"
+
+
+async def copied(driver):
+    source = await driver.head("key")
+    return await driver.copy(CopyRequest(source=source, destination="copy", write_id=ID))
+
+
+CHANGES = {
+    "put": lambda driver: driver.put(put_of("other", b"1")),
+    "put in chunks": lambda driver: driver.put(put_of("other", bytes(QUANTUM + 1))),
+    "retain": lambda driver: driver.set_retention("key", FAR, "governance"),
+    "hold": lambda driver: driver.set_legal_hold("key", held=True),
+    "copy": copied,
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), SAID_BY_OTHERS, ids=["empty", "page", "json", "text"])
+@pytest.mark.parametrize("status", [200, 202, 204])
+@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_is_not_believed_to_whoever_is_not_google(name, made, status, body, headers):
+    """It may have been made behind whatever answered, which is looked for."""
+    fake = FakeGcs(object_retention=True)
+    asyncio.run(fake.driver().put(put_of("key", b"data")))
+
+    def instead(request, serve):
+        if request.method == "GET" or ("uploadType=resumable" in request.url and not is_last(request)):
+            return None
+        if made:
+            serve(request)
+        return ScriptedAnswer(status, body, headers)
+
+    fake.faults.append(instead)
+    driver = fake.driver(**SMALL)
+    if made:
+        asyncio.run(CHANGES[name](driver))
+        return
+    error = failed(CHANGES[name](driver))
+    assert (error.code, error.applied, error.retryable) == (ErrorCode.NOT_S3, "maybe", False)
 
 
 @pytest.mark.parametrize(

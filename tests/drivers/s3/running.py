@@ -12,7 +12,10 @@ def run(test, kind=None, **settings):
     async def main():
         fake = FakeS3()
         driver = make_driver(
-            fake.url, **({"kind": kind} if kind else {}), transport=fake.transport(), **settings
+            settings.pop("endpoint", fake.url),
+            **({"kind": kind} if kind else {}),
+            transport=fake.transport(),
+            **settings,
         )
         try:
             return await test(fake, driver)

@@ -212,7 +212,7 @@ def test_a_stream_under_way_while_another_write_learns_it_is_not_read_for_its_ch
         send_once = bucket.checksums.sent
 
         async def learning(request, send):
-            bucket.checksums._learn("PutObject")
+            bucket.checksums.learn("PutObject")
             return await send_once(request, send)
 
         bucket.checksums.sent = learning

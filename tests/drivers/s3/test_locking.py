@@ -14,6 +14,7 @@ from credstore.drivers.s3.options import S3PutOptions
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
+    StorageConfigurationError,
     StorageConnectionError,
     StorageIntegrityError,
     StorageInvalidRequestError,
@@ -183,11 +184,41 @@ def test_a_lock_that_is_refused_is_not_looked_for():
     run(check)
 
 
+@pytest.mark.parametrize("found", ["locked", "free"])
+@pytest.mark.parametrize("verb", LOCKING)
+def test_a_success_that_nothing_shows_to_be_s3s_is_looked_into(verb, found):
+    async def check(fake, driver):
+        fake.plan("PUT", Answer())
+        if found == "locked":
+            fake.plan("HEAD", lock_told())
+            await LOCKING[verb](driver)
+            return
+        fake.plan("HEAD", Answer(headers={"x-amz-request-id": "1"}))
+        fake.plan("GET", error(404, "NoSuchObjectLockConfiguration"), times=2)
+        with pytest.raises(StorageConfigurationError) as caught:
+            await LOCKING[verb](driver)
+        assert (caught.value.code, caught.value.applied) == (ErrorCode.NOT_S3, "maybe")
+
+    run(check, endpoint=None, region="us-east-1")
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_a_bare_refusal_does_not_say_that_nothing_is_kept(status):
+    async def check(fake, driver):
+        for method in ("HEAD", "GET"):
+            fake.plan(method, Answer(status), times=9)
+        with pytest.raises(StorageUnsupportedError) as caught:
+            await driver.get_retention("k", "v")
+        assert caught.value.applied == "no"
+
+    run(check)
+
+
 def test_what_is_asked_of_the_server():
     async def check(fake, driver):
-        fake.plan("PUT", Answer(), query="retention")
-        fake.plan("PUT", Answer(), query="retention")
-        fake.plan("PUT", Answer(), query="legal-hold")
+        done = Answer(headers={"x-amz-request-id": "1"})
+        fake.plan("PUT", done, query="retention", times=2)
+        fake.plan("PUT", done, query="legal-hold")
         await driver.set_retention("k", FAR, "governance", version_id="v", bypass_governance=True)
         await driver.set_retention("k", None, "governance", bypass_governance=True)
         await driver.set_legal_hold("k", held=False)

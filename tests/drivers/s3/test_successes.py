@@ -1,9 +1,12 @@
 """Success, too, is said only by a response that can say so: not by a web server that accepts everything."""
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 
+from credstore.driver import CopyRequest
+from credstore.driver.values import ObjectInfo
 from credstore.drivers.s3.driver import S3Driver
 from credstore.errors import (
     StorageAccessDeniedError,
@@ -54,7 +57,18 @@ ANYTHING = [
     Answer(204),
     Answer(200, b"<feed/>", {"ETag": '"abc"', "Content-Type": "application/xml"}),
     Answer(200, b"", {"ETag": '"abc"', "x-amz-cf-id": "1"}),
+    Answer(202, PAGE, {"Content-Type": "text/html"}),
+    Answer(202, b"accepted"),
+    Answer(202),
 ]
+FAR = datetime(2037, 1, 2, tzinfo=UTC)
+SOURCE = ObjectInfo(key="k", size=5, etag="e", write_id="1" * 32)
+
+
+async def listed_uploads(driver) -> list:
+    return [each async for each in driver.list_uploads()]
+
+
 DRIVER_VERBS = {
     "put": lambda driver: driver.put(put_request("k", b"1")),
     "put in parts": lambda driver: driver.put(put_request("k", b"1" * 40)),
@@ -68,17 +82,31 @@ DRIVER_VERBS = {
     "get_tags": lambda driver: driver.get_tags("k"),
     "put_tags": lambda driver: driver.put_tags("k", {"a": "b"}),
     "delete_tags": lambda driver: driver.put_tags("k", {}),
+    "retain": lambda driver: driver.set_retention("k", FAR, "compliance"),
+    "remove retention": lambda driver: driver.set_retention("k", None, "governance"),
+    "hold": lambda driver: driver.set_legal_hold("k", held=True),
+    "release": lambda driver: driver.set_legal_hold("k", held=False),
+    "get_retention": lambda driver: driver.get_retention("k"),
+    "copy": lambda driver: driver.copy(CopyRequest(source=SOURCE, destination="c", write_id="0" * 32)),
+    "list_uploads": listed_uploads,
+    "locate": lambda driver: driver.locate(),
     "abort_upload": lambda driver: driver.abort_upload("k", "U1"),
     "ping": lambda driver: driver.ping(),
     "head": lambda driver: driver.head("k"),
     "get": lambda driver: driver.get("k"),
 }
-CHANGES = {"put", "delete", "put_tags", "delete_tags", "abort_upload"}
+LOCKS = {"retain", "remove retention", "hold", "release"}
+CHANGES = {"put", "delete", "put_tags", "delete_tags", "abort_upload", "copy", *LOCKS}
+BARE = ["delete", "put_tags", "delete_tags", "abort_upload", *sorted(LOCKS)]
+"""Changes whose success has no body."""
 
 
 def driver_of(server, **settings) -> S3Driver:
-    settings = {"max_retries": 0, "multipart_threshold": 10, "part_size": 10, **settings}
-    return make_driver(server.url, transport=ScriptedTransport(server.respond), **settings)
+    small = {} if "endpoint" in settings else {"multipart_threshold": 10, "part_size": 10}
+    settings = {"max_retries": 0, **small, **settings}
+    return make_driver(
+        settings.pop("endpoint", server.url), transport=ScriptedTransport(server.respond), **settings
+    )
 
 
 def ending(server, verb, **settings):
@@ -104,6 +132,31 @@ def test_a_web_server_that_accepts_everything_does_nothing_that_a_store_does(nam
     assert raised.code in {"NOT_S3", "NO_OUTCOME"}
     if name in CHANGES:
         assert raised.applied == "maybe"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Answer(200, PAGE, TAGGED),
+        Answer(200, b'{"error":"log in"}', {"ETag": '"abc"'}),
+        Answer(200, b"<feed/>"),
+        Answer(202),
+        Answer(202, b"accepted"),
+    ],
+)
+@pytest.mark.parametrize("name", BARE)
+def test_what_is_not_s3s_is_not_believed_at_the_clouds_own_host_either(name, given):
+    raised = ending(Anything(given), DRIVER_VERBS[name], endpoint=None, region="us-east-1")
+    assert isinstance(raised, StorageConfigurationError), raised
+    assert (raised.code, raised.applied) == ("NOT_S3", "maybe")
+
+
+@pytest.mark.parametrize("status", [405, 501])
+@pytest.mark.parametrize("name", [*BARE, "put", "get_tags", "get_retention", "head", "get", "copy"])
+def test_a_bare_refusal_is_one_for_every_verb(name, status):
+    raised = ending(Anything(Answer(status)), DRIVER_VERBS[name])
+    assert isinstance(raised, StorageUnsupportedError), raised
+    assert (raised.applied, raised.retryable) == ("no", False)
 
 
 @pytest.mark.parametrize("given", ANYTHING)

@@ -391,7 +391,7 @@ def test_locks_are_asked_for_where_a_head_does_not_tell(head):
         error(404, "ObjectLockConfigurationNotFoundError"),
         error(400, "InvalidRequest"),
         error(501, "NotImplemented"),
-        Answer(body=b"the object itself"),
+        Answer(body=b"the object itself", headers={"ETag": '"1"'}),
     ],
 )
 def test_the_absence_of_locks_has_many_words(answer):
