@@ -1,0 +1,113 @@
+"""What travels between the coordinator and the workers: frozen values, without credentials.
+
+Rules of this file: everything here is pickled into a graph that the scheduler and any worker may keep, show
+and log. So there are names of stores, keys and versions of objects, digests and errors; never a setting of a
+store beyond its URL, and never an object's bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Literal, TypeAlias
+
+from credstore.cluster.places import Named
+from credstore.errors import StorageError
+from credstore.model import StoreOptions
+from credstore.transfer.plan import Entry
+from credstore.transfer.sides import Depth, Written
+
+Kind: TypeAlias = Literal["transfer"]
+"""What a job is."""
+Step: TypeAlias = Literal["look", "copy", "check", "reread", "delete_source", "delete_copy"]
+"""What is to be done with one object."""
+VERSION = version("credstore")
+"""Of this process; both sides must have the same, since these values have no form of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What all ranges of one run have in common.
+
+    Attributes:
+        run: Names the run: 32 hex digits.
+        kind: What it is.
+        places: Where it works.
+        reading: How many of the first places are only read.
+        concurrency: Objects at once in one worker, at most.
+        bandwidth: Bytes per second in one worker; None for no limit.
+        verify: Whether copies are read back.
+        if_absent: Whether nothing is replaced.
+        store_options: How to store, instead of as it was.
+        version: Of whoever made it.
+    """
+
+    run: str
+    kind: Kind
+    places: tuple[Named, ...]
+    reading: int
+    concurrency: int = 64
+    bandwidth: int | None = None
+    verify: bool = True
+    if_absent: bool = False
+    store_options: StoreOptions = field(default_factory=StoreOptions)
+    version: str = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One object, and what is to be done with it.
+
+    Attributes:
+        step: What.
+        entry: The object; its size weighs.
+        there: The same name at the destination, to look at.
+        depth: How closely to look.
+    """
+
+    step: Step
+    entry: Entry
+    there: Entry | None = None
+    depth: Depth = "facts"
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """An object that was copied.
+
+    Attributes:
+        written: What is at the destination now.
+        moved: Bytes that were read for it.
+    """
+
+    written: Written
+    moved: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """An object with which it was not done.
+
+    Attributes:
+        error: Why.
+    """
+
+    error: StorageError
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of a range.
+
+    Attributes:
+        worker: Address of the worker that did it.
+        results: One for each request, in their order: a `Failed`, or what the step results in.
+    """
+
+    worker: str
+    results: tuple[object, ...]
+
+
+Facts: TypeAlias = Mapping[str, str]
+"""What must be the same at all workers, by what it is called in a message."""
