@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import click
 
@@ -12,9 +13,11 @@ from credstore.cli.options import Invocation
 from credstore.cli.places import Spot, is_url
 
 if TYPE_CHECKING:
-    from credstore.cluster import Cluster, ClusterPlace
+    from credstore.cluster import Cluster, ClusterPlace, StoreAt
     from credstore.transfer import Place, Under
 
+CONTINUES = "; the same command continues where this one ended"
+"""What to say to someone who interrupts work that can be repeated."""
 F = TypeVar("F", bound=Callable[..., Any])
 _OPTIONS = (
     click.option("--dask", metavar="ADDRESS|local",
@@ -29,6 +32,14 @@ def clustered(function: F) -> F:
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
+
+
+@overload
+def cluster_of(dask: str, workers: int | None) -> Cluster: ...
+
+
+@overload
+def cluster_of(dask: str | None, workers: int | None) -> Cluster | None: ...
 
 
 def cluster_of(dask: str | None, workers: int | None) -> Cluster | None:
@@ -65,3 +76,23 @@ def place_for_workers(invocation: Invocation, given: Spot, place: Place) -> Clus
         root=under.provider.config.prefix,
         timeout=invocation.timeout,
     )
+
+
+def store_for_workers(invocation: Invocation, prefix: str = "") -> StoreAt:
+    """The store that is set, or what is below a prefix in it, as each worker finds it by itself."""
+    from credstore.cluster import StoreAt
+
+    return StoreAt(invocation.store or "", prefix=prefix, timeout=invocation.timeout)
+
+
+def name_for_workers(variable: str, path: str | None, dask: str | None) -> None:
+    """Let workers on this machine find a file by a variable; elsewhere they have one of their own.
+
+    Raises:
+        click.UsageError: The file was named in the command line, where workers elsewhere do not see it.
+    """
+    if path is None or path == os.environ.get(variable):
+        return
+    if dask != "local":
+        raise click.UsageError(f"each worker takes this file from its own {variable}, not from an option")
+    os.environ[variable] = path

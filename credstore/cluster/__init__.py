@@ -15,8 +15,16 @@ from credstore.extras import require_extra
 if TYPE_CHECKING:
     from credstore.cluster.cluster import Cluster
     from credstore.cluster.places import ClusterPlace, StoreAt
+    from credstore.cluster.reports import IssueReport, RecompressReport
 
-__all__ = ["Cluster", "ClusterPlace", "StoreAt"]
+_HOMES = {
+    "Cluster": "cluster",
+    "ClusterPlace": "places",
+    "IssueReport": "reports",
+    "RecompressReport": "reports",
+    "StoreAt": "places",
+}
+__all__ = ["Cluster", "ClusterPlace", "IssueReport", "RecompressReport", "StoreAt"]
 
 
 if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
@@ -27,9 +35,7 @@ if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
             raise AttributeError(f"module 'credstore.cluster' has no attribute {name!r}")
         if name == "Cluster":
             require_extra("dask", "work on a cluster needs")
-        value: object = getattr(
-            import_module(f"credstore.cluster.{'cluster' if name == 'Cluster' else 'places'}"), name
-        )
+        value: object = getattr(import_module(f"credstore.cluster.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
 

@@ -11,33 +11,16 @@ from asyncio import sleep
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Protocol
 
-from credstore.cluster.messages import Copied, Facts, Job, Request
+from credstore.cluster.contracts import Bench, uncounted
+from credstore.cluster.messages import Copied, Facts, Job, Kind, Request
 from credstore.cluster.places import identity_of, opened
-from credstore.errors import StorageAlreadyExistsError, StorageError
+from credstore.cluster.store_benches import open_audit, open_issue, open_recompress, open_rotate
+from credstore.errors import StorageAlreadyExistsError, StorageError, StorageInvalidRequestError
 from credstore.transfer.moving import Mover
 from credstore.transfer.sides import Side, Written
 from credstore.transfer.store import Store
 from credstore.wire.bandwidth import Bandwidth
-
-
-class Bench(Protocol):
-    """An open job in a process that works on it.
-
-    Attributes:
-        facts: What must be the same for all who work on it.
-    """
-
-    facts: Facts
-
-    async def do(self, request: Request) -> object:
-        """Do one step.
-
-        Raises:
-            StorageError: It was not done.
-        """
-        ...
 
 
 class TransferBench:
@@ -67,9 +50,12 @@ class TransferBench:
             case "reread":
                 return await mover.reread(entry)
             case "delete_source":
-                return await mover.delete_source(entry)
+                await mover.delete_source(entry)
             case "delete_copy":
-                return await mover.delete_copy(entry)
+                await mover.delete_copy(entry)
+            case _:
+                raise StorageInvalidRequestError(f"a transfer has no step {request.step!r}")
+        return None
 
     async def _copy(self, request: Request) -> Copied:
         moved = 0
@@ -103,13 +89,15 @@ async def _transfer(job: Job, stack: AsyncExitStack) -> Bench:
     source, destination = await stack.enter_async_context(opened(job.places, reading=job.reading))
     if isinstance(destination, Store):
         destination.store_options = job.store_options
-    mover = Mover(source, destination, verify=job.verify, if_absent=job.if_absent, flow=_uncounted)
+    mover = Mover(source, destination, verify=job.verify, if_absent=job.if_absent, flow=uncounted)
     return TransferBench(mover, job.bandwidth)
 
 
-async def _uncounted(size: int) -> None:
-    del size
-
-
-BENCHES: dict[str, Callable[[Job, AsyncExitStack], Awaitable[Bench]]] = {"transfer": _transfer}
+BENCHES: dict[Kind, Callable[[Job, AsyncExitStack], Awaitable[Bench]]] = {
+    "transfer": _transfer,
+    "rotate": open_rotate,
+    "recompress": open_recompress,
+    "issue": open_issue,
+    "audit": open_audit,
+}
 """By the kind of job."""

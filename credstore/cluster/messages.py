@@ -18,9 +18,12 @@ from credstore.model import StoreOptions
 from credstore.transfer.plan import Entry
 from credstore.transfer.sides import Depth, Written
 
-Kind: TypeAlias = Literal["transfer"]
+Kind: TypeAlias = Literal["transfer", "rotate", "recompress", "issue", "audit"]
 """What a job is."""
-Step: TypeAlias = Literal["look", "copy", "check", "reread", "delete_source", "delete_copy"]
+Step: TypeAlias = Literal[
+    "look", "copy", "check", "reread", "delete_source", "delete_copy",
+    "rotate", "wrapped", "recompress", "issue", "audit",
+]  # fmt: skip
 """What is to be done with one object."""
 VERSION = version("credstore")
 """Of this process; both sides must have the same, since these values have no form of their own."""
@@ -40,6 +43,11 @@ class Job:
         verify: Whether copies are read back.
         if_absent: Whether nothing is replaced.
         store_options: How to store, instead of as it was.
+        dictionary: Name of the one to compress with.
+        issuer: URI of whoever issues proofs; None for the one that the key is trusted for.
+        expires_in: Seconds that proofs are valid; None for ever.
+        claims: Signed with each proof.
+        repair: Whether what an audit finds is mended.
         version: Of whoever made it.
     """
 
@@ -52,6 +60,11 @@ class Job:
     verify: bool = True
     if_absent: bool = False
     store_options: StoreOptions = field(default_factory=StoreOptions)
+    dictionary: str = ""
+    issuer: str | None = None
+    expires_in: float | None = None
+    claims: Mapping[str, object] | None = None
+    repair: bool = False
     version: str = VERSION
 
 

@@ -21,7 +21,8 @@ from typing import Any, TypeVar
 
 from distributed import get_worker
 
-from credstore.cluster.benches import BENCHES, Bench
+from credstore.cluster.benches import BENCHES
+from credstore.cluster.contracts import Bench
 from credstore.cluster.messages import VERSION, Answer, Facts, Failed, Job, Request
 from credstore.concurrency import Joint, for_each
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError

@@ -58,14 +58,14 @@ from credstore.wire.bandwidth import Bandwidth
 
 ATTEMPTS = 3
 """For one object, besides what the store's own client repeats."""
-_FATAL = (
+FATAL = (
     StorageAuthenticationError,
     StorageBucketNotFoundError,
     StorageConfigurationError,
     StorageQuotaExceededError,
 )
 """Errors that every further object would have too."""
-_WAIT = 0.5
+WAIT = 0.5
 """Seconds before the first repetition; twice as many before each further one."""
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -234,7 +234,7 @@ class Run:
                 verdict, digests[number] = await self._looked(pair, depth)
                 return verdict
             except StorageError as error:
-                if isinstance(error, _FATAL):
+                if isinstance(error, FATAL):
                     raise
                 return error
 
@@ -370,10 +370,10 @@ class Run:
             except StorageError as error:
                 if isinstance(error, OVERLOAD):
                     self._pace.overloaded()
-                if isinstance(error, _FATAL):
+                if isinstance(error, FATAL):
                     raise
                 if error.retryable and attempt < ATTEMPTS:
-                    await self._sleep(error.retry_after or _WAIT * 2 ** (attempt - 1))
+                    await self._sleep(error.retry_after or WAIT * 2 ** (attempt - 1))
                     continue
                 self._tell(TransferEvent(kind="failed", name=entry.name, size=entry.size, error=error))
             else:
@@ -451,8 +451,8 @@ class Run:
     async def _look_again(self) -> None:
         """Name what changed at the source since it was listed; what failed was named already."""
         await self._journal.flush()
-        nothing = _nothing()
-        async with aclosing(merged(self._sieve.fit(), nothing, self._journal.known())) as pairs:
+        none = nothing()
+        async with aclosing(merged(self._sieve.fit(), none, self._journal.known())) as pairs:
             async for pair in pairs:
                 why = self._changed(pair)
                 if why is not None and not await self._journal.is_waiting(pair.name):
@@ -474,7 +474,8 @@ class Run:
 _LOOKS = frozenset({Verdict.LOOK, Verdict.READ})
 
 
-async def _nothing() -> AsyncGenerator[Entry, None]:
+async def nothing() -> AsyncGenerator[Entry, None]:
+    """A listing of an empty place."""
     entries: tuple[Entry, ...] = ()
     for each in entries:
         yield each
