@@ -12,13 +12,14 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
-from credstore.cluster.contracts import Bench, uncounted
-from credstore.cluster.messages import Copied, Facts, Job, Kind, Request
+from credstore.cluster.contracts import Bench
+from credstore.cluster.messages import Facts, Job, Kind, Request
 from credstore.cluster.places import identity_of, opened
 from credstore.cluster.store_benches import open_audit, open_issue, open_recompress, open_rotate
 from credstore.errors import StorageAlreadyExistsError, StorageError, StorageInvalidRequestError
 from credstore.transfer.moving import Mover
-from credstore.transfer.sides import Side, Written
+from credstore.transfer.plan import Entry
+from credstore.transfer.sides import Flow, Side, Written
 from credstore.transfer.store import Store
 from credstore.wire.bandwidth import Bandwidth
 
@@ -37,14 +38,14 @@ class TransferBench:
         self._mover = mover
         self._bandwidth = None if bandwidth is None else Bandwidth(bandwidth)
 
-    async def do(self, request: Request) -> object:
+    async def do(self, request: Request, flow: Flow) -> object:
         """Do one step; see `Bench.do`."""
-        mover, entry = self._mover, request.entry
+        mover, entry = replace(self._mover, flow=self._slowed(flow)), request.entry
         match request.step:
             case "look":
                 return await mover.look(entry, request.there or entry, request.depth)
             case "copy":
-                return await self._copy(request)
+                return await _copied(mover, entry)
             case "check":
                 return await mover.check(entry)
             case "reread":
@@ -57,27 +58,27 @@ class TransferBench:
                 raise StorageInvalidRequestError(f"a transfer has no step {request.step!r}")
         return None
 
-    async def _copy(self, request: Request) -> Copied:
-        moved = 0
-
-        async def flow(size: int) -> None:
-            nonlocal moved
-            moved += size
+    def _slowed(self, flow: Flow) -> Flow:
+        async def slowed(size: int) -> None:
+            await flow(size)
             if self._bandwidth is not None and size:
                 wait = self._bandwidth.delay(time.monotonic(), size)
                 if wait:
                     await sleep(wait)
 
-        mover = replace(self._mover, flow=flow)
+        return slowed
+
+
+async def _copied(mover: Mover, entry: Entry) -> Written:
+    try:
+        return await mover.copy(entry)
+    except StorageAlreadyExistsError as error:
         try:
-            return Copied(await mover.copy(request.entry), moved)
-        except StorageAlreadyExistsError as error:
-            try:
-                digest = await mover.check(request.entry)
-            except StorageError:
-                raise error from None
-            # A worker that has died since was there before.
-            return Copied(Written("", digest, request.entry.tag), moved)
+            digest = await mover.check(entry)
+        except StorageError:
+            raise error from None
+        # A worker that has died since was there before.
+        return Written("", digest, entry.tag)
 
 
 def identities(source: Side, destination: Side) -> Facts:
@@ -89,8 +90,12 @@ async def _transfer(job: Job, stack: AsyncExitStack) -> Bench:
     source, destination = await stack.enter_async_context(opened(job.places, reading=job.reading))
     if isinstance(destination, Store):
         destination.store_options = job.store_options
-    mover = Mover(source, destination, verify=job.verify, if_absent=job.if_absent, flow=uncounted)
+    mover = Mover(source, destination, verify=job.verify, if_absent=job.if_absent, flow=_uncounted)
     return TransferBench(mover, job.bandwidth)
+
+
+async def _uncounted(size: int) -> None:
+    del size
 
 
 BENCHES: dict[Kind, Callable[[Job, AsyncExitStack], Awaitable[Bench]]] = {

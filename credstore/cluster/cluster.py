@@ -36,6 +36,7 @@ from credstore.transfer.calls import between, migration
 from credstore.transfer.plan import Entry
 from credstore.transfer.recompressing import Recompressed
 from credstore.transfer.run import Goal
+from credstore.transfer.sides import Flow
 from credstore.transfer.store import Store
 from credstore.transfer.values import TransferOptions, TransferReport
 
@@ -308,8 +309,8 @@ class Cluster:
         """
         tally = Tally()
 
-        def took(_: Entry, result: object) -> None:
-            tally.add(cast("Checked", result))
+        def took(entry: Entry, result: object) -> None:
+            tally.add(entry.name, cast("Checked", result))
 
         async with self._on_store("audit", store, progress, repair=repair) as (side, done):
             await done.run(_proofs_of(side), "audit", took)
@@ -354,7 +355,12 @@ class Cluster:
             )
             bandwidth = options.pop("bandwidth", None)
             async with self._crew(job, identities(one, two), bandwidth) as crew:
-                return await between(one, two, goal, options, lambda flow: CrewHands(crew, flow))
+
+                def hands(flow: Flow) -> CrewHands:
+                    crew.flow = flow
+                    return CrewHands(crew)
+
+                return await between(one, two, goal, options, hands)
 
     @asynccontextmanager
     async def _crew(self, job: Job, mine: Facts, bandwidth: int | None = None) -> AsyncGenerator[Crew]:

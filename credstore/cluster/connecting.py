@@ -7,11 +7,13 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
+import dask.config
 from distributed import Client, LocalCluster
 
 from credstore.cluster.crew import Crew
-from credstore.cluster.messages import VERSION, Facts, Job
+from credstore.cluster.messages import VERSION, Facts, Job, topic_of
 from credstore.cluster.working import hello, prepare, unfit
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageConnectionError, StorageError
 
@@ -19,7 +21,26 @@ LOCAL = "local"
 """Instead of an address: workers on this machine, for as long as they are needed."""
 PATIENCE = 30.0
 """Seconds in which a scheduler has to respond."""
-_QUIET = logging.CRITICAL
+COMES_BACK = {"distributed.deploy.lost-worker-timeout": "1 hour"}
+"""Dask's settings for local workers: on a busy machine it may take long until a dead one is replaced."""
+
+
+def beside(workers: int) -> dict[str, Any]:
+    """How a local cluster is started: processes, loopback only, no dashboard, silent.
+
+    Args:
+        workers: How many.
+    """
+    return {
+        "n_workers": workers,
+        "threads_per_worker": 1,
+        "processes": True,
+        "host": "127.0.0.1",
+        "silence_logs": logging.CRITICAL,
+        # Without a dashboard it has a server for its health all the same.
+        "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+        "preload": ["credstore.cluster.working"],
+    }
 
 
 @asynccontextmanager
@@ -36,17 +57,8 @@ async def connected(address: str, *, workers: int | None) -> AsyncGenerator[Clie
     """
     async with AsyncExitStack() as stack:
         if address == LOCAL:
-            cluster = LocalCluster(
-                n_workers=workers or os.cpu_count() or 1,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                asynchronous=True,
-                silence_logs=_QUIET,
-                # Without a dashboard it has a server for its health all the same.
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                preload=["credstore.cluster.working"],
-            )
+            stack.enter_context(dask.config.set(COMES_BACK))
+            cluster = LocalCluster(asynchronous=True, **beside(workers or os.cpu_count() or 1))
             address = (await stack.enter_async_context(cluster)).scheduler_address
         try:
             client = Client(
@@ -88,10 +100,12 @@ async def crew_for(client: Client, job: Job, mine: Facts, bandwidth: int | None)
     if bandwidth is not None:
         job = replace(job, bandwidth=max(1, bandwidth // len(threads)))
     crew = Crew(client, job, [*threads.values()])
+    client.subscribe_topic(topic_of(job.run), crew.hear)
     try:
         _check_facts(mine, await client.run(prepare, job, on_error="return"))
         yield crew
     finally:
+        client.unsubscribe_topic(topic_of(job.run))
         await crew.aclose()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from credstore.cluster.messages import Facts, Request
+from credstore.transfer.sides import Flow
 
 
 class Bench(Protocol):
@@ -16,15 +17,14 @@ class Bench(Protocol):
 
     facts: Facts
 
-    async def do(self, request: Request) -> object:
+    async def do(self, request: Request, flow: Flow) -> object:
         """Do one step.
+
+        Args:
+            request: Which one, with which object.
+            flow: Counts bytes of content that are read.
 
         Raises:
             StorageError: It was not done.
         """
         ...
-
-
-async def uncounted(size: int) -> None:
-    """Count nothing, where no one waits for the number of bytes."""
-    del size

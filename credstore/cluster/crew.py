@@ -16,6 +16,7 @@ import copy
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from typing import Any
 
 from distributed import Client, KilledWorker
 
@@ -23,6 +24,7 @@ from credstore.cluster.messages import Answer, Failed, Job, Request
 from credstore.cluster.working import finish, perform
 from credstore.concurrency import until_done
 from credstore.errors import ErrorCode, StorageConnectionError, StorageError, StorageUnavailableError
+from credstore.transfer.sides import Flow
 
 LONGEST = 64
 """Objects of a range."""
@@ -49,6 +51,7 @@ class Crew:
 
     Attributes:
         width: Requests that keep all of them busy.
+        flow: Awaited with the bytes that were moved since the last time, by all of them.
     """
 
     def __init__(self, client: Client, job: Job, threads: Sequence[int]) -> None:
@@ -62,10 +65,12 @@ class Crew:
         self._client, self._job = client, job
         self._slots = sum(threads) + AHEAD * len(threads)
         self.width = min(WIDEST, self._slots * LONGEST)
+        self.flow: Flow = _uncounted
         self._waiting: deque[tuple[Request, asyncio.Future[object]]] = deque()
         self._ranges: set[asyncio.Task[None]] = set()
+        self._early: dict[int, int] = {}
         self._count = 0
-        self._is_due = False
+        self._is_due = self._closed = False
 
     async def ask(self, request: Request) -> object:
         """The result of one step.
@@ -82,10 +87,17 @@ class Crew:
             loop.call_soon(self._start)  # With all that is asked for in this turn of the loop.
         return await outcome
 
+    async def hear(self, event: tuple[float, Any]) -> None:
+        """What a worker says about a range that it is at; at its end, one done again counts once."""
+        said = event[1]
+        if said["range"] in self._early:
+            self._early[said["range"]] += said["moved"]
+            await self.flow(said["moved"])
+
     def _start(self) -> None:
         """Make ranges for the workers that are free."""
         self._is_due = False
-        while self._waiting and len(self._ranges) < self._slots:
+        while self._waiting and not self._closed and len(self._ranges) < self._slots:
             free = self._slots - len(self._ranges)
             most = min(LONGEST, -(-len(self._waiting) // free))
             taken: list[tuple[Request, asyncio.Future[object]]] = []
@@ -111,12 +123,16 @@ class Crew:
     async def _range(self, taken: list[tuple[Request, asyncio.Future[object]]], number: int) -> None:
         """Have one range done, and pass on what became of each object."""
         outcomes = [outcome for _, outcome in taken]
+        self._early[number] = 0
         try:
             answer = await self._answer(tuple(request for request, _ in taken), number)
+            await self.flow(answer.moved - self._early[number])
         except Exception as error:  # noqa: BLE001 - whoever asked has to learn of it
             for each in outcomes:
                 _fail(each, copy.copy(error) if isinstance(error, StorageError) else error)
             return
+        finally:
+            del self._early[number]
         for each, result in zip(outcomes, answer.results, strict=True):
             if isinstance(result, Failed):
                 _fail(each, result.error)
@@ -132,7 +148,7 @@ class Crew:
         """
         job = self._job
         key = f"credstore_{job.kind}-{job.run}-{number}"
-        future = self._client.submit(perform, job, requests, key=key, pure=False, priority=-number)
+        future = self._client.submit(perform, job, number, requests, key=key, pure=False, priority=-number)
         try:
             return await future
         except asyncio.CancelledError:
@@ -157,7 +173,8 @@ class Crew:
 
     async def aclose(self) -> None:
         """Stop what is under way, and have the workers close what they opened."""
-        for each in (*self._ranges,):
+        self._closed = True
+        for each in self._ranges:
             each.cancel()
         cancelled = await until_done([*self._ranges])
         for _, outcome in self._waiting:
@@ -174,6 +191,10 @@ class Crew:
                 await self._client.run(finish, self._job.run, on_error="ignore")
         except (OSError, TimeoutError):
             return  # A worker that does not respond ends what it has, and is not given more.
+
+
+async def _uncounted(size: int) -> None:
+    del size
 
 
 def _fail(outcome: asyncio.Future[object], error: Exception) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import cast
 
 from credstore.cluster.crew import Crew
-from credstore.cluster.messages import Copied, Request, Step
+from credstore.cluster.messages import Request, Step
 from credstore.transfer.plan import Entry, Facts
-from credstore.transfer.sides import Depth, Flow, Written
+from credstore.transfer.sides import Depth, Written
 
 PAGE = 1000
 
@@ -18,12 +18,10 @@ class CrewHands:
     """What looks and moves by asking a crew; see `Hands`.
 
     Attributes:
-        crew: Does it.
-        flow: Counts what was read.
+        crew: Does it, and counts what was read.
     """
 
     crew: Crew
-    flow: Flow
 
     @property
     def page(self) -> int:
@@ -47,9 +45,7 @@ class CrewHands:
 
     async def copy(self, entry: Entry) -> Written:
         """Copy one object, and verify it; see `Hands.copy`."""
-        copied = cast("Copied", await self._ask("copy", entry))
-        await self.flow(copied.moved)
-        return copied.written
+        return cast("Written", await self._ask("copy", entry))
 
     async def check(self, entry: Entry) -> bytes:
         """Read one object at both ends; see `Hands.check`."""

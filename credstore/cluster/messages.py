@@ -16,7 +16,7 @@ from credstore.cluster.places import Named
 from credstore.errors import StorageError
 from credstore.model import StoreOptions
 from credstore.transfer.plan import Entry
-from credstore.transfer.sides import Depth, Written
+from credstore.transfer.sides import Depth
 
 Kind: TypeAlias = Literal["transfer", "rotate", "recompress", "issue", "audit"]
 """What a job is."""
@@ -86,19 +86,6 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Copied:
-    """An object that was copied.
-
-    Attributes:
-        written: What is at the destination now.
-        moved: Bytes that were read for it.
-    """
-
-    written: Written
-    moved: int
-
-
-@dataclass(frozen=True, slots=True)
 class Failed:
     """An object with which it was not done.
 
@@ -116,10 +103,17 @@ class Answer:
     Attributes:
         worker: Address of the worker that did it.
         results: One for each request, in their order: a `Failed`, or what the step results in.
+        moved: Bytes of content that were read for them.
     """
 
     worker: str
     results: tuple[object, ...]
+    moved: int = 0
+
+
+def topic_of(run: str) -> str:
+    """Where workers say how far they are: `range` is its number, `moved` the bytes since the last time."""
+    return f"credstore-{run}"
 
 
 Facts: TypeAlias = Mapping[str, str]

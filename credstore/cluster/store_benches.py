@@ -11,7 +11,7 @@ import os
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from credstore.cluster.contracts import Bench, uncounted
+from credstore.cluster.contracts import Bench
 from credstore.cluster.messages import Facts, Job, Request
 from credstore.cluster.places import identity_of, opened
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
@@ -27,7 +27,7 @@ from credstore.provider.key_rotation import Rotation, rotation_of
 from credstore.provider.stored_form import session_of
 from credstore.transfer.folder import Folder
 from credstore.transfer.recompressing import recompress
-from credstore.transfer.sides import Side
+from credstore.transfer.sides import Flow, Side
 from credstore.transfer.store import Store
 
 STORE = "the store"
@@ -50,8 +50,9 @@ class RotateBench:
         self.facts: Facts = {STORE: identity_of(store), f"the key of {environment.WRAPPING_KEY}": current}
         self._store, self._rotation = store, rotation
 
-    async def do(self, request: Request) -> object:
+    async def do(self, request: Request, flow: Flow) -> object:
         """True if the object got the key; or, looked at again, the id of the key that it has."""
+        del flow
         key = self._store.key(request.entry.name)
         try:
             if request.step == "rotate":
@@ -69,8 +70,9 @@ class RecompressBench:
         self.facts: Facts = {STORE: identity_of(store)}
         self._store, self._dictionary = store, dictionary
 
-    async def do(self, request: Request) -> object:
+    async def do(self, request: Request, flow: Flow) -> object:
         """What became of the object's size."""
+        del flow
         return await recompress(self._store, request.entry, self._dictionary)
 
 
@@ -90,10 +92,10 @@ class IssueBench:
         self._source, self._proofs, self._job = source, proofs, job
         self._place = identity_of(source)
 
-    async def do(self, request: Request) -> object:
+    async def do(self, request: Request, flow: Flow) -> object:
         """The id of the object's proof: that of an earlier attempt where the content is the same."""
         job, name = self._job, request.entry.name
-        async with self._source.read(request.entry, uncounted) as content:
+        async with self._source.read(request.entry, flow) as content:
             asset = await measure_asset(content.data)
             await content.settled()
             media_type = content.options.get("content_type")
@@ -115,8 +117,9 @@ class AuditBench:
         self.facts: Facts = {STORE: identity_of(store), **trust_facts(trust)}
         self._checker = checker
 
-    async def do(self, request: Request) -> object:
+    async def do(self, request: Request, flow: Flow) -> object:
         """What the check found."""
+        del flow
         modified = request.entry.modified
         when = None if modified is None else datetime.fromtimestamp(modified, UTC)
         return await self._checker.look(request.entry.name, when)

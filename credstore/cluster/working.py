@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from distributed import get_worker
 
 from credstore.cluster.benches import BENCHES
 from credstore.cluster.contracts import Bench
-from credstore.cluster.messages import VERSION, Answer, Facts, Failed, Job, Request
+from credstore.cluster.messages import VERSION, Answer, Facts, Failed, Job, Request, topic_of
 from credstore.concurrency import Joint, for_each
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError
 from credstore.transfer.pace import OVERLOAD, Pace
@@ -31,6 +31,8 @@ from credstore.transfer.pace import OVERLOAD, Pace
 T = TypeVar("T")
 MOST_OPEN = 4
 """Jobs of one process; the coordinator of an older one did not come to its end."""
+SELDOM = 0.5
+"""Seconds between two messages about bytes from one range."""
 ENDED = 1000
 """Jobs that are remembered as ended."""
 
@@ -60,13 +62,34 @@ async def finish(run: str) -> None:
     await asyncio.wrap_future(_hall().begin(_hall().end(run)))
 
 
-def perform(job: Job, requests: tuple[Request, ...]) -> Answer:
+def perform(job: Job, number: int, requests: tuple[Request, ...]) -> Answer:
     """The task of the graph: work on one range.
 
     Raises:
         StorageConfigurationError: This worker cannot work on the job.
     """
-    return _hall().begin(_performed(job, requests, get_worker().address)).result()
+    worker = get_worker()
+
+    def say(moved: int) -> None:
+        worker.log_event(topic_of(job.run), {"range": number, "moved": moved})
+
+    return _hall().begin(_performed(job, requests, worker.address, _Meter(say))).result()
+
+
+class _Meter:
+    """Counts bytes, and says how many there were, now and then."""
+
+    def __init__(self, say: Callable[[int], None]) -> None:
+        self.total = 0
+        self._say = say
+        self._said, self._when = 0, time.monotonic()
+
+    async def flow(self, size: int) -> None:
+        self.total += size
+        now = time.monotonic()
+        if now - self._when >= SELDOM and self.total > self._said:
+            self._say(self.total - self._said)
+            self._said, self._when = self.total, now
 
 
 @dataclass(slots=True)
@@ -140,7 +163,7 @@ async def _facts(job: Job) -> Facts:
     return (await _hall().opened(job)).bench.facts
 
 
-async def _performed(job: Job, requests: tuple[Request, ...], address: str) -> Answer:
+async def _performed(job: Job, requests: tuple[Request, ...], address: str, meter: _Meter) -> Answer:
     try:
         here = await _hall().opened(job)
     except StorageError as error:
@@ -157,7 +180,7 @@ async def _performed(job: Job, requests: tuple[Request, ...], address: str) -> A
     async def one(number: int) -> None:
         request, start = requests[number], time.monotonic()
         try:
-            results[number] = await here.bench.do(request)
+            results[number] = await here.bench.do(request, meter.flow)
         except StorageError as error:
             if isinstance(error, OVERLOAD):
                 here.pace.overloaded()
@@ -169,7 +192,7 @@ async def _performed(job: Job, requests: tuple[Request, ...], address: str) -> A
         await for_each(numbers(), one, at_once=lambda: max(1, here.pace.width // len(here.tasks)))
     finally:
         here.tasks.discard(task)
-    return Answer(address, tuple(results))
+    return Answer(address, tuple(results), meter.total)
 
 
 def unfit(worker: str, error: StorageError) -> StorageConfigurationError:

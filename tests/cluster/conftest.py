@@ -1,7 +1,6 @@
 """One cluster of two worker processes for all tests of this folder, and what they do to it."""
 
 import asyncio
-import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -9,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import dask.config
 import pytest
 from distributed import Client, LocalCluster
 
+from credstore.cluster.connecting import COMES_BACK, beside
 from tests.cluster import plants
 
 WORKERS = 2
@@ -34,6 +35,18 @@ class Workers:
         """The workers' addresses, once all of them are there again."""
         self.client.wait_for_workers(WORKERS)
         return sorted(self.client.scheduler_info(n_workers=-1)["workers"])
+
+    @contextmanager
+    def with_variables(self, variables: dict[str, str]) -> Iterator[None]:
+        """This process, all workers and those that replace them with more in their environment."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(name, value)
+                self.client.run(plants.set_variable, name, value)
+            yield
+        self.all_there()
+        for name in variables:
+            self.client.run(plants.set_variable, name, None)
 
     @contextmanager
     def with_variable(self, name: str, value: str | None) -> Iterator[str]:
@@ -90,15 +103,8 @@ def environment(moto_server) -> Iterator[None]:
 def cluster(environment) -> Iterator[Workers]:
     """Started once: a process of Python each."""
     with (
-        LocalCluster(
-            n_workers=WORKERS,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            silence_logs=logging.CRITICAL,
-            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            preload=["credstore.cluster.working"],
-        ) as started,
+        dask.config.set(COMES_BACK),
+        LocalCluster(**beside(WORKERS)) as started,
         Client(started, set_as_default=False) as client,
     ):
         yield Workers(started.scheduler_address, client)

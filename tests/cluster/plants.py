@@ -2,17 +2,19 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 from credstore.cluster import connecting, working
-from credstore.cluster.messages import VERSION as VERSION
 from credstore.cluster.benches import TransferBench
+from credstore.cluster.store_benches import AuditBench, IssueBench, RecompressBench, RotateBench
 
-real_do = TransferBench.do
+BENCHES = (TransferBench, RotateBench, RecompressBench, IssueBench, AuditBench)
+REAL = {bench: bench.do for bench in BENCHES}
 
 
 def say(pipe: str, word: str) -> None:
-    """Write a line to a named pipe; returns once it is read."""
-    with open(pipe, "w") as file:
+    """Write a line to a named pipe; returns once somebody has opened it."""
+    with Path(pipe).open("w") as file:
         file.write(f"{word}\n")
 
 
@@ -22,36 +24,39 @@ def wait_at(step: str, name: str, folder: str) -> None:
     The process id goes to the pipe `reached`, and the word "cancelled" to `ended` if the wait is.
     """
 
-    async def do(self, request):
+    async def do(self, request, flow):
         if (request.step, request.entry.name) == (step, name):
             try:
                 os.close(os.open(f"{folder}/was-reached", os.O_CREAT | os.O_EXCL))
             except FileExistsError:
-                return await real_do(self, request)
+                return await REAL[type(self)](self, request, flow)
             await asyncio.to_thread(say, f"{folder}/reached", str(os.getpid()))
             try:
                 await asyncio.Event().wait()
             except asyncio.CancelledError:
                 await asyncio.to_thread(say, f"{folder}/ended", "cancelled")
                 raise
-        return await real_do(self, request)
+        return await REAL[type(self)](self, request, flow)
 
-    TransferBench.do = do
+    for bench in BENCHES:
+        bench.do = do
 
 
 def die_at(step: str, name: str) -> None:
     """From now on, end the process at a step of one object, without a word."""
 
-    async def do(self, request):
+    async def do(self, request, flow):
         if (request.step, request.entry.name) == (step, name):
             os.kill(os.getpid(), 9)
-        return await real_do(self, request)
+        return await REAL[type(self)](self, request, flow)
 
-    TransferBench.do = do
+    for bench in BENCHES:
+        bench.do = do
 
 
 def as_usual() -> None:
-    TransferBench.do = real_do
+    for bench in BENCHES:
+        bench.do = REAL[bench]
 
 
 def set_variable(name: str, value: str | None) -> str | None:
@@ -77,7 +82,3 @@ def most_failures(count: int, dask_scheduler) -> int:
     """How many workers may die over a task; returns what it was."""
     before, dask_scheduler.allowed_failures = dask_scheduler.allowed_failures, count
     return before
-
-
-def pids() -> int:
-    return os.getpid()

@@ -9,6 +9,7 @@ import pytest
 
 from credstore import StorageConfigurationError, StorageConnectionError, StorageInvalidRequestError
 from credstore.cluster import Cluster, StoreAt
+from credstore.cluster.messages import VERSION
 from credstore.factory import StorageFactory
 from tests.cluster import plants
 from tests.cluster.conftest import SECRET, Trap, Workers
@@ -177,27 +178,24 @@ def test_an_open_store_is_refused_since_it_has_credentials(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "said"),
+    ("name", "value", "said"),
     [
         ("MINIO_SECRET_KEY", None, "MINIO_SECRET_KEY"),
         ("CREDSTORE_URL", "file:///elsewhere", "the source is another one"),
     ],
 )
 def test_a_worker_that_lacks_a_setting_is_named_with_it(
-    workers: Workers, bucket, tmp_path, monkeypatch, variable, value, said
+    workers: Workers, bucket, tmp_path, *, name, value, said
 ):
     target = bucket("moved")
-    url = make_store(tmp_path / "ours")
-    monkeypatch.setenv("CREDSTORE_URL", url)
-    for worker in workers.all_there():
-        workers.client.run(plants.set_variable, "CREDSTORE_URL", url, workers=[worker])
 
     async def run():
         async with Cluster(workers.address) as cluster:
             await cluster.migrate("store:", target)
 
     with (
-        workers.with_variable(variable, value) as worker,
+        workers.with_variables({"CREDSTORE_URL": make_store(tmp_path / "ours")}),
+        workers.with_variable(name, value) as worker,
         pytest.raises(StorageConfigurationError) as refused,
     ):
         asyncio.run(run())
@@ -205,7 +203,6 @@ def test_a_worker_that_lacks_a_setting_is_named_with_it(
     assert said in refused.value.message
     assert refused.value.code == "WORKER_UNFIT"
     assert asyncio.run(there(target)) == {}
-    workers.client.run(plants.set_variable, "CREDSTORE_URL", None)
 
 
 def make_store(folder) -> str:
@@ -225,7 +222,7 @@ def test_a_worker_with_another_version_is_refused(workers: Workers, tmp_path):
         with pytest.raises(StorageConfigurationError, match=r"9\.9\.9") as refused:
             asyncio.run(run())
     finally:
-        workers.client.run(plants.set_version, plants.VERSION, workers=[worker])
+        workers.client.run(plants.set_version, VERSION, workers=[worker])
     assert worker in refused.value.message
     assert not (tmp_path / "b").exists()
 

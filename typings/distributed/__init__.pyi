@@ -14,6 +14,7 @@ class Future(Generic[_T]):
 
 class Worker:
     address: str
+    def log_event(self, topic: str, msg: Mapping[str, int]) -> None: ...
 
 class Client:
     status: str
@@ -41,23 +42,14 @@ class Client:
         on_error: Literal["raise", "return", "ignore"] = "raise",
     ) -> Awaitable[Mapping[str, Any]]: ...
     def nthreads(self) -> Awaitable[Mapping[str, int]]: ...
-    def subscribe_topic(self, topic: str, handler: Callable[[tuple[float, Any]], None]) -> None: ...
+    def subscribe_topic(
+        self, topic: str, handler: Callable[[tuple[float, Any]], Awaitable[None]]
+    ) -> None: ...
     def unsubscribe_topic(self, topic: str) -> None: ...
 
 class LocalCluster:
     scheduler_address: str
-    def __init__(
-        self,
-        *,
-        n_workers: int,
-        threads_per_worker: int,
-        processes: bool,
-        host: str,
-        asynchronous: bool,
-        silence_logs: int,
-        scheduler_kwargs: Mapping[str, Any],
-        preload: Sequence[str],
-    ) -> None: ...
+    def __init__(self, *, asynchronous: bool, **settings: Any) -> None: ...
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

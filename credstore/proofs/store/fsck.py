@@ -29,11 +29,13 @@ class Checked:
         records: 1 for a record that verifies.
         restored: Names and markers that led to it and were missing.
         removed: 1 for a name or manifest without a record.
+        problem: What is wrong with it all the same.
     """
 
     records: int = 0
     restored: int = 0
     removed: int = 0
+    problem: StorageError | None = None
 
 
 @dataclass(slots=True)
@@ -45,8 +47,10 @@ class Tally:
     removed: int = 0
     problems: dict[str, StorageError] = field(default_factory=dict[str, StorageError])
 
-    def add(self, checked: Checked) -> None:
+    def add(self, key: str, checked: Checked) -> None:
         """Count one."""
+        if checked.problem is not None:
+            self.problems[key] = checked.problem
         self.records += checked.records
         self.restored += checked.restored
         self.removed += checked.removed
@@ -76,7 +80,7 @@ class ProofChecker:
 
         async def one(item: StorageItem) -> None:
             try:
-                tally.add(await self.look(item.key, item.last_modified))
+                tally.add(item.key, await self.look(item.key, item.last_modified))
             except StorageError as error:
                 tally.problems[item.key] = error
 
@@ -123,9 +127,13 @@ class ProofChecker:
             if self.repair:
                 marker = Marker(record.asset.sha256, record.manifest is not None)
                 await self.objects.put_marker(record.expires_at, proof_id, marker)
+        problem: StorageError | None = None
         if record.manifest is not None:
-            await self.reader.manifest(proof)
-        return Checked(records=1, restored=restored)
+            try:
+                await self.reader.manifest(proof)
+            except StorageError as error:
+                problem = error
+        return Checked(records=1, restored=restored, problem=problem)
 
     async def _index(self, key: str, modified: datetime | None) -> Checked:
         named = self.objects.layout.parse_index(key)

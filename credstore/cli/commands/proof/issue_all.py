@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -60,9 +61,8 @@ def issue_all_command(
 
     async def work() -> IssueReport:
         async with opened_stores(invocation, where, reading=1) as (opened,):
-            found = place_for_workers(
-                invocation, where, folder_of(opened) if where.config is not None else opened
-            )
+            folder = opened if isinstance(opened, Path) else folder_of(opened)
+            found = place_for_workers(invocation, where, folder)
         with TransferBar(invocation, "objects", steps=True) as bar:
             async with cluster as crew:
                 return await crew.issue_proofs(
