@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import dask.config
 from distributed import Client, LocalCluster
@@ -129,16 +129,12 @@ def _check_facts(mine: Facts, found: Mapping[str, object]) -> None:
             raise unfit(worker, facts)
         if isinstance(facts, BaseException):
             raise unfit(worker, StorageError(_spoken(facts))) from facts
-        for what, which in _items(facts):
+        for what, which in cast("Facts", facts).items():
             if known.setdefault(what, which) != which:
                 here = "the coordinator" if what in mine else "other workers"
                 raise unfit(
                     worker, StorageError(f"{what} is another one there than for {here}; compare the settings")
                 )
-
-
-def _items(facts: object) -> list[tuple[str, str]]:
-    return [(str(name), str(which)) for name, which in facts.items()] if isinstance(facts, Mapping) else []
 
 
 def _spoken(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,8 +12,11 @@ import pytest
 
 from credstore import LocalConfig, LocalKey, LocalStorageProvider
 from credstore.cli.main import run
+from credstore.keyring.environment import VARIABLES
 from credstore.pipeline.training import train_dictionary
 from credstore.proofs.format.trust import encode_trust_store
+from credstore.proofs.variables import KEY, PASSPHRASE
+from credstore.proofs.variables import TRUST as TRUST_FILE
 from tests.cli.conftest import CommandLine
 from tests.cluster.conftest import Trap, Workers
 from tests.proofs.material import ISSUER, SIGNER, TRUST
@@ -162,3 +166,28 @@ def test_proofs_are_issued_and_audited(cli, workers: Workers):
         ended = cli("proof", "audit", "--trust", "other.json", *store, *dask, code=2)
         assert "CREDSTORE_PROOF_TRUST" in ended.err
     assert run(["proof", "audit", *store]) == 2
+
+
+def test_the_pages_program_runs(cli, workers: Workers):
+    """docs/dask.md, with the cluster that is there instead of a new one."""
+    page = (Path(__file__).parents[2] / "docs/dask.md").read_text()
+    code = page.partition("```python\n")[2].partition("```")[0]
+    assert '"local", workers=2' in code
+    Path("program.py").write_text(code.replace('"local", workers=2', f'"{workers.address}"'))
+    make_tree(Path("old"), TREE)
+    for worker in workers.all_there():
+        workers.client.run(os.chdir, str(Path.cwd()), workers=[worker])
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "program.py"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert {name for name in tree_of(Path("new")) if not name.startswith(".credstore")} == set(TREE)
+
+
+def test_the_page_names_every_command_and_variable():
+    page = (Path(__file__).parents[2] / "docs/dask.md").read_text()
+    for name in ("migrate", "compare", "rotate-keys", "dictionary apply", "proof issue-all", "proof audit"):
+        assert f"credstore {name} " in page
+        assert f"| `{name}` |" in page
+    for variable in (KEY, PASSPHRASE, TRUST_FILE, *VARIABLES):
+        assert f"`{variable}`" in page

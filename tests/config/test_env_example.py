@@ -33,7 +33,10 @@ def test_the_variables_are_those_that_are_read():
     known |= {switch for row in Registry().rows() for switch in row.silencers}
     known |= {name for level in PROVIDER for name in level}
     commands = [*keys_command.commands.values(), *proof_command.commands.values()]
-    known |= {option.envvar for each in commands for option in each.params if option.envvar} | {PASSPHRASE, *VARIABLES}
+    known |= {option.envvar for each in commands for option in each.params if option.envvar} | {
+        PASSPHRASE,
+        *VARIABLES,
+    }
     assert set(FOUND) == known
 
 

@@ -59,5 +59,5 @@ def rotate_keys_command(invocation: Invocation, prefix: str, dask: str | None, w
         report(error, invocation)
     if not rotated.complete:
         if not invocation.quiet and not invocation.json:
-            note("credstore: not all objects have the current key; the same command goes on")
+            note("credstore: not all objects have the current key; the same command continues")
         raise click.exceptions.Exit(Exit.PARTIAL)
