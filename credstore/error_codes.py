@@ -259,6 +259,21 @@ class ErrorCode(StrEnum):
         "Configuration",
         "An optional package is not installed; the message has the line that installs it.",
     )
+    CLUSTER_UNREACHABLE = (
+        "CLUSTER_UNREACHABLE",
+        "Connection",
+        "The scheduler of the cluster does not respond, or it has no workers.",
+    )
+    WORKER_UNFIT = (
+        "WORKER_UNFIT",
+        "Configuration",
+        "A worker of the cluster cannot do the job: it lacks a setting, or has another version or store.",
+    )
+    WORKER_LOST = (
+        "WORKER_LOST",
+        "Unavailable",
+        "Several workers died over these objects, one after the other.",
+    )
     KEY_UNUSABLE = "KEY_UNUSABLE", "Configuration", "The key service does not permit the use of this key."
     WRONG_REGION = "WRONG_REGION", "Configuration", "The bucket is in another region or at another endpoint."
     NOT_S3 = "NOT_S3", "", "The response did not come from the store: it is a web page, or another protocol."

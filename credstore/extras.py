@@ -14,7 +14,17 @@ from typing import Literal
 from credstore.errors import ErrorCode, StorageConfigurationError
 
 Extra = Literal[
-    "artifacts", "aws", "azure", "c2pa", "cli", "frames", "fsspec", "gcs", "opentelemetry", "timestamp"
+    "artifacts",
+    "aws",
+    "azure",
+    "c2pa",
+    "cli",
+    "dask",
+    "frames",
+    "fsspec",
+    "gcs",
+    "opentelemetry",
+    "timestamp",
 ]
 
 MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
@@ -24,6 +34,7 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "azure": ("azure.identity",),
         "c2pa": ("c2pa",),
         "cli": ("aiohttp", "click", "rich"),
+        "dask": ("distributed",),
         "frames": ("pyarrow",),
         "fsspec": ("fsspec",),
         "gcs": ("google.auth", "google_crc32c"),

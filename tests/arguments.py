@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import credstore
 import credstore.artifacts
+import credstore.cluster
 import credstore.driver
 import credstore.errors
 import credstore.proofs
@@ -52,6 +53,7 @@ MODULES = (
     credstore.testing,
     credstore.errors,
     credstore.transfer,
+    credstore.cluster,
 )
 """Whose public names are tried."""
 KEY = Secret("0123456789abcdef0123456789abcdef")
@@ -389,6 +391,10 @@ CALLS: dict[str, Call] = {
             complete=True,
         )
     ),
+    "Cluster": Call(given()),
+    "StoreAt": Call(given()),
+    "IssueReport": Call(given(issued=1, known=0, failed={})),
+    "RecompressReport": Call(given(recompressed=1, kept=0, known=0, before=1, after=1, failed={})),
     "verify_transfer": Call(given(evidence="list", trust=material.TRUST), use_evidence),
     "compare": Call(places, use_transfer),
     "copy_tree": Call(places, use_transfer),

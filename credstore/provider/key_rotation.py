@@ -17,6 +17,7 @@ from credstore.concurrency import map_all
 from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, Precondition
 from credstore.encryption import ClientSide, DataKey
 from credstore.errors import (
+    StorageConfigurationError,
     StorageConflictError,
     StorageError,
     StorageObjectNotFoundError,
@@ -38,6 +39,20 @@ _GONE = object()
 """What is found for an object that disappeared or could not be read."""
 
 
+def rotation_of(session: Session, *, concurrency: int = 1) -> Rotation:
+    """A run over the objects of a store.
+
+    Raises:
+        StorageConfigurationError: The store has no encryption whose keys could be rotated.
+    """
+    policy = session.policy
+    if policy is None:
+        raise StorageConfigurationError(
+            "there are no keys to rotate; open the provider with encryption=ClientSide(...)"
+        )
+    return Rotation(session, policy, concurrency=concurrency)
+
+
 class Rotation:
     """One run over the objects of a store."""
 
@@ -55,11 +70,16 @@ class Rotation:
         self._done = 0
         self._failed: dict[str, StorageError] = {}
 
+    @property
+    def current_id(self) -> str:
+        """The id of the key that objects should have."""
+        return self._policy.keyring.current_id
+
     async def run(self, prefix: str, progress: Progress | None) -> RotationReport:
         """Rotate, then look at everything once more."""
-        current = self._policy.keyring.current_id
-        rotated = (await self._each(prefix, self._rotate, progress)).count(True)
-        keys = Counter(await self._each(prefix, self._seen, progress))
+        current = self.current_id
+        rotated = (await self._each(prefix, self.rotate, progress)).count(True)
+        keys = Counter(await self._each(prefix, self.seen, progress))
         counts = {key_id: count for key_id, count in keys.items() if isinstance(key_id, str)}
         return RotationReport(
             current=current, rotated=rotated, keys=counts, unencrypted=keys[None], failed=dict(self._failed)
@@ -98,16 +118,26 @@ class Rotation:
         check_key(header, data_key)
         return info, header, data_key
 
-    async def _seen(self, key: str) -> object:
-        """The id of the wrapping key that the object really has; None without encryption."""
+    async def seen(self, key: str) -> str | None:
+        """The id of the wrapping key that the object really has; None without encryption.
+
+        Raises:
+            StorageObjectNotFoundError: It is gone.
+            StorageError: It could not be looked at.
+        """
         found = await self._look(key)
         return None if found is None else found[2].key_id
 
-    async def _rotate(self, key: str) -> bool:
-        """Whether this run gave the object the current key."""
+    async def rotate(self, key: str) -> bool:
+        """Give the object the current key; False if it has it, or needs none.
+
+        Raises:
+            StorageObjectNotFoundError: It is gone.
+            StorageError: It could not be rotated.
+        """
         for attempt in range(_TRIES):
             found = await self._look(key)
-            if found is None or found[2].key_id == self._policy.keyring.current_id:
+            if found is None or found[2].key_id == self.current_id:
                 return False
             info, header, data_key = found
             try:

@@ -20,7 +20,6 @@ from credstore.driver.values import BytesBody, Capabilities
 from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, known_encryption
 from credstore.errors import (
     StorageAccessDeniedError,
-    StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
@@ -56,7 +55,7 @@ from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
 from credstore.provider.erasing import erased_errors, forget_key
 from credstore.provider.keeping import KeepingVerbs
-from credstore.provider.key_rotation import Rotation
+from credstore.provider.key_rotation import rotation_of
 from credstore.provider.links import (
     LinkOptions,
     granted,
@@ -778,12 +777,7 @@ class StorageProvider(KeepingVerbs):
             check_prefix(prefix, self.capabilities.max_key_size)
             check_count("concurrency", concurrency)
             check_progress(progress)
-            policy = self._session.policy
-            if policy is None:
-                raise StorageConfigurationError(
-                    "there are no keys to rotate; open the provider with encryption=ClientSide(...)"
-                )
-            rotation = Rotation(self._session, policy, concurrency=concurrency)
+            rotation = rotation_of(self._session, concurrency=concurrency)
             return await rotation.run(prefix, None if progress is None else call.watching(progress))
 
     async def forget_key(self, key: str) -> bool:

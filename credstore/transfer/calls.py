@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from typing import Unpack
@@ -11,9 +12,10 @@ from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
 from credstore.transfer.evidence import Evidence, VerifiedTransfer, verify
+from credstore.transfer.moving import Hands
 from credstore.transfer.places import check_apart, side_of
 from credstore.transfer.run import Goal, Run
-from credstore.transfer.sides import pair_name
+from credstore.transfer.sides import Flow, Side, pair_name
 from credstore.transfer.store import Store
 from credstore.transfer.values import (
     Place,
@@ -114,13 +116,24 @@ async def migrate(
 
     Source: promises P32, P33.
     """
+    goal = migration(delete_source=delete_source, evidence=evidence, signer=signer, issuer=issuer)
+    return await _run(source, destination, goal, options)
+
+
+def migration(
+    *, delete_source: bool, evidence: str | PathLike[str] | None, signer: Signer | None, issuer: str | None
+) -> Goal:
+    """The goal of a migration; the arguments are those of `migrate`.
+
+    Raises:
+        StorageInvalidRequestError: Evidence without a signer or issuer.
+    """
     proved: Evidence | None = None
     if evidence is not None:
         if signer is None or issuer is None:
             raise StorageInvalidRequestError("evidence needs a signer and an issuer")
         proved = Evidence(Path(evidence), (signer,), issuer)
-    goal = Goal(drop=delete_source, always_again=True, evidence=proved)
-    return await _run(source, destination, goal, options)
+    return Goal(drop=delete_source, always_again=True, evidence=proved)
 
 
 @typed
@@ -176,10 +189,25 @@ async def compare(source: Place, destination: Place, **options: Unpack[TransferO
 
 async def _run(source: Place, destination: Place, goal: Goal, options: TransferOptions) -> TransferReport:
     follow = options.get("follow_links", False)
-    one, two = side_of(source, follow_links=follow), side_of(destination)
+    return await between(side_of(source, follow_links=follow), side_of(destination), goal, options)
+
+
+async def between(
+    one: Side,
+    two: Side,
+    goal: Goal,
+    options: TransferOptions,
+    hands: Callable[[Flow], Hands] | None = None,
+) -> TransferReport:
+    """Run one transfer between two ends; see `Run`.
+
+    Raises:
+        StorageInvalidRequestError: They are not apart, or an option is wrong.
+        StorageError: As `copy_tree`.
+    """
     check_apart(one, two)
     if one.only is not None:  # Nothing else there has to do with it, so nothing else is listed.
         two.only = (one.only[1], one.only[1])
     if isinstance(two, Store):
         two.store_options = options.get("store_options", {})
-    return await Run(one, two, goal, options).report()
+    return await Run(one, two, goal, options, hands=hands).report()

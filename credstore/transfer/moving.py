@@ -11,32 +11,47 @@ Three ways, the first that is possible:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from credstore.errors import StoragePreconditionFailedError
 from credstore.model import NOTHING, StorageItem, strong_etag
 from credstore.provider.stored_form import Carried, copy_proved, digest_stored, put_stored
 from credstore.transfer.plan import Entry, Facts
-from credstore.transfer.sides import MTIME, Flow, Side, Written, differs
+from credstore.transfer.sides import MTIME, Depth, Flow, Side, Written, differs
 from credstore.transfer.store import Store, tag_as_listed, with_mtime
 
 
-@dataclass(frozen=True, slots=True)
-class Mover:
-    """What moves objects between two ends.
+class Hands(Protocol):
+    """What looks at objects at both ends, and moves them: this process, or others.
 
     Attributes:
-        source: Where they are.
-        destination: Where they go.
-        verify: Whether they are read back.
-        if_absent: Whether nothing is replaced.
-        flow: Counts and slows what is read.
+        page: Names that are judged together while planning.
+        looks: How many of them may be looked at at once.
+        width: How many objects may be under way at once; None where the pace of the stores decides.
     """
 
-    source: Side
-    destination: Side
-    verify: bool
-    if_absent: bool
-    flow: Flow
+    @property
+    def page(self) -> int:
+        """Names that are judged together."""
+        ...
+
+    @property
+    def looks(self) -> int:
+        """Of them, looked at at once."""
+        ...
+
+    @property
+    def width(self) -> int | None:
+        """Objects under way at once."""
+        ...
+
+    async def look(self, source: Entry, destination: Entry, depth: Depth) -> tuple[Facts, Facts]:
+        """More about a name that both ends have; see `Side.look`.
+
+        Raises:
+            StorageError: One of them could not be looked at.
+        """
+        ...
 
     async def copy(self, entry: Entry) -> Written:
         """Copy one object, and verify it.
@@ -44,6 +59,67 @@ class Mover:
         Raises:
             StorageError: It was not copied, or the copy is not what was read.
         """
+        ...
+
+    async def check(self, entry: Entry) -> bytes:
+        """Read one object at both ends.
+
+        Returns:
+            The SHA-256 of their plain bytes.
+
+        Raises:
+            StorageIntegrityError: They are not equal.
+            StorageError: One of them could not be read.
+        """
+        ...
+
+    async def reread(self, entry: Entry) -> bytes | None:
+        """The SHA-256 of the plain bytes at the destination; None where it is gone.
+
+        Raises:
+            StorageError: It could not be read.
+        """
+        ...
+
+    async def delete_source(self, entry: Entry) -> None:
+        """Delete exactly this state of an object at the source; see `Side.delete`."""
+        ...
+
+    async def delete_copy(self, entry: Entry) -> None:
+        """Delete exactly this state of an object at the destination; see `Side.delete`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """The hands of this process; see `Hands`.
+
+    Attributes:
+        source: Where they are.
+        destination: Where they go.
+        verify: Whether they are read back.
+        if_absent: Whether nothing is replaced.
+        flow: Counts and slows what is read.
+        page: See `Hands`.
+        looks: See `Hands`.
+        width: See `Hands`.
+    """
+
+    source: Side
+    destination: Side
+    verify: bool
+    if_absent: bool
+    flow: Flow
+    page: int = 1000
+    looks: int = 16
+    width: None = None
+
+    async def look(self, source: Entry, destination: Entry, depth: Depth) -> tuple[Facts, Facts]:
+        """More about a name that both ends have; see `Hands.look`."""
+        return await self.source.look(source, depth), await self.destination.look(destination, depth)
+
+    async def copy(self, entry: Entry) -> Written:
+        """Copy one object, and verify it; see `Hands.copy`."""
         plain = isinstance(self.destination, Store) and not self.destination.store_options
         if plain and isinstance(self.source, Store) and isinstance(self.destination, Store):
             if self.source.provider is self.destination.provider:
@@ -88,22 +164,24 @@ class Mover:
             landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), _lost(found, destination)
         )
 
-    async def drop(self, entry: Entry) -> bytes:
-        """Delete at the source what is at the destination, once both were read and are equal.
-
-        Returns:
-            The SHA-256 of their plain bytes.
-
-        Raises:
-            StorageIntegrityError: They are not; nothing was deleted.
-            StorageError: One of them could not be read, or the source is no longer what was listed.
-        """
-        mine: Facts = await self.source.look(entry, "read")
-        theirs: Facts = await self.destination.look(entry, "read")
+    async def check(self, entry: Entry) -> bytes:
+        """Read one object at both ends; see `Hands.check`."""
+        mine, theirs = await self.look(entry, entry, "read")
         if mine.digest is None or mine.digest != theirs.digest:
             raise differs()
-        await self.source.delete(entry)
         return mine.digest
+
+    async def reread(self, entry: Entry) -> bytes | None:
+        """The digest of what is at the destination; see `Hands.reread`."""
+        return (await self.destination.look(entry, "read")).digest
+
+    async def delete_source(self, entry: Entry) -> None:
+        """Delete at the source; see `Hands.delete_source`."""
+        await self.source.delete(entry)
+
+    async def delete_copy(self, entry: Entry) -> None:
+        """Delete at the destination; see `Hands.delete_copy`."""
+        await self.destination.delete(entry)
 
 
 def _lost(found: Carried, destination: Store) -> tuple[str, ...]:

@@ -7,6 +7,10 @@ twice as long as it did at best, since more at once then only wait for each othe
 
 from __future__ import annotations
 
+from credstore.errors import StorageRateLimitedError, StorageTimeoutError, StorageUnavailableError
+
+OVERLOAD = (StorageRateLimitedError, StorageTimeoutError, StorageUnavailableError)
+"""Errors after which fewer are moved at once."""
 SLOWER = 2.0
 """How much longer than at best something may take before fewer are moved at once."""
 _WEIGHT = 0.1

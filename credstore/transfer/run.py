@@ -23,15 +23,12 @@ from credstore.errors import (
     StorageError,
     StorageInvalidRequestError,
     StorageQuotaExceededError,
-    StorageRateLimitedError,
-    StorageTimeoutError,
-    StorageUnavailableError,
 )
 from credstore.transfer.evidence import Evidence
 from credstore.transfer.filters import Filter
-from credstore.transfer.journal import PAGE, Action, Journal, Kind
-from credstore.transfer.moving import Mover
-from credstore.transfer.pace import Pace, Rate
+from credstore.transfer.journal import Action, Journal, Kind
+from credstore.transfer.moving import Hands, Mover
+from credstore.transfer.pace import OVERLOAD, Pace, Rate
 from credstore.transfer.plan import (
     Entry,
     Judged,
@@ -44,7 +41,7 @@ from credstore.transfer.plan import (
     judge_looked,
     merged,
 )
-from credstore.transfer.sides import Depth, Side, pair_name
+from credstore.transfer.sides import Depth, Flow, Side, pair_name
 from credstore.transfer.sifting import Sieve
 from credstore.transfer.values import (
     TROUBLE,
@@ -61,17 +58,14 @@ from credstore.wire.bandwidth import Bandwidth
 
 ATTEMPTS = 3
 """For one object, besides what the store's own client repeats."""
-LOOKS = 16
-"""Objects looked at together while planning."""
-_FATAL = (
+FATAL = (
     StorageAuthenticationError,
     StorageBucketNotFoundError,
     StorageConfigurationError,
     StorageQuotaExceededError,
 )
 """Errors that every further object would have too."""
-_OVERLOAD = (StorageRateLimitedError, StorageTimeoutError, StorageUnavailableError)
-_WAIT = 0.5
+WAIT = 0.5
 """Seconds before the first repetition; twice as many before each further one."""
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -105,10 +99,20 @@ class Run:
         goal: Goal,
         options: TransferOptions,
         *,
+        hands: Callable[[Flow], Hands] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         """Check the options; nothing is touched.
+
+        Args:
+            source: Where the objects are.
+            destination: Where they go.
+            goal: What for.
+            options: How.
+            hands: Makes what looks and moves, given what counts bytes; this process does it unless given.
+            clock: Seconds.
+            sleep: Waits that many.
 
         Raises:
             StorageInvalidRequestError: One is wrong.
@@ -136,12 +140,8 @@ class Run:
         self._begun = clock()
         self._rate = Rate(self._begun)
         self._done = self._started = self._moved = 0
-        self._mover = Mover(
-            source,
-            destination,
-            verify=options.get("verify", "read") == "read",
-            if_absent=self._rules.overwrite == "never",
-            flow=self._flow,
+        self._hands: Hands = (
+            hands(self._flow) if hands else mover_of(source, destination, options, self._flow)
         )
 
     async def report(self) -> TransferReport:
@@ -203,7 +203,7 @@ class Run:
             async for pair in found:
                 seen = seen or pair.source is not None
                 page.append(pair)
-                if len(page) == PAGE:
+                if len(page) >= self._hands.page:
                     await self._decide(page)
                     page = []
             await self._decide(page)
@@ -234,11 +234,13 @@ class Run:
                 verdict, digests[number] = await self._looked(pair, depth)
                 return verdict
             except StorageError as error:
-                if isinstance(error, _FATAL):
+                if isinstance(error, FATAL):
                     raise
                 return error
 
-        for number, outcome in zip(unclear, await map_all(unclear, look, at_once=LOOKS), strict=True):
+        for number, outcome in zip(
+            unclear, await map_all(unclear, look, at_once=self._hands.looks), strict=True
+        ):
             if isinstance(outcome, StorageError):
                 self._refuse(TransferEvent(kind="failed", name=page[number].name, error=outcome))
                 judged[number] = Verdict.KEPT, "name"
@@ -260,10 +262,7 @@ class Run:
         source, destination = pair.source, pair.destination
         if source is None or destination is None:
             return judge(pair, self._rules), None
-        mine, theirs = (
-            await self._source.look(source, depth),
-            await self._destination.look(destination, depth),
-        )
+        mine, theirs = await self._hands.look(source, destination, depth)
         judged = judge_looked(mine, theirs)
         digest = mine.digest if mine.digest == theirs.digest else mine.stored
         return judged, digest if judged == (Verdict.SAME, "digest") else None
@@ -340,7 +339,7 @@ class Run:
 
     async def _work(self) -> None:
         def width() -> int:
-            return self._pace.width
+            return self._hands.width or self._pace.width
 
         await for_each(self._journal.actions("copy", "drop"), self._one, at_once=width)
         await self._journal.flush()
@@ -369,12 +368,12 @@ class Run:
             try:
                 await self._act(action)
             except StorageError as error:
-                if isinstance(error, _OVERLOAD):
+                if isinstance(error, OVERLOAD):
                     self._pace.overloaded()
-                if isinstance(error, _FATAL):
+                if isinstance(error, FATAL):
                     raise
                 if error.retryable and attempt < ATTEMPTS:
-                    await self._sleep(error.retry_after or _WAIT * 2 ** (attempt - 1))
+                    await self._sleep(error.retry_after or WAIT * 2 ** (attempt - 1))
                     continue
                 self._tell(TransferEvent(kind="failed", name=entry.name, size=entry.size, error=error))
             else:
@@ -386,19 +385,21 @@ class Run:
     async def _act(self, action: Action) -> None:
         entry, name = action.entry, action.entry.name
         if action.kind == "delete":
-            await self._destination.delete(entry)
+            await self._hands.delete_copy(entry)
             await self._journal.finish(action, None)
             self._tell(TransferEvent(kind="deleted", name=name, size=entry.size))
             return
         digest: bytes | None
         if action.kind == "drop":
-            digest = await self._mover.drop(entry)
+            digest = await self._hands.check(entry)
+            # Exactly what was read is deleted, not what may be there by now.
+            await self._hands.delete_source(entry)
             known = Known(name, entry.size, entry.tag, action.there or "", digest, State.MOVED)
         else:
-            written = await self._mover.copy(entry)
+            written = await self._hands.copy(entry)
             digest = written.digest
             if digest is None and self._goal.evidence is not None:
-                digest = (await self._destination.look(entry, "read")).digest
+                digest = await self._hands.reread(entry)
             known = Known(name, entry.size, written.tag, written.version, digest)
             self._tally.bytes += entry.size
             for what in written.lost:
@@ -414,7 +415,7 @@ class Run:
             # Exactly what was read and verified is deleted, not what may be there by now.
             if not written.tag:
                 raise StorageError("the source changed while it was being copied, so it was kept")
-            await self._source.delete(entry)
+            await self._hands.delete_source(entry)
         await self._journal.finish(action, replace(known, state=State.MOVED))
         self._tell(TransferEvent(kind="moved", name=name, size=entry.size))
 
@@ -441,7 +442,7 @@ class Run:
                 elapsed=now - self._begun,
                 rate=self._rate.speed(now, self._moved),
                 remaining=self._rate.left(now, self._moved, plan.copy_bytes),
-                at_once=self._pace.width,
+                at_once=self._hands.width or self._pace.width,
             )
         )
 
@@ -450,8 +451,8 @@ class Run:
     async def _look_again(self) -> None:
         """Name what changed at the source since it was listed; what failed was named already."""
         await self._journal.flush()
-        nothing = _nothing()
-        async with aclosing(merged(self._sieve.fit(), nothing, self._journal.known())) as pairs:
+        none = nothing()
+        async with aclosing(merged(self._sieve.fit(), none, self._journal.known())) as pairs:
             async for pair in pairs:
                 why = self._changed(pair)
                 if why is not None and not await self._journal.is_waiting(pair.name):
@@ -473,7 +474,19 @@ class Run:
 _LOOKS = frozenset({Verdict.LOOK, Verdict.READ})
 
 
-async def _nothing() -> AsyncGenerator[Entry, None]:
+async def nothing() -> AsyncGenerator[Entry, None]:
+    """A listing of an empty place."""
     entries: tuple[Entry, ...] = ()
     for each in entries:
         yield each
+
+
+def mover_of(source: Side, destination: Side, options: TransferOptions, flow: Flow) -> Mover:
+    """What moves objects in this process, as the options say."""
+    return Mover(
+        source,
+        destination,
+        verify=options.get("verify", "read") == "read",
+        if_absent=options.get("overwrite") == "never",
+        flow=flow,
+    )

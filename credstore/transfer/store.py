@@ -143,7 +143,7 @@ class Store:
             data=b"",
             digest=None,
             modified=modified_of(item),
-            options=await self._options(item, found.tags),
+            options=await self.options_of(item, found.tags),
             settled=_nothing_more,
         )
         if item.content_encoding is not None and item.compression is None:
@@ -173,7 +173,12 @@ class Store:
             raise StorageObjectNotFoundError("the object is gone", key=self.key(entry.name))
         return found
 
-    async def _options(self, item: StorageItem, tags: Mapping[str, str]) -> StoreOptions:
+    async def options_of(self, item: StorageItem, tags: Mapping[str, str]) -> StoreOptions:
+        """How an object was stored, as options of `store`; its metadata with the time, where it has none.
+
+        Raises:
+            StorageError: Its dictionary cannot be read.
+        """
         options: StoreOptions = {
             "content_type": item.content_type or guess_type(item.key),
             "metadata": with_mtime(item),

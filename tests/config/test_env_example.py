@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from credstore.cli.commands.proof.command import proof_command
-from credstore.cli.commands.proof.files import PASSPHRASE
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.config.environ import from_env
 from credstore.config.field_types import held_by
 from credstore.config.precedence import parse_setting
 from credstore.config.registry import Registry
 from credstore.config.variables import PROVIDER, URL, variables_of
+from credstore.keyring.environment import VARIABLES
+from credstore.proofs.variables import PASSPHRASE
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 FOUND = dict(re.findall(r"^# ([A-Z][A-Z0-9_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
@@ -32,7 +33,10 @@ def test_the_variables_are_those_that_are_read():
     known |= {switch for row in Registry().rows() for switch in row.silencers}
     known |= {name for level in PROVIDER for name in level}
     commands = [*keys_command.commands.values(), *proof_command.commands.values()]
-    known |= {option.envvar for each in commands for option in each.params if option.envvar} | {PASSPHRASE}
+    known |= {option.envvar for each in commands for option in each.params if option.envvar} | {
+        PASSPHRASE,
+        *VARIABLES,
+    }
     assert set(FOUND) == known
 
 

@@ -38,8 +38,9 @@ def peak(count: int, tmp_path) -> int:
         journal = tmp_path / f"journal-{count}"
         source, destination = Endless(count, "one"), Endless(count // 2, "two")
         for goal in (Goal(), Goal(always_again=True)):
-            made = Run(source, destination, goal, {"journal": journal, "overwrite": "different"})
-            made._mover = SimpleNamespace(copy=copy)
+            hands = SimpleNamespace(copy=copy, page=1000, looks=16, width=None)
+            options = {"journal": journal, "overwrite": "different"}
+            made = Run(source, destination, goal, options, hands=lambda flow, hands=hands: hands)
             report = await made.report()
             assert report.counts["refused"] == count // 10
         assert report.compared_by["journal"] > 0

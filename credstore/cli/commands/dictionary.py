@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from credstore.cli.clusters import CONTINUES, cluster_of, clustered, store_for_workers
+from credstore.cli.errors import report
+from credstore.cli.exits import Exit
 from credstore.cli.options import Command, Invocation, as_size
 from credstore.cli.output import human_size, human_time, note, print_json, say
 from credstore.cli.progress import TransferBar
-from credstore.cli.runner import with_store
+from credstore.cli.runner import run_loop, with_store
 from credstore.concurrency import map_all
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import StoredDictionary
 
 if TYPE_CHECKING:
+    from credstore.cluster import RecompressReport
     from credstore.provider.provider import StorageProvider
 
 LARGEST = 256 * 1024
@@ -148,6 +152,51 @@ async def _train(provider: StorageProvider, plains: list[bytes], size: int) -> T
     return Trained(
         dictionary.name, len(dictionary.data), len(taught), len(measured), plain, alone, with_dictionary
     )
+
+
+@dictionary_command.command("apply", cls=Command)
+@click.argument("name")
+@click.argument("prefix", default="")
+@click.option("--journal", type=click.Path(dir_okay=False), metavar="FILE", help="Remembers what was done.")
+@clustered
+@click.pass_obj
+def apply_command(
+    invocation: Invocation,
+    name: str,
+    prefix: str,
+    *,
+    journal: str | None,
+    dask: str | None,
+    workers: int | None,
+) -> None:
+    """Compress the objects under PREFIX again, with the dictionary NAME, where that makes them smaller.
+
+    The workers of a cluster do it; without --dask, new ones on this machine. An object is replaced only while
+    it is the one that was read; metadata and tags stay. With --journal, what did not change is not looked at
+    again.
+    """
+    cluster = cluster_of(dask or "local", workers)
+    invocation.interrupted = CONTINUES
+
+    async def work() -> RecompressReport:
+        with TransferBar(invocation, "objects", steps=True) as bar:
+            async with cluster as crew:
+                place = store_for_workers(invocation, prefix)
+                return await crew.recompress(place, name, journal=journal, progress=bar)
+
+    done = run_loop(work())
+    if invocation.json:
+        print_json(done)
+    elif not invocation.quiet:
+        say(
+            f"{done.recompressed:,} recompressed, {done.kept:,} kept, {done.known:,} known; "
+            f"{human_size(done.before)} are {human_size(done.after)} now"
+        )
+    for key, error in done.failed.items():
+        error.key = key
+        report(error, invocation)
+    if not done.complete:
+        raise click.exceptions.Exit(Exit.PARTIAL)
 
 
 @dictionary_command.command("list", cls=Command)

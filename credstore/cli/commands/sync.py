@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from credstore.cli.clusters import cluster_of, clustered, place_for_workers
 from credstore.cli.commands.proof.files import read_signer
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
@@ -15,6 +16,7 @@ from credstore.cli.runner import run_loop
 from credstore.cli.transfers import Telling, moving, selecting
 
 if TYPE_CHECKING:
+    from credstore.cluster import Cluster
     from credstore.transfer import TransferReport
 
 _PLACES = """
@@ -58,6 +60,7 @@ def sync_command(
 @click.option("--evidence", metavar="FILE", type=click.Path(dir_okay=False), help="Write a signed list.")
 @click.option("--key", "key_file", metavar="FILE", envvar="CREDSTORE_PROOF_KEY", help="Signs the list.")
 @click.option("--issuer", metavar="URI", help="Who signs the list, as in the trust store of its readers.")
+@clustered
 @moving
 @click.pass_obj
 def migrate_command(
@@ -70,13 +73,16 @@ def migrate_command(
     evidence: str | None,
     key_file: str | None,
     issuer: str | None,
+    dask: str | None,
+    workers: int | None,
     **given: Any,
 ) -> None:
     """Copy everything from SOURCE to DESTINATION, then look for what changed meanwhile.
 
     What changed is named, and the same command copies it; exit code 9 until there is nothing left. With
     --evidence, every object is compared by content, and a list of all of them is left with a signed statement
-    next to it, which verify-transfer checks.
+    next to it, which verify-transfer checks. With --dask, the workers of a cluster copy: each finds the
+    stores by the same URLs and the credentials of its own environment.
     """
     more: dict[str, Any] = {"delete_source": delete_source}
     if evidence is not None:
@@ -84,22 +90,35 @@ def migrate_command(
             raise click.UsageError("--evidence needs --key and --issuer")
         more.update(evidence=evidence, signer=read_signer(key_file), issuer=issuer)
     telling = Telling(invocation, given)
-    telling.end(_run(invocation, telling, "migrate", source, destination, **more))
+    cluster = cluster_of(dask, workers)
+    telling.end(_run(invocation, telling, "migrate", source, destination, cluster=cluster, **more))
 
 
 @command("compare")
 @click.argument("source")
 @click.argument("destination")
+@clustered
 @selecting
 @click.pass_obj
-def compare_command(invocation: Invocation, /, source: str, destination: str, **given: Any) -> None:
+def compare_command(
+    invocation: Invocation,
+    /,
+    source: str,
+    destination: str,
+    *,
+    dask: str | None,
+    workers: int | None,
+    **given: Any,
+) -> None:
     """Show what DESTINATION lacks, has otherwise or has besides; exit code 1 if there is anything.
 
     Compared is by what earlier transfers have verified and is unchanged since, else by recorded digests,
-    else by size and time; the summary says how many by which. --checksum compares every content.
+    else by size and time; the summary says how many by which. --checksum compares every content, and so does
+    --dask, by the workers of a cluster.
     """
     telling = Telling(invocation, given, compares=True)
-    report = _run(invocation, telling, "compare", source, destination)
+    cluster = cluster_of(dask, workers)
+    report = _run(invocation, telling, "compare", source, destination, cluster=cluster)
     telling.end(report)
     if not report.equal:
         raise click.exceptions.Exit(Exit.FAILURE)
@@ -110,7 +129,14 @@ for _each in (sync_command, migrate_command, compare_command):
 
 
 def _run(
-    invocation: Invocation, telling: Telling, verb: Verb, source: str, destination: str, **more: Any
+    invocation: Invocation,
+    telling: Telling,
+    verb: Verb,
+    source: str,
+    destination: str,
+    *,
+    cluster: Cluster | None = None,
+    **more: Any,
 ) -> TransferReport:
     first, second = (spot(invocation, each, "path").as_folder for each in (source, destination))
 
@@ -126,6 +152,17 @@ def _run(
             options["journal"] = telling.journal(origin, target)
             if more.get("max_delete") is not None:
                 options["max_delete"] = more["max_delete"]
+            if cluster is not None:
+                options["checksum"] = True
+                places = (
+                    place_for_workers(invocation, first, origin),
+                    place_for_workers(invocation, second, target),
+                )
+                async with cluster as workers:
+                    if verb == "compare":
+                        options["checksum"] = True
+                        return await workers.compare(*places, **options)
+                    return await workers.migrate(*places, **more, **options)
             if verb == "compare":
                 return await transfer.compare(origin, target, **options)
             if verb == "migrate":

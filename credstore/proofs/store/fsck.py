@@ -2,28 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import cast
 
 from credstore.concurrency import map_in_order
 from credstore.errors import StorageError
 from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
-from credstore.proofs.store.layout import ERASED, REVOKED, Marker
+from credstore.proofs.format.trust import TrustStore
+from credstore.proofs.store.layout import ERASED, REVOKED, Layout, Marker
 from credstore.proofs.store.model import FsckReport, ProofStats
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.reading import AT_ONCE, ProofReader
-from credstore.proofs.store.repository import ProofObjects
+from credstore.proofs.store.repository import ProofObjects, proof_objects
+from credstore.provider.provider import StorageProvider
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the check of one object found.
+
+    Attributes:
+        records: 1 for a record that verifies.
+        restored: Names and markers that led to it and were missing.
+        removed: 1 for a name or manifest without a record.
+        problem: What is wrong with it all the same.
+    """
+
+    records: int = 0
+    restored: int = 0
+    removed: int = 0
+    problem: StorageError | None = None
 
 
 @dataclass(slots=True)
-class _Tally:
-    repair: bool
+class Tally:
+    """What the checks of many objects found together; see `FsckReport`."""
+
     records: int = 0
     restored: int = 0
     removed: int = 0
     problems: dict[str, StorageError] = field(default_factory=dict[str, StorageError])
+
+    def add(self, key: str, checked: Checked) -> None:
+        """Count one."""
+        if checked.problem is not None:
+            self.problems[key] = checked.problem
+        self.records += checked.records
+        self.restored += checked.restored
+        self.removed += checked.removed
+
+    def report(self, *, repair: bool) -> FsckReport:
+        """All of it."""
+        return FsckReport(self.records, self.restored, self.removed, self.problems, repair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,91 +67,145 @@ class ProofChecker:
     Attributes:
         objects: The store's objects.
         reader: Reads records.
+        repair: Whether what can be mended is.
     """
 
     objects: ProofObjects
     reader: ProofReader
+    repair: bool
 
-    async def check(self, *, repair: bool) -> FsckReport:
+    async def check(self) -> FsckReport:
         """See `ProofStore.fsck`."""
-        layout = self.objects.layout
-        tally = _Tally(repair)
-        for prefix, look in (
-            (layout.records, self._record),
-            (layout.assets, self._index),
-            (layout.manifests, self._manifest),
-        ):
-            await self._each(prefix, look, tally)
-        return FsckReport(tally.records, tally.restored, tally.removed, tally.problems, repair)
+        tally = Tally()
 
-    async def _each(
-        self, prefix: str, look: Callable[[StorageItem, _Tally], Awaitable[None]], tally: _Tally
-    ) -> None:
         async def one(item: StorageItem) -> None:
             try:
-                await look(item, tally)
+                tally.add(item.key, await self.look(item.key, item.last_modified))
             except StorageError as error:
                 tally.problems[item.key] = error
 
-        async with aclosing(map_in_order(self.objects.scan(prefix), one, at_once=AT_ONCE)) as done:
+        async with aclosing(map_in_order(items_of(self.objects), one, at_once=AT_ONCE)) as done:
             async for _ in done:
                 pass
+        return tally.report(repair=self.repair)
 
-    async def _record(self, item: StorageItem, tally: _Tally) -> None:
+    async def look(self, key: str, modified: datetime | None) -> Checked:
+        """Check one object.
+
+        Args:
+            key: Of a record, an index name or a manifest.
+            modified: When it was stored.
+
+        Raises:
+            StorageError: Something is wrong with it that cannot be mended here.
+        """
+        layout = self.objects.layout
+        if key.startswith(layout.records):
+            return await self._record(key)
+        if key.startswith(layout.assets):
+            return await self._index(key, modified)
+        return await self._manifest(key, modified)
+
+    async def _record(self, key: str) -> Checked:
         layout, has = self.objects.layout, self.objects.has
-        proof_id = layout.parse_record(item.key)
+        proof_id = layout.parse_record(key)
         if proof_id is None:
             raise ProofError("not the key of a record")
         try:
             proof = (await self.reader.find(proof_id)).proof
         except (ProofNotFoundError, ProofErasedError):
-            return  # Leftovers that a cleaner or deletion is working on; the sweep and find continue those.
-        tally.records += 1
-        record = proof.record
+            return (
+                Checked()
+            )  # Leftovers that a cleaner or deletion works on; the sweep and find continue those.
+        record, restored = proof.record, 0
         if not await has(layout.index(record.asset.sha256, proof_id)):
-            tally.restored += 1
-            if tally.repair:
+            restored += 1
+            if self.repair:
                 await self.objects.put_index(record.asset.sha256, proof_id)
         if record.expires_at is not None and not await has(layout.marker(record.expires_at, proof_id)):
-            tally.restored += 1
-            if tally.repair:
+            restored += 1
+            if self.repair:
                 marker = Marker(record.asset.sha256, record.manifest is not None)
                 await self.objects.put_marker(record.expires_at, proof_id, marker)
+        problem: StorageError | None = None
         if record.manifest is not None:
-            await self.reader.manifest(proof)
+            try:
+                await self.reader.manifest(proof)
+            except StorageError as error:
+                problem = error
+        return Checked(records=1, restored=restored, problem=problem)
 
-    async def _index(self, item: StorageItem, tally: _Tally) -> None:
-        named = self.objects.layout.parse_index(item.key)
+    async def _index(self, key: str, modified: datetime | None) -> Checked:
+        named = self.objects.layout.parse_index(key)
         if named is None:
             raise ProofError("not the key of an index name")
         sha256, proof_id = named
         try:
             await self.reader.find(proof_id, sha256=sha256)
         except (ProofNotFoundError, ProofErasedError) as error:
-            await self._lost(item, proof_id, sha256, tally, erased=isinstance(error, ProofErasedError))
+            erased = isinstance(error, ProofErasedError)
+            return await self._lost(key, modified, proof_id, sha256, erased=erased)
+        return Checked()
 
-    async def _manifest(self, item: StorageItem, tally: _Tally) -> None:
-        proof_id = self.objects.layout.parse_manifest(item.key)
+    async def _manifest(self, key: str, modified: datetime | None) -> Checked:
+        proof_id = self.objects.layout.parse_manifest(key)
         if proof_id is None:
             raise ProofError("not the key of a manifest")
         try:
             await self.reader.find(proof_id)
         except (ProofNotFoundError, ProofErasedError) as error:
             # The index name, if any, is gone by now or is looked up by its asset.
-            await self._lost(item, proof_id, bytes(32), tally, erased=isinstance(error, ProofErasedError))
+            erased = isinstance(error, ProofErasedError)
+            return await self._lost(key, modified, proof_id, bytes(32), erased=erased)
+        return Checked()
 
     async def _lost(
-        self, item: StorageItem, proof_id: str, sha256: bytes, tally: _Tally, *, erased: bool
-    ) -> None:
-        if not erased and not self.objects.is_old(item.last_modified):
-            return
-        tally.removed += 1
-        if not tally.repair:
-            return
-        if erased:
-            await self.objects.remove_all([item.key])
-        else:
+        self, key: str, modified: datetime | None, proof_id: str, sha256: bytes, *, erased: bool
+    ) -> Checked:
+        if not erased and not self.objects.is_old(modified):
+            return Checked()
+        if self.repair and erased:
+            await self.objects.remove_all([key])
+        elif self.repair:
             await Leftovers(self.objects).remove(proof_id, sha256)
+        return Checked(removed=1)
+
+
+async def items_of(objects: ProofObjects) -> AsyncGenerator[StorageItem, None]:
+    """All that a full check looks at: records, index names, manifests.
+
+    Raises:
+        StorageError: The store cannot be listed.
+    """
+    layout = objects.layout
+    for prefix in (layout.records, layout.assets, layout.manifests):
+        scan = cast("AsyncGenerator[StorageItem, None]", objects.scan(prefix))
+        async with aclosing(scan) as found:
+            async for item in found:
+                yield item
+
+
+def checker_for(
+    provider: StorageProvider, trust: TrustStore, *, prefix: str, threshold: int, repair: bool
+) -> ProofChecker:
+    """What checks the proofs of a provider; the arguments are those of `ProofStore`.
+
+    Raises:
+        StorageInvalidRequestError: The prefix is malformed.
+    """
+    objects = proof_objects(provider, Layout(prefix), lambda: datetime.now(UTC), None)
+    return ProofChecker(objects, ProofReader(objects, trust, threshold, heal=False), repair)
+
+
+@dataclass(frozen=True, slots=True)
+class ProofTotals:
+    """Counts everything there is.
+
+    Attributes:
+        objects: The store's objects.
+    """
+
+    objects: ProofObjects
 
     async def stats(self) -> ProofStats:
         """See `ProofStore.stats`."""

@@ -32,7 +32,7 @@ from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_asset
 from credstore.proofs.store.erasing import ProofEraser
-from credstore.proofs.store.fsck import ProofChecker
+from credstore.proofs.store.fsck import ProofChecker, ProofTotals
 from credstore.proofs.store.issuing import ProofIssuer
 from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
 from credstore.proofs.store.model import (
@@ -594,7 +594,7 @@ class ProofStore:
         Cost: 1 request per 1,000 objects.
         """
         with self._call("stats", None):
-            return await self._checker().stats()
+            return await ProofTotals(self._objects).stats()
 
     async def fsck(self, *, repair: bool = False) -> FsckReport:
         """Check everything: each record with what leads to it, each name with its record.
@@ -609,12 +609,9 @@ class ProofStore:
         Cost: 1 request per 1,000 objects, 4 to 5 for each record, 1 for each name.
         """
         with self._call("fsck", None, mutation=repair) as call:
-            report = await self._checker().check(repair=repair)
+            report = await ProofChecker(self._objects, self._reader, repair).check()
             call.attributes.update(proofs=report.records, failed=len(report.problems))
             return report
-
-    def _checker(self) -> ProofChecker:
-        return ProofChecker(self._objects, self._reader)
 
     async def import_legacy(self) -> LegacyImport:
         """Find all records of the original service once, so that ids and hashes lead to them.

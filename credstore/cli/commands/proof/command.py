@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import click
 
+from credstore.cli.commands.proof.audit import audit_command
 from credstore.cli.commands.proof.delete import delete_command
 from credstore.cli.commands.proof.export import export_command
 from credstore.cli.commands.proof.find import find_command
 from credstore.cli.commands.proof.get import get_command
 from credstore.cli.commands.proof.issue import issue_command
+from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.cli.commands.proof.link import link_command
 from credstore.cli.commands.proof.list import list_command
@@ -30,6 +32,7 @@ def proof_command() -> None:
 for each in (
     keys_command,
     issue_command,
+    issue_all_command,
     get_command,
     find_command,
     list_command,
@@ -40,5 +43,6 @@ for each in (
     delete_command,
     sweep_command,
     stats_command,
+    audit_command,
 ):
     proof_command.add_command(each)

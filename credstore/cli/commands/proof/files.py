@@ -7,7 +7,6 @@ import errno
 import hashlib
 import json
 import os
-import stat
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -18,21 +17,20 @@ import click
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.files import PRIVATE, write_file
+from credstore.proofs import variables
+from credstore.proofs.variables import PASSPHRASE
 
 if TYPE_CHECKING:
     from credstore.proofs import AssetDigest, LocalSigner, TrustStore
 
-PASSPHRASE = "CREDSTORE_PROOF_PASSPHRASE"  # noqa: S105 - the name of a variable
-LARGEST_KEY = 64 * 1024
 LARGEST_TRUST_STORE = 1024 * 1024
 CHUNK = 1024 * 1024
-_LOOSE = stat.S_IRWXG | stat.S_IRWXO if os.name == "posix" else 0
 
 KEY = click.option(
     "--key",
     "key_file",
     metavar="FILE",
-    envvar="CREDSTORE_PROOF_KEY",
+    envvar=variables.KEY,
     required=True,
     help="Private key in PEM, as credstore proof keys generate makes it; or CREDSTORE_PROOF_KEY.",
 )
@@ -40,7 +38,7 @@ TRUST = click.option(
     "--trust",
     "trust_file",
     metavar="FILE",
-    envvar="CREDSTORE_PROOF_TRUST",
+    envvar=variables.TRUST,
     required=True,
     help="The trust store: whose proofs count; or CREDSTORE_PROOF_TRUST.",
 )
@@ -68,18 +66,10 @@ def read_signer(path: str) -> LocalSigner:
         StorageConfigurationError: Others may read it, it does not hold a key that credstore signs with, or
             its passphrase is missing or wrong.
     """
-    from credstore.proofs import LocalSigner
+    from credstore.proofs.key_files import load_signer
 
     with _opened(path) as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        if mode & _LOOSE:
-            raise StorageConfigurationError(
-                f"the key file {path!r} may be read or changed by others (mode {mode:04o}); "
-                "run `chmod 600` on it, and replace the key if others use this machine"
-            )
-        pem = file.read(LARGEST_KEY)
-    with naming(path):
-        return LocalSigner.from_pem(pem, known_passphrase(path) if b"ENCRYPTED" in pem else None)
+        return load_signer(file, path, lambda: known_passphrase(path))
 
 
 def known_passphrase(path: str) -> Secret:

@@ -1,0 +1,1 @@
+# What credstore uses of a package without types.
