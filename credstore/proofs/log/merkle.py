@@ -111,7 +111,7 @@ def consistency_ranges(old: int, new: int) -> list[Range]:
         MerkleError: The trees are in the wrong order.
     """
     if not 0 <= old <= new <= LARGEST_SIZE:
-        raise MerkleError(f"a tree of size {new} is no later state of one of size {old}")
+        raise MerkleError(f"a tree of size {new} is not a later state of one of size {old}")
     return [] if old == 0 else range_ranges(0, old, new)
 
 

@@ -118,7 +118,7 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        """4 bytes; a hint, which is no proof of anything."""
+        """4 bytes; a hint, which proves nothing."""
         return hashlib.sha256(self.name.encode() + b"\n" + bytes([self.kind]) + self.public).digest()[:4]
 
     @property
