@@ -16,7 +16,7 @@ from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.format.dsse import Envelope, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import LogEntryError, ProofFormatError
 from credstore.proofs.format.fields import format_base64, read_base64, read_id, read_list, read_object
-from credstore.proofs.format.record import parse_payload
+from credstore.proofs.format.record import PROOF_TYPE, parse_payload
 from credstore.proofs.format.status import ERASURE_TYPE, REVOCATION_TYPE, parse_notice, verify_notice
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.trust_publication import TRUST_STORE_TYPE, verify_trust_store
@@ -27,6 +27,7 @@ LARGEST_LOGGED = 16 * 1024
 """Bytes of an entry that the sequencer takes; a bundle could hold more."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST_SIG = 1024
+_ISSUED = f'"predicateType":"{PROOF_TYPE}"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,18 +149,21 @@ class StatementAdmission(Admission):
         """
         envelope = data if isinstance(data, Envelope) else parse_envelope(data)
         now = self._clock()
+        if _ISSUED in envelope.payload:  # A hint only: what it leads to checks the type.
+            return self._issued(verify_signed(envelope, self._trust, now=now))
+        first = verify_signatures(envelope, self._trust)[0]
         statement = read_object(parse_payload(envelope.payload), "the statement", needs=("predicateType",))
         match statement["predicateType"]:
             case kind if kind in {ERASURE_TYPE, REVOCATION_TYPE}:
                 notice = parse_notice(envelope.payload)
                 verify_notice(envelope, self._trust, now=now, proof_id=notice.proof_id)
                 made: EntryKind = "erase" if notice.kind == "erasure" else "revoke"
-                return self._made(made, envelope, proof_id=notice.proof_id)
+                return LogEntry(made, envelope.digest, first.key.keyid, first.sig, notice.proof_id)
             case kind if kind == TRUST_STORE_TYPE:
                 verify_trust_store(envelope, self._trust, now=now)
-                return self._made("keyring", envelope)
+                return LogEntry("keyring", envelope.digest, first.key.keyid, first.sig)
             case _:
-                return self._issued(verify_signed(envelope, self._trust, now=now))
+                raise LogEntryError("a statement of this type is not logged")
 
     def _issued(self, proof: VerifiedProof) -> LogEntry:
         keyid, signatures = proof.keyids[0], proof.envelope.signatures
@@ -169,7 +173,3 @@ class StatementAdmission(Admission):
             sig = next(each.sig for each in signed if each.key.keyid == keyid)
         subject = proof.record.asset.sha256 if self._subjects else None
         return LogEntry("issue", proof.envelope.digest, keyid, sig, proof.record.proof_id, subject)
-
-    def _made(self, kind: EntryKind, envelope: Envelope, *, proof_id: str | None = None) -> LogEntry:
-        first = verify_signatures(envelope, self._trust)[0]
-        return LogEntry(kind, envelope.digest, first.key.keyid, first.sig, proof_id)
