@@ -291,7 +291,13 @@ class Sequencing:
                         return
                     lock = await sign_text(state.lock.text, [self.signer], self.clock())
                     raise LogForkError(f"two roots for size {checkpoint.size}", published.data, lock.encode())
-            note = note or await self._signed(checkpoint, state)
+            if note is None:
+                try:
+                    note = await self._signed(checkpoint, state)
+                except LogRollbackError:
+                    if await self._is_overtaken(checkpoint.size):
+                        continue
+                    raise
             try:
                 await self.objects.swap(CHECKPOINT, note.encode(), None if found is None else found.etag)
             except StorageConflictError as error:
@@ -322,8 +328,18 @@ class Sequencing:
             StorageError: The store failed.
         """
         published = await self.published()
-        if self.cosign is not None and published is not None and published.checkpoint.root == state.lock.root:
+        if self.cosign is None or published is None or published.checkpoint.size != state.lock.size:
+            return
+        try:
             await self.cosign(published, self.tiles(state))
+        except LogRollbackError:
+            if not await self._is_overtaken(state.lock.size):
+                raise
+
+    async def _is_overtaken(self, size: int) -> bool:
+        """Whether a witness has seen more because another sequencer has published more."""
+        published = await self.published()
+        return published is not None and published.checkpoint.size > size
 
     async def sweep(self, state: State) -> int:
         """Remove what was staged for states that can no longer be committed; returns how many.
