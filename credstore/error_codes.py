@@ -9,6 +9,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
+_OF_PROOFS = ("Proof", "Log", "Checkpoint", "Witness")
+"""How the names of classes start that are in `credstore.proofs`."""
+
 
 class ErrorCode(StrEnum):
     """Every `StorageError.code`: stable words, the same on all clouds; `docs/errors.md` is made from this.
@@ -17,7 +20,7 @@ class ErrorCode(StrEnum):
 
     Attributes:
         raised_as: Name of the class that carries it, or of their common base where there are several;
-            `Proof*` are in `credstore.proofs`, all others here.
+            those that do not start with `Storage` are in `credstore.proofs`, all others here.
         meaning: What happened, in one sentence.
     """
 
@@ -28,7 +31,7 @@ class ErrorCode(StrEnum):
         """Make a member from its row: the code, the class without `Storage` and `Error`, and the sentence."""
         member = str.__new__(cls, value)
         member._value_ = value
-        member.raised_as = f"{kind}Error" if kind.startswith("Proof") else f"Storage{kind}Error"
+        member.raised_as = f"{kind}Error" if kind.startswith(_OF_PROOFS) else f"Storage{kind}Error"
         member.meaning = meaning
         return member
 
@@ -350,4 +353,39 @@ class ErrorCode(StrEnum):
         "PROOF_MANIFEST",
         "ProofManifest",
         "The C2PA manifest does not verify, or is not the one that the proof names.",
+    )
+    LOG = "LOG", "Log", "Something else is wrong with a transparency log."
+    LOG_INCLUSION = (
+        "LOG_INCLUSION",
+        "LogInclusion",
+        "The inclusion proof does not show that the entry is in the log.",
+    )
+    LOG_CONSISTENCY = (
+        "LOG_CONSISTENCY",
+        "LogConsistency",
+        "The consistency proof does not show that the log only grew.",
+    )
+    LOG_FORK = (
+        "LOG_FORK",
+        "LogFork",
+        "The log has signed two states that do not continue each other; both are in the error.",
+    )
+    LOG_TILE = "LOG_TILE", "LogTile", "A tile of the log is missing, or is not what the checkpoint says."
+    LOG_ROLLBACK = (
+        "LOG_ROLLBACK",
+        "LogRollback",
+        "The store shows an older or another state of the log than is known, as after restoring a backup.",
+    )
+    LOG_BUSY = "LOG_BUSY", "LogBusy", "Another sequencer was faster, again and again."
+    LOG_ENTRY = "LOG_ENTRY", "LogEntry", "The log does not accept this entry, or it is not what it should be."
+    CHECKPOINT = (
+        "CHECKPOINT",
+        "Checkpoint",
+        "The bytes are not a checkpoint of this log, or the log has not signed them.",
+    )
+    WITNESS = "WITNESS", "Witness", "The witness refused the checkpoint, or its response is not valid."
+    WITNESS_QUORUM = (
+        "WITNESS_QUORUM",
+        "WitnessQuorum",
+        "Fewer witnesses have cosigned the checkpoint than the policy requires.",
     )

@@ -7,8 +7,11 @@ never claims, keys or bytes that came in. `retryable` is False: the same bytes n
 
 from __future__ import annotations
 
+from typing import Unpack
+
 from credstore.errors import (
     ErrorCode,
+    ErrorFacts,
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
@@ -129,3 +132,93 @@ class ProofManifestError(ProofError, StorageIntegrityError):
     """The C2PA manifest does not verify, or is not the one that the proof names."""
 
     default_code = ErrorCode.PROOF_MANIFEST
+
+
+class LogError(ProofError):
+    """Base of every error about a transparency log."""
+
+    default_code = ErrorCode.LOG
+
+
+class LogInclusionError(LogError, StorageIntegrityError):
+    """The inclusion proof does not show that the entry is in the log."""
+
+    default_code = ErrorCode.LOG_INCLUSION
+
+
+class LogConsistencyError(LogError, StorageIntegrityError):
+    """The consistency proof does not show that the log only grew."""
+
+    default_code = ErrorCode.LOG_CONSISTENCY
+
+
+class LogForkError(LogConsistencyError):
+    """The log has signed two states that do not continue each other: evidence that it cheats.
+
+    Attributes:
+        note_a: The signed checkpoint that was known, as received.
+        note_b: The signed checkpoint that contradicts it, as received.
+    """
+
+    default_code = ErrorCode.LOG_FORK
+
+    def __init__(
+        self, message: str, note_a: bytes = b"", note_b: bytes = b"", **facts: Unpack[ErrorFacts]
+    ) -> None:
+        super().__init__(message, **facts)
+        self.note_a = note_a
+        self.note_b = note_b
+
+    def __reduce__(self) -> tuple[object, ...]:
+        state = {"__notes__": self._notes()}
+        return _rebuild_fork, (type(self), self.message, self.note_a, self.note_b, self.facts()), state
+
+
+def _rebuild_fork(
+    cls: type[LogForkError], message: str, note_a: bytes, note_b: bytes, facts: ErrorFacts
+) -> LogForkError:
+    return cls(message, note_a, note_b, **facts)
+
+
+class LogTileError(LogError, StorageIntegrityError):
+    """A tile of the log is missing, or is not what the checkpoint says; `key` is its path."""
+
+    default_code = ErrorCode.LOG_TILE
+
+
+class LogRollbackError(LogError, StorageConflictError):
+    """The store shows an older or another state of the log than is known; nothing may be signed over it."""
+
+    default_code = ErrorCode.LOG_ROLLBACK
+
+
+class LogBusyError(LogError, StorageConflictError):
+    """Another sequencer was faster, again and again; the entries of this call may be in the log or not."""
+
+    default_code = ErrorCode.LOG_BUSY
+    default_retryable = True
+
+
+class LogEntryError(LogError):
+    """The log does not accept this entry, or what is at this index is not an entry of this version."""
+
+    default_code = ErrorCode.LOG_ENTRY
+
+
+class CheckpointError(LogError, StorageIntegrityError):
+    """The bytes are not a checkpoint of this log, or the log has not signed them."""
+
+    default_code = ErrorCode.CHECKPOINT
+
+
+class WitnessError(LogError):
+    """The witness refused the checkpoint, or its response is not valid."""
+
+    default_code = ErrorCode.WITNESS
+
+
+class WitnessQuorumError(WitnessError):
+    """Fewer witnesses have cosigned the checkpoint than the policy requires."""
+
+    default_code = ErrorCode.WITNESS_QUORUM
+    default_retryable = True

@@ -1,0 +1,179 @@
+"""`LogClient`: reads a log from static files, and believes nothing that is not verified.
+
+Rules of this file: a state counts when its log has signed it, enough witnesses have seen it, and it continues
+the last one that counted; that one is on the disk before this one is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+from credstore.arguments import typed_class
+from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.proofs.format.errors import CheckpointError, LogForkError, LogInclusionError
+from credstore.proofs.log.checkpoint import SignedCheckpoint, open_checkpoint
+from credstore.proofs.log.memory import LogMemory
+from credstore.proofs.log.merkle import EMPTY_ROOT, MerkleError, verify_consistency
+from credstore.proofs.log.note import LARGEST_NOTE
+from credstore.proofs.log.objects import CHECKPOINT
+from credstore.proofs.log.policy import LogPolicy, WitnessedCheckpoint
+from credstore.proofs.log.proof_file import encode_log_proof, verify_log_proof
+from credstore.proofs.log.reading import Fetch, LogTiles
+from credstore.proofs.log.tiles import FULL
+
+
+@typed_class
+class LogClient:
+    """A reader of one log.
+
+    Attributes:
+        policy: Which logs count, and how many witnesses it takes.
+    """
+
+    def __init__(self, fetch: Fetch, *, policy: LogPolicy, memory: LogMemory | None = None) -> None:
+        """Read nothing yet.
+
+        Args:
+            fetch: Reads a file of the log: `LogHttp.fetch`, or `LogObjects.fetch` for one in a store.
+            policy: Which logs count, and how many witnesses it takes.
+            memory: Keeps the last state; without it a fork is found only while this object lives.
+        """
+        self.policy = policy
+        self._fetch = fetch
+        self._memory = memory
+        self._last: SignedCheckpoint | None = None
+        self._tiles: LogTiles | None = None
+
+    async def checkpoint(self) -> WitnessedCheckpoint:
+        """The state of the log now, verified to continue the last one that was seen.
+
+        Raises:
+            LogForkError: It is smaller than that, or does not continue it; both notes are in the error, and
+                on the disk.
+            CheckpointError: There is none, or it is not signed by a log that counts.
+            WitnessQuorumError: Too few witnesses have cosigned it.
+            LogTileError: Tiles that show the consistency are missing or wrong.
+            StorageError: The fetch function failed.
+        """
+        data = await self._fetch(CHECKPOINT, LARGEST_NOTE)
+        if data is None:
+            raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
+        found = self.policy.verify(data, what=CHECKPOINT)
+        new = found.signed.checkpoint
+        known = await self._known(new.origin)
+        tiles = LogTiles(self._fetch, new.size, new.root)
+        if known is not None:
+            await self._check_continues(known, found.signed, tiles)
+        if self._memory is not None and (known is None or known.checkpoint != new):
+            await self._memory.save(new.origin, data)
+        self._last = found.signed
+        if self._tiles is None or (self._tiles.size, self._tiles.root) != (new.size, new.root):
+            self._tiles = tiles
+        return found
+
+    async def _known(self, origin: str) -> SignedCheckpoint | None:
+        """The last state that was seen; whatever is on the disk, since another process may have seen more."""
+        data = None if self._memory is None else await self._memory.load(origin)
+        kept = (
+            None if data is None else open_checkpoint(data, self.policy.log_keys, what="the kept checkpoint")
+        )
+        here = self._last if self._last is not None and self._last.checkpoint.origin == origin else None
+        if kept is None or here is None:
+            return kept or here
+        return max(kept, here, key=_size_of)
+
+    async def _check_continues(
+        self, known: SignedCheckpoint, found: SignedCheckpoint, tiles: LogTiles
+    ) -> None:
+        old, new = known.checkpoint, found.checkpoint
+        why = f"the log {new.origin!r} was at size {old.size}, and now shows size {new.size}, which "
+        if new.size < old.size:
+            raise await self.forked(why + "is less", known, found)
+        try:
+            verify_consistency(
+                await tiles.consistency(old.size),
+                old_size=old.size,
+                old_root=old.root if old.size else EMPTY_ROOT,
+                new_size=new.size,
+                new_root=new.root,
+            )
+        except MerkleError:
+            raise await self.forked(why + "does not continue that", known, found) from None
+
+    async def forked(self, why: str, a: SignedCheckpoint, b: SignedCheckpoint) -> LogForkError:
+        """The error for two states that contradict each other, saved as evidence.
+
+        Raises:
+            StorageError: The disk failed.
+        """
+        where = None if self._memory is None else await self._memory.save_fork(a.data, b.data)
+        kept = "" if where is None else f"; both notes are in {where}"
+        return LogForkError(why + kept, a.data, b.data)
+
+    async def tiles(self) -> LogTiles:
+        """The tiles of the state that `checkpoint` returned last, or of the one now.
+
+        Raises:
+            StorageError: As `checkpoint`.
+        """
+        if self._tiles is None:
+            await self.checkpoint()
+        if self._tiles is None:
+            raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
+        return self._tiles
+
+    async def entry(self, index: int) -> bytes:
+        """One entry, verified.
+
+        Raises:
+            LogInclusionError: The log has no such index.
+            LogTileError: Its tile is missing or wrong.
+            StorageError: As `checkpoint`.
+        """
+        return await (await self.tiles()).entry(index)
+
+    async def entries(
+        self, start: int = 0, end: int | None = None
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
+        """Entries with their indices, verified, in their order.
+
+        Args:
+            start: First index.
+            end: One past the last; the size of the log unless given.
+
+        Raises:
+            LogTileError: A tile is missing or wrong.
+            StorageInvalidRequestError: The log has no such range.
+            StorageError: As `checkpoint`.
+        """
+        tiles = await self.tiles()
+        end = tiles.size if end is None else end
+        if not 0 <= start <= end <= tiles.size:
+            raise StorageInvalidRequestError(f"a log of size {tiles.size} has no entries {start} to {end}")
+        for bundle in range(start // FULL, -(-end // FULL) if end > start else 0):
+            for index, entry in enumerate(await tiles.entries(bundle), bundle * FULL):
+                if start <= index < end:
+                    yield index, entry
+
+    async def prove(self, index: int) -> bytes:
+        """A proof that an entry is in the log, which verifies offline: c2sp.org/tlog-proof.
+
+        Raises:
+            LogInclusionError: The log has no such index.
+            LogTileError: A tile is missing or wrong.
+            StorageError: As `checkpoint`.
+        """
+        tiles = await self.tiles()
+        entry = await tiles.entry(index)
+        if self._last is None:
+            raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
+        proof = encode_log_proof(index, await tiles.inclusion(index), self._last.data)
+        try:
+            verify_log_proof(proof, entry=entry, policy=self.policy)
+        except LogInclusionError as error:
+            raise StorageError(f"a proof that was just made does not verify: {error.message}") from error
+        return proof
+
+
+def _size_of(signed: SignedCheckpoint) -> int:
+    return signed.checkpoint.size

@@ -1,0 +1,141 @@
+"""Logs and witnesses over HTTP: reads of static files, and one POST.
+
+Rules of this file: nothing is sent again and no redirect is followed; "absent" is said only where the server
+said 404; a response is bounded.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from credstore.errors import (
+    Applied,
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
+from credstore.proofs.log.reading import Fetch
+from credstore.wire.http import HttpClient
+from credstore.wire.transport import HttpRequest, Transport, WireError
+
+TIMEOUT = 30.0
+_OK = 200
+_NOT_FOUND = 404
+_SERVER_ERROR = 500
+_GONE = 410
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAnswer:
+    """A response.
+
+    Attributes:
+        status: HTTP status.
+        headers: By lower-case name.
+        body: All of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class LogHttp:
+    """A client for logs and witnesses; close it, or use it with `async with`."""
+
+    def __init__(self, transport: Transport | None = None, *, timeout: float = TIMEOUT) -> None:
+        """Open nothing yet.
+
+        Args:
+            transport: What sends requests; owned from now on.
+            timeout: Seconds for one request.
+        """
+        self._transport = HttpClient() if transport is None else transport
+        self._timeout = timeout
+
+    async def send(self, method: str, url: str, body: bytes | None, most: int) -> HttpAnswer:
+        """One request; the status is the caller's matter.
+
+        Raises:
+            StorageConnectionError: No response, or a longer one than `most` bytes.
+            StorageTimeoutError: Not in time.
+            StorageConfigurationError: Not a URL.
+        """
+        _check_url(url)
+        request = HttpRequest(
+            method=method, url=url, headers={"accept-encoding": "identity", "accept": "*/*"}, body=body
+        )
+        applied: Applied = "no" if body is None else "maybe"
+        try:
+            response = await self._transport.send(request, deadline=time.monotonic() + self._timeout)
+            return HttpAnswer(response.status, dict(response.headers), await response.read(most))
+        except WireError as error:
+            applied = applied if error.sent else "no"
+            if error.kind == "timeout":
+                raise StorageTimeoutError(
+                    "the server did not respond in time", key=_shown(url), applied=applied
+                ) from None
+            raise StorageConnectionError(
+                f"no usable response: {error.detail or error.kind}", key=_shown(url), applied=applied
+            ) from None
+
+    async def get(self, url: str, most: int) -> bytes | None:
+        """The body of a resource, or None where there is none.
+
+        Raises:
+            StorageError: The server cannot be reached, or responds otherwise.
+        """
+        answer = await self.send("GET", url, None, most)
+        if answer.status == _OK:
+            return answer.body
+        if answer.status in {_NOT_FOUND, _GONE}:
+            return None
+        kind = StorageUnavailableError if answer.status >= _SERVER_ERROR else StorageError
+        raise kind("the server did not return the file", key=_shown(url), status_code=answer.status)
+
+    def fetch(self, url: str) -> Fetch:
+        """A fetch function for the log at a URL.
+
+        Raises:
+            StorageConfigurationError: Not a URL.
+        """
+        base = url.rstrip("/")
+        _check_url(base)
+
+        async def fetch(path: str, most: int) -> bytes | None:
+            return await self.get(f"{base}/{path}", most)
+
+        return fetch
+
+    async def aclose(self) -> None:
+        """Release everything; safe to call again."""
+        await self._transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _check_url(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
+    except ValueError:
+        sound = False
+    if not sound or not url.isascii() or not url.isprintable() or " " in url:
+        raise StorageConfigurationError("the address of a log or witness is http://... or https://...")
+
+
+def _shown(url: str) -> str:
+    return url.partition("?")[0]

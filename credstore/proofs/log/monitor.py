@@ -1,0 +1,103 @@
+"""Watching a log: whether what it shows here is what its witnesses have seen, and has what it should have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from credstore.errors import StorageError
+from credstore.proofs.format.errors import LogForkError
+from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint
+from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.merkle import hash_leaf
+from credstore.proofs.log.reading import LogTiles
+from credstore.proofs.log.witnesses import WitnessClient
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorReport:
+    """What a monitor saw.
+
+    Attributes:
+        checkpoint: Of the log, verified.
+        witnessed: The size that each witness has cosigned last, by its name; None where it shows none.
+        unreachable: Why a witness could not be asked, by its name.
+        problems: What is wrong: forks, stalls, missing entries.
+        verified: How many entries were read and verified.
+    """
+
+    checkpoint: Checkpoint
+    witnessed: dict[str, int | None] = field(default_factory=dict[str, "int | None"])
+    unreachable: dict[str, str] = field(default_factory=dict[str, str])
+    problems: tuple[str, ...] = ()
+    verified: int = 0
+
+
+async def monitor_log(
+    client: LogClient,
+    witnesses: Sequence[WitnessClient],
+    *,
+    now: datetime,
+    max_age: timedelta | None = None,
+    expected: Iterable[bytes] = (),
+    start: int = 0,
+) -> MonitorReport:
+    """Compare a log with what its witnesses show, and read its entries.
+
+    Args:
+        client: Of the log; its memory makes forks visible over time.
+        witnesses: Those to ask.
+        now: The time, with a time zone.
+        max_age: The log stalls where the quorum's time is longer ago; None does not look.
+        expected: Entries that have to be in the log.
+        start: First entry to read, where those before are known; what is expected has to be among the
+            others.
+
+    Raises:
+        LogForkError: The log contradicts what the client has seen before; its evidence is saved.
+        LogError: The checkpoint or a tile cannot be used.
+        StorageError: The log cannot be read.
+    """
+    found = await client.checkpoint()
+    tiles = await client.tiles()
+    problems: list[str] = []
+    witnessed: dict[str, int | None] = {}
+    unreachable: dict[str, str] = {}
+    keys = list(client.policy.log_keys)
+    for witness in witnesses:
+        try:
+            shown = await witness.latest(found.signed.checkpoint.origin, keys)
+        except StorageError as error:
+            unreachable[witness.name] = error.message
+            continue
+        witnessed[witness.name] = None if shown is None else shown.checkpoint.size
+        if shown is not None:
+            problems += await _compared(client, found.signed, shown, tiles, witness.name)
+    if max_age is not None and (found.time is None or now - found.time > max_age):
+        since = (
+            "it is not known since when" if found.time is None else f"witnessed at {found.time.isoformat()}"
+        )
+        problems.append(f"the log stalls: size {tiles.size}, {since}")
+    missing = {hash_leaf(entry) for entry in expected}
+    verified = 0
+    async for _, entry in client.entries(start):
+        missing.discard(hash_leaf(entry))
+        verified += 1
+    if missing:
+        problems.append(f"{len(missing)} expected entries are not in the log")
+    return MonitorReport(found.signed.checkpoint, witnessed, unreachable, tuple(problems), verified)
+
+
+async def _compared(
+    client: LogClient, ours: SignedCheckpoint, theirs: SignedCheckpoint, tiles: LogTiles, name: str
+) -> list[str]:
+    a, b = ours.checkpoint, theirs.checkpoint
+    if b.size > a.size:
+        return [f"the log shows size {a.size} here, but the witness {name!r} has cosigned size {b.size}"]
+    if await tiles.continues(b.size, b.root):
+        return []
+    fork: LogForkError = await client.forked(
+        f"the witness {name!r} has cosigned size {b.size}, which the log does not continue", theirs, ours
+    )
+    return [fork.message]

@@ -1,0 +1,361 @@
+"""One state of a log and the steps from it to the next, on conditional writes alone.
+
+Rules of this file: the replacement of the lock is the commit. Before it nothing that is public has changed;
+after it every step is determined by the lock, so that anyone may do it, again and again. Whatever the
+replacement ends with but success, the lock is read again. A checkpoint replaces only a smaller one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from credstore.concurrency import map_all
+from credstore.errors import StorageConflictError, StorageError
+from credstore.model import NOTHING
+from credstore.proofs.format.errors import (
+    LogBusyError,
+    LogForkError,
+    LogRollbackError,
+    LogTileError,
+)
+from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, sign_text
+from credstore.proofs.log.lock import NO_STAGING, Lock, open_lock, staging_name
+from credstore.proofs.log.memory import LogMemory
+from credstore.proofs.log.merkle import EMPTY_ROOT
+from credstore.proofs.log.note import LARGEST_NOTE, Note, NoteSigner
+from credstore.proofs.log.objects import CHECKPOINT, LOCK, STAGING, Found, LogObjects
+from credstore.proofs.log.reading import LogTiles
+from credstore.proofs.log.staging import LARGEST_STAGING, encode_staging, open_staging
+from credstore.proofs.log.tiles import Edge, Growth, grow
+
+AT_ONCE = 16
+"""Tiles that are written at once."""
+TRIES = 16
+"""How often a state that others change meanwhile is read again."""
+
+Cosign = Callable[[SignedCheckpoint, LogTiles], Awaitable[Note]]
+"""Collects cosignatures: given the log's own checkpoint and its tiles, returns the note with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A committed state of the log.
+
+    Attributes:
+        lock: What was committed.
+        etag: The version of the lock.
+        edge: Of its tree, with entries.
+        pending: Tiles that may not be at their paths yet.
+        published: Whether the checkpoint in the store is of this state or a later one.
+    """
+
+    lock: Lock
+    etag: str
+    edge: Edge
+    pending: Mapping[str, bytes]
+    published: bool
+
+
+@dataclass(slots=True)
+class Sequencing:
+    """The steps of sequencing one log; the state is the caller's.
+
+    Attributes:
+        objects: The log's objects.
+        signer: Of the log: Ed25519, type 01.
+        cosigners: Further keys of the log, which sign checkpoints only.
+        clock: Returns POSIX seconds.
+        memory: What this machine remembers, or None.
+        cosign: Collects cosignatures before a checkpoint is published, or None.
+        last: The largest state this process has seen, as size and root.
+    """
+
+    objects: LogObjects
+    signer: NoteSigner
+    cosigners: Sequence[NoteSigner]
+    clock: Callable[[], int]
+    memory: LogMemory | None = None
+    cosign: Cosign | None = None
+    last: Lock | None = None
+
+    @property
+    def origin(self) -> str:
+        """The name of the log."""
+        return self.signer.key.name
+
+    async def create(self) -> None:
+        """Make an empty log; its first checkpoint is published when it is first opened.
+
+        Raises:
+            StorageAlreadyExistsError: There is a log already.
+            LogRollbackError: This machine remembers a log of this name.
+            StorageError: The store failed.
+        """
+        self.objects.check()
+        await self._recall()
+        if self.last is not None and self.last.size:
+            raise LogRollbackError(
+                f"this machine remembers the log {self.origin!r} at size {self.last.size}; a log of the same "
+                "name that starts again would contradict it"
+            )
+        lock = Lock(self.origin, 0, EMPTY_ROOT, (0, EMPTY_ROOT), NO_STAGING)
+        note = await sign_text(lock.text, [self.signer], self.clock())
+        await self.objects.swap(LOCK, note.encode(), None)
+
+    async def load(self) -> State:
+        """The state that is committed now.
+
+        Raises:
+            LogRollbackError: There is no log, or not the one, or an older state of the one, that is known.
+            LogForkError: The checkpoint contradicts the lock.
+            LogTileError: Tiles of the committed state are missing or wrong.
+            CheckpointError: Lock or checkpoint are not signed by this log.
+            StorageError: The store failed.
+        """
+        for _ in range(TRIES):
+            # In this order, as a checkpoint is never ahead of its lock.
+            published = await self.published()
+            found = await self._lock()
+            lock = open_lock(found.data, self.signer.key)
+            if published is not None:
+                self._check_published(published, lock, found.data)
+            done = published is not None and published.checkpoint.size == lock.size
+            try:
+                made = await self._growth(lock, done=done)
+            except LogTileError as error:
+                if (await self._lock()).data != found.data:
+                    continue  # Another one is at work: what was staged is at its paths meanwhile.
+                raise LogRollbackError(
+                    f"the lock of the log is at size {lock.size}, but the tiles of that state are neither "
+                    f"complete nor staged, as after restoring a backup: {error.message}",
+                    key=error.key,
+                ) from error
+            state = State(lock, found.etag, made.edge, made.tiles, done)
+            await self._check_known(state)
+            if published is not None and not await self._has(
+                state, published.checkpoint.size, published.checkpoint.root
+            ):
+                raise LogForkError(
+                    f"the published checkpoint of size {published.checkpoint.size} is not continued by the "
+                    f"lock of size {lock.size}",
+                    published.data,
+                    found.data,
+                )
+            return state
+        raise LogBusyError("others change the log all the time")
+
+    async def _lock(self) -> Found:
+        found = await self.objects.find(LOCK)
+        if found is None:
+            raise LogRollbackError(
+                "there is no log here, or its lock was removed; a log is created once, explicitly, and is "
+                "never started again",
+                key=self.objects.prefix + LOCK,
+            )
+        return found
+
+    async def published(self) -> SignedCheckpoint | None:
+        """The checkpoint in the store, or None where none was published.
+
+        Raises:
+            CheckpointError: It is not this log's.
+            StorageError: The store failed.
+        """
+        data = await self.objects.fetch(CHECKPOINT, LARGEST_NOTE)
+        return None if data is None else self._opened(data)
+
+    def _opened(self, data: bytes) -> SignedCheckpoint:
+        keys = [self.signer.key, *(each.key for each in self.cosigners)]
+        return open_checkpoint(data, keys, what=self.objects.prefix + CHECKPOINT)
+
+    def _check_published(self, published: SignedCheckpoint, lock: Lock, note: bytes) -> None:
+        known = published.checkpoint
+        if known.size > lock.size:
+            raise LogRollbackError(
+                f"a checkpoint of size {known.size} was published, but the lock is at size {lock.size}, as "
+                "after restoring a backup"
+            )
+        if known.size == lock.size and known.root != lock.root:
+            raise LogForkError(
+                f"the checkpoint and the lock of size {lock.size} have different roots", published.data, note
+            )
+
+    async def _growth(self, lock: Lock, *, done: bool) -> Growth:
+        """The edge of a committed state, with the tiles that may not be at their paths yet."""
+        tiles = LogTiles(self.objects.fetch, lock.size, lock.root)
+        if not done and lock.staging != NO_STAGING:
+            staged = await self.objects.fetch(lock.staging, LARGEST_STAGING)
+            if staged is not None:
+                before = LogTiles(self.objects.fetch, *lock.before)
+                return open_staging(staged, await before.edge_with_entries(), lock.size, lock.root)
+        return Growth(await tiles.edge_with_entries(), NOTHING)
+
+    async def _recall(self) -> None:
+        if self.last is None and self.memory is not None:
+            data = await self.memory.load(self.origin, "sequencer")
+            self.last = None if data is None else open_lock(data, self.signer.key)
+
+    async def _check_known(self, state: State) -> None:
+        """Refuse a state that does not continue what is known, and remember it otherwise."""
+        await self._recall()
+        lock, known = state.lock, self.last
+        if known is not None and not await self._has(state, known.size, known.root):
+            raise LogRollbackError(
+                f"the log is known at size {known.size}, but the store has it at size {lock.size}, which "
+                "does not continue that, as after restoring a backup"
+            )
+        await self._remember(lock)
+
+    async def _remember(self, lock: Lock) -> None:
+        if self.memory is not None and lock != self.last:
+            note = await sign_text(lock.text, [self.signer], self.clock())
+            await self.memory.save(self.origin, note.encode(), "sequencer")
+        self.last = lock
+
+    async def _has(self, state: State, size: int, root_hash: bytes) -> bool:
+        return await self.tiles(state).continues(size, root_hash)
+
+    def tiles(self, state: State) -> LogTiles:
+        """The tiles of a state, from the store or from what may not be there yet."""
+
+        async def fetch(path: str, most: int) -> bytes | None:
+            return state.pending.get(path) or await self.objects.fetch(path, most)
+
+        return LogTiles(fetch, state.lock.size, state.lock.root, state.edge)
+
+    async def commit(self, state: State, entries: Sequence[bytes]) -> State:
+        """Append entries: stage, then replace the lock.
+
+        Args:
+            state: Published, so that its tiles are at their paths.
+            entries: One or more.
+
+        Raises:
+            LogEntryError: The log cannot take them.
+            StorageError: They were not appended, or (`applied` "maybe") may have been; load the state and ask
+                `settled`.
+        """
+        made = grow(state.edge, entries)
+        name = staging_name(made.edge.size, made.edge.root)
+        lock = Lock(self.origin, made.edge.size, made.edge.root, (state.lock.size, state.lock.root), name)
+        await self.objects.put(name, encode_staging(made.tiles))
+        note = await sign_text(lock.text, [self.signer], self.clock())
+        etag = await self.objects.swap(LOCK, note.encode(), state.etag)
+        await self._remember(lock)
+        return State(lock, etag, made.edge, made.tiles, published=False)
+
+    async def settled(self, state: State, before: State, entries: Sequence[bytes]) -> bool:
+        """Whether an unclear commit happened: whether the state now continues what it would have made.
+
+        Args:
+            state: As loaded after it.
+            before: What `commit` was given.
+            entries: What `commit` was given.
+        """
+        tried = grow(before.edge, entries).edge
+        return await self._has(state, tried.size, tried.root)
+
+    async def finish(self, state: State) -> State:
+        """Put the tiles of a committed state at their paths, and publish its checkpoint.
+
+        Raises:
+            LogForkError: Another root was published for this size.
+            WitnessQuorumError: Too few witnesses have cosigned.
+            StorageError: The store failed; the state stays committed.
+        """
+
+        async def put(item: tuple[str, bytes]) -> None:
+            await self.objects.put(*item)
+
+        await map_all(list(state.pending.items()), put, at_once=AT_ONCE)
+        await self._publish(state)
+        with suppress(StorageError):  # What stays is removed by `sweep`.
+            if state.lock.staging != NO_STAGING:
+                await self.objects.remove([state.lock.staging])
+        return replace(state, pending=NOTHING, published=True)
+
+    async def _publish(self, state: State) -> None:
+        checkpoint = Checkpoint(self.origin, state.lock.size, state.lock.root)
+        note: Note | None = None
+        failure: StorageError | None = None
+        for _ in range(TRIES):
+            found = await self.objects.find(CHECKPOINT)
+            if found is not None:
+                published = self._opened(found.data)
+                if published.checkpoint.size > checkpoint.size:
+                    return  # A later state was published, so this process was slow.
+                if published.checkpoint.size == checkpoint.size:
+                    if published.checkpoint.root == checkpoint.root:
+                        return
+                    lock = await sign_text(state.lock.text, [self.signer], self.clock())
+                    raise LogForkError(f"two roots for size {checkpoint.size}", published.data, lock.encode())
+            if note is None:
+                try:
+                    note = await self._signed(checkpoint, state)
+                except LogRollbackError:
+                    if await self._is_overtaken(checkpoint.size):
+                        continue
+                    raise
+            try:
+                await self.objects.swap(CHECKPOINT, note.encode(), None if found is None else found.etag)
+            except StorageConflictError as error:
+                failure = error
+            except StorageError as error:
+                if error.applied == "no":
+                    raise
+                failure = error  # Reading it again shows whether it was written.
+            else:
+                return
+        raise LogBusyError("the checkpoint could not be published", applied="maybe") from failure
+
+    async def _signed(self, checkpoint: Checkpoint, state: State) -> Note:
+        signers = [self.signer, *self.cosigners]
+        note = await sign_text(checkpoint.text, signers, self.clock())
+        if self.cosign is None:
+            return note
+        return await self.cosign(self._opened(note.encode()), self.tiles(state))
+
+    async def ask_witnesses(self, state: State) -> None:
+        """Show the witnesses what is published, before anything is built on it.
+
+        A bucket that was restored as a whole looks sound; only those who remember can say that it is old.
+
+        Raises:
+            LogRollbackError: A witness has seen a larger state.
+            WitnessQuorumError: Too few witnesses responded.
+            StorageError: The store failed.
+        """
+        published = await self.published()
+        if self.cosign is None or published is None or published.checkpoint.size != state.lock.size:
+            return
+        try:
+            await self.cosign(published, self.tiles(state))
+        except LogRollbackError:
+            if not await self._is_overtaken(state.lock.size):
+                raise
+
+    async def _is_overtaken(self, size: int) -> bool:
+        """Whether a witness has seen more because another sequencer has published more."""
+        published = await self.published()
+        return published is not None and published.checkpoint.size > size
+
+    async def sweep(self, state: State) -> int:
+        """Remove what was staged for states that can no longer be committed; returns how many.
+
+        A lock at a later size has another version, so no delayed write can commit a smaller one any more.
+
+        Args:
+            state: Published.
+
+        Raises:
+            StorageError: The store failed.
+        """
+        old: list[str] = []
+        for path in await self.objects.names(STAGING):
+            size, found, _ = path.removeprefix(STAGING).partition("-")
+            if found and size.isdigit() and int(size) <= state.lock.size:
+                old.append(path)
+        await self.objects.remove(old)
+        return len(old)

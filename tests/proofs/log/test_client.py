@@ -1,0 +1,772 @@
+"""Readers, witnesses, monitors and checks of a log, each with what it must not believe."""
+
+import asyncio
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from credstore import MemoryConfig
+from credstore.drivers.memory import MemoryDriver, MemoryObjects
+from credstore.errors import (
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageError,
+    StorageInvalidRequestError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+    StorageUnsupportedError,
+)
+from credstore.proofs import (
+    CheckpointError,
+    LogConsistencyError,
+    LogError,
+    LogForkError,
+    LogInclusionError,
+    LogRollbackError,
+    LogTileError,
+    WitnessError,
+    WitnessQuorumError,
+)
+from credstore.proofs.log.add_checkpoint import encode_request, monitoring_path, parse_request
+from credstore.proofs.log.checkpoint import Checkpoint, open_checkpoint, sign_text
+from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.fsck import check_log
+from credstore.proofs.log.http import LogHttp
+from credstore.proofs.log.memory import LogMemory
+from credstore.proofs.log.merkle import hash_leaf
+from credstore.proofs.log.monitor import monitor_log
+from credstore.proofs.log.note import (
+    COSIGNATURE,
+    MLDSA_COSIGNATURE,
+    LocalNoteSigner,
+    Note,
+    NoteError,
+    NoteSignature,
+    parse_signatures,
+    verify_note,
+)
+from credstore.proofs.log.objects import LogObjects
+from credstore.proofs.log.policy import PolicyWitness, parse_log_policy, sole_policy
+from credstore.proofs.log.proof_file import verify_log_proof
+from credstore.proofs.log.reading import LogTiles
+from credstore.proofs.log.tiles import Edge, grow
+from credstore.proofs.log.witness import LogWitness
+from credstore.proofs.log.witnesses import WitnessClient, WitnessGroup
+from credstore.provider.provider import StorageProvider
+from credstore.wire.transport import WireError
+from tests.proofs.log.logs import NOW, ORIGIN, PREFIX, SIGNER, Shop, Unsteady, made
+
+W1 = LocalNoteSigner("w1.example", b"1" * 32, COSIGNATURE)
+W2 = LocalNoteSigner("w2.example", b"2" * 32, MLDSA_COSIGNATURE)
+POLICY = sole_policy(SIGNER.key.encode())
+WITNESSED = parse_log_policy(
+    f"log {SIGNER.key.encode()}\nwitness w1 {W1.key.encode()} http://w1.example/api/\n"
+    f"witness w2 {W2.key.encode()} http://w2.example\ngroup g any w1 w2\nquorum g\n".encode()
+)
+BOTH = parse_log_policy(
+    f"log {SIGNER.key.encode()}\nwitness w1 {W1.key.encode()} http://w1.example/api/\n"
+    f"witness w2 {W2.key.encode()} http://w2.example\ngroup g all w1 w2\nquorum g\n".encode()
+)
+
+
+def entries(start, end):
+    return [b"entry %d" % number for number in range(start, end)]
+
+
+def fetching(shop):
+    return LogObjects(shop.provider(), PREFIX).fetch
+
+
+def reader(shop, policy=POLICY, **options):
+    return LogClient(fetching(shop), policy=policy, **options)
+
+
+async def filled(size, **options):
+    shop = Shop()
+    async with await made(shop, **options) as sequencer:
+        await sequencer.append(entries(0, size))
+    return shop
+
+
+def overwrite(shop, path, data):
+    key = PREFIX + path
+    kept = shop.objects.by_key.get(key) or shop.objects.by_key[f"{PREFIX}checkpoint"]
+    shop.objects.put(replace(kept, data=data, info=replace(kept.info, key=key, size=len(data), digest=None)))
+
+
+async def signed(size, root_hash, *signers):
+    return (await sign_text(Checkpoint(ORIGIN, size, root_hash).text, signers or (SIGNER,), 1)).encode()
+
+
+# Reading.
+
+
+def test_entries_and_proofs_of_a_log():
+    async def main():
+        shop = await filled(300)
+        client = reader(shop)
+        assert await client.entry(299) == b"entry 299"
+        assert [entry async for _, entry in client.entries(250, 260)] == entries(250, 260)
+        assert [entry async for _, entry in client.entries(300)] == []
+        for index in (0, 255, 256, 299):
+            proof = await client.prove(index)
+            verify_log_proof(proof, entry=b"entry %d" % index, policy=POLICY)
+            with pytest.raises(LogInclusionError):
+                verify_log_proof(proof, entry=b"another", policy=POLICY)
+        for ask in (
+            client.entry(300),
+            client.prove(-1),
+            (await client.tiles()).leaf(300),
+            (await client.tiles()).inclusion(300),
+        ):
+            with pytest.raises(LogInclusionError, match="has no"):
+                await ask
+        with pytest.raises(LogConsistencyError):
+            await (await client.tiles()).consistency(301)
+        with pytest.raises(StorageInvalidRequestError):
+            _ = [each async for each in client.entries(0, 301)]
+
+    asyncio.run(main())
+
+
+def test_a_proof_in_70_000_entries_reads_at_most_4_tiles():
+    async def main():
+        made = grow(Edge(), [b"%d" % number for number in range(70_000)])
+        tiles = LogTiles(lambda path, most: answer(made.tiles.get(path)), 70_000, made.edge.root)
+        path = await tiles.inclusion(12_345)
+        assert 9 <= len(path) <= 17
+        assert tiles.reads <= 5
+        assert await tiles.leaf(12_345) == hash_leaf(b"12345")
+
+    async def answer(value):
+        return value
+
+    asyncio.run(main())
+
+
+def test_a_client_that_remembers_sees_a_fork_and_keeps_both_notes(tmp_path):
+    async def main():
+        shop = await filled(10)
+        memory = LogMemory(tmp_path)
+        await reader(shop, memory=memory).checkpoint()
+        async with shop.open() as sequencer:
+            await sequencer.append(entries(10, 300))
+        client = reader(shop, memory=memory)
+        first = await client.checkpoint()
+        other = grow(Edge(), entries(1, 400))
+        forked = {
+            "less": await signed(10, hash_leaf(b"other")),
+            "another root": await signed(300, hash_leaf(b"other")),
+            "another history": await signed(399, other.edge.root),
+        }
+        for number, (what, note) in enumerate(forked.items(), 1):
+            if what == "another history":
+                for path, data in other.tiles.items():
+                    overwrite(shop, path, data)
+            overwrite(shop, "checkpoint", note)
+            for each in (client, reader(shop, memory=memory)):
+                with pytest.raises(LogForkError, match="both notes are in") as caught:
+                    await each.checkpoint()
+                assert (caught.value.note_a, caught.value.note_b) == (first.signed.data, note)
+            assert len(list((tmp_path / "forks").iterdir())) == number
+
+    asyncio.run(main())
+
+
+def test_a_client_without_memory_sees_a_fork_while_it_lives():
+    async def main():
+        shop = await filled(10)
+        client = reader(shop)
+        await client.checkpoint()
+        await client.checkpoint()
+        overwrite(shop, "checkpoint", await signed(5, hash_leaf(b"other")))
+        with pytest.raises(LogForkError, match="at size 10, and now shows size 5"):
+            await client.checkpoint()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("path", "index"),
+    [
+        ("tile/0/000", 5),
+        ("tile/0/001.p/44", 299),
+        ("tile/1/000.p/1", 5),
+        ("tile/entries/000", 5),
+        ("tile/entries/001.p/44", 299),
+    ],
+)
+def test_a_changed_or_missing_tile_is_named(path, index):
+    async def main():
+        shop = await filled(300)
+        good = shop.objects.by_key[PREFIX + path]
+        overwrite(shop, path, good.data[:-1] + bytes([good.data[-1] ^ 1]))
+        with pytest.raises(LogTileError) as caught:
+            await reader(shop).entry(index)
+        assert path in caught.value.key or path in str(caught.value)
+        report = await check_log(reader(shop))
+        assert path in str(report.problems)
+        del shop.objects.by_key[PREFIX + path]
+        with pytest.raises(LogTileError, match="missing") as caught:
+            await reader(shop).entry(index)
+        assert caught.value.key == path
+        assert "missing" in str((await check_log(reader(shop))).problems)
+
+    asyncio.run(main())
+
+
+def test_the_full_tile_is_read_where_the_partial_one_is_gone():
+    async def main():
+        shop = await filled(200)
+        old = await reader(shop).checkpoint()
+        async with shop.open() as sequencer:
+            await sequencer.append(entries(200, 300))
+        for path in ("tile/0/000.p/200", "tile/entries/000.p/200"):
+            del shop.objects.by_key[PREFIX + path]
+        overwrite(shop, "checkpoint", old.signed.data)
+        assert await reader(shop).entry(150) == b"entry 150"
+
+    asyncio.run(main())
+
+
+def test_a_sound_log_is_checked_whole():
+    async def main():
+        report = await check_log(reader(await filled(700)))
+        assert (report.entries, report.problems) == (700, {})
+        empty = await check_log(reader(await filled(0)))
+        assert (empty.entries, empty.tiles, empty.problems) == (0, 0, {})
+
+    asyncio.run(main())
+
+
+def test_checkpoints_that_do_not_count():
+    async def main():
+        shop = await filled(3)
+        for data in (
+            b"rubbish",
+            b"line\n" * 10_000,
+            await signed(3, bytes(32), LocalNoteSigner("other", bytes(32))),
+        ):
+            overwrite(shop, "checkpoint", data)
+            with pytest.raises(CheckpointError):
+                await reader(shop).checkpoint()
+        overwrite(shop, "checkpoint", bytes(300 * 1024))
+        with pytest.raises(LogError, match="more than"):
+            await reader(shop).checkpoint()
+        del shop.objects.by_key[f"{PREFIX}checkpoint"]
+        with pytest.raises(CheckpointError, match="no checkpoint here"):
+            await reader(shop).checkpoint()
+
+    asyncio.run(main())
+
+
+def test_a_checkpoint_from_the_future_has_no_tiles():
+    async def main():
+        shop = await filled(3)
+        overwrite(shop, "checkpoint", await signed(5, bytes(32)))
+        with pytest.raises(LogTileError, match="missing"):
+            await reader(shop).entry(4)
+
+    asyncio.run(main())
+
+
+# Witnesses.
+
+
+class Answer:
+    def __init__(self, status, body=b"", content_type="text/plain"):
+        self.status, self.body, self.headers, self.proxy = status, body, {"content-type": content_type}, None
+
+    async def read(self, limit):
+        if len(self.body) > limit:
+            raise WireError("broken", sent=True, detail="too long")
+        return self.body
+
+
+class Network:
+    """Hosts by name, each a witness or a function of the request; notes who was asked."""
+
+    def __init__(self, **hosts):
+        self.hosts = hosts
+        self.asked = []
+
+    async def send(self, request, *, deadline):
+        assert deadline > time.monotonic()
+        host, _, path = request.url.removeprefix("http://").partition("/")
+        self.asked.append((host, path))
+        found = self.hosts[host.partition(".")[0]]
+        if isinstance(found, LogWitness):
+            path = path.removeprefix("api/")
+            if request.method == "POST":
+                assert path == "add-checkpoint"
+                answer = await found.add_checkpoint(request.body)
+                return Answer(answer.status, answer.body, answer.content_type)
+            data = await found.checkpoint(path)
+            return Answer(404) if data is None else Answer(200, data)
+        return await found(request)
+
+    async def aclose(self):
+        pass
+
+
+def new_witness(signer=W1, objects=None, logs=(SIGNER.key,), clock=lambda: NOW, driver=None):
+    driver = driver or MemoryDriver(MemoryConfig(), objects=objects)
+    provider = StorageProvider(driver, MemoryConfig())
+    return LogWitness(provider, signer=signer, logs=logs, clock=clock)
+
+
+async def state(size, start=0):
+    """A signed checkpoint of a log of counted entries, with its tiles."""
+    made = grow(Edge(), entries(start, start + size))
+
+    async def fetch(path, most):
+        return made.tiles.get(path)
+
+    opened = open_checkpoint(await signed(size, made.edge.root), [SIGNER.key])
+    return opened, LogTiles(fetch, size, made.edge.root)
+
+
+async def ask(witness, old, size, *, start=0, proof=None):
+    opened, tiles = await state(size, start)
+    proof = await tiles.consistency(old) if proof is None else proof
+    return await witness.add_checkpoint(encode_request(old, proof, opened.data))
+
+
+def test_the_example_request_is_written_and_read_as_specified():
+    proof = [bytes([number]) * 32 for number in range(3)]
+    body = encode_request(5, proof, b"note\n")
+    assert body == (
+        b"old 5\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\nAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=\n"
+        b"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\n\nnote\n"
+    )
+    assert parse_request(body).proof == tuple(proof)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"old 5\n", b"old 05\n\nnote\n", b"old -1\n\nnote\n", b"new 5\n\nnote\n", b"old 5\nAAAA\n\nnote\n",
+     b"old 5\n!\n\nnote\n", b"old \xff\n\nnote\n", b"old 5\n" + b"A" * 43 + b"=\n" * 1 + (b"A" * 43 + b"=\n") * 63 + b"\nnote\n"],
+)  # fmt: skip
+def test_what_is_not_a_request(body):
+    with pytest.raises(NoteError):
+        parse_request(body)
+    assert asyncio.run(new_witness().add_checkpoint(body)).status == 400
+
+
+@pytest.mark.parametrize("signer", [W1, W2])
+def test_a_witness_cosigns_what_continues(signer):
+    async def main():
+        witness = new_witness(signer)
+        for old, size in ((0, 3), (3, 3), (3, 300), (300, 301)):
+            answer = await ask(witness, old, size)
+            assert answer.status == 200
+            opened, _ = await state(size)
+            lines = parse_signatures(answer.body.decode())
+            (found,) = verify_note(Note(opened.note.text, lines), [signer.key])
+            assert found.time == int(NOW.timestamp())
+            shown = await witness.checkpoint(monitoring_path(ORIGIN))
+            assert open_checkpoint(shown, [SIGNER.key, signer.key]).checkpoint == opened.checkpoint
+        assert await witness.checkpoint(monitoring_path("other")) is None
+        assert await witness.checkpoint("../lock") is None
+
+    asyncio.run(main())
+
+
+def test_each_refusal_has_its_status():
+    async def main():
+        witness = new_witness()
+        assert (await ask(witness, 0, 10)).status == 200
+        behind = await ask(witness, 0, 20, proof=[])
+        assert (behind.status, behind.body, behind.content_type) == (409, b"10\n", "text/x.tlog.size")
+        assert (await ask(witness, 5, 20)).status == 409
+        assert (await ask(witness, 10, 5, proof=[])).status == 400
+        assert (await ask(witness, 10, 20, proof=[])).status == 422
+        assert (await ask(witness, 10, 20, proof=[bytes(32)] * 3)).status == 422
+        assert (await ask(witness, 10, 20, start=1)).status == 422
+        assert (await ask(witness, 10, 10, start=1)).status == 422
+        fresh = new_witness()
+        assert (await ask(fresh, 0, 10, proof=[bytes(32)])).status == 422
+        assert (await ask(fresh, 3, 10)).status == 409
+        stranger = LocalNoteSigner("other.example", bytes(32))
+        other = (await sign_text(Checkpoint("other.example", 1, hash_leaf(b"")).text, [stranger], 1)).encode()
+        assert (await witness.add_checkpoint(encode_request(0, [], other))).status == 404
+        namesake = await signed(20, bytes(32), LocalNoteSigner(ORIGIN, bytes(32)))
+        assert (await witness.add_checkpoint(encode_request(10, [], namesake))).status == 403
+        opened, tiles = await state(20)
+        false = NoteSignature(ORIGIN, SIGNER.key.key_id, bytes(64))
+        twice = Note(opened.note.text, (*opened.note.signatures, false)).encode()
+        request = encode_request(10, await tiles.consistency(10), twice)
+        assert (await witness.add_checkpoint(request)).status == 403
+        assert (await witness.add_checkpoint(bytes(400 * 1024))).status == 400
+        assert (await ask(witness, 10, 20)).status == 200
+
+    asyncio.run(main())
+
+
+def test_two_requests_at_once_cannot_take_a_witness_back():
+    async def main():
+        objects = MemoryObjects()
+        await ask(new_witness(objects=objects), 0, 10)
+        drivers = [Unsteady(objects) for _ in range(2)]
+        slow, fast = (new_witness(driver=driver) for driver in drivers)
+
+        async def overtake(key):
+            drivers[0].hook = None
+            assert (await ask(fast, 10, 30)).status == 200
+
+        drivers[0].hook = overtake
+        answer = await ask(slow, 10, 20)
+        assert (answer.status, answer.body) == (409, b"30\n")
+        shown = await slow.checkpoint(monitoring_path(ORIGIN))
+        assert open_checkpoint(shown, [SIGNER.key]).checkpoint.size == 30
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("plan", ["unsent", "lost"])
+def test_a_cosignature_leaves_only_after_it_is_remembered(plan):
+    async def main():
+        driver = Unsteady(MemoryObjects())
+        witness = new_witness(driver=driver)
+        driver.nth, driver.plan = 0, plan
+        answer = await ask(witness, 0, 10)
+        if answer.status == 200:
+            assert plan == "unsent"
+        else:
+            assert (answer.status, answer.body) == (409, b"10\n")
+        shown = await witness.checkpoint(monitoring_path(ORIGIN))
+        assert open_checkpoint(shown, [SIGNER.key]).checkpoint.size == 10
+
+    asyncio.run(main())
+
+
+def test_a_witness_has_a_key_of_its_own_and_a_store_with_conditions():
+    shop = Shop()
+    for signer, logs in ((SIGNER, [SIGNER.key]), (W1, []), (W1, [replace(W1.key, name=ORIGIN, kind=1)])):
+        with pytest.raises(StorageConfigurationError):
+            LogWitness(shop.provider(), signer=signer, logs=logs, clock=lambda: NOW)
+
+    class Unproved(MemoryDriver):
+        @property
+        def capabilities(self):
+            return replace(super().capabilities, conditional_create=False)
+
+    with pytest.raises(StorageUnsupportedError):
+        new_witness(driver=Unproved(MemoryConfig()))
+
+
+def test_a_log_publishes_with_the_cosignatures_of_its_quorum():
+    async def main():
+        network = Network(w1=new_witness(W1), w2=new_witness(W2))
+        group = WitnessGroup(BOTH, LogHttp(network))
+        shop = Shop()
+        async with await made(shop, cosign=group.cosign) as sequencer:
+            await sequencer.append(entries(0, 10))
+            await sequencer.append(entries(10, 300))
+        found = await reader(shop, BOTH).checkpoint()
+        assert found.time == NOW
+        assert sorted(found.witnesses) == ["w1", "w2"]
+        assert found.signed.checkpoint.size == 300
+        # Another process asks first, learns the size of each, and continues.
+        again = WitnessGroup(BOTH, LogHttp(network))
+        async with shop.open(cosign=again.cosign) as sequencer:
+            assert await sequencer.append(entries(300, 301)) == [300]
+
+    asyncio.run(main())
+
+
+def test_a_slow_witness_does_not_stop_the_log():
+    async def main():
+        released = asyncio.Event()
+
+        async def slow(request):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                released.set()
+
+        group = WitnessGroup(WITNESSED, LogHttp(Network(w1=slow, w2=new_witness(W2))))
+        shop = await filled(10, cosign=group.cosign)
+        assert released.is_set()
+        assert list((await reader(shop, WITNESSED).checkpoint()).witnesses) == ["w2"]
+
+    asyncio.run(main())
+
+
+async def broken(request):
+    raise WireError("broken", sent=True)
+
+
+async def late(request):
+    raise WireError("timeout", sent=True)
+
+
+def status(code, body=b"", content_type="text/plain"):
+    async def respond(request):
+        return Answer(code, body, content_type) if request.method == "POST" else Answer(404)
+
+    return respond
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        (broken, "no usable response"),
+        (late, "in time"),
+        (status(400), "malformed"),
+        (status(403), "does not trust"),
+        (status(404), "does not know"),
+        (status(422), "does not continue"),
+        (status(429), "status 429"),
+        (status(500), "status 500"),
+        (status(302), "status 302"),
+        (status(409, b"x\n", "text/x.tlog.size"), "not a size"),
+        (status(409, b"5", "text/x.tlog.size"), "not a size"),
+        (status(409, b"1000\n", "text/x.tlog.size"), "shows nothing that the log has signed"),
+        (status(409, b"0\n", "text/x.tlog.size"), "shows nothing that the log has signed"),
+        (status(409, b"1000\n"), "shows nothing that the log has signed"),
+        (status(200), "1 to 64 signatures|cannot be used"),
+        (status(200, b"\xff\n"), "cannot be used"),
+        (status(200, b"x" * 300_000), "no usable response"),
+        (status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()), "no known key"),
+        (status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()), "does not fit"),
+    ],
+)
+def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(behaviour, why):
+    async def main():
+        opened, tiles = await state(10)
+        network = Network(w1=behaviour, w2=new_witness(W2))
+        note = await WitnessGroup(WITNESSED, LogHttp(network)).cosign(opened, tiles)
+        assert len(note.signatures) == 2
+        with pytest.raises(WitnessQuorumError, match=f"w1.*({why})") as caught:
+            await WitnessGroup(BOTH, LogHttp(Network(w1=behaviour, w2=new_witness(W2)))).cosign(opened, tiles)
+        assert caught.value.retryable
+        assert caught.value.applied == "maybe"
+        (client,) = WitnessGroup(BOTH, LogHttp(network)).clients[:1]
+        with pytest.raises((WitnessError, StorageConnectionError, StorageTimeoutError)):
+            await client.add_checkpoint(opened, tiles)
+
+    asyncio.run(main())
+
+
+def test_witnesses_that_never_respond_are_given_up():
+    async def main():
+        async def silent(request):
+            await asyncio.Event().wait()
+
+        group = WitnessGroup(BOTH, LogHttp(Network(w1=silent, w2=silent)), timeout=0.0)
+        with pytest.raises(WitnessQuorumError, match="w1: it did not respond in time; w2"):
+            await group.cosign(*await state(10))
+
+    asyncio.run(main())
+
+
+def test_other_lines_of_an_answer_are_ignored():
+    async def main():
+        witness = new_witness(W1)
+
+        async def chatty(request):
+            answer = await witness.add_checkpoint(request.body)
+            return Answer(200, NoteSignature("stranger", bytes(4), b"1").encode().encode() + answer.body)
+
+        client = WitnessGroup(WITNESSED, LogHttp(Network(w1=chatty))).clients[0]
+        (line,) = await client.add_checkpoint(*await state(10))
+        assert line.name == W1.key.name
+
+    asyncio.run(main())
+
+
+def test_a_witness_proves_that_the_bucket_was_restored():
+    async def main():
+        witness = new_witness(W1)
+        group = WitnessGroup(WITNESSED, LogHttp(Network(w1=witness, w2=broken)))
+        shop = Shop()
+        async with await made(shop, cosign=group.cosign) as sequencer:
+            await sequencer.append(entries(0, 10))
+            kept = shop.copy()
+            await sequencer.append(entries(10, 20))
+        shop.objects.by_key.clear()
+        shop.objects._order.clear()
+        shop.objects._new.clear()
+        for stored in kept.by_key.values():
+            shop.objects.put(stored)
+        shop.sizes.clear()
+        # Another machine, which remembers nothing.
+        again = WitnessGroup(WITNESSED, LogHttp(Network(w1=witness, w2=broken)))
+        async with shop.open(cosign=again.cosign) as sequencer:
+            shop.drivers[-1].writes.clear()
+            with pytest.raises(LogRollbackError, match="has cosigned its size 20"):
+                await sequencer.append(entries(10, 11))
+            assert shop.drivers[-1].writes == []
+
+    asyncio.run(main())
+
+
+def test_a_witness_that_saw_another_root_proves_a_fork():
+    async def main():
+        witness = new_witness(W1)
+        await ask(witness, 0, 10, start=5)
+        group = WitnessGroup(WITNESSED, LogHttp(Network(w1=witness, w2=broken)))
+        opened, tiles = await state(10)
+        with pytest.raises(LogForkError, match="two roots for size 10") as caught:
+            await group.cosign(opened, tiles)
+        assert caught.value.note_a == opened.data
+        assert W1.key.name.encode() in caught.value.note_b
+
+    asyncio.run(main())
+
+
+def test_a_witness_that_went_back_is_left_out_and_the_evidence_is_kept(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=new_witness(W2))
+        memory = LogMemory(tmp_path)
+        group = WitnessGroup(WITNESSED, LogHttp(network), memory=memory)
+        await group.cosign(*await state(10))
+        client = next(each for each in group.clients if each.name == "w1")
+        await client.add_checkpoint(*await state(10))
+        network.hosts["w1"] = new_witness(W1)
+        with pytest.raises(WitnessError, match="has cosigned size 10, and now says that it has seen size 0"):
+            await client.add_checkpoint(*await state(20))
+        asked = len(network.asked)
+        with pytest.raises(WitnessError, match="has cosigned size 10"):
+            await client.add_checkpoint(*await state(20))
+        assert len(network.asked) == asked
+        (evidence,) = (tmp_path / "forks").iterdir()
+        assert W1.key.name in evidence.read_text()
+        note = await group.cosign(*await state(20))
+        assert W2.key.name in {line.name for line in note.signatures}
+
+    asyncio.run(main())
+
+
+def test_a_witness_without_an_address_cannot_be_asked():
+    with pytest.raises(StorageConfigurationError, match="no URL"):
+        WitnessClient(PolicyWitness("w", W1.key), LogHttp(Network()))
+
+
+# HTTP.
+
+
+def test_files_over_http():
+    async def main():
+        async def respond(request):
+            assert request.method == "GET"
+            return {
+                "/log/checkpoint": Answer(200, b"data"),
+                "/log/gone": Answer(410),
+                "/log/denied": Answer(403),
+                "/log/down": Answer(503),
+            }.get(request.url.removeprefix("http://w1.example"), Answer(404))
+
+        async with LogHttp(Network(w1=respond)) as http:
+            fetch = http.fetch("http://w1.example/log/")
+            assert await fetch("checkpoint", 10) == b"data"
+            assert await fetch("other", 10) is None
+            assert await fetch("gone", 10) is None
+            with pytest.raises(StorageUnavailableError) as caught:
+                await fetch("down", 10)
+            assert caught.value.status_code == 503
+            with pytest.raises(StorageError):
+                await fetch("denied", 10)
+            with pytest.raises(StorageConnectionError, match="too long"):
+                await fetch("checkpoint", 3)
+            for url in ("ftp://a", "a", "http://", "http://u:p@a", "http://a b", "http://[", "http://ä"):
+                with pytest.raises(StorageConfigurationError):
+                    http.fetch(url)
+
+    asyncio.run(main())
+
+
+# Monitoring.
+
+
+async def watch(shop, network, policy=WITNESSED, **options):
+    group = WitnessGroup(policy, LogHttp(network))
+    options = {"now": NOW, **options}
+    return await monitor_log(reader(shop, policy), group.clients, **options)
+
+
+def test_a_monitor_finds_nothing_wrong_with_a_sound_log():
+    async def main():
+        network = Network(w1=new_witness(W1), w2=new_witness(W2))
+        shop = await filled(300, cosign=WitnessGroup(BOTH, LogHttp(network)).cosign)
+        report = await watch(shop, network, max_age=timedelta(hours=1), expected=entries(0, 3))
+        assert report.problems == ()
+        assert report.witnessed == {"w1": 300, "w2": 300}
+        assert report.verified == 300
+        assert (await watch(shop, network, start=290)).verified == 10
+
+    asyncio.run(main())
+
+
+def test_a_monitor_finds_what_is_wrong(tmp_path):
+    async def main():
+        w1, w2 = new_witness(W1), new_witness(W2)
+        network = Network(w1=w1, w2=w2)
+        shop = await filled(10, cosign=WitnessGroup(BOTH, LogHttp(network)).cosign)
+        late_now = NOW + timedelta(days=1)
+        report = await watch(shop, network, now=late_now, max_age=timedelta(hours=1), expected=[b"missing"])
+        assert [each.split(":")[0] for each in report.problems] == [
+            "the log stalls",
+            "1 expected entries are not in the log",
+        ]
+        # The witness has seen more than is shown here.
+        assert (await ask(w1, 10, 20)).status == 200
+        assert (
+            "shows size 10 here, but the witness 'w1' has cosigned size 20"
+            in (await watch(shop, network)).problems[0]
+        )
+        # Another witness has seen another history.
+        network.hosts["w1"] = new_witness(W1)
+        await ask(network.hosts["w1"], 0, 5, start=3)
+        group = WitnessGroup(WITNESSED, LogHttp(network))
+        client = reader(shop, WITNESSED, memory=LogMemory(tmp_path))
+        report = await monitor_log(client, group.clients, now=NOW)
+        assert "has cosigned size 5, which the log does not continue" in report.problems[0]
+        assert len(list((tmp_path / "forks").iterdir())) == 1
+        # One cannot be reached, and one shows nothing, or rubbish.
+        network.hosts.update(w1=broken, w2=status(404))
+        report = await watch(shop, network)
+        assert list(report.unreachable) == ["w1"]
+        assert report.witnessed == {"w2": None}
+
+        async def rubbish(request):
+            return Answer(200, b"rubbish")
+
+        network.hosts.update(w1=rubbish)
+        assert "not signed as it has to be" in (await watch(shop, network)).unreachable["w1"]
+
+    asyncio.run(main())
+
+
+def test_a_log_without_witnesses_has_no_time_that_could_be_checked():
+    async def main():
+        report = await monitor_log(
+            reader(await filled(3)), [], now=datetime.now(UTC), max_age=timedelta(days=1)
+        )
+        assert "it is not known since when" in report.problems[0]
+
+    asyncio.run(main())
+
+
+# Memory.
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    async def main():
+        (tmp_path / "file").write_bytes(b"")
+        with pytest.raises(StorageError, match="what is remembered"):
+            await LogMemory(tmp_path / "file").save("a", b"note")
+        with pytest.raises(StorageError, match="what is remembered"):
+            await LogMemory(tmp_path / "file").load("a")
+        with pytest.raises(StorageConfigurationError):
+            LogMemory("")
+        memory = LogMemory(tmp_path / "new")
+        assert await memory.load("a") is None
+        await memory.save("a", b"note")
+        assert await memory.load("a") == b"note"
+        assert await memory.load("a", "sequencer") is None
+
+    asyncio.run(main())
