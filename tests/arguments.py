@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import credstore
@@ -29,6 +30,7 @@ from credstore import (
     Secret,
     StorageError,
 )
+from credstore.artifacts import ArtifactVersion, ModelKey
 from credstore.driver import BytesBody, ObjectInfo
 from credstore.driver.capability_report import CapabilityFact, encode_report
 from credstore.drivers.memory import MemoryDriver
@@ -361,6 +363,10 @@ def places():
     return {"source": credstore.MemoryStorageProvider(), "destination": credstore.MemoryStorageProvider()}
 
 
+VERSION = ArtifactVersion("model", "a", 1, WHEN, 0, 0, 0, None, "a", b"")
+MODEL_KEY = ModelKey.of(material.P256.public_key)
+
+
 CALLS: dict[str, Call] = {
     "Alone": Call(lambda: {"place": credstore.MemoryStorageProvider(), "name": "a"}),
     "TransferEvent": Call(given(kind="same", name="a")),
@@ -416,6 +422,25 @@ CALLS: dict[str, Call] = {
             digest=b"",
         )
     ),
+    "Checkpoint": Call(lambda: {"run": "a", "step": 1, "created": WHEN, "metrics": {}, "artifact": VERSION}),
+    "Model": Call(
+        lambda: {
+            "name": "a",
+            "version": 1,
+            "created": WHEN,
+            "stage": None,
+            "metrics": {},
+            "dataset": None,
+            "artifact": VERSION,
+        }
+    ),
+    "ModelKey": Call(given(pem=MODEL_KEY.to_pem())),
+    "ModelSigner": Call(lambda: {"key": ec.generate_private_key(ec.SECP256R1())}),
+    "SignedModel": Call(given(name="a", digest=bytes(32), resources={})),
+    "StageChange": Call(given(number=1, version=1, stage="a", since=WHEN, issuer="https://a.example")),
+    "Trained": Call(given(name="a", version=1, digest=bytes(32))),
+    "sign_model": Call(given(model=__file__, signer=material.P256), use_transfer),
+    "verify_model": Call(given(model=__file__, key=MODEL_KEY, signature=__file__), use_evidence),
     "Changes": Call(given(added=(), removed=(), changed=())),
     "PruneReport": Call(given(kept=(1,), removed=(), objects=0, freed=0, deferred=False)),
     "StorageManager": Call(
@@ -423,6 +448,7 @@ CALLS: dict[str, Call] = {
             "provider": credstore.MemoryStorageProvider(),
             "trust": material.TRUST,
             "signer": material.SIGNER,
+            "model_signer": material.P256,
         },
         use_manager,
     ),

@@ -1,21 +1,33 @@
-"""Versions of datasets, backups of folders, archives of logs; needs the extra `artifacts`."""
+"""Versions of datasets, models and checkpoints, backups, archives of logs; needs the extra `artifacts`."""
 
 from credstore.artifacts.archiving import ArchiveReport
 from credstore.artifacts.changes import Changes
+from credstore.artifacts.checkpoints import Checkpoint
 from credstore.artifacts.layout import Kind
 from credstore.artifacts.manager import StorageManager
+from credstore.artifacts.models import Model, Trained
 from credstore.artifacts.pruning import PruneReport
 from credstore.artifacts.retention import Keep
+from credstore.artifacts.signing import ModelKey, ModelSigner, SignedModel, sign_model, verify_model
 from credstore.artifacts.sources import Source
-from credstore.artifacts.statements import ArtifactVersion
+from credstore.artifacts.statements import ArtifactVersion, StageChange
 
 __all__ = [
     "ArchiveReport",
     "ArtifactVersion",
     "Changes",
+    "Checkpoint",
     "Keep",
     "Kind",
+    "Model",
+    "ModelKey",
+    "ModelSigner",
     "PruneReport",
+    "SignedModel",
     "Source",
+    "StageChange",
     "StorageManager",
+    "Trained",
+    "sign_model",
+    "verify_model",
 ]

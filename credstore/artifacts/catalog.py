@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from credstore.artifacts.index import FileEntry, parse_index
-from credstore.artifacts.layout import Kind, Layout
+from credstore.artifacts.layout import Kind, Layout, number_in
 from credstore.artifacts.names import checked_name
-from credstore.artifacts.statements import ArtifactVersion, Seals, statement_digest
+from credstore.artifacts.statements import ArtifactVersion, Seals, StageChange, statement_digest
 from credstore.concurrency import in_thread, map_all
 from credstore.errors import ErrorCode, StorageIntegrityError, StorageNotFoundError
 from credstore.provider.provider import StorageProvider
@@ -50,7 +50,10 @@ class Catalog:
 
     async def numbers(self) -> list[int]:
         """Numbers of the versions, ascending."""
-        found = [self.layout.number(item.key) async for item in self.provider.scan(self.layout.versions)]
+        return await self._numbers(self.layout.versions)
+
+    async def _numbers(self, prefix: str) -> list[int]:
+        found = [number_in(prefix, item.key) async for item in self.provider.scan(prefix)]
         return sorted(number for number in found if number is not None)
 
     async def statement(self, number: int) -> bytes:
@@ -125,6 +128,38 @@ class Catalog:
             raise self.missing(f"tag {tag!r}")
         return self.seals.open_tag(data, self.kind, self.name, tag)
 
+    async def stages(self) -> list[tuple[StageChange, bytes]]:
+        """All changes of stage, in their order, verified, with their statements.
+
+        Raises:
+            ProofError: A signature is not in order.
+            StorageIntegrityError: One was removed that has a later one, or moved.
+        """
+        numbers = await self._numbers(self.layout.stages)
+        if numbers != list(range(1, len(numbers) + 1)):
+            raise StorageIntegrityError(f"a change of the stages of the model {self.name!r} is missing")
+        statements = await map_all(numbers, self._stage, at_once=_AT_ONCE)
+        found: list[tuple[StageChange, bytes]] = []
+        previous: bytes | None = None
+        for number, data in zip(numbers, statements, strict=True):
+            found.append((self.seals.open_stage(data, self.name, number, previous), data))
+            previous = data
+        return found
+
+    async def _stage(self, number: int) -> bytes:
+        key = self.layout.stage(number)
+        data = await self.provider.retrieve(key, max_size=_LARGEST_STATEMENT)
+        if data is None:
+            raise StorageIntegrityError("a change of stage was removed while it was being read", key=key)
+        return data
+
+    async def pinned(self) -> frozenset[int]:
+        """Numbers of the versions that have a tag or are in a stage."""
+        tagged = frozenset((await self.tags()).values())
+        if self.kind != "model":
+            return tagged
+        return tagged | stages_now(change for change, _ in await self.stages()).keys()
+
     async def find(self, wanted: int | str | None) -> ArtifactVersion:
         """The version with this number or tag; the latest for None.
 
@@ -161,6 +196,12 @@ class Catalog:
                 f"the index of version {version.version} of the {self.kind} {self.name!r} is missing", key=key
             )
         return await in_thread(_verified, data, version.digest)
+
+
+def stages_now(changes: Iterable[StageChange]) -> dict[int, StageChange]:
+    """The last change of each version that is in a stage, by its number."""
+    last = {change.version: change for change in changes}
+    return {number: change for number, change in last.items() if change.stage is not None}
 
 
 def _verified(data: bytes, digest: bytes) -> tuple[FileEntry, ...]:

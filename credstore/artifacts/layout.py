@@ -2,6 +2,7 @@
 
     <prefix><kind>/<name>/versions/<number>   signed statement; its existence makes a version visible
     <prefix><kind>/<name>/tags/<tag>          signed statement
+    <prefix>model/<name>/stages/<number>      signed statement: what was said of a version, in that order
     <prefix><kind>/<name>/indexes/<session>   files and chunks of one version, JSON Lines
     <prefix><kind>/<name>/packs/<session>-<n> chunks, one after the other
     <prefix><kind>/<name>/leases/<session>    while a save runs; `prune` while a prune runs
@@ -16,7 +17,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["dataset", "backup", "archive"]
+Kind = Literal["dataset", "model", "checkpoint", "backup", "archive"]
 """What a chain of versions is."""
 PRUNE = "prune"
 _NUMBER = re.compile(r"[0-9]{10}")
@@ -46,6 +47,11 @@ class Layout:
         return f"{self.root}tags/"
 
     @property
+    def stages(self) -> str:
+        """Prefix of the changes of stage."""
+        return f"{self.root}stages/"
+
+    @property
     def packs(self) -> str:
         """Prefix of the packs."""
         return f"{self.root}packs/"
@@ -64,10 +70,15 @@ class Layout:
         """Key of a version."""
         return f"{self.versions}{number:010}"
 
-    def number(self, key: str) -> int | None:
-        """Number of the version with this key; None for any other key."""
-        rest = key.removeprefix(self.versions)
-        return int(rest) if _NUMBER.fullmatch(rest) else None
+    def stage(self, number: int) -> str:
+        """Key of a change of stage."""
+        return f"{self.stages}{number:010}"
+
+
+def number_in(prefix: str, key: str) -> int | None:
+    """Number of the version or change of stage with this key; None for any other key."""
+    rest = key.removeprefix(prefix)
+    return int(rest) if _NUMBER.fullmatch(rest) else None
 
 
 def pack_id(session: str, number: int) -> str:

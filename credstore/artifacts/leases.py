@@ -9,7 +9,8 @@ the store's own times, and a save that was not dead then finds its lease gone an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from credstore.artifacts.catalog import Catalog
@@ -108,3 +109,20 @@ async def end_abandoned(
         else:
             alive = True
     return alive
+
+
+@asynccontextmanager
+async def between_prunes(catalog: Catalog) -> AsyncGenerator[None]:
+    """Pin a version: what is written in here, a later prune sees.
+
+    Raises:
+        StorageConflictError: A prune is running; with `applied` "maybe", it may not have seen what was
+            written.
+    """
+    if await prune_is_running(catalog):
+        raise prune_runs(catalog)
+    yield
+    if await prune_is_running(catalog):
+        error = prune_runs(catalog)
+        error.applied = "maybe"
+        raise error

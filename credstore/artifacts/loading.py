@@ -59,7 +59,7 @@ class Loading:
         writer = _Writer(files, self._folder)
         try:
             for run in runs(files):
-                async with aclosing(self._pieces(run)) as pieces:
+                async with aclosing(_pieces(self._catalog, run)) as pieces:
                     async for batch in pieces:
                         written = await in_thread(writer.write, batch)
                         self._done += written
@@ -69,33 +69,54 @@ class Loading:
         finally:
             writer.close()
 
-    async def _pieces(self, run: Run) -> AsyncGenerator[list[tuple[Piece, bytes]], None]:
-        """The pieces of a range with their stored bytes, some at a time."""
-        key = self._catalog.layout.packs + run.pack
-        waiting, buffer = iter(run.pieces), bytearray()
-        piece = next(waiting, None)
-        batch: list[tuple[Piece, bytes]] = []
-        size = 0
-        try:
-            async with self._catalog.provider.open(key, start=run.start, end=run.end) as reader:
-                async for data in reader:
-                    buffer += data
-                    while piece is not None and len(buffer) >= piece.chunk.stored:
-                        batch.append((piece, bytes(buffer[: piece.chunk.stored])))
-                        del buffer[: piece.chunk.stored]
-                        size += piece.chunk.size * piece.times
-                        piece = next(waiting, None)
-                    if size >= _BATCH:
-                        yield batch
-                        batch, size = [], 0
-        except StorageObjectNotFoundError:
-            raise StorageIntegrityError("a pack that the version needs is missing", key=key) from None
-        if piece is not None:
-            raise StorageIntegrityError(
-                "a pack that the version needs is too short", key=key, code=ErrorCode.TRUNCATED
-            )
-        if batch:
-            yield batch
+
+async def _pieces(catalog: Catalog, run: Run) -> AsyncGenerator[list[tuple[Piece, bytes]], None]:
+    """The pieces of a range with their stored bytes, some at a time."""
+    key = catalog.layout.packs + run.pack
+    waiting, buffer = iter(run.pieces), bytearray()
+    piece = next(waiting, None)
+    batch: list[tuple[Piece, bytes]] = []
+    size = 0
+    try:
+        async with catalog.provider.open(key, start=run.start, end=run.end) as reader:
+            async for data in reader:
+                buffer += data
+                while piece is not None and len(buffer) >= piece.chunk.stored:
+                    batch.append((piece, bytes(buffer[: piece.chunk.stored])))
+                    del buffer[: piece.chunk.stored]
+                    size += piece.chunk.size * piece.times
+                    piece = next(waiting, None)
+                if size >= _BATCH:
+                    yield batch
+                    batch, size = [], 0
+    except StorageObjectNotFoundError:
+        raise StorageIntegrityError("a pack that the version needs is missing", key=key) from None
+    if piece is not None:
+        raise StorageIntegrityError(
+            "a pack that the version needs is too short", key=key, code=ErrorCode.TRUNCATED
+        )
+    if batch:
+        yield batch
+
+
+async def read_file(catalog: Catalog, file: FileEntry) -> bytes:
+    """The bytes of one small file of a version, verified.
+
+    Raises:
+        StorageIntegrityError: Something is missing, or not what was signed.
+        StorageError: Anything else.
+    """
+    found: list[bytes] = []
+    for run in runs([file]):
+        async with aclosing(_pieces(catalog, run)) as pieces:
+            async for batch in pieces:
+                found += [unpack(piece.chunk, packed) * piece.times for piece, packed in batch]
+    data = b"".join(found)
+    if hashlib.sha256(data).digest() != file.digest:
+        raise StorageIntegrityError(
+            f"the file {file.name!r} is not what was saved", code=ErrorCode.DIGEST_MISMATCH
+        )
+    return data
 
 
 class _Writer:

@@ -43,7 +43,12 @@ def file_name(path: str) -> str:
 
 def is_file_name(name: str) -> bool:
     """Whether `name` is the one spelling of a relative path that stays inside its folder."""
-    return unicodedata.normalize("NFC", name) == name and not _refusal(name)
+    return unicodedata.normalize("NFC", name) == name and stays_inside(name)
+
+
+def stays_inside(name: str) -> bool:
+    """Whether `name` is a relative path that stays inside its folder, in any spelling."""
+    return not _refusal(name)
 
 
 def _refusal(name: str) -> str:

@@ -7,13 +7,13 @@ verified ends it before a pack is removed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from credstore.artifacts.catalog import Catalog
 from credstore.artifacts.layout import PRUNE, is_session, pack_session
 from credstore.artifacts.leases import drop_lease, end_abandoned, save_leases, take_prune_lease
-from credstore.artifacts.retention import Keep, checked_keep, kept
 from credstore.artifacts.statements import ArtifactVersion
 from credstore.model import BatchDeleteResult
 
@@ -37,15 +37,22 @@ class PruneReport:
     deferred: bool
 
 
-async def prune_versions(catalog: Catalog, keep: Keep, abandoned_after: timedelta) -> PruneReport:
-    """Remove what `keep` and the tags do not keep.
+async def prune_versions(
+    catalog: Catalog,
+    choose: Callable[[Sequence[ArtifactVersion]], frozenset[int]],
+    abandoned_after: timedelta,
+) -> PruneReport:
+    """Remove the versions that neither `choose` keeps nor a tag or stage; the last one stays in any case.
+
+    Args:
+        catalog: The artifact.
+        choose: Numbers of those to keep, of all versions, ascending.
+        abandoned_after: When a save counts as dead.
 
     Raises:
         StorageConflictError: Another prune is running.
-        StorageInvalidRequestError: The rule is invalid.
         StorageError: Anything else; what was not removed yet is there.
     """
-    checked_keep(keep)
     now = await take_prune_lease(catalog, abandoned_after)
     try:
         objects = {
@@ -54,8 +61,9 @@ async def prune_versions(catalog: Catalog, keep: Keep, abandoned_after: timedelt
             async for item in catalog.provider.scan(prefix)
         }
         versions = await catalog.versions(await catalog.numbers())
-        keeping = kept([(each.version, each.created) for each in versions], keep)
-        keeping |= frozenset((await catalog.tags()).values())
+        # The largest number is never removed, so that no number is given twice.
+        keeping = choose(versions) | frozenset(each.version for each in versions[-1:])
+        keeping |= await catalog.pinned()
         removed = tuple(each.version for each in versions if each.version not in keeping)
         _check(await catalog.provider.batch_delete([catalog.layout.version(each) for each in removed]))
         leases = await save_leases(catalog)

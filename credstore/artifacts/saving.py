@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from credstore.artifacts.catalog import Catalog
 from credstore.artifacts.index import Chunk, FileEntry, encode_index
 from credstore.artifacts.layout import MOST_VERSIONS
 from credstore.artifacts.leases import drop_lease, is_leased, prune_is_running, take_lease
 from credstore.artifacts.packs import Pack, Packer
-from credstore.artifacts.sources import Cut, CutFile, SourceFile
+from credstore.artifacts.sources import Cut, CutFile, SourceFile, cut_bytes
 from credstore.artifacts.statements import ArtifactVersion
 from credstore.concurrency import in_thread, map_in_order
 from credstore.errors import (
@@ -27,25 +27,50 @@ from credstore.errors import (
     StorageQuotaExceededError,
 )
 from credstore.model import Progress, StorageResult
+from credstore.proofs.format.canonical import Json
 
 _AT_ONCE = 2
 _BATCH = 4 * 1024 * 1024
 _TRIES = 100
 
 
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What a version has besides the files that were found.
+
+    Attributes:
+        details: What is signed about it.
+        file: Makes one more file, its name and bytes, from all the others; None for none.
+    """
+
+    details: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    file: Callable[[Sequence[FileEntry]], Awaitable[tuple[str, bytes]]] | None = None
+
+
+NOTHING = Addition()
+
+
 class Saving:
     """One save of one artifact."""
 
-    def __init__(self, catalog: Catalog, files: list[SourceFile], progress: Progress | None) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        files: list[SourceFile],
+        progress: Progress | None,
+        more: Addition = NOTHING,
+    ) -> None:
         """Plan it; nothing is sent.
 
         Args:
             catalog: The artifact.
             files: What to save.
             progress: Called with (bytes read, bytes in total).
+            more: What the version has besides.
         """
         self._catalog = catalog
         self._files = files
+        self._more = more
         self._progress = progress
         self._session = secrets.token_hex(16)
         self._packer = Packer(self._session)
@@ -138,6 +163,16 @@ class Saving:
             self._entries.append(
                 FileEntry(source.name, file.size, file.digest, file.mode, file.modified, tuple(chunks))
             )
+        if self._more.file is not None:
+            name, data = await self._more.file(self._entries)
+            chunks = []
+            cuts = await in_thread(cut_bytes, data, self._known.__contains__)
+            for full in await in_thread(self._take, cuts, chunks):
+                yield full
+            modified = int(self._catalog.seals.now().timestamp() * 1000) * 1_000_000
+            digest = hashlib.sha256(data).digest()
+            self._entries.append(FileEntry(name, len(data), digest, 0o644, modified, tuple(chunks)))
+            self._done += len(data)
         if (last := self._packer.take()) is not None:
             yield last
 
@@ -183,6 +218,8 @@ class Saving:
             None if parent is None else parent.version,
             self._session,
             hashlib.sha256(index).digest(),
+            catalog.seals.check_signs(),
+            self._more.details,
         )
 
     async def _commit(self, described: ArtifactVersion) -> ArtifactVersion:

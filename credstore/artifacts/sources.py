@@ -8,6 +8,7 @@ an insertion changes the chunks around it and no others.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -80,12 +81,13 @@ def _named(source: Source) -> Iterator[tuple[str, Path]]:
             if not os.path.lexists(folder):
                 raise StorageNotFoundError(f"there is no folder {str(folder)!r}")
             raise StorageInvalidRequestError(f"{str(folder)!r} is not a folder; give single files in a list")
-        yield from _walk(folder)
+        yield from walk(folder)
     else:
         yield from ((Path(path).name, Path(path)) for path in source)
 
 
-def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Relative path and place of everything in a folder that is not one itself; links are not followed."""
     waiting = [(folder, "")]
     while waiting:
         here, before = waiting.pop()
@@ -168,8 +170,6 @@ class CutFile:
         self._chunks.close()
 
     def _read(self) -> Generator[Cut, None, None]:
-        from pyfastcdc import FastCDC
-
         path = self._source.path
         try:
             fd = os.open(path, os.O_RDONLY | _FLAGS)
@@ -181,7 +181,7 @@ class CutFile:
                 raise self._changed()
             self.mode = stat.S_IMODE(before.st_mode) & 0o777
             self.modified = max(0, before.st_mtime_ns)
-            for cut in FastCDC(AVERAGE).cut_stream(cast("Any", file)):
+            for cut in _cuts(file):
                 self.size += cut.length
                 self._whole.update(cut.data)
                 digest = hashlib.sha256(cut.data).digest()
@@ -196,3 +196,18 @@ class CutFile:
             code=ErrorCode.SOURCE_CHANGED,
             retryable=True,
         )
+
+
+def cut_bytes(data: bytes, is_known: Callable[[bytes], bool]) -> list[Cut]:
+    """Bytes as chunks; see `CutFile`."""
+    found: list[Cut] = []
+    for cut in _cuts(io.BytesIO(data)):
+        digest = hashlib.sha256(cut.data).digest()
+        found.append(Cut(digest, cut.length, None if is_known(digest) else bytes(cut.data)))
+    return found
+
+
+def _cuts(stream: io.RawIOBase | io.BytesIO) -> Iterator[Any]:
+    from pyfastcdc import FastCDC
+
+    yield from FastCDC(AVERAGE).cut_stream(cast("Any", stream))

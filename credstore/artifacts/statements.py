@@ -1,23 +1,26 @@
-"""What is signed: a version and a tag, each an in-toto Statement v1 in a DSSE envelope of a proof key.
+"""What is signed: a version, a tag and a change of stage, each an in-toto Statement v1 in a DSSE envelope.
 
-The subject of a version is its index, by SHA-256; that of a tag is the statement of the version it names.
-The predicate's type keeps either from being taken for a proof, or the other way round; kind, name and number
-in it keep one from being taken for another that was moved to its place.
+The subject of a version is its index, by SHA-256; that of a tag or change of stage is the statement of the
+version it names. The predicate's type keeps any from being taken for a proof, or the other way round; kind,
+name and number in it keep one from being taken for another that was moved to its place.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from credstore.artifacts.layout import MOST_VERSIONS, Kind, is_session
+from credstore.artifacts.names import checked_name
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageIntegrityError
 from credstore.proofs.format.canonical import Json, encode_json
 from credstore.proofs.format.dsse import encode_envelope, parse_envelope, seal_payload, verify_signatures
 from credstore.proofs.format.fields import (
     LONGEST_ISSUER,
+    as_object,
     format_time,
     read_hex,
     read_object,
@@ -34,14 +37,15 @@ from credstore.proofs.format.verify import accept_signatures
 
 VERSION_TYPE = "https://credstore.dev/artifact-version/v1"
 TAG_TYPE = "https://credstore.dev/artifact-tag/v1"
+STAGE_TYPE = "https://credstore.dev/model-stage/v1"
 
 
 @dataclass(frozen=True, slots=True)
 class ArtifactVersion:
-    """A version of a dataset, backup or archive, as its signed statement says.
+    """A version of a dataset, model, checkpoint, backup or archive, as its signed statement says.
 
     Attributes:
-        kind: "dataset", "backup" or "archive".
+        kind: "dataset", "model", "checkpoint", "backup" or "archive".
         name: Of the artifact.
         version: 1 or more; a later version has a larger number, not always the next one.
         created: When it was saved, UTC, by the clock of whoever saved it.
@@ -51,6 +55,8 @@ class ArtifactVersion:
         parent: The version whose chunks it could reuse, or None.
         index: Name of its index.
         digest: SHA-256 of its index: 32 bytes.
+        issuer: URI of whoever signed it.
+        details: What else is signed about it; empty for datasets, backups and archives.
     """
 
     kind: Kind
@@ -63,6 +69,27 @@ class ArtifactVersion:
     parent: int | None
     index: str
     digest: bytes
+    issuer: str = ""
+    details: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StageChange:
+    """That a version of a model came into a stage, or left the one it was in, as a signed statement says.
+
+    Attributes:
+        number: 1 for the first change of the model, then 2, and so on.
+        version: Number of the version.
+        stage: Its stage since then; None for none.
+        since: When that was said, UTC, by the clock of whoever said it.
+        issuer: URI of whoever said it.
+    """
+
+    number: int
+    version: int
+    stage: str | None
+    since: datetime
+    issuer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +137,8 @@ class Seals:
         }
         if version.parent is not None:
             predicate["parent"] = version.parent
+        if version.details:
+            predicate["details"] = as_object(dict(version.details))
         digest: dict[str, Json] = {"sha256": version.digest.hex()}
         return await self._seal(make_statement("index", digest, VERSION_TYPE, predicate))
 
@@ -138,6 +167,8 @@ class Seals:
             read_size(members["parent"], "parent", least=1) if "parent" in members else None,
             index,
             digest,
+            read_uri(predicate["issuer"], "issuer", longest=LONGEST_ISSUER),
+            read_object(members.get("details", {}), "details", needs=()),
         )
 
     async def seal_tag(self, tag: str, version: ArtifactVersion, statement: bytes) -> bytes:
@@ -165,6 +196,61 @@ class Seals:
         if about[:2] != (kind, name) or predicate.get("tag") != tag:
             raise _moved(f"tag {tag!r} of the {kind} {name!r}")
         return about[2], digest
+
+    async def seal_stage(
+        self,
+        number: int,
+        stage: str | None,
+        version: ArtifactVersion,
+        statement: bytes,
+        previous: bytes | None,
+    ) -> bytes:
+        """The signed statement that a version is in a stage.
+
+        Args:
+            number: Of the change.
+            stage: None for none.
+            version: Of the model.
+            statement: The version's own.
+            previous: The change before this one, so that none can be taken out of the middle.
+        """
+        predicate: dict[str, Json] = {
+            "issuer": self.check_signs(),
+            "createdAt": format_time(self.clock()),
+            "kind": version.kind,
+            "name": version.name,
+            "version": version.version,
+            "change": number,
+            "stage": stage,
+            "previous": None if previous is None else statement_digest(previous).hex(),
+        }
+        digest: dict[str, Json] = {"sha256": statement_digest(statement).hex()}
+        return await self._seal(make_statement("version", digest, STAGE_TYPE, predicate))
+
+    def open_stage(self, data: bytes, name: str, number: int, previous: bytes | None) -> StageChange:
+        """Verify the statement of a change of stage.
+
+        Raises:
+            ProofError: The signature, its key or the form is not in order.
+            StorageIntegrityError: It is about another change, or does not follow the one before it.
+        """
+        _, predicate = self._open(data, STAGE_TYPE, "version")
+        about = _about(predicate)
+        expected = None if previous is None else statement_digest(previous).hex()
+        if (
+            about[:2] != ("model", name)
+            or predicate.get("change") != number
+            or predicate.get("previous") != expected
+        ):
+            raise _moved(f"change {number} of the stages of the model {name!r}")
+        stage = predicate.get("stage")
+        return StageChange(
+            number,
+            about[2],
+            None if stage is None else checked_name("stage", read_text(stage, "stage", longest=100)),
+            read_time(predicate["createdAt"], "createdAt"),
+            read_uri(predicate["issuer"], "issuer", longest=LONGEST_ISSUER),
+        )
 
     async def _seal(self, statement: dict[str, Json]) -> bytes:
         return encode_envelope(await seal_payload(encode_json(statement), self.signers))

@@ -1,0 +1,247 @@
+"""The verbs that every kind of artifact has: its versions, their tags, what differs, what is pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.changes import Changes, changes
+from credstore.artifacts.disk import DiskErrors
+from credstore.artifacts.layout import Kind
+from credstore.artifacts.leases import ABANDONED, between_prunes
+from credstore.artifacts.loading import load_into, verify_stored
+from credstore.artifacts.names import checked_name
+from credstore.artifacts.pruning import PruneReport, prune_versions
+from credstore.artifacts.retention import Keep, checked_age, checked_keep, kept
+from credstore.artifacts.saving import NOTHING, Addition, Saving
+from credstore.artifacts.signed import check_signature
+from credstore.artifacts.signing.keys import ModelKey
+from credstore.artifacts.sources import Location, Source, find_files
+from credstore.artifacts.statements import ArtifactVersion, Seals, issuer_of
+from credstore.concurrency import in_thread
+from credstore.errors import StorageInvalidRequestError
+from credstore.extras import require_extra
+from credstore.model import CommonPrefix, Progress
+from credstore.proofs.format.signing import Signer
+from credstore.proofs.format.trust import TrustStore
+from credstore.provider.provider import StorageProvider
+
+PREFIX = "artifacts/"
+MODEL_SCHEME = "ecdsa-p256-sha256"
+
+
+class Versions:
+    """What is saved, verified, compared, tagged and pruned as versions, whatever kind of artifact it is.
+
+    `StorageManager` is made of this and of what each kind has besides.
+    """
+
+    def __init__(
+        self,
+        provider: StorageProvider,
+        *,
+        trust: TrustStore,
+        signers: tuple[Signer, ...],
+        issuer: str | None,
+        prefix: str,
+        clock: Callable[[], datetime],
+        model_signer: Signer | None,
+    ) -> None:
+        """Put artifacts on a provider; see `StorageManager`."""
+        require_extra("artifacts", "datasets, models, backups and archives need")
+        if not prefix.endswith("/"):
+            raise StorageInvalidRequestError("`prefix` ends with '/'")
+        self._provider = provider
+        self._prefix = prefix
+        self._seals = Seals(trust, signers, issuer_of(signers, issuer, trust), clock)
+        usual = (each for each in signers if each.public_key.scheme == MODEL_SCHEME)
+        self._model_signer = next(usual, None) if model_signer is None else model_signer
+        if model_signer is not None:
+            ModelKey.of(model_signer.public_key)
+            issuer_of((model_signer,), self._seals.issuer, trust)
+
+    def _catalog(self, kind: Kind, name: str) -> Catalog:
+        return Catalog.of(self._provider, self._seals, self._prefix, kind, name)
+
+    async def _save(
+        self, kind: Kind, name: str, source: Source, progress: Progress | None, more: Addition = NOTHING
+    ) -> ArtifactVersion:
+        catalog = self._catalog(kind, name)
+        self._seals.check_signs()
+        with DiskErrors():
+            return await Saving(catalog, await in_thread(find_files, source), progress, more).run()
+
+    async def _load(
+        self,
+        kind: Kind,
+        name: str,
+        version: int | str | None,
+        into: Location,
+        progress: Progress | None,
+    ) -> ArtifactVersion:
+        catalog = self._catalog(kind, name)
+        found = await catalog.find(version)
+        await check_signature(catalog, found)
+        with DiskErrors():
+            await load_into(catalog, found, Path(into), progress)
+        return found
+
+    async def names(self, *, kind: Kind = "dataset") -> list[str]:
+        """Names of all artifacts of a kind, ascending.
+
+        Raises:
+            StorageError: The store cannot be listed.
+
+        Cost: 1 listing.
+        """
+        prefix = f"{self._prefix}{kind}/"
+        found = [each async for each in self._provider.scan(prefix, delimiter="/")]
+        return sorted(
+            each.prefix.removeprefix(prefix).removesuffix("/")
+            for each in found
+            if isinstance(each, CommonPrefix)
+        )
+
+    async def versions(self, name: str, *, kind: Kind = "dataset") -> list[ArtifactVersion]:
+        """All versions of an artifact, ascending by number; none is not an error.
+
+        Raises:
+            ProofError: A signature is not in order.
+            StorageError: Anything else.
+
+        Cost: 1 listing, and 1 request for each version.
+        """
+        catalog = self._catalog(kind, name)
+        return await catalog.versions(await catalog.numbers())
+
+    async def verify(
+        self,
+        name: str,
+        version: int | str | None = None,
+        *,
+        kind: Kind = "dataset",
+        progress: Progress | None = None,
+    ) -> ArtifactVersion:
+        """Read every chunk of a version from the store and verify it, without writing anything here.
+
+        Raises:
+            StorageNotFoundError: There is no such version.
+            ProofError: A signature is not in order.
+            StorageIntegrityError: Something is missing, or not what was signed.
+            StorageError: Anything else.
+
+        Cost: as `load_dataset`.
+        """
+        catalog = self._catalog(kind, name)
+        found = await catalog.find(version)
+        await check_signature(catalog, found)
+        await verify_stored(catalog, found, progress)
+        return found
+
+    async def diff(
+        self, name: str, older: int | str, newer: int | str | None = None, *, kind: Kind = "dataset"
+    ) -> Changes:
+        """Which files two versions differ in.
+
+        Args:
+            name: The artifact's name.
+            older: Number or tag.
+            newer: Number or tag; the latest by default.
+            kind: Of the artifact.
+
+        Raises:
+            StorageNotFoundError: There is no such version.
+            ProofError: A signature is not in order.
+            StorageError: Anything else.
+
+        Cost: 2 or 3 requests for each of them.
+        """
+        catalog = self._catalog(kind, name)
+        before, after = await catalog.find(older), await catalog.find(newer)
+        return changes(await catalog.files(before), await catalog.files(after))
+
+    async def tag(
+        self, name: str, tag: str, version: int | None = None, *, kind: Kind = "dataset"
+    ) -> ArtifactVersion:
+        """Give a version a name, which also keeps it from being pruned; a tag may be moved.
+
+        Args:
+            name: The artifact's name.
+            tag: 1 to 100 letters, digits, ".", "_" and "-".
+            version: Its number; the latest by default.
+            kind: Of the artifact.
+
+        Raises:
+            StorageNotFoundError: There is no such version.
+            StorageConflictError: A prune is running, or has just removed the version.
+            StorageError: Anything else.
+
+        Cost: 6 requests.
+        """
+        catalog = self._catalog(kind, name)
+        key = catalog.layout.tags + checked_name("tag", tag)
+        async with between_prunes(catalog):
+            found = await catalog.find(version)
+            statement = await catalog.statement(found.version)
+            sealed = await self._seals.seal_tag(tag, found, statement)
+            await self._provider.store(key, sealed, content_type="application/json", compress=False)
+        await catalog.statement(found.version)
+        return found
+
+    async def tags(self, name: str, *, kind: Kind = "dataset") -> dict[str, int]:
+        """The tags of an artifact, each with the number of its version.
+
+        Raises:
+            ProofError: A signature is not in order.
+            StorageError: Anything else.
+        """
+        return await self._catalog(kind, name).tags()
+
+    async def untag(self, name: str, tag: str, *, kind: Kind = "dataset") -> bool | None:
+        """Remove a tag; whether it was there, None where the provider does not say.
+
+        Raises:
+            StorageError: It may still be there.
+        """
+        return await self._provider.delete(self._catalog(kind, name).layout.tags + checked_name("tag", tag))
+
+    async def prune(
+        self,
+        name: str,
+        keep: Keep,
+        *,
+        kind: Kind = "dataset",
+        abandoned_after: timedelta = ABANDONED,
+    ) -> PruneReport:
+        """Remove versions that neither `keep` nor a tag keeps, and what only they needed.
+
+        It may run at the same time as saves: while one runs, versions are removed, but their space is left to
+        the next prune. Where the bucket keeps versions of objects, what is removed here is hidden, and its
+        space is freed when those versions are. What a save that died has left behind goes too,
+        `abandoned_after` it began.
+
+        Args:
+            name: The artifact's name.
+            keep: How many of the last versions, or a rule such as "7d,4w,12m": the last version of each of
+                the last 7 days, 4 weeks and 12 months that have one. The latest version always stays.
+            kind: Of the artifact.
+            abandoned_after: How long a save may take; one that takes longer fails instead of becoming a
+                version, if a prune has met it.
+
+        Raises:
+            StorageConflictError: Another prune of this artifact is running.
+            ProofError: A signature is not in order; nothing was removed that a version needs.
+            StorageInvalidRequestError: The rule is invalid.
+            StorageError: Anything else; the next prune continues.
+
+        Cost: 5 requests, 3 listings, and 4 for each version.
+        """
+        checked_age(abandoned_after)
+        checked_keep(keep)
+
+        def choose(versions: Sequence[ArtifactVersion]) -> frozenset[int]:
+            return kept([(each.version, each.created) for each in versions], keep)
+
+        return await prune_versions(self._catalog(kind, name), choose, abandoned_after)
