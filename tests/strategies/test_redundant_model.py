@@ -108,6 +108,35 @@ class RedundantMachine(RuleBasedStateMachine):
         if mine is not None and others and not self.members[member].is_rotten(key):
             self.members[member].rot(key)
 
+    @rule(key=KEYS, deleting=st.booleans())
+    def write_twice_at_once(self, key, deleting):
+        self.now += 0.001
+        self.values += 2
+        values = [b"%d" % self.values, None if deleting else b"%d" % (self.values - 1)]
+
+        async def one(value):
+            try:
+                await (put(self.driver, key, value) if value else self.driver.delete(key))
+            except StorageError as error:
+                return error.applied
+            return "yes"
+
+        async def run():
+            return await asyncio.gather(*map(one, values))
+
+        applied = self.run(run())
+        if "yes" in applied:
+            self.possible[key] = set()
+        self.possible[key] |= {value for value, told in zip(values, applied, strict=True) if told != "no"}
+
+    @rule(deep=st.booleans())
+    def scrubs(self, deep):
+        try:
+            report = self.run(self.driver.scrubber.scrub(deep=deep))
+        except StorageError:
+            return
+        assert report.objects <= len(self.possible)
+
     @rule()
     def lists(self):
         async def run():

@@ -25,7 +25,7 @@ from credstore.errors import (
     StorageQuorumError,
 )
 from credstore.model import Method
-from credstore.strategies.health import Member, is_wrong_request
+from credstore.strategies.health import Member, is_outage, is_wrong_request
 from credstore.strategies.redundant.stamps import Stamp, same_version, stamp_of
 
 TOMBS = internal_key(TOMBSTONES)
@@ -221,14 +221,9 @@ def not_met(
         if mutation:
             applied = "yes" if member in having else "maybe" if error is None else error.applied
         outcomes.append(ReplicaOutcome(replica=member.label, applied=applied, error=error))
-    wrong = next((error for error in failed.values() if is_wrong_request(error)), None)
-    kinds = {type(error) for error in failed.values()}
-    if not having and len(failed) == len(members) and (wrong is not None or len(kinds) == 1):
-        first = wrong or next(iter(failed.values()))
-        if not isinstance(first, StorageQuorumError) and all(
-            each.applied == first.applied for each in failed.values()
-        ):
-            return first
+    refused = _refusal(list(failed.values())) if not having and len(failed) == len(members) else None
+    if refused is not None:
+        return refused
     reasons = "; ".join(f"{member.label}: {error.message}" for member, error in failed.items())
     unclear = any(each.applied != "no" for each in outcomes)
     return StorageQuorumError(
@@ -238,3 +233,12 @@ def not_met(
         retryable=any(error.retryable for error in failed.values()) or len(failed) < len(members),
         applied="maybe" if unclear else "no",
     )
+
+
+def _refusal(errors: Sequence[StorageError]) -> StorageError | None:
+    """What all members say about the request, where that is the same, and not that they are out of order."""
+    if any(error.applied != "no" for error in errors):
+        return None
+    wrong = next((error for error in errors if is_wrong_request(error)), None)
+    alike = len({type(error) for error in errors}) == 1
+    return wrong or (errors[0] if alike and not is_outage(errors[0]) else None)

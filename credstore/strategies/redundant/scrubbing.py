@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -145,14 +146,21 @@ class Scrubber:
         )
 
     async def _keys(self, prefix: str, part: Share) -> AsyncIterator[str]:
-        """Keys of objects and then of tombstones; one that has both comes twice, which is harmless."""
-        async for key in self._pages.keys(prefix, self._deadline):
-            if not key.startswith(OWN) and part.has(key):
-                yield key
-        async for name in self._pages.keys(TOMBS + prefix, self._deadline):
-            key = name[len(TOMBS) :]
-            if part.has(key):
-                yield key
+        """Keys of objects and of tombstones, each once."""
+        async with (
+            aclosing(self._pages.keys(prefix, self._deadline)) as objects,
+            aclosing(self._pages.keys(TOMBS + prefix, self._deadline)) as graves,
+        ):
+            key, name = await anext(objects, None), await anext(graves, None)
+            while key is not None or name is not None:
+                buried = None if name is None else name[len(TOMBS) :]
+                first = min((each for each in (key, buried) if each is not None), key=str.encode)
+                if not first.startswith(OWN) and part.has(first):
+                    yield first
+                if key == first:
+                    key = await anext(objects, None)
+                if buried == first:
+                    name = await anext(graves, None)
 
     async def catch_up(self) -> int:
         """Make equal what the journal says that members have missed; how many keys are equal now.
