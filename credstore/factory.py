@@ -24,6 +24,7 @@ from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import from_url
+from credstore.config.variables import URL
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.provider.presets import build_driver, provider_for
@@ -129,6 +130,9 @@ class StorageFactory:
                 names the variable.
         """
         variables = self._variables() if environ is None else environ
+        url = variables.get(URL)
+        if provider is None and url and multi_of(url) is not None:
+            return self.create(url)
         return self.create(from_env(variables, provider, registry=self._registry))
 
     @_OnDefault
@@ -271,6 +275,10 @@ class StorageFactory:
         return os.environ if self._environ is None else self._environ
 
     def _config(self, store: StoreSpec) -> CommonConfig:
+        if multi_of(store) is not None:
+            raise StorageConfigurationError(
+                "this names several stores as one; here one store is needed, or use create or create_multi"
+            )
         if isinstance(store, CommonConfig):
             return store
         if isinstance(store, str):

@@ -7,7 +7,7 @@ member's last, a smaller one could still follow. A key and a common prefix never
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from credstore.driver.contract import Driver
@@ -144,23 +144,11 @@ async def read_page(
         StorageIntegrityError: The listing has no end.
         StorageError: As `Driver.list`.
     """
-    page = driver.list(
+    page = await driver.list(
         prefix, place.cursor, delimiter=delimiter, start_after=place.began, limit=limit, deadline=deadline
     )
     if driver.capabilities.ordered:
-        return await page
-    return await _sorted(driver, page, prefix, delimiter, place.began, deadline)
-
-
-async def _sorted(
-    driver: Driver,
-    first: Awaitable[Page],
-    prefix: str,
-    delimiter: str | None,
-    start_after: str | None,
-    deadline: float | None,
-) -> Page:
-    page = await first
+        return page
     entries, prefixes, refused = list(page.entries), list(page.prefixes), dict(page.refused)
     seen = Recent(PAGES)
     while page.cursor is not None:
@@ -169,7 +157,7 @@ async def _sorted(
                 f"the listing of {driver.name} goes round in circles", code=ErrorCode.LISTING
             )
         page = await driver.list(
-            prefix, page.cursor, delimiter=delimiter, start_after=start_after, deadline=deadline
+            prefix, page.cursor, delimiter=delimiter, start_after=place.began, deadline=deadline
         )
         entries += page.entries
         prefixes += page.prefixes

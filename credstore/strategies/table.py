@@ -52,10 +52,7 @@ def _redundant(members: Sequence[Driver], options: MultiOptions) -> Driver:
 
 
 STRATEGIES: Mapping[str, Strategy] = {
-    row.word: row
-    for row in (
-        Strategy("REDUNDANT", _redundant, frozenset({"write_quorum", "read_quorum"})),
-    )
+    row.word: row for row in (Strategy("REDUNDANT", _redundant, frozenset({"write_quorum", "read_quorum"})),)
 }
 """By word."""
 

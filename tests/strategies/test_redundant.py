@@ -9,7 +9,7 @@ from hashlib import sha256
 import pytest
 
 from credstore.config.stores import MemoryConfig
-from credstore.driver import CopyRequest, Precondition, ReadOptions, SignRequest
+from credstore.driver import READ_ALL, CopyRequest, Precondition, ReadOptions, SignRequest
 from credstore.driver.reader import ObjectReader
 from credstore.drivers.memory import MemoryDriver
 from credstore.errors import (
@@ -58,7 +58,11 @@ class Three:
     def held(self, prefix: str = "") -> list[list[str]]:
         """What each member has, without what the strategy keeps."""
         return [
-            [key for key in sorted(member._objects.by_key) if key.startswith(prefix) and not key.startswith(OWN)]
+            [
+                key
+                for key in sorted(member._objects.by_key)
+                if key.startswith(prefix) and not key.startswith(OWN)
+            ]
             for member in self.members
         ]
 
@@ -376,7 +380,7 @@ class Dying(Weathered):
 
     at = 300_000
 
-    async def get(self, key, options=ReadOptions()):
+    async def get(self, key, options=READ_ALL):
         reader = await super().get(key, options)
         if reader.length is None or reader.length <= self.at:
             return reader
@@ -500,7 +504,8 @@ def test_there_are_no_conditions_and_nothing_a_member_lacks():
     async def main():
         async with three() as store:
             able = store.driver.capabilities
-            assert not (able.conditional_create or able.conditional_replace or able.conditional_delete)
+            able_to = (able.conditional_create, able.conditional_replace, able.conditional_delete)
+            assert able_to == (False, False, False)
             with pytest.raises(StorageUnsupportedError):
                 await store.driver.put(request("key", precondition=Precondition("create")))
             with pytest.raises(StorageUnsupportedError):

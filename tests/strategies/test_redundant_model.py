@@ -14,7 +14,7 @@ from credstore.errors import StorageError, StorageNotFoundError
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import OWN
 from credstore.testing.harness import put
-from tests.strategies.weather import Weathered, Weather
+from tests.strategies.weather import Weather, Weathered
 
 KEYS = st.sampled_from(["a", "b/c"])
 MEMBERS = st.integers(0, 2)

@@ -8,7 +8,12 @@ from hashlib import sha256
 from credstore.config.stores import MemoryConfig
 from credstore.driver import READ_ALL, ReadOptions
 from credstore.drivers.memory import MemoryDriver
-from credstore.errors import StorageConnectionError, StorageError, StorageTimeoutError, StorageUnavailableError
+from credstore.errors import (
+    StorageConnectionError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnavailableError,
+)
 
 
 class Weather(Enum):

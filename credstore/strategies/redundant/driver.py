@@ -118,6 +118,7 @@ class RedundantDriver(Driver):
         ]
         self._capabilities = able_together([driver.capabilities for driver in members])
         self._guard = Guard(self._name)
+        self._clock = clock
         self._stamps = HybridClock(wall)
         self._background = Background(lifetime)
         self._looking = Looking(self.members, self.quorums.read, self._stamps, patience)
@@ -425,8 +426,26 @@ class RedundantDriver(Driver):
             if failed is not None:
                 raise failed
 
+    def add(self, driver: Driver) -> None:
+        """Take in one more member, which may be empty: both quorums grow by one, so no read misses anything.
+
+        Args:
+            driver: Closed with this driver from now on.
+        """
+        self._guard.check()
+        label = driver.name
+        if label in self.labels or any(each.startswith(f"{label} (") for each in self.labels):
+            label = f"{label} ({len(self.members) + 1})"
+        member = Member(driver, label, len(self.members), clock=self._clock)
+        member.came_back = self._catch_up_later
+        self.quorums = Quorums(self.quorums.members + 1, self.quorums.write + 1, self.quorums.read + 1)
+        self.members.append(member)
+        self._looking.read = self._pages.read = self.quorums.read
+        self._writes.needed = self.quorums.write
+        self._capabilities = able_together([each.driver.capabilities for each in self.members])
+
     async def settled(self) -> None:
-        """Wait until nothing is left to do in the background: last members of writes, repairs, catching up."""
+        """Wait until nothing is left to do: last members of writes, repairs, catching up."""
         await self._background.settled()
 
     async def aclose(self) -> None:

@@ -176,7 +176,9 @@ class Mender:
                 except StorageError:
                     return  # The next scrub finds it again.
 
-    async def mend(self, call: Callable[[], Awaitable[object]], member: Member, kind: Kind, outcome: Outcome) -> None:
+    async def mend(
+        self, call: Callable[[], Awaitable[object]], member: Member, kind: Kind, outcome: Outcome
+    ) -> None:
         """Make one repair and note what became of it."""
         try:
             await member.ask(call)
@@ -414,9 +416,7 @@ class _Work:
             if view in good:
                 continue
             kind: Kind = "corrupt" if view in bad else "missing" if view.info is None else "outdated"
-            call = partial(
-                self.mender.replicate, self.key, good, newest, view, exclusive=self.exclusive
-            )
+            call = partial(self.mender.replicate, self.key, good, newest, view, exclusive=self.exclusive)
             await self.mender.mend(call, view.member, kind, self.outcome)
 
     async def _checked(self, newest: ObjectInfo) -> tuple[list[View], list[View]]:

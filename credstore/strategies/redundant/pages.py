@@ -36,8 +36,8 @@ class Pages:
             reads: Looks at single keys.
         """
         self._members = members
-        self._read = read
-        self._reads = reads
+        self.read = read
+        self.reads = reads
 
     async def page(
         self,
@@ -127,9 +127,9 @@ class Pages:
         for error in failed.values():
             if is_wrong_request(error):
                 raise error
-        if len(self._members) - len(failed) < self._read:
+        if len(self._members) - len(failed) < self.read:
             done = [member for member in self._members if member not in failed]
-            raise not_met("listed it", self._read, self._members, done, failed, mutation=False)
+            raise not_met("listed it", self.read, self._members, done, failed, mutation=False)
         return [None if isinstance(answer, StorageError) else answer for answer in answers], failed
 
     async def _tombs(
@@ -174,7 +174,7 @@ class Pages:
             if entry.key not in doubtful:
                 return entry
             try:
-                found = (await self._reads.head(entry.key, ReadOptions(deadline=deadline))).info
+                found = (await self.reads.head(entry.key, ReadOptions(deadline=deadline))).info
             except StorageError as error:
                 if is_absence(error):
                     return None
@@ -210,22 +210,26 @@ class Pages:
         """Every key that any member has under a prefix, once and ascending, credstore's own included."""
         position: Position | None = position_of(None, len(self._members))
         while position is not None:
-            now = position
-            pages, _ = await self._each(
-                lambda member: read_page(
-                    member.driver,
-                    now.places[member.index],
-                    prefix,
-                    delimiter=None,
-                    limit=_PAGE,
-                    deadline=deadline(),
-                ),
-                skip=lambda member: now.places[member.index].ended,
-            )
-            merged = merge(now, pages, _PAGE, lambda one, _: one)
+            pages = await self._all(position, prefix, deadline())
+            merged = merge(position, pages, _PAGE, lambda one, _: one)
             for entry in merged.entries:
                 yield entry.key
             position = None if merged.cursor is None else position_of(merged.cursor, len(self._members))
+
+    async def _all(self, position: Position, prefix: str, deadline: float) -> list[Page | None]:
+        """The next page of every member that has one."""
+        pages, _ = await self._each(
+            lambda member: read_page(
+                member.driver,
+                position.places[member.index],
+                prefix,
+                delimiter=None,
+                limit=_PAGE,
+                deadline=deadline,
+            ),
+            skip=lambda member: position.places[member.index].ended,
+        )
+        return pages
 
 
 def _last(page: Page) -> str:

@@ -108,7 +108,7 @@ class Writes:
             prompt: Whether a call returns with the W-th member, not with the last.
         """
         self._members = members
-        self._needed = needed
+        self.needed = needed
         self._background = background
         self._missed = missed
         self._prompt = prompt
@@ -152,9 +152,9 @@ class Writes:
                 await under_way.cancel()
                 if not under_way.done:
                     raise
-            if len(under_way.done) < self._needed:
+            if len(under_way.done) < self.needed:
                 raise not_met(
-                    what, self._needed, self._members, under_way.done, under_way.failed, mutation=True
+                    what, self.needed, self._members, under_way.done, under_way.failed, mutation=True
                 )
             if not self._prompt:
                 await under_way.rest()
@@ -169,9 +169,9 @@ class Writes:
         """Until W members have made it, or too few can."""
         while under_way.running:
             having = len(under_way.done)
-            if having + len(under_way.running) < self._needed:
+            if having + len(under_way.running) < self.needed:
                 return
-            if self._prompt and having >= self._needed:
+            if self._prompt and having >= self.needed:
                 return
             if any(map(is_wrong_request, under_way.failed.values())) and not having:
                 await under_way.cancel()
