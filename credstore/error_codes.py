@@ -100,6 +100,11 @@ class ErrorCode(StrEnum):
         "Unavailable",
         "The endpoint has done nothing but fail for a while and is not called for now.",
     )
+    QUORUM_NOT_MET = (
+        "QUORUM_NOT_MET",
+        "Quorum",
+        "Too few replicas responded; `outcomes` says what became of the call at each.",
+    )
     KEY_SERVICE_FAILED = "KEY_SERVICE_FAILED", "Unavailable", "The key service did not respond."
     WRITES_DISABLED = (
         "WRITES_DISABLED",

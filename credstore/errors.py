@@ -25,8 +25,8 @@ RetentionMode = Literal["governance", "compliance"]
 class ErrorFacts(TypedDict, total=False):
     """The keyword arguments of every `StorageError`; each is the field of the same name.
 
-    `remaining` is a field of `StorageVersionsRemainError` alone; `retain_until`, `mode` and `legal_hold` are
-    those of `StorageRetainedError`.
+    `remaining` is a field of `StorageVersionsRemainError` alone, `outcomes` of `StorageQuorumError`;
+    `retain_until`, `mode` and `legal_hold` are those of `StorageRetainedError`.
     """
 
     code: ErrorCode | str
@@ -41,6 +41,7 @@ class ErrorFacts(TypedDict, total=False):
     applied: Applied
     retry_after: float | None
     remaining: tuple[RemainingVersion, ...]
+    outcomes: tuple[ReplicaOutcome, ...]
     retain_until: datetime | None
     mode: RetentionMode | None
     legal_hold: bool
@@ -268,6 +269,43 @@ class StorageUnavailableError(StorageError):
 
     default_code = ErrorCode.UNAVAILABLE
     default_retryable = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOutcome:
+    """What became of one call at one member of a store with replicas.
+
+    Attributes:
+        replica: The member's label.
+        applied: "yes" where it was done, "no" where that is proved, else "maybe".
+        error: Why it was not done; None where it was, or has not ended yet.
+    """
+
+    replica: str
+    applied: Applied
+    error: StorageError | None = None
+
+
+class StorageQuorumError(StorageUnavailableError):
+    """Fewer members than the quorum responded; `outcomes` lists what became of the call at each.
+
+    Nothing is rolled back: where `applied` is "maybe", what was written may surface later.
+
+    Attributes:
+        outcomes: One for each member, in their order.
+    """
+
+    default_code = ErrorCode.QUORUM_NOT_MET
+
+    def __init__(self, message: str, **facts: Unpack[ErrorFacts]) -> None:
+        super().__init__(message, **facts)
+        self.outcomes: tuple[ReplicaOutcome, ...] = facts.get("outcomes", ())
+
+    def facts(self) -> ErrorFacts:
+        """As `StorageError.facts`, with `outcomes`."""
+        found = super().facts()
+        found["outcomes"] = self.outcomes
+        return found
 
 
 class StorageTimeoutError(StorageError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -19,16 +19,20 @@ from weakref import WeakKeyDictionary
 from credstore.arguments import typed_class
 from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
+from credstore.config.multi import multi_of
 from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import from_url
+from credstore.config.variables import URL
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
 from credstore.strategies.fallback.driver import FallbackDriver
+from credstore.strategies.health import labels_of
+from credstore.strategies.table import MultiOptions, strategy_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -98,11 +102,16 @@ class StorageFactory:
         Args:
             store: A config, a URL such as `s3://bucket/prefix?region=eu-west-1` or `file:///path`, or a
                 mapping such as `{"provider": "r2", "bucket": "proofs"}`. Whatever a URL or mapping does not
-                say, above all keys, comes from the environment.
+                say, above all keys, comes from the environment. Several stores as one, as `create_multi`
+                makes them: `multi://redundant?store=URL&store=URL`, or `{"provider": "multi", "strategy":
+                "REDUNDANT", "stores": [...]}`.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
+        several = multi_of(store)
+        if several is not None:
+            return self._multi(several.stores, several.strategy, several.options)
         config = self._config(store)
         return self._cached(lambda: provider_for(config, self._registry, **self._options), config)
 
@@ -121,6 +130,9 @@ class StorageFactory:
                 names the variable.
         """
         variables = self._variables() if environ is None else environ
+        url = variables.get(URL)
+        if provider is None and url and multi_of(url) is not None:
+            return self.create(url)
         return self.create(from_env(variables, provider, registry=self._registry))
 
     @_OnDefault
@@ -161,6 +173,47 @@ class StorageFactory:
             return StorageProvider(driver, first, members=members, **self._options)
 
         return self._cached(make, first, second)
+
+    @_OnDefault
+    def create_multi(
+        self, stores: Iterable[StoreSpec], strategy: str = "REDUNDANT", **options: Unpack[MultiOptions]
+    ) -> StorageProvider:
+        """One provider over several stores.
+
+        Args:
+            stores: Each a config, a URL or a mapping, always in the same order. The defaults of the first
+                (compression, encryption, ...) apply.
+            strategy: What they are together; a row of `strategies/table.py`:
+                REDUNDANT keeps every object at all of them, see `RedundantDriver`.
+            options: Of the strategy; see `MultiOptions`.
+
+        Raises:
+            StorageConfigurationError: A setting is missing, unknown or contradictory, two of them are the
+                same store, or one is inside another; or the strategy does not work with these.
+        """
+        if isinstance(stores, str | bytes | Mapping) or not isinstance(stores, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise StorageConfigurationError("`stores` is a list of stores, each a config, a URL or a mapping")
+        return self._multi(tuple(stores), strategy, options)
+
+    def _multi(
+        self, stores: tuple[StoreSpec, ...], strategy: str, options: Mapping[str, object]
+    ) -> StorageProvider:
+        given = {name: value for name, value in options.items() if value is not None}
+        row = strategy_of(strategy, len(stores), given)
+        configs = [self._config(store) for store in stores]
+        for at, one in enumerate(configs):
+            if any(_overlap(one, other) for other in configs[:at]):
+                raise StorageConfigurationError(
+                    "two of the stores are the same, or one is inside another; each has to be one of its own"
+                )
+
+        def make() -> StorageProvider:
+            drivers = [build_driver(config, self._registry) for config in configs]
+            driver = row.build(drivers, cast("MultiOptions", given))
+            members = dict(zip(labels_of(drivers), configs, strict=True))
+            return StorageProvider(driver, configs[0], members=members, **self._options)
+
+        return self._cached(make, row.word, tuple(sorted(given.items())), *configs)
 
     @_OnDefault
     def register(
@@ -222,6 +275,10 @@ class StorageFactory:
         return os.environ if self._environ is None else self._environ
 
     def _config(self, store: StoreSpec) -> CommonConfig:
+        if multi_of(store) is not None:
+            raise StorageConfigurationError(
+                "this names several stores as one; here one store is needed, or use create or create_multi"
+            )
         if isinstance(store, CommonConfig):
             return store
         if isinstance(store, str):
@@ -232,8 +289,8 @@ class StorageFactory:
             f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
         )
 
-    def _cached(self, make: Callable[[], StorageProvider], *configs: CommonConfig) -> StorageProvider:
-        """The open provider of these configs on this loop; without a running loop, a new one each time."""
+    def _cached(self, make: Callable[[], StorageProvider], *what: Hashable) -> StorageProvider:
+        """The open provider of these settings on this loop; without a running loop, a new one each time."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -242,7 +299,7 @@ class StorageFactory:
         for ended in [each for each in self._cache if each.is_closed()]:
             del self._cache[ended]
         providers = self._cache.setdefault(loop, {})
-        key = (os.getpid(), *configs)  # A forked child process makes its own.
+        key = (os.getpid(), *what)  # A forked child process makes its own.
         found = providers.get(key)
         if found is None or found.closed:
             found = providers[key] = make()

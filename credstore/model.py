@@ -591,3 +591,59 @@ class BatchDeleteResult:
 
     deleted: tuple[str, ...]
     failed: Mapping[str, Exception] = field(default_factory=lambda: cast("Mapping[str, Exception]", NOTHING))
+
+
+ReplicaFault: TypeAlias = Literal["missing", "outdated", "corrupt", "deleted", "tombstone", "unreadable"]
+"""What is wrong with a replica: it is not there; it is an older version; its bytes are not those of its
+digest; it should have been deleted; its tombstone is not there; it could not be looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaFinding:
+    """One difference between the replicas of an object.
+
+    Attributes:
+        key: The object's key.
+        replica: Label of the member.
+        kind: What was wrong there.
+        mended: Whether it is right now.
+        reason: Why it is not; empty where it is.
+    """
+
+    key: str
+    replica: str
+    kind: ReplicaFault
+    mended: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScrubReport:
+    """What `scrub` compared, found and mended.
+
+    Attributes:
+        prefix: What the keys start with.
+        share: Which part of them was compared, such as "1/7"; "1/1" for all.
+        replicas: Labels of all members.
+        objects: Objects that readers find.
+        bytes_read: From all members together, to check what they have.
+        findings: Differences, ascending by key; also those that are mended now.
+        deep: Whether the bytes of every replica were read.
+        started_at: UTC.
+        finished_at: UTC.
+    """
+
+    prefix: str
+    share: str
+    replicas: tuple[str, ...]
+    objects: int
+    bytes_read: int
+    findings: tuple[ReplicaFinding, ...]
+    deep: bool
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def equal(self) -> bool:
+        """Whether every replica that was compared is right now."""
+        return all(each.mended for each in self.findings)

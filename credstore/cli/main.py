@@ -42,6 +42,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "retention": ("commands.keep", "Show what keeps an object."),
     "stats": ("commands.info", "Count objects and bytes."),
     "health": ("commands.info", "Check that the store responds."),
+    "scrub": ("commands.scrub", "Compare the replicas of a store, and make them equal."),
     "rotate-keys": ("commands.rotate_keys", "Give encrypted objects the current wrapping key."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, apply and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),

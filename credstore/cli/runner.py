@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -84,7 +85,19 @@ def open_store(invocation: Invocation, *, reading: bool = False) -> StorageProvi
     Raises:
         StorageConfigurationError: No store is named, or its settings are wrong.
     """
+    several = several_stores(invocation)
+    if several is not None:
+        return _factory(invocation).create(several)
     return opened(invocation, settings(invocation), reading=reading)
+
+
+def several_stores(invocation: Invocation) -> str | None:
+    """The URL of several stores as one (`multi://...`) where one is set, else None."""
+    from credstore.config.multi import multi_of
+    from credstore.config.variables import URL
+
+    url = invocation.store or os.environ.get(URL)
+    return url if url is not None and multi_of(url) is not None else None
 
 
 def settings(invocation: Invocation, url: str | None = None) -> CommonConfig:

@@ -4,6 +4,8 @@
     .credstore/dictionaries/<name>   zstd dictionaries, each named after its content
     .credstore/copies/<token>        a copy that is made to see what the provider keeps, for a moment
     .credstore/failover              on a fallback: until when it may have received writes
+    .credstore/tombstones/<key>      on replicas: that an object was deleted, and when
+    .credstore/missed/<key>          on replicas: that a member has missed a write or delete of an object
 
 Rules of this file: no other module spells the segment in a key. No user-facing verb reads, lists, counts,
 writes, links to or deletes such a key, wherever in it the segment appears: a store on `team/a/` keeps its
@@ -36,6 +38,8 @@ KEYS = "keys/"
 DICTIONARIES = "dictionaries/"
 COPIES = "copies/"
 FAILOVER = "failover"
+TOMBSTONES = "tombstones/"
+MISSED = "missed/"
 LARGEST = 8 * 1024 * 1024
 """Largest size of such an object, in bytes."""
 _MARK = f"/{SEGMENT}/"

@@ -10,7 +10,7 @@ list, its predicate says from where to where, how many objects and bytes, when, 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,15 +189,12 @@ async def verify(
         StorageInvalidRequestError: A file cannot be read.
         StorageError: An end cannot be looked at.
     """
-    envelope = parse_envelope(await in_thread(_read, statement_of(path)))
-    signed = verify_signatures(envelope, trust)
-    _, digest, predicate = read_statement(parse_payload(envelope.payload), TYPE)
+    digest, predicate, key = trusted_statement(await in_thread(read_local, statement_of(path)), trust, TYPE)
     issuer = read_uri(predicate.get("issuer"), "issuer")
     finished = read_time(predicate.get("finishedAt"), "finishedAt")
     complete = predicate.get("complete")
     if not isinstance(complete, bool):
         raise ProofFormatError("complete is not true or false")
-    key = _trusted([each.key for each in signed], issuer, finished)
     found = await in_thread(_check_list, path, read_hex(digest["sha256"], "sha256", size=_SHA256))
     objects, size = read_size(predicate.get("objects"), "objects"), read_size(predicate.get("bytes"), "bytes")
     if found != (objects, size):
@@ -219,6 +216,27 @@ async def verify(
     )
 
 
+def trusted_statement(
+    data: bytes, trust: TrustStore, kind: str
+) -> tuple[Mapping[str, Json], Mapping[str, Json], TrustedKey]:
+    """What a signed statement is about, its predicate, and the key that may say this.
+
+    Args:
+        data: The envelope; its predicate has `issuer` and `finishedAt`.
+        trust: Whose statements count.
+        kind: Type of the predicate.
+
+    Raises:
+        ProofError: No trusted key has signed it for this issuer and time, or it is not such a statement.
+    """
+    envelope = parse_envelope(data)
+    signed = verify_signatures(envelope, trust)
+    _, digest, predicate = read_statement(parse_payload(envelope.payload), kind)
+    issuer = read_uri(predicate.get("issuer"), "issuer")
+    finished = read_time(predicate.get("finishedAt"), "finishedAt")
+    return digest, predicate, _trusted([each.key for each in signed], issuer, finished)
+
+
 def _trusted(keys: list[TrustedKey], issuer: str, finished: datetime) -> TrustedKey:
     """The first key that may say this."""
     entitled = [key for key in keys if "proof" in key.usages and issuer in key.issuers]
@@ -233,7 +251,12 @@ def _trusted(keys: list[TrustedKey], issuer: str, finished: datetime) -> Trusted
     return within[0]
 
 
-def _read(path: Path) -> bytes:
+def read_local(path: Path) -> bytes:
+    """The bytes of a small file of this machine.
+
+    Raises:
+        StorageInvalidRequestError: It cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(2 * _LARGEST_STATEMENT + 1)

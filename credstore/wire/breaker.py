@@ -12,8 +12,8 @@ from credstore.model import CircuitState
 class Breaker:
     """The circuit to one endpoint.
 
-    It opens after `FAILURES` failures in a row, spread over at least `PERIOD` seconds; then one call goes
-    through every `pause` seconds, the pause doubling up to `LONGEST`. A success closes it.
+    It opens after so many failures in a row, spread over at least so many seconds; then one call goes through
+    every `pause` seconds, the pause doubling up to the longest. A success closes it.
 
     Source: Nygard, "Release It!", "Circuit Breaker"; the numbers are our own.
     """
@@ -23,10 +23,35 @@ class Breaker:
     PAUSE = 1.0
     LONGEST = 30.0
 
-    __slots__ = ("_open_until", "_pause", "_since", "_trial", "failures")
+    __slots__ = (
+        "_first",
+        "_least",
+        "_longest",
+        "_open_until",
+        "_pause",
+        "_period",
+        "_since",
+        "_trial",
+        "failures",
+    )
 
-    def __init__(self) -> None:
-        """Start closed."""
+    def __init__(
+        self,
+        *,
+        failures: int = FAILURES,
+        period: float = PERIOD,
+        pause: float = PAUSE,
+        longest: float = LONGEST,
+    ) -> None:
+        """Start closed.
+
+        Args:
+            failures: In a row, after which it opens.
+            period: Seconds that they have to be spread over at least.
+            pause: Seconds until the first trial.
+            longest: Seconds that a pause can grow to.
+        """
+        self._least, self._period, self._first, self._longest = failures, period, pause, longest
         self.failures = 0
         self._since = 0.0
         self._pause = 0.0
@@ -65,7 +90,7 @@ class Breaker:
             self._since = now
         self.failures += 1
         if self._trial:
-            self._trial, self._pause = False, min(self._pause * 2, self.LONGEST)
+            self._trial, self._pause = False, min(self._pause * 2, self._longest)
             self._open_until = now + self._pause
-        elif not self._pause and self.failures >= self.FAILURES and now - self._since >= self.PERIOD:
-            self._pause, self._open_until = self.PAUSE, now + self.PAUSE
+        elif not self._pause and self.failures >= self._least and now - self._since >= self._period:
+            self._pause, self._open_until = self._first, now + self._first

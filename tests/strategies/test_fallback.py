@@ -28,7 +28,8 @@ from credstore.errors import (
 )
 from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
-from credstore.strategies.fallback.plan import position_of, write_moves_on
+from credstore.strategies.fallback.plan import write_moves_on
+from credstore.strategies.merging import position_of
 from credstore.testing.harness import Stream, fetched, keys, names, put, request
 from tests.strategies.faulty import Faulty
 
@@ -445,4 +446,4 @@ def test_a_passed_deadline_notes_nothing_at_the_fallback():
 @pytest.mark.parametrize("cursor", ["", "nonsense", "7", "[1]", '["a", 5, 5]', "[" * 100_000])
 def test_a_cursor_of_something_else_is_refused(cursor):
     with pytest.raises(StorageInvalidRequestError, match="not a cursor"):
-        position_of(cursor)
+        position_of(cursor, 2)

@@ -19,7 +19,7 @@ from credstore.driver.internal import FAILOVER, InternalObjects
 from credstore.driver.values import ReadOptions
 from credstore.encryption import CustomerKey, ServerEncryption
 from credstore.errors import StorageError, StorageIntegrityError
-from credstore.strategies.fallback.plan import is_absence
+from credstore.strategies.health import is_absence
 
 SPAN = 60.0
 """Seconds that one note covers, so that diverting many writes takes one note a minute."""

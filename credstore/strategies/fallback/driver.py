@@ -64,8 +64,10 @@ from credstore.errors import (
 from credstore.model import CircuitState, Retention
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
-from credstore.strategies.fallback.pages import NOTE, Pages, outcome_of
+from credstore.strategies.fallback.pages import NOTE, Pages
 from credstore.strategies.fallback.versions import MemberVersions
+from credstore.strategies.health import is_absence
+from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
 
@@ -206,13 +208,13 @@ class FallbackDriver(Driver):
             try:
                 theirs = await self._fallback.head(found.key, replace(options, if_match=None))
             except StorageError as error:
-                return mine if plan.is_absence(error) else replace(mine, degraded=True)
+                return mine if is_absence(error) else replace(mine, degraded=True)
             if plan.newer(mine, theirs) is theirs:
                 return self._diverted(theirs, None)
         return replace(mine, degraded=True) if self._detours.unknown else mine
 
     def _diverted(self, info: ObjectInfo, failure: StorageError | None) -> ObjectInfo:
-        asked = failure is None or plan.is_absence(failure)
+        asked = failure is None or is_absence(failure)
         return replace(info, served_by=self._second, degraded=not asked)
 
     def _of_both(self, first: StorageError | None, second: StorageError) -> StorageError:
@@ -253,7 +255,7 @@ class FallbackDriver(Driver):
         try:
             newest = await self.head(key, ReadOptions(deadline=deadline))
         except StorageError as error:
-            if not plan.is_absence(error):
+            if not is_absence(error):
                 raise
             return primary, fallback
         return (primary, fallback) if newest.served_by == self._second else (fallback, primary)

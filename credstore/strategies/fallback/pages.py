@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import replace
-from typing import TypeVar
 
 from credstore.concurrency import both
 from credstore.driver.contract import Driver
 from credstore.driver.internal import FAILOVER, internal_key
-from credstore.driver.repeats import PAGES, Recent
 from credstore.driver.values import Page
-from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
+from credstore.errors import StorageError
 from credstore.strategies.fallback import plan
+from credstore.strategies.merging import merge, position_of, read_page
+from credstore.strategies.outcomes import outcome_of
 
-T = TypeVar("T")
 NOTE = internal_key(FAILOVER)
 """What `Detours` keeps at the fallback is internal: it is not listed, and nothing else writes it."""
 
@@ -49,24 +47,20 @@ class Pages:
         Raises:
             StorageError: A member failed, and without it there is nothing to list.
         """
-        position = plan.position_of(cursor)
+        position = position_of(cursor, 2, start_after)
 
         async def read(member: int) -> Page | StorageError | None:
-            if position.ended[member]:
+            if position.places[member].ended:
                 return None
-            driver = self._members[member]
-            page = driver.list(
-                prefix,
-                position.cursors[member],
-                delimiter=delimiter,
-                start_after=start_after,
-                limit=limit,
-                deadline=deadline,
-            )
-            if driver.capabilities.ordered:
-                return await outcome_of(page)
             return await outcome_of(
-                _sorted(driver, page, prefix, delimiter=delimiter, start_after=start_after, deadline=deadline)
+                read_page(
+                    self._members[member],
+                    position.places[member],
+                    prefix,
+                    delimiter=delimiter,
+                    limit=limit,
+                    deadline=deadline,
+                )
             )
 
         read_pages = await both(read(0), lambda: read(1))
@@ -75,7 +69,7 @@ class Pages:
             await self._shown(page, label, deadline) if isinstance(page, Page) else None
             for page, label in zip(read_pages, self._labels, strict=True)
         ]
-        merged = plan.merge(position, pages, limit)
+        merged = merge(position, pages, limit, plan.newer)
         if not failures:
             return merged
         wrong = [error for error in failures if not plan.read_moves_on(error)]
@@ -106,44 +100,3 @@ class Pages:
             if page.cursor is None or page.cursor == cursor:
                 return False
             cursor = page.cursor
-
-
-async def _sorted(
-    driver: Driver,
-    first: Awaitable[Page],
-    prefix: str,
-    *,
-    delimiter: str | None,
-    start_after: str | None,
-    deadline: float | None,
-) -> Page:
-    """All pages of a member that lists in an order of its own, as one that can be merged.
-
-    Raises:
-        StorageIntegrityError: The listing has no end.
-        StorageError: As `Driver.list`.
-    """
-    page = await first
-    entries, prefixes, refused = list(page.entries), list(page.prefixes), dict(page.refused)
-    seen = Recent(PAGES)
-    while page.cursor is not None:
-        if seen.again(page.cursor.encode()):
-            raise StorageIntegrityError(
-                f"the listing of {driver.name} goes round in circles", code=ErrorCode.LISTING
-            )
-        page = await driver.list(
-            prefix, page.cursor, delimiter=delimiter, start_after=start_after, deadline=deadline
-        )
-        entries += page.entries
-        prefixes += page.prefixes
-        refused.update(page.refused)
-    entries.sort(key=lambda each: each.key.encode())
-    return Page(entries=entries, cursor=None, prefixes=sorted(prefixes, key=str.encode), refused=refused)
-
-
-async def outcome_of(call: Awaitable[T]) -> T | StorageError:
-    """What a call returns, or the error it raises."""
-    try:
-        return await call
-    except StorageError as error:
-        return error

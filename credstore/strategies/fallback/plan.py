@@ -9,25 +9,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from credstore.driver.values import Capabilities, ObjectInfo, Page
+from credstore.driver.values import Capabilities, ObjectInfo
 from credstore.errors import (
     RetentionMode,
     StorageAuthenticationError,
     StorageConnectionError,
     StorageError,
     StorageInvalidRequestError,
-    StorageObjectNotFoundError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
-    StorageUnsupportedError,
 )
 from credstore.model import Method
+from credstore.strategies.health import is_absence, is_wrong_request
 
 _LINKS: frozenset[Method] = frozenset({"GET", "HEAD"})
 """A link for a write would bypass the strategy."""
@@ -39,7 +37,6 @@ _OUT_OF_ORDER = (
     StorageTimeoutError,
     StorageUnavailableError,
 )
-_WRONG_REQUEST = (StorageInvalidRequestError, StorageUnsupportedError)
 
 
 def able_together(primary: Capabilities, fallback: Capabilities) -> Capabilities:
@@ -76,12 +73,7 @@ def write_moves_on(error: StorageError, *, repeatable: bool) -> bool:
 
 def read_moves_on(error: StorageError) -> bool:
     """Whether a read that failed at the primary with this error is tried at the fallback."""
-    return not isinstance(error, _WRONG_REQUEST)
-
-
-def is_absence(error: StorageError) -> bool:
-    """Whether the member responded that it has no such object."""
-    return isinstance(error, StorageObjectNotFoundError)
+    return not is_wrong_request(error)
 
 
 def of_both(first: StorageError, second: StorageError, label: str) -> StorageError:
@@ -123,96 +115,6 @@ def newer(first: ObjectInfo, second: ObjectInfo) -> ObjectInfo:
     if first.last_modified is None or second.last_modified is None:
         return first
     return second if second.last_modified > first.last_modified else first
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a merged listing continues.
-
-    Attributes:
-        after: Last key listed, or None at the start.
-        cursors: Each member's cursor of the page to read next; None for its first.
-        ended: Whether each member's listing has been used up.
-    """
-
-    after: str | None = None
-    cursors: tuple[str | None, ...] = (None, None)
-    ended: tuple[bool, ...] = (False, False)
-
-    def text(self) -> str:
-        """As an opaque cursor."""
-        return json.dumps([self.after, self.cursors, self.ended], separators=(",", ":"))
-
-
-def position_of(cursor: str | None) -> Position:
-    """The inverse of `Position.text`.
-
-    Raises:
-        StorageInvalidRequestError: It is not a cursor of this strategy.
-    """
-    if cursor is None:
-        return Position()
-    try:
-        after, cursors, ended = json.loads(cursor)
-        return Position(after, tuple(cursors), tuple(ended))
-    except (ValueError, TypeError, RecursionError):
-        raise StorageInvalidRequestError("this is not a cursor of a fallback store") from None
-
-
-def merge(position: Position, pages: Sequence[Page | None], limit: int) -> Page:
-    """One page of the union.
-
-    Names are listed only as far as every member has listed them: beyond the last name of a page that is not
-    its member's last, a smaller one could still follow. A key and a common prefix never have the same name.
-
-    Args:
-        position: Where the pages were read.
-        pages: Of the members, primary first; None for one that has ended or could not be read.
-        limit: Maximum number of names to return.
-    """
-    after = None if position.after is None else position.after.encode()
-    told: dict[bytes, ObjectInfo] = {}
-    common: set[bytes] = set()
-    horizon: bytes | None = None
-    for page in pages:
-        if page is None:
-            continue
-        for entry in page.entries:
-            name = entry.key.encode()
-            if after is None or name > after:
-                told[name] = newer(told[name], entry) if name in told else entry
-        common.update(name for name in map(str.encode, page.prefixes) if after is None or name > after)
-        if page.cursor is not None:
-            last = _last_of(page) or after or b""
-            horizon = last if horizon is None else min(horizon, last)
-    refused = {name: error for page in pages if page is not None for name, error in page.refused.items()}
-    names = sorted(name for name in told.keys() | common if horizon is None or name <= horizon)[:limit]
-    return Page(
-        entries=[told[name] for name in names if name in told],
-        prefixes=[name.decode() for name in names if name in common],
-        cursor=_next(position, pages, names[-1] if names else after),
-        refused=refused,
-    )
-
-
-def _last_of(page: Page) -> bytes:
-    """The last name of a page, or nothing."""
-    last_key = page.entries[-1].key.encode() if page.entries else b""
-    return max(last_key, page.prefixes[-1].encode() if page.prefixes else b"")
-
-
-def _next(position: Position, pages: Sequence[Page | None], last: bytes | None) -> str | None:
-    cursors, ended = list(position.cursors), list(position.ended)
-    for member, page in enumerate(pages):
-        if page is None:
-            continue
-        used_up = _last_of(page) <= (last or b"")
-        if used_up:
-            cursors[member] = page.cursor
-            ended[member] = page.cursor is None
-    if all(done or page is None for done, page in zip(ended, pages, strict=True)):
-        return None
-    return Position(None if last is None else last.decode(), tuple(cursors), tuple(ended)).text()
 
 
 def member_version(at: int, version_id: str | None) -> str:

@@ -17,6 +17,7 @@ from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.model import Retention, StorageVersion
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.pages import NOTE
+from credstore.strategies.health import is_absence
 
 _WHOLE = ""
 """The version of an object at a member that keeps no versions; no store uses this as an id."""
@@ -133,7 +134,7 @@ class MemberVersions:
             try:
                 await member.head(key, ReadOptions(deadline=deadline))
             except StorageError as error:
-                if not plan.is_absence(error):
+                if not is_absence(error):
                     raise
                 absent = error
             else:

@@ -1,0 +1,345 @@
+"""Reads: the newest version that R members know of, its bytes from members that hold it.
+
+Rules of this file: the first member asked opens the object while the others look, so a read costs one turn.
+Up to `VERIFIED` bytes are read and checked before they are handed on, so one bad replica is never noticed
+above; of larger objects a member that dies midway is followed by another one at the byte that was reached,
+and the digest is that of the whole. A member whose bytes do not match is a suspect: the last to be asked for
+that version, in this process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from credstore.concurrency import both
+from credstore.driver.reader import ObjectReader
+from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
+from credstore.errors import (
+    ErrorCode,
+    StorageConflictError,
+    StorageError,
+    StorageIntegrityError,
+    StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
+)
+from credstore.strategies.health import Member, is_absence
+from credstore.strategies.redundant.asking import Answers, Looking, ask_members
+from credstore.strategies.redundant.plan import Verdict, View, verdict
+from credstore.strategies.redundant.stamps import Stamp, same_version, stamp_of, unstamped
+
+VERIFIED = 256 * 1024
+"""Bytes up to which an object is checked before any of it is handed on."""
+AGAIN = 30.0
+"""Seconds to open an object at another member after one died midway."""
+_ATTEMPTS = 3
+"""Looks at a key that is replaced while it is read."""
+_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A member's answer to a read.
+
+    Attributes:
+        view: What it has.
+        reader: Of it, where this member was to open it and could.
+    """
+
+    view: View
+    reader: StoredReader | None = None
+
+    async def aclose(self) -> None:
+        if self.reader is not None:
+            await self.reader.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a read found.
+
+    Attributes:
+        info: As readers see it.
+        holders: Members to get the bytes from, those that were asked.
+        verdict: Of those that were asked.
+    """
+
+    info: ObjectInfo
+    holders: tuple[View, ...]
+    verdict: Verdict
+
+
+class Reads:
+    """Looks for objects and opens them."""
+
+    def __init__(self, looking: Looking) -> None:
+        """Know of no bad replica.
+
+        Args:
+            looking: Asks the members.
+        """
+        self._looking = looking
+        self._suspects: OrderedDict[tuple[int, str, Stamp], None] = OrderedDict()
+        self._issued: OrderedDict[tuple[str, str], Stamp] = OrderedDict()
+
+    async def head(self, key: str, options: ReadOptions) -> Found:
+        """What is known about the newest version.
+
+        Raises:
+            StorageObjectNotFoundError: R members have none, or it was deleted.
+            StoragePreconditionFailedError: It is not the one with `options.if_match`.
+            StorageError: As `Looking.look`.
+        """
+        return self._found(key, options, await self._looking.look(key, options.deadline))
+
+    async def get(self, key: str, options: ReadOptions) -> tuple[StoredReader, Found]:
+        """Open the newest version.
+
+        Raises:
+            StorageInvalidRequestError: It does not have the range.
+            StorageError: As `head`; or no holder can be read.
+        """
+        options.check_range()
+        for attempt in range(_ATTEMPTS):
+            answers = await self._ask(key, options)
+            opened = next((each for each in answers.found if each.reader is not None), None)
+            try:
+                views = Answers(tuple(each.view for each in answers.found), answers.failed)
+                found = self._found(key, options, views)
+            except BaseException:
+                if opened is not None:
+                    await opened.aclose()
+                raise
+            if opened is not None and not self._fits(opened, found):
+                await opened.aclose()
+                opened = None
+            try:
+                return await self._served(key, options, found, opened), found
+            except StorageConflictError:  # It was replaced since.
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except StorageObjectNotFoundError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError
+
+    async def _ask(self, key: str, options: ReadOptions) -> Answers[_Opened]:
+        leading = True
+
+        async def ask(member: Member) -> _Opened:
+            nonlocal leading
+            if leading:
+                leading = False
+                return await self._open(member, key, options)
+            return _Opened(await self._looking.view(member, key, ReadOptions(deadline=options.deadline)))
+
+        looking = self._looking
+        return await ask_members(
+            looking.members, ask, looking.read, patience=looking.patience, drop=_Opened.aclose
+        )
+
+    async def _open(self, member: Member, key: str, options: ReadOptions) -> _Opened:
+        """The object at a member and its tombstone, both at once."""
+        held: list[StoredReader] = []
+
+        async def begin() -> None:
+            try:
+                held.append(await member.driver.get(key, replace(options, if_match=None)))
+            except StorageError as error:
+                if not (is_absence(error) or error.code == ErrorCode.INVALID_RANGE):
+                    raise
+
+        try:
+            _, grave = await both(begin(), lambda: self._looking.grave(member, key, options.deadline))
+        except BaseException:
+            for reader in held:
+                await reader.aclose()
+            raise
+        if not held:  # Absent, or shorter than what is wanted, and perhaps not the newest.
+            info = await self._looking.head(member, key, ReadOptions(deadline=options.deadline))
+            return _Opened(View(member, info, grave))
+        self._looking.clock.saw(stamp_of(held[0].info))
+        return _Opened(View(member, held[0].info, grave), held[0])
+
+    def _found(self, key: str, options: ReadOptions, answers: Answers[View]) -> Found:
+        decided = verdict(answers.found)
+        newest = decided.newest
+        if newest is None:
+            raise StorageObjectNotFoundError("there is no such object")
+        if options.if_match is not None and not (
+            options.if_match in decided.etags or self._issued.get((key, options.if_match)) == stamp_of(newest)
+        ):
+            raise StoragePreconditionFailedError("the object is not the version asked for")
+        degraded = bool(answers.failed or decided.behind)
+        label = decided.holders[0].member.label
+        info = replace(unstamped(newest), served_by=label, degraded=degraded)
+        for etag in decided.etags:
+            self.issued(key, etag, stamp_of(newest))
+        return Found(info, decided.holders, decided)
+
+    def issued(self, key: str, etag: str | None, stamp: Stamp) -> None:
+        """Remember which version an etag names, for when the member that gave it is gone."""
+        if etag is not None:
+            self._issued[key, etag] = stamp
+            if len(self._issued) > _KEPT:
+                self._issued.popitem(last=False)
+
+    def _fits(self, opened: _Opened, found: Found) -> bool:
+        """Whether the bytes of the member that opened the object are wanted."""
+        info = opened.view.info
+        return (
+            info is not None
+            and any(view.member is opened.view.member for view in found.holders)
+            and not self.is_suspect(opened.view, found.info)
+        )
+
+    def is_suspect(self, view: View, info: ObjectInfo) -> bool:
+        """Whether a member's bytes of this version were seen not to match."""
+        return self._name(view, info) in self._suspects
+
+    def suspect(self, view: View, info: ObjectInfo) -> None:
+        """Ask this member last for this version."""
+        self._suspects[self._name(view, info)] = None
+        if len(self._suspects) > _KEPT:
+            self._suspects.popitem(last=False)
+
+    @staticmethod
+    def _name(view: View, info: ObjectInfo) -> tuple[int, str, Stamp]:
+        return view.member.index, info.key, stamp_of(view.info or info)
+
+    async def _served(
+        self, key: str, options: ReadOptions, found: Found, opened: _Opened | None
+    ) -> StoredReader:
+        """The bytes, from the member that opened the object or from another holder."""
+        start, end = options.span(found.info.size)
+        whole = (start, end) == (0, found.info.size)
+        source = _Source(self, key, found, (start, end), options.deadline)
+        if opened is not None and opened.reader is not None:
+            source.begin(opened.view, opened.reader)
+        else:
+            await source.move_on(None)
+        assert source.view is not None  # noqa: S101 - `move_on` raises where there is none
+        info = replace(found.info, served_by=source.view.member.label)
+        digest = found.info.digest if whole else None
+        if end - start > VERIFIED:
+            return ObjectReader(info, source.chunks(), length=end - start, digest=digest, close=source.aclose)
+        data = await source.all()
+        info = replace(info, served_by=source.view.member.label, degraded=info.degraded or source.moved)
+        return ObjectReader(info, data, length=end - start, digest=digest)
+
+    async def holders_besides(self, key: str, found: Found, deadline: float | None) -> Sequence[View]:
+        """Members that have this version, too, and were not asked for it yet."""
+        asked = {view.member for view in found.holders}
+        answers = await self._looking.look_at_all(key, deadline)
+        newest = found.verdict.newest
+        return [
+            view
+            for view in answers.found
+            if view.member not in asked
+            and view.info is not None
+            and newest is not None
+            and same_version(view.info, newest)
+        ]
+
+
+class _Source:
+    """The bytes of one version, from one holder after the other.
+
+    Attributes:
+        view: The holder that is read now.
+        moved: Whether a holder failed.
+    """
+
+    def __init__(
+        self, reads: Reads, key: str, found: Found, span: tuple[int, int], deadline: float | None
+    ) -> None:
+        self._reads = reads
+        self._key = key
+        self._found = found
+        self._start, self._end = span
+        self._deadline = deadline
+        self._left = sorted(found.holders, key=lambda view: reads.is_suspect(view, found.info))
+        self._searched = False
+        self._reader: StoredReader | None = None
+        self.view: View | None = None
+        self.moved = False
+
+    def begin(self, view: View, reader: StoredReader) -> None:
+        """Read on with what a member opened already."""
+        self.view, self._reader = view, reader
+        self._left = [each for each in self._left if each.member is not view.member]
+
+    async def move_on(self, error: StorageError | None) -> None:
+        """Open the rest at the next holder.
+
+        Args:
+            error: Of the one before, or None at first.
+
+        Raises:
+            StorageError: There is no other; the first holder's error.
+        """
+        await self.aclose()
+        self.moved = self.moved or error is not None
+        if isinstance(error, StorageIntegrityError) and self.view is not None:
+            self._reads.suspect(self.view, self._found.info)
+        now = time.monotonic()
+        if error is not None or self._deadline is None or self._deadline < now:
+            self._deadline = now + AGAIN
+        while True:
+            if not self._left and not self._searched:
+                self._searched = True
+                self._left = list(await self._reads.holders_besides(self._key, self._found, self._deadline))
+            if not self._left:
+                raise error or StorageObjectNotFoundError("there is no such object")
+            view = self._left.pop(0)
+            options = ReadOptions(
+                start=self._start,
+                end=self._end if (self._start, self._end) != (0, self._found.info.size) else None,
+                if_match=None if view.info is None else view.info.etag,
+                deadline=self._deadline,
+            )
+            try:
+                self._reader = await view.member.ask(view.member.driver.get, self._key, options)
+            except StorageError as failure:
+                error = error or failure
+                continue
+            self.view = view
+            return
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The bytes, whoever dies meanwhile.
+
+        Raises:
+            StorageError: No holder is left; or the bytes that were handed on already are wrong.
+        """
+        while True:
+            assert self._reader is not None  # noqa: S101 - opened before
+            try:
+                async for chunk in self._reader:
+                    self._start += len(chunk)
+                    yield chunk
+                return
+            except StorageError as error:
+                if error.code == ErrorCode.DIGEST_MISMATCH and self.view is not None:
+                    self._reads.suspect(self.view, self._found.info)
+                    error.retryable = True  # Another member is asked first then.
+                    raise
+                if self._start >= self._end:
+                    raise
+                await self.move_on(error)
+
+    async def all(self) -> bytes:
+        """All bytes, checked before any of them is handed on."""
+        while True:
+            assert self._reader is not None  # noqa: S101 - opened before
+            try:
+                return await self._reader.read()
+            except StorageError as error:
+                await self.move_on(error)
+
+    async def aclose(self) -> None:
+        """Close what is open."""
+        if self._reader is not None:
+            await self._reader.aclose()

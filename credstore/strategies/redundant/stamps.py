@@ -1,0 +1,90 @@
+"""Version stamps: which of two versions of one object is the newer, whatever any clock says later. Pure.
+
+A stamp is the instant of the write in nanoseconds, except that it never goes backwards: it is always greater
+than any stamp that this process has made or seen (a hybrid logical clock, Kulkarni and others, 2014). It is
+kept with the object as system metadata, 16 hex digits, the same on all replicas. Equal instants are ordered
+by write-id, so that every reader picks the same version. An object without a stamp was stored past the
+strategy; it is older than any with one, and such objects are ordered by when they were last modified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from credstore.driver.values import SYSTEM_PREFIX, ObjectInfo
+
+STAMP = f"{SYSTEM_PREFIX}stamp"
+"""Name of the stamp in system metadata; the strategy alone sees it."""
+_DIGITS = 16
+_LIMIT = 1 << 63
+
+
+class Stamp(NamedTuple):
+    """Orders versions of one object.
+
+    Attributes:
+        time: Nanoseconds since 1970; 0 for an object that was stored past the strategy.
+        tie: Decides between equal instants.
+    """
+
+    time: int
+    tie: str
+
+
+class HybridClock:
+    """Makes stamps that ascend, also beyond those that others have made."""
+
+    def __init__(self, wall: Callable[[], float]) -> None:
+        """Have seen nothing yet.
+
+        Args:
+            wall: Unix seconds.
+        """
+        self._wall = wall
+        self._last = 0
+
+    def next(self) -> int:
+        """The time of a new stamp."""
+        self._last = max(int(self._wall() * 1_000_000_000), self._last + 1)
+        return self._last
+
+    def saw(self, stamp: Stamp) -> None:
+        """Make all later stamps greater than this one."""
+        self._last = max(self._last, stamp.time)
+
+
+def stamped(system: Mapping[str, str], time: int) -> dict[str, str]:
+    """System metadata with a stamp."""
+    return {**system, STAMP: f"{time:0{_DIGITS}x}"}
+
+
+def stamp_of(info: ObjectInfo) -> Stamp:
+    """The stamp of what `head` reports; a damaged one counts as none."""
+    text = (info.system or {}).get(STAMP, "")
+    time = int(text, 16) if len(text) == _DIGITS and set(text) <= set("0123456789abcdef") else 0
+    if 0 < time < _LIMIT:
+        return Stamp(time, info.write_id or "")
+    modified = 0.0 if info.last_modified is None else info.last_modified.timestamp()
+    return Stamp(0, f"{modified:020.6f} {info.write_id or ''}")
+
+
+def same_version(one: ObjectInfo, other: ObjectInfo) -> bool:
+    """Whether two members hold the same version of an object.
+
+    Without stamps, as when replicas were made by other tools, equal write-ids or digests decide.
+    """
+    first, second = stamp_of(one), stamp_of(other)
+    if first.time or second.time:
+        return first == second
+    if one.write_id is not None and other.write_id is not None:
+        return one.write_id == other.write_id
+    return bool(one.digest) and one.digest == other.digest
+
+
+def unstamped(info: ObjectInfo) -> ObjectInfo:
+    """The facts as the writer gave them, without the stamp."""
+    if not info.system or STAMP not in info.system:
+        return info
+    return replace(info, system={name: value for name, value in info.system.items() if name != STAMP})

@@ -1,0 +1,85 @@
+"""The strategies that have a name: a row each, which says how its driver is made of the members'.
+
+Rules of this file: a row is all that has to be added for another strategy. The words are the original
+design's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict, cast
+
+from credstore.driver.contract import Driver
+from credstore.errors import StorageConfigurationError
+from credstore.strategies.redundant.driver import RedundantDriver
+
+
+class MultiOptions(TypedDict, total=False):
+    """What can be said about a strategy; each takes only what has a meaning for it.
+
+    Attributes:
+        write_quorum: REDUNDANT: number of stores that have to have a write before it returns; a majority
+            unless given.
+        read_quorum: REDUNDANT: number of stores that have to answer a read; as few as `write_quorum`
+            permits unless given.
+    """
+
+    write_quorum: int
+    read_quorum: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """One row.
+
+    Attributes:
+        word: What users call it.
+        build: Makes its driver, which owns the members' drivers.
+        options: The names of `MultiOptions` that it takes.
+        least: Stores that it needs.
+    """
+
+    word: str
+    build: Callable[[Sequence[Driver], MultiOptions], Driver]
+    options: frozenset[str] = frozenset()
+    least: int = 2
+
+
+def _redundant(members: Sequence[Driver], options: MultiOptions) -> Driver:
+    return RedundantDriver(members, options.get("write_quorum"), options.get("read_quorum"))
+
+
+STRATEGIES: Mapping[str, Strategy] = {
+    row.word: row for row in (Strategy("REDUNDANT", _redundant, frozenset({"write_quorum", "read_quorum"})),)
+}
+"""By word."""
+
+
+def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strategy:
+    """The row of a strategy, for so many stores and these options.
+
+    Args:
+        word: Its name, in either case; `-` counts as `_`.
+        stores: Number of members.
+        options: By name; those that are None count as not given.
+
+    Raises:
+        StorageConfigurationError: There is no such strategy, it has no such option, or needs more stores.
+    """
+    name = word.strip().upper().replace("-", "_") if isinstance(cast("object", word), str) else ""
+    row = STRATEGIES.get(name)
+    if row is None:
+        near = difflib.get_close_matches(name, STRATEGIES, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise StorageConfigurationError(
+            f"there is no such strategy; {hint}choose one of {', '.join(sorted(STRATEGIES))}"
+        )
+    unknown = sorted(options.keys() - row.options)
+    if unknown:
+        takes = f"it takes {', '.join(sorted(row.options))}" if row.options else "it takes no options"
+        raise StorageConfigurationError(f"{row.word} has no option {unknown[0]!r}; {takes}")
+    if stores < row.least:
+        raise StorageConfigurationError(f"{row.word} needs at least {row.least} stores, not {stores}")
+    return row

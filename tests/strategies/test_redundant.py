@@ -1,0 +1,713 @@
+"""The redundant strategy, one promise after the other."""
+
+import asyncio
+import time
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from credstore.config.stores import MemoryConfig
+from credstore.driver import READ_ALL, CopyRequest, Precondition, ReadOptions, SignRequest
+from credstore.driver.reader import ObjectReader
+from credstore.drivers.memory import MemoryDriver
+from credstore.errors import (
+    ErrorCode,
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageIntegrityError,
+    StorageInvalidKeyError,
+    StorageInvalidRequestError,
+    StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
+    StorageQuorumError,
+    StorageUnavailableError,
+    StorageUnsupportedError,
+)
+from credstore.strategies.redundant.driver import RedundantDriver
+from credstore.strategies.redundant.plan import JOURNAL, OWN, TOMBS, able_together, quorums_of
+from credstore.strategies.redundant.scrubbing import share_of
+from credstore.strategies.redundant.stamps import STAMP, HybridClock, Stamp
+from credstore.strategies.redundant.writing import repeatable
+from credstore.testing.harness import Stream, fetched, keys, names, put, request
+from tests.strategies.weather import Weather, Weathered
+
+BIG = bytes(range(256)) * 4000
+
+
+class Three:
+    """A redundant driver over three members, and a clock to move."""
+
+    def __init__(self, **settings) -> None:
+        self.now = 1_700_000_000.0
+        self.members = [Weathered(f"m{number}") for number in range(3)]
+        self.settings = {"patience": 60.0, **settings}
+        self.driver = self.another()
+
+    def another(self, wall=None) -> RedundantDriver:
+        """A driver of another process over the same members."""
+        return RedundantDriver(
+            self.members, wall=wall or (lambda: self.now), clock=lambda: self.now, **self.settings
+        )
+
+    def weather(self, *each: Weather) -> None:
+        for member, weather in zip(self.members, each, strict=True):
+            member.weather = weather
+
+    def held(self, prefix: str = "") -> list[list[str]]:
+        """What each member has, without what the strategy keeps."""
+        return [
+            [
+                key
+                for key in sorted(member._objects.by_key)
+                if key.startswith(prefix) and not key.startswith(OWN)
+            ]
+            for member in self.members
+        ]
+
+    def own(self, prefix: str) -> list[list[str]]:
+        """What the strategy keeps at each member."""
+        return [
+            [key[len(prefix) :] for key in sorted(member._objects.by_key) if key.startswith(prefix)]
+            for member in self.members
+        ]
+
+
+@asynccontextmanager
+async def three(**settings):
+    store = Three(**settings)
+    try:
+        yield store
+    finally:
+        store.weather(*[Weather.WELL] * 3)
+        await store.driver.aclose()
+
+
+WELL, DOWN, LOST, LAGGING = Weather.WELL, Weather.DOWN, Weather.LOST, Weather.LAGGING
+
+
+def check(work):
+    """Run one test's coroutine."""
+
+    async def bounded():
+        async with asyncio.timeout(60):
+            await work()
+
+    asyncio.run(bounded())
+
+
+def test_every_member_has_the_same_bytes_under_one_write_id():
+    async def main():
+        async with three() as store:
+            order = request("key", b"1", system={"x-compression": "none"})
+            result = await store.driver.put(order)
+            await store.driver.settled()
+            held = [member._objects.by_key["key"] for member in store.members]
+            assert {each.data for each in held} == {b"1"}
+            assert {each.info.write_id for each in held} == {order.write_id}
+            assert len({each.info.system[STAMP] for each in held}) == 1
+            assert (result.served_by, result.degraded) == ("m0", False)
+            info = await store.driver.head("key")
+            assert dict(info.system) == {"x-compression": "none"}
+
+    check(main)
+
+
+def test_two_of_three_are_enough_and_the_result_says_so():
+    async def main():
+        async with three() as store:
+            store.weather(DOWN, WELL, WELL)
+            result = await put(store.driver, "key", b"1")
+            assert (result.replicas, result.degraded) == (("m1", "m2"), True)
+            found = await store.driver.head("key")
+            assert (found.served_by, found.degraded) == ("m1", True)
+            assert await fetched(store.driver, "key") == b"1"
+
+    check(main)
+
+
+def test_fewer_than_the_quorum_is_an_error_with_a_list():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            store.weather(WELL, DOWN, LOST)
+            with pytest.raises(StorageQuorumError) as caught:
+                await put(store.driver, "key", b"2")
+            error = caught.value
+            assert (error.code, error.applied, error.retryable) == (ErrorCode.QUORUM_NOT_MET, "maybe", True)
+            assert [(each.replica, each.applied) for each in error.outcomes] == [
+                ("m0", "yes"),
+                ("m1", "no"),
+                ("m2", "maybe"),
+            ]
+            assert "m1 is down" in error.message
+            store.now += 60
+            store.weather(WELL, WELL, WELL)
+            assert await fetched(store.driver, "key") == b"2", "it may surface later"
+
+    check(main)
+
+
+def test_what_no_member_applied_was_not_applied():
+    async def main():
+        async with three() as store:
+            store.weather(DOWN, DOWN, DOWN)
+            with pytest.raises(StorageQuorumError) as caught:
+                await put(store.driver, "key", b"1")
+            assert caught.value.applied == "no"
+
+    check(main)
+
+
+def test_not_found_needs_r_definite_absences():
+    async def main():
+        async with three() as store:
+            with pytest.raises(StorageObjectNotFoundError):
+                await store.driver.head("key")
+            store.weather(WELL, DOWN, DOWN)
+            with pytest.raises(StorageQuorumError):
+                await store.driver.head("key")
+            with pytest.raises(StorageQuorumError):
+                await store.driver.list()
+
+    check(main)
+
+
+def test_a_member_that_missed_a_write_is_outvoted_and_mended():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"old")
+            await store.driver.settled()
+            store.weather(DOWN, WELL, WELL)
+            await put(store.driver, "key", b"new")
+            await store.driver.settled()
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            other = store.another()
+            async with await other.get("key") as reader:
+                assert await reader.read() == b"new"
+                assert reader.info.degraded
+            await other.settled()
+            assert store.members[0]._objects.by_key["key"].data == b"new"
+            assert not (await other.head("key")).degraded
+
+    check(main)
+
+
+def test_a_member_that_missed_a_delete_brings_nothing_back():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            store.weather(WELL, WELL, DOWN)
+            assert (await store.driver.delete("key")).existed
+            await store.driver.settled()
+            assert store.held() == [[], [], ["key"]]
+            store.weather(DOWN, WELL, WELL)
+            store.now += 60
+            other = store.another()
+            assert await fetched(other, "key") is None
+            assert await keys(other) == []
+            assert await names(other, delimiter="/") == []
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            report = await other.scrubber.scrub()
+            assert report.equal
+            assert store.held() == [[], [], []]
+            assert store.own(TOMBS) == [["key"]] * 3
+            store.now += 3601
+            await other.scrubber.scrub()
+            assert store.own(TOMBS) == [[], [], []]
+
+    check(main)
+
+
+def test_a_tombstone_stays_while_a_member_is_away():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            store.weather(WELL, WELL, DOWN)
+            await store.driver.delete("key")
+            store.now += 100_000
+            report = await store.driver.scrubber.scrub()
+            assert not report.equal
+            assert store.own(TOMBS)[:2] == [["key"], ["key"]]
+
+    check(main)
+
+
+def test_a_write_that_was_under_way_when_the_object_was_deleted_stays_hidden():
+    async def main():
+        async with three() as store:
+            store.weather(LAGGING, LAGGING, LAGGING)
+            with pytest.raises(StorageQuorumError):
+                await put(store.driver, "key", b"late")
+            late = [member._late for member in store.members]
+            for member in store.members:
+                member._late = []
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            await store.driver.delete("key")
+            for member, calls in zip(store.members, late, strict=True):
+                member._late = calls
+                await member.land()
+            assert store.held() == [["key"]] * 3
+            assert await fetched(store.driver, "key") is None
+            assert await keys(store.driver) == []
+            await store.driver.scrubber.scrub()
+            assert store.held() == [[], [], []]
+
+    check(main)
+
+
+def test_writing_again_after_a_delete_is_seen_at_once():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"1")
+            await store.driver.delete("key")
+            await put(store.driver, "key", b"2")
+            assert await fetched(store.driver, "key") == b"2"
+            assert await keys(store.driver) == ["key"]
+
+    check(main)
+
+
+def test_a_clock_that_goes_back_does_not_hide_what_this_process_writes():
+    async def main():
+        async with three() as store:
+            other = store.another(wall=lambda: store.now - 500)
+            await put(store.driver, "key", b"1")
+            assert await fetched(other, "key") == b"1"
+            await put(other, "key", b"2")
+            assert await fetched(store.driver, "key") == b"2"
+            assert (await other.delete("key")).existed
+            assert await fetched(store.driver, "key") is None
+
+    check(main)
+
+
+def test_stamps_ascend_whatever_the_clock_does():
+    now = [5.0]
+    clock = HybridClock(lambda: now[0])
+    first = clock.next()
+    now[0] = 1.0
+    assert clock.next() > first
+    clock.saw(Stamp(10**18, "x"))
+    assert clock.next() == 10**18 + 1
+
+
+@pytest.mark.parametrize("size", [100, len(BIG)])
+def test_a_bad_replica_is_passed_over_and_mended(size):
+    async def main():
+        async with three() as store:
+            data = BIG[:size]
+            await put(store.driver, "key", data)
+            await store.driver.settled()
+            store.members[0].rot("key")
+            if size < 1000:
+                async with await store.driver.get("key") as reader:
+                    assert await reader.read() == data
+                    assert (reader.info.served_by, reader.info.degraded) == ("m1", True)
+            else:
+                with pytest.raises(StorageIntegrityError) as caught:
+                    await fetched(store.driver, "key")
+                assert caught.value.retryable
+                assert await fetched(store.driver, "key") == data, "another member is asked first now"
+            report = await store.driver.scrubber.scrub()
+            (found,) = report.findings
+            assert (found.key, found.replica, found.kind, found.mended) == ("key", "m0", "corrupt", True)
+            assert not store.members[0].is_rotten("key")
+
+    check(main)
+
+
+def test_a_corrupt_replica_is_never_a_source():
+    async def main():
+        async with three() as store:
+            store.weather(WELL, WELL, DOWN)
+            await put(store.driver, "key", b"good")
+            await store.driver.settled()
+            store.members[0].rot("key")
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            report = await store.driver.scrubber.scrub(deep=False)
+            assert report.equal
+            assert store.members[2]._objects.by_key["key"].data == b"good"
+
+    check(main)
+
+
+def test_with_every_copy_bad_nothing_is_mended_and_the_report_says_so():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"good")
+            await store.driver.settled()
+            for member in store.members:
+                member.rot("key")
+            report = await store.driver.scrubber.scrub()
+            assert not report.equal
+            assert [each.kind for each in report.findings] == ["corrupt"] * 3
+            with pytest.raises(StorageIntegrityError):
+                await fetched(store.driver, "key")
+
+    check(main)
+
+
+def test_three_different_versions_end_as_the_newest():
+    async def main():
+        async with three() as store:
+            for number, member in enumerate(store.members):
+                store.weather(DOWN, DOWN, DOWN)
+                member.weather = WELL
+                store.now += 60
+                with pytest.raises(StorageQuorumError):
+                    await put(store.another(), "key", b"%d" % number)
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            report = await store.driver.scrubber.scrub()
+            assert {each.kind for each in report.findings} == {"outdated"}
+            assert await fetched(store.driver, "key") == b"2"
+            assert len({member.version("key") for member in store.members}) == 1
+
+    check(main)
+
+
+class Dying(Weathered):
+    """Its bodies end in the middle with a broken connection."""
+
+    at = 300_000
+
+    async def get(self, key, options=READ_ALL):
+        reader = await super().get(key, options)
+        if reader.length is None or reader.length <= self.at:
+            return reader
+
+        async def some():
+            done = 0
+            async for chunk in reader:
+                yield chunk[: self.at - done]
+                done += len(chunk)
+                if done >= self.at:
+                    raise StorageConnectionError("the connection broke")
+
+        return ObjectReader(reader.info, some(), length=reader.length)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, None), (1000, None), (1000, len(BIG) - 5)])
+def test_a_body_whose_member_dies_midway_continues_at_another(start, end):
+    async def main():
+        store = Three()
+        store.members[0] = Dying("m0")
+        store.driver = store.another()
+        await put(store.driver, "key", BIG)
+        await store.driver.settled()
+        options = ReadOptions(start=start, end=end)
+        assert await fetched(store.driver, "key", options) == BIG[start:end]
+        gets = [member.calls.count("get") for member in store.members]
+        assert gets == [1, 1, 0]
+        await store.driver.aclose()
+
+    check(main)
+
+
+def test_a_body_is_not_continued_with_another_version():
+    async def main():
+        store = Three()
+        store.members[0] = Dying("m0")
+        store.driver = store.another()
+        await put(store.driver, "key", BIG)
+        await store.driver.settled()
+        async with await store.driver.get("key") as reader:
+            await anext(reader)
+            for member in store.members[1:]:
+                await MemoryDriver.put(member, request("key", BIG[::-1]))
+            with pytest.raises((StorageConnectionError, StoragePreconditionFailedError)):
+                async for _ in reader:
+                    pass
+        await store.driver.aclose()
+
+    check(main)
+
+
+def test_a_dead_member_costs_one_call_not_one_each():
+    async def main():
+        async with three() as store:
+            store.weather(DOWN, WELL, WELL)
+            for number in range(10):
+                await put(store.driver, f"{number}")
+                await fetched(store.driver, f"{number}")
+            await store.driver.settled()
+            assert len(store.members[0].calls) == 1
+            store.now += 1.5
+            await fetched(store.driver, "0")
+            assert len(store.members[0].calls) <= 3, "one trial"
+
+    check(main)
+
+
+def test_a_member_that_comes_back_catches_up_by_itself():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "gone")
+            await store.driver.settled()
+            store.weather(WELL, WELL, DOWN)
+            await put(store.driver, "key", b"1")
+            await store.driver.delete("gone")
+            await store.driver.settled()
+            assert store.own(JOURNAL)[:2] == [["gone", "key"]] * 2
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            await put(store.driver, "other")
+            await store.driver.settled()
+            assert store.held() == [["key", "other"]] * 3
+            assert store.own(JOURNAL) == [[], [], []]
+
+    check(main)
+
+
+def test_a_slow_member_is_joined_by_the_next():
+    async def main():
+        async with three(patience=0.0) as store:
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            store.weather(Weather.SLOW, WELL, WELL)
+            assert await fetched(store.driver, "key") == b"1"
+
+    check(main)
+
+
+def test_a_slow_member_does_not_hold_up_a_write():
+    async def main():
+        gate = asyncio.Event()
+
+        class Slow(Weathered):
+            async def put(self, request):
+                await gate.wait()
+                return await super().put(request)
+
+        store = Three()
+        store.members[1] = Slow("m1")
+        store.driver = store.another()
+        result = await put(store.driver, "key", b"1")
+        assert (result.replicas, result.degraded) == (("m0", "m2"), False)
+        gate.set()
+        await store.driver.aclose()
+        assert store.held() == [["key"]] * 3
+
+    check(main)
+
+
+def test_there_are_no_conditions_and_nothing_a_member_lacks():
+    async def main():
+        async with three() as store:
+            able = store.driver.capabilities
+            able_to = (able.conditional_create, able.conditional_replace, able.conditional_delete)
+            assert able_to == (False, False, False)
+            with pytest.raises(StorageUnsupportedError):
+                await store.driver.put(request("key", precondition=Precondition("create")))
+            with pytest.raises(StorageUnsupportedError):
+                await store.driver.sign(SignRequest(key="key", method="PUT"))
+            plain = MemoryDriver(MemoryConfig())
+            less = replace(plain.capabilities, durable=False, response_overrides=False, max_object_size=10)
+            assert not able_together([plain.capabilities, less]).response_overrides
+            assert able_together([plain.capabilities, less]).max_object_size == 10
+
+    check(main)
+
+
+def test_a_link_leads_to_a_member_that_has_the_object():
+    async def main():
+        async with three() as store:
+            store.weather(DOWN, WELL, WELL)
+            await put(store.driver, "key")
+            await store.driver.settled()
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            link = await store.another().sign(SignRequest(key="key"))
+            assert link.served_by == "m1"
+            with pytest.raises(StorageObjectNotFoundError):
+                await store.driver.sign(SignRequest(key="absent"))
+
+    check(main)
+
+
+def test_an_etag_is_still_known_when_the_member_that_gave_it_is_gone():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            etag = (await store.driver.head("key")).etag
+            store.weather(DOWN, WELL, WELL)
+            assert await fetched(store.driver, "key", ReadOptions(if_match=etag)) == b"1"
+            await put(store.driver, "key", b"2")
+            with pytest.raises(StoragePreconditionFailedError):
+                await fetched(store.driver, "key", ReadOptions(if_match=etag))
+
+    check(main)
+
+
+def test_a_copy_reaches_members_without_the_source():
+    async def main():
+        async with three() as store:
+            store.weather(DOWN, WELL, WELL)
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            store.weather(WELL, WELL, DOWN)
+            store.now += 60
+            source = await store.driver.head("key")
+            copy = CopyRequest(source=source, destination="copy", write_id="0" * 32)
+            result = await store.driver.copy(copy)
+            assert result.replicas == ("m0", "m1")
+            assert await fetched(store.driver, "copy") == b"1"
+
+    check(main)
+
+
+def test_members_without_conditions_are_mended_only_alone():
+    async def main():
+        store = Three()
+        for member in store.members:
+            member._capabilities = replace(
+                member._capabilities,
+                conditional_create=False,
+                conditional_replace=False,
+                conditional_delete=False,
+            )
+        store.driver = store.another()
+        store.weather(DOWN, WELL, WELL)
+        await put(store.driver, "key", b"1")
+        await store.driver.settled()
+        store.weather(WELL, WELL, WELL)
+        store.now += 60
+        report = await store.driver.scrubber.scrub()
+        assert [(each.replica, each.kind, each.mended) for each in report.findings] == [
+            ("m0", "missing", False)
+        ]
+        assert "exclusive" in report.findings[0].reason
+        report = await store.driver.scrubber.scrub(exclusive=True)
+        assert report.equal
+        assert store.held() == [["key"]] * 3
+        await store.driver.aclose()
+
+    check(main)
+
+
+def test_seven_shares_are_the_whole():
+    async def main():
+        async with three() as store:
+            for number in range(40):
+                await put(store.driver, f"{number}")
+            await store.driver.settled()
+            found = [(await store.driver.scrubber.scrub(share=f"{each}/7")).objects for each in range(1, 8)]
+            assert sum(found) == 40
+            assert max(found) < 20
+
+    check(main)
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/7", "8/7", "1/0", "a/7", "1/7/2", "-1/7", "1/²"])
+def test_a_share_is_a_part_of_a_whole(text):
+    with pytest.raises(StorageInvalidRequestError, match="share"):
+        share_of(text)
+
+
+@pytest.mark.parametrize(("write", "read"), [(0, None), (4, None), (1, 2), (2, 1), (None, 0)])
+def test_quorums_have_to_overlap(write, read):
+    with pytest.raises(StorageConfigurationError, match=r"write_quorum|read_quorum"):
+        quorums_of(3, write, read)
+
+
+def test_the_strategys_own_keys_are_refused():
+    async def main():
+        async with three() as store:
+            for own in OWN:
+                with pytest.raises(StorageInvalidKeyError) as caught:
+                    await put(store.driver, f"{own}x")
+                assert caught.value.code == ErrorCode.RESERVED_KEY
+
+    check(main)
+
+
+def test_own_folders_do_not_show_but_what_else_is_there_does():
+    async def main():
+        async with three() as store:
+            await put(store.driver, "a/b")
+            await store.driver.delete("a/b")
+            assert await names(store.driver, delimiter="/") == []
+            await put(store.driver, ".credstore/keys/1")
+            assert await names(store.driver, delimiter="/") == [".credstore/"]
+            assert await names(store.driver, ".credstore/", delimiter="/") == [".credstore/keys/"]
+            assert await keys(store.driver, limit=1) == [".credstore/keys/1"]
+
+    check(main)
+
+
+def test_what_others_put_there_is_spread():
+    async def main():
+        async with three() as store:
+            for member in store.members[:2]:
+                await MemoryDriver.put(member, request("key", b"mirrored"))
+            assert await fetched(store.driver, "key") == b"mirrored"
+            report = await store.driver.scrubber.scrub()
+            assert report.equal
+            assert [member._objects.by_key["key"].data for member in store.members] == [b"mirrored"] * 3
+            assert await fetched(store.driver, "key") == b"mirrored"
+            assert not (await store.driver.scrubber.scrub()).findings
+
+    check(main)
+
+
+def test_a_stream_that_can_be_read_once_reaches_all(monkeypatch):
+    monkeypatch.setattr("credstore.strategies.redundant.writing.IN_MEMORY", 10)
+
+    async def main():
+        async with three() as store:
+            parts = [b"12345678", b"9", b"0" * 50]
+            await store.driver.put(request("key", body=Stream(*parts), digest=None))
+            assert await fetched(store.driver, "key") == b"".join(parts)
+            await store.driver.settled()
+            with pytest.raises(StorageInvalidRequestError, match="read once"):
+                await repeatable(Stream(*parts), 20)
+            assert sha256(b"".join(parts)).digest() == (await store.driver.head("key")).digest
+
+    check(main)
+
+
+def test_a_cancelled_write_leaves_no_task_behind():
+    async def main():
+        class Hanging(Weathered):
+            reached = asyncio.Event()
+
+            async def put(self, request):
+                self.reached.set()
+                await asyncio.Event().wait()
+
+        store = Three()
+        store.members = [Hanging(f"m{number}") for number in range(3)]
+        store.driver = store.another()
+        task = asyncio.ensure_future(put(store.driver, "key"))
+        await Hanging.reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        await store.driver.aclose()
+
+    check(main)
+
+
+def test_a_ping_names_who_is_down():
+    async def main():
+        async with three() as store:
+            await store.driver.ping()
+            store.weather(DOWN, WELL, WELL)
+            with pytest.raises(StorageUnavailableError, match=r"this is m0; m1, m2 work"):
+                await store.driver.ping()
+            store.weather(DOWN, DOWN, WELL)
+            with pytest.raises(StorageQuorumError):
+                await store.driver.ping(deadline=time.monotonic() + 60)
+
+    check(main)
