@@ -41,6 +41,7 @@ class ErrorCode(StrEnum):
     VERSION_NOT_FOUND = "VERSION_NOT_FOUND", "NotFound", "There is no such version of the object."
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND", "NotFound", "There is no such multipart upload, or it has ended."
     ACCESS_DENIED = "ACCESS_DENIED", "AccessDenied", "The credentials are valid but may not do this."
+    READ_ONLY = "READ_ONLY", "ReadOnly", "The store was opened with `read_only=True`; nothing was sent."
     LOCKED = "LOCKED", "Retained", "A retention, lock or legal hold forbids this."
     RETENTION_DISABLED = (
         "RETENTION_DISABLED",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -92,36 +93,42 @@ class StorageFactory:
         return StorageFactory._default
 
     @_OnDefault
-    def create(self, store: StoreSpec) -> StorageProvider:
+    def create(self, store: StoreSpec, *, read_only: bool = False) -> StorageProvider:
         """The provider of one store.
 
         Args:
             store: A config, a URL such as `s3://bucket/prefix?region=eu-west-1` or `file:///path`, or a
                 mapping such as `{"provider": "r2", "bucket": "proofs"}`. Whatever a URL or mapping does not
                 say, above all keys, comes from the environment.
+            read_only: Refuse whatever would change the store, also where its settings do not say so.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
-        config = self._config(store)
+        config = _frozen(self._config(store), read_only=read_only)
         return self._cached(lambda: provider_for(config, self._registry, **self._options), config)
 
     @_OnDefault
     def from_env(
-        self, environ: Mapping[str, str] | None = None, provider: str | None = None
+        self,
+        environ: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        *,
+        read_only: bool = False,
     ) -> StorageProvider:
         """The provider that the environment describes; `.env.example` has every variable.
 
         Args:
             environ: Variables by name, instead of the factory's.
             provider: Name or alias, instead of `CREDSTORE_PROVIDER`.
+            read_only: As for `create`.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory; the message
                 names the variable.
         """
         variables = self._variables() if environ is None else environ
-        return self.create(from_env(variables, provider, registry=self._registry))
+        return self.create(from_env(variables, provider, registry=self._registry), read_only=read_only)
 
     @_OnDefault
     def configure(self, store: StoreSpec | None = None) -> CommonConfig:
@@ -138,18 +145,23 @@ class StorageFactory:
         return self._config(store)
 
     @_OnDefault
-    def create_with_fallback(self, primary: StoreSpec, fallback: StoreSpec) -> StorageProvider:
+    def create_with_fallback(
+        self, primary: StoreSpec, fallback: StoreSpec, *, read_only: bool = False
+    ) -> StorageProvider:
         """One provider over two stores: the second serves what the first cannot.
 
         Args:
             primary: Serves as long as it can; its defaults (compression, encryption, ...) apply.
-            fallback: Takes over; see `FallbackDriver` for what exactly that means.
+            fallback: Takes over; see `FallbackDriver` for what exactly that means. One that is `read_only`
+                serves reads only, and keeps what it has from being deleted.
+            read_only: As for `create`, of both.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory, or both are
                 the same store, or one is inside the other.
         """
-        first, second = self._config(primary), self._config(fallback)
+        first = _frozen(self._config(primary), read_only=read_only)
+        second = _frozen(self._config(fallback), read_only=read_only)
         if _overlap(first, second):
             raise StorageConfigurationError(
                 "primary and fallback are the same store, or one is inside the other; name two"
@@ -265,6 +277,10 @@ class StorageFactory:
             raise StorageConfigurationError(
                 f"the plug-in {plugin.name!r} ({plugin.value}) fails to load: {type(error).__name__}: {error}"
             ) from error
+
+
+def _frozen(config: CommonConfig, *, read_only: bool) -> CommonConfig:
+    return replace(config, read_only=True) if read_only else config
 
 
 def _overlap(first: CommonConfig, second: CommonConfig) -> bool:

@@ -21,6 +21,7 @@ from credstore.artifacts.saving import Saving
 from credstore.artifacts.sources import Location, Source, find_files, name_of
 from credstore.artifacts.statements import ArtifactVersion, Seals, issuer_of
 from credstore.concurrency import in_thread
+from credstore.driver.refusals import check_writable
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.extras import require_extra
 from credstore.model import Progress
@@ -78,7 +79,9 @@ class StorageManager:
         self._prefix = prefix
         self._seals = Seals(trust, signers, issuer_of(signers, issuer, trust), clock)
 
-    def _catalog(self, kind: Kind, name: str) -> Catalog:
+    def _catalog(self, kind: Kind, name: str, *, writing: bool = False) -> Catalog:
+        if writing:  # Before the first look at what is there.
+            check_writable(self._provider.capabilities, self._provider.get_provider_name())
         return Catalog.of(self._provider, self._seals, self._prefix, kind, name)
 
     async def save_dataset(
@@ -112,7 +115,7 @@ class StorageManager:
     async def _save(
         self, kind: Kind, name: str, source: Source, progress: Progress | None
     ) -> ArtifactVersion:
-        catalog = self._catalog(kind, name)
+        catalog = self._catalog(kind, name, writing=True)
         self._seals.check_signs()
         with _DiskErrors():
             return await Saving(catalog, await in_thread(find_files, source), progress).run()
@@ -235,7 +238,7 @@ class StorageManager:
 
         Cost: 6 requests.
         """
-        catalog = self._catalog(kind, name)
+        catalog = self._catalog(kind, name, writing=True)
         key = catalog.layout.tags + checked_name("tag", tag)
         if await prune_is_running(catalog):
             raise prune_runs(catalog)
@@ -298,7 +301,7 @@ class StorageManager:
         Cost: 5 requests, 3 listings, and 4 for each version.
         """
         checked_age(abandoned_after)
-        return await prune_versions(self._catalog(kind, name), keep, abandoned_after)
+        return await prune_versions(self._catalog(kind, name, writing=True), keep, abandoned_after)
 
     async def backup(
         self,
@@ -392,7 +395,7 @@ class StorageManager:
         """
         age = checked_age(older_than)
         chosen = name_of(folder) if name is None else name
-        catalog = self._catalog("archive", chosen)
+        catalog = self._catalog("archive", chosen, writing=True)
         self._seals.check_signs()
         with _DiskErrors():
             return await archive_files(catalog, os.fspath(folder), self._seals.now() - age, progress)

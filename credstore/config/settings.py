@@ -46,6 +46,8 @@ class CommonConfig:
         cache_control: Default of the option.
         max_retrieve_size: Maximum number of plain bytes that `retrieve` returns; larger objects have to be
             streamed.
+        read_only: Refuse whatever would change the store, before any request (`StorageReadOnlyError`),
+            whatever the credentials may do.
     """
 
     provider: ClassVar[str] = ""
@@ -65,6 +67,7 @@ class CommonConfig:
         "content_type": "tuning",
         "cache_control": "tuning",
         "max_retrieve_size": "tuning",
+        "read_only": "tuning",
     }
     """Roles of the fields that have one; a config class adds its own."""
     needed_beside: ClassVar[Mapping[str, str]] = {}
@@ -82,6 +85,7 @@ class CommonConfig:
     content_type: str = "application/json"
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
+    read_only: bool = False
 
     def __new__(cls, *_: object, **settings: object) -> Self:
         """Refuse a secret in plain text before any frame or repr has it."""
@@ -122,7 +126,7 @@ class CommonConfig:
     @property
     def place(self) -> object:
         """What all configs of one store have in common, however they are tuned, without the prefix."""
-        return replace(self, prefix="")
+        return replace(self, prefix="", read_only=False)
 
     @property
     def place_is_open(self) -> bool:

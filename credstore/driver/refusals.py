@@ -21,7 +21,7 @@ from credstore.driver.values import (
     SignRequest,
 )
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
-from credstore.errors import RetentionMode, StorageUnsupportedError
+from credstore.errors import RetentionMode, StorageReadOnlyError, StorageUnsupportedError
 from credstore.model import Retention
 
 
@@ -156,6 +156,28 @@ def no_link(method: str, able: Iterable[str]) -> Lack:
         else "local and memory stores and every cloud make some, Azure with a key or Entra ID"
     )
     return Lack(f"make a temporary link for {method}", instead)
+
+
+def read_only(who: str) -> StorageReadOnlyError:
+    """The error for whatever would change a store that was opened to be read.
+
+    Args:
+        who: The provider's label, or that of a strategy's member.
+    """
+    return StorageReadOnlyError(
+        f"{who} was opened with read_only=True, so nothing in it may be changed; nothing was sent; open it "
+        "without read_only to write"
+    )
+
+
+def check_writable(able: Capabilities, who: str) -> None:
+    """Refuse to change anything in a store that was opened to be read.
+
+    Raises:
+        StorageReadOnlyError: It was.
+    """
+    if not able.writable:
+        raise read_only(who)
 
 
 def check_condition(precondition: Precondition, able: Capabilities, who: str) -> None:

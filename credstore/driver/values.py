@@ -545,6 +545,7 @@ class Capabilities:
     """What a store can do, as facts; readable by users as `provider.capabilities`.
 
     Attributes:
+        writable: Anything may be changed; False where the store was opened with `read_only=True`.
         conditional_create: `if_absent` is atomic here.
         conditional_replace: `if_match` is atomic here.
         conditional_delete: A delete can be made conditional on an etag.
@@ -594,6 +595,7 @@ class Capabilities:
     sse_s3_implied: bool
     sse_kms: bool
     sse_c: bool
+    writable: bool = True
     retention_modes: frozenset[RetentionMode] = frozenset()
     legal_holds: bool = False
     ordered: bool = True

@@ -45,6 +45,7 @@ LONGEST_ANYWHERE = 3650 * DAY
 
 _PUT = "a PUT link"
 _METHODS: tuple[Method, ...] = get_args(Method)
+_WRITING = frozenset({"PUT", "DELETE"})
 _FETCHING = frozenset({"download_name", "content_disposition", "content_type", "cache_control", "version_id"})
 _ALWAYS = frozenset({"check", "timeout"})
 _MEANT_FOR: Mapping[str, frozenset[str]] = {
@@ -116,6 +117,8 @@ async def temporary_link(
     """
     session.check_key(key)
     request = LinkRequest(key, method, expires_in, options, session.deadline(options.get("timeout")))
+    if method in _WRITING:
+        session.lifetime.check_writable("get_signed_url", key)
     if session.policy is not None:
         _check_not_sealed(session.policy, method)
     signer = session.link_signer

@@ -30,6 +30,7 @@ from credstore.errors import StorageConfigurationError
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
 from credstore.strategies.prefixed import prefixed
+from credstore.strategies.read_only import only_read
 
 C = TypeVar("C", bound=CommonConfig)
 
@@ -138,7 +139,8 @@ def provider_for(
 def _driver_of(row: Cloud, config: CommonConfig) -> Driver:
     # A driver is imported when it is first used: a local store needs no HTTP client.
     build = loaded(row.driver) if row.build is None else row.build
-    return prefixed(cast("Driver", build(config)), config.prefix)
+    driver = prefixed(cast("Driver", build(config)), config.prefix)
+    return only_read(driver) if config.read_only else driver
 
 
 def _row_of(config: object, provider: str = "", *, registry: Registry | None = None) -> Cloud:

@@ -129,7 +129,8 @@ class Session:
         self.config = config
         self.plans: dict[tuple[object, ...], Plan] = {}
         self._wired = isinstance(driver, BreaksCircuits) and not members
-        self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
+        observers = tuple(options.get("observers", ()))
+        self.lifetime = Lifetime(driver.name, observers, writable=self._is_writable)
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
         self.link_signer = options.get("link_signer")
@@ -149,6 +150,9 @@ class Session:
     def capabilities(self) -> Capabilities:
         """What the store can do."""
         return self.driver.capabilities
+
+    def _is_writable(self) -> bool:
+        return self.driver.capabilities.writable and not self.config.read_only
 
     async def aclose(self) -> None:
         """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""

@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import cache
-from types import TracebackType, new_class
+from types import TracebackType
 from typing import TypeVar, cast
 
 from credstore.driver.contract import (
@@ -56,6 +55,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.model import CircuitState, LinkGrant, Retention, UploadForm
+from credstore.strategies.abilities import able_as
 
 _LEAST_KEY = 128
 """Bytes that a prefix has to leave for keys: credstore's own have at most 100."""
@@ -374,15 +374,7 @@ def prefixed(driver: Driver, prefix: str) -> Driver:
     """
     if not prefix:
         return driver
-    # `isinstance` looks for a protocol's members on the class, so each combination is a class.
-    return _kind(tuple(FORWARDED[each] for each in FORWARDED if isinstance(driver, each)))(driver, prefix)
-
-
-@cache
-def _kind(abilities: tuple[type[PrefixedDriver], ...]) -> type[PrefixedDriver]:
-    if not abilities:
-        return PrefixedDriver
-    return cast("type[PrefixedDriver]", new_class("PrefixedDriver", abilities))
+    return able_as(driver, PrefixedDriver, FORWARDED)(driver, prefix)
 
 
 class _Shown:

@@ -103,6 +103,7 @@ NAMES = [
     "StorageProvider",
     "StorageQuotaExceededError",
     "StorageRateLimitedError",
+    "StorageReadOnlyError",
     "StorageResult",
     "StorageRetainedError",
     "StorageStats",
