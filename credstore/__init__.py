@@ -106,6 +106,7 @@ if TYPE_CHECKING:
         StructlogObserver,
     )
     from credstore.pipeline.training import train_dictionary
+    from credstore.provider.layering import cached
     from credstore.provider.links import LinkOptions
     from credstore.provider.presets import (
         AzureStorageProvider,
@@ -240,6 +241,7 @@ _HOMES = {
         "WasabiStorageProvider",
     ),
     "provider.session": ("ProviderOptions",),
+    "provider.layering": ("cached",),
     "provider.upload_forms": ("UploadFormOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
@@ -353,6 +355,7 @@ __all__ = [
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
+    "cached",
     "load_report",
     "parse_duration",
     "parse_size",

@@ -5,6 +5,7 @@ Rules of this file: those of `stores.py`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -48,6 +49,11 @@ class CommonConfig:
             streamed.
         read_only: Refuse whatever would change the store, before any request (`StorageReadOnlyError`),
             whatever the credentials may do.
+        cache: Directory of this machine in which what was read is kept, and from which it is served while the
+            store confirms that it is current; several stores and processes may share it. None for no cache.
+        cache_size: Bytes that everything in the directory may have together.
+        cache_max_age: Seconds for which an object counts as current once the store has confirmed it; 0 asks
+            the store at each read.
     """
 
     provider: ClassVar[str] = ""
@@ -68,6 +74,9 @@ class CommonConfig:
         "cache_control": "tuning",
         "max_retrieve_size": "tuning",
         "read_only": "tuning",
+        "cache": "tuning",
+        "cache_size": "tuning",
+        "cache_max_age": "tuning",
     }
     """Roles of the fields that have one; a config class adds its own."""
     needed_beside: ClassVar[Mapping[str, str]] = {}
@@ -86,6 +95,9 @@ class CommonConfig:
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
     read_only: bool = False
+    cache: str | os.PathLike[str] | None = None
+    cache_size: int = 10 * GIB
+    cache_max_age: float = 0.0
 
     def __new__(cls, *_: object, **settings: object) -> Self:
         """Refuse a secret in plain text before any frame or repr has it."""
@@ -104,6 +116,13 @@ class CommonConfig:
         checks.check_range(self.cloud, "timeout", self.timeout, 0.001)
         checks.check_range(self.cloud, "max_retries", self.max_retries, 0)
         checks.check_range(self.cloud, "max_retrieve_size", self.max_retrieve_size, 1)
+        if self.cache is not None:
+            object.__setattr__(
+                self, "cache", os.fspath(self.cache)
+            )  # So that equal stores have equal configs.
+            checks.check_word(self.cloud, "cache", os.fspath(self.cache))
+        checks.check_range(self.cloud, "cache_size", self.cache_size, MIB)
+        checks.check_range(self.cloud, "cache_max_age", self.cache_max_age, 0)
         if self.dictionary is not None and not _DICTIONARY.fullmatch(self.dictionary):
             raise checks.wrong(self.cloud, "dictionary", "must be 64 lower-case hex digits")
         checks.check_header(self.cloud, "content_type", self.content_type)
@@ -126,7 +145,7 @@ class CommonConfig:
     @property
     def place(self) -> object:
         """What all configs of one store have in common, however they are tuned, without the prefix."""
-        return replace(self, prefix="", read_only=False)
+        return replace(self, prefix="", read_only=False, cache=None)
 
     @property
     def place_is_open(self) -> bool:

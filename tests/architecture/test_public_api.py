@@ -120,6 +120,7 @@ NAMES = [
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
+    "cached",
     "load_report",
     "parse_duration",
     "parse_size",
