@@ -126,6 +126,7 @@ class ErrorCode(StrEnum):
     INTEGRITY = "INTEGRITY", "Integrity", "What came back is not what was stored."
     TRUNCATED = "TRUNCATED", "Integrity", "The bytes end before they should."
     TOO_LONG = "TOO_LONG", "Integrity", "There are more bytes than there should be."
+    BODY_MISSING = "BODY_MISSING", "Integrity", "The object refers to a shared body that is not there."
     DIGEST_MISMATCH = "DIGEST_MISMATCH", "Integrity", "The bytes do not match the recorded SHA-256."
     CHECKSUM_MISMATCH = (
         "CHECKSUM_MISMATCH",

@@ -523,6 +523,14 @@ CALLS: dict[str, Call] = {
     "load_report": Call(report_file),
     "parse_duration": Call(given(text="1s")),
     "parse_size": Call(given(text="1 MiB")),
+    "Collected": Call(given(references=0, bodies=0, marked=0, removed=0, removed_bytes=0)),
+    "collect": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(MemoryConfig(dedup=True)),
+            "grace": timedelta(days=1),
+        },
+        asyncio.run,
+    ),
     "cached": Call(
         lambda: {
             "provider": credstore.MemoryStorageProvider(),

@@ -49,6 +49,8 @@ class CommonConfig:
             streamed.
         read_only: Refuse whatever would change the store, before any request (`StorageReadOnlyError`),
             whatever the credentials may do.
+        dedup: Store equal bodies of 4 KiB and more once; see `credstore.collect`. A store that has been used
+            so has to be opened so. What is encrypted by the client is never equal.
         cache: Directory of this machine in which what was read is kept, and from which it is served while the
             store confirms that it is current; several stores and processes may share it. None for no cache.
         cache_size: Bytes that everything in the directory may have together.
@@ -95,6 +97,7 @@ class CommonConfig:
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
     read_only: bool = False
+    dedup: bool = False
     cache: str | os.PathLike[str] | None = None
     cache_size: int = 10 * GIB
     cache_max_age: float = 0.0
@@ -117,9 +120,7 @@ class CommonConfig:
         checks.check_range(self.cloud, "max_retries", self.max_retries, 0)
         checks.check_range(self.cloud, "max_retrieve_size", self.max_retrieve_size, 1)
         if self.cache is not None:
-            object.__setattr__(
-                self, "cache", os.fspath(self.cache)
-            )  # So that equal stores have equal configs.
+            object.__setattr__(self, "cache", os.fspath(self.cache))
             checks.check_word(self.cloud, "cache", os.fspath(self.cache))
         checks.check_range(self.cloud, "cache_size", self.cache_size, MIB)
         checks.check_range(self.cloud, "cache_max_age", self.cache_max_age, 0)
@@ -145,7 +146,7 @@ class CommonConfig:
     @property
     def place(self) -> object:
         """What all configs of one store have in common, however they are tuned, without the prefix."""
-        return replace(self, prefix="", read_only=False, cache=None)
+        return replace(self, prefix="", read_only=False, dedup=False, cache=None)
 
     @property
     def place_is_open(self) -> bool:

@@ -117,6 +117,11 @@ ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access
 OBJECT_LOCK: Final = Lack(
     "lock objects (object_lock_mode, legal_hold)", "leave the lock out, or use a store that has it"
 )
+SHARED_BODIES: Final = Lack(
+    "say when nothing is left of an object, since its body may be shared",
+    "delete it, and call collect, which removes the body a grace after nothing else needs it",
+)
+COLLECT: Final = Lack("collect bodies that objects share", "open it with dedup=True, if it has been used so")
 OPTIONS: Final = Lack("take driver_options", "leave out what is given there under its name")
 
 

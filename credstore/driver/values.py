@@ -22,6 +22,8 @@ SYSTEM_NAMES = frozenset({"x-compression", "x-original-size"})
 SYSTEM_PREFIX = "credstore-"
 WRITE_ID = "credstore-write-id"
 DIGEST = "credstore-sha256"
+BODY = "credstore-body"
+"""In the system metadata of an object that only refers to its bytes; see `strategies/dedup`."""
 
 
 def is_system_name(name: str) -> bool:
@@ -639,3 +641,22 @@ class VersionPage:
 
     entries: Sequence[StorageVersion]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a collection of unused bodies found and did.
+
+    Attributes:
+        references: Objects that refer to a body.
+        bodies: Bodies that there were.
+        marked: Bodies that nothing refers to, and that get no more references from now on.
+        removed: Bodies that were removed: marked by an earlier collection, a grace ago.
+        removed_bytes: Their bytes.
+    """
+
+    references: int
+    bodies: int
+    marked: int
+    removed: int
+    removed_bytes: int

@@ -1,22 +1,26 @@
-"""The strategies over one store that its settings ask for, and those that users put around an open provider.
+"""The strategies over one store that its settings ask for, or that users put around an open provider.
 
-Rules of this file: from the store up, the order is always prefix, cache, read-only. Each of them knows the
+Rules of this file: from the store up, the order is always prefix, dedup, cache, read-only. Each knows the
 contract alone, so none knows what is above or below it.
 """
 
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
 
 from credstore.arguments import typed
 from credstore.config.settings import GIB, CommonConfig
-from credstore.driver.contract import Driver
+from credstore.driver.contract import CollectsGarbage, Driver
+from credstore.driver.refusals import COLLECT
+from credstore.driver.values import Collected
 from credstore.errors import StorageInvalidRequestError
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import session_of
 from credstore.strategies.cached.driver import cached_driver
+from credstore.strategies.dedup.driver import dedup_driver
 from credstore.strategies.prefixed import prefixed
 from credstore.strategies.read_only import only_read
 
@@ -32,6 +36,8 @@ def layered(driver: Driver, config: CommonConfig) -> Driver:
         StorageConfigurationError: The prefix leaves too little of the store's keys.
     """
     driver = prefixed(driver, config.prefix)
+    if config.dedup:
+        driver = dedup_driver(driver)
     if config.cache is not None:
         driver = cached_driver(
             driver,
@@ -80,9 +86,39 @@ def cached(
     return StorageProvider(driver, session.config, members=session.members, **session.options)
 
 
+@typed
+async def collect(provider: StorageProvider, *, grace: timedelta = timedelta(days=1)) -> Collected:
+    """Remove the shared bodies of a store with `dedup=True` that no object refers to any more.
+
+    Call it from time to time, from any process, also while others write. A body that is found to be unused is
+    marked, and removed by a later call that finds it unused when the mark is older than the grace. A process
+    that is killed at any point, here or while it writes, leaves no object without its body.
+
+    Args:
+        provider: The store.
+        grace: 30 minutes or more.
+
+    Raises:
+        StorageUnsupportedError: The store was not opened with `dedup=True`.
+        StorageReadOnlyError: It was opened read-only.
+        StorageInvalidRequestError: The grace is too short.
+        StorageError: The store could not be read whole; the next call continues.
+
+    Cost: 3 requests, a listing of everything, 1 for each reference, and 1 for each body that is marked or
+        removed.
+    """
+    session = session_of(provider)
+    with session.call("collect", None, mutation=True) as call:
+        if not isinstance(session.driver, CollectsGarbage):
+            raise COLLECT.of(session.name)
+        found = await session.driver.collect(grace)
+        call.attributes.update(marked=found.marked, removed=found.removed)
+        return found
+
+
 def _space(config: CommonConfig, label: str) -> str:
     """What a store is called in a cache; nothing else has this name, unless it is the same store."""
     place = config.place
     # A store that its settings do not name, as one in memory, is another one in each process.
     named = token_hex(16) if isinstance(place, CommonConfig) else repr(place)
-    return f"{label}\n{named}\n{config.prefix}\n"
+    return f"{label}\n{named}\n{config.prefix}\n{config.dedup}\n"

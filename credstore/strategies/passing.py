@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 from credstore.driver.contract import (
     BreaksCircuits,
+    CollectsGarbage,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -27,6 +28,7 @@ from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
+    Collected,
     CopyRequest,
     DeleteOutcome,
     ObjectInfo,
@@ -232,6 +234,12 @@ class _KeepsConnections(PassingDriver):
         await cast("KeepsConnections", self._inner).warm(connections, deadline=deadline)
 
 
+class _CollectsGarbage(PassingDriver):
+    async def collect(self, grace: timedelta, *, deadline: float | None = None) -> Collected:
+        """See `CollectsGarbage.collect`."""
+        return await cast("CollectsGarbage", self._inner).collect(grace, deadline=deadline)
+
+
 PASSED: Mapping[type, type[PassingDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -241,5 +249,6 @@ PASSED: Mapping[type, type[PassingDriver]] = {
     MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
+    CollectsGarbage: _CollectsGarbage,
 }
 """What implements an optional protocol of the contract over a driver that has it."""

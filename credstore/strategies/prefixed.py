@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TypeVar, cast
 
 from credstore.driver.contract import (
     BreaksCircuits,
+    CollectsGarbage,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -31,6 +32,7 @@ from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
+    Collected,
     CopyRequest,
     DeleteOutcome,
     Journal,
@@ -349,6 +351,13 @@ class _MakesUploadForms(PrefixedDriver):
             return await cast("MakesUploadForms", self._inner).upload_form(below)
 
 
+class _CollectsGarbage(PrefixedDriver):
+    async def collect(self, grace: timedelta, *, deadline: float | None = None) -> Collected:
+        """See `CollectsGarbage.collect`; of the whole store, as what is shared has no prefix."""
+        with self._shown:
+            return await cast("CollectsGarbage", self._inner).collect(grace, deadline=deadline)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -358,6 +367,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
+    CollectsGarbage: _CollectsGarbage,
 }
 """What implements an optional protocol of the contract over a driver that has it."""
 

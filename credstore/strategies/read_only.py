@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 from credstore.driver.contract import (
     BreaksCircuits,
+    CollectsGarbage,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -28,6 +29,7 @@ from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
+    Collected,
     CopyRequest,
     DeleteOutcome,
     ObjectInfo,
@@ -270,6 +272,16 @@ class _KeepsConnections(ReadOnlyDriver):
         await cast("KeepsConnections", self._inner).warm(connections, deadline=deadline)
 
 
+class _CollectsGarbage(ReadOnlyDriver):
+    async def collect(self, grace: timedelta, *, deadline: float | None = None) -> Collected:
+        """Refused.
+
+        Raises:
+            StorageReadOnlyError: Always.
+        """
+        raise read_only(self.name)
+
+
 ABILITIES: Mapping[type, type[ReadOnlyDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -279,6 +291,7 @@ ABILITIES: Mapping[type, type[ReadOnlyDriver]] = {
     MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
+    CollectsGarbage: _CollectsGarbage,
 }
 """What implements an optional protocol of the contract over a driver that has it."""
 

@@ -54,7 +54,7 @@ ARGUMENTS = {
     "bypass_governance": False, "cursor": None, "deadline": None, "delimiter": None, "exact": False, "held": True,
     "if_match": None, "key": "k", "keys": ["k"], "limit": 10, "mode": "governance", "options": ReadOptions(),
     "prefix": "", "retain_until": SOON, "start_after": None, "tags": {"a": "1"}, "version_id": None,
-    "versions": [("k", "1")], "connections": 1, "method": "GET", "path": "/", "query": {}, "now": 0.0,
+    "versions": [("k", "1")], "grace": timedelta(days=1), "connections": 1, "method": "GET", "path": "/", "query": {}, "now": 0.0,
 }  # fmt: skip
 REQUESTS = {
     "put": request("k"),
