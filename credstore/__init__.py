@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from credstore.container import Container
     from credstore.driver.capability_report import CapabilityReport
     from credstore.driver.reader import ObjectReader
-    from credstore.driver.values import Capabilities
+    from credstore.driver.values import Capabilities, Collected
     from credstore.edge.server import serve_links
     from credstore.encryption import ClientSide, CustomerKey, KmsKey, Secret
     from credstore.errors import (
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
         StoragePreconditionFailedError,
         StorageQuotaExceededError,
         StorageRateLimitedError,
+        StorageReadOnlyError,
         StorageRetainedError,
         StorageTimeoutError,
         StorageUnavailableError,
@@ -105,6 +106,7 @@ if TYPE_CHECKING:
         StructlogObserver,
     )
     from credstore.pipeline.training import train_dictionary
+    from credstore.provider.layering import cached, collect
     from credstore.provider.links import LinkOptions
     from credstore.provider.presets import (
         AzureStorageProvider,
@@ -143,7 +145,7 @@ _HOMES = {
         "parse_size",
     ),
     "container": ("Container",),
-    "driver.values": ("Capabilities",),
+    "driver.values": ("Capabilities", "Collected"),
     "edge.server": ("serve_links",),
     "errors": (
         "ErrorCode",
@@ -166,6 +168,7 @@ _HOMES = {
         "StoragePreconditionFailedError",
         "StorageQuotaExceededError",
         "StorageRateLimitedError",
+        "StorageReadOnlyError",
         "StorageRetainedError",
         "StorageTimeoutError",
         "StorageUnavailableError",
@@ -238,6 +241,7 @@ _HOMES = {
         "WasabiStorageProvider",
     ),
     "provider.session": ("ProviderOptions",),
+    "provider.layering": ("cached", "collect"),
     "provider.upload_forms": ("UploadFormOptions",),
     "provider.provider": ("StorageProvider",),
     "driver.reader": ("ObjectReader",),
@@ -263,6 +267,7 @@ __all__ = [
     "CloudCdnSigner",
     "CloudFrontSigner",
     "CloudflareSigner",
+    "Collected",
     "CommonConfig",
     "CommonPrefix",
     "Container",
@@ -334,6 +339,7 @@ __all__ = [
     "StorageProvider",
     "StorageQuotaExceededError",
     "StorageRateLimitedError",
+    "StorageReadOnlyError",
     "StorageResult",
     "StorageRetainedError",
     "StorageStats",
@@ -350,6 +356,8 @@ __all__ = [
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",
+    "cached",
+    "collect",
     "load_report",
     "parse_duration",
     "parse_size",

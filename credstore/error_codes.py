@@ -44,6 +44,7 @@ class ErrorCode(StrEnum):
     VERSION_NOT_FOUND = "VERSION_NOT_FOUND", "NotFound", "There is no such version of the object."
     UPLOAD_NOT_FOUND = "UPLOAD_NOT_FOUND", "NotFound", "There is no such multipart upload, or it has ended."
     ACCESS_DENIED = "ACCESS_DENIED", "AccessDenied", "The credentials are valid but may not do this."
+    READ_ONLY = "READ_ONLY", "ReadOnly", "The store was opened with `read_only=True`; nothing was sent."
     LOCKED = "LOCKED", "Retained", "A retention, lock or legal hold forbids this."
     RETENTION_DISABLED = (
         "RETENTION_DISABLED",
@@ -133,6 +134,7 @@ class ErrorCode(StrEnum):
     INTEGRITY = "INTEGRITY", "Integrity", "What came back is not what was stored."
     TRUNCATED = "TRUNCATED", "Integrity", "The bytes end before they should."
     TOO_LONG = "TOO_LONG", "Integrity", "There are more bytes than there should be."
+    BODY_MISSING = "BODY_MISSING", "Integrity", "The object refers to a shared body that is not there."
     DIGEST_MISMATCH = "DIGEST_MISMATCH", "Integrity", "The bytes do not match the recorded SHA-256."
     CHECKSUM_MISMATCH = (
         "CHECKSUM_MISMATCH",

@@ -159,6 +159,13 @@ class StorageAccessDeniedError(StorageError, PermissionError):
     errno = errno.EACCES
 
 
+class StorageReadOnlyError(StorageAccessDeniedError):
+    """The store, or the member that would be changed, was opened with `read_only=True`; nothing was sent."""
+
+    default_code = ErrorCode.READ_ONLY
+    errno = errno.EROFS
+
+
 class StorageRetainedError(StorageAccessDeniedError):
     """A retention, legal hold or lock of the store forbids this; nothing was changed.
 

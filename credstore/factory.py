@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -96,7 +97,7 @@ class StorageFactory:
         return StorageFactory._default
 
     @_OnDefault
-    def create(self, store: StoreSpec) -> StorageProvider:
+    def create(self, store: StoreSpec, *, read_only: bool = False) -> StorageProvider:
         """The provider of one store.
 
         Args:
@@ -105,25 +106,31 @@ class StorageFactory:
                 say, above all keys, comes from the environment. Several stores as one, as `create_multi`
                 makes them: `multi://redundant?store=URL&store=URL`, or `{"provider": "multi", "strategy":
                 "REDUNDANT", "stores": [...]}`.
+            read_only: Refuse whatever would change the store, also where its settings do not say so.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
         several = multi_of(store)
         if several is not None:
-            return self._multi(several.stores, several.strategy, several.options)
-        config = self._config(store)
+            return self._multi(several.stores, several.strategy, several.options, read_only=read_only)
+        config = _frozen(self._config(store), read_only=read_only)
         return self._cached(lambda: provider_for(config, self._registry, **self._options), config)
 
     @_OnDefault
     def from_env(
-        self, environ: Mapping[str, str] | None = None, provider: str | None = None
+        self,
+        environ: Mapping[str, str] | None = None,
+        provider: str | None = None,
+        *,
+        read_only: bool = False,
     ) -> StorageProvider:
         """The provider that the environment describes; `.env.example` has every variable.
 
         Args:
             environ: Variables by name, instead of the factory's.
             provider: Name or alias, instead of `CREDSTORE_PROVIDER`.
+            read_only: As for `create`.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory; the message
@@ -132,8 +139,8 @@ class StorageFactory:
         variables = self._variables() if environ is None else environ
         url = variables.get(URL)
         if provider is None and url and multi_of(url) is not None:
-            return self.create(url)
-        return self.create(from_env(variables, provider, registry=self._registry))
+            return self.create(url, read_only=read_only)
+        return self.create(from_env(variables, provider, registry=self._registry), read_only=read_only)
 
     @_OnDefault
     def configure(self, store: StoreSpec | None = None) -> CommonConfig:
@@ -150,18 +157,23 @@ class StorageFactory:
         return self._config(store)
 
     @_OnDefault
-    def create_with_fallback(self, primary: StoreSpec, fallback: StoreSpec) -> StorageProvider:
+    def create_with_fallback(
+        self, primary: StoreSpec, fallback: StoreSpec, *, read_only: bool = False
+    ) -> StorageProvider:
         """One provider over two stores: the second serves what the first cannot.
 
         Args:
             primary: Serves as long as it can; its defaults (compression, encryption, ...) apply.
-            fallback: Takes over; see `FallbackDriver` for what exactly that means.
+            fallback: Takes over; see `FallbackDriver` for what exactly that means. One that is `read_only`
+                serves reads only, and keeps what it has from being deleted.
+            read_only: As for `create`, of both.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory, or both are
                 the same store, or one is inside the other.
         """
-        first, second = self._config(primary), self._config(fallback)
+        first = _frozen(self._config(primary), read_only=read_only)
+        second = _frozen(self._config(fallback), read_only=read_only)
         if _overlap(first, second):
             raise StorageConfigurationError(
                 "primary and fallback are the same store, or one is inside the other; name two"
@@ -176,7 +188,12 @@ class StorageFactory:
 
     @_OnDefault
     def create_multi(
-        self, stores: Iterable[StoreSpec], strategy: str = "REDUNDANT", **options: Unpack[MultiOptions]
+        self,
+        stores: Iterable[StoreSpec],
+        strategy: str = "REDUNDANT",
+        *,
+        read_only: bool = False,
+        **options: Unpack[MultiOptions],
     ) -> StorageProvider:
         """One provider over several stores.
 
@@ -185,6 +202,7 @@ class StorageFactory:
                 (compression, encryption, ...) apply.
             strategy: What they are together; a row of `strategies/table.py`:
                 REDUNDANT keeps every object at all of them, see `RedundantDriver`.
+            read_only: As for `create`.
             options: Of the strategy; see `MultiOptions`.
 
         Raises:
@@ -193,14 +211,19 @@ class StorageFactory:
         """
         if isinstance(stores, str | bytes | Mapping) or not isinstance(stores, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
             raise StorageConfigurationError("`stores` is a list of stores, each a config, a URL or a mapping")
-        return self._multi(tuple(stores), strategy, options)
+        return self._multi(tuple(stores), strategy, options, read_only=read_only)
 
     def _multi(
-        self, stores: tuple[StoreSpec, ...], strategy: str, options: Mapping[str, object]
+        self,
+        stores: tuple[StoreSpec, ...],
+        strategy: str,
+        options: Mapping[str, object],
+        *,
+        read_only: bool,
     ) -> StorageProvider:
         given = {name: value for name, value in options.items() if value is not None}
         row = strategy_of(strategy, len(stores), given)
-        configs = [self._config(store) for store in stores]
+        configs = [_frozen(self._config(store), read_only=read_only) for store in stores]
         for at, one in enumerate(configs):
             if any(_overlap(one, other) for other in configs[:at]):
                 raise StorageConfigurationError(
@@ -322,6 +345,10 @@ class StorageFactory:
             raise StorageConfigurationError(
                 f"the plug-in {plugin.name!r} ({plugin.value}) fails to load: {type(error).__name__}: {error}"
             ) from error
+
+
+def _frozen(config: CommonConfig, *, read_only: bool) -> CommonConfig:
+    return replace(config, read_only=True) if read_only else config
 
 
 def _overlap(first: CommonConfig, second: CommonConfig) -> bool:

@@ -94,8 +94,11 @@ class PendingFile:
         except OSError as error:
             raise self._named(error) from None
 
-    def publish(self) -> None:
+    def publish(self, *, durable: bool = True) -> None:
         """Flush the file, give it its name, and flush the directory; it stays open.
+
+        Args:
+            durable: False flushes nothing, for what is checked when it is read and can be had again.
 
         Raises:
             FileExistsError: Something of that name is there, and is not to be replaced.
@@ -103,12 +106,14 @@ class PendingFile:
                 not be flushed, the file has its name, and may lose it when the power fails.
         """
         try:
-            os.fsync(self.fd)
+            if durable:
+                os.fsync(self.fd)
             if self._replace:
                 self._hidden.replace(self.target)
             else:
                 name_if_absent(self._hidden, self.target)
-            sync_directory(self.target.parent)
+            if durable:
+                sync_directory(self.target.parent)
         except OSError as error:
             raise self._named(error) from None
 

@@ -555,6 +555,23 @@ CALLS: dict[str, Call] = {
     "load_report": Call(report_file),
     "parse_duration": Call(given(text="1s")),
     "parse_size": Call(given(text="1 MiB")),
+    "Collected": Call(given(references=0, bodies=0, marked=0, removed=0, removed_bytes=0)),
+    "collect": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(MemoryConfig(dedup=True)),
+            "grace": timedelta(days=1),
+        },
+        asyncio.run,
+    ),
+    "cached": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(),
+            "local": tempfile.mkdtemp(),
+            "max_size": 2**20,
+            "max_age": 1.0,
+        },
+        use_provider,
+    ),
     "serve_links": Call(lambda: {"provider": credstore.MemoryStorageProvider()}, use_async_generator),
     "train_dictionary": Call(given(samples=SAMPLES, size=1024)),
     "AllOf": Call(given(policies=[IssuedBy(material.ISSUER)]), use_policy),

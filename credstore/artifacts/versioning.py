@@ -21,6 +21,7 @@ from credstore.artifacts.signing.keys import ModelKey
 from credstore.artifacts.sources import Location, Source, find_files
 from credstore.artifacts.statements import ArtifactVersion, Seals, issuer_of
 from credstore.concurrency import in_thread
+from credstore.driver.refusals import check_writable
 from credstore.errors import StorageInvalidRequestError
 from credstore.extras import require_extra
 from credstore.model import CommonPrefix, Progress
@@ -62,13 +63,15 @@ class Versions:
             ModelKey.of(model_signer.public_key)
             issuer_of((model_signer,), self._seals.issuer, trust)
 
-    def _catalog(self, kind: Kind, name: str) -> Catalog:
+    def _catalog(self, kind: Kind, name: str, *, writing: bool = False) -> Catalog:
+        if writing:  # Before the first look at what is there.
+            check_writable(self._provider.capabilities, self._provider.get_provider_name())
         return Catalog.of(self._provider, self._seals, self._prefix, kind, name)
 
     async def _save(
         self, kind: Kind, name: str, source: Source, progress: Progress | None, more: Addition = NOTHING
     ) -> ArtifactVersion:
-        catalog = self._catalog(kind, name)
+        catalog = self._catalog(kind, name, writing=True)
         self._seals.check_signs()
         with DiskErrors():
             return await Saving(catalog, await in_thread(find_files, source), progress, more).run()
@@ -244,4 +247,4 @@ class Versions:
         def choose(versions: Sequence[ArtifactVersion]) -> frozenset[int]:
             return kept([(each.version, each.created) for each in versions], keep)
 
-        return await prune_versions(self._catalog(kind, name), choose, abandoned_after)
+        return await prune_versions(self._catalog(kind, name, writing=True), choose, abandoned_after)

@@ -5,6 +5,7 @@ Rules of this file: those of `stores.py`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -46,6 +47,15 @@ class CommonConfig:
         cache_control: Default of the option.
         max_retrieve_size: Maximum number of plain bytes that `retrieve` returns; larger objects have to be
             streamed.
+        read_only: Refuse whatever would change the store, before any request (`StorageReadOnlyError`),
+            whatever the credentials may do.
+        dedup: Store equal bodies of 4 KiB and more once; see `credstore.collect`. A store that has been used
+            so has to be opened so. What is encrypted by the client is never equal.
+        cache: Directory of this machine in which what was read is kept, and from which it is served while the
+            store confirms that it is current; several stores and processes may share it. None for no cache.
+        cache_size: Bytes that everything in the directory may have together.
+        cache_max_age: Seconds for which an object counts as current once the store has confirmed it; 0 asks
+            the store at each read.
     """
 
     provider: ClassVar[str] = ""
@@ -65,6 +75,10 @@ class CommonConfig:
         "content_type": "tuning",
         "cache_control": "tuning",
         "max_retrieve_size": "tuning",
+        "read_only": "tuning",
+        "cache": "tuning",
+        "cache_size": "tuning",
+        "cache_max_age": "tuning",
     }
     """Roles of the fields that have one; a config class adds its own."""
     needed_beside: ClassVar[Mapping[str, str]] = {}
@@ -82,6 +96,11 @@ class CommonConfig:
     content_type: str = "application/json"
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
+    read_only: bool = False
+    dedup: bool = False
+    cache: str | os.PathLike[str] | None = None
+    cache_size: int = 10 * GIB
+    cache_max_age: float = 0.0
 
     def __new__(cls, *_: object, **settings: object) -> Self:
         """Refuse a secret in plain text before any frame or repr has it."""
@@ -100,6 +119,11 @@ class CommonConfig:
         checks.check_range(self.cloud, "timeout", self.timeout, 0.001)
         checks.check_range(self.cloud, "max_retries", self.max_retries, 0)
         checks.check_range(self.cloud, "max_retrieve_size", self.max_retrieve_size, 1)
+        if self.cache is not None:
+            object.__setattr__(self, "cache", os.fspath(self.cache))
+            checks.check_word(self.cloud, "cache", os.fspath(self.cache))
+        checks.check_range(self.cloud, "cache_size", self.cache_size, MIB)
+        checks.check_range(self.cloud, "cache_max_age", self.cache_max_age, 0)
         if self.dictionary is not None and not _DICTIONARY.fullmatch(self.dictionary):
             raise checks.wrong(self.cloud, "dictionary", "must be 64 lower-case hex digits")
         checks.check_header(self.cloud, "content_type", self.content_type)
@@ -122,7 +146,7 @@ class CommonConfig:
     @property
     def place(self) -> object:
         """What all configs of one store have in common, however they are tuned, without the prefix."""
-        return replace(self, prefix="")
+        return replace(self, prefix="", read_only=False, dedup=False, cache=None)
 
     @property
     def place_is_open(self) -> bool:

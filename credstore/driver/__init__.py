@@ -4,6 +4,7 @@ from credstore.arguments import typed
 from credstore.driver import values
 from credstore.driver.contract import (
     BreaksCircuits,
+    CollectsGarbage,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -28,6 +29,7 @@ from credstore.driver.values import (
     Body,
     BytesBody,
     Capabilities,
+    Collected,
     ContentHeaders,
     CopyRequest,
     DeleteOutcome,
@@ -65,6 +67,8 @@ __all__ = [
     "BreaksCircuits",
     "BytesBody",
     "Capabilities",
+    "Collected",
+    "CollectsGarbage",
     "ContentHeaders",
     "CopyRequest",
     "DeleteOutcome",

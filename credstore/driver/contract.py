@@ -38,13 +38,14 @@ A strategy is a driver over drivers: it decides whether, where and when, never w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
+    Collected,
     CopyRequest,
     DeleteOutcome,
     ObjectInfo,
@@ -309,7 +310,8 @@ class VersionedDriver(Protocol):
 
         Raises:
             StorageAccessDeniedError: The credentials may not list versions.
-            StorageUnsupportedError: The store keeps no versions; nothing was sent.
+            StorageUnsupportedError: The store keeps no versions, or what a deletion leaves behind has none;
+                nothing was sent.
             StorageError: Anything else.
         """
         ...
@@ -452,6 +454,27 @@ class LockingDriver(RetainingDriver, Protocol):
 
         Raises:
             StorageError: As `set_retention`.
+        """
+        ...
+
+
+@runtime_checkable
+class CollectsGarbage(Protocol):
+    """A driver that leaves something behind when objects are deleted, to be removed from time to time."""
+
+    async def collect(self, grace: timedelta, *, deadline: float | None = None) -> Collected:
+        """Remove what no object needs any more; safe beside writers, and after any crash.
+
+        What is found to be unused is marked, and removed by a later collection, when the mark is older than
+        the grace and it is still unused.
+
+        Args:
+            grace: 30 minutes or more.
+            deadline: Instant of `time.monotonic()`, or None.
+
+        Raises:
+            StorageInvalidRequestError: The grace is too short.
+            StorageError: The store could not be read whole; the next collection continues.
         """
         ...
 

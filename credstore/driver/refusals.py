@@ -21,7 +21,7 @@ from credstore.driver.values import (
     SignRequest,
 )
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
-from credstore.errors import RetentionMode, StorageUnsupportedError
+from credstore.errors import RetentionMode, StorageReadOnlyError, StorageUnsupportedError
 from credstore.model import Retention
 
 
@@ -118,6 +118,11 @@ ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access
 OBJECT_LOCK: Final = Lack(
     "lock objects (object_lock_mode, legal_hold)", "leave the lock out, or use a store that has it"
 )
+SHARED_BODIES: Final = Lack(
+    "say when nothing is left of an object, since its body may be shared",
+    "delete it, and call collect, which removes the body a grace after nothing else needs it",
+)
+COLLECT: Final = Lack("collect bodies that objects share", "open it with dedup=True, if it has been used so")
 OPTIONS: Final = Lack("take driver_options", "leave out what is given there under its name")
 
 
@@ -157,6 +162,28 @@ def no_link(method: str, able: Iterable[str]) -> Lack:
         else "local and memory stores and every cloud make some, Azure with a key or Entra ID"
     )
     return Lack(f"make a temporary link for {method}", instead)
+
+
+def read_only(who: str) -> StorageReadOnlyError:
+    """The error for whatever would change a store that was opened to be read.
+
+    Args:
+        who: The provider's label, or that of a strategy's member.
+    """
+    return StorageReadOnlyError(
+        f"{who} was opened with read_only=True, so nothing in it may be changed; nothing was sent; open it "
+        "without read_only to write"
+    )
+
+
+def check_writable(able: Capabilities, who: str) -> None:
+    """Refuse to change anything in a store that was opened to be read.
+
+    Raises:
+        StorageReadOnlyError: It was.
+    """
+    if not able.writable:
+        raise read_only(who)
 
 
 def check_condition(precondition: Precondition, able: Capabilities, who: str) -> None:

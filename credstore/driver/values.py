@@ -22,6 +22,8 @@ SYSTEM_NAMES = frozenset({"x-compression", "x-original-size"})
 SYSTEM_PREFIX = "credstore-"
 WRITE_ID = "credstore-write-id"
 DIGEST = "credstore-sha256"
+BODY = "credstore-body"
+"""In the system metadata of an object that only refers to its bytes; see `strategies/dedup`."""
 
 
 def is_system_name(name: str) -> bool:
@@ -545,6 +547,7 @@ class Capabilities:
     """What a store can do, as facts; readable by users as `provider.capabilities`.
 
     Attributes:
+        writable: Anything may be changed; False where the store was opened with `read_only=True`.
         conditional_create: `if_absent` is atomic here.
         conditional_replace: `if_match` is atomic here.
         conditional_delete: A delete can be made conditional on an etag.
@@ -595,6 +598,7 @@ class Capabilities:
     sse_s3_implied: bool
     sse_kms: bool
     sse_c: bool
+    writable: bool = True
     retention_modes: frozenset[RetentionMode] = frozenset()
     legal_holds: bool = False
     ordered: bool = True
@@ -639,3 +643,22 @@ class VersionPage:
 
     entries: Sequence[StorageVersion]
     cursor: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What a collection of unused bodies found and did.
+
+    Attributes:
+        references: Objects that refer to a body.
+        bodies: Bodies that there were.
+        marked: Bodies that nothing refers to, and that get no more references from now on.
+        removed: Bodies that were removed: marked by an earlier collection, a grace ago.
+        removed_bytes: Their bytes.
+    """
+
+    references: int
+    bodies: int
+    marked: int
+    removed: int
+    removed_bytes: int

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from credstore import forks
+from credstore.driver.refusals import read_only
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
@@ -25,15 +26,24 @@ from credstore.wire.tally import listeners
 class Lifetime:
     """From the first call of a provider, or of a store on one, to its close: its loop and its process."""
 
-    def __init__(self, label: str, observers: tuple[Observer, ...], what: str = "provider") -> None:
+    def __init__(
+        self,
+        label: str,
+        observers: tuple[Observer, ...],
+        what: str = "provider",
+        *,
+        writable: Callable[[], bool],
+    ) -> None:
         """Start unbound; the first call binds it.
 
         Args:
             label: The provider's label, for events and errors.
             observers: Called with an `Event` after each call.
             what: What a refusal says is closed.
+            writable: Returns whether anything in the store may be changed.
         """
         self.label = label
+        self._writable = writable
         self._what = what
         self.observers = observers
         self.closed = False
@@ -63,6 +73,15 @@ class Lifetime:
             self._refuse(
                 ErrorCode.WRONG_LOOP, "belongs to another event loop; make one for each loop", operation
             )
+
+    def check_writable(self, operation: str, key: str | None) -> None:
+        """Refuse to change a store that was opened to be read.
+
+        Raises:
+            StorageReadOnlyError: It was.
+        """
+        if not self._writable():
+            raise read_only(self.label).at(provider=self.label, operation=operation, key=key)
 
     def enter(self) -> None:
         """Count a call, for `close` to wait for."""
@@ -204,6 +223,8 @@ class Call:
     def __enter__(self) -> Self:
         lifetime = self._lifetime
         lifetime.check(self.operation)
+        if self.mutation:
+            lifetime.check_writable(self.operation, self.key)
         if self.awaited:
             lifetime.enter()
         if self.mutation and self.wired:

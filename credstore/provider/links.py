@@ -50,6 +50,7 @@ _WITH_MD5 = (
     "check=False for a holder who sends that header of their own"
 )
 _METHODS: tuple[Method, ...] = get_args(Method)
+_WRITING = frozenset({"PUT", "DELETE"})
 _FETCHING = frozenset({"download_name", "content_disposition", "content_type", "cache_control", "version_id"})
 _ALWAYS = frozenset({"check", "timeout"})
 _MEANT_FOR: Mapping[str, frozenset[str]] = {
@@ -121,6 +122,8 @@ async def temporary_link(
     """
     session.check_key(key)
     request = LinkRequest(key, method, expires_in, options, session.deadline(options.get("timeout")))
+    if method in _WRITING:
+        session.lifetime.check_writable("get_signed_url", key)
     if session.policy is not None:
         _check_not_sealed(session.policy, method)
     signer = session.link_signer

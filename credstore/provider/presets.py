@@ -27,9 +27,9 @@ from credstore.config.stores import (
 from credstore.driver.contract import Driver
 from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
 from credstore.errors import StorageConfigurationError
+from credstore.provider.layering import layered
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
-from credstore.strategies.prefixed import prefixed
 
 C = TypeVar("C", bound=CommonConfig)
 
@@ -138,7 +138,7 @@ def provider_for(
 def _driver_of(row: Cloud, config: CommonConfig) -> Driver:
     # A driver is imported when it is first used: a local store needs no HTTP client.
     build = loaded(row.driver) if row.build is None else row.build
-    return prefixed(cast("Driver", build(config)), config.prefix)
+    return layered(cast("Driver", build(config)), config)
 
 
 def _row_of(config: object, provider: str = "", *, registry: Registry | None = None) -> Cloud:

@@ -321,7 +321,7 @@ class StorageProvider(KeepingVerbs):
 
         Cost: 2 requests the first time, then none.
         """
-        with self._session.call("add_dictionary", None):
+        with self._session.call("add_dictionary", None, mutation=True):
             if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
                 raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
             await self._session.dictionaries.ensure(dictionary)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from credstore.driver.reader import ObjectReader
-from credstore.driver.values import NO_HEADERS, ObjectInfo, ReadOptions, StoredReader, invalid_range
+from credstore.driver.values import BODY, NO_HEADERS, ObjectInfo, ReadOptions, StoredReader, invalid_range
 from credstore.encryption import ClientSide, CustomerKey
 from credstore.errors import (
     ErrorCode,
@@ -45,6 +45,10 @@ def recipe_of(info: ObjectInfo) -> Recipe:
         StorageCodecError: The object was made with a codec this version does not know.
     """
     headers = info.headers or NO_HEADERS
+    if info.system is not None and BODY in info.system:
+        raise StorageCodecError(
+            "this object refers to a body that it shares with others; open the store with dedup=True"
+        )
     return recipe(
         NOTHING if info.system is None else info.system,
         content_type=headers.content_type,

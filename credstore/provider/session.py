@@ -86,6 +86,8 @@ class Session:
         dictionaries: Of the store.
         policy: Encrypts what is stored unless a call says otherwise, or None.
         link_signer: Makes the temporary links, or None.
+        members: Settings of the members of a composite driver, by their label.
+        options: As given.
         option_names: Names that a write's `driver_options` may have.
     """
 
@@ -101,8 +103,10 @@ class Session:
         "internal",
         "lifetime",
         "link_signer",
+        "members",
         "name",
         "option_names",
+        "options",
         "plans",
         "policy",
     )
@@ -125,11 +129,13 @@ class Session:
             options: See `ProviderOptions`.
         """
         self.driver = driver
+        self.members = members
+        self.options: ProviderOptions = {**options, "observers": tuple(options.get("observers", ()))}
         self.name = driver.name
         self.config = config
         self.plans: dict[tuple[object, ...], Plan] = {}
         self._wired = isinstance(driver, BreaksCircuits) and not members
-        self.lifetime = Lifetime(driver.name, tuple(options.get("observers", ())))
+        self.lifetime = Lifetime(driver.name, tuple(self.options["observers"]), writable=self._is_writable)
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
         self.link_signer = options.get("link_signer")
@@ -149,6 +155,9 @@ class Session:
     def capabilities(self) -> Capabilities:
         """What the store can do."""
         return self.driver.capabilities
+
+    def _is_writable(self) -> bool:
+        return self.driver.capabilities.writable and not self.config.read_only
 
     async def aclose(self) -> None:
         """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""

@@ -61,6 +61,7 @@ async def make_upload_form(
     Raises:
         StorageError: See `StorageProvider.get_upload_form`.
     """
+    session.lifetime.check_writable("get_upload_form", key)
     start = _checked_start(session, key, prefix)
     expires_in = options.get("expires_in", 3600.0)
     _check(max_size, options)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import cache
-from types import TracebackType, new_class
+from datetime import datetime, timedelta
+from types import TracebackType
 from typing import TypeVar, cast
 
 from credstore.driver.contract import (
     BreaksCircuits,
+    CollectsGarbage,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -34,6 +34,7 @@ from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
     READ_ALL,
     Capabilities,
+    Collected,
     CopyRequest,
     DeleteOutcome,
     Journal,
@@ -58,6 +59,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.model import CircuitState, LinkGrant, Retention, UploadForm
+from credstore.strategies.abilities import able_as
 
 _LEAST_KEY = 128
 """Bytes that a prefix has to leave for keys: credstore's own have at most 100."""
@@ -365,6 +367,13 @@ class _ReportsDigests(PrefixedDriver):
             return await cast("ReportsDigests", self._inner).stored_digest(below, options)
 
 
+class _CollectsGarbage(PrefixedDriver):
+    async def collect(self, grace: timedelta, *, deadline: float | None = None) -> Collected:
+        """See `CollectsGarbage.collect`; of the whole store, as what is shared has no prefix."""
+        with self._shown:
+            return await cast("CollectsGarbage", self._inner).collect(grace, deadline=deadline)
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -376,6 +385,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     WantsChecksums: _WantsChecksums,
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
+    CollectsGarbage: _CollectsGarbage,
 }
 """What implements an optional protocol of the contract over a driver that has it."""
 
@@ -392,15 +402,7 @@ def prefixed(driver: Driver, prefix: str) -> Driver:
     """
     if not prefix:
         return driver
-    # `isinstance` looks for a protocol's members on the class, so each combination is a class.
-    return _kind(tuple(FORWARDED[each] for each in FORWARDED if isinstance(driver, each)))(driver, prefix)
-
-
-@cache
-def _kind(abilities: tuple[type[PrefixedDriver], ...]) -> type[PrefixedDriver]:
-    if not abilities:
-        return PrefixedDriver
-    return cast("type[PrefixedDriver]", new_class("PrefixedDriver", abilities))
+    return able_as(driver, PrefixedDriver, FORWARDED)(driver, prefix)
 
 
 class _Shown:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Unpack
 
 from credstore.arguments import typed
+from credstore.driver.refusals import check_writable
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
@@ -206,6 +207,9 @@ async def between(
         StorageError: As `copy_tree`.
     """
     check_apart(one, two)
+    for side, changes in ((two, not goal.compare), (one, goal.drop)):
+        if changes and isinstance(side, Store):
+            check_writable(side.provider.capabilities, side.provider.get_provider_name())
     if one.only is not None:  # Nothing else there has to do with it, so nothing else is listed.
         two.only = (one.only[1], one.only[1])
     if isinstance(two, Store):

@@ -440,7 +440,7 @@ class LocalDriver(Driver):
     def _link_secret(self) -> bytes:
         if self._secret is None:
             try:
-                self._secret = self._root().link_secret()
+                self._secret = self._root().link_secret(make=not self._config.read_only)
             except StorageError:
                 raise
             except OSError as error:
@@ -448,13 +448,14 @@ class LocalDriver(Driver):
         return self._secret
 
     async def ping(self, *, deadline: float | None = None) -> None:
-        """Prove that the root is there and can be written to.
+        """Prove that the root is there and, unless it is only read, can be written to.
 
         Raises:
             StorageConfigurationError: It is missing, replaced, or not a directory.
             StorageAccessDeniedError: It cannot be read or written.
         """
-        await self._run(lambda: self._root().check(), deadline=deadline)
+        writing = not self._config.read_only
+        await self._run(lambda: self._root().check(writing=writing), deadline=deadline)
 
     async def aclose(self) -> None:
         """Release the directories and threads; safe to call again."""
@@ -488,7 +489,8 @@ class LocalDriver(Driver):
         with self._opening:
             if self._opened is None:
                 config = self._config
-                root = Root(config.root, create=config.create, fsync=config.fsync)
+                create = config.create and not config.read_only
+                root = Root(config.root, create=create, fsync=config.fsync)
                 self._opened = root, Objects(root, self._clock)
             return self._opened
 

@@ -35,7 +35,13 @@ from credstore.drivers.local.atomic import (
 from credstore.drivers.local.attributes import reap
 from credstore.drivers.local.failures import unusable_root
 from credstore.drivers.local.names import CONTROL, Place
-from credstore.errors import Applied, ErrorCode, StorageAccessDeniedError, StorageConfigurationError
+from credstore.errors import (
+    Applied,
+    ErrorCode,
+    StorageAccessDeniedError,
+    StorageConfigurationError,
+    StorageReadOnlyError,
+)
 
 _FORMAT = 1
 _PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -202,10 +208,22 @@ class Root:
             self._publish(control, temporary, "format", content, 0o644)
         self.fold = self._known_fold()
 
-    def link_secret(self) -> bytes:
-        """The 32 bytes that sign links, made at first use."""
+    def link_secret(self, *, make: bool = True) -> bytes:
+        """The 32 bytes that sign links.
+
+        Args:
+            make: Make them if there are none yet.
+
+        Raises:
+            StorageReadOnlyError: There are none, and they are not to be made.
+        """
         control = self.control()
         secret = None if control is None else _read_file(control, "link-secret")
+        if secret is None and not make:
+            raise StorageReadOnlyError(
+                f"{self.path!r} has no secret yet that signs links, and was opened with read_only=True; make "
+                "the first link with a store that may write"
+            )
         if secret is None:
             self.check_there()
             self.prepare()
@@ -233,14 +251,19 @@ class Root:
         finally:
             file.discard()
 
-    def check(self) -> None:
-        """Prove that the root is where it was and can be written to.
+    def check(self, *, writing: bool = True) -> None:
+        """Prove that the root is where it was.
+
+        Args:
+            writing: Also that it can be written to.
 
         Raises:
             StorageConfigurationError: The directory was removed or replaced.
             StorageAccessDeniedError: It cannot be written to.
         """
         self.check_there()
+        if not writing:
+            return
         if os.statvfs(self.fd).f_flag & os.ST_RDONLY or not os.access(
             ".", os.W_OK | os.X_OK, dir_fd=self.fd, effective_ids=os.access in os.supports_effective_ids
         ):

@@ -232,7 +232,7 @@ class ProofReader:
 
     async def _heal(self, item: StorageItem, proof_id: str, sha256: bytes, *, erased: bool) -> None:
         """Remove an index name that leads nowhere; a reader that may not write leaves it."""
-        if not self.heal:
+        if not self.heal or not self.objects.provider.capabilities.writable:
             return
         with suppress(StorageError):
             if erased:

@@ -36,6 +36,8 @@ from credstore.driver.refusals import (
     check_retention,
     check_retention_mode,
     check_sign,
+    check_writable,
+    read_only,
 )
 from credstore.driver.values import (
     READ_ALL,
@@ -118,6 +120,7 @@ class FallbackDriver(Driver):
         self._guard.check(request.deadline)
         _check(request.key)
         check_put(request, self._capabilities, self.name)
+        check_writable(self._capabilities, self._first)
         body = _Watched(request.body)
         attempt = replace(request, body=body, deadline=_half(request.deadline))
         try:
@@ -136,6 +139,8 @@ class FallbackDriver(Driver):
         write: Callable[[], Awaitable[PutResult]],
     ) -> PutResult:
         """Write to the fallback after the primary's `error`, having noted it there."""
+        if not self._fallback.capabilities.writable:
+            raise plan.not_diverted(error, self._second) from error
         try:
             await self._detours.note(encryption)
             result = await write()
@@ -148,6 +153,7 @@ class FallbackDriver(Driver):
         degraded = False
         try:
             if await self._detours.happened():
+                check_writable(self._fallback.capabilities, self._second)
                 await self._fallback.delete(result.key, deadline=deadline)
         except StorageError:
             degraded = True  # Its version is older, as every reader can see.
@@ -237,6 +243,10 @@ class FallbackDriver(Driver):
         self._guard.check(deadline)
         _check(key)
         check_delete(if_match, version_id, self._capabilities, self.name)
+        check_writable(self._capabilities, self._first)
+        if not self._fallback.capabilities.writable:
+            await self._check_absent(key, deadline)
+            return await self._primary.delete(key, deadline=deadline)
         (one, label), (two, other) = await self._older_first(key, deadline)
         first = await one.delete(key, deadline=deadline)
         try:
@@ -244,6 +254,21 @@ class FallbackDriver(Driver):
         except StorageError as error:
             raise plan.undone(error, failed=other, done=label) from error
         return _either(first, second)
+
+    async def _check_absent(self, key: str, deadline: float | None) -> None:
+        """Refuse to remove what a read-only fallback has: it would still be found.
+
+        Raises:
+            StorageReadOnlyError: It has the object.
+            StorageError: It could not be asked.
+        """
+        try:
+            await self._fallback.head(key, ReadOptions(deadline=deadline))
+        except StorageError as error:
+            if not is_absence(error):
+                raise
+        else:
+            raise read_only(self._second)
 
     async def _older_first(
         self, key: str, deadline: float | None
@@ -267,7 +292,9 @@ class FallbackDriver(Driver):
         self._guard.check(deadline)
         for key in keys:
             _check(key)
-        if await self._detours.happened() or self._detours.unknown:
+        check_writable(self._capabilities, self._first)
+        frozen = not self._fallback.capabilities.writable
+        if frozen or await self._detours.happened() or self._detours.unknown:
             return {key: await outcome_of(self.delete(key, deadline=deadline)) for key in keys}
         outcomes = dict(await self._primary.delete_many(keys, deadline=deadline))
         reached = {key: done for key, done in outcomes.items() if not isinstance(done, StorageError)}
@@ -314,6 +341,7 @@ class FallbackDriver(Driver):
         check_encryption(request.encryption, self._capabilities, self.name)
         check_encryption(request.source_customer_key, self._capabilities, self.name)
         check_retention(request.retention, self._capabilities, self.name)
+        check_writable(self._capabilities, self._first)
         source = request.source
         if await self._detours.happened():
             options = ReadOptions(customer_key=request.source_customer_key, deadline=request.deadline)
@@ -322,6 +350,7 @@ class FallbackDriver(Driver):
                 raise StoragePreconditionFailedError("the source was replaced since it was looked at")
         if source.served_by != self._second:
             return await self._arrived(await self._primary.copy(request), request.deadline)
+        check_writable(self._fallback.capabilities, self._second)
         await self._detours.note(request.encryption)
         copied = await self._fallback.copy(request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)

@@ -48,6 +48,7 @@ def able_together(primary: Capabilities, fallback: Capabilities) -> Capabilities
     both = primary.meet(fallback)
     return replace(
         both,
+        writable=primary.writable,  # What the fallback cannot take is not diverted.
         conditional_create=False,
         conditional_replace=False,
         conditional_delete=False,
@@ -92,6 +93,16 @@ def of_both(first: StorageError, second: StorageError, label: str) -> StorageErr
     error.applied = second.applied
     error.retryable = first.retryable or second.retryable
     return error
+
+
+def not_diverted(error: StorageError, label: str) -> StorageError:
+    """The primary's error for a write that a read-only fallback cannot take over.
+
+    Args:
+        error: Of the primary.
+        label: The fallback's.
+    """
+    return _named(error, f"{label} is read-only, so it did not take over")
 
 
 def undone(error: StorageError, *, failed: str, done: str) -> StorageError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from credstore.driver.contract import Driver, LockingDriver, RetainingDriver, VersionedDriver
-from credstore.driver.refusals import LIST_VERSIONS, RETENTION
+from credstore.driver.refusals import LIST_VERSIONS, RETENTION, check_writable
 from credstore.driver.values import DeleteOutcome, ReadOptions, VersionPage
 from credstore.errors import StorageError, StorageUnsupportedError
 from credstore.model import Retention, StorageVersion
@@ -104,7 +104,10 @@ class MemberVersions:
             only, version = self._place(version_id)
             await apply(_locking(only), version)
             return
-        having = [(label, _locking(member)) for label, member in await self._having(key, deadline)]
+        found = await self._having(key, deadline)
+        for label, one in found:  # Before the other one is changed.
+            check_writable(one.capabilities, label)
+        having = [(label, _locking(member)) for label, member in found]
         done: str | None = None
         for label, member in having:
             try:

@@ -140,8 +140,15 @@ async def says_when_it_keeps_no_versions(harness: Harness) -> None:
 
 
 async def with_versions(driver: Driver) -> VersionedDriver | None:
-    """The driver, if its store keeps versions now."""
-    return driver if isinstance(driver, VersionedDriver) and await driver.keeps_versions() else None
+    """The driver, if its store keeps versions now, and not only something that it cannot list."""
+    if not isinstance(driver, VersionedDriver) or not await driver.keeps_versions():
+        return None
+    if not driver.capabilities.versions:
+        try:
+            await driver.list_versions("key", exact=True, limit=1)
+        except StorageUnsupportedError:
+            return None
+    return driver
 
 
 async def all_versions(

@@ -1,0 +1,124 @@
+"""The strategies over one store that its settings ask for, or that users put around an open provider.
+
+Rules of this file: from the store up, the order is always prefix, dedup, cache, read-only. Each knows the
+contract alone, so none knows what is above or below it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from secrets import token_hex
+
+from credstore.arguments import typed
+from credstore.config.settings import GIB, CommonConfig
+from credstore.driver.contract import CollectsGarbage, Driver
+from credstore.driver.refusals import COLLECT
+from credstore.driver.values import Collected
+from credstore.errors import StorageInvalidRequestError
+from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
+from credstore.strategies.cached.driver import cached_driver
+from credstore.strategies.dedup.driver import dedup_driver
+from credstore.strategies.prefixed import prefixed
+from credstore.strategies.read_only import only_read
+
+
+def layered(driver: Driver, config: CommonConfig) -> Driver:
+    """A store as its settings say that it is seen.
+
+    Args:
+        driver: Of the whole store; owned by the result.
+        config: Its settings.
+
+    Raises:
+        StorageConfigurationError: The prefix leaves too little of the store's keys.
+    """
+    driver = prefixed(driver, config.prefix)
+    if config.dedup:
+        driver = dedup_driver(driver)
+    if config.cache is not None:
+        driver = cached_driver(
+            driver,
+            Path(config.cache),
+            space=_space(config, driver.name),
+            max_size=config.cache_size,
+            max_age=config.cache_max_age,
+        )
+    return only_read(driver) if config.read_only else driver
+
+
+@typed
+def cached(
+    provider: StorageProvider,
+    local: str | os.PathLike[str],
+    *,
+    max_size: int = 10 * GIB,
+    max_age: float = 0.0,
+) -> StorageProvider:
+    """The same store, of which whole objects that were read are kept in a local directory.
+
+    They are served from there, ranges too, while the store confirms that they are current: one HEAD in place
+    of the bytes. What is kept is what is stored, so encrypted objects stay encrypted. A range of what is not
+    there, a kept version, and what needs a customer's key are read from the store.
+
+    Args:
+        provider: Open; closed with the result, and not to be used beside it, for then the result would not
+            learn what changes.
+        local: Directory of this machine, for this user alone; made if it is missing. Processes may share it.
+        max_size: Bytes that everything in it may have together, 1 MiB or more.
+        max_age: Seconds for which an object counts as current once the store has confirmed it. With 0, the
+            store is asked at each read; with more, changes by others are seen that much later.
+
+    Raises:
+        StorageInvalidRequestError: A number is out of range.
+    """
+    if max_size < 1024 * 1024 or not max_age >= 0:
+        raise StorageInvalidRequestError("max_size is 1 MiB or more, and max_age 0 seconds or more")
+    session = session_of(provider)
+    space = _space(session.config, session.name)
+    if session.members:  # Which stores they are is part of what is cached.
+        space += "".join(_space(each, label) for label, each in session.members.items())
+    driver = cached_driver(
+        session.driver, Path(local), space=space, max_size=max_size, max_age=float(max_age)
+    )
+    return StorageProvider(driver, session.config, members=session.members, **session.options)
+
+
+@typed
+async def collect(provider: StorageProvider, *, grace: timedelta = timedelta(days=1)) -> Collected:
+    """Remove the shared bodies of a store with `dedup=True` that no object refers to any more.
+
+    Call it from time to time, from any process, also while others write. A body that is found to be unused is
+    marked, and removed by a later call that finds it unused when the mark is older than the grace. A process
+    that is killed at any point, here or while it writes, leaves no object without its body.
+
+    Args:
+        provider: The store.
+        grace: 30 minutes or more.
+
+    Raises:
+        StorageUnsupportedError: The store was not opened with `dedup=True`.
+        StorageReadOnlyError: It was opened read-only.
+        StorageInvalidRequestError: The grace is too short.
+        StorageError: The store could not be read whole; the next call continues.
+
+    Cost: 3 requests, a listing of everything, 1 for each reference, and 1 for each body that is marked or
+        removed.
+    """
+    session = session_of(provider)
+    with session.call("collect", None, mutation=True) as call:
+        if not isinstance(session.driver, CollectsGarbage):
+            raise COLLECT.of(session.name)
+        found = await session.driver.collect(grace)
+        call.attributes.update(marked=found.marked, removed=found.removed)
+        return found
+
+
+def _space(config: CommonConfig, label: str) -> str:
+    """What a store is called in a cache; nothing else has this name, unless it is the same store."""
+    place = config.place
+    # A store that its settings do not name, as one in memory, is another one in each process.
+    named = token_hex(16) if isinstance(place, CommonConfig) else repr(place)
+    return f"{label}\n{named}\n{config.prefix}\n{config.dedup}\n"
