@@ -21,9 +21,12 @@ async def close_server(
         tasks: Those that serve its connections, so far.
         writers: The connections, asked for once their tasks have ended.
     """
-    listening.close()
+    # A closed server takes no connection that it has just accepted, and asyncio leaves that one open.
+    for accepting in listening.sockets:
+        asyncio.get_running_loop().remove_reader(accepting.fileno())
     for _ in range(_TURNS):
         await asyncio.sleep(0)
+    listening.close()
     ending = list(tasks)
     for task in ending:
         task.cancel()
