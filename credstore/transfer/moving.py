@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from credstore.errors import StoragePreconditionFailedError
 from credstore.model import NOTHING, StorageItem, strong_etag
-from credstore.provider.stored_form import Carried, copy_proved, digest_stored, put_stored
+from credstore.provider.stored_form import Carried, carried, copy_proved, digest_stored, put_stored
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import MTIME, Flow, Side, Written, differs
 from credstore.transfer.store import Store, tag_as_listed, with_mtime
@@ -48,8 +48,9 @@ class Mover:
         if plain and isinstance(self.source, Store) and isinstance(self.destination, Store):
             if self.source.provider is self.destination.provider:
                 return await self._inside(self.source, self.destination, entry)
-            found = await self.source.carry(entry, self.destination.provider)
-            if found.info is not None:
+            key = self.source.key(entry.name)
+            found = await carried(self.source.provider, key, self.destination.provider, entry.size)
+            if found is not None:
                 return await self._as_stored(self.source, self.destination, entry, found)
         async with self.source.read(entry, self.flow) as content:
             return await self.destination.write(
@@ -59,15 +60,10 @@ class Mover:
     async def _inside(self, source: Store, destination: Store, entry: Entry) -> Written:
         provider, key = source.provider, source.key(entry.name)
         absent = self.if_absent and provider.capabilities.conditional_create
-        item = await provider.get_metadata(key)
-        if item is not None and item.dictionary is not None:
-            # It may belong to a store below this one, whose dictionaries do not come along.
-            await provider.get_dictionary(item.dictionary)
-        landed = await copy_proved(provider, key, destination.key(entry.name), if_absent=absent)
+        item, landed = await copy_proved(provider, key, destination.key(entry.name), if_absent=absent)
         await self.flow(0)
-        lost = () if item is None or MTIME in (item.metadata or NOTHING) else (MTIME,)
-        tag = tag_as_listed(entry, item.etag if item else None)
-        return Written(landed.etag or "", landed.digest, tag, lost)
+        lost = () if MTIME in (item.metadata or NOTHING) else (MTIME,)
+        return Written(landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), lost)
 
     async def _as_stored(self, source: Store, destination: Store, entry: Entry, found: Carried) -> Written:
         item, there = found.item, destination.provider
@@ -76,7 +72,7 @@ class Mover:
             source.provider, found, there, key, metadata=with_mtime(item), if_absent=absent
         )
         await self.flow(item.size)
-        if self.verify:
+        if self.verify and not landed.proved:
             try:
                 seen = await digest_stored(there, key, strong_etag(landed.etag))
             except StoragePreconditionFailedError as error:

@@ -18,14 +18,13 @@ from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,
     StorageInvalidKeyError,
-    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
 from credstore.hashing import hash_into, sha256
 from credstore.model import NOTHING, StorageItem, StoreOptions, strong_etag
 from credstore.provider.provider import StorageProvider
-from credstore.provider.stored_form import Carried, carried
+from credstore.provider.stored_form import tags_of
 from credstore.provider.validation import check_key
 from credstore.transfer.filters import Filter
 from credstore.transfer.plan import Entry, Facts
@@ -135,43 +134,31 @@ class Store:
     @asynccontextmanager
     async def read(self, entry: Entry, flow: Flow) -> AsyncGenerator[Content]:
         """One object, decoded; see `Side.read`."""
-        found = await self.carry(entry, None)
-        item = found.item
-        content = Content(
-            tag=tag_as_listed(entry, item.etag),
-            size=item.plain_size,
-            data=b"",
-            digest=None,
-            modified=modified_of(item),
-            options=await self._options(item, found.tags),
-            settled=_nothing_more,
-        )
-        if item.content_encoding is not None and item.compression is None:
-            content.lost.append("content_encoding")
-        async with self.provider.open(self.key(entry.name)) as reader:
-            if reader.info.etag != item.etag:
-                raise StorageIntegrityError(
-                    "the object was replaced while it was being read", code=ErrorCode.REPLACED, retryable=True
-                )
-            limit = self.provider.config.spool_size
+        key, limit = self.key(entry.name), self.provider.config.spool_size
+        before: Mapping[str, str] | None = None
+        if entry.size > limit and (looked := await self.provider.get_metadata(key)) is not None:
+            before = await tags_of(self.provider, looked)
+        async with self.provider.open(key) as reader:
+            item, data = reader.info, None
             if item.plain_size is not None and item.plain_size <= limit:
                 data = await reader.read(limit)
                 await flow(len(data))
-                content.data, content.digest = data, await sha256(data)
-            else:
+            # Of what is small only now: who holds a connection while asking for another may wait for ever.
+            tags = before if before is not None else await tags_of(self.provider, item)
+            content = Content(
+                tag=tag_as_listed(entry, item.etag),
+                size=item.plain_size,
+                data=data or b"",
+                digest=None if data is None else await sha256(data),
+                modified=modified_of(item),
+                options=await self._options(item, tags),
+                settled=_nothing_more,
+            )
+            if item.content_encoding is not None and item.compression is None:
+                content.lost.append("content_encoding")
+            if data is None:
                 content.data = _watched(reader, flow, content)
             yield content
-
-    async def carry(self, entry: Entry, destination: StorageProvider | None) -> Carried:
-        """What is known of an object; see `carried`.
-
-        Raises:
-            StorageObjectNotFoundError: It is gone.
-        """
-        found = await carried(self.provider, self.key(entry.name), destination)
-        if found is None:
-            raise StorageObjectNotFoundError("the object is gone", key=self.key(entry.name))
-        return found
 
     async def _options(self, item: StorageItem, tags: Mapping[str, str]) -> StoreOptions:
         options: StoreOptions = {
@@ -209,7 +196,7 @@ class Store:
             options["if_absent"] = True
         result = await self.provider.store(key, content.data, **options)
         await content.settled()
-        if verify:
+        if verify and not (result.proved and result.digest == content.digest):
             await self._check(key, result.etag, content, flow)
         return Written(result.etag or "", content.digest, content.tag, tuple(lost))
 

@@ -18,7 +18,7 @@ from credstore.driver.internal import COPIES, internal_key
 from credstore.driver.refusals import TAGS
 from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
+from credstore.drivers.s3.headers import format_sha256, read_encryption, tag_headers, to_confirm
 from credstore.drivers.s3.locking import check_locked
 from credstore.drivers.s3.multipart import Upload, listed_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, discard, look_up, take_back
@@ -75,6 +75,7 @@ class Made:
     etag: str | None
     version_id: str | None
     encryption: str | None
+    proved: bool = False
 
 
 async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
@@ -149,6 +150,8 @@ def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
     """Whether it is worth a request to find out which part size could prove the copy."""
     if not request.provable or not bucket.dialect.capabilities.content_etags:
         return False
+    if bucket.dialect.checks_sha256 and request.source.digest:
+        return False  # Its SHA-256 is asked for.
     return request.source.etag is not None and "-" in request.source.etag
 
 
@@ -182,7 +185,7 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
         made = _seen(found)
     else:
         try:
-            etag = await parsed(parse_copied, reply.body)
+            etag, checksum = await parsed(parse_copied, reply.body)
         except StorageIntegrityError as error:
             error.applied = "maybe"
             found = await settle_write(bucket, write, error, of_copy=True)
@@ -190,12 +193,17 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
         else:
             await check_answer(bucket, write, reply.headers)
             made = Made(etag, version_of(reply.headers), read_encryption(reply.headers)[0])
+            if checksum is not None and request.source.digest and dialect.checks_sha256:
+                if checksum != format_sha256(request.source.digest):
+                    await _refuse(bucket, write, made.version_id)
+                made = replace(made, proved=True)
             if etag is None and (found := await look_up(bucket, write)) is not None:
-                made = Made(found.etag, made.version_id or found.version_id, made.encryption)
+                version_id = made.version_id or found.version_id
+                made = replace(made, etag=found.etag, version_id=version_id)
     await _check_kept(bucket, request, write, made, way=_AT_ONCE, seen=found)
     await check_locked(bucket, write, made.version_id, way=_AT_ONCE)
     verdict = compare(request.source, made.etag, made.encryption or write.encryption)
-    if verdict != "same":
+    if verdict != "same" and not made.proved:
         await _prove(bucket, request, write, made, verdict)
     if tags:
         await _restore_tags(bucket, write, made, tags)
@@ -231,7 +239,7 @@ async def _check_kept(
         StorageIntegrityError: They are not there (code "COPY_INCOMPLETE", `applied` "yes").
         StorageError: The copy could not be looked at; `applied` is "yes".
     """
-    if way in bucket.kept or not bucket.is_elsewhere or request.provable:
+    if way in bucket.kept or not bucket.is_elsewhere or (request.provable and not made.proved):
         return
     source = request.source
     try:
@@ -337,6 +345,7 @@ def _result(bucket: Bucket, request: CopyRequest, made: Made) -> PutResult:
         encryption=made.encryption,
         served_by=bucket.label,
         replicas=(bucket.label,),
+        proved=made.proved,
     )
 
 
@@ -398,7 +407,7 @@ async def _copy_in_parts(
         upload.confirmation.part(reply.headers)
         told = told or read_encryption(reply.headers)[0]
         try:
-            etag = await parsed(parse_copied, reply.body)
+            etag, _ = await parsed(parse_copied, reply.body)
         except StorageIntegrityError:
             etag = None
         return etag or await listed_etag(bucket, write, upload_id, number, span[1] - span[0])

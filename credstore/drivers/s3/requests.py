@@ -350,6 +350,7 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
     Raises:
         StorageUnsupportedError: The cloud would ignore the destination's condition.
     """
+    checked = request.provable and dialect.checks_sha256 and request.source.digest
     return S3Request(
         operation="CopyObject",
         method="PUT",
@@ -359,6 +360,7 @@ def copy_object(bucket: str, request: CopyRequest, dialect: S3Dialect) -> S3Requ
             "x-amz-metadata-directive": "REPLACE",
             **copied_object_headers(request, dialect),
             **_copy_condition(request.precondition, dialect),
+            **({"x-amz-checksum-algorithm": "SHA256"} if checked else {}),
         },
         mutation=True,
         # As for any locked object, some servers insist on a checksum of the body, which is empty here.
