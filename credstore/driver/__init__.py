@@ -4,6 +4,7 @@ from credstore.arguments import typed
 from credstore.driver import values
 from credstore.driver.contract import (
     BreaksCircuits,
+    CopiesAcross,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -64,6 +65,7 @@ __all__ = [
     "BytesBody",
     "Capabilities",
     "ContentHeaders",
+    "CopiesAcross",
     "CopyRequest",
     "DeleteOutcome",
     "Driver",

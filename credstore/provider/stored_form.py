@@ -8,13 +8,21 @@ cannot travel so, since it is bound to its key and store; `as_stored` says which
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from os import urandom
 
-from credstore.driver.contract import Driver, KeepsConnections, TaggedDriver
+from credstore.driver.contract import CopiesAcross, Driver, KeepsConnections, TaggedDriver
 from credstore.driver.pinning import get_same
-from credstore.driver.values import NO_HEADERS, Body, BytesBody, ObjectInfo, PutRequest, ReadOptions
+from credstore.driver.values import (
+    NO_HEADERS,
+    Body,
+    BytesBody,
+    CopyRequest,
+    ObjectInfo,
+    PutRequest,
+    ReadOptions,
+)
 from credstore.hashing import hash_into, sha256
 from credstore.model import NOTHING, StorageItem
 from credstore.pipeline.pipeline import coding_of
@@ -271,6 +279,63 @@ async def copy_proved(
             await check_copy(session, request, result, None, resealed=copier.resealed)
         digest = None if copier.resealed else info.digest or None
         return item_of(info, session.name, found), Landed(result.etag, digest, proved=True)
+
+
+async def copy_across(
+    source: StorageProvider,
+    key: str,
+    destination: StorageProvider,
+    to: str,
+    *,
+    metadata: Callable[[StorageItem], Mapping[str, str]],
+    if_absent: bool,
+) -> tuple[StorageItem, Landed] | None:
+    """Copy between two buckets of one account, by their cloud itself; None where it cannot be made so.
+
+    Args:
+        source: Has the object.
+        key: Of the object.
+        destination: Where it goes.
+        to: Its key there.
+        metadata: The user's metadata of the copy, from what the object is.
+        if_absent: Refuse to replace an object.
+
+    Returns:
+        The source as it was when it was copied, and the copy, which is proved as `copy_proved` proves it.
+
+    Raises:
+        StorageError: As `StorageProvider.copy`, or the copy is not what was copied.
+
+    Cost: as `copy_proved`; none where the stores do not reach each other.
+    """
+    there, here = session_of(source), session_of(destination)
+    driver = here.driver
+    if here.policy is not None or not isinstance(driver, CopiesAcross) or not driver.reaches(there.driver):
+        return None
+    with here.call("copy", to, mutation=True):
+        here.check_key(to)
+        condition = precondition_of(here.capabilities, here.name, if_absent=if_absent)
+        reading = there.reading()
+        info = await there.driver.head(key, reading)
+        found = known_recipe(info)
+        if not _travels(info) or reading.customer_key is not None or info.encryption == "SSE-C":
+            return None
+        if found is not None and found.dictionary is not None:
+            await destination.add_dictionary(await source.get_dictionary(found.dictionary))
+        item = item_of(info, there.name, found)
+        request = CopyRequest(
+            source=replace(info, key=key, metadata=metadata(item)),
+            destination=to,
+            write_id=urandom(16).hex(),
+            precondition=condition,
+            encryption=None if here.config.encryption is None else here.at_rest(),
+            provable=True,
+            deadline=here.deadline(None, info.size),
+        )
+        result = await driver.copy_across(there.driver, request)
+        if not (result.proved and _is_bare(info)):
+            await check_copy(here, request, result, None, resealed=False, origin=there)
+        return item, Landed(result.etag, info.digest or None, proved=True)
 
 
 def _is_bare(info: ObjectInfo) -> bool:

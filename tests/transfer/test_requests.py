@@ -13,6 +13,7 @@ from credstore.errors import ErrorCode
 from credstore.transfer import Under, copy_tree, migrate
 from tests.faults import rig as rigs
 from tests.faults.script import set_headers
+from tests.faults.signatures import Account
 from tests.transfer.ends import make_tree, tree_of
 
 NAMES = [f"k{number}" for number in range(5)]
@@ -29,6 +30,12 @@ def operations(rig) -> dict[str, int]:
             counts[each.operation] = counts.get(each.operation, 0) + 1
     rig.counted = len(sent)
     return counts
+
+
+def others(rig, flavor):
+    """The same bucket with other credentials, so that no store can copy from one to the other."""
+    rig.origin.allow(Account("AKIDOTHER", rigs.SECRET))
+    return rig.open(flavor=flavor, access_key_id="AKIDOTHER")
 
 
 async def seeded(rig, flavor, **options):
@@ -69,7 +76,7 @@ def test_an_object_is_one_get_to_a_folder(tmp_path):
 )
 def test_between_two_stores_it_is_a_get_and_a_put(flavor, wanted, delete_source):
     async def check(rig):
-        one, two = await seeded(rig, PROVES, metadata={"m": "1"}), rig.open(flavor=flavor)
+        one, two = await seeded(rig, PROVES, metadata={"m": "1"}), others(rig, flavor)
         report = await migrate(Under(one, "a/"), Under(two, "b/"), delete_source=delete_source)
         assert report.complete
         found = operations(rig)
@@ -83,7 +90,7 @@ def test_between_two_stores_it_is_a_get_and_a_put(flavor, wanted, delete_source)
 
 def test_tags_are_asked_for_where_there_are_some():
     async def check(rig):
-        one, two = await seeded(rig, PROVES, tags={"t": "1"}), rig.open(flavor=PROVES)
+        one, two = await seeded(rig, PROVES, tags={"t": "1"}), others(rig, PROVES)
         assert (await copy_tree(Under(one, "a/"), Under(two, "b/"))).complete
         assert operations(rig) == {"GetObject": 5, "GetObjectTagging": 5, "PutObject": 5}
         assert rig.objects["b/k1"].tags == {"t": "1"}
@@ -103,6 +110,58 @@ def test_inside_one_store_it_is_looked_at_once_and_copied():
         other = rig.open(flavor=SILENT)
         assert (await copy_tree(Under(other, "a/"), Under(other, "d/"))).complete
         assert operations(rig) == {"HeadObject": 10, "CopyObject": 5, "GetObjectTagging": 5}
+
+    rigs.run(check)
+
+
+def test_between_two_buckets_of_one_account_the_cloud_copies():
+    async def check(rig):
+        rig.origin.store.buckets["other"] = other = {}
+        one = await seeded(rig, PROVES, metadata={"m": "1"}, tags={"t": "1"})
+        two = rig.open(flavor=PROVES, bucket="other")
+        report = await migrate(Under(one, "a/"), two, concurrency=1)
+        assert report.complete
+        assert not report.lost
+        counts = operations(rig)
+        assert (counts["CopyObject"], counts.get("PutObject")) == (5, None)
+        made = other["k1"]
+        assert (made.body, made.tags, made.attributes["x-amz-meta-m"]) == (b"k1" * 100, {"t": "1"}, "1")
+        assert "x-amz-meta-mtime" in made.attributes
+        assert (await migrate(two, Under(one, "back/"), delete_source=True)).counts["moved"] == 5
+        assert rig.objects["back/k1"].body == b"k1" * 100
+        assert not other
+
+    rigs.run(check)
+
+
+def test_a_large_object_is_copied_in_parts_from_another_bucket():
+    data = bytes(range(256)) * 100
+
+    async def check(rig):
+        rig.origin.store.buckets["other"] = other = {}
+        limits = {"single_copy_limit": 10_000, "copy_part_size": 5_242_880, "flavor": PROVES}
+        one, two = rig.open(**limits), rig.open(bucket="other", **limits)
+        await one.store("large", data)
+        operations(rig)
+        assert (await copy_tree(one, two)).complete
+        counts = operations(rig)
+        assert counts["UploadPartCopy"] >= 1
+        assert "PutObject" not in counts
+        assert other["large"].body == data
+
+    rigs.run(check)
+
+
+def test_a_copy_across_that_differs_from_its_source_is_found():
+    async def check(rig):
+        rig.origin.store.buckets["other"] = {}
+        for flavor in (PROVES, SILENT):
+            one, two = rig.open(flavor=flavor), rig.open(flavor=flavor, bucket="other")
+            await one.store("k", b"1" * 100)
+            rig.objects["k"] = replace(rig.objects["k"], body=b"2" * 100)
+            report = await migrate(one, two, delete_source=True)
+            assert [event.kind for event in report.events] == ["failed"]
+            assert "k" in rig.objects
 
     rigs.run(check)
 
