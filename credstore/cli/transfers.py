@@ -75,6 +75,8 @@ _MOVING = (
         show_default=True,
         help="What may be replaced: nothing, what is older, what differs, everything.",
     ),
+    click.option("--mapping", type=click.Path(dir_okay=False), metavar="FILE",
+                 help="Call names otherwise that one side cannot hold, as FILE says; new ones are added."),
     click.option("--transfers", type=click.IntRange(min=1), default=64, show_default=True, metavar="N",
                  help="Objects at once, at most; fewer while a store is slow."),
     click.option("--bwlimit", metavar="SIZE", callback=as_size, help="Bytes per second: 10MB."),
@@ -162,6 +164,8 @@ class Telling:
             options["bandwidth"] = given["bwlimit"]
             options["max_transfer"] = given["max_transfer"]
             options["verify"] = given["verify"]
+            if given["mapping"] is not None:
+                options["mapping"] = given["mapping"]
             options["approve"] = self._approve
         return options
 
@@ -280,6 +284,7 @@ def _summary(report: TransferReport) -> str:
             "deleted",
             "same",
             "kept",
+            "renamed",
             "skipped",
             "refused",
             "failed",

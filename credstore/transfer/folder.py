@@ -33,6 +33,7 @@ from credstore.errors import (
 from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
 from credstore.hashing import hash_into
 from credstore.transfer.filters import Filter
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import MTIME, Content, Depth, Flow, Written, differs, mtime_text, seconds
 from credstore.transfer.types import guess_type
@@ -64,21 +65,13 @@ class Folder:
         self.label = f"the folder {str(path)!r}"
         self.identity = f"folder {self.path}"
         self.only: tuple[str, str] | None = None
+        self.held = Held(_unfit, branches=False)
         self._follow = follow_links
         self._known: set[Path] = set()
 
     def unfit(self, name: str) -> str | None:
         """Why no file can have this name; see `Side.unfit`."""
-        parts = name.split("/")
-        if any(part in {"", ".", ".."} for part in parts):
-            return "a part of the name is empty, '.' or '..', which cannot be a file"
-        if any(len(os.fsencode(part)) > _MAX_NAME for part in parts if not _UNFIT.search(part)):
-            return f"a part of the name has more than {_MAX_NAME} bytes"
-        if _UNFIT.search(name) or (os.sep != "/" and os.sep in name):
-            return "the name has a character that the name of a file cannot have"
-        if any(is_leftover(part) or part == SEGMENT for part in parts):
-            return "the name is one of credstore's own"
-        return None
+        return _unfit(self.held.called(name))
 
     async def entries(self, wanted: Filter, *, destination: bool) -> AsyncGenerator[Entry, None]:
         """The files; see `Side.entries`.
@@ -102,7 +95,9 @@ class Folder:
                 yield each
 
     def _file(self, name: str) -> Path:
-        return self.path / (name if self.only is None or name != self.only[1] else self.only[0])
+        if self.only is not None and name == self.only[1]:
+            return self.path / self.only[0]
+        return self.path / self.held.called(name)
 
     def _only(self) -> Entry | None:
         (name, called) = self.only or ("", "")
@@ -159,8 +154,8 @@ class Folder:
             elif name.endswith("/"):
                 if wanted.enters(base + name):
                     yield from self._walk(base + name, wanted, sweep=sweep, above=above)
-            elif wanted(base + name):
-                yield self._entry(base + name, item)
+            elif wanted(called := self.held.name_of(base + name)):
+                yield self._entry(called, item)
 
     def _named(self, item: os.DirEntry[str]) -> tuple[str, str, os.DirEntry[str]]:
         """The name as it sorts, that of a directory with a slash."""
@@ -265,7 +260,7 @@ class Folder:
     ) -> Written:
         """Make a file of it; see `Side.write`."""
         del flow  # What is written was counted when it was read.
-        file = PendingFile(self.path / name, replace=not if_absent)
+        file = PendingFile(self._file(name), replace=not if_absent)
         try:
             if isinstance(content.data, bytes):
                 version, digest = await in_thread(
@@ -350,6 +345,19 @@ class Folder:
                     folder.rmdir()
 
         await in_thread(remove)
+
+
+def _unfit(name: str) -> str | None:
+    parts = name.split("/")
+    if any(part in {"", ".", ".."} for part in parts):
+        return "a part of the name is empty, '.' or '..', which cannot be a file"
+    if any(len(os.fsencode(part)) > _MAX_NAME for part in parts if not _UNFIT.search(part)):
+        return f"a part of the name has more than {_MAX_NAME} bytes"
+    if _UNFIT.search(name) or (os.sep != "/" and os.sep in name):
+        return "the name has a character that the name of a file cannot have"
+    if any(is_leftover(part) or part == SEGMENT for part in parts):
+        return "the name is one of credstore's own"
+    return None
 
 
 def _tag(found: os.stat_result) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from credstore.transfer.filters import Filter
 from credstore.transfer.journal import Journal
+from credstore.transfer.mapping import CALLED, Names, called_for
 from credstore.transfer.plan import Branches, Entry
 from credstore.transfer.sides import Side
 from credstore.transfer.values import EventKind, TransferEvent
@@ -47,7 +48,7 @@ class Sieve:
             async for entry in found:
                 marker = not end.branches and entry.name.endswith("/") and not entry.size
                 why = "it only marks a folder" if marker else end.unfit(entry.name)
-                if why is None and not end.branches:
+                if why is None and not end.branches and entry.name not in end.held.names:
                     above = branches.above(entry.name)
                     why = None if above is None else f"{above!r} would have to be a file and a folder at once"
                 if why is None:
@@ -56,6 +57,30 @@ class Sieve:
                     kind: EventKind = "skipped" if marker else "refused"
                     report(TransferEvent(kind=kind, name=entry.name, size=entry.size, detail=why))
 
+    async def rename(self, names: Names, report: Refuse) -> None:
+        """Find what to call the names that the destination cannot hold; one listing of the source.
+
+        Args:
+            names: Added to.
+            report: Called with each name that is added.
+        """
+        end, branches, taken, odd = self.end, Branches(), set[str](), dict[str, str]()
+        async with aclosing(self._sifted(self.source)) as found:
+            async for entry in found:
+                name = entry.name
+                if CALLED.search(name):
+                    taken.add(name)
+                if name in names or (not end.branches and name.endswith("/") and not entry.size):
+                    continue
+                above = None if end.branches else branches.above(name)
+                if above is not None or end.unfit(name) is not None:
+                    odd[name] = called_for(name, end.unfit, above)
+        folders = {parent for name in taken for parent in _parents(name)}
+        for name, called in odd.items():  # Only now: what is listed is taken for what the names say.
+            free = called not in folders and taken.isdisjoint({called, *_parents(called)})
+            if free and names.add(name, called):
+                report(TransferEvent(kind="renamed", name=name, detail=called))
+
     async def _sifted(
         self, side: Side, report: Refuse | None = None, *, destination: bool = False
     ) -> AsyncGenerator[Entry, None]:
@@ -63,6 +88,13 @@ class Sieve:
         async with aclosing(taken if side.ordered else self.journal.in_order(taken)) as found:
             async for entry in found:
                 yield entry
+
+
+def _parents(name: str) -> Iterator[str]:
+    """The folders that a name is in, without slashes at their ends."""
+    while (end := name.rfind("/")) > 0:
+        name = name[:end]
+        yield name
 
 
 async def _only(entries: AsyncGenerator[Entry, None], report: Refuse | None) -> AsyncGenerator[Entry, None]:

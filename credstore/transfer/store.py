@@ -27,6 +27,7 @@ from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import tags_of
 from credstore.provider.validation import check_key
 from credstore.transfer.filters import Filter
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import (
     MTIME,
@@ -51,6 +52,7 @@ class Store:
         provider: The store.
         prefix: The beginning of the keys.
         only: Name of the only object there is here, and what it is called; None for all.
+        held: What it calls the names that it cannot hold.
         store_options: How to store, instead of as it was.
     """
 
@@ -63,6 +65,7 @@ class Store:
         self.prefix = prefix
         self._longest = provider.capabilities.max_key_size
         self.only: tuple[str, str] | None = None
+        self.held = Held(self._unfit, branches=True)
         self.store_options: StoreOptions = {}
         self.ordered = provider.capabilities.ordered
         shown = f" under {prefix!r}" if prefix else ""
@@ -77,12 +80,17 @@ class Store:
 
     def key(self, name: str) -> str:
         """The key of a name."""
-        return self.prefix + (name if self.only is None or name != self.only[1] else self.only[0])
+        if self.only is not None and name == self.only[1]:
+            return self.prefix + self.only[0]
+        return self.prefix + self.held.called(name)
 
     def unfit(self, name: str) -> str | None:
         """Why no object can have this name; see `Side.unfit`."""
+        return self._unfit(self.held.called(name))
+
+    def _unfit(self, name: str) -> str | None:
         try:
-            check_key(self.key(name), self._longest)
+            check_key(self.prefix + name, self._longest)
         except StorageInvalidKeyError as error:
             return error.message
         return None
@@ -101,7 +109,7 @@ class Store:
             scan = cast("AsyncGenerator[StorageItem, None]", self.provider.scan(self.prefix))
             async with aclosing(scan) as found:
                 async for item in found:
-                    name = item.key[start:]
+                    name = self.held.name_of(item.key[start:])
                     if not name:
                         yield Entry(item.key, 0, None, "", "", "the object is named like the folder itself")
                     elif wanted(name):

@@ -17,7 +17,7 @@ SHOWN = 1000
 """Events of each kind that a report holds; all of them go to `on_event`."""
 EventKind: TypeAlias = Literal[
     "same", "missing", "differing", "extra", "kept", "copied", "deleted", "moved",
-    "refused", "skipped", "failed", "changed", "left", "lost",
+    "refused", "skipped", "failed", "changed", "left", "lost", "renamed",
 ]  # fmt: skip
 TROUBLE: frozenset[EventKind] = frozenset({"refused", "failed", "changed", "left"})
 """Kinds of event after which a transfer is not complete."""
@@ -66,7 +66,8 @@ class TransferEvent:
             (not to be overwritten) from the comparison; `copied`, `deleted`, `moved` (the source was deleted
             too) from the work; `refused` (one side cannot hold it), `skipped` (no object: a link, a pipe, a
             folder marker), `failed`, `changed` (the source changed meanwhile), `left` (a limit was reached),
-            `lost` (something besides the bytes could not be carried).
+            `lost` (something besides the bytes could not be carried), `renamed` (one side cannot hold the
+            name; `detail` is what it is called there).
         name: Below the place.
         size: Bytes, where that is known.
         basis: What it was compared by, where it was.
@@ -173,6 +174,9 @@ class TransferOptions(TypedDict, total=False):
         checksum: Compare by content, reading what has no recorded digest, instead of by size and time.
         overwrite: What may be replaced: "never", only what is older ("newer"), what differs ("different",
             the default), or "always".
+        mapping: A file that says what the names are called that one side cannot hold. Names of the source
+            that the destination cannot hold are added to it before anything is moved; without it, they are
+            refused. What such a file says holds in both directions, so it brings them back as well.
         journal: A file that remembers what was transferred between the two places; without one, a second
             run compares everything again.
         dry_run: Only compare and report.
@@ -194,6 +198,7 @@ class TransferOptions(TypedDict, total=False):
     files_from: Iterable[str] | None
     checksum: bool
     overwrite: Overwrite
+    mapping: str | PathLike[str] | None
     journal: str | PathLike[str] | None
     dry_run: bool
     concurrency: int
