@@ -177,8 +177,9 @@ async def compare(source: Place, destination: Place, **options: Unpack[TransferO
 
 
 async def _run(source: Place, destination: Place, goal: Goal, options: TransferOptions) -> TransferReport:
-    follow = options.get("follow_links", False)
-    one, two = side_of(source, follow_links=follow), side_of(destination)
+    empty = options.get("empty_folders", False)
+    one = side_of(source, links=options.get("links", "skip"), empty_folders=empty)
+    two = side_of(destination, empty_folders=empty)
     check_apart(one, two)
     if one.only is not None:  # Nothing else there has to do with it, so nothing else is listed.
         two.only = (one.only[1], one.only[1])

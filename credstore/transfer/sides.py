@@ -108,6 +108,7 @@ class Side(Protocol):
         branches: Whether it can hold `a` and `a/b`.
         only: Name of the one object that counts here, and what it is called; None where all do.
         held: What it calls the names that it cannot hold.
+        empty_folders: Whether folders with nothing in them count.
     """
 
     label: str
@@ -117,6 +118,7 @@ class Side(Protocol):
     branches: bool
     only: tuple[str, str] | None
     held: Held
+    empty_folders: bool
 
     def unfit(self, name: str) -> str | None:
         """Why it cannot hold a name, or None where it can."""

@@ -58,6 +58,7 @@ class Store:
 
     plain = False
     branches = True
+    empty_folders = True
 
     def __init__(self, provider: StorageProvider, prefix: str = "") -> None:
         """Name it; nothing is sent."""

@@ -53,6 +53,7 @@ class Alone:
     called: str = ""
 
 
+Links: TypeAlias = Literal["skip", "follow", "error"]
 Place: TypeAlias = StorageProvider | Under | Alone | PathLike[str]
 """A store, part of one, one object, or a folder of plain files."""
 
@@ -184,7 +185,11 @@ class TransferOptions(TypedDict, total=False):
         bandwidth: Bytes of content per second, or None for no limit.
         max_delete: Refuse to begin if more would be deleted.
         max_transfer: Start no object that would exceed this many bytes; the others are `left`.
-        follow_links: Follow symbolic links in a folder; a loop is refused.
+        links: What becomes of symbolic links in a folder: "skip" leaves them out and names them, unless
+            given; "follow" takes what they lead to, and refuses a loop; "error" refuses them.
+        empty_folders: Keep folders in which there is nothing: in a store as an object of no bytes whose name
+            ends with a slash, as consoles and other tools make it. Unless set, they are left out and named,
+            in both directions.
         store_options: How to store, instead of as it was: `compress`, `storage_class`, `metadata` (added).
         verify: "read" reads every object back from the destination and compares its SHA-256; "write" relies
             on the checks of the write itself.
@@ -205,7 +210,8 @@ class TransferOptions(TypedDict, total=False):
     bandwidth: int | None
     max_delete: int | None
     max_transfer: int | None
-    follow_links: bool
+    links: Links
+    empty_folders: bool
     store_options: StoreOptions
     verify: Literal["read", "write"]
     approve: Callable[[TransferPlan], bool] | None
