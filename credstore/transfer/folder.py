@@ -105,6 +105,10 @@ class Folder:
             return self.path / self.only[0]
         return self.path / self.held.called(name)
 
+    def _is_folder(self, name: str) -> bool:
+        """Whether a name stands for a folder."""
+        return self.held.called(name).endswith("/")
+
     def _only(self) -> Entry | None:
         (name, called) = self.only or ("", "")
         try:
@@ -190,7 +194,7 @@ class Folder:
 
     async def look(self, entry: Entry, depth: Depth) -> Facts:
         """Size and time, and the digest if it is to be read; see `Side.look`."""
-        if entry.name.endswith("/"):
+        if self._is_folder(entry.name):
             return Facts(0, None, EMPTY)
         if depth == "facts":
             return Facts(entry.size, entry.modified)
@@ -240,7 +244,7 @@ class Folder:
         Raises:
             StorageInvalidRequestError: It cannot be read, or changed while it was (code "SOURCE_CHANGED").
         """
-        if entry.name.endswith("/"):
+        if self._is_folder(entry.name):
             options: StoreOptions = {"content_type": MARKER_TYPE, "compress": False}
             yield Content(entry.tag, 0, b"", EMPTY, None, options, _as_it_was)
             return
@@ -278,7 +282,7 @@ class Folder:
     ) -> Written:
         """Make a file of it, or a folder of a marker; see `Side.write`."""
         del flow  # What is written was counted when it was read.
-        if name.endswith("/"):
+        if self._is_folder(name):
             return await self._write_marker(name, content)
         file = PendingFile(self._file(name), replace=not if_absent)
         try:
@@ -362,7 +366,7 @@ class Folder:
         def remove() -> None:
             path = self._file(entry.name)
             try:
-                if entry.name.endswith("/"):
+                if self._is_folder(entry.name):
                     with suppress(OSError):  # Something is in it again.
                         path.rmdir()
                     return
