@@ -292,6 +292,8 @@ class StorageResult:
         served_by: Label of the member that holds it; equals `provider` for a single store.
         degraded: True where a composite store could not reach all members it should have.
         replicas: Labels of all members that hold it.
+        proved: The store itself has computed a checksum of all the bytes it keeps, and has reported the one
+            of the bytes which were sent, so that reading them back would show nothing more.
     """
 
     key: str
@@ -311,6 +313,7 @@ class StorageResult:
     served_by: str = ""
     degraded: bool = False
     replicas: tuple[str, ...] = ()
+    proved: bool = False
 
 
 def strong_etag(etag: str | None) -> str | None:
@@ -348,6 +351,7 @@ class StorageItem:
         encryption: * "AES256", "aws:kms", "SSE-C" or None.
         client_side: * Its metadata says that it was encrypted before it was sent.
         digest: * SHA-256 of the stored bytes, where it was recorded.
+        tag_count: * Number of tags, where the provider says it with the object.
         version_id: Where the bucket keeps versions.
         served_by: Label of the member that responded.
         degraded: True where a member that should have responded did not.
@@ -370,6 +374,7 @@ class StorageItem:
     encryption: str | None = None
     client_side: bool = False
     digest: bytes | None = None
+    tag_count: int | None = None
     version_id: str | None = None
     served_by: str = ""
     degraded: bool = False

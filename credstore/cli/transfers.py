@@ -48,6 +48,8 @@ EVERYTHING: dict[str, Any] = {
     "exclude": (),
     "files_from": None,
     "follow_links": False,
+    "links": "skip",
+    "empty_folders": False,
     "checksum": False,
     "journal": None,
     "no_journal": False,
@@ -61,7 +63,15 @@ _SELECTING = (
         "--exclude", metavar="GLOB", multiple=True, help="Not these; repeatable, has the last word."
     ),
     click.option("--files-from", type=click.File(), metavar="FILE|-", help="Only these names, one a line."),
-    click.option("-L", "--follow-links", is_flag=True, help="Follow symbolic links in folders."),
+    click.option(
+        "--links",
+        type=click.Choice(["skip", "follow", "error"]),
+        default="skip",
+        show_default=True,
+        help="Leave symbolic links out, follow them, or refuse them.",
+    ),
+    click.option("-L", "--follow-links", is_flag=True, help="As --links follow."),
+    click.option("--empty-folders", is_flag=True, help="Keep folders with nothing in them."),
     click.option(
         "--checksum", is_flag=True, help="Compare by content, not by size and time; reads what has no digest."
     ),
@@ -75,6 +85,8 @@ _MOVING = (
         show_default=True,
         help="What may be replaced: nothing, what is older, what differs, everything.",
     ),
+    click.option("--mapping", type=click.Path(dir_okay=False), metavar="FILE",
+                 help="Call names otherwise that one side cannot hold, as FILE says; new ones are added."),
     click.option("--transfers", type=click.IntRange(min=1), default=64, show_default=True, metavar="N",
                  help="Objects at once, at most; fewer while a store is slow."),
     click.option("--bwlimit", metavar="SIZE", callback=as_size, help="Bytes per second: 10MB."),
@@ -148,7 +160,8 @@ class Telling:
         options: TransferOptions = {
             "include": given["include"],
             "exclude": given["exclude"],
-            "follow_links": given["follow_links"],
+            "links": "follow" if given["follow_links"] else given["links"],
+            "empty_folders": given["empty_folders"],
             "checksum": given["checksum"],
             "progress": self.bar,
             "on_event": self._event,
@@ -162,6 +175,8 @@ class Telling:
             options["bandwidth"] = given["bwlimit"]
             options["max_transfer"] = given["max_transfer"]
             options["verify"] = given["verify"]
+            if given["mapping"] is not None:
+                options["mapping"] = given["mapping"]
             options["approve"] = self._approve
         return options
 
@@ -280,6 +295,7 @@ def _summary(report: TransferReport) -> str:
             "deleted",
             "same",
             "kept",
+            "renamed",
             "skipped",
             "refused",
             "failed",

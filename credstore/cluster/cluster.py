@@ -338,8 +338,13 @@ class Cluster:
         *,
         reading: int,
     ) -> TransferReport:
-        follow = options.get("follow_links", False)
-        places = (named(source, follow_links=follow), named(destination))
+        if options.get("mapping") is not None:
+            raise StorageInvalidRequestError(
+                "a mapping of names works in one process alone; workers have no part of it"
+            )
+        empty = options.get("empty_folders", False)
+        links = options.get("links", "skip")
+        places = (named(source, links=links, empty_folders=empty), named(destination, empty_folders=empty))
         storing = options.get("store_options", StoreOptions())
         _check_travels(storing)
         async with opened(places, reading=reading) as (one, two):

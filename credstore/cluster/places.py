@@ -22,6 +22,7 @@ from credstore.factory import StorageFactory
 from credstore.transfer.folder import Folder
 from credstore.transfer.sides import Side
 from credstore.transfer.store import Store
+from credstore.transfer.values import Links
 
 OURS = "store:"
 """What a key of the store begins with that the environment names."""
@@ -51,11 +52,13 @@ class FolderAt:
 
     Attributes:
         path: Absolute.
-        follow_links: Whether symbolic links are followed.
+        links: What becomes of symbolic links.
+        empty_folders: Whether folders with nothing in them count.
     """
 
     path: str
-    follow_links: bool = False
+    links: Links = "skip"
+    empty_folders: bool = False
 
 
 ClusterPlace: TypeAlias = str | StoreAt | os.PathLike[str]
@@ -63,7 +66,7 @@ ClusterPlace: TypeAlias = str | StoreAt | os.PathLike[str]
 Named: TypeAlias = StoreAt | FolderAt
 
 
-def named(place: ClusterPlace, *, follow_links: bool = False) -> Named:
+def named(place: ClusterPlace, *, links: Links = "skip", empty_folders: bool = False) -> Named:
     """What can be said to workers about a place.
 
     Raises:
@@ -74,7 +77,7 @@ def named(place: ClusterPlace, *, follow_links: bool = False) -> Named:
     if isinstance(place, str):
         return StoreAt(prefix=place.removeprefix(OURS)) if place.startswith(OURS) else StoreAt(place)
     if isinstance(place, os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        return FolderAt(os.path.realpath(place), follow_links)
+        return FolderAt(os.path.realpath(place), links, empty_folders)
     raise StorageInvalidRequestError(
         "a place that workers share is a store URL, StoreAt(...) or a path object, not "
         f"{given(cast('object', place))}: an open store has credentials, and those do not travel"
@@ -114,7 +117,7 @@ async def opened(
         found: list[Folder | Store] = []
         for number, each in enumerate(places):
             if isinstance(each, FolderAt):
-                found.append(Folder(Path(each.path), follow_links=each.follow_links))
+                found.append(Folder(Path(each.path), links=each.links, empty_folders=each.empty_folders))
                 continue
             config = config_of(each, factory)
             if number < reading and getattr(config, "create", False):  # Of a store that makes its root.

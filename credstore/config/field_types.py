@@ -58,6 +58,15 @@ def fields_with(config: type, *roles: Role) -> frozenset[str]:
     return _fields_with(cast("Hashable", config), frozenset(roles))
 
 
+def same_account(one: object, other: object) -> bool:
+    """Whether two configs lead to one endpoint with the same credentials, whatever bucket they name."""
+    kind = type(one)
+    apart = fields_with(kind, "name", "place", "tuning")
+    return type(other) is kind and all(
+        getattr(one, field) == getattr(other, field) for field in held_by(kind) if field not in apart
+    )
+
+
 @cache
 def _fields_with(config: type, roles: frozenset[Role]) -> frozenset[str]:
     told: Mapping[str, Role] = getattr(config, "roles", {})

@@ -5,6 +5,7 @@ from credstore.driver import values
 from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
+    CopiesAcross,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -70,6 +71,7 @@ __all__ = [
     "Collected",
     "CollectsGarbage",
     "ContentHeaders",
+    "CopiesAcross",
     "CopyRequest",
     "DeleteOutcome",
     "Driver",

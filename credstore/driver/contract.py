@@ -252,6 +252,27 @@ class KeepsConnections(Protocol):
 
 
 @runtime_checkable
+class CopiesAcross(Protocol):
+    """A driver whose store can copy from another bucket by itself."""
+
+    def reaches(self, other: Driver) -> bool:
+        """Whether another driver's bucket is at the same endpoint, and these are its credentials too."""
+        ...
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """Copy one object of another bucket, which this one `reaches`, into this one; as `Driver.copy`.
+
+        Args:
+            other: Of the bucket that has `request.source`.
+            request: `destination` is a key of this bucket.
+
+        Raises:
+            StorageError: As `Driver.copy`.
+        """
+        ...
+
+
+@runtime_checkable
 class TaggedDriver(Protocol):
     """A driver whose objects have tags, if `capabilities.tags`; for copies that the driver does not make."""
 

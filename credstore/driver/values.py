@@ -271,6 +271,8 @@ class PutResult:
         degraded: True where members that should hold it do not.
         replicas: Labels of all that hold it.
         request_id: The provider's id of the request.
+        proved: The store itself has computed a checksum of all it keeps of this write, and it is that of the
+            bytes which were sent.
     """
 
     key: str
@@ -283,6 +285,7 @@ class PutResult:
     degraded: bool = False
     replicas: tuple[str, ...] = ()
     request_id: str | None = None
+    proved: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -82,16 +82,23 @@ def is_usual(source: ObjectInfo) -> bool:
 
 
 async def check_copy(
-    session: Session, request: CopyRequest, result: PutResult, seconds: float | None, *, resealed: bool
+    session: Session,
+    request: CopyRequest,
+    result: PutResult,
+    seconds: float | None,
+    *,
+    resealed: bool,
+    origin: Session | None = None,
 ) -> None:
     """Prove a copy, or remove it if it is ours and raise.
 
     Args:
-        session: Of the store.
+        session: Of the store that has the copy.
         request: What was copied.
         result: What the driver reported about the copy.
         seconds: Seconds for each request, instead of the configured number, or None.
         resealed: The copy's bytes are not the source's but those that `result.digest` names.
+        origin: Of the store that has the source, where it is another one.
 
     Raises:
         StorageConflictError: Another writer replaced the copy, or deleted it (code "COPY_MISSING").
@@ -115,7 +122,8 @@ async def check_copy(
         if seen is None or seen.etag != source.etag:
             seen = None if resealed else await _by_digest(session, request, result, key, seconds)
         if seen is None:
-            seen = await _read_back(session, request, result, seconds, resealed=resealed)
+            expected = await _expected(origin or session, request, result, seconds, resealed=resealed)
+            seen = await _read_back(session, request, result, seconds, expected)
         if seen.storage_class is None and source.storage_class is not None:
             seen = await _with_class(session, request, seen, key, seconds)
     except StorageObjectNotFoundError:
@@ -205,29 +213,15 @@ def _texts(headers: ContentHeaders | None) -> dict[str, str]:
 
 
 async def _read_back(
-    session: Session,
-    request: CopyRequest,
-    result: PutResult,
-    seconds: float | None,
-    *,
-    resealed: bool,
+    session: Session, request: CopyRequest, result: PutResult, seconds: float | None, expected: bytes
 ) -> ObjectInfo:
     """Read the copy, which its reader checks too, and compare it; return what is kept with its bytes.
 
     Raises:
         StorageIntegrityError: It does not have the source's bytes (code "COPY_DIFFERS"), and has been removed
             if it is ours.
-        StorageError: It could not be read, or there is nothing to compare it with.
+        StorageError: It could not be read.
     """
-    expected = result.digest if resealed else request.source.digest
-    if expected is None:
-        if resealed:
-            raise StorageIntegrityError(
-                "the provider's driver did not send the copy, so there is nothing to compare it with; the "
-                "source is kept",
-                code=ErrorCode.COPY_DIFFERS,
-            )
-        expected = await _digest_of_source(session, request, seconds)
     key = request.encryption if request.encryption is not None else request.source_customer_key
     async with await session.driver.get(
         request.destination, ReadOptions(customer_key=key, deadline=session.deadline(seconds))
@@ -245,6 +239,27 @@ async def _read_back(
         await _remove_copy(session, request, seen, seconds, failure)
         raise failure
     return seen
+
+
+async def _expected(
+    origin: Session, request: CopyRequest, result: PutResult, seconds: float | None, *, resealed: bool
+) -> bytes:
+    """SHA-256 that the copy is to have.
+
+    Raises:
+        StorageIntegrityError: There is nothing to compare it with (code "COPY_DIFFERS").
+        StorageError: The source could not be read.
+    """
+    known = result.digest if resealed else request.source.digest
+    if known is not None:
+        return known
+    if resealed:
+        raise StorageIntegrityError(
+            "the provider's driver did not send the copy, so there is nothing to compare it with; the source "
+            "is kept",
+            code=ErrorCode.COPY_DIFFERS,
+        )
+    return await _digest_of_source(origin, request, seconds)
 
 
 async def _digest_of_source(session: Session, request: CopyRequest, seconds: float | None) -> bytes:

@@ -110,6 +110,7 @@ def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> Sto
         encryption=info.encryption,
         client_side=found.sealed if found else False,
         digest=info.digest,
+        tag_count=info.tag_count,
         version_id=info.version_id,
         served_by=info.served_by or provider,
         degraded=info.degraded,

@@ -8,20 +8,27 @@ cannot travel so, since it is bound to its key and store; `as_stored` says which
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from os import urandom
 
-from credstore.driver.contract import Driver, KeepsConnections, TaggedDriver
+from credstore.driver.contract import CopiesAcross, Driver, KeepsConnections, TaggedDriver
 from credstore.driver.pinning import get_same
-from credstore.driver.values import NO_HEADERS, Body, BytesBody, ObjectInfo, PutRequest, ReadOptions
-from credstore.errors import StorageIntegrityError
+from credstore.driver.values import (
+    NO_HEADERS,
+    Body,
+    BytesBody,
+    CopyRequest,
+    ObjectInfo,
+    PutRequest,
+    ReadOptions,
+)
 from credstore.hashing import hash_into, sha256
 from credstore.model import NOTHING, StorageItem
 from credstore.pipeline.pipeline import coding_of
 from credstore.provider.copying import plan_copy
 from credstore.provider.provider import StorageProvider
-from credstore.provider.proving import HashedBody, check_copy
+from credstore.provider.proving import HashedBody, check_copy, is_usual
 from credstore.provider.read import item_of, known_recipe
 from credstore.provider.session import Session
 from credstore.provider.terms import precondition_of
@@ -34,12 +41,14 @@ class Carried:
     Attributes:
         item: As users see it.
         tags: Object tags.
-        info: As the driver reports it, where the object can travel in its stored form; else None.
+        info: As the driver reports it.
+        data: Its stored bytes, where they came along.
     """
 
     item: StorageItem
     tags: Mapping[str, str]
-    info: ObjectInfo | None
+    info: ObjectInfo
+    data: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +58,12 @@ class Landed:
     Attributes:
         etag: Entity tag, or None.
         digest: SHA-256 of its stored bytes as they were read from the source, where it is known.
+        proved: The store itself has computed a checksum of what it keeps, and it is that of these bytes.
     """
 
     etag: str | None
     digest: bytes | None
+    proved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,43 +96,73 @@ def session_of(provider: StorageProvider) -> Session:
     return provider._session  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - the same package
 
 
-async def carried(source: StorageProvider, key: str, destination: StorageProvider | None) -> Carried | None:
-    """What is known of an object, and whether it can travel to `destination` as it is stored; None if absent.
+async def carried(
+    source: StorageProvider, key: str, destination: StorageProvider, size: int
+) -> Carried | None:
+    """An object that is to travel as it is stored; None where it cannot travel so to this destination.
 
     Args:
         source: Has the object.
         key: Of the object.
-        destination: Where it goes; None for where it is decoded in any case.
+        destination: Where it goes.
+        size: Stored bytes that it had when it was listed; up to `spool_size`, they come along.
 
     Raises:
+        StorageObjectNotFoundError: It is gone.
         StorageError: It could not be looked at.
 
-    Cost: 1 request; 1 more for an object with tags.
+    Cost: 1 request; 1 more for an object with tags. None where the destination encrypts by itself.
     """
+    if session_of(destination).policy is not None:
+        return None
     session = session_of(source)
-    with session.call("get_metadata", key):
-        info = await session.head_or_none(key, session.reading())
-        if info is None:
+    with session.call("open", key):
+        options, spool = session.reading(), session.config.spool_size
+        data: bytes | None = None
+        if size > spool:
+            info = await session.driver.head(key, options)
+        else:
+            async with await session.driver.get(key, options) as reader:
+                info = reader.info
+                if info.size <= spool and _travels(info):
+                    data = await reader.read()  # Compared with the recorded digest, if any.
+        if not _travels(info):
             return None
-        tags = await _tags(session, info)
-        found = known_recipe(info)
-        # Another program's gzip is decoded by its Content-Encoding, which only goes for objects without our
-        # marks: put by credstore it would no longer be decoded.
-        foreign = info.write_id is None and coding_of((info.headers or NO_HEADERS).content_encoding)
-        sealed = found is not None and found.sealed
-        kept = (
-            destination is not None and not sealed and not foreign and session_of(destination).policy is None
-        )
-        return Carried(item_of(info, session.name, found), tags, replace(info, key=key) if kept else None)
+        # Only now: whoever holds a connection while asking for another one may wait for ever.
+        tags = await _tags(session, key, info.tag_count)
+        item = item_of(info, session.name, known_recipe(info))
+        return Carried(item, tags, replace(info, key=key), data)
 
 
-async def _tags(session: Session, info: ObjectInfo) -> Mapping[str, str]:
+def _travels(info: ObjectInfo) -> bool:
+    """Whether an object can be put into another store as it is stored."""
+    found = known_recipe(info)
+    # Another program's gzip is decoded by its Content-Encoding, which only goes for objects without our
+    # marks: put by credstore it would no longer be decoded.
+    foreign = info.write_id is None and coding_of((info.headers or NO_HEADERS).content_encoding)
+    return not foreign and not (found is not None and found.sealed)
+
+
+async def tags_of(provider: StorageProvider, item: StorageItem) -> Mapping[str, str]:
+    """The tags of an object that was looked at.
+
+    Raises:
+        StorageError: They could not be read.
+
+    Cost: none; 1 request where it has some, or the store does not say whether it has.
+    """
+    session = session_of(provider)
+    with session.call("open", item.key):
+        return await _tags(session, item.key, item.tag_count)
+
+
+async def _tags(session: Session, key: str, count: int | None) -> Mapping[str, str]:
     driver = session.driver
     # A cloud says with the object how many tags it has (x-amz-tagging-count, x-ms-tag-count).
-    if not session.capabilities.tags or (isinstance(driver, KeepsConnections) and not info.tag_count):
+    if not session.capabilities.tags or (isinstance(driver, KeepsConnections) and not count):
         return NOTHING
     return (
-        await driver.get_tags(info.key, deadline=session.deadline())
+        await driver.get_tags(key, deadline=session.deadline())
         if isinstance(driver, TaggedDriver)
         else NOTHING
     )
@@ -140,7 +181,7 @@ async def put_stored(
 
     Args:
         source: Has the object.
-        carrying: From `carried`, with `info`.
+        carrying: From `carried`.
         destination: Where it goes.
         key: Its key there.
         metadata: The user's metadata there.
@@ -150,17 +191,15 @@ async def put_stored(
         StorageIntegrityError: The source was replaced meanwhile, or is not what was stored there.
         StorageError: As `StorageProvider.store`.
 
-    Cost: 1 read up to the destination's `spool_size`, else one for each pass over the bytes; and 1 write.
+    Cost: 1 write; and 1 read for each pass over bytes that did not come along.
     """
     there, here, info = session_of(source), session_of(destination), carrying.info
-    if info is None:
-        raise StorageIntegrityError("this object cannot travel as it is stored")
     if carrying.item.dictionary is not None:
         await destination.add_dictionary(await source.get_dictionary(carrying.item.dictionary))
     with here.call("store", key, mutation=True):
         here.check_key(key)
         condition = precondition_of(here.capabilities, here.name, if_absent=if_absent)
-        body, digest = await _body(there, info, here.config.spool_size)
+        body, digest = await _body(there, info, carrying.data)
         hashed = HashedBody(body)
         able = here.capabilities
         result = await here.driver.put(
@@ -180,17 +219,14 @@ async def put_stored(
                 deadline=here.deadline(None, info.size),
             )
         )
-        return Landed(result.etag, digest or hashed.digest)
+        return Landed(result.etag, digest or hashed.digest, result.proved)
 
 
-async def _body(there: Session, info: ObjectInfo, spool: int) -> tuple[Body, bytes | None]:
+async def _body(there: Session, info: ObjectInfo, data: bytes | None) -> tuple[Body, bytes | None]:
     """The stored bytes as a body that can be sent again, and their digest where it is known."""
-    options = there.reading()
-    if info.size > spool:
-        return _SourceBody(there.driver, info, options), info.digest or None
-    reader = await get_same(there.driver, info.key, options, info)
-    data = await reader.read()  # Compared with the recorded digest, where there is one.
-    return BytesBody(data), await sha256(data)
+    if data is None:
+        return _SourceBody(there.driver, info, there.reading()), info.digest or None
+    return BytesBody(data), info.digest or await sha256(data)
 
 
 async def digest_stored(provider: StorageProvider, key: str, etag: str | None) -> bytes:
@@ -215,17 +251,93 @@ async def digest_stored(provider: StorageProvider, key: str, etag: str | None) -
         return digest.digest()
 
 
-async def copy_proved(provider: StorageProvider, source: str, destination: str, *, if_absent: bool) -> Landed:
+async def copy_proved(
+    provider: StorageProvider, source: str, destination: str, *, if_absent: bool
+) -> tuple[StorageItem, Landed]:
     """Copy inside one store, and prove the copy as `move` does, without deleting the source.
+
+    Returns:
+        The source as it was when it was copied, and the copy.
 
     Raises:
         StorageError: As `StorageProvider.move`; the source is kept in any case.
+
+    Cost: 2 requests where the response to the copy proves it, else as `StorageProvider.move` before it
+        deletes.
     """
     session = session_of(provider)
     with session.call("copy", source, mutation=True):
         request, copier = await plan_copy(
             session, source, destination, if_absent=if_absent, server_side=False, lock={}
         )
+        info, found = request.source, known_recipe(request.source)
+        if found is not None and found.dictionary is not None:
+            # It may belong to a store below this one, whose dictionaries do not come along.
+            await session.dictionaries.get(found.dictionary)
         result = await copier.make(replace(request, provable=True))
-        await check_copy(session, request, result, None, resealed=copier.resealed)
-        return Landed(result.etag, None if copier.resealed else request.source.digest or None)
+        if copier.resealed or not (result.proved and _is_bare(info)):
+            await check_copy(session, request, result, None, resealed=copier.resealed)
+        digest = None if copier.resealed else info.digest or None
+        return item_of(info, session.name, found), Landed(result.etag, digest, proved=True)
+
+
+async def copy_across(
+    source: StorageProvider,
+    key: str,
+    destination: StorageProvider,
+    to: str,
+    *,
+    metadata: Callable[[StorageItem], Mapping[str, str]],
+    if_absent: bool,
+) -> tuple[StorageItem, Landed] | None:
+    """Copy between two buckets of one account, by their cloud itself; None where it cannot be made so.
+
+    Args:
+        source: Has the object.
+        key: Of the object.
+        destination: Where it goes.
+        to: Its key there.
+        metadata: The user's metadata of the copy, from what the object is.
+        if_absent: Refuse to replace an object.
+
+    Returns:
+        The source as it was when it was copied, and the copy, which is proved as `copy_proved` proves it.
+
+    Raises:
+        StorageError: As `StorageProvider.copy`, or the copy is not what was copied.
+
+    Cost: as `copy_proved`; none where the stores do not reach each other.
+    """
+    there, here = session_of(source), session_of(destination)
+    driver = here.driver
+    if here.policy is not None or not isinstance(driver, CopiesAcross) or not driver.reaches(there.driver):
+        return None
+    with here.call("copy", to, mutation=True):
+        here.check_key(to)
+        condition = precondition_of(here.capabilities, here.name, if_absent=if_absent)
+        reading = there.reading()
+        info = await there.driver.head(key, reading)
+        found = known_recipe(info)
+        if not _travels(info) or reading.customer_key is not None or info.encryption == "SSE-C":
+            return None
+        if found is not None and found.dictionary is not None:
+            await destination.add_dictionary(await source.get_dictionary(found.dictionary))
+        item = item_of(info, there.name, found)
+        request = CopyRequest(
+            source=replace(info, key=key, metadata=metadata(item)),
+            destination=to,
+            write_id=urandom(16).hex(),
+            precondition=condition,
+            encryption=None if here.config.encryption is None else here.at_rest(),
+            provable=True,
+            deadline=here.deadline(None, info.size),
+        )
+        result = await driver.copy_across(there.driver, request)
+        if not (result.proved and _is_bare(info)):
+            await check_copy(here, request, result, None, resealed=False, origin=there)
+        return item, Landed(result.etag, info.digest or None, proved=True)
+
+
+def _is_bare(info: ObjectInfo) -> bool:
+    """Whether all that an object keeps with its bytes is in the request of a copy, which was acknowledged."""
+    return not info.tag_count and not info.extras and is_usual(info) and info.encryption in {None, "AES256"}

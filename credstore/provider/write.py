@@ -188,6 +188,7 @@ def finish_write(write: Write, result: PutResult, session: Session) -> StorageRe
             "served_by": served_by,
             "degraded": result.degraded,
             "replicas": result.replicas or (served_by,),
+            "proved": result.proved,
         },
     )
 

@@ -18,6 +18,7 @@ from typing import TypeVar, cast
 from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
+    CopiesAcross,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -374,6 +375,28 @@ class _CollectsGarbage(PrefixedDriver):
             return await cast("CollectsGarbage", self._inner).collect(grace, deadline=deadline)
 
 
+class _CopiesAcross(PrefixedDriver):
+    def reaches(self, other: Driver) -> bool:
+        """See `CopiesAcross.reaches`."""
+        return cast("CopiesAcross", self._inner).reaches(_whole(other)[0])
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """See `CopiesAcross.copy_across`."""
+        below, prefix = _whole(other)
+        source = replace(request.source, key=prefix + request.source.key)
+        request = replace(request, source=source, destination=self._prefix + request.destination)
+        with self._shown:
+            return self._told(await cast("CopiesAcross", self._inner).copy_across(below, request))
+
+
+def _whole(driver: Driver) -> tuple[Driver, str]:
+    """The driver of a whole store, and the prefix of the part of it that is meant."""
+    if not isinstance(driver, PrefixedDriver):
+        return driver, ""
+    below, prefix = _whole(driver._inner)  # noqa: SLF001 - of this module
+    return below, prefix + driver._prefix  # noqa: SLF001 - of this module
+
+
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -386,6 +409,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
+    CopiesAcross: _CopiesAcross,
 }
 """What implements an optional protocol of the contract over a driver that has it."""
 

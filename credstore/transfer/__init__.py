@@ -7,7 +7,8 @@ end; `moving` has the ways from one to the other.
 What travels: between two stores an object keeps its stored form (bytes, codec, headers, metadata, tags), so
 that both can be compared by the digest of their stored bytes; from and to a folder, and where an end encrypts
 by itself, it is decoded and stored again. What cannot be kept is counted in `TransferReport.lost`. Every
-object is read back and compared before it counts as copied.
+object is verified before it counts as copied: by a checksum of all of it that the store has computed and
+reported, else by reading it back.
 """
 
 from __future__ import annotations

@@ -54,8 +54,10 @@ async def copy_tree(source: Place, destination: Place, **options: Unpack[Transfe
         StorageError: One end cannot be listed, or something that every further object would meet: wrong
             credentials, no such bucket, a full disk.
 
-    Cost: listing both ends; for each copied object, 1 or 2 reads at the source, 1 write and 1 read at the
-        destination. Without a journal, 2 more for each object whose size or time differs.
+    Cost: listing both ends; for each copied object 1 read at the source (2 above `spool_size`, 1 more where
+        it has tags), 1 write, and 1 read at the destination where the write's response does not prove what is
+        kept (`StorageResult.proved`). Inside one store 1 look, 1 copy and, unless its response proves it, 1
+        look or read. Without a journal, 2 more for each object whose size or time differs.
     """
     return await _run(source, destination, Goal(), options)
 
@@ -189,8 +191,9 @@ async def compare(source: Place, destination: Place, **options: Unpack[TransferO
 
 
 async def _run(source: Place, destination: Place, goal: Goal, options: TransferOptions) -> TransferReport:
-    follow = options.get("follow_links", False)
-    return await between(side_of(source, follow_links=follow), side_of(destination), goal, options)
+    empty = options.get("empty_folders", False)
+    one = side_of(source, links=options.get("links", "skip"), empty_folders=empty)
+    return await between(one, side_of(destination, empty_folders=empty), goal, options)
 
 
 async def between(

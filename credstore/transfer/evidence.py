@@ -175,7 +175,7 @@ def _members(known: Known, source: Side, destination: Side) -> dict[str, Json]:
 
 
 def _key(side: Side, name: str) -> str:
-    return side.key(name) if isinstance(side, Store) else name
+    return side.key(name) if isinstance(side, Store) else side.held.called(name)
 
 
 async def verify(

@@ -32,11 +32,17 @@ from credstore.errors import (
 )
 from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
 from credstore.hashing import hash_into
+from credstore.model import StoreOptions
 from credstore.transfer.filters import Filter
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import MTIME, Content, Depth, Flow, Written, differs, mtime_text, seconds
 from credstore.transfer.types import guess_type
+from credstore.transfer.values import Links
 
+MARKER_TYPE = "application/x-directory"
+"""Of an object that stands for a folder, as the tools that make such ones say it."""
+EMPTY = hashlib.sha256().digest()
 SMALL = 1024 * 1024
 """Bytes up to which a file is read at once."""
 _BATCH = 1000
@@ -53,32 +59,25 @@ class Folder:
     plain = True
     branches = False
 
-    def __init__(self, path: Path, *, follow_links: bool = False) -> None:
+    def __init__(self, path: Path, *, links: Links = "skip", empty_folders: bool = False) -> None:
         """Name it; nothing is touched.
 
         Args:
             path: The directory; a relative one belongs to the current directory of now.
-            follow_links: Whether to go where symbolic links lead.
+            links: Whether to go where symbolic links lead, leave them out, or refuse them.
+            empty_folders: Whether folders with nothing in them count.
         """
         self.path = Path(os.path.realpath(path))
         self.label = f"the folder {str(path)!r}"
         self.identity = f"folder {self.path}"
         self.only: tuple[str, str] | None = None
-        self._follow = follow_links
+        self.held = Held(_unfit, branches=False)
+        self._follow, self._links, self.empty_folders = links == "follow", links, empty_folders
         self._known: set[Path] = set()
 
     def unfit(self, name: str) -> str | None:
         """Why no file can have this name; see `Side.unfit`."""
-        parts = name.split("/")
-        if any(part in {"", ".", ".."} for part in parts):
-            return "a part of the name is empty, '.' or '..', which cannot be a file"
-        if any(len(os.fsencode(part)) > _MAX_NAME for part in parts if not _UNFIT.search(part)):
-            return f"a part of the name has more than {_MAX_NAME} bytes"
-        if _UNFIT.search(name) or (os.sep != "/" and os.sep in name):
-            return "the name has a character that the name of a file cannot have"
-        if any(is_leftover(part) or part == SEGMENT for part in parts):
-            return "the name is one of credstore's own"
-        return None
+        return _unfit(self.held.called(name))
 
     async def entries(self, wanted: Filter, *, destination: bool) -> AsyncGenerator[Entry, None]:
         """The files; see `Side.entries`.
@@ -102,7 +101,13 @@ class Folder:
                 yield each
 
     def _file(self, name: str) -> Path:
-        return self.path / (name if self.only is None or name != self.only[1] else self.only[0])
+        if self.only is not None and name == self.only[1]:
+            return self.path / self.only[0]
+        return self.path / self.held.called(name)
+
+    def _is_folder(self, name: str) -> bool:
+        """Whether a name stands for a folder."""
+        return self.held.called(name).endswith("/")
 
     def _only(self) -> Entry | None:
         (name, called) = self.only or ("", "")
@@ -149,6 +154,11 @@ class Folder:
             yield _refused(base, "a symbolic link leads back to a folder above it", fault=True)
             return
         above |= {(here.st_dev, here.st_ino)}
+        if not items and base and wanted(base):
+            if self.empty_folders:
+                yield _marker(base, here)
+            elif not sweep:
+                yield _refused(base, "an empty folder, which is not kept", fault=False)
         for name, _, item in items:
             if is_leftover(item.name):
                 if sweep:
@@ -159,8 +169,8 @@ class Folder:
             elif name.endswith("/"):
                 if wanted.enters(base + name):
                     yield from self._walk(base + name, wanted, sweep=sweep, above=above)
-            elif wanted(base + name):
-                yield self._entry(base + name, item)
+            elif wanted(called := self.held.name_of(base + name)):
+                yield self._entry(called, item)
 
     def _named(self, item: os.DirEntry[str]) -> tuple[str, str, os.DirEntry[str]]:
         """The name as it sorts, that of a directory with a slash."""
@@ -173,7 +183,8 @@ class Folder:
     def _entry(self, name: str, item: os.DirEntry[str]) -> Entry:
         try:
             if item.is_symlink() and not self._follow:
-                return _refused(name, "a symbolic link, which is not followed", fault=False)
+                refuses = self._links == "error"
+                return _refused(name, "a symbolic link, which is not followed", fault=refuses)
             found = item.stat(follow_symlinks=self._follow)
         except OSError as error:
             return _refused(name, f"it cannot be looked at: {error.strerror}", fault=True)
@@ -183,6 +194,8 @@ class Folder:
 
     async def look(self, entry: Entry, depth: Depth) -> Facts:
         """Size and time, and the digest if it is to be read; see `Side.look`."""
+        if self._is_folder(entry.name):
+            return Facts(0, None, EMPTY)
         if depth == "facts":
             return Facts(entry.size, entry.modified)
         found, digest, _ = await in_thread(self._hashed, entry.name, keep=False)
@@ -231,6 +244,10 @@ class Folder:
         Raises:
             StorageInvalidRequestError: It cannot be read, or changed while it was (code "SOURCE_CHANGED").
         """
+        if self._is_folder(entry.name):
+            options: StoreOptions = {"content_type": MARKER_TYPE, "compress": False}
+            yield Content(entry.tag, 0, b"", EMPTY, None, options, _as_it_was)
+            return
         found, digest, data = await in_thread(self._hashed, entry.name, keep=True)
         path = self._file(entry.name)
 
@@ -263,9 +280,11 @@ class Folder:
     async def write(
         self, name: str, content: Content, *, if_absent: bool, verify: bool, flow: Flow
     ) -> Written:
-        """Make a file of it; see `Side.write`."""
+        """Make a file of it, or a folder of a marker; see `Side.write`."""
         del flow  # What is written was counted when it was read.
-        file = PendingFile(self.path / name, replace=not if_absent)
+        if self._is_folder(name):
+            return await self._write_marker(name, content)
+        file = PendingFile(self._file(name), replace=not if_absent)
         try:
             if isinstance(content.data, bytes):
                 version, digest = await in_thread(
@@ -280,6 +299,21 @@ class Folder:
         except OSError as error:
             raise translated(error, name) from None
         return Written(version, digest, content.tag, tuple(content.lost) + _beside(content))
+
+    async def _write_marker(self, name: str, content: Content) -> Written:
+        path = self._file(name)
+
+        def make() -> str:
+            self._make_parents(path / "any")
+            return _marker(name, path.stat()).version
+
+        try:
+            version = await in_thread(make)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise translated(error, name) from None
+        return Written(version, EMPTY, content.tag, tuple(content.lost) + _beside(content))
 
     def _write_whole(
         self, file: PendingFile, content: Content, data: bytes, *, verify: bool
@@ -332,6 +366,10 @@ class Folder:
         def remove() -> None:
             path = self._file(entry.name)
             try:
+                if self._is_folder(entry.name):
+                    with suppress(OSError):  # Something is in it again.
+                        path.rmdir()
+                    return
                 if _tag(path.lstat()) != entry.tag:
                     raise StoragePreconditionFailedError(
                         "the file was changed meanwhile, so it was kept", key=entry.name
@@ -352,6 +390,19 @@ class Folder:
         await in_thread(remove)
 
 
+def _unfit(name: str) -> str | None:
+    parts = name.split("/")
+    if any(part in {"", ".", ".."} for part in parts):
+        return "a part of the name is empty, '.' or '..', which cannot be a file"
+    if any(len(os.fsencode(part)) > _MAX_NAME for part in parts if not _UNFIT.search(part)):
+        return f"a part of the name has more than {_MAX_NAME} bytes"
+    if _UNFIT.search(name) or (os.sep != "/" and os.sep in name):
+        return "the name has a character that the name of a file cannot have"
+    if any(is_leftover(part) or part == SEGMENT for part in parts):
+        return "the name is one of credstore's own"
+    return None
+
+
 def _tag(found: os.stat_result) -> str:
     return f"{found.st_mtime_ns}-{found.st_ino}"
 
@@ -359,6 +410,11 @@ def _tag(found: os.stat_result) -> str:
 def _entry_of(name: str, found: os.stat_result) -> Entry:
     tag = _tag(found)
     return Entry(name, found.st_size, seconds(found.st_mtime_ns), tag, tag)
+
+
+def _marker(name: str, found: os.stat_result) -> Entry:
+    """An empty folder, which has no state but that it is there."""
+    return Entry(name, 0, None, f"folder-{found.st_ino}", f"folder-{found.st_ino}")
 
 
 def _refused(name: str, why: str, *, fault: bool) -> Entry:

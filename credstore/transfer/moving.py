@@ -1,11 +1,12 @@
 """One object from one end to the other, verified there.
 
-Three ways, the first that is possible:
+Four ways, the first that is possible:
 
 1. inside one store, the store copies it, and the copy is proved as `StorageProvider.move` proves it;
-2. between two stores it travels as it is stored (`provider/stored_form.py`): same bytes, codec, headers and
+2. between two buckets at one endpoint with the same credentials, the cloud does, and it is proved likewise;
+3. between two stores it travels as it is stored (`provider/stored_form.py`): same bytes, codec, headers and
    metadata, so that both can be compared without being decoded;
-3. else it is decoded and stored again: to and from folders, and where an end encrypts by itself.
+4. else it is decoded and stored again: to and from folders, and where an end encrypts by itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from typing import Protocol
 
 from credstore.errors import StoragePreconditionFailedError
 from credstore.model import NOTHING, StorageItem, strong_etag
-from credstore.provider.stored_form import Carried, copy_proved, digest_stored, put_stored
+from credstore.provider.stored_form import (
+    Carried,
+    carried,
+    copy_across,
+    copy_proved,
+    digest_stored,
+    put_stored,
+)
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import MTIME, Depth, Flow, Side, Written, differs
 from credstore.transfer.store import Store, tag_as_listed, with_mtime
@@ -124,8 +132,12 @@ class Mover:
         if plain and isinstance(self.source, Store) and isinstance(self.destination, Store):
             if self.source.provider is self.destination.provider:
                 return await self._inside(self.source, self.destination, entry)
-            found = await self.source.carry(entry, self.destination.provider)
-            if found.info is not None:
+            across = await self._across(self.source, self.destination, entry)
+            if across is not None:
+                return across
+            key = self.source.key(entry.name)
+            found = await carried(self.source.provider, key, self.destination.provider, entry.size)
+            if found is not None:
                 return await self._as_stored(self.source, self.destination, entry, found)
         async with self.source.read(entry, self.flow) as content:
             return await self.destination.write(
@@ -135,15 +147,28 @@ class Mover:
     async def _inside(self, source: Store, destination: Store, entry: Entry) -> Written:
         provider, key = source.provider, source.key(entry.name)
         absent = self.if_absent and provider.capabilities.conditional_create
-        item = await provider.get_metadata(key)
-        if item is not None and item.dictionary is not None:
-            # It may belong to a store below this one, whose dictionaries do not come along.
-            await provider.get_dictionary(item.dictionary)
-        landed = await copy_proved(provider, key, destination.key(entry.name), if_absent=absent)
+        item, landed = await copy_proved(provider, key, destination.key(entry.name), if_absent=absent)
         await self.flow(0)
-        lost = () if item is None or MTIME in (item.metadata or NOTHING) else (MTIME,)
-        tag = tag_as_listed(entry, item.etag if item else None)
-        return Written(landed.etag or "", landed.digest, tag, lost)
+        lost = () if MTIME in (item.metadata or NOTHING) else (MTIME,)
+        return Written(landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), lost)
+
+    async def _across(self, source: Store, destination: Store, entry: Entry) -> Written | None:
+        """By the cloud itself, where both are of one account of it; None where that is not possible."""
+        there = destination.provider
+        absent = self.if_absent and there.capabilities.conditional_create
+        made = await copy_across(
+            source.provider,
+            source.key(entry.name),
+            there,
+            destination.key(entry.name),
+            metadata=with_mtime,
+            if_absent=absent,
+        )
+        if made is None:
+            return None
+        item, landed = made
+        await self.flow(0)
+        return Written(landed.etag or "", landed.digest, tag_as_listed(entry, item.etag))
 
     async def _as_stored(self, source: Store, destination: Store, entry: Entry, found: Carried) -> Written:
         item, there = found.item, destination.provider
@@ -152,7 +177,7 @@ class Mover:
             source.provider, found, there, key, metadata=with_mtime(item), if_absent=absent
         )
         await self.flow(item.size)
-        if self.verify:
+        if self.verify and not landed.proved:
             try:
                 seen = await digest_stored(there, key, strong_etag(landed.etag))
             except StoragePreconditionFailedError as error:

@@ -11,17 +11,17 @@ from credstore.provider.provider import StorageProvider
 from credstore.transfer.folder import Folder
 from credstore.transfer.sides import Side
 from credstore.transfer.store import Store
-from credstore.transfer.values import Alone, Place, Under
+from credstore.transfer.values import Alone, Links, Place, Under
 
 
-def side_of(place: Place, *, follow_links: bool = False) -> Folder | Store:
-    """One end.
+def side_of(place: Place, *, links: Links = "skip", empty_folders: bool = False) -> Folder | Store:
+    """One end; `links` and `empty_folders` are options of the transfer.
 
     Raises:
         StorageInvalidRequestError: It is text, which could be a path or a store, or something else.
     """
     if isinstance(place, Alone):
-        side = side_of(place.place, follow_links=follow_links)
+        side = side_of(place.place, links=links, empty_folders=empty_folders)
         side.only = (place.name, place.called or place.name.rpartition("/")[2])
         return side
     if isinstance(place, Under):
@@ -29,7 +29,7 @@ def side_of(place: Place, *, follow_links: bool = False) -> Folder | Store:
     if isinstance(place, StorageProvider):
         return Store(place)
     if isinstance(place, os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-        return Folder(Path(place), follow_links=follow_links)
+        return Folder(Path(place), links=links, empty_folders=empty_folders)
     raise StorageInvalidRequestError(
         "a place is a StorageProvider, Under(provider, prefix) or a path object, not "
         f"{type(cast('object', place)).__name__}"

@@ -187,6 +187,8 @@ def judge(pair: Pair, rules: Rules) -> Judged:
         return Verdict.KEPT, "name"
     if rules.overwrite == "always":
         return Verdict.DIFFERING, "name"
+    if pair.name.endswith("/") and source.size == destination.size == 0:
+        return Verdict.SAME, "name"  # A folder: there is no more to it.
     if known is not None and known.fits(source, destination) and not (rules.checksum and not known.digest):
         return Verdict.SAME, "journal"
     if rules.checksum or (known is not None and known.state is State.UNSURE):

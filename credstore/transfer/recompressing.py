@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from credstore.errors import StorageUnsupportedError
+from credstore.errors import StorageObjectNotFoundError, StorageUnsupportedError
 from credstore.model import NOTHING, strong_etag
 from credstore.pipeline.codec import encode
+from credstore.provider.stored_form import tags_of
 from credstore.transfer.plan import Entry
 from credstore.transfer.sides import differs
 from credstore.transfer.store import Store
@@ -56,8 +57,10 @@ async def recompress(store: Store, entry: Entry, dictionary: str) -> Recompresse
             "this store cannot replace an object only while it is the one that was read, so what others write"
             " meanwhile could be lost"
         )
-    found = await store.carry(entry, None)
-    item = found.item
+    item = await provider.get_metadata(key)
+    if item is None:
+        raise StorageObjectNotFoundError("the object is gone", key=key)
+    tags = await tags_of(provider, item)
     kept = Recompressed(item.size, item.size)
     has_it = (item.compression, item.dictionary) == ("zstd", dictionary)
     if has_it or item.client_side or item.size > LARGEST:
@@ -70,7 +73,7 @@ async def recompress(store: Store, entry: Entry, dictionary: str) -> Recompresse
     with_it = await provider.get_dictionary(dictionary)
     if len(await asyncio.to_thread(encode, "zstd", plain, with_it)) >= item.size:
         return kept
-    options = await store.options_of(item, found.tags)
+    options = await store.options_of(item, tags)
     options["metadata"], options["if_match"] = item.metadata or NOTHING, etag
     options["compress"], options["dictionary"] = "zstd", with_it
     result = await provider.store(key, plain, **options)

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from credstore.concurrency import for_each, map_all
+from credstore.concurrency import for_each, in_thread, map_all
 from credstore.errors import (
     StorageAuthenticationError,
     StorageBucketNotFoundError,
@@ -27,6 +27,7 @@ from credstore.errors import (
 from credstore.transfer.evidence import Evidence
 from credstore.transfer.filters import Filter
 from credstore.transfer.journal import Action, Journal, Kind
+from credstore.transfer.mapping import Names
 from credstore.transfer.moving import Hands, Mover
 from credstore.transfer.pace import OVERLOAD, Pace, Rate
 from credstore.transfer.plan import (
@@ -190,8 +191,36 @@ class Run:
 
     # The plan.
 
+    async def _renamed(self) -> Names:
+        """What is called otherwise at one of the ends, known to both before anything is planned.
+
+        Raises:
+            StorageInvalidRequestError: The file is not a mapping, or cannot be written.
+        """
+        given = self._options.get("mapping")
+        if given is None:
+            return Names()
+        path = Path(given)
+        names = await in_thread(Names.read, path)
+        for side in (self._source, self._destination):
+            side.held.names = names
+            side.ordered = side.ordered and not names
+        known = len(names)
+        await self._sieve.rename(names, self._tell)
+        for side in (self._source, self._destination):
+            side.ordered = side.ordered and not names
+        if len(names) > known and not self._dry:
+            try:
+                await in_thread(names.write, path)
+            except OSError as error:
+                raise StorageInvalidRequestError(
+                    f"the mapping {path} cannot be written: {error.strerror}; nothing was changed"
+                ) from None
+        return names
+
     async def _planned(self) -> None:
         seen = False
+        names = await self._renamed()
         known = self._journal.known()
         pairs = merged(
             self._sieve.fit(self._refuse),
@@ -202,6 +231,10 @@ class Run:
             page: list[Pair] = []
             async for pair in found:
                 seen = seen or pair.source is not None
+                if pair.name in names.new and pair.destination is not None:
+                    why = f"the destination has something else as {names.called(pair.name)!r} already"
+                    self._refuse(TransferEvent(kind="refused", name=pair.name, detail=why))
+                    continue
                 page.append(pair)
                 if len(page) >= self._hands.page:
                     await self._decide(page)

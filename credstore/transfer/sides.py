@@ -12,6 +12,7 @@ from typing import Literal, Protocol, TypeAlias
 from credstore.errors import ErrorCode, StorageIntegrityError
 from credstore.model import StoreOptions
 from credstore.transfer.filters import Filter
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
 
 MTIME = "mtime"
@@ -106,6 +107,8 @@ class Side(Protocol):
         plain: Whether the sizes of a listing are those of plain bytes.
         branches: Whether it can hold `a` and `a/b`.
         only: Name of the one object that counts here, and what it is called; None where all do.
+        held: What it calls the names that it cannot hold.
+        empty_folders: Whether folders with nothing in them count.
     """
 
     label: str
@@ -114,6 +117,8 @@ class Side(Protocol):
     plain: bool
     branches: bool
     only: tuple[str, str] | None
+    held: Held
+    empty_folders: bool
 
     def unfit(self, name: str) -> str | None:
         """Why it cannot hold a name, or None where it can."""

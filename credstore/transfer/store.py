@@ -18,16 +18,16 @@ from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,
     StorageInvalidKeyError,
-    StorageObjectNotFoundError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
 from credstore.hashing import hash_into, sha256
 from credstore.model import NOTHING, StorageItem, StoreOptions, strong_etag
 from credstore.provider.provider import StorageProvider
-from credstore.provider.stored_form import Carried, carried
+from credstore.provider.stored_form import tags_of
 from credstore.provider.validation import check_key
 from credstore.transfer.filters import Filter
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import (
     MTIME,
@@ -52,11 +52,13 @@ class Store:
         provider: The store.
         prefix: The beginning of the keys.
         only: Name of the only object there is here, and what it is called; None for all.
+        held: What it calls the names that it cannot hold.
         store_options: How to store, instead of as it was.
     """
 
     plain = False
     branches = True
+    empty_folders = True
 
     def __init__(self, provider: StorageProvider, prefix: str = "") -> None:
         """Name it; nothing is sent."""
@@ -64,6 +66,7 @@ class Store:
         self.prefix = prefix
         self._longest = provider.capabilities.max_key_size
         self.only: tuple[str, str] | None = None
+        self.held = Held(self._unfit, branches=True)
         self.store_options: StoreOptions = {}
         self.ordered = provider.capabilities.ordered
         shown = f" under {prefix!r}" if prefix else ""
@@ -78,12 +81,17 @@ class Store:
 
     def key(self, name: str) -> str:
         """The key of a name."""
-        return self.prefix + (name if self.only is None or name != self.only[1] else self.only[0])
+        if self.only is not None and name == self.only[1]:
+            return self.prefix + self.only[0]
+        return self.prefix + self.held.called(name)
 
     def unfit(self, name: str) -> str | None:
         """Why no object can have this name; see `Side.unfit`."""
+        return self._unfit(self.held.called(name))
+
+    def _unfit(self, name: str) -> str | None:
         try:
-            check_key(self.key(name), self._longest)
+            check_key(self.prefix + name, self._longest)
         except StorageInvalidKeyError as error:
             return error.message
         return None
@@ -102,7 +110,7 @@ class Store:
             scan = cast("AsyncGenerator[StorageItem, None]", self.provider.scan(self.prefix))
             async with aclosing(scan) as found:
                 async for item in found:
-                    name = item.key[start:]
+                    name = self.held.name_of(item.key[start:])
                     if not name:
                         yield Entry(item.key, 0, None, "", "", "the object is named like the folder itself")
                     elif wanted(name):
@@ -135,43 +143,31 @@ class Store:
     @asynccontextmanager
     async def read(self, entry: Entry, flow: Flow) -> AsyncGenerator[Content]:
         """One object, decoded; see `Side.read`."""
-        found = await self.carry(entry, None)
-        item = found.item
-        content = Content(
-            tag=tag_as_listed(entry, item.etag),
-            size=item.plain_size,
-            data=b"",
-            digest=None,
-            modified=modified_of(item),
-            options=await self.options_of(item, found.tags),
-            settled=_nothing_more,
-        )
-        if item.content_encoding is not None and item.compression is None:
-            content.lost.append("content_encoding")
-        async with self.provider.open(self.key(entry.name)) as reader:
-            if reader.info.etag != item.etag:
-                raise StorageIntegrityError(
-                    "the object was replaced while it was being read", code=ErrorCode.REPLACED, retryable=True
-                )
-            limit = self.provider.config.spool_size
+        key, limit = self.key(entry.name), self.provider.config.spool_size
+        before: Mapping[str, str] | None = None
+        if entry.size > limit and (looked := await self.provider.get_metadata(key)) is not None:
+            before = await tags_of(self.provider, looked)
+        async with self.provider.open(key) as reader:
+            item, data = reader.info, None
             if item.plain_size is not None and item.plain_size <= limit:
                 data = await reader.read(limit)
                 await flow(len(data))
-                content.data, content.digest = data, await sha256(data)
-            else:
+            # Of what is small only now: who holds a connection while asking for another may wait for ever.
+            tags = before if before is not None else await tags_of(self.provider, item)
+            content = Content(
+                tag=tag_as_listed(entry, item.etag),
+                size=item.plain_size,
+                data=data or b"",
+                digest=None if data is None else await sha256(data),
+                modified=modified_of(item),
+                options=await self.options_of(item, tags),
+                settled=_nothing_more,
+            )
+            if item.content_encoding is not None and item.compression is None:
+                content.lost.append("content_encoding")
+            if data is None:
                 content.data = _watched(reader, flow, content)
             yield content
-
-    async def carry(self, entry: Entry, destination: StorageProvider | None) -> Carried:
-        """What is known of an object; see `carried`.
-
-        Raises:
-            StorageObjectNotFoundError: It is gone.
-        """
-        found = await carried(self.provider, self.key(entry.name), destination)
-        if found is None:
-            raise StorageObjectNotFoundError("the object is gone", key=self.key(entry.name))
-        return found
 
     async def options_of(self, item: StorageItem, tags: Mapping[str, str]) -> StoreOptions:
         """How an object was stored, as options of `store`; its metadata with the time, where it has none.
@@ -214,7 +210,7 @@ class Store:
             options["if_absent"] = True
         result = await self.provider.store(key, content.data, **options)
         await content.settled()
-        if verify:
+        if verify and not (result.proved and result.digest == content.digest):
             await self._check(key, result.etag, content, flow)
         return Written(result.etag or "", content.digest, content.tag, tuple(lost))
 

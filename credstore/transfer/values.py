@@ -17,7 +17,7 @@ SHOWN = 1000
 """Events of each kind that a report holds; all of them go to `on_event`."""
 EventKind: TypeAlias = Literal[
     "same", "missing", "differing", "extra", "kept", "copied", "deleted", "moved",
-    "refused", "skipped", "failed", "changed", "left", "lost",
+    "refused", "skipped", "failed", "changed", "left", "lost", "renamed",
 ]  # fmt: skip
 TROUBLE: frozenset[EventKind] = frozenset({"refused", "failed", "changed", "left"})
 """Kinds of event after which a transfer is not complete."""
@@ -53,6 +53,7 @@ class Alone:
     called: str = ""
 
 
+Links: TypeAlias = Literal["skip", "follow", "error"]
 Place: TypeAlias = StorageProvider | Under | Alone | PathLike[str]
 """A store, part of one, one object, or a folder of plain files."""
 
@@ -66,7 +67,8 @@ class TransferEvent:
             (not to be overwritten) from the comparison; `copied`, `deleted`, `moved` (the source was deleted
             too) from the work; `refused` (one side cannot hold it), `skipped` (no object: a link, a pipe, a
             folder marker), `failed`, `changed` (the source changed meanwhile), `left` (a limit was reached),
-            `lost` (something besides the bytes could not be carried).
+            `lost` (something besides the bytes could not be carried), `renamed` (one side cannot hold the
+            name; `detail` is what it is called there).
         name: Below the place.
         size: Bytes, where that is known.
         basis: What it was compared by, where it was.
@@ -173,6 +175,9 @@ class TransferOptions(TypedDict, total=False):
         checksum: Compare by content, reading what has no recorded digest, instead of by size and time.
         overwrite: What may be replaced: "never", only what is older ("newer"), what differs ("different",
             the default), or "always".
+        mapping: A file that says what the names are called that one side cannot hold. Names of the source
+            that the destination cannot hold are added to it before anything is moved; without it, they are
+            refused. What such a file says holds in both directions, so it brings them back as well.
         journal: A file that remembers what was transferred between the two places; without one, a second
             run compares everything again.
         dry_run: Only compare and report.
@@ -180,7 +185,11 @@ class TransferOptions(TypedDict, total=False):
         bandwidth: Bytes of content per second, or None for no limit.
         max_delete: Refuse to begin if more would be deleted.
         max_transfer: Start no object that would exceed this many bytes; the others are `left`.
-        follow_links: Follow symbolic links in a folder; a loop is refused.
+        links: What becomes of symbolic links in a folder: "skip" leaves them out and names them, unless
+            given; "follow" takes what they lead to, and refuses a loop; "error" refuses them.
+        empty_folders: Keep folders in which there is nothing: in a store as an object of no bytes whose name
+            ends with a slash, as consoles and other tools make it. Unless set, they are left out and named,
+            in both directions.
         store_options: How to store, instead of as it was: `compress`, `storage_class`, `metadata` (added).
         verify: "read" reads every object back from the destination and compares its SHA-256; "write" relies
             on the checks of the write itself.
@@ -194,13 +203,15 @@ class TransferOptions(TypedDict, total=False):
     files_from: Iterable[str] | None
     checksum: bool
     overwrite: Overwrite
+    mapping: str | PathLike[str] | None
     journal: str | PathLike[str] | None
     dry_run: bool
     concurrency: int
     bandwidth: int | None
     max_delete: int | None
     max_transfer: int | None
-    follow_links: bool
+    links: Links
+    empty_folders: bool
     store_options: StoreOptions
     verify: Literal["read", "write"]
     approve: Callable[[TransferPlan], bool] | None

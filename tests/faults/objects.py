@@ -300,8 +300,13 @@ def copy_object(buckets: Mapping[str, dict[str, Stored]], request: Request, now:
         customer_key=key,
         parts=(),
     )
+    checksum = ""
+    if headers.get("x-amz-checksum-algorithm") == "SHA256":
+        value = base64.b64encode(hashlib.sha256(stored.body).digest()).decode()
+        stored = replace(stored, checksums={"x-amz-checksum-sha256": value})
+        checksum = element("ChecksumSHA256", value)
     objects[request.key] = stored
-    answer = xml("CopyObjectResult", element("ETag", stored.quoted))
+    answer = xml("CopyObjectResult", element("ETag", stored.quoted) + checksum)
     told = encryption_told(stored.attributes, key)
     return replace(answer, headers={**answer.headers, **told})
 

@@ -316,9 +316,46 @@ def test_links_pipes_and_loops(tmp_path):
         assert report.complete
         assert report.counts["skipped"] == 4
         assert tree_of(tmp_path / "b") == {"d/f": b"1"}
-        report = await copy_tree(tmp_path / "a", tmp_path / "c", follow_links=True)
+        report = await copy_tree(tmp_path / "a", tmp_path / "c", links="follow")
         assert tree_of(tmp_path / "c") == {"d/f": b"1", "d/to": b"1"}
         assert {name for name, _ in lines(report, "refused")} == {"loop/", "dangling"}
+
+    asyncio.run(run())
+
+
+def test_links_are_refused_on_request(tmp_path):
+    async def run():
+        make_tree(tmp_path / "a", {"f": b"1"})
+        (tmp_path / "a/to").symlink_to("f")
+        report = await copy_tree(tmp_path / "a", tmp_path / "b", links="error")
+        assert [name for name, _ in lines(report, "refused")] == ["to"]
+        assert tree_of(tmp_path / "b") == {"f": b"1"}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory", "local", "s3"])
+def test_empty_folders_are_kept_on_request(kind, tmp_path, s3_server):
+    def folders(path):
+        return {each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_dir()}
+
+    async def run():
+        make_tree(tmp_path / "a", {"full/f": b"1"})
+        (tmp_path / "a/none/below").mkdir(parents=True)
+        (tmp_path / "a/bare").mkdir()
+        async with end_of(kind, tmp_path, s3_server) as place:
+            report = await copy_tree(tmp_path / "a", place)
+            assert (report.counts["skipped"], report.counts["copied"]) == (2, 1)
+            report = await copy_tree(tmp_path / "a", place, empty_folders=True)
+            assert (report.complete, report.counts["copied"]) == (True, 2)
+            assert (await sync(tmp_path / "a", place, empty_folders=True)).counts == {"same": 3}
+            assert (await sync(place, tmp_path / "c", empty_folders=True)).complete
+            assert folders(tmp_path / "c") == folders(tmp_path / "a")
+            (tmp_path / "a/bare").rmdir()
+            report = await sync(tmp_path / "a", place, delete=True, empty_folders=True)
+            assert report.counts["deleted"] == 1
+            await sync(place, tmp_path / "c", delete=True, empty_folders=True)
+            assert folders(tmp_path / "c") == folders(tmp_path / "a")
 
     asyncio.run(run())
 

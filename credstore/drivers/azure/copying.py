@@ -51,30 +51,36 @@ _LACKING = frozenset({405, 501})
 """Statuses of a server that does not know a request at all."""
 
 
-async def copy(container: Container, request: CopyRequest) -> PutResult:
+async def copy(container: Container, request: CopyRequest, origin: Container | None = None) -> PutResult:
     """Copy one object; see `Driver.copy`.
+
+    Args:
+        container: Where the copy goes.
+        request: What to copy.
+        origin: Another container of the account that has the source.
 
     Cost: 1 request in place and up to `single_copy_limit`, else 1 and one per block; 1 more where the source
     has tags; 1 HEAD if unclear or refused by a condition. Under retention or legal hold always in blocks.
     """
-    source = request.source
+    source, origin = request.source, origin or container
     for key in (source.key, request.destination):
         container.check_key(key)
     if request.retention is None:
-        return await _copied(container, request)
-    making = _copied(container, request)
+        return await _copied(container, request, origin)
+    making = _copied(container, request, origin)
     return await made_locked(container, request.destination, request.retention, making, request.deadline)
 
 
-async def _copied(container: Container, request: CopyRequest) -> PutResult:
+async def _copied(container: Container, request: CopyRequest, origin: Container) -> PutResult:
     source, able = request.source, container.able
     conditions = condition_headers(request.precondition, able, NAME)
     copied_headers(request, able, NOTHING)
     locked = request.retention is not None
-    if keeps_key(request) and not locked and await _is_current(container, request):
+    kept = origin is container and keeps_key(request)
+    if kept and not locked and await _is_current(container, request):
         return await _in_place(container, request)
-    headers = copied_headers(request, able, await _source_tags(container, request)) | conditions
-    url = container.url(source.key)
+    headers = copied_headers(request, able, await _source_tags(origin, request)) | conditions
+    url = origin.url(source.key)
     if source.version_id is not None and able.versions:
         url += f"?versionid={encode(source.version_id)}"
     if container.lacks_from_url:

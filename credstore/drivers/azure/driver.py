@@ -12,6 +12,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from credstore.config.azure import AzureConfig, sas_ends
+from credstore.config.field_types import same_account
 from credstore.driver.contract import Driver
 from credstore.driver.values import (
     READ_ALL,
@@ -66,6 +67,7 @@ class AzureDriver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used.
         """
         self._clock = clock
+        self._given = tokens
         proxies = ProxyRules.of(config.proxy, os.environ)
         place = urlsplit(config.resolved_endpoint)
         proxies.check_reach(f"{place.scheme}://{place.netloc}", allow_http=config.allow_http)
@@ -205,6 +207,21 @@ class AzureDriver(Driver):
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the container at any size; see `Driver.copy`."""
         return await copying.copy(self._container, request)
+
+    def reaches(self, other: Driver) -> bool:
+        """Whether it is of a container of the same account; see `CopiesAcross`."""
+        return self._near(other) is not None
+
+    def _near(self, other: Driver) -> Container | None:
+        if not isinstance(other, AzureDriver):
+            return None
+        there, given = other._container, other._given  # noqa: SLF001 - of this class
+        same = given is self._given and same_account(self._container.config, there.config)
+        return there if same else None
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """Copy one object of another container of the account, at any size; see `CopiesAcross`."""
+        return await copying.copy(self._container, request, self._near(other))
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's index tags; see `TaggedDriver`."""

@@ -50,6 +50,7 @@ def result_of(
     version_id: str | None,
     encryption: str | None,
     request_id: str | None = None,
+    proved: bool = False,
 ) -> PutResult:
     """The result of a write that happened."""
     return PutResult(
@@ -62,6 +63,7 @@ def result_of(
         served_by=container.label,
         replicas=(container.label,),
         request_id=request_id,
+        proved=proved,
     )
 
 

@@ -117,26 +117,29 @@ async def _send(
         seen = await settle_write(container, _write(request), error, asked=request.encryption)
         result = await _seen(container, request, seen, size, digest)
     else:
-        _check_md5(reply, md5)
-        result = await _acknowledged(container, request, reply, size, digest)
+        proved = _check_md5(reply, md5)
+        result = await _acknowledged(container, request, reply, size, digest, proved=proved)
     if request.progress is not None:
         request.progress(size, size)
     return result
 
 
-def _check_md5(reply: Reply, md5: str | None) -> None:
-    """Compare what the service says it stored with what was sent, where it says so (L02).
+def _check_md5(reply: Reply, md5: str | None) -> bool:
+    """Compare what the service says it stored with what was sent; whether it has said so (L02).
 
     Raises:
         StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
     """
     told = reply.headers.get("content-md5")
-    if told is not None and md5 is not None and not hmac.compare_digest(told.strip().encode(), md5.encode()):
+    if told is None or md5 is None:
+        return False
+    if not hmac.compare_digest(told.strip().encode(), md5.encode()):
         raise StorageIntegrityError(
             "the provider's checksum is not that of the bytes that were sent; the object should not be used",
             code=ErrorCode.CHECKSUM_MISMATCH,
             applied="maybe",
         )
+    return True
 
 
 async def _seen(
@@ -147,7 +150,13 @@ async def _seen(
 
 
 async def _acknowledged(
-    container: Container, request: PutRequest, reply: Reply, size: int, digest: bytes | None
+    container: Container,
+    request: PutRequest,
+    reply: Reply,
+    size: int,
+    digest: bytes | None,
+    *,
+    proved: bool = False,
 ) -> PutResult:
     result = result_of(
         container,
@@ -158,6 +167,7 @@ async def _acknowledged(
         version_id=version_of(reply.headers),
         encryption=read_encryption(reply.headers),
         request_id=reply.headers.get("x-ms-request-id"),
+        proved=proved,
     )
     return await check_encrypted(container, request.encryption, reply.headers, result, request.deadline)
 

@@ -65,8 +65,8 @@ class Checksum:
         """As the property has it."""
         return base64.b64encode(self._hash.digest()).decode("ascii")
 
-    def check(self, resource: Resource) -> None:
-        """Compare with what the service says that it stored, where it says so (L02).
+    def check(self, resource: Resource) -> bool:
+        """Compare with what the service says that it stored; whether it has said so (L02).
 
         Raises:
             StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
@@ -74,6 +74,7 @@ class Checksum:
         told = checksums_of(resource).get(self.name)
         if told is not None and not hmac.compare_digest(told.encode(), self.value.encode()):
             raise _differs("the bytes that were sent; the object should not be used", "maybe")
+        return told is not None
 
 
 def _differs(what: str, applied: Applied) -> StorageIntegrityError:

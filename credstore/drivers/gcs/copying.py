@@ -23,20 +23,26 @@ from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_wr
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError
 
 
-async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
+async def copy(bucket: Bucket, request: CopyRequest, origin: Bucket | None = None) -> PutResult:
     """Copy one object; see `Driver.copy`.
+
+    Args:
+        bucket: Where the copy goes.
+        request: What to copy.
+        origin: Another bucket that has the source, and the same credentials.
 
     Cost: 1 request, and more for large objects where the service decides so, as to another storage class; 1
     HEAD if unclear or refused by a condition; 1 more for the first one under retention or a hold at a server
     that is not Google's own.
     """
+    origin = origin or bucket
     if request.retention is None:
-        return await _copied(bucket, request)
-    making = _copied(bucket, request)
+        return await _copied(bucket, request, origin)
+    making = _copied(bucket, request, origin)
     return await made_locked(bucket, request.destination, request.retention, making, request.deadline)
 
 
-async def _copied(bucket: Bucket, request: CopyRequest) -> PutResult:
+async def _copied(bucket: Bucket, request: CopyRequest, origin: Bucket) -> PutResult:
     source = request.source
     for key in (source.key, request.destination):
         bucket.check_key(key)
@@ -51,7 +57,7 @@ async def _copied(bucket: Bucket, request: CopyRequest) -> PutResult:
     )
     made: Resource | ObjectInfo
     try:
-        made, request_id = await _rewritten(bucket, request, said)
+        made, request_id = await _rewritten(bucket, request, said, origin)
     except StorageError as error:
         made, request_id = await settle_write(bucket, write, error, of_copy=True), None
     result = result_of(bucket, made, size=source.size, digest=source.digest, request_id=request_id)
@@ -60,13 +66,13 @@ async def _copied(bucket: Bucket, request: CopyRequest) -> PutResult:
 
 
 async def _rewritten(
-    bucket: Bucket, request: CopyRequest, said: Mapping[str, Any]
+    bucket: Bucket, request: CopyRequest, said: Mapping[str, Any], origin: Bucket
 ) -> tuple[Resource, str | None]:
     tail = f"/rewriteTo{bucket.path_of(request.destination).removeprefix('/storage/v1')}"
     token, done = None, -1
     while True:
         wire = rewrite(request, said, tail, token, exact=bucket.keeps_generations)
-        reply = await bucket.call(wire, deadline=request.deadline)
+        reply = await origin.call(wire, deadline=request.deadline)
         state = await outcome(parse_rewrite, reply.body)
         if state.resource is not None:
             resource = await _with_own_metadata(bucket, request, said, state.resource)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
+from credstore.config.field_types import same_account
 from credstore.config.gcs import GcsConfig
 from credstore.driver.contract import Driver
 from credstore.driver.location import BucketLocation
@@ -78,6 +79,7 @@ class GcsDriver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used, or the extra `gcs` is missing.
         """
         self._clock = clock
+        self._given = tokens
         proxies = ProxyRules.of(config.proxy, os.environ)
         proxies.check_reach(config.resolved_endpoint, allow_http=config.allow_http)
         self._tokens = tokens if tokens is not None else tokens_of(config)
@@ -218,6 +220,21 @@ class GcsDriver(Driver):
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy one object inside the bucket at any size; see `Driver.copy`."""
         return await copying.copy(self._bucket, request)
+
+    def reaches(self, other: Driver) -> bool:
+        """Whether it is of a bucket of the same account; see `CopiesAcross`."""
+        return self._near(other) is not None
+
+    def _near(self, other: Driver) -> Bucket | None:
+        if not isinstance(other, GcsDriver):
+            return None
+        there, given = other._bucket, other._given  # noqa: SLF001 - of this class
+        same = given is self._given and same_account(self._bucket.config, there.config)
+        return there if same else None
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """Copy one object of another bucket of the account, at any size; see `CopiesAcross`."""
+        return await copying.copy(self._bucket, request, self._near(other))
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link with a V4 signature; see `Driver.sign`."""

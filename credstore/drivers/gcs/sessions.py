@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from credstore.driver.cleanup import ABORT_TIME, ended
@@ -75,10 +75,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What an upload became: the object's properties, and the id of the request that finished it."""
+    """What an upload became: the object's properties, the id of its last request, what they prove."""
 
     resource: Resource
     request_id: str | None
+    proved: bool = False
 
 
 async def begin(
@@ -193,7 +194,7 @@ async def _send_all(
     if made is None:
         raise _endless()
     if checksum is not None:
-        checksum.check(made.resource)
+        made = replace(made, proved=checksum.check(made.resource))
     if session.progress is not None:
         session.progress(session.total, session.total)
     return made

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from credstore.driver.parts import Part, counted, cut
@@ -154,7 +154,8 @@ async def _send(
     except StorageError as error:
         made = await settle_write(bucket, _write(request), error)
     else:
-        (attempts[0] if attempts else sized.checksum).check(made.resource)
+        checksum = attempts[0] if attempts else sized.checksum
+        made = replace(made, proved=checksum.check(made.resource))
     if request.progress is not None:
         request.progress(sized.size, sized.size)
     return await _result(bucket, request, made, sized.size, sized.digest)
@@ -166,7 +167,10 @@ async def _result(
     if isinstance(made, ObjectInfo):
         result = result_of(bucket, made, size=size, digest=digest)
     else:
-        result = result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id)
+        result = replace(
+            result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id),
+            proved=made.proved,
+        )
     said = made if isinstance(made, ObjectInfo) else made.resource
     await check_encrypted(bucket, request.encryption, said, result, request.deadline)
     return result

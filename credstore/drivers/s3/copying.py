@@ -18,7 +18,7 @@ from credstore.driver.internal import COPIES, internal_key
 from credstore.driver.refusals import TAGS
 from credstore.driver.values import OVERWRITE, CopyRequest, ObjectInfo, PutResult, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
-from credstore.drivers.s3.headers import read_encryption, tag_headers, to_confirm
+from credstore.drivers.s3.headers import format_sha256, read_encryption, tag_headers, to_confirm
 from credstore.drivers.s3.locking import check_locked
 from credstore.drivers.s3.multipart import Upload, listed_etag, plan_part_size, upload_parts
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, discard, look_up, take_back
@@ -75,10 +75,16 @@ class Made:
     etag: str | None
     version_id: str | None
     encryption: str | None
+    proved: bool = False
 
 
-async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
+async def copy(bucket: Bucket, request: CopyRequest, origin: Bucket | None = None) -> PutResult:
     """Copy one object; see `Driver.copy`.
+
+    Args:
+        bucket: Where the copy goes.
+        request: What to copy.
+        origin: Another bucket that has the source, at the same endpoint and with the same credentials.
 
     Cost: 1 request up to `single_copy_limit`, 2 where entity tags cannot be compared (one of the two is in
     parts or under a key of a customer or key service) and no version pins the source; 1 or 2 more for tags
@@ -89,27 +95,27 @@ async def copy(bucket: Bucket, request: CopyRequest) -> PutResult:
     The first one under retention or legal hold costs 1 more there.
     """
     bucket.check_key(request.source.key)
-    dialect, source = bucket.dialect, request.source
+    dialect, source, origin = bucket.dialect, request.source, origin or bucket
     pinned = pins(dialect, source) or is_kept_apart(bucket, source)
-    unpinned = request.destination == source.key and not pinned and source.size > 0
-    write = _write(bucket, request)
+    write = _write(bucket, request, origin)
+    unpinned = write.in_place and not pinned and source.size > 0
     size = None
     if unpinned or may_be_another(dialect, source.key) or _wants_proof(bucket, request):
-        size = await provable_part_size(bucket, request, write.encryption)
+        size = await provable_part_size(origin, request, write.encryption)
     whole = source.size <= bucket.config.single_copy_limit
     in_parts = unpinned or not whole or (size is not None and size < source.size)
     way = _IN_PARTS if in_parts else _AT_ONCE
     if write.in_place and bucket.is_elsewhere and way not in bucket.kept:
         await _rehearse(bucket, request, size, way)
-    return await _copied(bucket, request, write, size, way)
+    return await _copied(bucket, request, write, size, way, origin=origin)
 
 
 async def _copied(
-    bucket: Bucket, request: CopyRequest, write: Write, size: int | None, way: str
+    bucket: Bucket, request: CopyRequest, write: Write, size: int | None, way: str, *, origin: Bucket
 ) -> PutResult:
     if way == _IN_PARTS:
-        return await _copy_in_parts(bucket, request, write, size)
-    return await _copy_at_once(bucket, request, write)
+        return await _copy_in_parts(bucket, request, write, size, origin)
+    return await _copy_at_once(bucket, request, write, origin)
 
 
 async def _rehearse(bucket: Bucket, request: CopyRequest, size: int | None, way: str) -> None:
@@ -125,7 +131,7 @@ async def _rehearse(bucket: Bucket, request: CopyRequest, size: int | None, way:
     trial = replace(request, destination=key, write_id=token, precondition=OVERWRITE)
     version_id = None
     try:
-        made = await _copied(bucket, trial, _write(bucket, trial), size, way)
+        made = await _copied(bucket, trial, _write(bucket, trial, bucket), size, way, origin=bucket)
         version_id = made.version_id if bucket.dialect.capabilities.versions else None
     except StorageError as error:
         error.applied = "no"
@@ -149,10 +155,12 @@ def _wants_proof(bucket: Bucket, request: CopyRequest) -> bool:
     """Whether it is worth a request to find out which part size could prove the copy."""
     if not request.provable or not bucket.dialect.capabilities.content_etags:
         return False
+    if bucket.dialect.checks_sha256 and request.source.digest:
+        return False  # Its SHA-256 is asked for.
     return request.source.etag is not None and "-" in request.source.etag
 
 
-def _write(bucket: Bucket, request: CopyRequest) -> Write:
+def _write(bucket: Bucket, request: CopyRequest, origin: Bucket) -> Write:
     encryption = copied_encryption(request, bucket.dialect)
     confirmed = to_confirm(encryption, bucket.dialect)
     return Write(
@@ -162,19 +170,23 @@ def _write(bucket: Bucket, request: CopyRequest) -> Write:
         customer_key=encryption,
         # AES256 that is only inherited was not requested; but a key of its own must be kept for the copy.
         encryption=None if encryption == "AES256" and request.encryption is None else confirmed,
-        in_place=request.destination == request.source.key,
+        in_place=origin is bucket and request.destination == request.source.key,
         retention=request.retention,
         deadline=request.deadline,
     )
 
 
-async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> PutResult:
+async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write, origin: Bucket) -> PutResult:
     dialect = bucket.dialect
-    digested = request.provable and bucket.reports_digests and request.source.digest is not None
-    wire = copy_object(bucket.name, request, dialect, digested=digested)
+    digested = (
+        request.provable
+        and request.source.digest is not None
+        and (bucket.reports_digests or dialect.checks_sha256)
+    )
+    wire = copy_object(origin.name, request, dialect, digested=digested)
     tags: Mapping[str, str] = NOTHING
     if not dialect.copy_keeps_tags or (request.source.tag_count and bucket.is_elsewhere):
-        tags = await _source_tags(bucket, request)
+        tags = await _source_tags(origin, request)
     found: ObjectInfo | None = None
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
@@ -183,7 +195,7 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
         made = _seen(found)
     else:
         try:
-            etag = await parsed(parse_copied, reply.body)
+            etag, checksum = await parsed(parse_copied, reply.body)
         except StorageIntegrityError as error:
             error.applied = "maybe"
             found = await settle_write(bucket, write, error, of_copy=True)
@@ -191,13 +203,18 @@ async def _copy_at_once(bucket: Bucket, request: CopyRequest, write: Write) -> P
         else:
             await check_answer(bucket, write, reply.headers)
             made = Made(etag, version_of(reply.headers), read_encryption(reply.headers)[0])
+            if checksum is not None and request.source.digest and dialect.checks_sha256:
+                if checksum != format_sha256(request.source.digest):
+                    await _refuse(bucket, write, made.version_id)
+                made = replace(made, proved=True)
             if etag is None and (found := await look_up(bucket, write)) is not None:
-                made = Made(found.etag, made.version_id or found.version_id, made.encryption)
+                version_id = made.version_id or found.version_id
+                made = replace(made, etag=found.etag, version_id=version_id)
     await _check_kept(bucket, request, write, made, way=_AT_ONCE, seen=found)
     await check_locked(bucket, write, made.version_id, way=_AT_ONCE)
     verdict = compare(request.source, made.etag, made.encryption or write.encryption)
-    if verdict != "same":
-        await _prove(bucket, request, write, made, verdict)
+    if verdict != "same" and not made.proved:
+        await _prove(bucket, request, write, made, verdict, origin=origin)
     if tags:
         await _restore_tags(bucket, write, made, tags)
     return _result(bucket, request, made)
@@ -232,7 +249,7 @@ async def _check_kept(
         StorageIntegrityError: They are not there (code "COPY_INCOMPLETE", `applied` "yes").
         StorageError: The copy could not be looked at; `applied` is "yes".
     """
-    if way in bucket.kept or not bucket.is_elsewhere or request.provable:
+    if way in bucket.kept or not bucket.is_elsewhere or (request.provable and not made.proved):
         return
     source = request.source
     try:
@@ -260,7 +277,9 @@ async def _check_kept(
     )
 
 
-async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made, verdict: Verdict) -> None:
+async def _prove(
+    bucket: Bucket, request: CopyRequest, write: Write, made: Made, verdict: Verdict, *, origin: Bucket
+) -> None:
     """Find out in other ways what entity tags do not say about a copy that was made.
 
     Raises:
@@ -274,10 +293,10 @@ async def _prove(bucket: Bucket, request: CopyRequest, write: Write, made: Made,
         if not wrong:
             doubtful = verdict == "other" or _needs_reading(bucket, source)
             if not write.in_place and pinned_version(bucket, source) is None:
-                changed = await is_changed(bucket, request)
+                changed = await is_changed(origin, request)
                 wrong = changed is True
                 doubtful = doubtful or (changed is None and not pins(bucket.dialect, source))
-            wrong = wrong or (doubtful and not await reads_the_same(bucket, request, write))
+            wrong = wrong or (doubtful and not await reads_the_same(bucket, request, write, origin))
     except StorageError as error:
         error.applied = "yes"
         error.message += " (the copy was made, but could not be compared with its source)"
@@ -338,6 +357,7 @@ def _result(bucket: Bucket, request: CopyRequest, made: Made) -> PutResult:
         encryption=made.encryption,
         served_by=bucket.label,
         replicas=(bucket.label,),
+        proved=made.proved,
     )
 
 
@@ -376,13 +396,13 @@ async def put_tags(
 
 
 async def _copy_in_parts(
-    bucket: Bucket, request: CopyRequest, write: Write, provable: int | None
+    bucket: Bucket, request: CopyRequest, write: Write, provable: int | None, origin: Bucket
 ) -> PutResult:
     """Copy ranges, of the size whose entity tags can be compared, if there is one."""
     dialect, config, source = bucket.dialect, bucket.config, request.source
     completion = completion_headers(request.precondition, write.encryption, dialect)
     headers = copied_object_headers(request, dialect)
-    tags = await _source_tags(bucket, request, always=dialect.capabilities.tags)
+    tags = await _source_tags(origin, request, always=dialect.capabilities.tags)
     headers |= tag_headers(tags)
     size = provable or plan_part_size(source.size, config.copy_part_size, dialect.max_single_put)
     proved = False
@@ -394,12 +414,12 @@ async def _copy_in_parts(
 
     async def send(upload_id: str, number: int, span: tuple[int, int]) -> str:
         nonlocal told
-        wire = upload_part_copy(bucket.name, request, dialect, upload_id=upload_id, number=number, span=span)
+        wire = upload_part_copy(origin.name, request, dialect, upload_id=upload_id, number=number, span=span)
         reply = await bucket.call(wire, deadline=request.deadline)
         upload.confirmation.part(reply.headers)
         told = told or read_encryption(reply.headers)[0]
         try:
-            etag = await parsed(parse_copied, reply.body)
+            etag, _ = await parsed(parse_copied, reply.body)
         except StorageIntegrityError:
             etag = None
         return etag or await listed_etag(bucket, write, upload_id, number, span[1] - span[0])
@@ -411,7 +431,7 @@ async def _copy_in_parts(
             proved = True
             return
         pinned = pinned_version(bucket, source) is not None
-        changed = False if pinned else await is_changed(bucket, request)
+        changed = False if pinned else await is_changed(origin, request)
         if changed is None:
             raise StorageObjectNotFoundError("the source was deleted while it was being copied")
         if changed or (verdict == "other" and dialect.capabilities.content_etags):
@@ -435,7 +455,7 @@ async def _copy_in_parts(
     await _check_kept(bucket, request, write, made, way=_IN_PARTS, seen=seen)
     await check_locked(bucket, write, made.version_id, way="CreateMultipartUpload")
     if not proved and _needs_reading(bucket, source):
-        await _prove(bucket, request, write, made, "unknown")
+        await _prove(bucket, request, write, made, "unknown", origin=origin)
     if tags and not dialect.capabilities.tags:  # Whether it respects the header is not known.
         await _restore_tags(bucket, write, made, tags)
     return _result(bucket, request, made)

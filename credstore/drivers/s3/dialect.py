@@ -45,6 +45,8 @@ class S3Dialect:
             twice, a copy from a key that decodes to another is read back if its entity tag proves nothing.
         copy_keeps_tags: CopyObject keeps the source's tags although the metadata is replaced; where it does
             not, or at an endpoint that is not the cloud's own, they are read before and written afterwards.
+        checks_sha256: PutObject and CopyObject compute the SHA-256 of the whole object where they are asked
+            to, and report it; what only repeats the header that was sent is not meant.
         unversioned: The cloud has no versions at all, so a delete leaves nothing behind.
         acl: Canned ACLs are accepted.
         url_encoded_list: ListObjectsV2 is asked for percent-encoded keys.
@@ -63,6 +65,7 @@ class S3Dialect:
     replace_by_copy: bool = False
     pinned_copy: bool = False
     copy_keeps_tags: bool = False
+    checks_sha256: bool = False
     unversioned: bool = False
     acl: bool = False
     url_encoded_list: bool = True
@@ -146,6 +149,7 @@ S3 = S3Dialect(
     replace_by_copy=True,
     pinned_copy=True,
     copy_keeps_tags=True,
+    checks_sha256=True,
     acl=True,
 )
 
@@ -218,6 +222,7 @@ MINIO = S3Dialect(
         upload_forms=True,
     ),
     create_by_multipart=True,
+    checks_sha256=True,
     acl=True,
 )
 
@@ -256,5 +261,5 @@ def row_for(config: S3FamilyConfig) -> S3Dialect:
     if row.hosts and is_elsewhere(config):
         # What answers there is another server, with an order of its own, and digests from wherever.
         able = replace(dialect.capabilities, ordered=False, copy_digests=False)
-        return replace(dialect, capabilities=able)
+        return replace(dialect, capabilities=able, checks_sha256=False)
     return dialect

@@ -14,6 +14,7 @@ from functools import partial
 from typing import cast
 
 from credstore.config.chained import has_say, located, trusted
+from credstore.config.field_types import same_account
 from credstore.config.reports import check_place, said_of
 from credstore.config.stores import S3Config, S3FamilyConfig
 from credstore.driver.contract import Driver
@@ -94,6 +95,7 @@ class S3Driver(Driver):
             StorageConfigurationError: A setting is missing or cannot be used.
         """
         self._clock = clock
+        self._given = credentials
         said = said_of(config)
         self._dialect = stated(row_for(config), said)
         proxies = ProxyRules.of(config.proxy, os.environ)
@@ -254,6 +256,21 @@ class S3Driver(Driver):
     async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
         """What GetObjectAttributes says of an object's bytes; see `ReportsDigests.stored_digest`."""
         return await digests.stored_digest(self._bucket, info, options)
+
+    def reaches(self, other: Driver) -> bool:
+        """Whether it is of a bucket of the same account; see `CopiesAcross`."""
+        return self._near(other) is not None
+
+    def _near(self, other: Driver) -> Bucket | None:
+        if not isinstance(other, S3Driver):
+            return None
+        there, given = other._bucket, other._given  # noqa: SLF001 - of this class
+        same = given is self._given and same_account(self._bucket.config, there.config)
+        return there if same else None
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """Copy one object of another bucket of the account, at any size; see `CopiesAcross`."""
+        return await copying.copy(self._bucket, request, self._near(other))
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags, {} where the cloud has none; see `TaggedDriver`."""

@@ -31,6 +31,7 @@ from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, Retention, strong_etag
 
 META = "x-amz-meta-"
+SHA256 = "x-amz-checksum-sha256"
 SSE = "x-amz-server-side-encryption"
 SSE_C = SSE + "-customer-"
 COPY_SSE_C = "x-amz-copy-source-server-side-encryption-customer-"
@@ -331,6 +332,11 @@ def content_md5(data: bytes) -> str:
 
 def format_md5(digest: bytes) -> str:
     """`Content-MD5` of a digest."""
+    return base64.b64encode(digest).decode("ascii")
+
+
+def format_sha256(digest: bytes) -> str:
+    """`x-amz-checksum-sha256` of a digest."""
     return base64.b64encode(digest).decode("ascii")
 
 

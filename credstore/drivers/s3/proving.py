@@ -150,7 +150,7 @@ async def is_changed(bucket: Bucket, request: CopyRequest) -> bool | None:
     return (now.etag, now.write_id, now.size) != (source.etag, source.write_id, source.size)
 
 
-async def reads_the_same(bucket: Bucket, request: CopyRequest, write: Write) -> bool:
+async def reads_the_same(bucket: Bucket, request: CopyRequest, write: Write, origin: Bucket) -> bool:
     """Whether a copy has the bytes of its source, by reading it, and also the source if it has no digest.
 
     Raises:
@@ -178,7 +178,7 @@ async def reads_the_same(bucket: Bucket, request: CopyRequest, write: Write) -> 
         customer_key=request.source_customer_key,
         deadline=request.deadline,
     )
-    async with await open_object(bucket, source.key, options) as original:
+    async with await open_object(origin, source.key, options) as original:
         if is_blind(bucket, source) and not is_same(source, original.info):
             return False
         return found == await sha256_of(original)

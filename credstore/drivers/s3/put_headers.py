@@ -7,9 +7,11 @@ from credstore.driver.values import DIGEST, WRITE_ID, PutRequest
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
     META,
+    SHA256,
     condition_headers,
     content_headers,
     encryption_headers,
+    format_sha256,
     metadata_headers,
     storage_headers,
 )
@@ -38,15 +40,21 @@ class PutHeaders:
         """
         same = self._same.of(request, self._dialect)
         if same is None:
-            return object_headers(request, self._dialect, digest) | condition_headers(
-                request.precondition, self._dialect
-            )
+            headers = object_headers(request, self._dialect, digest)
+            headers.update(condition_headers(request.precondition, self._dialect))
+            return self._checked(headers, digest)
         headers = same.copy()
         if not (request.metadata is request.system is NOTHING):
             headers.update(metadata_headers({**request.metadata, **request.system}))
         headers[META + WRITE_ID] = request.write_id
         if digest is not None:
             headers[META + DIGEST] = digest.hex()
+        return self._checked(headers, digest)
+
+    def _checked(self, headers: dict[str, str], digest: bytes | None) -> dict[str, str]:
+        """With the checksum that the cloud compares, keeps and reports, where it is one that does."""
+        if digest is not None and self._dialect.checks_sha256:
+            headers[SHA256] = format_sha256(digest)
         return headers
 
 

@@ -6,7 +6,6 @@ missing header is None or a typed error, never a KeyError. XML is read by `xml.p
 
 from __future__ import annotations
 
-import base64
 import hmac
 import re
 from collections.abc import Mapping
@@ -18,6 +17,8 @@ from credstore.driver.meaning import Meaning
 from credstore.driver.values import ObjectInfo, split_metadata
 from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, meaning_of
 from credstore.drivers.s3.headers import (
+    SHA256,
+    format_sha256,
     read_content_headers,
     read_encryption,
     read_extras,
@@ -322,7 +323,7 @@ def check_is_version(version_id: str | None, status: int, headers: Mapping[str, 
         )
 
 
-def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
+def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> bool:
     """Compare what a provider says it stored with what was sent, where it says so (L02).
 
     An entity tag is never taken for an MD5, since those of objects in parts or encrypted are not.
@@ -331,18 +332,22 @@ def check_checksum(headers: Mapping[str, str], digest: bytes | None) -> None:
         headers: Of the response to a write, with lower-case names.
         digest: SHA-256 of what was sent, or None.
 
+    Returns:
+        Whether it has said so, and it is the same.
+
     Raises:
         StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
     """
-    told = headers.get("x-amz-checksum-sha256")
+    told = headers.get(SHA256)
     if told is None or digest is None or "-" in told:  # "-" and a number of parts: a different kind.
-        return
-    if not hmac.compare_digest(told.strip(), base64.b64encode(digest).decode("ascii")):
+        return False
+    if not hmac.compare_digest(told.strip().encode(), format_sha256(digest).encode()):
         raise StorageIntegrityError(
             "the provider's checksum is not that of the bytes that were sent; the object should not be used",
             code=ErrorCode.CHECKSUM_MISMATCH,
             applied="maybe",
         )
+    return True
 
 
 def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: str) -> ObjectInfo:

@@ -176,7 +176,7 @@ async def _acknowledged(
     asked = request.encryption is not None and not request.encryption_by_default
     if asked or request.storage_class is not None or request.tags is not NOTHING:
         await check_answer(bucket, _write(request, bucket.dialect), headers)
-    check_checksum(headers, digest)
+    proved = check_checksum(headers, digest) and bucket.dialect.checks_sha256
     etag, version_id = read_etag(headers.get("etag")), version_of(headers)
     if etag is None and (found := await look_up(bucket, _write(request, bucket.dialect))) is not None:
         etag, version_id = found.etag, found.version_id
@@ -189,6 +189,7 @@ async def _acknowledged(
         version_id=version_id,
         encryption=read_encryption(headers)[0],
         request_id=headers.get("x-amz-request-id"),
+        proved=proved,
     )
 
 
@@ -209,6 +210,7 @@ def _result(
     version_id: str | None,
     encryption: str | None,
     request_id: str | None,
+    proved: bool = False,
 ) -> PutResult:
     return made(
         PutResult,
@@ -222,6 +224,7 @@ def _result(
             "served_by": bucket.label,
             "replicas": (bucket.label,),
             "request_id": request_id,
+            "proved": proved,
         },
     )
 

@@ -464,14 +464,15 @@ def _digest(text: str) -> bytes | None:
 
 
 _ETAG = frozenset({"ETag"})
-_COPIED = Shape(fields=_ETAG, needs=("ETag",))
+_COPIED = Shape(fields=_ETAG | {"ChecksumSHA256"}, needs=("ETag",))
 _COMPLETED = Shape(fields=_ETAG)
 _STARTED = Shape(fields=frozenset({"UploadId"}), needs=("UploadId",))
 
 
-def parse_copied(body: bytes) -> str | None:
-    """Entity tag of CopyObject's or UploadPartCopy's result, or None."""
-    return read_etag(read(body, _COPIED).fields.get("ETag"))
+def parse_copied(body: bytes) -> tuple[str | None, str | None]:
+    """Entity tag and SHA-256, in base 64, of CopyObject's or UploadPartCopy's result, or None for each."""
+    fields = read(body, _COPIED).fields
+    return read_etag(fields.get("ETag")), fields.get("ChecksumSHA256")
 
 
 def parse_upload_id(body: bytes) -> str:

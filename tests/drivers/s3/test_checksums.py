@@ -52,7 +52,9 @@ def given(requests) -> list[str | None]:
 
 
 def insisting(test, *, on=BODIES, **settings):
-    """Run `test(rig, driver)` against an origin that insists on checksums."""
+    """Run `test(rig, driver)` against an origin that insists on checksums, as one that is sent no SHA-256."""
+    if not settings.get("aws"):
+        settings.setdefault("flavor", "ceph")
 
     async def main(rig):
         rig.origin.store.insists = frozenset(on)
@@ -264,11 +266,27 @@ def test_a_locked_stream_that_can_be_read_again_is_one_request():
 def test_it_is_learnt_for_each_store():
     async def check(rig, driver):
         await rig.store.store("k", b"1")
-        other = rig.open()
+        other = rig.open(flavor="ceph")
         await other.store("l", b"2")
         assert given(rig.origin.sent("PutObject", "l")) == [None, content_md5(b"2")]
 
     insisting(check)
+
+
+def test_a_cloud_that_compares_the_sha256_is_content_with_it():
+    async def check(rig, driver):
+        result = await driver.put(put_request("k", b"abc"))
+        assert result.proved
+        assert given(rig.origin.sent("PutObject")) == [None]
+
+    insisting(check, flavor="minio")
+
+
+def test_a_server_that_is_not_the_clouds_own_proves_nothing():
+    async def check(rig, driver):
+        assert not (await driver.put(put_request("k", b"abc"))).proved
+
+    insisting(check, aws=True, on=())
 
 
 def test_a_store_that_does_not_insist_gets_no_checksum():
