@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,25 +25,27 @@ _OPTIONS = (
                  help="The workers of a Dask cluster do it: tcp://HOST:8786, or new ones on this machine."),
     click.option("--workers", type=click.IntRange(min=1), metavar="N",
                  help="With --dask local: how many; default: one for each processor."),
+    click.option("--shared-paths", is_flag=True,
+                 help="All machines have the same disks at the same paths."),
 )  # fmt: skip
 
 
 def clustered(function: F) -> F:
-    """Add the options that name a cluster; the command gets them as `dask` and `workers`."""
+    """Add the options that name a cluster; the command gets `dask`, `workers` and `shared_paths`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
 
 
 @overload
-def cluster_of(dask: str, workers: int | None) -> Cluster: ...
+def cluster_of(dask: str, workers: int | None, *, shared_paths: bool) -> Cluster: ...
 
 
 @overload
-def cluster_of(dask: str | None, workers: int | None) -> Cluster | None: ...
+def cluster_of(dask: str | None, workers: int | None, *, shared_paths: bool) -> Cluster | None: ...
 
 
-def cluster_of(dask: str | None, workers: int | None) -> Cluster | None:
+def cluster_of(dask: str | None, workers: int | None, *, shared_paths: bool) -> Cluster | None:
     """The cluster that the options name, to be opened with `async with`; None where there is none.
 
     Raises:
@@ -54,7 +57,9 @@ def cluster_of(dask: str | None, workers: int | None) -> Cluster | None:
         return None
     from credstore.cluster import Cluster
 
-    return Cluster(dask, workers=workers)
+    for name in ("distributed", "distributed.client"):  # What goes wrong is said in one line, by the command.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    return Cluster(dask, workers=workers, shared_paths=shared_paths)
 
 
 def place_for_workers(invocation: Invocation, given: Spot, place: Place) -> ClusterPlace:

@@ -8,6 +8,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from os import PathLike
 from types import TracebackType
@@ -20,13 +21,18 @@ from credstore.cluster.crew import Crew, LostClusterError
 from credstore.cluster.hands import CrewHands
 from credstore.cluster.jobs import Memory, Pass, listed
 from credstore.cluster.messages import Facts, Job, Kind
-from credstore.cluster.places import ClusterPlace, StoreAt, identity_of, named, opened
+from credstore.cluster.places import ClusterPlace, StoreAt, anchor_of, identity_of, named, opened
 from credstore.cluster.reports import IssueReport, RecompressReport
 from credstore.cluster.store_benches import GONE, STORE, issue_facts, store_in
 from credstore.encryption import KmsKey
 from credstore.errors import StorageInvalidRequestError
 from credstore.keyring.environment import client_side_from
 from credstore.model import Progress, RotationReport, StoreOptions
+from credstore.proofs.format.errors import (
+    ProofKeyExpiredError,
+    ProofKeyRevokedError,
+    ProofUntrustedKeyError,
+)
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.store.fsck import Checked, Tally, items_of
 from credstore.proofs.store.layout import PREFIX, Layout
@@ -35,10 +41,13 @@ from credstore.proofs.store.repository import proof_objects
 from credstore.transfer.calls import between, migration
 from credstore.transfer.plan import Entry
 from credstore.transfer.recompressing import Recompressed
-from credstore.transfer.run import Goal
-from credstore.transfer.sides import Flow
+from credstore.transfer.run import FATAL, Goal
+from credstore.transfer.sides import Flow, Side
 from credstore.transfer.store import Store
 from credstore.transfer.values import TransferOptions, TransferReport
+
+_KEY_ERRORS = (ProofUntrustedKeyError, ProofKeyExpiredError, ProofKeyRevokedError)
+"""Errors that every further proof would have too."""
 
 
 @typed_class
@@ -52,13 +61,17 @@ class Cluster:
     own program: it needs the usual `if __name__ == "__main__":`.
     """
 
-    def __init__(self, address: str = LOCAL, *, workers: int | None = None) -> None:
+    def __init__(
+        self, address: str = LOCAL, *, workers: int | None = None, shared_paths: bool = False
+    ) -> None:
         """Name it; nothing is started.
 
         Args:
             address: Of the scheduler, such as "tcp://host:8786" or "tls://host:8786"; "local" starts workers
                 on this machine that end with it.
             workers: How many, where they are local; one for each processor unless given.
+            shared_paths: All machines have the same disks at the same paths. Otherwise a folder or local
+                store is refused where a worker on another machine would find another one there.
 
         Raises:
             StorageInvalidRequestError: `workers` is not 1 or more, or the workers are not local.
@@ -68,6 +81,7 @@ class Cluster:
                 "workers is how many to start on this machine, 1 or more; a cluster elsewhere has its own"
             )
         self._address, self._workers = address, workers
+        self._shared = shared_paths
         self._stack = AsyncExitStack()
         self._client: Any = None
 
@@ -287,8 +301,8 @@ class Cluster:
                 if on_proof is not None:
                     on_proof(entry.name, str(result))
 
-            async with self._crew(job, facts) as crew, memory:
-                done = Pass(crew, progress)
+            async with self._crew(job, facts, source, kept) as crew, memory:
+                done = Pass(crew, progress, fatal=(*FATAL, *_KEY_ERRORS))
                 await done.run(memory.left(source), "issue", took)
         return IssueReport(issued=issued, known=memory.known, failed=done.failed)
 
@@ -326,7 +340,7 @@ class Cluster:
         job = Job(run=secrets.token_hex(16), kind=kind, places=places, reading=1, **more)
         async with opened(places, reading=1) as (place,):
             side = store_in(place)
-            async with self._crew(job, {STORE: identity_of(side)}) as crew:
+            async with self._crew(job, {STORE: identity_of(side)}, side) as crew:
                 yield side, Pass(crew, progress)
 
     async def _transfer(
@@ -359,7 +373,7 @@ class Cluster:
                 store_options=storing,
             )
             bandwidth = options.pop("bandwidth", None)
-            async with self._crew(job, identities(one, two), bandwidth) as crew:
+            async with self._crew(job, identities(one, two), one, two, bandwidth=bandwidth) as crew:
 
                 def hands(flow: Flow) -> CrewHands:
                     crew.flow = flow
@@ -368,9 +382,14 @@ class Cluster:
                 return await between(one, two, goal, options, hands)
 
     @asynccontextmanager
-    async def _crew(self, job: Job, mine: Facts, bandwidth: int | None = None) -> AsyncGenerator[Crew]:
+    async def _crew(
+        self, job: Job, mine: Facts, *places: Side, bandwidth: int | None = None
+    ) -> AsyncGenerator[Crew]:
         if self._client is None:
             raise StorageInvalidRequestError("open the cluster with `async with Cluster(...)`")
+        if not self._shared:
+            anchors = [anchor for each in places if (anchor := anchor_of(each)) is not None]
+            job = replace(job, anchors=(*anchors,))
         try:
             async with crew_for(self._client, job, mine, bandwidth) as crew:
                 yield crew

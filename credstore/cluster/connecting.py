@@ -14,7 +14,7 @@ from distributed import Client, LocalCluster
 
 from credstore.cluster.crew import Crew
 from credstore.cluster.messages import VERSION, Facts, Job, topic_of
-from credstore.cluster.working import hello, prepare, unfit
+from credstore.cluster.working import check_facts, disks_of, hello, prepare, unfit
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageConnectionError, StorageError
 
 LOCAL = "local"
@@ -37,7 +37,7 @@ def beside(workers: int) -> dict[str, Any]:
         "processes": True,
         "host": "127.0.0.1",
         "silence_logs": logging.CRITICAL,
-        # Without a dashboard it has a server for its health all the same.
+        # It has a server for its health without a dashboard, too.
         "scheduler_kwargs": {"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         "preload": ["credstore.cluster.working"],
     }
@@ -102,7 +102,8 @@ async def crew_for(client: Client, job: Job, mine: Facts, bandwidth: int | None)
     crew = Crew(client, job, [*threads.values()])
     client.subscribe_topic(topic_of(job.run), crew.hear)
     try:
-        _check_facts(mine, await client.run(prepare, job, on_error="return"))
+        agreed = _agreed({**mine, **disks_of(job.anchors)}, await client.run(prepare, job, on_error="return"))
+        crew.job = replace(job, facts=agreed)  # For those that come later.
         yield crew
     finally:
         client.unsubscribe_topic(topic_of(job.run))
@@ -122,19 +123,22 @@ def _check_versions(found: Mapping[str, object]) -> None:
             )
 
 
-def _check_facts(mine: Facts, found: Mapping[str, object]) -> None:
+def _agreed(mine: Facts, found: Mapping[str, object]) -> Facts:
+    """What all of them have found."""
     known = dict(mine)
     for worker, facts in sorted(found.items()):
         if isinstance(facts, StorageError):
             raise unfit(worker, facts)
         if isinstance(facts, BaseException):
             raise unfit(worker, StorageError(_spoken(facts))) from facts
-        for what, which in cast("Facts", facts).items():
-            if known.setdefault(what, which) != which:
-                here = "the coordinator" if what in mine else "other workers"
-                raise unfit(
-                    worker, StorageError(f"{what} is another one there than for {here}; compare the settings")
-                )
+        theirs = cast("Facts", facts)
+        try:
+            check_facts(theirs, mine, "the coordinator")
+            check_facts(theirs, known, "other workers")
+        except StorageConfigurationError as error:
+            raise unfit(worker, error) from None
+        known.update(theirs)
+    return known
 
 
 def _spoken(error: BaseException) -> str:

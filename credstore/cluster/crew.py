@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any
 
 from distributed import Client, KilledWorker
@@ -32,6 +34,8 @@ HEAVIEST = 64 * 1024 * 1024
 """Bytes of the objects of a range, where it has several."""
 AHEAD = 1
 """Ranges that wait at each worker, so that it need not wait for the next one."""
+RECOUNT = 10.0
+"""Seconds between two counts of the workers."""
 WIDEST = 8192
 """Requests at once, however many workers there are."""
 FAREWELL = 30.0
@@ -50,11 +54,12 @@ class Crew:
     """The workers of one cluster, on one job.
 
     Attributes:
+        job: What for.
         width: Requests that keep all of them busy.
         flow: Awaited with the bytes that were moved since the last time, by all of them.
     """
 
-    def __init__(self, client: Client, job: Job, threads: Sequence[int]) -> None:
+    def __init__(self, client: Client, job: Job, threads: Collection[int]) -> None:
         """Ask for nothing yet.
 
         Args:
@@ -62,15 +67,29 @@ class Crew:
             job: What for.
             threads: Of each worker.
         """
-        self._client, self._job = client, job
-        self._slots = sum(threads) + AHEAD * len(threads)
-        self.width = min(WIDEST, self._slots * LONGEST)
+        self._client, self.job = client, job
+        self._fit(threads)
+        self._counted = time.monotonic()
         self.flow: Flow = _uncounted
         self._waiting: deque[tuple[Request, asyncio.Future[object]]] = deque()
         self._ranges: set[asyncio.Task[None]] = set()
         self._early: dict[int, int] = {}
         self._count = 0
         self._is_due = self._closed = False
+
+    def _fit(self, threads: Collection[int]) -> None:
+        self._slots = sum(threads) + AHEAD * len(threads)
+        self.width = min(WIDEST, self._slots * LONGEST)
+
+    async def _recount(self) -> None:
+        """Have something for workers that have come, and no more than the others can take."""
+        now = time.monotonic()
+        if now - self._counted >= RECOUNT:
+            self._counted = now
+            with suppress(OSError):  # Whether the scheduler is gone is for the next range to find out.
+                threads = await self._client.nthreads()
+                if threads:  # Else those that died are being replaced.
+                    self._fit([*threads.values()])
 
     async def ask(self, request: Request) -> object:
         """The result of one step.
@@ -146,11 +165,13 @@ class Crew:
             StorageError: Not one of them could.
             LostClusterError: The scheduler is gone.
         """
-        job = self._job
+        job = self.job
         key = f"credstore_{job.kind}-{job.run}-{number}"
         future = self._client.submit(perform, job, number, requests, key=key, pure=False, priority=-number)
         try:
-            return await future
+            answer = await future
+            await self._recount()
+            return answer
         except asyncio.CancelledError:
             await asyncio.shield(self._client.cancel([future], force=True))
             raise
@@ -188,7 +209,7 @@ class Crew:
     async def _farewell(self) -> None:
         try:
             async with asyncio.timeout(FAREWELL):
-                await self._client.run(finish, self._job.run, on_error="ignore")
+                await self._client.run(finish, self.job.run, on_error="ignore")
         except (OSError, TimeoutError):
             return  # A worker that does not respond ends what it has, and is not given more.
 

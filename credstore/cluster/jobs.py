@@ -33,12 +33,14 @@ class Pass:
     Attributes:
         crew: Does it.
         progress: Called with (objects done, None), or None.
+        fatal: Errors that every further object would have too.
         done: Objects so far, failures included.
         failed: Why it was not done, by name.
     """
 
     crew: Crew
     progress: Progress | None
+    fatal: tuple[type[StorageError], ...] = FATAL
     done: int = 0
     failed: dict[str, StorageError] = field(default_factory=dict[str, StorageError])
 
@@ -56,7 +58,7 @@ class Pass:
             try:
                 result = await self._asked(Request(step, entry))
             except StorageError as error:
-                if isinstance(error, FATAL):
+                if isinstance(error, self.fatal):
                     raise
                 self.failed[entry.name] = error
             else:
@@ -72,7 +74,7 @@ class Pass:
             try:
                 return await self.crew.ask(request)
             except StorageError as error:
-                if not error.retryable or isinstance(error, FATAL):
+                if not error.retryable or isinstance(error, self.fatal):
                     raise
                 await asyncio.sleep(error.retry_after or WAIT * 2 ** (attempt - 1))
         return await self.crew.ask(request)

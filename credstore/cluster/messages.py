@@ -25,6 +25,8 @@ Step: TypeAlias = Literal[
     "rotate", "wrapped", "recompress", "issue", "audit",
 ]  # fmt: skip
 """What is to be done with one object."""
+Facts: TypeAlias = Mapping[str, str]
+"""What must be the same at all workers, by what it is called in a message."""
 VERSION = version("credstore")
 """Of this process; both sides must have the same, since these values have no form of their own."""
 
@@ -48,6 +50,8 @@ class Job:
         expires_in: Seconds that proofs are valid; None for ever.
         claims: Signed with each proof.
         repair: Whether what an audit finds is mended.
+        anchors: Directories of this machine that must be the same for all, since places are below them.
+        facts: What must be the same for all who work on it; empty while that is being found out.
         version: Of whoever made it.
     """
 
@@ -65,6 +69,8 @@ class Job:
     expires_in: float | None = None
     claims: Mapping[str, object] | None = None
     repair: bool = False
+    anchors: tuple[str, ...] = ()
+    facts: Facts = field(default_factory=dict[str, str])
     version: str = VERSION
 
 
@@ -114,7 +120,3 @@ class Answer:
 def topic_of(run: str) -> str:
     """Where workers say how far they are: `range` is its number, `moved` the bytes since the last time."""
     return f"credstore-{run}"
-
-
-Facts: TypeAlias = Mapping[str, str]
-"""What must be the same at all workers, by what it is called in a message."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +22,7 @@ from credstore.encryption import ClientSide
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.transfer.folder import Folder
+from credstore.transfer.places import path_of
 from credstore.transfer.sides import Side
 from credstore.transfer.store import Store
 from credstore.transfer.values import Links
@@ -124,6 +127,27 @@ async def opened(
                 config = replace(cast("Any", config), create=False)
             found.append(Store(factory.create(config), each.prefix))
         yield found
+
+
+def anchor_of(side: Side) -> str | None:
+    """The nearest directory that is there already, of a place on a disk; None for a place that is on none."""
+    path = path_of(side)
+    if path is None:
+        return None
+    return str(next((each for each in (path, *path.parents) if each.exists()), path))
+
+
+def disk_of(path: str) -> str:
+    """Names one directory of one machine, whoever looks at it by whatever mount; "" where there is none."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return ""
+    try:
+        machine = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except OSError:
+        machine = f"{uuid.getnode()} {platform.node()}"
+    return hashlib.sha256(f"{machine} {found.st_dev} {found.st_ino}".encode()).hexdigest()
 
 
 def identity_of(side: Side) -> str:

@@ -1,7 +1,7 @@
 """What a worker does with one object of one store: keys, compression, proofs.
 
 Rules of this file: as in `benches.py`, each step may be repeated. Keys come from files that the environment
-of this process names; what must be the same at all workers is told by fingerprints.
+of this process names; fingerprints say whether those are the same at all workers.
 """
 
 from __future__ import annotations
@@ -179,4 +179,4 @@ def store_in(place: Store | Folder) -> Store:
     """
     if isinstance(place, Store):
         return place
-    raise StorageInvalidRequestError(f"{place.label} is no store; name it as one, file:///...")
+    raise StorageInvalidRequestError(f"{place.label} is not a store; name it as one, file:///...")

@@ -24,7 +24,8 @@ from distributed import get_worker
 from credstore.cluster.benches import BENCHES
 from credstore.cluster.contracts import Bench
 from credstore.cluster.messages import VERSION, Answer, Facts, Failed, Job, Request, topic_of
-from credstore.concurrency import Joint, for_each
+from credstore.cluster.places import disk_of
+from credstore.concurrency import Joint, for_each, until_done
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError
 from credstore.transfer.pace import OVERLOAD, Pace
 
@@ -95,6 +96,7 @@ class _Meter:
 @dataclass(slots=True)
 class _Open:
     bench: Bench
+    facts: Facts
     pace: Pace
     stack: AsyncExitStack
     tasks: set[asyncio.Task[Any]]
@@ -132,7 +134,9 @@ class _Hall:
     async def _made(self, job: Job) -> _Open:
         async with AsyncExitStack() as stack:
             bench = await BENCHES[job.kind](job, stack)
-            made = _Open(bench, Pace(most=job.concurrency), stack.pop_all(), set())
+            facts = {**bench.facts, **disks_of(job.anchors)}
+            check_facts(facts, job.facts, "others")
+            made = _Open(bench, facts, Pace(most=job.concurrency), stack.pop_all(), set())
         self._open[job.run] = made
         for run in [run for run, each in self._open.items() if not each.tasks and each is not made]:
             if len(self._open) > MOST_OPEN:
@@ -150,8 +154,10 @@ class _Hall:
             return
         for each in found.tasks:
             each.cancel()
-        await asyncio.gather(*found.tasks, return_exceptions=True)
+        cancelled = await until_done(found.tasks)
         await found.stack.aclose()
+        if cancelled is not None:
+            raise cancelled
 
 
 @cache
@@ -160,7 +166,7 @@ def _hall() -> _Hall:
 
 
 async def _facts(job: Job) -> Facts:
-    return (await _hall().opened(job)).bench.facts
+    return (await _hall().opened(job)).facts
 
 
 async def _performed(job: Job, requests: tuple[Request, ...], address: str, meter: _Meter) -> Answer:
@@ -193,6 +199,27 @@ async def _performed(job: Job, requests: tuple[Request, ...], address: str, mete
     finally:
         here.tasks.discard(task)
     return Answer(address, tuple(results), meter.total)
+
+
+def disks_of(anchors: tuple[str, ...]) -> Facts:
+    """Which directories the anchors are in this process."""
+    return {f"the directory {each!r}": disk_of(each) for each in anchors}
+
+
+def check_facts(mine: Facts, theirs: Facts, who: str) -> None:
+    """Compare what two processes have found, of what both have looked for.
+
+    Raises:
+        StorageConfigurationError: Something is another one here.
+    """
+    for what in sorted(mine.keys() & theirs.keys()):
+        if mine[what] != theirs[what]:
+            hint = (
+                "name a store that all machines reach, or say that they share their paths"
+                if what.startswith("the directory")
+                else "compare the settings"
+            )
+            raise StorageConfigurationError(f"{what} is another one there than for {who}; {hint}")
 
 
 def unfit(worker: str, error: StorageError) -> StorageConfigurationError:

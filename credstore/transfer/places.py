@@ -53,7 +53,7 @@ def check_apart(source: Side, destination: Side) -> None:
             if mine.startswith(theirs) or theirs.startswith(mine):
                 raise _inside(source, destination)
         return
-    paths = _path(source), _path(destination)
+    paths = path_of(source), path_of(destination)
     if isinstance(source, Folder) and source.only is not None:
         if paths[1] is not None and source.path / source.only[0] == paths[1] / source.only[1]:
             raise _inside(source, destination)
@@ -71,7 +71,8 @@ def _is_private(provider: StorageProvider) -> bool:
     return provider.get_provider_name() == "memory"
 
 
-def _path(side: Side) -> Path | None:
+def path_of(side: Side) -> Path | None:
+    """Where an end is on a disk of this machine; None for one that is elsewhere."""
     if isinstance(side, Folder):
         return side.path
     place = side.provider.config.place if isinstance(side, Store) else None

@@ -34,7 +34,7 @@ class Workers:
     def all_there(self) -> list[str]:
         """The workers' addresses, once all of them are there again."""
         self.client.wait_for_workers(WORKERS)
-        return sorted(self.client.scheduler_info(n_workers=-1)["workers"])
+        return sorted(self.client.nthreads())
 
     @contextmanager
     def with_variables(self, variables: dict[str, str]) -> Iterator[None]:

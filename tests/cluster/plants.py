@@ -4,7 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
-from credstore.cluster import connecting, working
+from credstore.cluster import connecting, places, working
 from credstore.cluster.benches import TransferBench
 from credstore.cluster.store_benches import AuditBench, IssueBench, RecompressBench, RotateBench
 
@@ -54,7 +54,13 @@ def die_at(step: str, name: str) -> None:
         bench.do = do
 
 
+def move_elsewhere() -> None:
+    """Be on a machine whose directories have the same paths, and are others."""
+    working.disk_of = lambda path: f"another disk: {path}"
+
+
 def as_usual() -> None:
+    working.disk_of = places.disk_of
     for bench in BENCHES:
         bench.do = REAL[bench]
 

@@ -8,13 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credstore import (
+    StorageConfigurationError,
     StorageConnectionError,
     StorageError,
     StorageObjectNotFoundError,
     StorageUnavailableError,
 )
+from credstore.cluster import working
 from credstore.cluster.crew import HEAVIEST, LONGEST, Crew, LostClusterError
 from credstore.cluster.messages import Answer, Failed, Job, Request
+from credstore.cluster.places import FolderAt
 from credstore.transfer.plan import Entry
 
 JOB = Job(run="0" * 32, kind="transfer", places=(), reading=0)
@@ -43,6 +46,7 @@ class FakeClient:
         self.ranges: list[Pending] = []
         self.cancelled: list[Pending] = []
         self.finished: list[str] = []
+        self.threads = {"a": 1}
 
     def submit(self, func, job, number, requests, *, key, pure, priority):
         assert key.startswith(f"credstore_{job.kind}-")
@@ -50,6 +54,9 @@ class FakeClient:
         if self.answer is not None:
             self.answer(self.ranges[-1])
         return self.ranges[-1]
+
+    async def nthreads(self):
+        return self.threads
 
     async def cancel(self, futures, *, force):
         self.cancelled += futures
@@ -218,3 +225,28 @@ def test_who_has_gone_is_not_worked_for():
         return [request.entry.name for each in client.ranges for request in each.requests]
 
     assert asyncio.run(run())[-1] == "000002"
+
+
+def test_a_worker_that_comes_later_must_find_the_same(tmp_path):
+    """What was agreed on before it came is compared when it opens the job."""
+    (tmp_path / "a").mkdir()
+    places = (FolderAt(str(tmp_path / "a")), FolderAt(str(tmp_path / "b")))
+    job = Job(run="1" * 32, kind="transfer", places=places, reading=1, facts={"the source": "another"})
+    with pytest.raises(StorageConfigurationError, match="the source is another one there than for others"):
+        asyncio.run(working.prepare(job))
+
+
+def test_workers_are_counted_again_now_and_then(monkeypatch):
+    monkeypatch.setattr("credstore.cluster.crew.RECOUNT", 0)
+
+    async def run():
+        client = FakeClient(well_done)
+        crew = Crew(client, JOB, [1])
+        widths = [crew.width]
+        for threads in ({"a": 1, "b": 2}, {}):
+            client.threads = threads
+            await crew.ask(Request("copy", entry(1)))
+            widths.append(crew.width)
+        return widths
+
+    assert asyncio.run(run()) == [2 * LONGEST, 5 * LONGEST, 5 * LONGEST]

@@ -16,7 +16,7 @@ from tests.cluster.conftest import SECRET, Trap, Workers
 from tests.proofs.material import ISSUER, SIGNER
 from tests.transfer.ends import content, make_tree, tree_of
 
-TREE = {f"d{number % 3}/f{number:03}": bytes([number]) * (number * 40) for number in range(144)}
+TREE = {f"d{number % 3}/f{number:02}": bytes([number]) * (number * 90) for number in range(60)}
 
 
 async def there(url: str) -> dict[str, bytes]:
@@ -41,9 +41,9 @@ def test_a_folder_goes_to_a_cloud_and_is_compared(workers: Workers, bucket, tmp_
                 source, bucket("moved"), journal=tmp_path / "journal", progress=shown.append
             )
             same = await cluster.compare(source, bucket("moved"), journal=tmp_path / "journal")
-            (source / "d0/f003").write_bytes(b"changed")
+            (source / "d0/f03").write_bytes(b"changed")
             async with StorageFactory() as factory:
-                await factory.create(bucket("moved")).delete("d1/f001")
+                await factory.create(bucket("moved")).delete("d1/f01")
             other = await cluster.compare(source, bucket("moved"))
             return moved, same, other
 
@@ -57,31 +57,57 @@ def test_a_folder_goes_to_a_cloud_and_is_compared(workers: Workers, bucket, tmp_
     assert other.counts == {"same": len(TREE) - 2, "differing": 1, "missing": 1}
     assert other.compared_by == {"digest": len(TREE) - 1}
     found = asyncio.run(there(bucket("moved")))
-    assert found == {name: data for name, data in TREE.items() if name != "d1/f001"}
+    assert found == {name: data for name, data in TREE.items() if name != "d1/f01"}
 
 
-@pytest.mark.parametrize("drop", [False, True])
-def test_a_worker_that_is_killed_loses_nothing(workers: Workers, trap: Trap, tmp_path, drop):
-    """SIGKILL in the middle of a range, and once more where the source is being deleted."""
+def test_a_worker_that_is_killed_loses_nothing_and_no_graph_has_a_secret(
+    workers, trap: Trap, bucket, tmp_path
+):
+    """SIGKILL in the middle of a range; before that, all that the scheduler has of the tasks is looked at."""
+    source = make_tree(tmp_path / "source", TREE)
+    trap.set("d2/f29")
+
+    async def look_and_kill() -> bytes:
+        pid = int(await trap.said("reached"))
+        graph = await asyncio.to_thread(workers.client.run_on_scheduler, plants.graph)
+        os.kill(pid, signal.SIGKILL)
+        return graph
+
+    async def run():
+        async with Cluster(workers.address) as cluster:
+            moving = cluster.migrate(source, bucket("moved"), journal=tmp_path / "journal")
+            return await together(moving, look_and_kill())
+
+    report, graph = asyncio.run(run())
+    assert report.complete, report.events
+    assert report.counts["copied"] == len(TREE)
+    assert asyncio.run(there(bucket("moved"))) == TREE
+    assert b"d2/f29" in graph
+    assert bucket("moved").encode() in graph
+    assert SECRET.encode() not in graph
+
+
+def test_a_worker_that_is_killed_while_it_moves_loses_nothing(workers: Workers, trap: Trap, tmp_path):
+    """The source of what was copied by then is deleted by another one."""
     source, target = make_tree(tmp_path / "source", TREE), (tmp_path / "target").as_uri()
-    trap.set("d2/f083", "delete_source" if drop else "copy")
+    trap.set("d2/f29", "delete_source")
 
     async def run():
         async with Cluster(workers.address) as cluster:
             return await together(
-                cluster.migrate(source, target, delete_source=drop, journal=tmp_path / "journal"), trap.kill()
+                cluster.migrate(source, target, delete_source=True, journal=tmp_path / "journal"), trap.kill()
             )
 
     report, _ = asyncio.run(run())
     assert report.complete, report.events
-    assert report.counts["moved" if drop else "copied"] == len(TREE)
+    assert report.counts["moved"] == len(TREE)
     assert asyncio.run(there(target)) == TREE
-    assert tree_of(source) == ({} if drop else TREE)
+    assert tree_of(source) == {}
 
 
 def test_what_is_at_both_ends_already_is_dropped_even_if_a_worker_dies(workers, trap: Trap, tmp_path):
     source, target = make_tree(tmp_path / "source", TREE), (tmp_path / "target").as_uri()
-    trap.set("d1/f100", "delete_source")
+    trap.set("d1/f40", "delete_source")
 
     async def run():
         async with Cluster(workers.address) as cluster:
@@ -99,7 +125,7 @@ def test_what_is_at_both_ends_already_is_dropped_even_if_a_worker_dies(workers, 
 def test_nothing_is_replaced_though_a_dead_worker_was_there_before(workers, trap: Trap, tmp_path):
     """The range is done again, and what the dead worker has copied is no other's object."""
     source, target = make_tree(tmp_path / "source", TREE), (tmp_path / "target").as_uri()
-    trap.set("d2/f143")
+    trap.set("d2/f59")
 
     async def run():
         async with Cluster(workers.address) as cluster:
@@ -112,7 +138,7 @@ def test_nothing_is_replaced_though_a_dead_worker_was_there_before(workers, trap
 
 def test_objects_that_kill_every_worker_are_named_and_the_others_go_on(workers: Workers, tmp_path):
     source, target = make_tree(tmp_path / "source", TREE), (tmp_path / "target").as_uri()
-    workers.client.run(plants.die_at, "copy", "d0/f006")
+    workers.client.run(plants.die_at, "copy", "d0/f06")
     before = workers.client.run_on_scheduler(plants.most_failures, 0)
 
     async def run():
@@ -124,35 +150,13 @@ def test_objects_that_kill_every_worker_are_named_and_the_others_go_on(workers: 
     finally:
         workers.client.run_on_scheduler(plants.most_failures, before)
     failed = {event.name: event.error for event in report.events}
-    assert "d0/f006" in failed
+    assert "d0/f06" in failed
     assert {error.code for error in failed.values()} == {"WORKER_LOST"}
     assert all(error.applied == "maybe" for error in failed.values())
     assert report.counts["copied"] == len(TREE) - len(failed) > 0
     found = asyncio.run(there(target))
     assert found.items() <= TREE.items()
     assert len(found) >= report.counts["copied"]
-
-
-def test_no_graph_has_a_secret(workers: Workers, trap: Trap, bucket, tmp_path):
-    """All that the scheduler has of the tasks, while there are some."""
-    source = make_tree(tmp_path / "source", TREE)
-    trap.set("d0/f000")
-
-    async def look():
-        pid = int(await trap.said("reached"))
-        graph = await asyncio.to_thread(workers.client.run_on_scheduler, plants.graph)
-        os.kill(pid, signal.SIGKILL)
-        return graph
-
-    async def run():
-        async with Cluster(workers.address) as cluster:
-            return await together(cluster.migrate(source, bucket("moved")), look())
-
-    report, graph = asyncio.run(run())
-    assert report.complete
-    assert b"d0/f000" in graph
-    assert bucket("moved").encode() in graph
-    assert SECRET.encode() not in graph
 
 
 @pytest.mark.parametrize(
@@ -237,6 +241,23 @@ def test_no_scheduler_is_one_clear_line(monkeypatch):
     with pytest.raises(StorageConnectionError, match="no scheduler responds at tcp://127") as refused:
         asyncio.run(run())
     assert refused.value.code == "CLUSTER_UNREACHABLE"
+
+
+def test_a_directory_of_another_machine_is_refused_unless_they_share_it(workers: Workers, tmp_path):
+    """One worker says that it is on another machine; both ends are directories, which it would have of its own."""
+    source, target = make_tree(tmp_path / "source", TREE), (tmp_path / "target").as_uri()
+    worker = workers.all_there()[0]
+    workers.client.run(plants.move_elsewhere, workers=[worker])
+
+    async def run(*, shared: bool):
+        async with Cluster(workers.address, shared_paths=shared) as cluster:
+            return await cluster.migrate(source, target)
+
+    with pytest.raises(StorageConfigurationError, match="share their paths") as refused:
+        asyncio.run(run(shared=False))
+    assert worker in refused.value.message
+    assert not asyncio.run(there(target))
+    assert asyncio.run(run(shared=True)).complete
 
 
 def test_evidence_is_written_by_the_coordinator(workers: Workers, tmp_path):

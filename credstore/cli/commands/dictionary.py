@@ -168,6 +168,7 @@ def apply_command(
     journal: str | None,
     dask: str | None,
     workers: int | None,
+    shared_paths: bool,
 ) -> None:
     """Compress the objects under PREFIX again, with the dictionary NAME, where that makes them smaller.
 
@@ -175,7 +176,7 @@ def apply_command(
     it is the one that was read; metadata and tags stay. With --journal, what did not change is not looked at
     again.
     """
-    cluster = cluster_of(dask or "local", workers)
+    cluster = cluster_of(dask or "local", workers, shared_paths=shared_paths)
     invocation.interrupted = CONTINUES
 
     async def work() -> RecompressReport:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 @click.argument("prefix", default="")
 @clustered
 @click.pass_obj
-def rotate_keys_command(invocation: Invocation, prefix: str, dask: str | None, workers: int | None) -> None:
+def rotate_keys_command(
+    invocation: Invocation, prefix: str, *, dask: str | None, workers: int | None, shared_paths: bool
+) -> None:
     """Give objects under PREFIX that are encrypted on the client the current wrapping key.
 
     Their bytes stay where they are. CREDSTORE_WRAPPING_KEY is the file of that key or the ARN of a KMS key,
@@ -31,7 +33,7 @@ def rotate_keys_command(invocation: Invocation, prefix: str, dask: str | None, w
     CREDSTORE_STORE_ID the store id; with --dask, each worker has these variables too. Exit code 9 as long as
     an object needs an older key.
     """
-    cluster = cluster_of(dask, workers)
+    cluster = cluster_of(dask, workers, shared_paths=shared_paths)
     invocation.interrupted = CONTINUES
 
     async def work() -> RotationReport:

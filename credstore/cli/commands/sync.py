@@ -75,6 +75,7 @@ def migrate_command(
     issuer: str | None,
     dask: str | None,
     workers: int | None,
+    shared_paths: bool,
     **given: Any,
 ) -> None:
     """Copy everything from SOURCE to DESTINATION, then look for what changed meanwhile.
@@ -90,7 +91,7 @@ def migrate_command(
             raise click.UsageError("--evidence needs --key and --issuer")
         more.update(evidence=evidence, signer=read_signer(key_file), issuer=issuer)
     telling = Telling(invocation, given)
-    cluster = cluster_of(dask, workers)
+    cluster = cluster_of(dask, workers, shared_paths=shared_paths)
     telling.end(_run(invocation, telling, "migrate", source, destination, cluster=cluster, **more))
 
 
@@ -108,6 +109,7 @@ def compare_command(
     *,
     dask: str | None,
     workers: int | None,
+    shared_paths: bool,
     **given: Any,
 ) -> None:
     """Show what DESTINATION lacks, has otherwise or has besides; exit code 1 if there is anything.
@@ -117,7 +119,7 @@ def compare_command(
     --dask, by the workers of a cluster.
     """
     telling = Telling(invocation, given, compares=True)
-    cluster = cluster_of(dask, workers)
+    cluster = cluster_of(dask, workers, shared_paths=shared_paths)
     report = _run(invocation, telling, "compare", source, destination, cluster=cluster)
     telling.end(report)
     if not report.equal:

@@ -29,7 +29,7 @@ class Checked:
         records: 1 for a record that verifies.
         restored: Names and markers that led to it and were missing.
         removed: 1 for a name or manifest without a record.
-        problem: What is wrong with it all the same.
+        problem: What is wrong with a record that verifies.
     """
 
     records: int = 0

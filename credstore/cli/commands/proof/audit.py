@@ -31,14 +31,20 @@ if TYPE_CHECKING:
 @clustered
 @click.pass_obj
 def audit_command(
-    invocation: Invocation, *, repair: bool, trust_file: str | None, dask: str | None, workers: int | None
+    invocation: Invocation,
+    *,
+    repair: bool,
+    trust_file: str | None,
+    dask: str | None,
+    workers: int | None,
+    shared_paths: bool,
 ) -> None:
     """Verify every proof of the store, and that id, hash and expiry lead to each of them.
 
     With --dask, the workers of a cluster verify, each with the trust store of its own CREDSTORE_PROOF_TRUST.
     Exit code 20 to 26 where proofs do not verify, 9 where only some do.
     """
-    cluster = cluster_of(dask, workers)
+    cluster = cluster_of(dask, workers, shared_paths=shared_paths)
     invocation.interrupted = CONTINUES
     if cluster is not None:
         name_for_workers(TRUST, trust_file, dask)

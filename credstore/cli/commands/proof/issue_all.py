@@ -41,6 +41,7 @@ def issue_all_command(
     journal: str | None,
     dask: str | None,
     workers: int | None,
+    shared_paths: bool,
 ) -> None:
     """Sign a proof about every object in PLACE: a store URL, store:PREFIX, or a folder.
 
@@ -49,7 +50,7 @@ def issue_all_command(
     proofs go to the store that --store or the environment names. An object that has a proof of the same
     content keeps it; with --journal, objects that have not changed are not read again.
     """
-    cluster = cluster_of(dask or "local", workers)
+    cluster = cluster_of(dask or "local", workers, shared_paths=shared_paths)
     where, said = spot(invocation, place, "path").as_folder, read_claims(claims)
     invocation.interrupted = CONTINUES
 
