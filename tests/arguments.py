@@ -422,6 +422,20 @@ CALLS: dict[str, Call] = {
             digest=b"",
         )
     ),
+    "ClassOptions": Call(given()),
+    "Explanation": Call(
+        given(
+            path="a",
+            file_class=None,
+            rule="a",
+            compress=False,
+            content_type="text/plain",
+            storage_class=None,
+            retain_for=None,
+            reasons=(),
+        )
+    ),
+    "SyncReport": Call(lambda: {"version": VERSION}),
     "Checkpoint": Call(lambda: {"run": "a", "step": 1, "created": WHEN, "metrics": {}, "artifact": VERSION}),
     "Model": Call(
         lambda: {

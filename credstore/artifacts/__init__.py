@@ -3,6 +3,7 @@
 from credstore.artifacts.archiving import ArchiveReport
 from credstore.artifacts.changes import Changes
 from credstore.artifacts.checkpoints import Checkpoint
+from credstore.artifacts.classes import ClassOptions, Explanation, FileClass
 from credstore.artifacts.layout import Kind
 from credstore.artifacts.manager import StorageManager
 from credstore.artifacts.models import Model, Trained
@@ -11,12 +12,16 @@ from credstore.artifacts.retention import Keep
 from credstore.artifacts.signing import ModelKey, ModelSigner, SignedModel, sign_model, verify_model
 from credstore.artifacts.sources import Source
 from credstore.artifacts.statements import ArtifactVersion, StageChange
+from credstore.artifacts.syncing import SyncReport
 
 __all__ = [
     "ArchiveReport",
     "ArtifactVersion",
     "Changes",
     "Checkpoint",
+    "ClassOptions",
+    "Explanation",
+    "FileClass",
     "Keep",
     "Kind",
     "Model",
@@ -27,6 +32,7 @@ __all__ = [
     "Source",
     "StageChange",
     "StorageManager",
+    "SyncReport",
     "Trained",
     "sign_model",
     "verify_model",

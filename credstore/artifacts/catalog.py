@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from credstore.artifacts.classes import Classes
 from credstore.artifacts.index import FileEntry, parse_index
 from credstore.artifacts.layout import Kind, Layout, number_in
 from credstore.artifacts.names import checked_name
@@ -30,6 +31,7 @@ class Catalog:
         kind: Of the artifact.
         name: Of the artifact.
         layout: Its keys.
+        classes: What files are, by their names.
     """
 
     provider: StorageProvider
@@ -37,16 +39,19 @@ class Catalog:
     kind: Kind
     name: str
     layout: Layout
+    classes: Classes
 
     @classmethod
-    def of(cls, provider: StorageProvider, seals: Seals, prefix: str, kind: Kind, name: str) -> Catalog:
+    def of(
+        cls, provider: StorageProvider, seals: Seals, root: str, kind: Kind, name: str, *, classes: Classes
+    ) -> Catalog:
         """The artifact of this kind and name, whether it is there or not.
 
         Raises:
             StorageInvalidRequestError: This cannot be a name.
         """
-        layout = Layout(f"{prefix}{kind}/{checked_name(kind, name)}/")
-        return cls(provider, seals, kind, name, layout)
+        layout = Layout(f"{root}{kind}/{checked_name(kind, name)}/")
+        return cls(provider, seals, kind, name, layout, classes)
 
     async def numbers(self) -> list[int]:
         """Numbers of the versions, ascending."""

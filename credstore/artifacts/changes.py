@@ -25,8 +25,8 @@ class Changes:
 
 def changes(older: Iterable[FileEntry], newer: Iterable[FileEntry]) -> Changes:
     """Compare the files of two versions by name and SHA-256."""
-    before = {file.name: file.digest for file in older}
-    after = {file.name: file.digest for file in newer}
+    before = {file.name: (file.type, file.digest) for file in older}
+    after = {file.name: (file.type, file.digest) for file in newer}
     return Changes(
         tuple(sorted(after.keys() - before.keys())),
         tuple(sorted(before.keys() - after.keys())),

@@ -1,9 +1,10 @@
 """The index of a version: its files, and where each chunk of them is. JSON Lines; pure.
 
-The first line names the format and the packs. Then comes a line for each file, an object, followed by one
-for each of its chunks, an array: SHA-256 in hex, number of the pack, first byte in it, bytes there, bytes
-when decompressed (Zstandard, RFC 8878; equal numbers mean stored as it is). What is signed is the SHA-256 of
-all of this, so it is read only after that was compared.
+The first line names the format and the packs. Then comes a line for each file, symbolic link and empty
+folder, an object, with the member "type" for the latter two. That of a file is followed by one for each of
+its chunks, an array: SHA-256 in hex, number of the pack, first byte in it, bytes there, bytes when
+decompressed (Zstandard, RFC 8878; equal numbers mean stored as it is). The SHA-256 of all of this is signed,
+so it is read only after that was compared.
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NoReturn, cast
+from typing import Any, Literal, NoReturn, cast, get_args
 
 from credstore.artifacts.layout import pack_session
-from credstore.artifacts.names import is_file_name
+from credstore.artifacts.names import LONGEST_PATH, is_file_name
 from credstore.errors import StorageIntegrityError
 
 FORMAT = "credstore.index/1"
 LARGEST_CHUNK = 1024 * 1024
 """Bytes; more than any version of credstore cuts."""
 _DIGEST = 32
+EntryType = Literal["file", "link", "folder"]
 _CHUNK_FIELDS = 5
 
 
@@ -45,7 +47,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A file of a version.
+    """A file of a version, or a symbolic link or empty folder, which have no bytes.
 
     Attributes:
         name: Relative path, segments joined by "/".
@@ -54,6 +56,8 @@ class FileEntry:
         mode: Permission bits.
         modified: Nanoseconds since 1970.
         chunks: What it consists of, in order.
+        type: What it is.
+        target: Where a link leads, as it says itself.
     """
 
     name: str
@@ -62,6 +66,8 @@ class FileEntry:
     mode: int
     modified: int
     chunks: tuple[Chunk, ...]
+    type: EntryType = "file"
+    target: str = ""
 
 
 def encode_index(files: Iterable[FileEntry]) -> bytes:
@@ -76,6 +82,10 @@ def encode_index(files: Iterable[FileEntry]) -> bytes:
             "mode": file.mode,
             "modified": file.modified,
         }
+        if file.type != "file":
+            members["type"] = file.type
+        if file.type == "link":
+            members["target"] = file.target
         lines.append(json.dumps(members, ensure_ascii=False, separators=(",", ":")))
         lines += [
             f'["{each.digest.hex()}",{packs.setdefault(each.pack, len(packs))},'
@@ -135,7 +145,11 @@ def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str]) ->
         _number(members["mode"]) & 0o777,
         _number(members["modified"]),
         chunks,
+        _type(members.get("type", "file")),
+        _target(members.get("target", "")),
     )
+    if (file.type == "link") != bool(file.target) or (file.type != "file" and chunks):
+        _refuse("what is no file has bytes, or a link leads nowhere")
     if sum(chunk.size for chunk in chunks) != file.size:
         _refuse("a file is not as long as its chunks")
     return file
@@ -148,6 +162,18 @@ def _chunk(fields: list[Any], packs: list[str]) -> Chunk:
     if not 1 <= stored <= size <= LARGEST_CHUNK:
         _refuse(f"a chunk does not have 1 to {LARGEST_CHUNK} bytes")
     return Chunk(_digest(fields[0]), packs[pack], offset, stored, size)
+
+
+def _type(value: object) -> EntryType:
+    if value not in get_args(EntryType):
+        _refuse("it has something that is neither a file nor a link nor a folder")
+    return cast("EntryType", value)
+
+
+def _target(value: object) -> str:
+    if not isinstance(value, str) or "\0" in value or len(value.encode()) > LONGEST_PATH:
+        _refuse("a link leads to what cannot be a path")
+    return value
 
 
 def _digest(text: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from credstore.artifacts.reads import Piece, Run, grouped, runs
 from credstore.artifacts.statements import ArtifactVersion
 from credstore.concurrency import in_thread, map_all
 from credstore.errors import ErrorCode, StorageIntegrityError, StorageObjectNotFoundError
-from credstore.files import CREATE, PendingFolder, flush_file
+from credstore.files import CREATE, PRIVATE, PendingFolder, flush_file
 from credstore.model import Progress
 
 _AT_ONCE = 4
@@ -27,36 +28,53 @@ class Loading:
     """Reads all files of a version, into a folder or only to verify them."""
 
     def __init__(
-        self, catalog: Catalog, version: ArtifactVersion, folder: Path | None, progress: Progress | None
+        self, catalog: Catalog, folder: Path | None, progress: Progress | None, *, permissions: bool = True
     ) -> None:
         """Plan it; nothing is sent.
 
         Args:
             catalog: The artifact.
-            version: Verified.
             folder: An empty folder of our own; None writes nothing.
             progress: Called with (bytes written, bytes in total).
+            permissions: Whether files get the permission bits they had, or those of a new file.
         """
         self._catalog = catalog
-        self._version = version
         self._folder = folder
         self._progress = progress
-        self._done = 0
+        self._permissions = permissions
+        self._done = self._total = 0
 
-    async def run(self) -> tuple[FileEntry, ...]:
-        """Read and verify everything; the files.
+    async def run(self, entries: Sequence[FileEntry]) -> None:
+        """Read and verify these; links are made last, so that nothing is written through one.
 
         Raises:
             StorageIntegrityError: Something is missing, or not what was signed.
             StorageError: Anything else.
             OSError: A file cannot be written.
         """
-        files = await self._catalog.files(self._version)
+        files = [entry for entry in entries if entry.type == "file"]
+        self._total = sum(file.size for file in files)
         await map_all(grouped(files), self._group, at_once=_AT_ONCE)
-        return files
+        if self._folder is not None:
+            await in_thread(self._make_others, self._folder, entries)
+
+    def _make_others(self, folder: Path, entries: Sequence[FileEntry]) -> None:
+        others = [
+            (folder.joinpath(*entry.name.split("/")), entry) for entry in entries if entry.type != "file"
+        ]
+        for path, entry in others:
+            if entry.type == "folder":
+                path.mkdir(parents=True)
+                if self._permissions:
+                    path.chmod(entry.mode | stat.S_IRWXU)  # It is flushed and named after this.
+                os.utime(path, ns=(entry.modified, entry.modified))
+        for path, entry in others:
+            if entry.type == "link":
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.symlink_to(entry.target)
 
     async def _group(self, files: Sequence[FileEntry]) -> None:
-        writer = _Writer(files, self._folder)
+        writer = _Writer(files, self._folder, permissions=self._permissions)
         try:
             for run in runs(files):
                 async with aclosing(_pieces(self._catalog, run)) as pieces:
@@ -64,7 +82,7 @@ class Loading:
                         written = await in_thread(writer.write, batch)
                         self._done += written
                         if self._progress is not None:
-                            self._progress(self._done, self._version.size)
+                            self._progress(self._done, self._total)
             await in_thread(writer.finish)
         finally:
             writer.close()
@@ -122,8 +140,9 @@ async def read_file(catalog: Catalog, file: FileEntry) -> bytes:
 class _Writer:
     """Writes the files of a group, one after the other; it blocks."""
 
-    def __init__(self, files: Sequence[FileEntry], folder: Path | None) -> None:
+    def __init__(self, files: Sequence[FileEntry], folder: Path | None, *, permissions: bool) -> None:
         self._files = files
+        self._permissions = permissions
         self._folder = folder
         self._place = -1
         self._open: BinaryIO | None = None
@@ -155,7 +174,7 @@ class _Writer:
             path = self._folder.joinpath(*self._files[self._place].name.split("/"))
             path.parent.mkdir(parents=True, exist_ok=True)
             # Nothing is followed and nothing replaced, should a name mean two files on this disk.
-            self._open = os.fdopen(os.open(path, CREATE, 0o600), "wb")
+            self._open = os.fdopen(os.open(path, CREATE, PRIVATE if self._permissions else 0o666), "wb")
         self._digest = hashlib.sha256()
 
     def _end(self, file: FileEntry) -> None:
@@ -166,7 +185,7 @@ class _Writer:
         if self._open is None:
             return
         self._open.flush()
-        if hasattr(os, "fchmod"):
+        if self._permissions and hasattr(os, "fchmod"):
             os.fchmod(self._open.fileno(), file.mode)
         flush_file(self._open.fileno())
         self._open.close()
@@ -182,7 +201,12 @@ class _Writer:
 
 
 async def load_into(
-    catalog: Catalog, version: ArtifactVersion, target: Path, progress: Progress | None
+    catalog: Catalog,
+    version: ArtifactVersion,
+    target: Path,
+    progress: Progress | None,
+    *,
+    permissions: bool = True,
 ) -> None:
     """Bring a version back as a folder that appears whole, or not at all.
 
@@ -194,7 +218,8 @@ async def load_into(
     pending = PendingFolder(target)
     await in_thread(pending.__enter__)
     try:
-        await Loading(catalog, version, pending.path, progress).run()
+        loading = Loading(catalog, pending.path, progress, permissions=permissions)
+        await loading.run(await catalog.files(version))
         await in_thread(pending.publish)
     finally:
         await in_thread(pending.__exit__)
@@ -209,4 +234,6 @@ async def verify_stored(
         StorageIntegrityError: Something is missing, or not what was signed.
         StorageError: Anything else.
     """
-    return await Loading(catalog, version, None, progress).run()
+    files = await catalog.files(version)
+    await Loading(catalog, None, progress).run(files)
+    return files

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from credstore.arguments import typed_class
 from credstore.artifacts.archiving import ArchiveReport, archive_files
 from credstore.artifacts.checkpoints import Checkpoints
+from credstore.artifacts.classes import LEAST_COOL, Classes, ClassOptions, Explanation, FileClass
 from credstore.artifacts.disk import DiskErrors
 from credstore.artifacts.layout import Kind
 from credstore.artifacts.models import Models
 from credstore.artifacts.retention import Keep, checked_age, checked_keep
-from credstore.artifacts.sources import Location, Source, name_of
+from credstore.artifacts.sources import Location, Source, name_of, size_of
 from credstore.artifacts.statements import ArtifactVersion
+from credstore.artifacts.syncing import SyncReport, has_changed, mark, sync_folder
 from credstore.artifacts.versioning import PREFIX
+from credstore.concurrency import in_thread
 from credstore.errors import StorageError, StorageInvalidRequestError
-from credstore.model import Progress
+from credstore.model import Progress, StorageResult, StoreOptions
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
 from credstore.provider.provider import StorageProvider
@@ -36,8 +41,8 @@ class StorageManager(Models, Checkpoints):
     conditionally, and to show a write to every later read and listing.
 
     All verbs raise `StorageError`s; `ProofError`s among them say that a signature is not in order. Memory is
-    bounded by some 200 MB, and 300 bytes for each 64 KiB of a version. Symbolic links and special files are
-    refused, and empty folders are not kept.
+    bounded by some 200 MB, and 300 bytes for each 64 KiB of a version. Backups keep symbolic links, as links,
+    and empty folders; elsewhere links are refused, and empty folders are not kept. Special files are refused.
     """
 
     def __init__(
@@ -50,6 +55,8 @@ class StorageManager(Models, Checkpoints):
         prefix: str = PREFIX,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         model_signer: Signer | None = None,
+        class_rules: Mapping[str, FileClass] | None = None,
+        class_options: Mapping[FileClass, ClassOptions] | None = None,
     ) -> None:
         """Put artifacts on a provider.
 
@@ -62,6 +69,9 @@ class StorageManager(Models, Checkpoints):
             clock: Returns the current time, with a time zone.
             model_signer: Signs models; a trusted key of the scheme "ecdsa-p256-sha256", as others' tools can
                 verify it. By default the first such one of `signer`.
+            class_rules: Globs over the paths of files, such as "*/weights.bin", and the classes of what they
+                match, before the usual rules.
+            class_options: How files of a class are stored, instead of the usual options.
 
         Raises:
             StorageConfigurationError: The extra `artifacts` is not installed, or a signer is not trusted.
@@ -76,7 +86,50 @@ class StorageManager(Models, Checkpoints):
             prefix=prefix,
             clock=clock,
             model_signer=model_signer,
+            classes=Classes(class_rules or {}, class_options or {}),
         )
+
+    def explain(self, path: str) -> Explanation:
+        """What class a file has, which rule decided, how it is stored, and why; nothing is read.
+
+        Args:
+            path: Of a file, as it would be kept or stored.
+        """
+        return self._classes.explain(path, self._provider.capabilities.storage_classes)
+
+    async def put(
+        self, path: Location, key: str | None = None, *, progress: Progress | None = None
+    ) -> StorageResult:
+        """Store one file as an object of its own, as `explain` says for its key.
+
+        Args:
+            path: The file.
+            key: Its key; by default the file's name.
+            progress: Called with (bytes sent, total).
+
+        Raises:
+            StorageNotFoundError: There is no such file.
+            StorageUnsupportedError: The class has a retention, which this store cannot keep.
+            StorageError: As `StorageProvider.store`.
+
+        Cost: as `StorageProvider.store`.
+        """
+        source = Path(path)
+        chosen = source.name if key is None else key
+        how = self.explain(chosen)
+        options: StoreOptions = {
+            "content_type": how.content_type,
+            "compress": how.compress,
+            "progress": progress,
+        }
+        with DiskErrors():
+            size = await in_thread(size_of, source)
+        if how.storage_class is not None and size >= LEAST_COOL:
+            options["storage_class"] = how.storage_class
+        if how.retain_for is not None:
+            options["retain_until"] = self._seals.now() + how.retain_for
+        with DiskErrors():
+            return await self._provider.store(chosen, source, **options)
 
     async def save_dataset(
         self, name: str, source: Source, *, progress: Progress | None = None
@@ -135,6 +188,100 @@ class StorageManager(Models, Checkpoints):
         """
         return await self._load("dataset", name, version, into, progress)
 
+    def synced(
+        self,
+        name: str,
+        version: int | str | None = None,
+        *,
+        folder: Location,
+        discard: bool = False,
+        save: bool = False,
+        progress: Progress | None = None,
+    ) -> AbstractAsyncContextManager[Path]:
+        """A folder that is exactly a version of a dataset, such as for a training, as a context manager.
+
+        It is brought there as by `sync_dataset`. What the body changes stays in the folder.
+
+        Args:
+            name: The dataset's name.
+            version: Its number or a tag; the latest by default.
+            folder: The folder.
+            discard: As for `sync_dataset`.
+            save: Whether to save a new version at the end, if the body has changed anything. A body that
+                raises saves nothing.
+            progress: Called with (bytes written, bytes in total).
+
+        Yields:
+            The folder.
+
+        Raises:
+            StorageError: As `sync_dataset`, and at the end as `save_dataset`.
+        """
+        return self._synced(name, version, Path(folder), discard=discard, save=save, progress=progress)
+
+    @asynccontextmanager
+    async def _synced(
+        self,
+        name: str,
+        version: int | str | None,
+        folder: Path,
+        *,
+        discard: bool,
+        save: bool,
+        progress: Progress | None,
+    ) -> AsyncGenerator[Path]:
+        if save:
+            self._seals.check_signs()
+        report = await self.sync_dataset(name, version, folder=folder, discard=discard, progress=progress)
+        yield folder
+        if save:
+            catalog = self._catalog("dataset", name)
+            with DiskErrors():
+                if await has_changed(catalog, report.version, folder):
+                    await mark(folder, await self._save("dataset", name, folder, progress))
+
+    async def sync_dataset(
+        self,
+        name: str,
+        version: int | str | None = None,
+        *,
+        folder: Location,
+        discard: bool = False,
+        progress: Progress | None = None,
+    ) -> SyncReport:
+        """Make a folder exactly a version of a dataset, with as little as possible.
+
+        A file of the same size and time as in the version is taken to be the same, as rsync does; one that
+        differs only in its time is read. What differs is fetched and verified before anything in the folder
+        changes, then each file is replaced whole. Next to the folder, a file `.NAME.credstore-sync`
+        says which version it was brought to.
+
+        Args:
+            name: The dataset's name.
+            version: Its number or a tag; the latest by default.
+            folder: The folder; made if it is missing.
+            discard: Whether what was changed or added here since the last time may be overwritten or
+                removed.
+            progress: Called with (bytes written, bytes in total).
+
+        Returns:
+            What was changed.
+
+        Raises:
+            StorageConflictError: Something was changed or added here that would be lost, and `discard` is
+                False; nothing has been changed.
+            StorageNotFoundError: There is no such version.
+            ProofError: A signature is not in order.
+            StorageIntegrityError: Something is missing in the store, or not what was signed.
+            StorageError: Anything else; a later call continues.
+
+        Cost: 3 or 4 requests where nothing changed; more for what did, as `load_dataset`.
+        """
+        catalog = self._catalog("dataset", name)
+        found = await catalog.find(version)
+        with DiskErrors():
+            return await sync_folder(catalog, found, Path(folder), progress, discard=discard)
+
     async def backup(
         self,
         folder: Location,
@@ -175,9 +322,13 @@ class StorageManager(Models, Checkpoints):
         at: datetime | None = None,
         version: int | str | None = None,
         kind: Kind = "backup",
+        permissions: bool = True,
         progress: Progress | None = None,
     ) -> ArtifactVersion:
-        """Bring back a backup or an archive, every chunk and file verified, with modes and times.
+        """Bring back a backup or an archive, every chunk and file verified, with its times.
+
+        Symbolic links come back as links, last of all, so that nothing is written through one; they lead
+        where they led, also out of the folder. Empty folders come back too.
 
         Args:
             name: Of the backup.
@@ -185,6 +336,7 @@ class StorageManager(Models, Checkpoints):
             at: The last version that was saved at or before this time; the latest by default.
             version: Its number or tag, instead of `at`.
             kind: "archive" for archived logs.
+            permissions: Whether files get the permission bits that they had, or those of new files.
             progress: Called with (bytes written, bytes in total).
 
         Raises:
@@ -200,7 +352,7 @@ class StorageManager(Models, Checkpoints):
             if not before:
                 raise self._catalog(kind, name).missing(f"version from {time.isoformat()} or before")
             version = max(before, key=lambda each: (each.created, each.version)).version
-        return await self._load(kind, name, version, into, progress)
+        return await self._load(kind, name, version, into, progress, permissions=permissions)
 
     async def archive_logs(
         self,

@@ -52,9 +52,9 @@ class Packer:
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self.stored = 0
 
-    def add(self, digest: bytes, data: bytes) -> tuple[Chunk, Pack | None]:
-        """Where the chunk will be, and the pack that was full before it."""
-        packed = self._compressor.compress(data)
+    def add(self, digest: bytes, data: bytes, *, squeeze: bool = True) -> tuple[Chunk, Pack | None]:
+        """Where the chunk will be, and the pack that was full before it; `squeeze` tries to compress it."""
+        packed = self._compressor.compress(data) if squeeze else data
         if len(packed) > len(data) * _WORTH:
             packed = data
         full = self.take() if len(self._filling) + len(packed) > self._largest else None

@@ -13,6 +13,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 
 from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.classes import KINDS, LEAST_COOL, PLAIN
 from credstore.artifacts.index import Chunk, FileEntry, encode_index
 from credstore.artifacts.layout import MOST_VERSIONS
 from credstore.artifacts.leases import drop_lease, is_leased, prune_is_running, take_lease
@@ -26,7 +27,7 @@ from credstore.errors import (
     StorageError,
     StorageQuotaExceededError,
 )
-from credstore.model import Progress, StorageResult
+from credstore.model import Progress, StorageResult, StoreOptions
 from credstore.proofs.format.canonical import Json
 
 _AT_ONCE = 2
@@ -149,11 +150,15 @@ class Saving:
 
     async def _packs(self) -> AsyncGenerator[Pack, None]:
         for source in self._files:
+            if source.type != "file":
+                self._entries.append(_without_bytes(source))
+                continue
+            squeeze = self._catalog.classes.squeezes(source.name)
             file = CutFile(source, self._known.__contains__)
             chunks: list[Chunk] = []
             try:
                 while cuts := await in_thread(file.next, _BATCH):
-                    for full in await in_thread(self._take, cuts, chunks):
+                    for full in await in_thread(self._take, cuts, chunks, squeeze=squeeze):
                         yield full
                     self._done += sum(cut.size for cut in cuts)
                     if self._progress is not None:
@@ -167,7 +172,7 @@ class Saving:
             name, data = await self._more.file(self._entries)
             chunks = []
             cuts = await in_thread(cut_bytes, data, self._known.__contains__)
-            for full in await in_thread(self._take, cuts, chunks):
+            for full in await in_thread(self._take, cuts, chunks, squeeze=True):
                 yield full
             modified = int(self._catalog.seals.now().timestamp() * 1000) * 1_000_000
             digest = hashlib.sha256(data).digest()
@@ -176,13 +181,13 @@ class Saving:
         if (last := self._packer.take()) is not None:
             yield last
 
-    def _take(self, cuts: list[Cut], chunks: list[Chunk]) -> list[Pack]:
+    def _take(self, cuts: list[Cut], chunks: list[Chunk], *, squeeze: bool) -> list[Pack]:
         full: list[Pack] = []
         for cut in cuts:
             chunk = self._known.get(cut.digest)
             if chunk is None:
                 # What was not known when it was read has its data.
-                chunk, pack = self._packer.add(cut.digest, cut.data or b"")
+                chunk, pack = self._packer.add(cut.digest, cut.data or b"", squeeze=squeeze)
                 self._known[cut.digest] = chunk
                 if pack is not None:
                     full.append(pack)
@@ -190,12 +195,14 @@ class Saving:
         return full
 
     async def _store_pack(self, pack: Pack) -> StorageResult:
-        return await self._catalog.provider.store(
-            self._catalog.layout.packs + pack.name,
-            pack.data,
-            content_type="application/octet-stream",
-            compress=False,
+        catalog = self._catalog
+        options: StoreOptions = {"content_type": PLAIN, "compress": False}
+        chosen = catalog.classes.storage_class(
+            KINDS[catalog.kind], catalog.provider.capabilities.storage_classes
         )
+        if chosen is not None and len(pack.data) >= LEAST_COOL:
+            options["storage_class"] = chosen
+        return await catalog.provider.store(catalog.layout.packs + pack.name, pack.data, **options)
 
     async def _describe(self, parent: ArtifactVersion | None) -> ArtifactVersion:
         """Store the index; what the version will say, but for its number."""
@@ -212,7 +219,7 @@ class Saving:
             catalog.name,
             0,
             catalog.seals.now(),
-            len(self._entries),
+            sum(entry.type == "file" for entry in self._entries),
             self._done,
             self._packer.stored,
             None if parent is None else parent.version,
@@ -269,3 +276,8 @@ class Saving:
             await drop_lease(catalog, self._session)
         except StorageError:
             return  # Why the save failed is what the caller needs to know.
+
+
+def _without_bytes(source: SourceFile) -> FileEntry:
+    digest = hashlib.sha256(source.target.encode()).digest()
+    return FileEntry(source.name, 0, digest, source.mode, source.modified, (), source.type, source.target)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from credstore.artifacts.names import file_name
+from credstore.artifacts.index import EntryType
+from credstore.artifacts.names import LONGEST_PATH, file_name
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageNotFoundError
 
 AVERAGE = 64 * 1024
@@ -30,23 +31,33 @@ Source = Location | Iterable[Location] | Mapping[str, Location]
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file to save.
+    """A file, link or empty folder to save.
 
     Attributes:
         name: Under which it is kept.
         path: Where it is.
         size: Bytes, when it was found.
         modified: Nanoseconds since 1970, when it was found.
+        type: What it is.
+        mode: Permission bits, when it was found.
+        target: Where a link leads, as it says itself.
     """
 
     name: str
     path: Path
     size: int
     modified: int
+    type: EntryType = "file"
+    mode: int = 0
+    target: str = ""
 
 
-def find_files(source: Source) -> list[SourceFile]:
+def find_files(source: Source, *, everything: bool = False) -> list[SourceFile]:
     """All files of a source, by name.
+
+    Args:
+        source: Where they are.
+        everything: Symbolic links too, as links, and empty folders.
 
     Raises:
         StorageNotFoundError: Something is not there.
@@ -55,24 +66,52 @@ def find_files(source: Source) -> list[SourceFile]:
         OSError: A folder cannot be read.
     """
     found: dict[str, SourceFile] = {}
-    for name, path in _named(source):
+    for name, path in _named(source, everything=everything):
         try:
             state = path.lstat()
         except FileNotFoundError:
             raise StorageNotFoundError(f"there is no file {str(path)!r}") from None
-        if not stat.S_ISREG(state.st_mode):
+        kind = _type(state.st_mode) if everything else "file"
+        if kind == "file" and not stat.S_ISREG(state.st_mode):
             # A link could lead outside, or in a circle; a device or pipe has no end.
             raise StorageInvalidRequestError(
                 f"{str(path)!r} is a symbolic link or a special file; only files and folders can be saved"
+                if not everything
+                else f"{str(path)!r} is a special file; only files, links and folders can be saved"
             )
         kept = file_name(name)
         if kept in found:
             raise StorageInvalidRequestError(f"two files would both be kept as {kept!r}")
-        found[kept] = SourceFile(kept, path, state.st_size, max(0, state.st_mtime_ns))
+        found[kept] = SourceFile(
+            kept,
+            path,
+            state.st_size if kind == "file" else 0,
+            max(0, state.st_mtime_ns),
+            kind,
+            stat.S_IMODE(state.st_mode) & 0o777,
+            _target(path) if kind == "link" else "",
+        )
     return [found[name] for name in sorted(found)]
 
 
-def _named(source: Source) -> Iterator[tuple[str, Path]]:
+def _type(mode: int) -> EntryType:
+    if stat.S_ISLNK(mode):
+        return "link"
+    return "folder" if stat.S_ISDIR(mode) else "file"
+
+
+def _target(path: Path) -> str:
+    target = str(path.readlink())
+    try:
+        size = len(target.encode())
+    except UnicodeEncodeError:
+        size = 0
+    if not 0 < size <= LONGEST_PATH:
+        raise StorageInvalidRequestError(f"the link {str(path)!r} leads to what cannot be kept")
+    return target
+
+
+def _named(source: Source, *, everything: bool) -> Iterator[tuple[str, Path]]:
     if isinstance(source, Mapping):
         yield from ((name, Path(path)) for name, path in cast("Mapping[str, Location]", source).items())
     elif isinstance(source, str | os.PathLike):
@@ -81,23 +120,47 @@ def _named(source: Source) -> Iterator[tuple[str, Path]]:
             if not os.path.lexists(folder):
                 raise StorageNotFoundError(f"there is no folder {str(folder)!r}")
             raise StorageInvalidRequestError(f"{str(folder)!r} is not a folder; give single files in a list")
-        yield from walk(folder)
+        yield from walk(folder, empty=everything)
     else:
         yield from ((Path(path).name, Path(path)) for path in source)
 
 
-def walk(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Relative path and place of everything in a folder that is not one itself; links are not followed."""
+def walk(folder: Path, *, empty: bool = False) -> Iterator[tuple[str, Path]]:
+    """Relative path and place of what is in a folder, but for folders; links are not followed.
+
+    Args:
+        folder: Where to look.
+        empty: Folders with nothing in them too.
+    """
     waiting = [(folder, "")]
     while waiting:
         here, before = waiting.pop()
         with os.scandir(here) as entries:
-            for entry in entries:
+            found = list(entries)
+            if empty and before and not found:
+                yield before[:-1], here
+            for entry in found:
                 name = f"{before}{entry.name}"
                 if entry.is_dir(follow_symlinks=False):
                     waiting.append((Path(entry.path), f"{name}/"))
                 else:
                     yield name, Path(entry.path)
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file.
+
+    Raises:
+        StorageNotFoundError: It is not there.
+        StorageInvalidRequestError: It is not a file.
+    """
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        raise StorageNotFoundError(f"there is no file {str(path)!r}") from None
+    if not stat.S_ISREG(state.st_mode):
+        raise StorageInvalidRequestError(f"{str(path)!r} is not a file")
+    return state.st_size
 
 
 def name_of(folder: Location) -> str:

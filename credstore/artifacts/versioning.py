@@ -8,6 +8,7 @@ from pathlib import Path
 
 from credstore.artifacts.catalog import Catalog
 from credstore.artifacts.changes import Changes, changes
+from credstore.artifacts.classes import Classes
 from credstore.artifacts.disk import DiskErrors
 from credstore.artifacts.layout import Kind
 from credstore.artifacts.leases import ABANDONED, between_prunes
@@ -15,7 +16,7 @@ from credstore.artifacts.loading import load_into, verify_stored
 from credstore.artifacts.names import checked_name
 from credstore.artifacts.pruning import PruneReport, prune_versions
 from credstore.artifacts.retention import Keep, checked_age, checked_keep, kept
-from credstore.artifacts.saving import NOTHING, Addition, Saving
+from credstore.artifacts.saving import Saving
 from credstore.artifacts.signed import check_signature
 from credstore.artifacts.signing.keys import ModelKey
 from credstore.artifacts.sources import Location, Source, find_files
@@ -49,6 +50,7 @@ class Versions:
         prefix: str,
         clock: Callable[[], datetime],
         model_signer: Signer | None,
+        classes: Classes,
     ) -> None:
         """Put artifacts on a provider; see `StorageManager`."""
         require_extra("artifacts", "datasets, models, backups and archives need")
@@ -56,6 +58,7 @@ class Versions:
             raise StorageInvalidRequestError("`prefix` ends with '/'")
         self._provider = provider
         self._prefix = prefix
+        self._classes = classes
         self._seals = Seals(trust, signers, issuer_of(signers, issuer, trust), clock)
         usual = (each for each in signers if each.public_key.scheme == MODEL_SCHEME)
         self._model_signer = next(usual, None) if model_signer is None else model_signer
@@ -66,15 +69,16 @@ class Versions:
     def _catalog(self, kind: Kind, name: str, *, writing: bool = False) -> Catalog:
         if writing:  # Before the first look at what is there.
             check_writable(self._provider.capabilities, self._provider.get_provider_name())
-        return Catalog.of(self._provider, self._seals, self._prefix, kind, name)
+        return Catalog.of(self._provider, self._seals, self._prefix, kind, name, classes=self._classes)
 
     async def _save(
-        self, kind: Kind, name: str, source: Source, progress: Progress | None, more: Addition = NOTHING
+        self, kind: Kind, name: str, source: Source, progress: Progress | None
     ) -> ArtifactVersion:
         catalog = self._catalog(kind, name, writing=True)
         self._seals.check_signs()
         with DiskErrors():
-            return await Saving(catalog, await in_thread(find_files, source), progress, more).run()
+            files = await in_thread(find_files, source, everything=kind == "backup")
+            return await Saving(catalog, files, progress).run()
 
     async def _load(
         self,
@@ -83,12 +87,14 @@ class Versions:
         version: int | str | None,
         into: Location,
         progress: Progress | None,
+        *,
+        permissions: bool = True,
     ) -> ArtifactVersion:
         catalog = self._catalog(kind, name)
         found = await catalog.find(version)
         await check_signature(catalog, found)
         with DiskErrors():
-            await load_into(catalog, found, Path(into), progress)
+            await load_into(catalog, found, Path(into), progress, permissions=permissions)
         return found
 
     async def names(self, *, kind: Kind = "dataset") -> list[str]:

@@ -157,3 +157,81 @@ def test_a_log_that_grew_or_was_touched_meanwhile_stays(logs, monkeypatch):
     report = run(Store().manager(clock=Clock()).archive_logs(logs, older_than="7d"))
     assert (report.removed, report.changed) == ((), ("day8.log", "day9.log"))
     assert read(logs)["day9.log"].endswith(b"late line\n")
+
+
+def test_a_backup_keeps_links_as_links_and_empty_folders(folder, tmp_path):
+    outside = write(tmp_path / "outside", {"secret": b"1"})
+    (folder / "empty" / "inner").mkdir(parents=True)
+    (folder / "latest").symlink_to("photos/1.raw")
+    (folder / "album").symlink_to("photos", target_is_directory=True)
+    (folder / "away").symlink_to(outside)
+    (folder / "nowhere").symlink_to("../../gone")
+    (folder / "loop").symlink_to("loop")
+
+    async def main():
+        manager = Store().manager()
+        saved = await manager.backup(folder)
+        assert saved.files == 2
+        await manager.verify("home", kind="backup")
+        out = tmp_path / "out"
+        await manager.restore("home", out)
+        links = {path.name: str(path.readlink()) for path in out.iterdir() if path.is_symlink()}
+        assert links == {
+            "latest": "photos/1.raw", "album": "photos", "away": str(outside), "nowhere": "../../gone",
+            "loop": "loop",
+        }  # fmt: skip
+        assert (out / "empty" / "inner").is_dir()
+        assert (out / "latest").read_bytes() == (folder / "photos/1.raw").read_bytes()
+        (folder / "latest").unlink()
+        (folder / "latest").symlink_to("notes.txt")
+        await manager.backup(folder)
+        assert (await manager.diff("home", 1, kind="backup")).changed == ("latest",)
+        with pytest.raises(StorageInvalidRequestError, match="link"):
+            await manager.save_dataset("home", folder)
+
+    run(main())
+    assert read(outside) == {"secret": b"1"}
+
+
+def test_permission_bits_come_back_unless_they_are_not_to(folder, tmp_path):
+    (folder / "notes.txt").chmod(0o751)
+
+    async def main():
+        manager = Store().manager()
+        await manager.backup(folder)
+        await manager.restore("home", tmp_path / "with")
+        await manager.restore("home", tmp_path / "without", permissions=False)
+
+    run(main())
+    assert (tmp_path / "with" / "notes.txt").stat().st_mode & 0o777 == 0o751
+    assert (tmp_path / "without" / "notes.txt").stat().st_mode & 0o111 == 0
+
+
+def test_nothing_is_written_through_a_link_that_a_backup_holds(tmp_path):
+    """An index that names a link and a file below it: the file comes first, and the link cannot be made."""
+    from credstore.artifacts import saving
+
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = write(tmp_path / "home", {"a/b": b"1"})
+    store = Store()
+
+    async def main():
+        manager = store.manager()
+        real = saving.encode_index
+
+        def planted(files):
+            link = saving.FileEntry("a", 0, bytes(32), 0o777, 0, (), "link", str(outside))
+            return real([link, *files])
+
+        saving.encode_index = planted
+        try:
+            await manager.backup(folder)
+        finally:
+            saving.encode_index = real
+        with pytest.raises(StorageError):
+            await manager.restore("home", tmp_path / "out")
+
+    run(main())
+    assert list(outside.iterdir()) == []
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,192 @@
+"""A folder that is made exactly a version of a dataset, and what is left alone because it is already.
+
+The order keeps a folder repairable whatever ends the work: what differs is fetched into a folder next to it
+and verified; the versions that the folder may now be a mixture of are noted; then files are replaced and
+removed one by one; then the version is noted that the folder is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.index import FileEntry
+from credstore.artifacts.loading import Loading
+from credstore.artifacts.sources import SourceFile, find_files
+from credstore.artifacts.statements import ArtifactVersion
+from credstore.concurrency import in_thread
+from credstore.errors import StorageConflictError, StorageInvalidRequestError, StorageNotFoundError
+from credstore.files import PendingFolder, sync_directory, write_file
+from credstore.model import Progress
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What bringing a folder to a version did.
+
+    Attributes:
+        version: The version that the folder is now.
+        fetched: Names of the files that were added or replaced, ascending.
+        removed: Names of the files that were removed, ascending.
+    """
+
+    version: ArtifactVersion
+    fetched: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+
+async def sync_folder(
+    catalog: Catalog, version: ArtifactVersion, folder: Path, progress: Progress | None, *, discard: bool
+) -> SyncReport:
+    """Make a folder exactly a version.
+
+    Raises:
+        StorageConflictError: Something was changed here since the last time, and is not to be discarded.
+        StorageError: Anything else.
+        OSError: The disk failed.
+    """
+    wanted = {file.name: file for file in await catalog.files(version)}
+    there = await in_thread(_files, folder)
+    differing = await in_thread(_differing, there, wanted)
+    missing = sorted(wanted.keys() - there.keys())
+    extra = sorted(there.keys() - wanted.keys())
+    touched = {name: there[name] for name in (*differing, *extra)}
+    noted = await in_thread(_noted, folder, catalog)
+    if touched and not discard:
+        await _check_known(catalog, noted, touched)
+    fetched = sorted((*missing, *differing))
+    if fetched or extra:
+        pending = PendingFolder(folder)
+        await in_thread(folder.mkdir, parents=True, exist_ok=True)
+        await in_thread(pending.__enter__)
+        try:
+            await Loading(catalog, pending.path, progress).run([wanted[name] for name in fetched])
+            await in_thread(_note, folder, catalog, [*noted, version.version])
+            await in_thread(_replace, folder, pending.path, fetched, extra)
+        finally:
+            await in_thread(pending.__exit__)
+    await in_thread(folder.mkdir, parents=True, exist_ok=True)
+    if noted != [version.version] or fetched or extra:
+        await in_thread(_note, folder, catalog, [version.version])
+    return SyncReport(version, tuple(fetched), tuple(extra))
+
+
+async def has_changed(catalog: Catalog, version: ArtifactVersion, folder: Path) -> bool:
+    """Whether a folder is no longer a version.
+
+    Raises:
+        StorageError: The version, or a file of the folder, cannot be read.
+        OSError: The disk failed.
+    """
+    wanted = {file.name: file for file in await catalog.files(version)}
+    there = await in_thread(_files, folder)
+    return wanted.keys() != there.keys() or bool(await in_thread(_differing, there, wanted))
+
+
+async def mark(folder: Path, version: ArtifactVersion) -> None:
+    """Note that a folder is a version, since that was saved from it."""
+    await in_thread(_write_note, folder, version.name, [version.version])
+
+
+async def _check_known(catalog: Catalog, noted: list[int], touched: Mapping[str, SourceFile]) -> None:
+    """Whether everything that would be lost is in a version that the folder was brought to."""
+    known: list[Mapping[str, FileEntry]] = []
+    for number in noted:
+        try:
+            earlier = await catalog.version(number)
+        except StorageNotFoundError:
+            continue  # It was pruned: what was in it may be nowhere else by now.
+        known.append({file.name: file for file in await catalog.files(earlier)})
+    lost = await in_thread(_unknown, touched, known)
+    if lost:
+        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        raise StorageConflictError(
+            f"{', '.join(map(repr, sorted(lost)[:_SHOWN]))}{more} would be lost, changed or added here since "
+            "this folder was last brought to a version; save a version first, or `discard` it"
+        )
+
+
+def _unknown(touched: Mapping[str, SourceFile], known: Sequence[Mapping[str, FileEntry]]) -> list[str]:
+    return [
+        name
+        for name, file in touched.items()
+        if not any(name in each and _is(file, each[name]) for each in known)
+    ]
+
+
+def _files(folder: Path) -> dict[str, SourceFile]:
+    if not os.path.lexists(folder):
+        return {}
+    return {file.name: file for file in find_files(folder)}
+
+
+def _differing(there: Mapping[str, SourceFile], wanted: Mapping[str, FileEntry]) -> list[str]:
+    return sorted(name for name in there.keys() & wanted.keys() if not _is(there[name], wanted[name]))
+
+
+def _is(file: SourceFile, entry: FileEntry) -> bool:
+    """Whether a file is what an entry says; its time is set where only that differs."""
+    if file.size != entry.size:
+        return False
+    if file.modified == entry.modified:
+        return True
+    with file.path.open("rb") as stream:
+        if hashlib.file_digest(stream, "sha256").digest() != entry.digest:
+            return False
+    os.utime(file.path, ns=(entry.modified, entry.modified))
+    return True
+
+
+def _replace(folder: Path, pending: Path, fetched: list[str], extra: list[str]) -> None:
+    """Remove what is not wanted, then give what was fetched its names."""
+    changed: set[Path] = set()
+    for name in extra:
+        path = folder.joinpath(*name.split("/"))
+        path.unlink()
+        changed.add(path.parent)
+    for parent in sorted({each for path in changed for each in (path, *path.parents)}, reverse=True):
+        if parent != folder and parent.is_relative_to(folder) and not any(parent.iterdir()):
+            parent.rmdir()
+            changed.discard(parent)
+    for name in fetched:
+        path = folder.joinpath(*name.split("/"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pending.joinpath(*name.split("/")).replace(path)
+        changed.add(path.parent)
+    for parent in changed:
+        if parent.is_dir():
+            sync_directory(parent)
+
+
+def _place(folder: Path) -> Path:
+    whole = folder.resolve()
+    if not whole.name:
+        raise StorageInvalidRequestError("the root of a disk cannot be brought to a version")
+    return whole.parent / f".{whole.name}.credstore-sync"
+
+
+def _noted(folder: Path, catalog: Catalog) -> list[int]:
+    """The versions that the folder was brought to, or between which it was left."""
+    try:
+        note = json.loads(_place(folder).read_bytes())
+        if note["dataset"] != catalog.name:
+            return []
+        return [number for number in note["versions"] if type(number) is int and number > 0]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return []  # Then nothing here is known to be anywhere else.
+
+
+def _note(folder: Path, catalog: Catalog, versions: list[int]) -> None:
+    _write_note(folder, catalog.name, versions)
+
+
+def _write_note(folder: Path, name: str, versions: list[int]) -> None:
+    note = json.dumps({"dataset": name, "versions": sorted(set(versions))})
+    write_file(_place(folder), note.encode(), replace=True)
