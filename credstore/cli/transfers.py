@@ -163,7 +163,7 @@ class Telling:
             "links": "follow" if given["follow_links"] else given["links"],
             "empty_folders": given["empty_folders"],
             "checksum": given["checksum"],
-            "progress": self.bar,
+            "progress": self.bar if self.bar.watched else None,
             "on_event": self._event,
         }
         if given["files_from"] is not None:

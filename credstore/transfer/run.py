@@ -62,6 +62,8 @@ from credstore.wire.bandwidth import Bandwidth
 
 ATTEMPTS = 3
 """For one object, besides what the store's own client repeats."""
+TOGETHER = 32
+"""Objects whose reading is prepared together."""
 LOOKS = 16
 """Objects looked at together while planning."""
 _FATAL = (
@@ -375,7 +377,7 @@ class Run:
         def width() -> int:
             return self._pace.width
 
-        await for_each(self._journal.actions("copy", "drop"), self._one, at_once=width)
+        await for_each(self._prepared(), self._one, at_once=width)
         await self._journal.flush()
         if not self._plan.deletions:
             return
@@ -385,6 +387,21 @@ class Run:
             self._tell(TransferEvent(kind="left", name="", detail=why))
             return
         await for_each(self._journal.actions("delete"), self._one, at_once=width)
+
+    async def _prepared(self) -> AsyncGenerator[Action, None]:
+        """What is to be copied, some of it at a time, so that small files are read together."""
+        async with aclosing(self._journal.actions("copy", "drop")) as found:
+            some: list[Action] = []
+            async for action in found:
+                some.append(action)
+                if len(some) == TOGETHER:
+                    await self._source.prepare([each.entry for each in some])
+                    for each in some:
+                        yield each
+                    some = []
+            await self._source.prepare([each.entry for each in some])
+            for each in some:
+                yield each
 
     async def _one(self, action: Action) -> None:
         """Do one thing, again where that may help; report how it ended."""

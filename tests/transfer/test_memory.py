@@ -5,6 +5,7 @@ import gc
 import tracemalloc
 from types import SimpleNamespace
 
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry
 from credstore.transfer.run import Goal, Run
 from credstore.transfer.sides import Written
@@ -15,12 +16,17 @@ class Endless:
 
     ordered = plain = branches = True
     only = None
+    empty_folders = False
 
     def __init__(self, count: int, label: str) -> None:
         self.count, self.label, self.identity = count, label, label
+        self.held = Held(self.unfit, branches=True)
 
     def unfit(self, name):
         return "odd" if name.endswith("7") else None
+
+    async def prepare(self, entries):
+        pass
 
     async def entries(self, wanted, *, destination):
         for number in range(self.count):
