@@ -3,7 +3,7 @@
 Run as `python -m benchmarks.null_server [--close | --own | --azure | --gcs] [certificate key]` it prints its port, serves on loopback and ends when
 its stdin does. It checks no signature and speaks only as much S3 as the benchmarks need: objects with ranges and
 conditions, multipart uploads, batch deletes, and one listing that never changes. With `--close` each response ends
-its connection. With `--own` it lists what it keeps.
+its connection. With `--own` it lists what it keeps, with true ETags.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Bucket:
 
     def etag(self, body: bytes) -> bytes:
         """One in quotes."""
-        if len(body) <= _HASHED:
+        if self.own or len(body) <= _HASHED:
             return b'"%b"' % hashlib.md5(body, usedforsecurity=False).hexdigest().encode()
         return b'"%032x"' % next(self.numbers)
 
@@ -401,7 +401,9 @@ class Connection(asyncio.Protocol):
         if [each and each[1].strip(b'"') for each in stored] != _ETAG.findall(body):
             self._refuse(400, b"InvalidPart")
             return
-        etag = b'"%032x-%d"' % (next(self.bucket.numbers), len(numbers))
+        tags = b"".join(bytes.fromhex(each[1].strip(b'"').decode()) for each in stored if each)
+        whole = hashlib.md5(tags, usedforsecurity=False).hexdigest().encode()
+        etag = b'"%b-%d"' % (whole, len(numbers))
         self.bucket.objects[path] = Stored([each[0] for each in stored if each], etag, upload.kept)
         del self.bucket.uploads[upload_id]
         self._xml(b"CompleteMultipartUploadResult", b"<ETag>%b</ETag>" % etag)

@@ -9,6 +9,7 @@ from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry
 from credstore.transfer.run import Goal, Run
 from credstore.transfer.sides import Written
+from tests.transfer.endless import moved
 
 
 class Endless:
@@ -62,3 +63,12 @@ def peak(count: int, tmp_path) -> int:
 def test_four_times_as_many_objects_take_no_more_memory(tmp_path):
     small, large = peak(4_000, tmp_path), peak(16_000, tmp_path)
     assert large < 1.3 * small, (small, large)
+
+
+def test_ten_times_as_many_objects_take_no_more_memory_of_the_process(tmp_path):
+    """Between two stores, by their drivers; `tests/campaign/million.py` does it at size."""
+    few, counts = moved(2_000, tmp_path / "few")
+    assert counts == ["2000"] * 3
+    many, counts = moved(20_000, tmp_path / "many")
+    assert counts == ["20000"] * 3
+    assert many - few < 8 * 1024, (few, many)
