@@ -12,6 +12,7 @@ Four ways, the first that is possible:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from credstore.errors import StoragePreconditionFailedError
 from credstore.model import NOTHING, StorageItem, strong_etag
@@ -26,6 +27,9 @@ from credstore.provider.stored_form import (
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import MTIME, Flow, Side, Written, differs
 from credstore.transfer.store import Store, tag_as_listed, with_mtime
+
+RETENTION = "retention"
+"""In the report, of what a copy could not be put under."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,38 @@ class Mover:
         return Written(
             landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), _lost(found, destination)
         )
+
+    async def keep(self, entry: Entry) -> tuple[str, ...]:
+        """Put the copy under what keeps its source; what of that is not possible there.
+
+        Raises:
+            StorageError: It could not be found out, or done.
+
+        Cost: 1 or 2 requests at the source that has such a thing, and as many at the destination.
+        """
+        source, there = self.source, self.destination
+        if not isinstance(source, Store):
+            return ()
+        able = source.provider.capabilities
+        if not (able.retention_modes or able.legal_holds):
+            return ()
+        found = await source.provider.get_retention(source.key(entry.name))
+        until = found.retain_until
+        timed = found.mode is not None and until is not None and until > datetime.now(UTC)
+        if not (timed or found.legal_hold):
+            return ()
+        if not isinstance(there, Store):
+            return (RETENTION,)
+        able, key, lost = there.provider.capabilities, there.key(entry.name), False
+        if timed and found.mode in able.retention_modes:
+            await there.provider.retain(key, until=until, mode=found.mode)
+        else:
+            lost = timed
+        if found.legal_hold and able.legal_holds:
+            await there.provider.hold(key)
+        else:
+            lost = lost or found.legal_hold
+        return (RETENTION,) if lost else ()
 
     async def drop(self, entry: Entry) -> bytes:
         """Delete at the source what is at the destination, once both were read and are equal.

@@ -446,6 +446,8 @@ class Run:
             known = Known(name, entry.size, entry.tag, action.there or "", digest, State.MOVED)
         else:
             written = await self._mover.copy(entry)
+            if self._options.get("keep_retention", False):
+                written = replace(written, lost=(*written.lost, *await self._mover.keep(entry)))
             digest = written.digest
             if digest is None and self._goal.evidence is not None:
                 digest = (await self._destination.look(entry, "read")).digest
