@@ -24,6 +24,7 @@ SECTIONS = (
     "cold",
     "large",
     "many",
+    "moves",
     "listing",
     "local",
     "processes",

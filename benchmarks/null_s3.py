@@ -30,12 +30,15 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def running_null_s3(*, tls: bool = False, close: bool = False, speak: str = "s3") -> Iterator[Server]:
+def running_null_s3(
+    *, tls: bool = False, close: bool = False, own: bool = False, speak: str = "s3"
+) -> Iterator[Server]:
     """Serve until the block ends; the process ends with it, or with this one.
 
     Args:
         tls: Speak HTTPS, with a certificate of an authority that only `ca_file` has.
         close: End the connection with each response to a write, so that each has to connect again.
+        own: List what is kept, instead of names that never change.
         speak: "s3", or as much of "azure" or "gcs" as small objects need.
     """
     with tempfile.TemporaryDirectory() as place:
@@ -44,7 +47,7 @@ def running_null_s3(*, tls: bool = False, close: bool = False, speak: str = "s3"
             sys.executable,
             "-m",
             "benchmarks.null_server",
-            *(["--close"] if close else [] if speak == "s3" else [f"--{speak}"]),
+            *(["--close"] if close else ["--own"] if own else [] if speak == "s3" else [f"--{speak}"]),
             *map(str, pair),
         ]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

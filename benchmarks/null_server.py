@@ -1,9 +1,9 @@
 """A null S3 as a program: keeps in memory what is stored, and returns it whole with its metadata and ETag.
 
-Run as `python -m benchmarks.null_server [--close | --azure | --gcs] [certificate key]` it prints its port, serves on loopback and ends when
+Run as `python -m benchmarks.null_server [--close | --own | --azure | --gcs] [certificate key]` it prints its port, serves on loopback and ends when
 its stdin does. It checks no signature and speaks only as much S3 as the benchmarks need: objects with ranges and
 conditions, multipart uploads, batch deletes, and one listing that never changes. With `--close` each response ends
-its connection.
+its connection. With `--own` it lists what it keeps, with true ETags.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ import ssl
 import sys
 import threading
 import time
+from base64 import b64encode
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from email.utils import formatdate
 from importlib import import_module
 from itertools import count
+from time import gmtime, strftime
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote_to_bytes
 from xml.sax.saxutils import unescape
@@ -28,6 +31,7 @@ PAGES, PAGE = 100, 1000
 _PIECE = 256 * 1024
 _HASHED = 1024 * 1024
 """Bodies up to here have their MD5 as ETag; larger ones a number of their own, as with SSE-KMS."""
+_SHA256 = b"x-amz-checksum-sha256"
 _KEPT = (b"content-type", b"content-encoding", b"content-disposition", b"content-language", b"cache-control")
 _NUMBER = re.compile(rb"<PartNumber>(\d+)<")
 _ETAG = re.compile(rb"<ETag>(?:&quot;|&#34;|\")?([^<&\"]+)")
@@ -49,9 +53,10 @@ class Stored:
         size: Bytes in all.
         etag: In quotes.
         described: Its header lines but the length.
+        entry: Of a listing, with a place for the key.
     """
 
-    __slots__ = ("described", "etag", "parts", "size")
+    __slots__ = ("described", "entry", "etag", "parts", "size")
 
     def __init__(self, parts: list[bytes], etag: bytes, kept: bytes) -> None:
         self.parts = parts
@@ -62,6 +67,11 @@ class Stored:
             etag,
             modified,
             kept,
+        )
+        self.entry = (
+            b"<Contents><Key>%%b</Key><LastModified>%b</LastModified><ETag>%b</ETag><Size>%d</Size>"
+            b"<StorageClass>STANDARD</StorageClass></Contents>"
+            % (strftime("%Y-%m-%dT%H:%M:%S.000Z", gmtime()).encode(), etag, self.size)
         )
 
     def span(self, start: int, end: int) -> Iterator[memoryview]:
@@ -91,16 +101,59 @@ class Upload:
 class Bucket:
     """All that the server keeps."""
 
-    def __init__(self, *, closing: bool) -> None:
+    def __init__(self, *, closing: bool, own: bool = False) -> None:
         self.closing = closing
+        self.own = own
+        self.sorted: list[bytes] = []
         self.objects: dict[bytes, Stored] = {}
         self.uploads: dict[bytes, Upload] = {}
         self.numbers = count(1)
         self.pages = [_page(number) for number in range(PAGES)]
 
+    def listing(self, path: bytes, query: bytes) -> bytes:
+        """One page of what is kept below a prefix, with or without a delimiter."""
+        asked = parse_qs(query, keep_blank_values=True)
+        root = path.rstrip(b"/") + b"/"
+        prefix, delimiter = asked.get(b"prefix", [b""])[0], asked.get(b"delimiter", [b""])[0]
+        after = asked.get(b"continuation-token", asked.get(b"start-after", asked.get(b"marker", [b""])))[0]
+        most = int(asked.get(b"max-keys", [b"1000"])[0])
+        if len(self.sorted) != len(self.objects):
+            self.sorted = sorted(self.objects)
+        at = bisect_right(self.sorted, root + after) if after else bisect_left(self.sorted, root + prefix)
+        entries: list[bytes] = []
+        folders: list[bytes] = []
+        last = b""
+        while at < len(self.sorted) and len(entries) + len(folders) < most:
+            key = self.sorted[at].removeprefix(root)
+            if not key.startswith(prefix):
+                break
+            cut = key.find(delimiter, len(prefix)) if delimiter else -1
+            if cut >= 0:
+                folder = key[: cut + len(delimiter)]
+                last = folder + b"\xff"
+                at = bisect_left(self.sorted, root + last)
+                folders.append(b"<CommonPrefixes><Prefix>%b</Prefix></CommonPrefixes>" % folder)
+            else:
+                entries.append(self.objects[self.sorted[at]].entry % key)
+                last, at = key, at + 1
+        more = at < len(self.sorted) and self.sorted[at].startswith(root + prefix)
+        token = b"<NextContinuationToken>%b</NextContinuationToken><NextMarker>%b</NextMarker>" % (last, last)
+        return (
+            b"<ListBucketResult><Name>bench</Name><Prefix>%b</Prefix><KeyCount>%d</KeyCount>"
+            b"<MaxKeys>%d</MaxKeys><IsTruncated>%b</IsTruncated>%b%b%b</ListBucketResult>"
+        ) % (
+            prefix,
+            len(entries) + len(folders),
+            most,
+            b"true" if more else b"false",
+            token if more else b"",
+            b"".join(entries),
+            b"".join(folders),
+        )
+
     def etag(self, body: bytes) -> bytes:
         """One in quotes."""
-        if len(body) <= _HASHED:
+        if self.own or len(body) <= _HASHED:
             return b'"%b"' % hashlib.md5(body, usedforsecurity=False).hexdigest().encode()
         return b'"%032x"' % next(self.numbers)
 
@@ -239,6 +292,9 @@ class Connection(asyncio.Protocol):
         method, path, query = request.method, request.path, request.query
         if method == b"PUT":
             self._put(request)
+        elif self.bucket.own and method in {b"GET", b"HEAD"} and path.count(b"/", 1) == path.endswith(b"/"):
+            # The bucket itself.
+            self.answer(200, _XML, b"" if method == b"HEAD" else self.bucket.listing(path, query))
         elif method == b"GET" and b"list-type=2" in query:
             token = parse_qs(query.decode()).get("continuation-token", ["0"])[0]
             self.answer(200, _XML, self.bucket.pages[int(token)])
@@ -270,6 +326,13 @@ class Connection(asyncio.Protocol):
         if b"x-amz-copy-source" in headers:
             self._refuse(501, b"NotImplemented")
             return
+        told = b""
+        if _SHA256 in headers:
+            computed = b64encode(hashlib.sha256(body).digest())
+            if computed != headers[_SHA256]:
+                self._refuse(400, b"BadDigest")
+                return
+            told = b"%b: %b\r\n" % (_SHA256, computed)
         etag = bucket.etag(body)
         if b"uploadId=" in query:
             fields = parse_qs(query.decode())
@@ -287,7 +350,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(412, b"PreconditionFailed")
                 return
             bucket.objects[path] = Stored([body], etag, kept)
-        self.answer(200, b"etag: %b\r\n" % etag)
+        self.answer(200, b"etag: %b\r\n%b" % (etag, told))
 
     def give(self, method: bytes, path: bytes, headers: dict[bytes, bytes]) -> None:
         """Respond with an object, or the range of it that is requested."""
@@ -338,7 +401,9 @@ class Connection(asyncio.Protocol):
         if [each and each[1].strip(b'"') for each in stored] != _ETAG.findall(body):
             self._refuse(400, b"InvalidPart")
             return
-        etag = b'"%032x-%d"' % (next(self.bucket.numbers), len(numbers))
+        tags = b"".join(bytes.fromhex(each[1].strip(b'"').decode()) for each in stored if each)
+        whole = hashlib.md5(tags, usedforsecurity=False).hexdigest().encode()
+        etag = b'"%b-%d"' % (whole, len(numbers))
         self.bucket.objects[path] = Stored([each[0] for each in stored if each], etag, upload.kept)
         del self.bucket.uploads[upload_id]
         self._xml(b"CompleteMultipartUploadResult", b"<ETag>%b</ETag>" % etag)
@@ -385,7 +450,11 @@ async def main(arguments: list[str]) -> None:
     if certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
-    bucket, loop, ended = Bucket(closing=closing), asyncio.get_running_loop(), asyncio.Event()
+    bucket, loop, ended = (
+        Bucket(closing=closing, own=word == "--own"),
+        asyncio.get_running_loop(),
+        asyncio.Event(),
+    )
     server = await loop.create_server(lambda: speaks(bucket), "127.0.0.1", 0, ssl=context, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
 

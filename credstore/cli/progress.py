@@ -76,7 +76,11 @@ def _bar(*, steps: bool) -> Progress:
 
 
 class RunBar:
-    """The `progress` callable of a transfer of many objects."""
+    """The `progress` callable of a transfer of many objects.
+
+    Attributes:
+        watched: Whether anything is shown at all.
+    """
 
     def __init__(self, invocation: Invocation, *, shown: bool | None) -> None:
         """Decide whether anyone is watching.
@@ -86,7 +90,7 @@ class RunBar:
             shown: As asked for; None where nothing was said.
         """
         usual = sys.stderr.isatty() and not invocation.quiet and not invocation.json
-        self._watched = usual if shown is None else shown
+        self.watched = usual if shown is None else shown
         self._start = self._last = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -94,7 +98,7 @@ class RunBar:
     def __call__(self, done: TransferProgress) -> None:
         """Show how far it is."""
         now = time.monotonic()
-        if not self._watched or now - self._start < PATIENCE:
+        if not self.watched or now - self._start < PATIENCE:
             return
         if not sys.stderr.isatty():
             if now - self._last >= SELDOM:

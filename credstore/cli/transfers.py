@@ -85,6 +85,8 @@ _MOVING = (
         show_default=True,
         help="What may be replaced: nothing, what is older, what differs, everything.",
     ),
+    click.option("--keep-retention", is_flag=True,
+                 help="Put copies under the retention and legal hold of their sources."),
     click.option("--mapping", type=click.Path(dir_okay=False), metavar="FILE",
                  help="Call names otherwise that one side cannot hold, as FILE says; new ones are added."),
     click.option("--transfers", type=click.IntRange(min=1), default=64, show_default=True, metavar="N",
@@ -163,7 +165,7 @@ class Telling:
             "links": "follow" if given["follow_links"] else given["links"],
             "empty_folders": given["empty_folders"],
             "checksum": given["checksum"],
-            "progress": self.bar,
+            "progress": self.bar if self.bar.watched else None,
             "on_event": self._event,
         }
         if given["files_from"] is not None:
@@ -175,6 +177,7 @@ class Telling:
             options["bandwidth"] = given["bwlimit"]
             options["max_transfer"] = given["max_transfer"]
             options["verify"] = given["verify"]
+            options["keep_retention"] = given["keep_retention"]
             if given["mapping"] is not None:
                 options["mapping"] = given["mapping"]
             options["approve"] = self._approve

@@ -90,7 +90,14 @@ async def _transfer(job: Job, stack: AsyncExitStack) -> Bench:
     source, destination = await stack.enter_async_context(opened(job.places, reading=job.reading))
     if isinstance(destination, Store):
         destination.store_options = job.store_options
-    mover = Mover(source, destination, verify=job.verify, if_absent=job.if_absent, flow=_uncounted)
+    mover = Mover(
+        source,
+        destination,
+        verify=job.verify,
+        if_absent=job.if_absent,
+        flow=_uncounted,
+        keep_retention=job.keep_retention,
+    )
     return TransferBench(mover, job.bandwidth)
 
 

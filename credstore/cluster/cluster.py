@@ -370,6 +370,7 @@ class Cluster:
                 concurrency=options.get("concurrency", 64),
                 verify=options.get("verify", "read") == "read",
                 if_absent=options.get("overwrite") == "never",
+                keep_retention=options.get("keep_retention", False),
                 store_options=storing,
             )
             bandwidth = options.pop("bandwidth", None)

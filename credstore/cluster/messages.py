@@ -44,6 +44,7 @@ class Job:
         bandwidth: Bytes per second in one worker; None for no limit.
         verify: Whether copies are read back.
         if_absent: Whether nothing is replaced.
+        keep_retention: Whether copies are put under what keeps their sources.
         store_options: How to store, instead of as it was.
         dictionary: Name of the one to compress with.
         issuer: URI of whoever issues proofs; None for the one that the key is trusted for.
@@ -63,6 +64,7 @@ class Job:
     bandwidth: int | None = None
     verify: bool = True
     if_absent: bool = False
+    keep_retention: bool = False
     store_options: StoreOptions = field(default_factory=StoreOptions)
     dictionary: str = ""
     issuer: str | None = None

@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -45,6 +45,8 @@ MARKER_TYPE = "application/x-directory"
 EMPTY = hashlib.sha256().digest()
 SMALL = 1024 * 1024
 """Bytes up to which a file is read at once."""
+TINY = 64 * 1024
+"""Bytes up to which files are read together."""
 _BATCH = 1000
 _MAX_NAME = 255
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -74,6 +76,7 @@ class Folder:
         self.held = Held(_unfit, branches=False)
         self._follow, self._links, self.empty_folders = links == "follow", links, empty_folders
         self._known: set[Path] = set()
+        self._ahead: dict[str, tuple[os.stat_result, bytes, bytes]] = {}
 
     def unfit(self, name: str) -> str | None:
         """Why no file can have this name; see `Side.unfit`."""
@@ -237,6 +240,19 @@ class Folder:
                 raise _changed(name)
         return found, digest.digest(), b"".join(parts)
 
+    async def prepare(self, entries: Sequence[Entry]) -> None:
+        """Read small files together, in one visit to a thread; see `Side.prepare`."""
+
+        def read() -> dict[str, tuple[os.stat_result, bytes, bytes]]:
+            found: dict[str, tuple[os.stat_result, bytes, bytes]] = {}
+            for each in entries:
+                if each.size <= TINY and not self._is_folder(each.name):
+                    with suppress(StorageError):  # Whoever reads it alone says why it cannot be read.
+                        found[each.name] = self._hashed(each.name, keep=True)
+            return found
+
+        self._ahead = await in_thread(read)
+
     @asynccontextmanager
     async def read(self, entry: Entry, flow: Flow) -> AsyncGenerator[Content]:
         """One file; see `Side.read`.
@@ -248,7 +264,10 @@ class Folder:
             options: StoreOptions = {"content_type": MARKER_TYPE, "compress": False}
             yield Content(entry.tag, 0, b"", EMPTY, None, options, _as_it_was)
             return
-        found, digest, data = await in_thread(self._hashed, entry.name, keep=True)
+        ahead = self._ahead.pop(entry.name, None)
+        if ahead is None:
+            ahead = await in_thread(self._hashed, entry.name, keep=True)
+        found, digest, data = ahead
         path = self._file(entry.name)
 
         async def settled() -> None:

@@ -11,7 +11,8 @@ Four ways, the first that is possible:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Protocol
 
 from credstore.errors import StoragePreconditionFailedError
@@ -27,6 +28,9 @@ from credstore.provider.stored_form import (
 from credstore.transfer.plan import Entry, Facts
 from credstore.transfer.sides import MTIME, Depth, Flow, Side, Written, differs
 from credstore.transfer.store import Store, tag_as_listed, with_mtime
+
+RETENTION = "retention"
+"""In the report, of what a copy could not be put under."""
 
 
 class Hands(Protocol):
@@ -108,6 +112,7 @@ class Mover:
         verify: Whether they are read back.
         if_absent: Whether nothing is replaced.
         flow: Counts and slows what is read.
+        keep_retention: Whether copies are put under what keeps their sources.
         page: See `Hands`.
         looks: See `Hands`.
         width: See `Hands`.
@@ -118,6 +123,7 @@ class Mover:
     verify: bool
     if_absent: bool
     flow: Flow
+    keep_retention: bool = False
     page: int = 1000
     looks: int = 16
     width: None = None
@@ -128,6 +134,12 @@ class Mover:
 
     async def copy(self, entry: Entry) -> Written:
         """Copy one object, and verify it; see `Hands.copy`."""
+        written = await self._copy(entry)
+        if not self.keep_retention:
+            return written
+        return replace(written, lost=(*written.lost, *await self._keep(entry)))
+
+    async def _copy(self, entry: Entry) -> Written:
         plain = isinstance(self.destination, Store) and not self.destination.store_options
         if plain and isinstance(self.source, Store) and isinstance(self.destination, Store):
             if self.source.provider is self.destination.provider:
@@ -188,6 +200,38 @@ class Mover:
         return Written(
             landed.etag or "", landed.digest, tag_as_listed(entry, item.etag), _lost(found, destination)
         )
+
+    async def _keep(self, entry: Entry) -> tuple[str, ...]:
+        """Put the copy under what keeps its source; what of that is not possible there.
+
+        Raises:
+            StorageError: It could not be found out, or done.
+
+        Cost: 1 or 2 requests at the source that has such a thing, and as many at the destination.
+        """
+        source, there = self.source, self.destination
+        if not isinstance(source, Store):
+            return ()
+        able = source.provider.capabilities
+        if not (able.retention_modes or able.legal_holds):
+            return ()
+        found = await source.provider.get_retention(source.key(entry.name))
+        until = found.retain_until
+        timed = found.mode is not None and until is not None and until > datetime.now(UTC)
+        if not (timed or found.legal_hold):
+            return ()
+        if not isinstance(there, Store):
+            return (RETENTION,)
+        able, key, lost = there.provider.capabilities, there.key(entry.name), False
+        if timed and found.mode in able.retention_modes:
+            await there.provider.retain(key, until=until, mode=found.mode)
+        else:
+            lost = timed
+        if found.legal_hold and able.legal_holds:
+            await there.provider.hold(key)
+        else:
+            lost = lost or found.legal_hold
+        return (RETENTION,) if lost else ()
 
     async def check(self, entry: Entry) -> bytes:
         """Read one object at both ends; see `Hands.check`."""

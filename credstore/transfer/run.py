@@ -59,6 +59,8 @@ from credstore.wire.bandwidth import Bandwidth
 
 ATTEMPTS = 3
 """For one object, besides what the store's own client repeats."""
+TOGETHER = 32
+"""Objects whose reading is prepared together."""
 FATAL = (
     StorageAuthenticationError,
     StorageBucketNotFoundError,
@@ -374,7 +376,7 @@ class Run:
         def width() -> int:
             return self._hands.width or self._pace.width
 
-        await for_each(self._journal.actions("copy", "drop"), self._one, at_once=width)
+        await for_each(self._prepared(), self._one, at_once=width)
         await self._journal.flush()
         if not self._plan.deletions:
             return
@@ -384,6 +386,24 @@ class Run:
             self._tell(TransferEvent(kind="left", name="", detail=why))
             return
         await for_each(self._journal.actions("delete"), self._one, at_once=width)
+
+    async def _prepared(self) -> AsyncGenerator[Action, None]:
+        """What is to be copied, some of it at a time, so that small files are read together."""
+        here = isinstance(self._hands, Mover)  # Other processes read by themselves.
+        async with aclosing(self._journal.actions("copy", "drop")) as found:
+            some: list[Action] = []
+            async for action in found:
+                some.append(action)
+                if len(some) == TOGETHER:
+                    if here:
+                        await self._source.prepare([each.entry for each in some])
+                    for each in some:
+                        yield each
+                    some = []
+            if here:
+                await self._source.prepare([each.entry for each in some])
+            for each in some:
+                yield each
 
     async def _one(self, action: Action) -> None:
         """Do one thing, again where that may help; report how it ended."""
@@ -522,4 +542,5 @@ def mover_of(source: Side, destination: Side, options: TransferOptions, flow: Fl
         verify=options.get("verify", "read") == "read",
         if_absent=options.get("overwrite") == "never",
         flow=flow,
+        keep_retention=options.get("keep_retention", False),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,6 +141,13 @@ class Side(Protocol):
 
         Raises:
             StorageError: It cannot be looked at.
+        """
+        ...
+
+    async def prepare(self, entries: Sequence[Entry]) -> None:
+        """Say which ones will be read next, so that what is small can be read together.
+
+        What was prepared before and not read yet is forgotten.
         """
         ...
 

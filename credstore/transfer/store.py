@@ -7,7 +7,7 @@ has the ways that need no decoding.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from typing import cast
@@ -139,6 +139,9 @@ class Store:
             async for chunk in reader:
                 await hash_into(digest, chunk)
         return digest.digest()
+
+    async def prepare(self, entries: Sequence[Entry]) -> None:
+        """Nothing: each is a request of its own; see `Side.prepare`."""
 
     @asynccontextmanager
     async def read(self, entry: Entry, flow: Flow) -> AsyncGenerator[Content]:

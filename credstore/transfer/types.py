@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
-from pathlib import PurePath
+from functools import lru_cache
 
 UNKNOWN_TYPE = "application/octet-stream"
 _TYPES = mimetypes.MimeTypes()
@@ -24,9 +24,17 @@ def guess_type(*names: str) -> str:
     ('application/json', 'image/jpeg', 'application/gzip')
     """
     for name in names:
-        kind, encoding = _TYPES.guess_type(PurePath(name).name)
-        if encoding is not None:
-            return "application/gzip" if encoding == "gzip" else UNKNOWN_TYPE
+        last = name.rpartition("/")[2]
+        dot = last.find(".", 1)
+        kind = None if dot < 0 else _of_ending(last[dot:])
         if kind is not None:
             return kind
     return UNKNOWN_TYPE
+
+
+@lru_cache(1024)
+def _of_ending(ending: str) -> str | None:
+    kind, encoding = _TYPES.guess_type(f"name{ending}")
+    if encoding is not None:
+        return "application/gzip" if encoding == "gzip" else UNKNOWN_TYPE
+    return kind

@@ -178,6 +178,10 @@ class TransferOptions(TypedDict, total=False):
         mapping: A file that says what the names are called that one side cannot hold. Names of the source
             that the destination cannot hold are added to it before anything is moved; without it, they are
             refused. What such a file says holds in both directions, so it brings them back as well.
+        keep_retention: Put each copy under the retention and legal hold that its source is under, once it is
+            verified; what the destination has not, or cannot keep, is counted as lost ("retention"). Without
+            it nothing is looked up, and no copy is kept by anything but the destination's own rules. A copy
+            that is found equal already is left as it is.
         journal: A file that remembers what was transferred between the two places; without one, a second
             run compares everything again.
         dry_run: Only compare and report.
@@ -203,6 +207,7 @@ class TransferOptions(TypedDict, total=False):
     files_from: Iterable[str] | None
     checksum: bool
     overwrite: Overwrite
+    keep_retention: bool
     mapping: str | PathLike[str] | None
     journal: str | PathLike[str] | None
     dry_run: bool

@@ -1,6 +1,6 @@
 """All campaigns, in the order in which they run."""
 
-from tests.campaign import cancels, cuts, fuzz, injections, kills, moves, objects
+from tests.campaign import cancels, cuts, fuzz, injections, kills, million, moves, objects
 
-CAMPAIGNS = [each.CAMPAIGN for each in (kills, moves, cuts, injections, objects, cancels, fuzz)]
+CAMPAIGNS = [each.CAMPAIGN for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz)]
 BY_NAME = {campaign.name: campaign for campaign in CAMPAIGNS}

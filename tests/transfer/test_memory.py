@@ -5,9 +5,11 @@ import gc
 import tracemalloc
 from types import SimpleNamespace
 
+from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry
 from credstore.transfer.run import Goal, Run
 from credstore.transfer.sides import Written
+from tests.transfer.endless import moved
 
 
 class Endless:
@@ -15,12 +17,17 @@ class Endless:
 
     ordered = plain = branches = True
     only = None
+    empty_folders = False
 
     def __init__(self, count: int, label: str) -> None:
         self.count, self.label, self.identity = count, label, label
+        self.held = Held(self.unfit, branches=True)
 
     def unfit(self, name):
         return "odd" if name.endswith("7") else None
+
+    async def prepare(self, entries):
+        pass
 
     async def entries(self, wanted, *, destination):
         for number in range(self.count):
@@ -57,3 +64,12 @@ def peak(count: int, tmp_path) -> int:
 def test_four_times_as_many_objects_take_no_more_memory(tmp_path):
     small, large = peak(4_000, tmp_path), peak(16_000, tmp_path)
     assert large < 1.3 * small, (small, large)
+
+
+def test_ten_times_as_many_objects_take_no_more_memory_of_the_process(tmp_path):
+    """Between two stores, by their drivers; `tests/campaign/million.py` does it at size."""
+    few, counts = moved(2_000, tmp_path / "few")
+    assert counts == ["2000"] * 3
+    many, counts = moved(20_000, tmp_path / "many")
+    assert counts == ["20000"] * 3
+    assert many - few < 8 * 1024, (few, many)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import stat
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -319,6 +320,31 @@ def test_links_pipes_and_loops(tmp_path):
         report = await copy_tree(tmp_path / "a", tmp_path / "c", links="follow")
         assert tree_of(tmp_path / "c") == {"d/f": b"1", "d/to": b"1"}
         assert {name for name, _ in lines(report, "refused")} == {"loop/", "dangling"}
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", ["memory", "local", "folder"])
+def test_what_keeps_an_object_keeps_its_copy_on_request(kind, tmp_path):
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+
+    async def run():
+        async with MemoryStorageProvider() as one, end_of(kind, tmp_path) as two:
+            await one.store("timed", b"1", retain_until=until)
+            await one.store("held", b"2", legal_hold=True)
+            await one.store("free", b"3")
+            report = await copy_tree(one, two, keep_retention=True)
+            assert report.complete
+            if kind == "folder":
+                assert report.lost["retention"] == 2
+                return
+            assert "retention" not in report.lost
+            found = [await two.get_retention(name) for name in ("timed", "held", "free")]
+            assert [(each.retain_until, each.legal_hold) for each in found] == [
+                (until, False),
+                (None, True),
+                (None, False),
+            ]
 
     asyncio.run(run())
 

@@ -1,0 +1,90 @@
+"""A store of as many objects as wanted, none of which is anywhere; and a process that moves them all.
+
+Run as `python -m tests.transfer.endless COUNT JOURNAL [remembers]` it prints the most memory that the process had, in KiB,
+and how many objects were copied, found equal, and found equal by the journal.
+"""
+
+import asyncio
+import hashlib
+import resource
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from credstore import MemoryConfig
+from credstore.driver.reader import ObjectReader
+from credstore.driver.values import ObjectInfo, Page, PutResult
+from credstore.drivers.memory import MemoryDriver
+from credstore.provider.provider import StorageProvider
+from credstore.transfer import sync
+
+ROOT = Path(__file__).parents[2]
+DATA = b"x" * 100
+DIGEST = hashlib.sha256(DATA).digest()
+
+
+class EndlessDriver(MemoryDriver):
+    """Lists so many names, gives the same bytes for each, and acknowledges every write without keeping it.
+
+    Attributes:
+        count: Names that there are.
+        puts: Writes that were acknowledged.
+        kept: What it remembers of each, as it should not.
+    """
+
+    def __init__(self, count: int, *, remembers: bool = False) -> None:
+        super().__init__(MemoryConfig())
+        self.count, self.puts, self.remembers = count, 0, remembers
+        self.kept = []
+
+    def _info(self, key: str) -> ObjectInfo:
+        return ObjectInfo(
+            key=key, size=len(DATA), etag="e", metadata={}, system={}, write_id="0" * 32, digest=DIGEST
+        )
+
+    async def list(self, prefix="", cursor=None, *, limit=1000, **_):
+        start = int(cursor or 0)
+        end = min(start + limit, self.count)
+        entries = [replace(self._info(f"{number:09}"), metadata=None) for number in range(start, end)]
+        return Page(entries=entries, cursor=str(end) if end < self.count else None)
+
+    async def get(self, key, options=None):
+        return ObjectReader(self._info(key), DATA, length=len(DATA), digest=DIGEST)
+
+    async def head(self, key, options=None):
+        return self._info(key)
+
+    async def get_tags(self, key, *, deadline=None):
+        return {}
+
+    async def put(self, request):
+        self.puts += 1
+        if self.remembers:
+            self.kept.append(bytearray(1000))
+        return PutResult(key=request.key, size=len(DATA), etag="e", digest=request.digest, proved=True)
+
+
+def moved(count: int, journal: Path, *plant: str) -> tuple[int, list[str]]:
+    """The most memory in KiB of a process that copies so many objects and finds them equal, and its counts."""
+    command = [sys.executable, "-m", "tests.transfer.endless", str(count), str(journal), *plant]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    peak, *counts = ended.stdout.split()
+    return int(peak), counts
+
+
+async def main(count: int, journal: str, *plant: str) -> None:
+    source, destination = EndlessDriver(count), EndlessDriver(0, remembers=bool(plant))
+    async with (
+        StorageProvider(source, MemoryConfig()) as one,
+        StorageProvider(destination, MemoryConfig()) as two,
+    ):
+        first = await sync(one, two, journal=journal)
+        destination.count = count
+        again = await sync(one, two, journal=journal)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(peak, destination.puts, first.counts.get("copied"), again.compared_by.get("journal"))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))
