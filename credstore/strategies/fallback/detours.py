@@ -71,11 +71,7 @@ class Detours:
 
     def quiet(self) -> bool:
         """Whether it is known, without asking, that no write was ever diverted."""
-        return (
-            self._until == -math.inf
-            and not self.unknown
-            and self._clock() - self._read_at < FRESH
-        )
+        return self._until == -math.inf and not self.unknown and self._clock() - self._read_at < FRESH
 
     async def happened(self) -> bool:
         """Whether any write was ever diverted; reads the note from time to time."""

@@ -82,6 +82,8 @@ class FallbackDriver(Driver):
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        labels: tuple[str, str] | None = None,
+        member: Member | None = None,
     ) -> None:
         """Own both: they are closed with this driver.
 
@@ -90,16 +92,22 @@ class FallbackDriver(Driver):
             fallback: Asked when the primary fails, or does not have what is read.
             clock: Unix seconds.
             monotonic: Seconds, for how long a primary that is down is left alone.
+            labels: What the members are called in `served_by`; their names, made different, unless given.
+            member: What is known of the primary, where others ask it too.
         """
         self._primary = primary
         self._fallback = fallback
         same = primary.name == fallback.name
-        self._first = f"{primary.name} (primary)" if same else primary.name
-        self._second = f"{fallback.name} (fallback)" if same else fallback.name
+        if labels is None:
+            labels = (
+                f"{primary.name} (primary)" if same else primary.name,
+                f"{fallback.name} (fallback)" if same else fallback.name,
+            )
+        self._first, self._second = labels
         self._pages = Pages(primary, fallback, self._first, self._second)
         self._versions = MemberVersions((primary, fallback), (self._first, self._second))
         self._detours = Detours(fallback, clock=clock)
-        self._member = Member(primary, self._first, 0, clock=monotonic)
+        self._member = member or Member(primary, self._first, 0, clock=monotonic)
         self._capabilities = plan.able_together(primary.capabilities, fallback.capabilities)
         self._guard = Guard("fallback")
 
@@ -185,6 +193,10 @@ class FallbackDriver(Driver):
         try:
             second = await self._fallback.get(key, options)
         except StorageError as error:
+            if self._may_be_back(failure):
+                reader = await self._member.ask(self._primary.get, key, options)
+                reader.info = replace(reader.info, served_by=self._first)
+                return reader
             raise_explained(self._of_both(failure, error), error)
         second.info = self._diverted(second.info, failure)
         return second
@@ -200,6 +212,9 @@ class FallbackDriver(Driver):
         try:
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
+            if self._may_be_back(failure):
+                found = await self._member.ask(self._primary.head, key, options)
+                return replace(found, served_by=self._first)
             raise_explained(self._of_both(failure, error), error)
 
     def _begin_read(self, key: str, options: ReadOptions) -> None:
@@ -220,6 +235,11 @@ class FallbackDriver(Driver):
             if not plan.read_moves_on(error):
                 raise
             return None, error
+
+    def _may_be_back(self, failure: StorageError | None) -> bool:
+        """Whether the primary, which alone may have it, was left alone after no more than one failure."""
+        unasked = failure is not None and failure.code == ErrorCode.CIRCUIT_OPEN
+        return unasked and not self._member.surely_down
 
     async def _newest(self, found: ObjectInfo, options: ReadOptions) -> ObjectInfo:
         """The primary's object, or the fallback's where a write was diverted after it."""
