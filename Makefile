@@ -4,10 +4,13 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 EXTRAS = artifacts,aws,azure,c2pa,cli,dask,frames,fsspec,gcs,opentelemetry,timestamp
 
-.PHONY: demo test test-system campaign check format bench clean
+.PHONY: demo demo-multi test test-system campaign check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/credstore demo
+
+demo-multi: $(VENV)/.demo
+	$(BIN)/credstore demo --multi
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto -m "not system" $(ARGS)

@@ -201,7 +201,10 @@ class StorageFactory:
             stores: Each a config, a URL or a mapping, always in the same order. The defaults of the first
                 (compression, encryption, ...) apply.
             strategy: What they are together; a row of `strategies/table.py`:
-                REDUNDANT keeps every object at all of them, see `RedundantDriver`.
+                PRIMARY_ONLY uses the first one, and checks the settings of the others;
+                REDUNDANT keeps every object at all of them, see `RedundantDriver`;
+                LOAD_BALANCED spreads the objects over them by weight, see `BalancedDriver`;
+                PERFORMANCE_OPTIMIZED keeps replicas and reads the fastest, see `FastestDriver`.
             read_only: As for `create`.
             options: Of the strategy; see `MultiOptions`.
 
@@ -221,7 +224,11 @@ class StorageFactory:
         *,
         read_only: bool,
     ) -> StorageProvider:
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {
+            name: tuple(cast("list[object]", value)) if isinstance(value, list) else value
+            for name, value in options.items()
+            if value is not None
+        }
         row = strategy_of(strategy, len(stores), given)
         configs = [_frozen(self._config(store), read_only=read_only) for store in stores]
         for at, one in enumerate(configs):
@@ -231,9 +238,9 @@ class StorageFactory:
                 )
 
         def make() -> StorageProvider:
-            drivers = [build_driver(config, self._registry) for config in configs]
+            drivers = [build_driver(config, self._registry) for config in configs[: row.uses]]
             driver = row.build(drivers, cast("MultiOptions", given))
-            members = dict(zip(labels_of(drivers), configs, strict=True))
+            members = dict(zip(labels_of(drivers), configs, strict=False))
             return StorageProvider(driver, configs[0], members=members, **self._options)
 
         return self._cached(make, row.word, tuple(sorted(given.items())), *configs)

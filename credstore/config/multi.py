@@ -16,6 +16,7 @@ from credstore.errors import StorageConfigurationError
 WORD = "multi"
 """Scheme of such a URL, and `provider` of such a mapping."""
 _STORE = "store"
+_WEIGHTS = "weights"
 _COUNTS = frozenset({"write_quorum", "read_quorum"})
 
 
@@ -97,4 +98,9 @@ def _value(name: str, text: str) -> object:
         if not (text.isascii() and text.isdigit()):
             raise StorageConfigurationError(f"`{name}` must be a whole number")
         return int(text)
+    if name == _WEIGHTS:
+        try:
+            return tuple(float(each) for each in text.split(","))
+        except ValueError:
+            raise StorageConfigurationError("`weights` must be numbers, separated by commas") from None
     return text

@@ -13,6 +13,7 @@ from typing import ParamSpec, TypeVar
 
 from credstore.driver.contract import Driver
 from credstore.errors import (
+    ErrorCode,
     StorageConnectionError,
     StorageError,
     StorageInvalidRequestError,
@@ -91,6 +92,11 @@ class Member:
         """Whether its last call showed an outage."""
         return self._breaker.tripped
 
+    @property
+    def surely_down(self) -> bool:
+        """Whether more than one call in a row has shown an outage."""
+        return self._breaker.failures > 1
+
     def admits(self) -> bool:
         """Whether to ask it now; True for a member that is down makes this call the one that finds out."""
         return not self._breaker.tripped or self._breaker.refusal(self._clock()) is None
@@ -98,7 +104,9 @@ class Member:
     def left_alone(self) -> StorageUnavailableError:
         """The error of a call that is not made because the member is down."""
         return StorageUnavailableError(
-            f"{self.label} was not asked: it did not respond a moment ago", applied="no"
+            f"{self.label} was not asked: it did not respond a moment ago",
+            code=ErrorCode.CIRCUIT_OPEN,
+            applied="no",
         )
 
     async def ask(self, call: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -13,6 +13,8 @@ from typing import TypedDict, cast
 
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError
+from credstore.strategies.balanced.driver import BalancedDriver
+from credstore.strategies.fastest.driver import FastestDriver
 from credstore.strategies.redundant.driver import RedundantDriver
 
 
@@ -20,14 +22,17 @@ class MultiOptions(TypedDict, total=False):
     """What can be said about a strategy; each takes only what has a meaning for it.
 
     Attributes:
-        write_quorum: REDUNDANT: number of stores that have to have a write before it returns; a majority
+        write_quorum: REDUNDANT and PERFORMANCE_OPTIMIZED: number of stores that have to have a write before
+            it returns; a majority unless given.
+        read_quorum: The same: number of stores that have to answer a read; as few as `write_quorum` permits
             unless given.
-        read_quorum: REDUNDANT: number of stores that have to answer a read; as few as `write_quorum`
-            permits unless given.
+        weights: LOAD_BALANCED: one number for each store, how much of all objects it gets; equal unless
+            given.
     """
 
     write_quorum: int
     read_quorum: int
+    weights: Sequence[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +44,34 @@ class Strategy:
         build: Makes its driver, which owns the members' drivers.
         options: The names of `MultiOptions` that it takes.
         least: Stores that it needs.
+        uses: Stores that it uses, the first ones; None for all.
     """
 
     word: str
     build: Callable[[Sequence[Driver], MultiOptions], Driver]
     options: frozenset[str] = frozenset()
     least: int = 2
+    uses: int | None = None
+
+
+def _only(members: Sequence[Driver], options: MultiOptions) -> Driver:
+    del options
+    return members[0]
+
+
+def _balanced(members: Sequence[Driver], options: MultiOptions) -> Driver:
+    return BalancedDriver(members, options.get("weights"))
+
+
+def _fastest(members: Sequence[Driver], options: MultiOptions) -> Driver:
+    return FastestDriver(members, options.get("write_quorum"), options.get("read_quorum"))
 
 
 def _redundant(members: Sequence[Driver], options: MultiOptions) -> Driver:
     return RedundantDriver(members, options.get("write_quorum"), options.get("read_quorum"))
 
 
+_QUORUMS = frozenset({"write_quorum", "read_quorum"})
 STRATEGIES: Mapping[str, Strategy] = {
     row.word: row for row in (Strategy("REDUNDANT", _redundant, frozenset({"write_quorum", "read_quorum"})),)
 }
@@ -80,6 +101,12 @@ def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strate
     if unknown:
         takes = f"it takes {', '.join(sorted(row.options))}" if row.options else "it takes no options"
         raise StorageConfigurationError(f"{row.word} has no option {unknown[0]!r}; {takes}")
+    for name in row.options & _QUORUMS & options.keys():
+        if type(options[name]) is not int:
+            raise StorageConfigurationError(f"`{name}` is a whole number")
+    weights = options.get("weights", ())
+    if not isinstance(weights, tuple) or not all(type(each) in {int, float} for each in weights):
+        raise StorageConfigurationError("`weights` is a list of numbers, one for each store")
     if stores < row.least:
         raise StorageConfigurationError(f"{row.word} needs at least {row.least} stores, not {stores}")
     return row

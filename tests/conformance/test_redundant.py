@@ -10,6 +10,7 @@ from credstore.driver import Driver, PutRequest, PutResult
 from credstore.drivers.local.driver import LocalDriver
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageUnavailableError
+from credstore.strategies.fastest.driver import FastestDriver
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
@@ -31,12 +32,13 @@ class Flaky(MemoryDriver):
 class Opened:
     """The drivers of one test; looking past them waits until they have nothing left to do."""
 
-    def __init__(self, make) -> None:
+    def __init__(self, make, kind=RedundantDriver) -> None:
         self._make = make
+        self._kind = kind
         self.drivers: list[RedundantDriver] = []
 
     def open(self) -> Driver:
-        self.drivers.append(RedundantDriver(self._make(), patience=5.0))
+        self.drivers.append(self._kind(self._make()))
         return self.drivers[-1]
 
     def after(self, look):
@@ -61,6 +63,27 @@ class TestMemory(DriverConformance):
             ]
 
         opened = Opened(make)
+        return Harness(
+            open=opened.open,
+            peek=opened.after(peek_at(*stores)),
+            poke=opened.after(poke_at(*stores)),
+            fetch=fetch_from(*stores),
+        )
+
+
+@pytest.mark.parametrize("kind", [MemoryDriver, Flaky])
+class TestFastest(DriverConformance):
+    @pytest.fixture
+    def harness(self, kind: type[MemoryDriver]) -> Harness:
+        stores = [MemoryObjects() for _ in range(3)]
+
+        def make() -> list[Driver]:
+            kinds = (MemoryDriver, kind, MemoryDriver)
+            return [
+                each(MemoryConfig(), objects=objects) for each, objects in zip(kinds, stores, strict=True)
+            ]
+
+        opened = Opened(make, FastestDriver)
         return Harness(
             open=opened.open,
             peek=opened.after(peek_at(*stores)),

@@ -29,6 +29,7 @@ from credstore.errors import (
 from credstore.strategies.fallback.detours import FRESH
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.plan import write_moves_on
+from credstore.strategies.health import LONGEST
 from credstore.strategies.merging import position_of
 from credstore.testing.harness import Stream, fetched, keys, names, put, request
 from tests.strategies.faulty import Faulty
@@ -42,11 +43,19 @@ class Members:
     def __init__(self) -> None:
         self.primary, self.fallback = Faulty("first"), Faulty("second")
         self.now = time.time()
+        self.seconds = 0.0
         self.driver = self.another()
 
     def another(self) -> FallbackDriver:
         """A driver of another process on the same stores."""
-        return FallbackDriver(self.primary, self.fallback, clock=lambda: self.now)
+        return FallbackDriver(
+            self.primary, self.fallback, clock=lambda: self.now, monotonic=lambda: self.seconds
+        )
+
+    def primary_is_back(self) -> None:
+        """The primary works, and the time for which it is left alone has passed."""
+        self.primary.mode = "well"
+        self.seconds += LONGEST
 
     def of_fallback(self) -> list[str]:
         """Keys that users have at the fallback."""
@@ -166,7 +175,8 @@ def test_not_found_needs_both_to_say_so(members):
         members.primary.mode = "down"
         with pytest.raises(StorageUnavailableError):
             await members.driver.head("nowhere")
-        members.primary.mode, members.fallback.mode = "well", "down"
+        members.primary_is_back()
+        members.fallback.mode = "down"
         with pytest.raises(StorageUnavailableError, match="second could not be asked"):
             await members.driver.get("nowhere")
 
@@ -180,7 +190,7 @@ def test_a_diverted_overwrite_is_not_hidden_by_the_older_object(members):
         assert await fetched(other, "key") == b"old"
         members.primary.mode = "down"
         await put(members.driver, "key", b"new")
-        members.primary.mode = "well"
+        members.primary_is_back()
         assert await fetched(members.driver, "key") == b"new"
         assert await fetched(members.another(), "key") == b"new"
         members.now += FRESH
@@ -283,7 +293,7 @@ def test_no_older_version_comes_up_when_a_delete_is_cut_short(members):
         await put(members.driver, "key", b"new")
         with pytest.raises(StorageError):
             await members.driver.delete("key")
-        members.primary.mode = "well"
+        members.primary_is_back()
         assert await fetched(members.driver, "key") == b"new"
         await members.driver.delete("key")
         assert await fetched(members.driver, "key") is None
@@ -295,7 +305,8 @@ def test_a_delete_takes_the_newest_version_last(members):
     async def main():
         members.primary.mode = "down"
         await put(members.driver, "key", b"older, at the fallback")
-        members.primary.mode, members.fallback.mode = "well", "down"
+        members.primary_is_back()
+        members.fallback.mode = "down"
         assert (await put(members.driver, "key", b"newer, at the primary")).degraded
         with pytest.raises(StorageUnavailableError):
             await members.driver.delete("key")
@@ -423,7 +434,7 @@ def test_the_last_bytes_come_from_the_member_that_has_the_newest():
         members.primary.mode = "down"
         await put(members.driver, "k", b"newer, at the fallback")
         assert await fetched(members.driver, "k", ReadOptions(suffix=8)) == b"fallback"
-        members.primary.mode = "well"
+        members.primary_is_back()
         members.now += 2 * FRESH
         assert await fetched(members.driver, "k", ReadOptions(suffix=8)) == b"fallback"
 
@@ -447,3 +458,16 @@ def test_a_passed_deadline_notes_nothing_at_the_fallback():
 def test_a_cursor_of_something_else_is_refused(cursor):
     with pytest.raises(StorageInvalidRequestError, match="not a cursor"):
         position_of(cursor, 2)
+
+
+def test_a_dead_primary_costs_one_call_not_one_each(members):
+    async def main():
+        members.primary.mode = "down"
+        for number in range(5):
+            await put(members.driver, f"{number}")
+            assert await fetched(members.driver, f"{number}") == b"data"
+        assert len(members.primary.calls) == 1
+        members.primary_is_back()
+        assert not (await put(members.driver, "key")).degraded
+
+    asyncio.run(main())

@@ -36,8 +36,9 @@ LINK_LIFE = 900.0
 @click.option(
     "--keep", metavar="DIR", type=click.Path(file_okay=False), help="Store there, and leave the files."
 )
+@click.option("--multi", is_flag=True, help="Three stores as one instead, of which one loses its disk.")
 @click.pass_obj
-def demo_command(invocation: Invocation, keep: str | None) -> None:
+def demo_command(invocation: Invocation, /, keep: str | None, *, multi: bool) -> None:
     """Store, list, read back, copy, encrypt, link, delete and prove a few things, and check each step.
 
     It works on a temporary local store, or on the new or empty directory DIR, needs no credentials and
@@ -46,16 +47,25 @@ def demo_command(invocation: Invocation, keep: str | None) -> None:
     if keep is not None and Path(keep).is_dir() and any(Path(keep).iterdir()):
         raise click.UsageError(f"{keep} is not empty; give a new or empty directory")
     start = time.monotonic()
+    if multi:
+        from credstore.cli.demo.multi import MultiDemo
+
+        several = MultiDemo(shown=not (invocation.json or invocation.quiet))
+        run_loop(several.run())
+        _conclude(invocation, several.checks, [], time.monotonic() - start)
+        return
     with _place(keep) as root:
         demo = Demo(root, shown=not (invocation.json or invocation.quiet))
         run_loop(demo.run(keep=keep is not None))
-    _conclude(invocation, demo, time.monotonic() - start)
+    _conclude(invocation, demo.checks, demo.results, time.monotonic() - start)
 
 
-def _conclude(invocation: Invocation, demo: Demo, seconds: float) -> None:
-    count, failed = len(demo.checks), [what for what, passed in demo.checks if not passed]
+def _conclude(
+    invocation: Invocation, checks: list[tuple[str, bool]], records: list[StorageResult], seconds: float
+) -> None:
+    count, failed = len(checks), [what for what, passed in checks if not passed]
     if invocation.json:
-        print_json({"checks": count, "failed": failed, "records": demo.results, "seconds": seconds})
+        print_json({"checks": count, "failed": failed, "records": records, "seconds": seconds})
     elif failed:
         say(f"\n{len(failed)} of {count} checks FAILED: {'; '.join(failed)}")
     else:

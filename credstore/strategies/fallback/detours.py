@@ -69,6 +69,10 @@ class Detours:
         await self._objects(at_rest).put(FAILOVER, f"{until:.3f}".encode(), content_type="text/plain")
         self._until = until
 
+    def quiet(self) -> bool:
+        """Whether it is known, without asking, that no write was ever diverted."""
+        return self._until == -math.inf and not self.unknown and self._clock() - self._read_at < FRESH
+
     async def happened(self) -> bool:
         """Whether any write was ever diverted; reads the note from time to time."""
         now = self._clock()

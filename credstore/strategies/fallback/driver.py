@@ -68,7 +68,7 @@ from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.pages import NOTE, Pages
 from credstore.strategies.fallback.versions import MemberVersions
-from credstore.strategies.health import is_absence
+from credstore.strategies.health import Member, is_absence
 from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
@@ -77,22 +77,39 @@ T = TypeVar("T")
 class FallbackDriver(Driver):
     """A primary, and a fallback that serves what the primary cannot."""
 
-    def __init__(self, primary: Driver, fallback: Driver, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        primary: Driver,
+        fallback: Driver,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        labels: tuple[str, str] | None = None,
+        member: Member | None = None,
+    ) -> None:
         """Own both: they are closed with this driver.
 
         Args:
             primary: Asked first.
             fallback: Asked when the primary fails, or does not have what is read.
             clock: Unix seconds.
+            monotonic: Seconds, for how long a primary that is down is left alone.
+            labels: What the members are called in `served_by`; their names, made different, unless given.
+            member: What is known of the primary, where others ask it too.
         """
         self._primary = primary
         self._fallback = fallback
         same = primary.name == fallback.name
-        self._first = f"{primary.name} (primary)" if same else primary.name
-        self._second = f"{fallback.name} (fallback)" if same else fallback.name
+        if labels is None:
+            labels = (
+                f"{primary.name} (primary)" if same else primary.name,
+                f"{fallback.name} (fallback)" if same else fallback.name,
+            )
+        self._first, self._second = labels
         self._pages = Pages(primary, fallback, self._first, self._second)
         self._versions = MemberVersions((primary, fallback), (self._first, self._second))
         self._detours = Detours(fallback, clock=clock)
+        self._member = member or Member(primary, self._first, 0, clock=monotonic)
         self._capabilities = plan.able_together(primary.capabilities, fallback.capabilities)
         self._guard = Guard("fallback")
 
@@ -124,7 +141,9 @@ class FallbackDriver(Driver):
         body = _Watched(request.body)
         attempt = replace(request, body=body, deadline=_half(request.deadline))
         try:
-            result = await self._primary.put(attempt)
+            if not self._member.admits():
+                raise self._member.left_alone()
+            result = await self._member.ask(self._primary.put, attempt)
         except StorageError as error:
             repeatable = body.source.replayable or not body.opened
             if not plan.write_moves_on(error, repeatable=repeatable):
@@ -162,8 +181,12 @@ class FallbackDriver(Driver):
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the newer of the members' versions; see `Driver.get`."""
         self._begin_read(key, options)
-        reader, failure = await self._try(lambda: self._primary.get(key, _hurried(options)))
+        reader, failure = await self._try(self._primary.get, key, options)
         if reader is not None:
+            if self._detours.quiet():
+                if reader.info.served_by != self._first:
+                    reader.info = replace(reader.info, served_by=self._first)
+                return reader
             try:
                 found = await self._newest(reader.info, options)
             except BaseException:
@@ -176,6 +199,10 @@ class FallbackDriver(Driver):
         try:
             second = await self._fallback.get(key, options)
         except StorageError as error:
+            if self._may_be_back(failure):
+                reader = await self._member.ask(self._primary.get, key, options)
+                reader.info = replace(reader.info, served_by=self._first)
+                return reader
             raise_explained(self._of_both(failure, error), error)
         second.info = self._diverted(second.info, failure)
         return second
@@ -183,7 +210,7 @@ class FallbackDriver(Driver):
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
         self._begin_read(key, options)
-        found, failure = await self._try(lambda: self._primary.head(key, _hurried(options)))
+        found, failure = await self._try(self._primary.head, key, options)
         if found is not None:
             found = await self._newest(found, options)
             if found.served_by == self._first or options.if_match is None:
@@ -191,6 +218,9 @@ class FallbackDriver(Driver):
         try:
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
+            if self._may_be_back(failure):
+                found = await self._member.ask(self._primary.head, key, options)
+                return replace(found, served_by=self._first)
             raise_explained(self._of_both(failure, error), error)
 
     def _begin_read(self, key: str, options: ReadOptions) -> None:
@@ -198,18 +228,28 @@ class FallbackDriver(Driver):
         _check(key)
         check_read(options, self._capabilities, self.name)
 
-    async def _try(self, read: Callable[[], Awaitable[T]]) -> tuple[T | None, StorageError | None]:
+    async def _try(
+        self, read: Callable[[str, ReadOptions], Awaitable[T]], key: str, options: ReadOptions
+    ) -> tuple[T | None, StorageError | None]:
         """What the primary returns, or the error after which the fallback is asked."""
+        member = self._member
+        if not member.admits():
+            return None, member.left_alone()
         try:
-            return await read(), None
+            return await member.ask(read, key, _hurried(options)), None
         except StorageError as error:
             if not plan.read_moves_on(error):
                 raise
             return None, error
 
+    def _may_be_back(self, failure: StorageError | None) -> bool:
+        """Whether the primary, which alone may have it, was left alone after no more than one failure."""
+        unasked = failure is not None and failure.code == ErrorCode.CIRCUIT_OPEN
+        return unasked and not self._member.surely_down
+
     async def _newest(self, found: ObjectInfo, options: ReadOptions) -> ObjectInfo:
         """The primary's object, or the fallback's where a write was diverted after it."""
-        mine = replace(found, served_by=self._first)
+        mine = found if found.served_by == self._first else replace(found, served_by=self._first)
         if await self._detours.may_hide(found.last_modified):
             try:
                 theirs = await self._fallback.head(found.key, replace(options, if_match=None))
@@ -561,6 +601,8 @@ def _half(deadline: float | None) -> float | None:
 
 
 def _hurried(options: ReadOptions) -> ReadOptions:
+    if options.deadline is None:
+        return options
     return replace(options, deadline=_half(options.deadline))
 
 

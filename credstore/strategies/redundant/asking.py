@@ -108,7 +108,8 @@ async def _end(
     for task in running:
         task.cancel()
     cancelled = await until_done(running)
-    unwanted += [task.result() for task in running if not task.cancelled() and task.exception() is None]
+    ended = [task for task in running if not task.cancelled() and task.exception() is None]
+    unwanted += [task.result() for task in ended]
     if drop is not None:
         for each in unwanted:
             await drop(each)

@@ -19,7 +19,11 @@ from credstore.strategies.redundant.plan import JOURNAL
 
 
 class Journal:
-    """Keys that a member has missed a write or delete of."""
+    """Keys that a member has missed a write or delete of.
+
+    Attributes:
+        on_note: Called when something is noted.
+    """
 
     def __init__(self, members: Sequence[Member], pages: Pages, deadline: Callable[[], float]) -> None:
         """Know of nothing missed.
@@ -32,9 +36,12 @@ class Journal:
         self._members = members
         self._pages = pages
         self._deadline = deadline
+        self.on_note: Callable[[], None] | None = None
 
     async def note(self, key: str, having: Sequence[Member]) -> None:
         """Note at these members that others have missed a change of a key; as far as they can be reached."""
+        if self.on_note is not None:
+            self.on_note()
 
         async def one(member: Member) -> None:
             request = PutRequest(
@@ -50,6 +57,8 @@ class Journal:
                 return  # `scrub` finds it without.
 
         await asyncio.gather(*(one(member) for member in having))
+        if self.on_note is not None:
+            self.on_note()
 
     async def missed(self) -> AsyncIterator[str]:
         """Every key that is noted anywhere."""

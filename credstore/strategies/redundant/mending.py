@@ -133,13 +133,25 @@ class Mender:
         """
         outcome = Outcome()
         answers = await self._looking.look_at_all(key, self._deadline())
-        outcome.seen = not answers.failed
+        bad = {
+            member: error
+            for member, error in answers.failed.items()
+            if isinstance(
+                error, StorageIntegrityError
+            )  # What is there is damaged, as the member itself says.
+        }
+        outcome.seen = len(bad) == len(answers.failed)
         outcome.marks += [
             Mark(member, "unreadable", mended=False, reason=error.message)
             for member, error in answers.failed.items()
+            if member not in bad
         ]
         if len(answers.found) < self._looking.read:
-            return outcome  # An acknowledged version may be at those that are missing.
+            # An acknowledged version may be at those that are missing.
+            outcome.marks += [
+                Mark(member, "corrupt", mended=False, reason=error.message) for member, error in bad.items()
+            ]
+            return outcome
         decided = verdict(answers.found)
         work = _Work(self, key, decided, outcome, exclusive=exclusive)
         if decided.newest is None:
@@ -147,9 +159,28 @@ class Mender:
         else:
             outcome.exists = True
             await work.spread(answers.found, deep=deep)
+        for member in bad:
+            call = partial(self._renew, key, member, decided)
+            await self.mend(call, member, "corrupt", outcome)
         if outcome.equal:
             await self._forget(key, answers.found, decided)
         return outcome
+
+    async def _renew(self, key: str, member: Member, decided: Verdict) -> None:
+        """Remove what a member itself calls damaged, and put the newest version there, if there is one.
+
+        Raises:
+            StorageError: As `Driver.delete` and `replicate`.
+        """
+        options = ReadOptions(deadline=self._deadline())
+        try:
+            await self._looking.head(member, key, options)
+        except StorageIntegrityError:
+            await member.driver.delete(key, deadline=options.deadline)
+        grave = await self._looking.grave(member, key, options.deadline)
+        if decided.newest is not None:
+            target = View(member, None, grave)
+            await self.replicate(key, decided.holders, decided.newest, target, exclusive=False)
 
     def is_over(self, tomb: Stamp) -> bool:
         """Whether no request from before this deletion can be under way any more."""

@@ -206,6 +206,15 @@ class Pages:
                 return False
             cursor = page.cursor
 
+    async def any(self, prefix: str) -> bool:
+        """Whether one of R members has any key under a prefix.
+
+        Raises:
+            StorageQuorumError: Fewer than R members listed it.
+        """
+        pages, _ = await self._each(lambda member: member.driver.list(prefix, limit=1), skip=lambda _: False)
+        return any(page is not None and page.entries for page in pages)
+
     async def keys(self, prefix: str, deadline: Callable[[], float]) -> AsyncGenerator[str, None]:
         """Every key that any member has under a prefix, once and ascending, credstore's own included."""
         position: Position | None = position_of(None, len(self._members))

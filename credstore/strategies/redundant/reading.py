@@ -40,8 +40,8 @@ _KEPT = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A member's answer to a read.
+class Opened:
+    """A member's answer to a read, perhaps with its bytes.
 
     Attributes:
         view: What it has.
@@ -52,6 +52,7 @@ class _Opened:
     reader: StoredReader | None = None
 
     async def aclose(self) -> None:
+        """Close what it opened."""
         if self.reader is not None:
             await self.reader.aclose()
 
@@ -116,7 +117,7 @@ class Reads:
                 await opened.aclose()
                 opened = None
             try:
-                return await self._served(key, options, found, opened), found
+                return await self.served(key, options, found, opened), found
             except StorageConflictError:  # It was replaced since.
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -125,22 +126,22 @@ class Reads:
                     raise
         raise AssertionError
 
-    async def _ask(self, key: str, options: ReadOptions) -> Answers[_Opened]:
+    async def _ask(self, key: str, options: ReadOptions) -> Answers[Opened]:
         leading = True
 
-        async def ask(member: Member) -> _Opened:
+        async def ask(member: Member) -> Opened:
             nonlocal leading
             if leading:
                 leading = False
-                return await self._open(member, key, options)
-            return _Opened(await self._looking.view(member, key, ReadOptions(deadline=options.deadline)))
+                return await self.open(member, key, options)
+            return Opened(await self._looking.view(member, key, ReadOptions(deadline=options.deadline)))
 
         looking = self._looking
         return await ask_members(
-            looking.members, ask, looking.read, patience=looking.patience, drop=_Opened.aclose
+            looking.members, ask, looking.read, patience=looking.patience, drop=Opened.aclose
         )
 
-    async def _open(self, member: Member, key: str, options: ReadOptions) -> _Opened:
+    async def open(self, member: Member, key: str, options: ReadOptions) -> Opened:
         """The object at a member and its tombstone, both at once."""
         held: list[StoredReader] = []
 
@@ -159,9 +160,9 @@ class Reads:
             raise
         if not held:  # Absent, or shorter than what is wanted, and perhaps not the newest.
             info = await self._looking.head(member, key, ReadOptions(deadline=options.deadline))
-            return _Opened(View(member, info, grave))
+            return Opened(View(member, info, grave))
         self._looking.clock.saw(stamp_of(held[0].info))
-        return _Opened(View(member, held[0].info, grave), held[0])
+        return Opened(View(member, held[0].info, grave), held[0])
 
     def _found(self, key: str, options: ReadOptions, answers: Answers[View]) -> Found:
         decided = verdict(answers.found)
@@ -179,6 +180,15 @@ class Reads:
             self.issued(key, etag, stamp_of(newest))
         return Found(info, decided.holders, decided)
 
+    def found_at(self, view: View, decided: Verdict) -> Found | None:
+        """What one member alone shows; None where its bytes of it were seen not to match."""
+        newest = decided.newest
+        if newest is None or self.is_suspect(view, newest):
+            return None
+        self.issued(newest.key, newest.etag, stamp_of(newest))
+        info = replace(unstamped(newest), served_by=view.member.label)
+        return Found(info, decided.holders, decided)
+
     def issued(self, key: str, etag: str | None, stamp: Stamp) -> None:
         """Remember which version an etag names, for when the member that gave it is gone."""
         if etag is not None:
@@ -186,7 +196,7 @@ class Reads:
             if len(self._issued) > _KEPT:
                 self._issued.popitem(last=False)
 
-    def _fits(self, opened: _Opened, found: Found) -> bool:
+    def _fits(self, opened: Opened, found: Found) -> bool:
         """Whether the bytes of the member that opened the object are wanted."""
         info = opened.view.info
         return (
@@ -209,8 +219,8 @@ class Reads:
     def _name(view: View, info: ObjectInfo) -> tuple[int, str, Stamp]:
         return view.member.index, info.key, stamp_of(view.info or info)
 
-    async def _served(
-        self, key: str, options: ReadOptions, found: Found, opened: _Opened | None
+    async def served(
+        self, key: str, options: ReadOptions, found: Found, opened: Opened | None
     ) -> StoredReader:
         """The bytes, from the member that opened the object or from another holder."""
         start, end = options.span(found.info.size)

@@ -1,0 +1,1 @@
+"""Objects spread over stores by weight, each always at the same one."""

@@ -1,0 +1,435 @@
+"""`BalancedDriver`: stores that share the objects, by weight.
+
+What it promises: a key belongs at the first store of its ranking (`plan.py`), so reads find what was
+written. While that one is down the second takes over, with everything that `fallback` promises: the first two
+stores of a ranking are a `FallbackDriver`. "Not found" needs all stores to say so, so objects that are not
+where they belong, after a store was added or weights were changed, are found; `rebalance` moves them, online.
+Each object is at one store: this is no redundancy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from secrets import token_hex
+from typing import TypeVar
+
+from credstore.concurrency import for_each, map_all
+from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
+from credstore.driver.guard import Guard
+from credstore.driver.refusals import check_copy, check_delete, check_put, check_read, check_sign
+from credstore.driver.values import (
+    CREATE,
+    NO_HEADERS,
+    OVERWRITE,
+    READ_ALL,
+    Capabilities,
+    CopyRequest,
+    DeleteOutcome,
+    ObjectInfo,
+    Page,
+    PutRequest,
+    PutResult,
+    ReadOptions,
+    SignedRequest,
+    SignRequest,
+    StoredReader,
+)
+from credstore.errors import StorageConflictError, StorageError, StoragePreconditionFailedError
+from credstore.model import NOTHING, CircuitState
+from credstore.strategies.balanced.plan import checked_weights, ranking
+from credstore.strategies.fallback import plan
+from credstore.strategies.fallback.driver import FallbackDriver
+from credstore.strategies.fallback.pages import NOTE
+from credstore.strategies.health import Member, is_absence, labels_of
+from credstore.strategies.merging import merge, position_of, read_page
+from credstore.strategies.outcomes import outcome_of
+
+T = TypeVar("T")
+_AT_ONCE = 16
+
+
+class BalancedDriver(Driver):
+    """Each object at one of several members, chosen by its key."""
+
+    def __init__(
+        self,
+        members: Sequence[Driver],
+        weights: Sequence[float] | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Own the members: they are closed with this driver.
+
+        Args:
+            members: Two or more, always in the same order; new ones come last.
+            weights: One for each member, how much of all objects it gets; equal unless given.
+            clock: Unix seconds.
+            monotonic: Seconds, for how long a member is left alone.
+
+        Raises:
+            StorageConfigurationError: The weights are not such numbers.
+        """
+        self._weights = checked_weights(weights, len(members))
+        self._members = [
+            Member(driver, label, index, clock=monotonic)
+            for index, (driver, label) in enumerate(zip(members, labels_of(list(members)), strict=True))
+        ]
+        self._clock = clock
+        self._pairs: dict[tuple[int, int], FallbackDriver] = {}
+        able = members[0].capabilities
+        for each in members[1:]:
+            able = plan.able_together(able, each.capabilities)
+        self._capabilities = replace(
+            able, versions=False, tags=False, retention_modes=frozenset(), legal_holds=False, sse_c=False
+        )
+        self._guard = Guard("balanced")
+
+    @property
+    def name(self) -> str:
+        """Always "balanced"."""
+        return "balanced"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What all members can do, except conditions, versions, retention, tags and links for writes."""
+        return self._capabilities
+
+    def _of(self, key: str) -> tuple[FallbackDriver, list[Member]]:
+        """Where a key belongs, and the members that may have it besides."""
+        first, second, *others = ranking(key, self._weights)
+        return self._pair(first, second), [self._members[index] for index in others]
+
+    def _pair(self, first: int, second: int) -> FallbackDriver:
+        found = self._pairs.get((first, second))
+        if found is None:
+            one, two = self._members[first], self._members[second]
+            found = self._pairs[first, second] = FallbackDriver(
+                one.driver, two.driver, clock=self._clock, labels=(one.label, two.label), member=one
+            )
+        return found
+
+    async def put(self, request: PutRequest) -> PutResult:
+        """Write where the key belongs; see `FallbackDriver.put`."""
+        self._guard.check(request.deadline)
+        check_put(request, self._capabilities, self.name)
+        return await self._of(request.key)[0].put(request)
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the object where it belongs, else where it is; see `FallbackDriver.get`."""
+        self._guard.check(options.deadline)
+        check_read(options, self._capabilities, self.name)
+        pair, others = self._of(key)
+        try:
+            return await pair.get(key, options)
+        except StorageError as error:
+            if not is_absence(error) or not others:
+                raise
+            return await self._elsewhere(
+                error, others, lambda driver: driver.get(key, options), _label_reader
+            )
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        self._guard.check(options.deadline)
+        check_read(options, self._capabilities, self.name)
+        pair, others = self._of(key)
+        try:
+            return await pair.head(key, options)
+        except StorageError as error:
+            if not is_absence(error) or not others:
+                raise
+            return await self._elsewhere(error, others, lambda driver: driver.head(key, options), _label_info)
+
+    async def _elsewhere(
+        self,
+        error: StorageError,
+        others: Sequence[Member],
+        read: Callable[[Driver], Awaitable[T]],
+        labelled: Callable[[T, str], T],
+    ) -> T:
+        """What another member has.
+
+        Raises:
+            StorageError: None has it, or one of them could not be asked.
+        """
+        for member in others:
+            try:
+                return labelled(await member.ask(read, member.driver), member.label)
+            except StorageError as failure:
+                if not is_absence(failure):
+                    raise
+        raise error
+
+    async def delete(
+        self,
+        key: str,
+        *,
+        if_match: str | None = None,
+        version_id: str | None = None,
+        deadline: float | None = None,
+    ) -> DeleteOutcome:
+        """Remove the object at every member, where it belongs last, so that no older one reappears.
+
+        Raises:
+            StorageError: A member could not be reached, so that it may still be there.
+        """
+        self._guard.check(deadline)
+        check_delete(if_match, version_id, self._capabilities, self.name)
+        pair, others = self._of(key)
+        found = [await member.ask(member.driver.delete, key, deadline=deadline) for member in others]
+        found.append(await pair.delete(key, deadline=deadline))
+        told = {each.existed for each in found}
+        return DeleteOutcome(existed=True if True in told else (None if None in told else False))
+
+    async def delete_many(
+        self, keys: Sequence[str], *, deadline: float | None = None
+    ) -> Mapping[str, DeleteOutcome | StorageError]:
+        """Like `delete`, for each key."""
+        self._guard.check(deadline)
+
+        async def one(key: str) -> DeleteOutcome | StorageError:
+            return await outcome_of(self.delete(key, deadline=deadline))
+
+        return dict(zip(keys, await map_all(keys, one, at_once=_AT_ONCE), strict=True))
+
+    async def list(
+        self,
+        prefix: str = "",
+        cursor: str | None = None,
+        *,
+        delimiter: str | None = None,
+        start_after: str | None = None,
+        limit: int = 1000,
+        deadline: float | None = None,
+    ) -> Page:
+        """One page of what all members have, each name once; see `Driver.list`.
+
+        Raises:
+            StorageError: A member failed: what only it has cannot be left out.
+        """
+        self._guard.check(deadline)
+        position = position_of(cursor, len(self._members), start_after)
+
+        async def read(member: Member) -> Page | None:
+            place = position.places[member.index]
+            if place.ended:
+                return None
+            page = await member.ask(
+                read_page, member.driver, place, prefix, delimiter=delimiter, limit=limit, deadline=deadline
+            )
+            entries = [replace(each, served_by=member.label) for each in page.entries]
+            return replace(page, entries=entries)
+
+        pages = await map_all(self._members, read, at_once=len(self._members))
+        merged = merge(position, pages, limit, plan.newer)
+        prefixes = [
+            each
+            for each in merged.prefixes
+            if not NOTE.startswith(each) or await self._has_more(each, deadline)
+        ]
+        shown = [entry for entry in merged.entries if entry.key != NOTE]
+        return replace(merged, entries=shown, prefixes=prefixes)
+
+    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
+        """Whether there is anything besides the notes of outages under this prefix of their key."""
+        cursor: str | None = None
+        while True:
+            page = await self.list(prefix, cursor, limit=2, deadline=deadline)
+            if page.entries or page.cursor is None:
+                return bool(page.entries)
+            cursor = page.cursor
+
+    async def copy(self, request: CopyRequest) -> PutResult:
+        """Copy inside a member where the copy belongs at the source's; else its bytes pass through here."""
+        self._guard.check(request.deadline)
+        check_copy(request, self._capabilities, self.name)
+        source = request.source
+        first = self._members[ranking(request.destination, self._weights)[0]]
+        pair, _ = self._of(request.destination)
+        if source.served_by == first.label:
+            return await pair.copy(request)
+        options = ReadOptions(if_match=source.etag, deadline=request.deadline)
+        now = await self.head(source.key, options)
+        if now.served_by != source.served_by:
+            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        holder = self._named(now.served_by)
+        return await pair.put(
+            PutRequest(
+                key=request.destination,
+                body=_Body(holder.driver, now),
+                write_id=request.write_id,
+                digest=now.digest or None,
+                headers=now.headers or NO_HEADERS,
+                metadata=now.metadata or NOTHING,
+                system=(now.system or NOTHING) if request.system is None else request.system,
+                encryption=request.encryption,
+                storage_class=(
+                    now.storage_class if now.storage_class in self._capabilities.storage_classes else None
+                ),
+                deadline=request.deadline,
+            )
+        )
+
+    def _named(self, label: str) -> Member:
+        return next(member for member in self._members if member.label == label)
+
+    async def sign(self, request: SignRequest) -> SignedRequest:
+        """Make a link to the member that has the object now.
+
+        Raises:
+            StorageUnsupportedError: The link is for a write, which would bypass the strategy.
+            StorageObjectNotFoundError: No member has it.
+        """
+        self._guard.check(request.deadline)
+        check_sign(request, self._capabilities, self.name)
+        found = await self.head(request.key, ReadOptions(deadline=request.deadline))
+        signed = await self._named(found.served_by).driver.sign(request)
+        return replace(signed, served_by=found.served_by)
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """Prove that all members can be reached; each has objects that no other one has."""
+        self._guard.check(deadline)
+        for answer in await asyncio.gather(
+            *(outcome_of(member.driver.ping(deadline=deadline)) for member in self._members)
+        ):
+            if answer is not None:
+                raise answer
+
+    @property
+    def circuits(self) -> Mapping[str, CircuitState]:
+        """The circuits of all members; see `BreaksCircuits.circuits`."""
+        found: dict[str, CircuitState] = {}
+        for member in self._members:
+            if isinstance(member.driver, BreaksCircuits):
+                found |= member.driver.circuits
+        return found
+
+    async def warm(self, connections: int, *, deadline: float | None = None) -> None:
+        """Have connections to all members ready; see `KeepsConnections.warm`."""
+        self._guard.check(deadline)
+        for member in self._members:
+            if isinstance(member.driver, KeepsConnections):
+                await member.driver.warm(connections, deadline=deadline)
+
+    async def rebalance(self, prefix: str = "") -> int:
+        """Move what is not where it belongs; how many objects were moved. Reads and writes go on meanwhile.
+
+        An object is copied to where it belongs, checked against its digest, only if nothing is there; then
+        that very version is removed where it was. What was written meanwhile stays as it is.
+
+        Args:
+            prefix: What the keys start with.
+
+        Raises:
+            StorageError: A member failed; the same call continues.
+        """
+        moved = 0
+
+        async def move(entry: ObjectInfo) -> None:
+            nonlocal moved
+            home = self._members[ranking(entry.key, self._weights)[0]]
+            if entry.served_by != home.label and await self._move(
+                entry.key, self._named(entry.served_by), home
+            ):
+                moved += 1
+
+        async def entries() -> AsyncIterator[ObjectInfo]:
+            for member in self._members:
+                cursor: str | None = None
+                while True:
+                    page = await member.driver.list(prefix, cursor)
+                    for entry in page.entries:
+                        if entry.key != NOTE:
+                            yield replace(entry, served_by=member.label)
+                    if page.cursor is None:
+                        break
+                    cursor = page.cursor
+
+        await for_each(entries(), move, at_once=lambda: _AT_ONCE)
+        return moved
+
+    async def _move(self, key: str, holder: Member, home: Member) -> bool:
+        able = holder.driver.capabilities
+        home_able = home.driver.capabilities
+        try:
+            now = await holder.driver.head(key)
+        except StorageError as error:
+            if is_absence(error):
+                return False
+            raise
+        try:
+            there = await home.driver.head(key)
+        except StorageError as error:
+            if not is_absence(error):
+                raise
+            there = None
+        if there is None:
+            try:
+                await home.driver.put(
+                    PutRequest(
+                        key=key,
+                        body=_Body(holder.driver, now),
+                        write_id=now.write_id or token_hex(16),
+                        digest=now.digest or None,
+                        headers=now.headers or NO_HEADERS,
+                        metadata=now.metadata or NOTHING,
+                        system=now.system or NOTHING,
+                        precondition=CREATE if home_able.conditional_create else OVERWRITE,
+                    )
+                )
+            except StorageConflictError:
+                return False
+        elif plan.newer(there, now) is now and there.write_id != now.write_id:
+            return False  # A write went there while the other was down; `fallback` knows which counts.
+        try:
+            await holder.driver.delete(key, if_match=now.etag if able.conditional_delete else None)
+        except StorageConflictError:
+            return False
+        return there is None
+
+    async def aclose(self) -> None:
+        """Close all members, even if one fails to; safe to call again."""
+        self._guard.closed = True
+        failures: list[BaseException] = []
+        for member in self._members:
+            try:
+                await member.driver.aclose()
+            except Exception as error:  # noqa: BLE001 - the others are closed too
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """An object of one member as the body of a write to another."""
+
+    driver: Driver
+    info: ObjectInfo
+    data: None = None
+    replayable: bool = True
+
+    @property
+    def length(self) -> int:
+        """Its size."""
+        return self.info.size
+
+    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
+        """The bytes of that very version, checked where all of them are read."""
+        options = ReadOptions(start=offset, if_match=self.info.etag)
+        async with await self.driver.get(self.info.key, options) as reader:
+            async for chunk in reader:
+                yield chunk
+
+
+def _label_info(info: ObjectInfo, label: str) -> ObjectInfo:
+    return replace(info, served_by=label)
+
+
+def _label_reader(reader: StoredReader, label: str) -> StoredReader:
+    reader.info = replace(reader.info, served_by=label)
+    return reader

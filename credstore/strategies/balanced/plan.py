@@ -1,0 +1,48 @@
+"""Where an object belongs: weighted rendezvous hashing. Pure.
+
+Each store draws a number for the key; the order of the draws is the order of the stores for it. A store that
+is added draws for every key, and wins its share; all other keys stay where they are.
+
+Source: Thaler and Ravishankar, "A Name-Based Mapping Scheme for Rendezvous" (1996); with weights,
+Schindelhauer and Schomaker, "Weighted Distributed Hash Tables" (2005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from math import isfinite, log
+
+from credstore.errors import StorageConfigurationError
+
+_RANGE = 1 << 64
+
+
+def checked_weights(weights: Sequence[float] | None, members: int) -> tuple[float, ...]:
+    """One weight for each store; equal ones unless given.
+
+    Raises:
+        StorageConfigurationError: There is not one for each, or one is not a number greater than 0.
+    """
+    if weights is None:
+        return (1.0,) * members
+    if len(weights) != members or not all(isfinite(each) and each > 0 for each in weights):
+        raise StorageConfigurationError(
+            f"`weights` has one number greater than 0 for each of the {members} stores, in their order"
+        )
+    return tuple(float(each) for each in weights)
+
+
+def ranking(key: str, weights: Sequence[float]) -> list[int]:
+    """The stores for a key, by index, where it belongs first.
+
+    >>> ranking("proofs/1", (1.0, 1.0, 1.0))
+    [2, 0, 1]
+    """
+    name = key.encode()
+    draws: list[tuple[float, int]] = []
+    for index, weight in enumerate(weights):
+        drawn = int.from_bytes(blake2b(name, digest_size=8, salt=index.to_bytes(16)).digest())
+        draws.append((log((drawn + 1) / (_RANGE + 1)) / weight, index))
+    draws.sort(reverse=True)
+    return [index for _, index in draws]

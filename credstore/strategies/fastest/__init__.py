@@ -1,0 +1,1 @@
+"""Replicas, of which the fastest one is read."""

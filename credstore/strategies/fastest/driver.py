@@ -1,0 +1,203 @@
+"""`FastestDriver`: replicas as in `redundant`, and each read from the member that has been the fastest.
+
+What it promises besides: a write returns when every member that responds has it, and those that did not are
+in the journal before it returns. So while the journal is empty, any one member has what was acknowledged, and
+one is read. While it is not, or what was read may be wrong, R members are asked as in `redundant`; another
+process may be unaware of a member's outage for `FRESH` seconds. A slow read is repeated at the second fastest
+for at most one read in twenty (P13); writes never are. "Not found" always needs R definite absences.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from credstore.concurrency import Joint, both
+from credstore.driver.contract import Driver
+from credstore.driver.values import READ_ALL, ObjectInfo, ReadOptions, StoredReader
+from credstore.errors import StorageError
+from credstore.strategies.health import Member, is_wrong_request
+from credstore.strategies.latencies import Latencies
+from credstore.strategies.redundant.asking import ask_members
+from credstore.strategies.redundant.driver import LIFETIME, PATIENCE, RedundantDriver
+from credstore.strategies.redundant.plan import JOURNAL, TOMBS, Verdict, View, verdict
+from credstore.strategies.redundant.reading import Found, Opened
+from credstore.strategies.redundant.stamps import stamp_of
+from credstore.wire.hedge import Hedging
+
+T = TypeVar("T")
+FRESH = 10.0
+"""Seconds for which what was seen of journal and tombstones counts."""
+EXPLORE = 32
+"""Reads of which one goes to another member, so that what is known of it stays true."""
+_FAR = math.inf
+
+
+class FastestDriver(RedundantDriver):
+    """The same objects at several members, read from the fastest."""
+
+    def __init__(
+        self,
+        members: Sequence[Driver],
+        write_quorum: int | None = None,
+        read_quorum: int | None = None,
+        *,
+        lifetime: float = LIFETIME,
+        patience: float = PATIENCE,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Own the members; see `RedundantDriver`.
+
+        Args:
+            members: Two or more, always in the same order.
+            write_quorum: W; a majority unless given.
+            read_quorum: R; as few as W permits unless given.
+            lifetime: As in `RedundantDriver`.
+            patience: As in `RedundantDriver`.
+            wall: Unix seconds, for stamps.
+            clock: Seconds, for latencies and outages.
+
+        Raises:
+            StorageConfigurationError: A read could miss a write, or a quorum is out of range.
+        """
+        super().__init__(
+            members,
+            write_quorum,
+            read_quorum,
+            lifetime=lifetime,
+            patience=patience,
+            prompt=False,
+            wall=wall,
+            clock=clock,
+        )
+        self._name = "fastest"
+        self._latencies = [Latencies() for _ in members]
+        self._hedging = Hedging()
+        self._reads_done = 0
+        self._looked_at = -_FAR
+        self._missed = True
+        self._buried = True
+        self._doubts = 0
+        self._joint: Joint[str, None] = Joint()
+        self.journal.on_note = self._unsure
+
+    def add(self, driver: Driver) -> None:
+        """Take in one more member; see `RedundantDriver.add`."""
+        super().add(driver)
+        self._latencies.append(Latencies())
+        self._unsure()
+
+    def _unsure(self) -> None:
+        """Something is noted in the journal: look at it again before one member is trusted."""
+        self._missed, self._looked_at = True, -_FAR
+        self._doubts += 1
+
+    async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
+        """Open the object at the fastest member; see `RedundantDriver.get`."""
+        self._begin_read(key, options)
+        if options.if_match is None and await self._one_is_enough():
+            options.check_range()
+            opened = await self._fastest(key, options)
+            if opened is not None:
+                found = self._found(opened.view)
+                if found is not None:
+                    return await self._reads.served(key, options, found, opened)
+                await opened.aclose()
+        return await super().get(key, options)
+
+    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
+        """What `get` would serve; see `Driver.head`."""
+        self._begin_read(key, options)
+        if options.if_match is None and await self._one_is_enough():
+            options.check_range()
+            member = self._order()[0]
+            try:
+                view = await member.ask(
+                    self._looking.view, member, key, ReadOptions(deadline=options.deadline)
+                )
+            except StorageError as error:
+                if is_wrong_request(error):
+                    raise
+            else:
+                found = self._found(view)
+                if found is not None:
+                    return found.info
+        return await super().head(key, options)
+
+    def _found(self, view: View) -> Found | None:
+        """What one member shows; None where that proves nothing."""
+        decided: Verdict = verdict((view,))
+        if decided.newest is None or not stamp_of(decided.newest).time:
+            return None
+        return self._reads.found_at(view, decided)
+
+    async def _fastest(self, key: str, options: ReadOptions) -> Opened | None:
+        """The object, opened at the fastest member, or at the next if that is slow; None if neither."""
+        order = self._order()
+        delay = self._hedging.delay()
+        began = self._clock()
+        try:
+            if delay is None or len(order) == 1 or not self._hedging.tokens >= 1.0:
+                opened = await order[0].ask(self._open, order[0], key, options)
+            else:
+                opened = await self._hedged(order, key, options, delay)
+        except StorageError as error:
+            if is_wrong_request(error):
+                raise
+            return None
+        took = self._clock() - began
+        self._hedging.seen(took)
+        self._latencies[opened.view.member.index].seen(took, self._clock())
+        if opened.reader is None:
+            return None
+        return opened
+
+    async def _hedged(self, order: Sequence[Member], key: str, options: ReadOptions, delay: float) -> Opened:
+        asked: list[Member] = []
+
+        async def ask(member: Member) -> Opened:
+            asked.append(member)
+            if len(asked) > 1:
+                self._hedging.spend()
+            return await self._open(member, key, options)
+
+        answers = await ask_members(order[:2], ask, 1, patience=delay, drop=Opened.aclose)
+        if len(asked) > 1 and answers.found[0].view.member is asked[1]:
+            # How slow the first one is is not known, but it is at least this.
+            self._latencies[asked[0].index].seen(2 * delay, self._clock())
+        return answers.found[0]
+
+    async def _open(self, member: Member, key: str, options: ReadOptions) -> Opened:
+        if self._buried:
+            return await self._reads.open(member, key, options)
+        reader = await member.driver.get(key, options)
+        return Opened(View(member, reader.info, None), reader)
+
+    def _order(self) -> list[Member]:
+        """Members that are up, the fastest first; now and then another one, so as not to lose sight of it."""
+        now = self._clock()
+        up = [member for member in self.members if not member.down] or self.members
+        self._reads_done += 1
+        order = sorted(up, key=lambda member: self._latencies[member.index].typical(now) or 0.0)
+        if self._reads_done % EXPLORE == 0 and len(order) > 1:
+            at = 1 + self._reads_done // EXPLORE % (len(order) - 1)
+            order.insert(0, order.pop(at))
+        return order
+
+    async def _one_is_enough(self) -> bool:
+        """Whether nothing is known to be missed by any member."""
+        if self._clock() - self._looked_at >= FRESH:
+            await self._joint.result("", self._look)
+        return not self._missed
+
+    async def _look(self) -> None:
+        now, doubts = self._clock(), self._doubts
+        try:
+            missed, buried = await both(self._pages.any(JOURNAL), lambda: self._pages.any(TOMBS))
+        except StorageError:
+            missed = buried = True
+        if doubts == self._doubts:
+            self._missed, self._buried, self._looked_at = missed, buried, now
