@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from credstore.links.nginx import NginxSigner
     from credstore.links.signer import CallableSigner, LinkSigner
     from credstore.links.spaces import SpacesCdnSigner
+    from credstore.metrics import ProviderMetrics, VerbMetrics
     from credstore.model import (
         BatchDeleteResult,
         CommonPrefix,
@@ -198,6 +199,7 @@ _HOMES = {
     ),
     "links.spaces": ("SpacesCdnSigner",),
     "encryption": ("ClientSide", "CustomerKey", "KmsKey", "Secret"),
+    "metrics": ("ProviderMetrics", "VerbMetrics"),
     "model": (
         "BatchDeleteResult",
         "CommonPrefix",
@@ -301,6 +303,7 @@ __all__ = [
     "Observer",
     "OpenTelemetryObserver",
     "PassphraseKey",
+    "ProviderMetrics",
     "ProviderOptions",
     "R2Config",
     "R2StorageProvider",
@@ -353,6 +356,7 @@ __all__ = [
     "StructlogObserver",
     "UploadForm",
     "UploadFormOptions",
+    "VerbMetrics",
     "VersionsDeletedResult",
     "WasabiConfig",
     "WasabiStorageProvider",

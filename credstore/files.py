@@ -98,7 +98,7 @@ class PendingFile:
         """Flush the file, give it its name, and flush the directory; it stays open.
 
         Args:
-            durable: False flushes nothing, for what is checked when it is read and can be had again.
+            durable: False flushes nothing, for what is checked whenever it is read and may be lost.
 
         Raises:
             FileExistsError: Something of that name is there, and is not to be replaced.

@@ -53,6 +53,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Try what a store really does, and how fast it is.",
     ),
     "serve": ("commands.serve", "Serve the temporary links of a local store."),
+    "top": ("commands.top", "Show live what a running service does."),
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
 """Name to (module, summary): only the module of the command that runs is loaded."""

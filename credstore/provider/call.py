@@ -13,14 +13,29 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from contextvars import Token
 from types import TracebackType
-from typing import Self, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
 from credstore import forks
 from credstore.driver.refusals import read_only
+from credstore.driver.values import Capabilities
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
+from credstore.metrics import Counts, Metrics
 from credstore.model import Progress
 from credstore.observe import Event, Observer, notify
-from credstore.wire.tally import listeners
+from credstore.wire.tally import listeners, noting
+
+
+class Seen(Protocol):
+    """A provider, as whoever is built on it sees it."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What its store can do."""
+        ...
+
+    def get_provider_name(self) -> str:
+        """Its label."""
+        ...
 
 
 class Lifetime:
@@ -33,6 +48,7 @@ class Lifetime:
         what: str = "provider",
         *,
         writable: Callable[[], bool],
+        noted: bool = False,
     ) -> None:
         """Start unbound; the first call binds it.
 
@@ -41,9 +57,12 @@ class Lifetime:
             observers: Called with an `Event` after each call.
             what: What a refusal says is closed.
             writable: Returns whether anything in the store may be changed.
+            noted: Whether there is anything below that notes what it does, or makes requests.
         """
         self.label = label
+        self.metrics = Metrics(label)
         self._writable = writable
+        self.noted = noted
         self._what = what
         self.observers = observers
         self.closed = False
@@ -53,6 +72,12 @@ class Lifetime:
         self._idle = asyncio.Event()
         self._closing = asyncio.Lock()
         self._released = False
+
+    @classmethod
+    def on(cls, provider: Seen, observers: tuple[Observer, ...], what: str) -> Self:
+        """The lifetime of something on a provider, which can do what the provider can."""
+        label = provider.get_provider_name()
+        return cls(label, observers, what, writable=lambda: provider.capabilities.writable)
 
     def check(self, operation: str) -> None:
         """Refuse a call that could not succeed.
@@ -133,8 +158,11 @@ class Call:
 
     __slots__ = (
         "_chain",
+        "_counts",
         "_lifetime",
+        "_noting",
         "_requests",
+        "_size",
         "_start",
         "_token",
         "attributes",
@@ -168,8 +196,11 @@ class Call:
             wired: Whether it can have an effect only by requests over the wire.
         """
         self._lifetime = lifetime
+        self._counts = lifetime.metrics.by_verb.get(operation) or lifetime.metrics.of(operation)
         self._requests = 0
+        self._size = 0
         self._token: Token[tuple[Callable[[str], None], ...]] | None = None
+        self._noting: Token[Counts | None] | None = None
         self.wired = wired
         self._start = 0.0
         self.operation = operation
@@ -227,24 +258,40 @@ class Call:
             lifetime.check_writable(self.operation, self.key)
         if self.awaited:
             lifetime.enter()
-        if self.mutation and self.wired:
-            self._token = listeners.set((*listeners.get(), self._count))
+        if lifetime.noted and self.awaited:  # A scan shares its context with whoever iterates over it.
+            self._noting = noting.set(self._counts)
+            if self.wired:
+                self._token = listeners.set((*listeners.get(), self._count))
         self._start = time.monotonic()
         return self
 
-    def _count(self, _operation: str) -> None:
+    def _count(self, operation: str) -> None:
         self._requests += 1
+        self._counts.requests[operation] += 1
+
+    def moved(self, size: int, plain_size: int | None = None, codec: str | None = None) -> None:
+        """Record what was stored or read: stored bytes, plain bytes, and the codec."""
+        self._size = size
+        if self._lifetime.observers:
+            self.attributes.update(size=size, plain_size=plain_size, codec=codec)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.awaited:
             self._lifetime.leave()
+        if self._noting is not None:
+            noting.reset(self._noting)
         if self._token is not None:
             listeners.reset(self._token)
-        if kind is GeneratorExit:  # Its user ended a scan early; nothing failed.
+        if error is None and self.users is None:
             if self._lifetime.observers:
-                self._observe(None)
+                self._ended(None)
+            else:
+                self._counts.ended(time.monotonic() - self._start, self._size, None)
+            return
+        if kind is GeneratorExit:  # Its user ended a scan early; nothing failed.
+            self._ended(None)
             return
         failure: StorageError | None = None
         users = self.users  # Whatever came of it meanwhile, but for a cancel.
@@ -258,8 +305,7 @@ class Call:
         elif isinstance(error, Exception):
             unsent = self.wired and not self._requests
             failure = self.explain(unforeseen(error, mutation=self.mutation and not unsent))
-        if self._lifetime.observers:
-            self._observe(failure.code if failure else (kind.__name__ if kind else None))
+        self._ended(failure.code if failure else (kind.__name__ if kind else None))
         if users is not None:
             try:
                 if users is not error:
@@ -269,16 +315,19 @@ class Call:
         elif failure is not None and failure is not error:
             raise failure from error
 
-    def _observe(self, outcome: str | None) -> None:
-        event = Event(
-            name=f"credstore.{self.operation}",
-            provider=self._lifetime.label,
-            key=self.key,
-            attributes=self.attributes,
-            duration=time.monotonic() - self._start,
-            error=outcome,
-        )
-        notify(self._lifetime.observers, event)
+    def _ended(self, outcome: str | None) -> None:
+        duration = time.monotonic() - self._start
+        self._counts.ended(duration, self._size, outcome)
+        if self._lifetime.observers:
+            event = Event(
+                name=f"credstore.{self.operation}",
+                provider=self._lifetime.label,
+                key=self.key,
+                attributes=self.attributes,
+                duration=duration,
+                error=outcome,
+            )
+            notify(self._lifetime.observers, event)
 
 
 def unforeseen(error: Exception, *, mutation: bool) -> StorageError:

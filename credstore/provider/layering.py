@@ -7,6 +7,7 @@ contract alone, so none knows what is above or below it.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -83,7 +84,8 @@ def cached(
     driver = cached_driver(
         session.driver, Path(local), space=space, max_size=max_size, max_age=float(max_age)
     )
-    return StorageProvider(driver, session.config, members=session.members, **session.options)
+    config = replace(session.config, cache=local, cache_size=max_size, cache_max_age=float(max_age))
+    return StorageProvider(driver, config, members=session.members, **session.options)
 
 
 @typed

@@ -63,6 +63,7 @@ from credstore.provider.links import (
     temporary_link,
 )
 from credstore.provider.listings import Asked, list_names, names, totals
+from credstore.provider.measured import MeasuredVerbs
 from credstore.provider.read import Reading, Wanted, item_of, recipe_of
 from credstore.provider.retaining import explained, written
 from credstore.provider.scanning import scan_own
@@ -82,7 +83,7 @@ from credstore.provider.write import finish_write, planned
 
 
 @typed_class
-class StorageProvider(KeepingVerbs):
+class StorageProvider(KeepingVerbs, MeasuredVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first call and
@@ -193,8 +194,7 @@ class StorageProvider(KeepingVerbs):
         session = self._session
         write = await planned(key, body, options, session)
         result = finish_write(write, await written(session, write.request), session)
-        if session.lifetime.observers:
-            call.attributes.update(size=result.size, plain_size=result.plain_size, codec=write.codec)
+        call.moved(result.size, result.plain_size, write.codec)
         return result
 
     async def retrieve(
@@ -248,8 +248,7 @@ class StorageProvider(KeepingVerbs):
                 reader.watch(call.watching(progress))
             limit = self._session.config.max_retrieve_size if max_size is None else max_size
             plain, found = await reading.whole(reader, limit)
-            if self._session.lifetime.observers:
-                call.attributes.update(size=reader.info.size, plain_size=len(plain), codec=found.codec)
+            call.moved(reader.info.size, len(plain), found.codec)
             return plain
 
     def open(

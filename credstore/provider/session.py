@@ -135,7 +135,9 @@ class Session:
         self.config = config
         self.plans: dict[tuple[object, ...], Plan] = {}
         self._wired = isinstance(driver, BreaksCircuits) and not members
-        self.lifetime = Lifetime(driver.name, tuple(self.options["observers"]), writable=self._is_writable)
+        noted = isinstance(driver, BreaksCircuits) or config.cache is not None
+        observers = tuple(self.options["observers"])
+        self.lifetime = Lifetime(driver.name, observers, writable=self._is_writable, noted=noted)
         self.internal = InternalObjects(driver, self)
         self.dictionaries = Dictionaries(self.internal)
         self.link_signer = options.get("link_signer")

@@ -60,6 +60,7 @@ class Opening:
             self._reading.session.check_key(self._key)
             self._wanted.check()
             self._reader = await self._open()
+            self._call.moved(self._reader.length or 0)
             return self._reader
 
     async def _open(self) -> ObjectReader[StorageItem]:

@@ -31,7 +31,7 @@ from credstore.wire.failures import PASSWORD_WANTED, connection_error, proxy_fai
 from credstore.wire.hedge import Hedging
 from credstore.wire.retry import Budget, Failure, RetryPolicy, Stop, decide, parse_date, parse_retry_after
 from credstore.wire.signer import Signed, Signer, WireCall
-from credstore.wire.tally import listeners
+from credstore.wire.tally import listeners, note
 from credstore.wire.transport import HttpRequest, HttpResponse, StreamBody, Transport, WireError
 from credstore.wire.urls import encode_query, host_of
 from credstore.wire.waiting import within
@@ -234,6 +234,7 @@ class Exchange:
             delay = hedging.delay()
             done, waiting = await asyncio.wait(running, timeout=delay)
             if not done and hedging.spend():
+                note("hedge")
                 running.append(asyncio.ensure_future(self._attempts(call)))
                 waiting = set(running)
             while not any(_answered(task) for task in done) and waiting:

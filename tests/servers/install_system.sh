@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the programs that the tests marked `system` run: strace, nginx, tinyproxy, curl, Chromium, and Node
+# Installs the programs that the tests marked `system` run: strace, nginx, tinyproxy, curl, promtool, Chromium, and Node
 # with the AWS SDK for JavaScript and Azurite. Does nothing where they are there. Needs root, or sudo, only to
 # install packages.
 set -eu
@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 missing=""
 PATH="$PATH:/usr/sbin:/sbin"
-for program in strace node npm nginx tinyproxy curl; do
+for program in strace node npm nginx tinyproxy curl promtool; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 for program in chromium chromium-browser google-chrome none; do
@@ -19,7 +19,7 @@ if [ -n "$missing" ]; then
         echo "the system tests need:$missing; install them with your package manager" >&2
         exit 1
     }
-    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/; s/\bnginx\b/nginx-light/; s/\btinyproxy\b/tinyproxy-bin/')
+    packages=$(echo "$missing" | sed 's/\bnode\b/nodejs/; s/\bnginx\b/nginx-light/; s/\btinyproxy\b/tinyproxy-bin/; s/\bpromtool\b/prometheus/')
     sudo=""
     [ "$(id -u)" = 0 ] || sudo="sudo"
     export DEBIAN_FRONTEND=noninteractive

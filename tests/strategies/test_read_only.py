@@ -17,6 +17,7 @@ from credstore import (
     StorageFactory,
     StorageProvider,
     StorageReadOnlyError,
+    collect,
 )
 from credstore import driver as contract
 from credstore.artifacts import StorageManager
@@ -183,6 +184,7 @@ def verbs(provider):
         "release": lambda: provider.release("k"),
         "put link": lambda: provider.get_signed_url("k", 60, "PUT"),
         "delete link": lambda: provider.get_signed_url("k", 60, "DELETE"),
+        "collect": lambda: collect(provider),
         "form": lambda: provider.get_upload_form("k", max_size=1),
     }
 

@@ -141,12 +141,7 @@ class ProofStore:
         self._owned = close_provider
         self._clock = clock
         seeing = provider.observers if observers is None else tuple(observers)
-        self._lifetime = Lifetime(
-            provider.get_provider_name(),
-            seeing,
-            "proof store",
-            writable=lambda: provider.capabilities.writable,
-        )
+        self._lifetime = Lifetime.on(provider, seeing, "proof store")
         signers = _signers(signer)
         layout = Layout(prefix)
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):

@@ -28,6 +28,7 @@ from credstore.strategies.abilities import able_as
 from credstore.strategies.cached import plan
 from credstore.strategies.cached.disk import CacheDirectory, OpenEntry, PendingEntry
 from credstore.strategies.passing import PASSED, PassingDriver
+from credstore.wire.tally import note
 
 T = TypeVar("T")
 _logger = logging.getLogger("credstore")
@@ -115,13 +116,13 @@ class CachedDriver(PassingDriver):
             info = await self._confirmed(entry, key, options)
             if info is not None:
                 start, end = options.span(info.size)
-                self.counts["hit"] += 1
+                self._note("hit")
                 return self._reader(entry, info, options, start, end)
         except BaseException:
             entry.close()
             raise
         entry.close()
-        self.counts["changed"] += 1
+        self._note("changed")
         return await self._fetch(key, options, counted=True)
 
     async def _entry(self, key: str) -> OpenEntry | None:
@@ -192,7 +193,7 @@ class CachedDriver(PassingDriver):
     async def _fetch(self, key: str, options: ReadOptions, *, counted: bool = False) -> StoredReader:
         """Open the bytes at the store, and keep them as they pass if they are all of an object."""
         if not counted:
-            self.counts["miss"] += 1
+            self._note("miss")
         if not options.whole:
             return await self._inner.get(key, options)
         fetch = _Fetch()
@@ -243,19 +244,23 @@ class CachedDriver(PassingDriver):
 
         return ObjectReader(reader.info, passing(), length=reader.length, digest=None, close=close)
 
+    def _note(self, what: str) -> None:
+        self.counts[what] += 1
+        note(f"cache_{what}")
+
     async def _attempt(self, work: Callable[..., T], *args: object) -> T | None:
         """Do something on the disk; without it, reads are passed on."""
         try:
             return await in_thread(work, *args)
         except OSError as error:
-            self.counts["not_kept"] += 1
+            self._note("not_kept")
             if type(error).__name__ not in self._warned:
                 self._warned.add(type(error).__name__)
                 _logger.warning("the cache %s cannot keep what is read: %s", self._disk.path, error)
             return None
 
     def _report_damage(self, path: str) -> None:
-        self.counts["damaged"] += 1
+        self._note("damaged")
         _logger.warning("the cached file %s was damaged; it is read from the store again", path)
 
     async def aclose(self) -> None:

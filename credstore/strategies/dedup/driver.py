@@ -7,7 +7,6 @@ reference only; `collect` removes the bodies that nothing refers to. See `plan.p
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -57,17 +56,23 @@ from credstore.driver.values import (
 from credstore.driver.values import Body as PutBody
 from credstore.errors import (
     ErrorCode,
-    StorageConflictError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.hashing import hash_into, sha256
+from credstore.hashing import sha256
 from credstore.model import NOTHING
 from credstore.strategies.abilities import able_as
 from credstore.strategies.dedup import plan
+from credstore.strategies.dedup.bodies import (
+    body_missing,
+    body_request,
+    collected_meanwhile,
+    mismatch,
+    read_through,
+)
 from credstore.strategies.dedup.collecting import collect
 from credstore.strategies.passing import PASSED, PassingDriver
 
@@ -123,7 +128,7 @@ class DedupDriver(PassingDriver):
             result = await self._refer(request, chosen, size, looked)
             if self._clock() - looked <= plan.HURRY or await self._is_usable(chosen, request.deadline):
                 return replace(result, size=size, digest=bytes.fromhex(digest))
-        raise _collected(applied="maybe")
+        raise collected_meanwhile(applied="maybe")
 
     async def _refer(self, request: PutRequest, chosen: plan.Body, size: int, looked: float) -> PutResult:
         data = plan.reference(chosen.digest, size)
@@ -151,7 +156,7 @@ class DedupDriver(PassingDriver):
         if data is not None:
             digest = await sha256(data)
             if request.digest is not None and digest != request.digest:
-                raise _mismatch()
+                raise mismatch()
             return digest.hex(), len(data), request.body
         if request.digest is not None and request.body.length is not None:
             return request.digest.hex(), request.body.length, request.body
@@ -212,15 +217,15 @@ class DedupDriver(PassingDriver):
             choice = await self._look(digest, request.deadline)
             if choice.there:
                 if body is not None and body.data is None and not read:
-                    await _read_through(request, body, bytes.fromhex(digest), size)
+                    await read_through(request, body, bytes.fromhex(digest), size)
                     read = True
                     continue  # That may have taken long.
                 return looked, choice.body
             if body is None or (read and not body.replayable):
                 break
-            await self._inner.put(_put_body(request, choice.body, body))
+            await self._inner.put(body_request(request, choice.body, body))
             read = True
-        raise _collected(applied="no")
+        raise collected_meanwhile(applied="no")
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes, of the body where the object is a reference; see `Driver.get`."""
@@ -250,7 +255,7 @@ class DedupDriver(PassingDriver):
                 reader = await self._inner.get(body.key, replace(options, if_match=None))
             except StorageObjectNotFoundError:
                 if missing == body:
-                    raise _missing(body) from None
+                    raise body_missing(body) from None
                 missing = body  # The object was replaced long enough ago for its body to be gone, or deleted.
                 continue
             reader.info = plan.shown(info, body, size)
@@ -362,7 +367,7 @@ class DedupDriver(PassingDriver):
             result = await self._inner.copy(replace(request, source=info, system=system))
             if self._clock() - looked <= plan.HURRY or await self._is_usable(body, request.deadline):
                 return replace(result, size=size, digest=bytes.fromhex(body.digest))
-        raise _collected(applied="maybe")
+        raise collected_meanwhile(applied="maybe")
 
     async def _renewed(self, body: plan.Body, deadline: float | None) -> plan.Body:
         """Another body with the same bytes, for one that gets no more references."""
@@ -456,61 +461,3 @@ def _is_own(key: str) -> bool:
 def _seen(info: ObjectInfo) -> ObjectInfo:
     found = plan.target_of(info)
     return info if found is None else plan.shown(info, *found)
-
-
-def _put_body(request: PutRequest, chosen: plan.Body, body: PutBody) -> PutRequest:
-    return PutRequest(
-        key=chosen.key,
-        body=body,
-        write_id=token_hex(16),
-        digest=bytes.fromhex(chosen.digest),
-        encryption=request.encryption,
-        encryption_by_default=request.encryption_by_default,
-        deadline=request.deadline,
-        progress=request.progress,
-    )
-
-
-async def _read_through(request: PutRequest, body: PutBody, digest: bytes, size: int) -> None:
-    """Check a body that need not be sent.
-
-    Raises:
-        StorageInvalidRequestError: It has another length (code "BODY_LENGTH").
-        StorageIntegrityError: It is not the one that the digest names.
-    """
-    seen, done = hashlib.sha256(), 0
-    async for chunk in body.open():
-        await hash_into(seen, chunk)
-        done += len(chunk)
-        if done > size:
-            break
-        if request.progress is not None:
-            request.progress(done, size)
-    if done != size:
-        raise StorageInvalidRequestError(
-            f"the body has {'more than ' if done > size else ''}{min(done, size)} bytes, not the {size} that "
-            "were announced; nothing was stored",
-            code=ErrorCode.BODY_LENGTH,
-        )
-    if seen.digest() != digest:
-        raise _mismatch()
-
-
-def _mismatch() -> StorageIntegrityError:
-    return StorageIntegrityError(
-        "the body is not the one that its digest names; nothing was stored", code=ErrorCode.DIGEST_MISMATCH
-    )
-
-
-def _missing(body: plan.Body) -> StorageIntegrityError:
-    return StorageIntegrityError(
-        f"this object refers to the body {body.key}, which is not there", code=ErrorCode.BODY_MISSING
-    )
-
-
-def _collected(*, applied: str) -> StorageConflictError:
-    return StorageConflictError(
-        "the body was collected while a reference to it was made; store the object again",
-        retryable=True,
-        applied="maybe" if applied == "maybe" else "no",
-    )

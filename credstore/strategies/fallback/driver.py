@@ -10,8 +10,8 @@ served. There are no conditions (compare-and-swap): two clouds cannot be queried
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -41,7 +41,6 @@ from credstore.driver.refusals import (
 )
 from credstore.driver.values import (
     READ_ALL,
-    Body,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
@@ -68,6 +67,7 @@ from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.pages import NOTE, Pages
 from credstore.strategies.fallback.versions import MemberVersions
+from credstore.strategies.fallback.watched import Watched
 from credstore.strategies.health import Member, is_absence
 from credstore.strategies.outcomes import outcome_of
 
@@ -138,7 +138,7 @@ class FallbackDriver(Driver):
         _check(request.key)
         check_put(request, self._capabilities, self.name)
         check_writable(self._capabilities, self._first)
-        body = _Watched(request.body)
+        body = Watched(request.body)
         attempt = replace(request, body=body, deadline=_half(request.deadline))
         try:
             if not self._member.admits():
@@ -560,30 +560,6 @@ class FallbackDriver(Driver):
             await self._primary.aclose()
         finally:
             await self._fallback.aclose()
-
-
-@dataclass(slots=True)
-class _Watched:
-    """A body that records whether it was opened."""
-
-    source: Body
-    opened: bool = False
-
-    @property
-    def length(self) -> int | None:
-        return self.source.length
-
-    @property
-    def replayable(self) -> bool:
-        return self.source.replayable
-
-    @property
-    def data(self) -> bytes | None:
-        return self.source.data
-
-    def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        self.opened = True
-        return self.source.open(offset)
 
 
 def _check(key: str) -> None:
