@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import hdrs, web
@@ -13,7 +13,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from credstore.edge.responses import Responder, plain
+from credstore.edge.responses import plain
 
 SHUTDOWN = 5.0
 """Seconds that transfers in progress get to finish."""
@@ -25,6 +25,9 @@ LONGEST_LINE = 8190
 """Bytes of a request's first line: a key of 1,024 bytes, percent-encoded, and its query."""
 LONGEST_FIELD = 4096
 MOST_FIELDS = 64
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+"""What responds to each request."""
 
 _logger = logging.getLogger("credstore.edge")
 _silent = logging.Logger("credstore.edge.http")  # noqa: LOG001 - a logger without a parent, which is never read
@@ -101,7 +104,7 @@ def _request(
 
 
 @asynccontextmanager
-async def serving(responder: Responder, listener: socket.socket) -> AsyncGenerator[None, None]:
+async def serving(responder: Handler, listener: socket.socket) -> AsyncGenerator[None, None]:
     """Serve on `listener` until the block ends."""
     runner = web.ServerRunner(_Server(responder, request_factory=_request), shutdown_timeout=SHUTDOWN)
     await runner.setup()
