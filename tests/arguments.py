@@ -20,6 +20,7 @@ import credstore.cluster
 import credstore.driver
 import credstore.errors
 import credstore.proofs
+import credstore.proofs.log
 import credstore.testing
 import credstore.transfer
 from credstore import (
@@ -44,6 +45,11 @@ from credstore.proofs import (
     ProofStore,
     TrustStore,
 )
+from credstore.proofs.log.checkpoint import sign_text
+from credstore.proofs.log.entry import LogEntry
+from credstore.proofs.log.merkle import hash_leaf
+from credstore.proofs.log.policy import PolicyWitness
+from credstore.proofs.log.proof_file import encode_log_proof
 from tests.links.signers import LATER, NOW, SECRETS, pem, presigned, rsa_key
 from tests.proofs import material
 
@@ -51,6 +57,7 @@ MODULES = (
     credstore,
     credstore.artifacts,
     credstore.proofs,
+    credstore.proofs.log,
     credstore.driver,
     credstore.testing,
     credstore.errors,
@@ -367,7 +374,76 @@ VERSION = ArtifactVersion("model", "a", 1, WHEN, 0, 0, 0, None, "a", b"")
 MODEL_KEY = ModelKey.of(material.P256.public_key)
 
 
+async def fetch_nothing(path, most):
+    """A log without files."""
+
+
+def log_client(**changes):
+    return credstore.proofs.log.LogClient(**{"fetch": fetch_nothing, "policy": LOG_POLICY, **changes})
+
+
+def use_log(made):
+    """Whatever is asked of a log without files ends in an error of credstore's."""
+    with contextlib.suppress(StorageError):
+        asyncio.run(made)
+
+
+def use_witness_client():
+    witness = PolicyWitness("w", WITNESS_KEY, "http://127.0.0.1:9")
+    return {"witness": witness, "http": credstore.proofs.log.LogHttp()}
+
+
+LOG_SEED = bytes(range(32))
+LOG_SIGNER = credstore.proofs.log.seed_signer("log.example", LOG_SEED)
+WITNESS_SIGNER = credstore.proofs.log.seed_signer("w.example", LOG_SEED[::-1], 4)
+LOG_POLICY = credstore.proofs.log.sole_policy(LOG_SIGNER.key.encode())
+WITNESS_KEY = WITNESS_SIGNER.key
+LOG_STATE = credstore.proofs.log.Checkpoint("log.example", 1, hash_leaf(b"entry"))
+LOG_PROOF = encode_log_proof(0, [], asyncio.run(sign_text(LOG_STATE.text, [LOG_SIGNER], 0)).encode())
+LOG_ENTRY = LogEntry("erase", bytes(32), "key", b"sig").data
 CALLS: dict[str, Call] = {
+    "Checkpoint": Call(given(origin="log.example", size=0, root=bytes(32))),
+    "LogClient": Call(given(fetch=fetch_nothing, policy=LOG_POLICY), lambda made: use_log(made.checkpoint())),
+    "LogEntry": Call(given(kind="erase", pae=bytes(32), keyid="key", sig=b"1")),
+    "LogFiles": Call(lambda: {"provider": credstore.MemoryStorageProvider()}),
+    "LogHttp": Call(given(timeout=1.0)),
+    "LogMemory": Call(given(folder="memory")),
+    "LogObjects": Call(lambda: {"provider": credstore.MemoryStorageProvider()}),
+    "LogPolicy": Call(given(logs=LOG_POLICY.logs)),
+    "LogReport": Call(given(checkpoint=credstore.proofs.log.Checkpoint("log.example", 0, bytes(32)))),
+    "LogSequencer": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(),
+            "signer": LOG_SIGNER,
+            "admission": credstore.proofs.log.StatementAdmission(material.TRUST, clock=lambda: WHEN),
+            "clock": lambda: WHEN,
+            "randomness": bytes,
+        }
+    ),
+    "LogWitness": Call(
+        lambda: {
+            "provider": credstore.MemoryStorageProvider(),
+            "signer": WITNESS_SIGNER,
+            "logs": [LOG_SIGNER.key],
+            "clock": lambda: WHEN,
+        }
+    ),
+    "MonitorReport": Call(given(checkpoint=credstore.proofs.log.Checkpoint("log.example", 0, bytes(32)))),
+    "NamedSigner": Call(given(name="log.example", signer=material.SIGNER)),
+    "StatementAdmission": Call(given(trust=material.TRUST, clock=lambda: WHEN)),
+    "WitnessAnswer": Call(given(status=200)),
+    "WitnessClient": Call(use_witness_client),
+    "WitnessGroup": Call(lambda: {"policy": LOG_POLICY, "http": credstore.proofs.log.LogHttp()}),
+    "WitnessedCheckpoint": Call(given(signed=None, witnesses={}, time=None)),
+    "check_log": Call(lambda: {"client": log_client()}, use_log),
+    "export_log": Call(lambda: {"client": log_client(), "folder": "copy"}, use_log),
+    "monitor_log": Call(lambda: {"client": log_client(), "witnesses": [], "now": WHEN}, use_log),
+    "parse_entry": Call(given(data=LOG_ENTRY)),
+    "parse_log_policy": Call(given(data=b"quorum none")),
+    "read_key": Call(given(vkey=LOG_SIGNER.key.encode())),
+    "seed_signer": Call(given(name="log.example", seed=LOG_SEED)),
+    "sole_policy": Call(given(vkeys=LOG_SIGNER.key.encode())),
+    "verify_log_proof": Call(given(data=LOG_PROOF, entry=b"entry", policy=LOG_POLICY)),
     "Alone": Call(lambda: {"place": credstore.MemoryStorageProvider(), "name": "a"}),
     "TransferEvent": Call(given(kind="same", name="a")),
     "TransferPlan": Call(given()),
@@ -436,7 +512,9 @@ CALLS: dict[str, Call] = {
         )
     ),
     "SyncReport": Call(lambda: {"version": VERSION}),
-    "Checkpoint": Call(lambda: {"run": "a", "step": 1, "created": WHEN, "metrics": {}, "artifact": VERSION}),
+    "TrainingCheckpoint": Call(
+        lambda: {"run": "a", "step": 1, "created": WHEN, "metrics": {}, "artifact": VERSION}
+    ),
     "Model": Call(
         lambda: {
             "name": "a",

@@ -32,6 +32,7 @@ REFUSED = {
 WRONG = [None, "text", b"bytes", 7, -1, 1.5, True, object(), [], [1], {}, {"a": 1}, (), ("text",), Call]
 REFUSALS = (StorageInvalidRequestError, StorageConfigurationError, ProofAlgorithmError)
 FUNCTIONS = {
+    "fetch",
     "steps",
     "approve",
     "clock",

@@ -2,7 +2,7 @@
 
 from credstore.artifacts.archiving import ArchiveReport
 from credstore.artifacts.changes import Changes
-from credstore.artifacts.checkpoints import Checkpoint
+from credstore.artifacts.checkpoints import TrainingCheckpoint
 from credstore.artifacts.classes import ClassOptions, Explanation, FileClass
 from credstore.artifacts.layout import Kind
 from credstore.artifacts.manager import StorageManager
@@ -18,7 +18,6 @@ __all__ = [
     "ArchiveReport",
     "ArtifactVersion",
     "Changes",
-    "Checkpoint",
     "ClassOptions",
     "Explanation",
     "FileClass",
@@ -34,6 +33,7 @@ __all__ = [
     "StorageManager",
     "SyncReport",
     "Trained",
+    "TrainingCheckpoint",
     "sign_model",
     "verify_model",
 ]

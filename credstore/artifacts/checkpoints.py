@@ -30,7 +30,7 @@ _LARGEST_STEP = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class TrainingCheckpoint:
     """A checkpoint of a run.
 
     Attributes:
@@ -64,7 +64,7 @@ class Checkpoints(Versions):
         better: Better = "lower",
         abandoned_after: timedelta = DEAD,
         progress: Progress | None = None,
-    ) -> Checkpoint:
+    ) -> TrainingCheckpoint:
         """Save a checkpoint, then remove those that are no longer wanted.
 
         It is there as a whole or not at all: a process that is killed meanwhile leaves the one before it.
@@ -107,7 +107,7 @@ class Checkpoints(Versions):
             await _remove_others(catalog, wanted, abandoned_after)
         return _checkpoint(saved)
 
-    async def checkpoints(self, run: str) -> list[Checkpoint]:
+    async def checkpoints(self, run: str) -> list[TrainingCheckpoint]:
         """The checkpoints of a run, ascending by step; none is not an error.
 
         Raises:
@@ -120,7 +120,7 @@ class Checkpoints(Versions):
 
     async def load_checkpoint(
         self, run: str, step: int | None = None, *, into: Location, progress: Progress | None = None
-    ) -> Checkpoint:
+    ) -> TrainingCheckpoint:
         """Bring back a checkpoint, every chunk and file verified.
 
         Args:
@@ -197,8 +197,8 @@ async def _remove_others(catalog: Catalog, wanted: Wanted, abandoned_after: time
         raise
 
 
-def _checkpoint(version: ArtifactVersion) -> Checkpoint:
-    return Checkpoint(
+def _checkpoint(version: ArtifactVersion) -> TrainingCheckpoint:
+    return TrainingCheckpoint(
         version.name,
         read_size(version.details.get("step"), "details.step"),
         version.created,
@@ -207,7 +207,7 @@ def _checkpoint(version: ArtifactVersion) -> Checkpoint:
     )
 
 
-def _by_step(versions: Sequence[ArtifactVersion]) -> list[Checkpoint]:
+def _by_step(versions: Sequence[ArtifactVersion]) -> list[TrainingCheckpoint]:
     """The checkpoints of a run, ascending by step; of a step that was saved again, the last one."""
     found = {each.step: each for each in map(_checkpoint, versions)}
     return [found[step] for step in sorted(found)]

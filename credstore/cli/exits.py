@@ -21,6 +21,7 @@ from credstore.errors import (
     StorageVersionsRemainError,
 )
 from credstore.proofs import (
+    LogError,
     ProofAlgorithmError,
     ProofAssetMismatchError,
     ProofErasedError,
@@ -60,6 +61,7 @@ class Exit(IntEnum):
     PROOF_EXPIRED = 24
     PROOF_REVOKED = 25
     PROOF_OTHER = 26
+    LOG = 27
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143
@@ -88,6 +90,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.PROOF_EXPIRED: "the proof has expired, or is dated in the future",
     Exit.PROOF_REVOKED: "the proof was revoked or erased",
     Exit.PROOF_OTHER: "anything else that is wrong with a proof",
+    Exit.LOG: "a transparency log forked, went back or stalls, or lacks tiles, witnesses or an entry",
     Exit.INTERRUPTED: "interrupted (Ctrl-C)",
     Exit.BROKEN_PIPE: "the reader of the output went away (head, less)",
     Exit.TERMINATED: "terminated (SIGTERM)",
@@ -95,6 +98,7 @@ MEANINGS: dict[Exit, str] = {
 """Shown by `credstore --help`."""
 
 _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
+    (LogError, Exit.LOG),
     (ProofFormatError, Exit.PROOF_FORMAT),
     (ProofSignatureError, Exit.PROOF_SIGNATURE),
     (ProofUnsignedError, Exit.PROOF_SIGNATURE),

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rotate-keys": ("commands.rotate_keys", "Give encrypted objects the current wrapping key."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, apply and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
+    "log": ("commands.log.command", "Keep and check a transparency log of proofs; cosign others' logs."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
     "storage": ("commands.storage", "The same by other names: list, upload, download, sync, info."),
     "check-provider": (

@@ -15,8 +15,6 @@ from aiohttp.streams import StreamReader
 
 from credstore.edge.responses import plain
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
 SHUTDOWN = 5.0
 """Seconds that transfers in progress get to finish."""
 IDLE = 30.0
@@ -27,6 +25,9 @@ LONGEST_LINE = 8190
 """Bytes of a request's first line: a key of 1,024 bytes, percent-encoded, and its query."""
 LONGEST_FIELD = 4096
 MOST_FIELDS = 64
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+"""What responds to each request."""
 
 _logger = logging.getLogger("credstore.edge")
 _silent = logging.Logger("credstore.edge.http")  # noqa: LOG001 - a logger without a parent, which is never read

@@ -104,7 +104,7 @@ class Responder:
         try:
             response = await self._respond(request, path, query)
         except StorageError as error:
-            response = plain(_status_of(error))
+            response = plain(status_of(error))
         if self._log is not None:
             self._log(f"{request.method} {path} {response.status}")
         return response
@@ -273,7 +273,8 @@ def _cut(request: web.BaseRequest) -> None:
         transport.abort()
 
 
-def _status_of(error: StorageError) -> int:
+def status_of(error: StorageError) -> int:
+    """The HTTP status that a failure before the first byte gets."""
     if isinstance(error, _ABSENT):
         return 404
     return 503 if isinstance(error, _BUSY) else 500

@@ -1,4 +1,92 @@
 """A transparency log on a bucket alone: C2SP tlog-tiles, checkpoints, witnesses.
 
-`merkle` and `note` import nothing of credstore; `tiles`, `checkpoint`, `policy` and `entry` are pure, too.
+`LogSequencer` writes, `LogClient` reads and believes nothing that is not verified, `LogWitness` cosigns,
+`monitor_log` and `check_log` watch. `merkle` and `note` import nothing of credstore; `tiles`, `checkpoint`,
+`policy`, `entry`, `lock`, `staging`, `proof_file` and `add_checkpoint` are formats, and pure, too.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from credstore.proofs.log.checkpoint import Checkpoint, NamedSigner, read_key, seed_signer
+    from credstore.proofs.log.client import LogClient
+    from credstore.proofs.log.entry import LogEntry, StatementAdmission, parse_entry
+    from credstore.proofs.log.export import export_log
+    from credstore.proofs.log.fsck import LogReport, check_log
+    from credstore.proofs.log.http import LogHttp
+    from credstore.proofs.log.memory import LogMemory
+    from credstore.proofs.log.monitor import MonitorReport, monitor_log
+    from credstore.proofs.log.objects import LogObjects
+    from credstore.proofs.log.policy import LogPolicy, WitnessedCheckpoint, parse_log_policy, sole_policy
+    from credstore.proofs.log.proof_file import verify_log_proof
+    from credstore.proofs.log.sequencer import LogSequencer
+    from credstore.proofs.log.serving import LogFiles
+    from credstore.proofs.log.witness import LogWitness, WitnessAnswer
+    from credstore.proofs.log.witnesses import WitnessClient, WitnessGroup
+
+_HOMES = {
+    "checkpoint": ("Checkpoint", "NamedSigner", "read_key", "seed_signer"),
+    "client": ("LogClient",),
+    "entry": ("LogEntry", "StatementAdmission", "parse_entry"),
+    "export": ("export_log",),
+    "fsck": ("LogReport", "check_log"),
+    "http": ("LogHttp",),
+    "memory": ("LogMemory",),
+    "monitor": ("MonitorReport", "monitor_log"),
+    "objects": ("LogObjects",),
+    "policy": ("LogPolicy", "WitnessedCheckpoint", "parse_log_policy", "sole_policy"),
+    "proof_file": ("verify_log_proof",),
+    "sequencer": ("LogSequencer",),
+    "serving": ("LogFiles",),
+    "witness": ("LogWitness", "WitnessAnswer"),
+    "witnesses": ("WitnessClient", "WitnessGroup"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Checkpoint",
+    "LogClient",
+    "LogEntry",
+    "LogFiles",
+    "LogHttp",
+    "LogMemory",
+    "LogObjects",
+    "LogPolicy",
+    "LogReport",
+    "LogSequencer",
+    "LogWitness",
+    "MonitorReport",
+    "NamedSigner",
+    "StatementAdmission",
+    "WitnessAnswer",
+    "WitnessClient",
+    "WitnessGroup",
+    "WitnessedCheckpoint",
+    "check_log",
+    "export_log",
+    "monitor_log",
+    "parse_entry",
+    "parse_log_policy",
+    "read_key",
+    "seed_signer",
+    "sole_policy",
+    "verify_log_proof",
+]
+
+
+if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
+
+    def __getattr__(name: str) -> object:
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'credstore.proofs.log' has no attribute {name!r}")
+        value: object = getattr(import_module(f"credstore.proofs.log.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

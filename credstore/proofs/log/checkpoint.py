@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageConfigurationError
 from credstore.proofs.format.errors import CheckpointError, ProofAlgorithmError
 from credstore.proofs.format.signing import PublicKey, Signer
@@ -18,6 +19,7 @@ from credstore.proofs.log.note import (
     COSIGNATURE,
     ED25519,
     MLDSA_COSIGNATURE,
+    LocalNoteSigner,
     Note,
     NoteError,
     NoteSigner,
@@ -156,6 +158,7 @@ async def sign_text(text: str, signers: Sequence[NoteSigner], time: int) -> Note
         raise CheckpointError(f"cannot sign for the log: {error}") from None
 
 
+@typed
 def read_key(vkey: str, kinds: Sequence[int] = (ED25519, COSIGNATURE, MLDSA_COSIGNATURE)) -> VerifierKey:
     """Read a vkey from a setting.
 
@@ -193,6 +196,28 @@ def checked_key(key: VerifierKey) -> VerifierKey:
     return key
 
 
+@typed
+def seed_signer(name: str, seed: bytes, kind: int = ED25519) -> NoteSigner:
+    """A signer of notes from the 32-byte seed of its key; ML-DSA-44 keys come only this way.
+
+    Args:
+        name: The origin of a log, or the name of a witness.
+        seed: 32 secret bytes.
+        kind: 1 for a log, 4 for a witness, 6 for a cosignature with ML-DSA-44.
+
+    Raises:
+        StorageConfigurationError: Not a name, not a seed, an unknown kind, or the installed `cryptography`
+            has no ML-DSA.
+    """
+    try:
+        return LocalNoteSigner(name, seed, kind)
+    except NoteError as error:
+        failure = StorageConfigurationError(f"this is not a signer: {error}")
+    del seed
+    raise failure
+
+
+@typed_class
 class NamedSigner(NoteSigner):
     """A signer of proofs as the key of a log or witness."""
 

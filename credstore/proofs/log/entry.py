@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
+from credstore.arguments import typed, typed_class
 from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.format.dsse import Envelope, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import LogEntryError, ProofFormatError
@@ -67,6 +68,7 @@ class LogEntry:
         return encode_json(members)
 
 
+@typed
 def parse_entry(data: bytes) -> LogEntry:
     """Read an entry; whether a proof belongs to it is shown by `pae` and `sig`.
 
@@ -114,6 +116,7 @@ class Admission(Protocol):
         ...
 
 
+@typed_class
 class StatementAdmission(Admission):
     """Takes signed statements that verify: proofs, revocations, tombstones and key rings."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from credstore.arguments import typed
 from credstore.proofs.format.errors import LogTileError
 from credstore.proofs.log.checkpoint import Checkpoint
 from credstore.proofs.log.client import LogClient
@@ -27,6 +28,7 @@ class LogReport:
     problems: dict[str, str] = field(default_factory=dict[str, str])
 
 
+@typed
 async def check_log(client: LogClient) -> LogReport:
     """Read every tile and entry of a log, and compute its root from the entries again.
 

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from credstore.arguments import typed_class
 from credstore.errors import (
     Applied,
     StorageConfigurationError,
@@ -47,6 +48,7 @@ class HttpAnswer:
     body: bytes = field(repr=False)
 
 
+@typed_class
 class LogHttp:
     """A client for logs and witnesses; close it, or use it with `async with`."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from credstore.arguments import typed
 from credstore.errors import StorageError
 from credstore.proofs.format.errors import LogForkError
 from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint
@@ -34,6 +35,7 @@ class MonitorReport:
     verified: int = 0
 
 
+@typed
 async def monitor_log(
     client: LogClient,
     witnesses: Sequence[WitnessClient],

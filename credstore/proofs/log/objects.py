@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from credstore.arguments import typed_class
 from credstore.driver.refusals import IF_ABSENT, IF_MATCH
 from credstore.errors import (
     ErrorCode,
@@ -47,6 +48,7 @@ class Found:
     etag: str
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class LogObjects:
     """Reads and writes below the prefix of one log.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NoReturn
 
-from credstore.arguments import typed
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageConfigurationError
 from credstore.model import NOTHING
 from credstore.proofs.format.errors import CheckpointError, WitnessQuorumError
@@ -92,6 +92,7 @@ class WitnessedCheckpoint:
     time: datetime | None
 
 
+@typed_class
 @dataclass(frozen=True, slots=True)
 class LogPolicy:
     """Which logs count, and how many witnesses it takes.
@@ -294,6 +295,7 @@ class _Reader:
             _refuse(number, error.message)
 
 
+@typed
 def sole_policy(*vkeys: str) -> LogPolicy:
     """The policy of whoever trusts a log without witnesses.
 

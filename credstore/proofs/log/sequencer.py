@@ -43,7 +43,7 @@ LARGEST_SUBMISSION = 2 * 1024 * 1024
 REMEMBERED = 65_536
 """Entries whose index is remembered, so that repeating one does not log it twice."""
 _LOOKED_BACK = 4096
-"""Entries of other sequencers whose hashes are looked at, to find those that are waiting here."""
+"""Maximum number of entries whose hashes are looked at, to find those that are waiting here."""
 
 
 @dataclass(eq=False, slots=True)
@@ -327,12 +327,13 @@ class LogSequencer:
             state = await self._steps.finish(state)
         if not self._asked:
             await self._steps.ask_witnesses(state)
+            await self._look_back(0, state)
             self._asked = True
         self._state = state
         return state
 
     async def _look_back(self, size: int, state: State) -> None:
-        """Learn the leaves that others have logged since, of which some may wait here, too."""
+        """Learn the leaves that were logged since, of which some may wait here, too."""
         tiles = self._steps.tiles(state)
         first = max(size, state.lock.size - _LOOKED_BACK)
         for tile in range(first // FULL, -(-state.lock.size // FULL)):

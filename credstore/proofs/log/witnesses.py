@@ -207,6 +207,7 @@ class _Collected:
     decisive: StorageError | None = None
 
 
+@typed_class
 class WitnessGroup:
     """The witnesses of a policy; `cosign` is what a sequencer takes."""
 

@@ -1,0 +1,1 @@
+"""What `credstore log` can do."""

@@ -1,0 +1,240 @@
+"""`credstore log check`, `monitor`, `proof` and `export`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.commands.log.shared import LOG, MEMORY, POLICY, PREFIX, URL, now, read_policy, with_log
+from credstore.cli.commands.proof.files import read_whole
+from credstore.cli.exits import Exit
+from credstore.cli.io import NewFile, StandardOutput
+from credstore.cli.options import Invocation, as_duration, command
+from credstore.cli.output import print_json, printable, say
+from credstore.cli.runner import run_loop
+
+if TYPE_CHECKING:
+    from credstore.proofs.log import LogClient, LogHttp, LogReport, MonitorReport
+
+LARGEST_ENTRY = 65_535
+
+
+@command("check")
+@LOG
+@POLICY
+@URL
+@PREFIX
+@MEMORY
+@click.pass_obj
+def check_command(
+    invocation: Invocation,
+    *,
+    vkeys: tuple[str, ...],
+    policy_file: str | None,
+    url: str | None,
+    prefix: str,
+    memory_folder: str | None,
+) -> None:
+    """Read a whole log: every tile and entry, against its signed root.
+
+    Exit code 27 means that it is not sound.
+    """
+
+    async def action(client: LogClient, _: LogHttp) -> LogReport:
+        from credstore.proofs.log import check_log
+
+        return await check_log(client)
+
+    report = with_log(
+        invocation,
+        action,
+        policy=read_policy(policy_file, vkeys),
+        url=url,
+        prefix=prefix,
+        memory_folder=memory_folder,
+    )
+    if invocation.json:
+        print_json(
+            {
+                "origin": report.checkpoint.origin,
+                "size": report.checkpoint.size,
+                "root": report.checkpoint.root.hex(),
+                "entries": report.entries,
+                "tiles": report.tiles,
+                "problems": report.problems,
+            }
+        )
+    else:
+        for path, problem in report.problems.items():
+            say(f"{printable(path)}: {printable(problem)}")
+        if not invocation.quiet:
+            say(f"{printable(report.checkpoint.origin)}: {report.entries} entries, {report.tiles} tiles read")
+    if report.problems:
+        raise click.exceptions.Exit(Exit.LOG)
+
+
+@command("monitor")
+@LOG
+@POLICY
+@URL
+@PREFIX
+@MEMORY
+@click.option(
+    "--max-age",
+    metavar="DURATION",
+    callback=as_duration,
+    help="The log stalls where its witnesses have not seen it for longer, such as 1h.",
+)
+@click.option("--expect", metavar="FILE", multiple=True, help="The bytes of an entry that has to be in it.")
+@click.option("--start", metavar="INDEX", type=click.IntRange(0), default=0, help="First entry to read.")
+@click.pass_obj
+def monitor_command(
+    invocation: Invocation,
+    *,
+    vkeys: tuple[str, ...],
+    policy_file: str | None,
+    url: str | None,
+    prefix: str,
+    memory_folder: str | None,
+    max_age: float | None,
+    expect: tuple[str, ...],
+    start: int,
+) -> None:
+    """Compare a log with what its witnesses have cosigned, and read its entries.
+
+    Exit code 27 means a fork, a stall or a missing entry; with --memory the notes that prove a fork are kept.
+    """
+    policy = read_policy(policy_file, vkeys)
+    expected = [read_whole(name, LARGEST_ENTRY) for name in expect]
+
+    async def action(client: LogClient, http: LogHttp) -> MonitorReport:
+        from credstore.proofs.log import WitnessGroup, monitor_log
+
+        return await monitor_log(
+            client,
+            WitnessGroup(policy, http).clients,
+            now=now(),
+            max_age=None if max_age is None else timedelta(seconds=max_age),
+            expected=expected,
+            start=start,
+        )
+
+    report = with_log(invocation, action, policy=policy, url=url, prefix=prefix, memory_folder=memory_folder)
+    if invocation.json:
+        print_json(
+            {
+                "origin": report.checkpoint.origin,
+                "size": report.checkpoint.size,
+                "witnessed": report.witnessed,
+                "unreachable": report.unreachable,
+                "verified": report.verified,
+                "problems": report.problems,
+            }
+        )
+    else:
+        for problem in report.problems:
+            say(printable(problem))
+        for name, why in report.unreachable.items():
+            say(f"{printable(name)} was not asked: {printable(why)}")
+        if not invocation.quiet:
+            say(f"size {report.checkpoint.size}, {report.verified} entries verified")
+    if report.problems:
+        raise click.exceptions.Exit(Exit.LOG)
+
+
+@command("proof")
+@click.argument("index", metavar="INDEX", type=click.IntRange(0))
+@click.option("-o", "--output", metavar="FILE", default="-", show_default=True, help="Standard output for -.")
+@click.option("--entry", "entry_file", metavar="FILE", help="Write the entry's bytes to this file, too.")
+@click.option("-f", "--force", is_flag=True, help="Replace files.")
+@LOG
+@POLICY
+@URL
+@PREFIX
+@MEMORY
+@click.pass_obj
+def proof_command(
+    invocation: Invocation,
+    *,
+    index: int,
+    output: str,
+    entry_file: str | None,
+    force: bool,
+    vkeys: tuple[str, ...],
+    policy_file: str | None,
+    url: str | None,
+    prefix: str,
+    memory_folder: str | None,
+) -> None:
+    """Write a proof that an entry is in the log, which verifies offline (c2sp.org/tlog-proof)."""
+
+    async def action(client: LogClient, _: LogHttp) -> tuple[bytes, bytes]:
+        await client.checkpoint()
+        return await client.prove(index), await client.entry(index)
+
+    proof, entry = with_log(
+        invocation,
+        action,
+        policy=read_policy(policy_file, vkeys),
+        url=url,
+        prefix=prefix,
+        memory_folder=memory_folder,
+    )
+    if entry_file is not None:
+        run_loop(_write(entry, entry_file, force=force))
+    run_loop(_write(proof, output, force=force))
+    if output != "-" and invocation.json:
+        print_json({"index": index, "file": output, "entry": entry_file})
+    elif output != "-" and not invocation.quiet:
+        say(printable(output))
+
+
+async def _write(data: bytes, output: str, *, force: bool) -> None:
+    if output == "-":
+        await StandardOutput().write(data)
+        return
+    async with NewFile(Path(output), replace=force) as file:
+        await file.write(data)
+        await file.publish()
+
+
+@command("export")
+@click.argument("folder", metavar="FOLDER")
+@LOG
+@POLICY
+@URL
+@PREFIX
+@MEMORY
+@click.pass_obj
+def export_command(
+    invocation: Invocation,
+    *,
+    folder: str,
+    vkeys: tuple[str, ...],
+    policy_file: str | None,
+    url: str | None,
+    prefix: str,
+    memory_folder: str | None,
+) -> None:
+    """Copy a log into FOLDER, verified, as files that any web server can serve; again to continue a copy."""
+
+    async def action(client: LogClient, _: LogHttp) -> int:
+        from credstore.proofs.log import export_log
+
+        return await export_log(client, folder)
+
+    size = with_log(
+        invocation,
+        action,
+        policy=read_policy(policy_file, vkeys),
+        url=url,
+        prefix=prefix,
+        memory_folder=memory_folder,
+    )
+    if invocation.json:
+        print_json({"folder": folder, "size": size})
+    elif not invocation.quiet:
+        say(f"{size} entries in {printable(folder)}")

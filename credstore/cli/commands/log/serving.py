@@ -1,0 +1,148 @@
+"""`credstore log serve` and `witness`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from credstore.cli.commands.log.shared import (
+    KEY,
+    LOG,
+    POLICY,
+    PREFIX,
+    WITNESS_KIND,
+    log_signer,
+    now,
+    read_policy,
+)
+from credstore.cli.exits import Terminated
+from credstore.cli.options import Invocation, command
+from credstore.cli.output import note, print_json, printable
+from credstore.cli.runner import open_store, run_loop
+from credstore.edge.server import listen
+
+if TYPE_CHECKING:
+    from credstore.edge.small import Answering, SmallAnswer
+    from credstore.provider.provider import StorageProvider
+
+HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+PORT = click.option(
+    "--port", default=8766, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
+)
+_TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
+
+
+@command("serve")
+@PREFIX
+@HOST
+@PORT
+@click.pass_obj
+def serve_command(invocation: Invocation, *, prefix: str, host: str, port: int) -> None:
+    """Serve the static files of the log in the store until Ctrl-C or SIGTERM.
+
+    Only the checkpoint, tiles and bundles are served. They need no server of their own: a CDN over the
+    bucket, or credstore log export and any web server, do the same.
+    """
+
+    def answering(provider: StorageProvider) -> Answering:
+        from credstore.proofs.log import LogFiles
+
+        files = LogFiles(provider, prefix)
+
+        async def answer(method: str, path: str, _: bytes) -> SmallAnswer:
+            from credstore.edge.small import SmallAnswer
+
+            if method not in {"GET", "HEAD"}:
+                return SmallAnswer(
+                    405, b"Only GET and HEAD are supported here.\n", {**_TEXT, "Allow": "GET, HEAD"}
+                )
+            found = await files.get(path)
+            if found is None:
+                return SmallAnswer(404, b"There is no such file.\n", _TEXT)
+            data, content_type, cached = found
+            return SmallAnswer(200, data, {"Content-Type": content_type, "Cache-Control": cached})
+
+        return answer
+
+    _run(invocation, answering, host, port, "the log")
+
+
+@command("witness")
+@KEY
+@click.option("--name", metavar="NAME", required=True, help="Of the witness, such as witness.example.com/w1.")
+@LOG
+@POLICY
+@click.option("--prefix", metavar="PREFIX", default="witness/v1/", show_default=True, help="In the store.")
+@HOST
+@PORT
+@click.pass_obj
+def witness_command(
+    invocation: Invocation,
+    *,
+    key_file: str,
+    name: str,
+    vkeys: tuple[str, ...],
+    policy_file: str | None,
+    prefix: str,
+    host: str,
+    port: int,
+) -> None:
+    """Cosign the checkpoints of logs that only grow, until Ctrl-C or SIGTERM (c2sp.org/tlog-witness).
+
+    What was cosigned is remembered in the store, which should be in other hands than the logs.
+    """
+    signer, policy = log_signer(key_file, name, WITNESS_KIND), read_policy(policy_file, vkeys)
+
+    def answering(provider: StorageProvider) -> Answering:
+        from credstore.edge.small import SmallAnswer
+        from credstore.proofs.log import LogWitness
+
+        witness = LogWitness(provider, signer=signer, logs=policy.log_keys, clock=now, prefix=prefix)
+
+        async def answer(method: str, path: str, body: bytes) -> SmallAnswer:
+            if path == "add-checkpoint":
+                if method != "POST":
+                    return SmallAnswer(405, b"add-checkpoint takes a POST.\n", {**_TEXT, "Allow": "POST"})
+                made = await witness.add_checkpoint(body)
+                headers = {"Content-Type": made.content_type, "Cache-Control": "no-store"}
+                return SmallAnswer(made.status, made.body, headers)
+            shown = await witness.checkpoint(path) if method in {"GET", "HEAD"} else None
+            if shown is None:
+                return SmallAnswer(404, b"There is nothing here.\n", _TEXT)
+            return SmallAnswer(200, shown, _TEXT)
+
+        return answer
+
+    _run(invocation, answering, host, port, f"the witness {signer.key.encode()}")
+
+
+def _run(
+    invocation: Invocation, answering: Callable[[StorageProvider], Answering], host: str, port: int, what: str
+) -> None:
+    async def work() -> None:
+        from credstore.edge.small import serve_small
+
+        log = _log if invocation.verbose else None
+        async with (
+            open_store(invocation) as provider,
+            serve_small(answering(provider), listen(host, port), log=log) as address,
+        ):
+            if invocation.json:
+                print_json({"url": address})
+                sys.stdout.flush()
+            elif not invocation.quiet:
+                note(f"serving {printable(what)} at {address}; press Ctrl-C to stop")
+            await asyncio.Event().wait()
+
+    # Both signals are the intended ways to stop it.
+    with contextlib.suppress(KeyboardInterrupt, Terminated):
+        run_loop(work())
+
+
+def _log(line: str) -> None:
+    note(printable(line))

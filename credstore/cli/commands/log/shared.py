@@ -1,0 +1,152 @@
+"""What the log commands share: options, policies, and the readers and writers of a command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from credstore.cli.commands.proof.files import naming, read_signer, read_whole
+from credstore.cli.options import Invocation
+from credstore.cli.runner import open_store, run_loop
+
+if TYPE_CHECKING:
+    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogPolicy, NamedSigner
+
+T = TypeVar("T")
+LARGEST_POLICY = 1024 * 1024
+WITNESS_KIND = 4
+
+KEY = click.option(
+    "--key",
+    "key_file",
+    metavar="FILE",
+    envvar="CREDSTORE_LOG_KEY",
+    required=True,
+    help="Private Ed25519 key in PEM, which signs nothing else; or CREDSTORE_LOG_KEY.",
+)
+ORIGIN = click.option(
+    "--origin",
+    metavar="NAME",
+    envvar="CREDSTORE_LOG_ORIGIN",
+    required=True,
+    help="Name of the log, such as log.example.com/proofs, for ever; or CREDSTORE_LOG_ORIGIN.",
+)
+PREFIX = click.option(
+    "--prefix", metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
+)
+POLICY = click.option(
+    "--policy",
+    "policy_file",
+    metavar="FILE",
+    envvar="CREDSTORE_LOG_POLICY",
+    help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
+)
+LOG = click.option(
+    "--log", "vkeys", metavar="VKEY", multiple=True, help="The log's vkey, instead of a policy."
+)
+URL = click.option("--url", metavar="URL", help="Where the log is served, instead of the store.")
+MEMORY = click.option(
+    "--memory",
+    "memory_folder",
+    metavar="FOLDER",
+    envvar="CREDSTORE_LOG_MEMORY",
+    help="Remembers the last state, so that forks and restored backups are found; or CREDSTORE_LOG_MEMORY.",
+)
+
+
+def now() -> datetime:
+    """The current time."""
+    return datetime.now(UTC)
+
+
+def read_policy(policy_file: str | None, vkeys: tuple[str, ...]) -> LogPolicy:
+    """The policy in a file, or that of whoever trusts these logs without witnesses.
+
+    Raises:
+        click.UsageError: There is neither, or both, or the file cannot be read.
+        StorageConfigurationError: It is not a policy.
+    """
+    from credstore.proofs.log import parse_log_policy, sole_policy
+
+    if (policy_file is None) == (not vkeys):
+        raise click.UsageError("name the logs that count with either --policy or --log")
+    if policy_file is None:
+        return sole_policy(*vkeys)
+    with naming(policy_file):
+        return parse_log_policy(read_whole(policy_file, LARGEST_POLICY))
+
+
+def log_signer(key_file: str, name: str, kind: int = 1) -> NamedSigner:
+    """The private key in a file, as that of a log or witness.
+
+    Raises:
+        click.UsageError: It cannot be read.
+        StorageConfigurationError: Not such a key, or not a name.
+    """
+    from credstore.proofs.log import NamedSigner
+
+    with naming(key_file):
+        return NamedSigner(name, read_signer(key_file), kind)
+
+
+def memory_of(folder: str | None) -> LogMemory | None:
+    """What is remembered in a folder, or None."""
+    from credstore.proofs.log import LogMemory
+
+    return None if folder is None else LogMemory(folder)
+
+
+@asynccontextmanager
+async def http() -> AsyncGenerator[LogHttp, None]:
+    """A client that is closed at the end."""
+    from credstore.proofs.log import LogHttp
+
+    async with LogHttp() as client:
+        yield client
+
+
+def with_log(
+    invocation: Invocation,
+    action: Callable[[LogClient, LogHttp], Awaitable[T]],
+    *,
+    policy: LogPolicy,
+    url: str | None,
+    prefix: str,
+    memory_folder: str | None,
+) -> T:
+    """Open a log to read, act on it, close it.
+
+    Args:
+        invocation: Names the store.
+        action: What to do.
+        policy: Which logs count.
+        url: Where it is served, or None for the store.
+        prefix: Where it is in the store.
+        memory_folder: Remembers the last state, or None.
+
+    Raises:
+        StorageError: As `action`.
+    """
+    from credstore.proofs.log import LogClient, LogObjects
+
+    memory = memory_of(memory_folder)
+
+    async def work() -> T:
+        async with http() as client:
+            if url is not None:
+                return await action(LogClient(client.fetch(url), policy=policy, memory=memory), client)
+            async with open_store(invocation, reading=True) as provider:
+                fetch = LogObjects(provider, prefix).fetch
+                return await action(LogClient(fetch, policy=policy, memory=memory), client)
+
+    return run_loop(work())
+
+
+def random_bytes(count: int) -> bytes:
+    """From the system."""
+    return os.urandom(count)

@@ -1,0 +1,258 @@
+"""`credstore log`: a log from its creation to its proofs, watched and cosigned, with an independent verifier as judge."""
+
+import base64
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from credstore.cli.exits import Exit
+from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.http import LogHttp
+from credstore.proofs.log.note import parse_note
+from credstore.proofs.log.policy import sole_policy
+from credstore.proofs.log.proof_file import parse_log_proof
+from tests.cli.conftest import CommandLine, Processes
+from tests.cli.test_proof import export, proof
+from tests.edge.support import ask
+
+__all__ = ["proof"]  # A fixture.
+VERIFIER = Path(__file__).parents[2] / "docs" / "verify_log.py"
+ORIGIN = "log.example/proofs"
+
+
+@pytest.fixture
+def log(proof: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """A command line with an empty log in its store."""
+    proof(
+        "proof", "keys", "generate", "log.pem", "--issuer", "https://unused.example", "--trust", "unused.json"
+    )
+    monkeypatch.setenv("CREDSTORE_LOG_KEY", "log.pem")
+    monkeypatch.setenv("CREDSTORE_LOG_ORIGIN", ORIGIN)
+    vkey = proof("log", "init").out.strip()
+    assert vkey == proof("log", "vkey").out.strip()
+    assert vkey == proof("log", "vkey", "--json").document["vkey"]
+    Path("policy").write_text(f"log {vkey}\nquorum none\n")
+    monkeypatch.setenv("CREDSTORE_LOG_POLICY", "policy")
+    return proof
+
+
+def issued(log: CommandLine, count: int) -> list[str]:
+    """New proofs as files."""
+    names = []
+    for number in range(count):
+        export(log)
+        names.append(f"{len(list(Path().glob('*.bundle')))}-{number}.bundle")
+        shutil.move("x.proof.json", names[-1])
+    return names
+
+
+def verified(*arguments: str) -> dict:
+    ended = subprocess.run(
+        [sys.executable, str(VERIFIER), *arguments], capture_output=True, check=False, timeout=60
+    )
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout)
+
+
+def test_a_log_from_its_creation_to_its_proofs(log: CommandLine, root: Path) -> None:
+    first, second, third = issued(log, 3)
+    assert log("log", "append", first, second).out == f"0  {first}\n1  {second}\n"
+    appended = log("log", "append", second, third, "--json").document
+    assert appended == {
+        "indices": {second: 1, third: 2}, "submitted": {}, "inbox": {"logged": 0, "refused": 0}, "size": 3,
+    }  # fmt: skip
+    assert log("log", "check").out == f"{ORIGIN}: 3 entries, 2 tiles read\n"
+    checked = log("log", "check", "--json").document
+    assert (checked["size"], checked["entries"], checked["problems"]) == (3, 3, {})
+    log("log", "proof", "1", "-o", "1.proof", "--entry", "1.entry")
+    vkey = log("log", "vkey").out.strip()
+    assert verified("inclusion", "1.proof", "1.entry", vkey)["size"] == 3
+    assert json.loads(Path("1.entry").read_bytes())["kind"] == "issue"
+    shown = log("log", "proof", "1").out
+    assert shown.encode() == Path("1.proof").read_bytes()
+    assert log("log", "proof", "1", "-o", "1.json", "--json").document == {
+        "index": 1,
+        "file": "1.json",
+        "entry": None,
+    }
+    monitored = log("log", "monitor", "--expect", "1.entry", "--json").document
+    assert (monitored["size"], monitored["verified"], monitored["problems"]) == (3, 3, [])
+    assert log("log", "monitor", "--start", "2").out == "size 3, 1 entries verified\n"
+    assert (root / "log/v1/checkpoint").read_text().startswith(f"{ORIGIN}\n3\n")
+
+
+def test_wrong_ways_have_their_exit_codes(
+    log: CommandLine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "ALREADY_EXISTS" in log("log", "init", code=Exit.CONFLICT).err
+    assert "INCLUSION" in log("log", "proof", "0", code=Exit.LOG).err
+    Path("rubbish").write_bytes(b"rubbish")
+    log("log", "append", "rubbish", code=Exit.PROOF_FORMAT)
+    log("log", "append", "nowhere", code=Exit.USAGE)
+    assert "1 expected entries" in log("log", "monitor", "--expect", "rubbish", code=Exit.LOG).out
+    assert "the log stalls" in log("log", "monitor", "--max-age", "1h", code=Exit.LOG).out
+    log("log", "vkey", "--name", "a b", code=Exit.CONFIGURATION)
+    vkey = log("log", "vkey").out.strip()
+    assert "either" in log("log", "check", "--log", vkey, code=Exit.USAGE).err
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    assert "either" in log("log", "check", code=Exit.USAGE).err
+    log("log", "check", "--log", vkey)
+    log("log", "check", "--log", "rubbish", code=Exit.CONFIGURATION)
+    other = log("log", "vkey", "--name", "other.example").out.strip()
+    log("log", "check", "--log", other, code=Exit.LOG)
+    (root / "log/v1/lock").unlink()
+    assert "never started again" in log("log", "append", code=Exit.LOG).err
+
+
+def test_a_damaged_log_is_not_sound(log: CommandLine, root: Path) -> None:
+    log("log", "append", *issued(log, 2))
+    (root / "log/v1/tile/entries/000.p/2").unlink()
+    assert "tile/entries/000.p/2: the tile is missing" in log("log", "check", code=Exit.LOG).out
+    assert "tile/entries" in str(log("log", "check", "--json", code=Exit.LOG).document["problems"])
+
+
+def test_a_fork_is_found_and_kept(log: CommandLine, root: Path) -> None:
+    log("log", "append", *issued(log, 1))
+    log("log", "check", "--memory", "memory")
+    shutil.copytree(root, "kept")
+    log("log", "append", *issued(log, 1))
+    log("log", "check", "--memory", "memory")
+    shutil.rmtree(root)
+    shutil.move("kept", root)
+    failed = log("log", "monitor", "--memory", "memory", "--json", code=Exit.LOG)
+    assert failed.error["code"] == "LOG_FORK"
+    (evidence,) = Path("memory/forks").iterdir()
+    assert evidence.read_text().count(f"{ORIGIN}\n") == 2
+
+
+def test_a_restored_store_is_refused(log: CommandLine, root: Path) -> None:
+    log("log", "append", "--memory", "memory", *issued(log, 1))
+    shutil.copytree(root, "kept")
+    log("log", "append", "--memory", "memory", *issued(log, 1))
+    shutil.rmtree(root)
+    shutil.move("kept", root)
+    assert "restoring a backup" in log("log", "append", "--memory", "memory", code=Exit.LOG).err
+
+
+def test_the_inbox(log: CommandLine) -> None:
+    first, second = issued(log, 2)
+    name = log("log", "append", "--submit", first, "--json").document["submitted"][first]
+    assert name.startswith("in/")
+    assert log("log", "append", "--inbox", second).out == f"1  {second}\ninbox: 1 logged, 0 refused\n"
+
+
+def test_a_copy_is_what_anyone_can_serve_and_read(log: CommandLine, processes: Processes) -> None:
+    log("log", "append", *issued(log, 2))
+    assert log("log", "export", "copy").out == "2 entries in copy\n"
+    log("log", "append", *issued(log, 1))
+    assert log("log", "export", "copy", "--json").document == {"folder": "copy", "size": 3}
+    files = sorted(str(path.relative_to("copy")) for path in Path("copy").rglob("*") if path.is_file())
+    assert files == [
+        "checkpoint", "tile/0/000.p/2", "tile/0/000.p/3", "tile/entries/000.p/2", "tile/entries/000.p/3",
+    ]  # fmt: skip
+    (file := Path("taken")).write_bytes(b"")
+    assert "cannot be written" in log("log", "export", str(file), code=Exit.FAILURE).err
+
+    process = processes.start("log", "serve", "--port", "0", "--json", "-v")
+    base = json.loads(process.stdout.readline())["url"]
+    for name in files:
+        if name.endswith(("3", "checkpoint")):
+            answer = ask(f"{base}/{name}")
+            assert (answer.status, answer.body) == (200, Path("copy", name).read_bytes())
+            assert "no-transform" in answer.headers["cache-control"]
+            assert answer.headers["access-control-allow-origin"] == "*"
+            assert "content-encoding" not in answer.headers
+    for name in ("lock", "tile/0/001", "in/", "../secret", "tile/0/000.p/0", ""):
+        assert ask(f"{base}/{name}").status == 404
+    assert ask(f"{base}/checkpoint", "POST").status == 405
+    assert ask(f"{base}/checkpoint", "HEAD").status == 200
+    assert log("log", "check", "--url", base).out.startswith(f"{ORIGIN}: 3 entries")
+    assert log("log", "check", "--url", f"{base}/nothing", code=Exit.LOG).err
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    assert b"GET /checkpoint 200\n" in process.stderr.read()
+
+
+def test_witnesses_over_http(log: CommandLine, processes: Processes, tmp_path: Path) -> None:
+    lines, witnesses, started = [], [], []
+    for name in ("w1", "w2"):
+        log(
+            "proof",
+            "keys",
+            "generate",
+            f"{name}.pem",
+            "--issuer",
+            "https://unused.example",
+            "--trust",
+            f"{name}.json",
+        )
+        witnesses.append(
+            log("log", "vkey", "--witness", "--key", f"{name}.pem", "--name", f"{name}.example").out.strip()
+        )
+        store = (tmp_path / name).as_uri()
+        process = processes.start(
+            "--store", store, "log", "witness", "--key", f"{name}.pem", "--name", f"{name}.example",
+            "--policy", "policy", "--port", "0", "--json",
+        )  # fmt: skip
+        started.append((process, json.loads(process.stdout.readline())["url"]))
+        lines.append(f"witness {name} {witnesses[-1]} {started[-1][1]}")
+    vkey = log("log", "vkey").out.strip()
+    Path("witnessed").write_text(
+        "\n".join([f"log {vkey}", *lines, "group both all w1 w2", "quorum both", ""])
+    )
+    assert "quorum" in log("log", "check", "--policy", "witnessed", code=Exit.LOG).err
+    log("log", "append", "--policy", "witnessed", *issued(log, 2))
+    old = log("log", "proof", "0", "--policy", "witnessed").out.encode()
+    log("log", "append", "--policy", "witnessed", *issued(log, 2))
+    log("log", "proof", "3", "--policy", "witnessed", "-o", "3.proof", "--entry", "3.entry")
+    found = verified("inclusion", "3.proof", "3.entry", vkey, *witnesses)
+    assert found["size"] == 4
+    assert all(found["cosigned"].values())
+    monitored = log("log", "monitor", "--policy", "witnessed", "--max-age", "1h", "--json").document
+    assert monitored["witnessed"] == {"w1": 4, "w2": 4}
+
+    # The other verifier agrees that the log only grew, too.
+    Path("old").write_bytes(parse_log_proof(old).checkpoint)
+    Path("new").write_bytes(parse_log_proof(Path("3.proof").read_bytes()).checkpoint)
+    hashes = log_consistency(log, 2)
+    Path("hashes").write_text("".join(base64.b64encode(each).decode() + "\n" for each in hashes))
+    assert verified("consistency", "old", "new", "hashes", vkey, *witnesses)["size"] == 4
+
+    (process, address), other = started
+    assert ask(f"{address}/add-checkpoint").status == 405
+    assert ask(f"{address}/add-checkpoint", "POST", body=b"rubbish").status == 400
+    assert ask(f"{address}/add-checkpoint", "POST", body=bytes(2 * 1024 * 1024)).status == 400
+    assert ask(f"{address}/elsewhere").status == 404
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    refused = log("log", "append", "--policy", "witnessed", *issued(log, 1), code=Exit.LOG)
+    assert "w1" in refused.err
+    assert "retry may help" in log("log", "append", "--policy", "witnessed", "-v", code=Exit.LOG).err
+    report = log("log", "monitor", "--policy", "witnessed").out
+    assert "w1 was not asked" in report
+    other[0].send_signal(signal.SIGTERM)
+    assert other[0].wait(timeout=60) == 0
+
+
+def log_consistency(log: CommandLine, old_size: int) -> list[bytes]:
+    """From the files of an exported copy."""
+    import asyncio
+
+    log("log", "export", "copy")
+
+    async def fetch(path: str, most: int) -> bytes | None:
+        file = Path("copy") / path
+        return file.read_bytes()[:most] if file.is_file() else None
+
+    async def main() -> list[bytes]:
+        client = LogClient(fetch, policy=sole_policy(log("log", "vkey").out.strip()))
+        return await (await client.tiles()).consistency(old_size)
+
+    assert LogHttp is not None
+    assert parse_note(Path("copy/checkpoint").read_bytes())
+    return asyncio.run(main())
