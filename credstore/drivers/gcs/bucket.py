@@ -17,7 +17,7 @@ from credstore.driver.guard import Guard
 from credstore.driver.values import Capabilities, ObjectInfo
 from credstore.drivers.gcs.capabilities import capabilities_of, without_conditions
 from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
-from credstore.drivers.gcs.requests import Described, GcsRequest
+from credstore.drivers.gcs.requests import MULTIPART, Described, GcsRequest
 from credstore.drivers.gcs.resources import Resource, info_of
 from credstore.drivers.gcs.responses import classify, is_of_google
 from credstore.errors import (
@@ -33,6 +33,7 @@ from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
 from credstore.wire.signer import Signer, WireCall
 from credstore.wire.transport import Transport
+from credstore.wire.urls import encode_query
 
 T = TypeVar("T")
 _PARSE_ON_LOOP = 32 * 1024
@@ -52,6 +53,7 @@ class Bucket:
         label: The provider's label.
         origin: Scheme, host and port.
         described: The properties of its new objects.
+        paying: The header that says which project pays, of every request.
         proved: Whether the server is known to keep conditions: Google does, another one is asked once.
         versioned: Whether the bucket is known to keep versions.
         keeps_locks: Whether the server is Google's own, or was seen to keep retention or a hold.
@@ -85,6 +87,9 @@ class Bucket:
             "upload": f"/upload/storage/v1/b/{name}/o",
             "batch": "/batch/storage/v1",
         }
+        self._multipart = f"{self._paths['upload']}?{encode_query(MULTIPART)}"
+        payer = config.user_project
+        self.paying: Mapping[str, str] = NOTHING if payer is None else {"x-goog-user-project": payer}
         self._exchange = Exchange(
             transport,
             signer,
@@ -148,15 +153,9 @@ class Bucket:
             return self.path_of(request.key or "") + request.tail
         if request.place == "media":
             return self.media_path(request.key or "")
-        if request.place == "session":
-            return request.target.partition("?")[0]
-        return self._paths[request.place]
-
-    @property
-    def paying(self) -> Mapping[str, str]:
-        """The header that says which project pays, of every request."""
-        payer = self.config.user_project
-        return NOTHING if payer is None else {"x-goog-user-project": payer}
+        if request.place != "session":
+            return self._paths[request.place]
+        return request.target.partition("?")[0]
 
     def _query(self, request: GcsRequest) -> tuple[tuple[str, str], ...]:
         if request.place == "session":
@@ -190,15 +189,17 @@ class Bucket:
         self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
+        # No local variable for the query: it may name a session, and a traceback shows locals.
+        at_once = request.query is MULTIPART
         call = made(
             WireCall,
             {
                 "operation": request.operation,
                 "method": request.method,
                 "origin": self.origin,
-                "path": self._path(request),
-                "query": self._query(request),
-                "headers": {**request.headers, **self.paying},
+                "path": self._multipart if at_once else self._path(request),
+                "query": () if at_once else self._query(request),
+                "headers": {**request.headers, **self.paying} if self.paying else request.headers,
                 "body": request.body,
                 "mutation": request.mutation,
                 "replayable": request.replayable,

@@ -17,7 +17,7 @@ from contextlib import aclosing
 from functools import cache
 from typing import Any, cast
 
-from credstore.drivers.gcs.resources import CRC32C, MD5, Resource, checksums_of
+from credstore.drivers.gcs.resources import CRC32C, MD5, Resource, text
 from credstore.errors import Applied, ErrorCode, StorageIntegrityError
 from credstore.hashing import LOOP_BUDGET, Hash
 
@@ -48,22 +48,27 @@ class Checksum:
         self.name = name or (MD5 if _crc32c() is None else CRC32C)
         made = hashlib.md5(usedforsecurity=False) if self.name == MD5 else _crc32c()()
         self._hash = cast("Hash", made)
+        self._value: str | None = None
 
-    def _update(self, chunk: bytes | memoryview) -> None:
+    def take(self, chunk: bytes | memoryview) -> None:
+        """Take in more bytes, at once."""
+        self._value = None
         # The C code of google-crc32c takes no views.
         self._hash.update(bytes(chunk) if self.name == CRC32C else chunk)
 
     async def add(self, chunk: bytes | memoryview) -> None:
         """Take in more bytes, off the event loop where they are many."""
         if len(chunk) > LOOP_BUDGET:
-            await asyncio.to_thread(self._update, chunk)
+            await asyncio.to_thread(self.take, chunk)
         else:
-            self._update(chunk)
+            self.take(chunk)
 
     @property
     def value(self) -> str:
         """As the property has it."""
-        return base64.b64encode(self._hash.digest()).decode("ascii")
+        if self._value is None:
+            self._value = base64.b64encode(self._hash.digest()).decode("ascii")
+        return self._value
 
     def check(self, resource: Resource) -> bool:
         """Compare with what the service says that it stored; whether it has said so (L02).
@@ -71,7 +76,7 @@ class Checksum:
         Raises:
             StorageIntegrityError: It stored other bytes (code "CHECKSUM_MISMATCH", `applied` "maybe").
         """
-        told = checksums_of(resource).get(self.name)
+        told = text(resource.get(self.name))
         if told is not None and not hmac.compare_digest(told.encode(), self.value.encode()):
             raise _differs("the bytes that were sent; the object should not be used", "maybe")
         return told is not None

@@ -16,7 +16,7 @@ from credstore.driver.refusals import check_condition, check_delete
 from credstore.driver.values import Precondition
 from credstore.drivers.gcs.bucket import Bucket
 from credstore.drivers.gcs.capabilities import NAME
-from credstore.drivers.gcs.requests import DEFAULT_TYPE, delete_object, insert
+from credstore.drivers.gcs.requests import delete_object, empty, insert
 from credstore.errors import StorageError, StoragePreconditionFailedError
 
 _IMPOSSIBLE = str(2**62)
@@ -50,8 +50,9 @@ async def _ask(bucket: Bucket, deadline: float | None) -> None:
     key = internal_key(f"probe-{token_hex(8)}")
     request = insert(
         key,
-        {"name": key, "contentType": DEFAULT_TYPE},
+        empty(key),
         (("ifGenerationMatch", _IMPOSSIBLE),),
+        boundary=token_hex(16),
         body=b"",
         size=0,
         replayable=True,

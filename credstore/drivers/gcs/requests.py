@@ -13,9 +13,9 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from secrets import token_hex
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from credstore.driver.header_text import encode_text
 from credstore.driver.refusals import (
     check_copy,
     check_delete,
@@ -25,7 +25,15 @@ from credstore.driver.refusals import (
     no_encryption_of_source,
 )
 from credstore.driver.same_options import SameOptions
-from credstore.driver.values import Capabilities, CopyRequest, PutRequest, ReadOptions, join_metadata
+from credstore.driver.values import (
+    DIGEST,
+    WRITE_ID,
+    Capabilities,
+    CopyRequest,
+    PutRequest,
+    ReadOptions,
+    join_metadata,
+)
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.encryption import SOURCE_HEADERS, key_headers, kms_query
 from credstore.drivers.gcs.resources import (
@@ -81,11 +89,28 @@ class GcsRequest:
     probe: bool = False
 
 
+_encoded = json.JSONEncoder(separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii
+
+
 def _json(said: Mapping[str, Any]) -> bytes:
-    return json.dumps(said, separators=(",", ":")).encode("ascii")
+    return _encoded(said).encode("ascii")
 
 
+MULTIPART: Query = (("uploadType", "multipart"),)
 _OF_JSON = {"content-type": "application/json; charset=UTF-8"}
+
+
+class Prepared(NamedTuple):
+    """Properties as an upload in one request sends them.
+
+    Attributes:
+        content_type: Of the object.
+        json: The document, or the start of it.
+    """
+
+    content_type: str
+    json: str
 
 
 class Described:
@@ -94,6 +119,31 @@ class Described:
     def __init__(self) -> None:
         """Keep none yet."""
         self._same = SameOptions(_described)
+        self._started = SameOptions(_started)
+
+    def prepared(
+        self,
+        request: PutRequest,
+        able: Capabilities,
+        digest: bytes | None,
+        checksum: tuple[str, str] | None = None,
+    ) -> Prepared:
+        """The document of `of` as text, with a checksum by the name of its property.
+
+        Raises:
+            StorageError: As `of`.
+        """
+        kind, start = self._started.of(request, able) or _started(request, able)
+        kept = {**request.metadata, **request.system}
+        kept.pop(WRITE_ID, None)
+        if digest is not None:
+            kept.pop(DIGEST, None)
+        said = [f"{_quoted(name)}:{_quoted(encode_text(value))}" for name, value in kept.items()]
+        said.append(f'"{WRITE_ID}":{_quoted(request.write_id)}')
+        if digest is not None:
+            said.append(f'"{DIGEST}":"{digest.hex()}"')
+        end = "}" if checksum is None else f',"{checksum[0]}":"{checksum[1]}"}}'
+        return Prepared(kind, f'{start},"name":{_quoted(request.key)},"metadata":{{{",".join(said)}}}{end}')
 
     def of(self, request: PutRequest, able: Capabilities, digest: bytes | None) -> dict[str, Any]:
         """All properties of a new object, for every kind of upload.
@@ -128,11 +178,23 @@ def _described(request: PutRequest, able: Capabilities) -> dict[str, Any]:
     return found
 
 
+def _started(request: PutRequest, able: Capabilities) -> Prepared:
+    """The start of a document, and the content type in it."""
+    said = _described(request, able)
+    return Prepared(said["contentType"], _encoded(said)[:-1])
+
+
+def empty(key: str) -> Prepared:
+    """The properties of an object with nothing but a name."""
+    return Prepared(DEFAULT_TYPE, _encoded({"name": key, "contentType": DEFAULT_TYPE}))
+
+
 def insert(
     key: str,
-    said: Mapping[str, Any],
+    said: Prepared,
     query: Query,
     *,
+    boundary: str,
     body: bytes | Callable[[], AsyncIterator[bytes | memoryview]],
     size: int,
     replayable: bool,
@@ -144,17 +206,16 @@ def insert(
         key: The object's key.
         said: Its properties, with its checksum where that is known.
         query: Its condition.
+        boundary: Between the two, 128 bits that were drawn for this write, so that no body has them.
         body: The bytes, or what opens them.
         size: Of the bytes.
         replayable: Whether they can be sent again.
         headers: The customer-supplied key.
     """
-    boundary = token_hex(16)
     before = (
-        f"--{boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n".encode()
-        + _json(said)
-        + f"\r\n--{boundary}\r\ncontent-type: {said['contentType']}\r\n\r\n".encode()
-    )
+        f"--{boundary}\r\ncontent-type: application/json; charset=UTF-8\r\n\r\n"
+        f"{said.json}\r\n--{boundary}\r\ncontent-type: {said.content_type}\r\n\r\n"
+    ).encode()
     after = f"\r\n--{boundary}--\r\n".encode()
     whole: bytes | StreamBody
     if isinstance(body, bytes):
@@ -168,7 +229,7 @@ def insert(
             "method": "POST",
             "place": "upload",
             "key": key,
-            "query": (("uploadType", "multipart"), *query),
+            "query": (*MULTIPART, *query) if query else MULTIPART,
             "headers": {"content-type": f"multipart/related; boundary={boundary}", **headers},
             "body": whole,
             "mutation": True,

@@ -45,7 +45,7 @@ LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageCla
 CRC32C, MD5 = "crc32c", "md5Hash"
 RETENTION, HOLD, EVENT_HOLD = "retention", "temporaryHold", "eventBasedHold"
 _ETAG = re.compile(r"([1-9][0-9]{0,18})-([1-9][0-9]{0,18})")
-_NUMBER = re.compile(r"[0-9]{1,19}")
+_DIGITS = 19
 _MODES: Mapping[RetentionMode, str] = {"compliance": "Locked", "governance": "Unlocked"}
 """Modes of `Retention` to those of objects here; whoever has a permission for it can end "Unlocked" early."""
 
@@ -170,7 +170,10 @@ def _named(resource: Resource) -> tuple[str, int]:
 
 def version_of(resource: Resource) -> str | None:
     """The generation that an object's representation is of."""
-    found = number(resource.get("generation"))
+    found = resource.get("generation")
+    if isinstance(found, str) and len(found) <= _DIGITS and found.isascii() and found.isdigit():
+        return found.lstrip("0") or "0"
+    found = number(found)
     return None if found is None else str(found)
 
 
@@ -312,7 +315,7 @@ def number(said: object) -> int | None:
     if isinstance(said, bool) or not isinstance(said, (int, str)):
         return None
     if isinstance(said, str):
-        return int(said) if _NUMBER.fullmatch(said) else None
+        return int(said) if len(said) <= _DIGITS and said.isascii() and said.isdigit() else None
     return said if said >= 0 else None
 
 

@@ -23,6 +23,7 @@ INCOMPLETE = 308
 """Status of a resumable upload that has not ended."""
 CANCELLED = 499
 """Status of a resumable upload that was cancelled."""
+_decoded = json.JSONDecoder().raw_decode
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NO_CONTENT = 204
@@ -155,13 +156,25 @@ def parse_json(body: bytes) -> dict[str, Any]:
     Raises:
         StorageConfigurationError: It is not one, so Google did not send it.
     """
+    said: object
     try:
-        said = json.loads(body)
+        text = body.decode()
+        said, end = _decoded(text)
+        if end != len(text):
+            said = json.loads(text)
     except ValueError:
-        said = None
+        said = _otherwise(body)
     if not isinstance(said, dict):
         raise not_google(None)
     return cast("dict[str, Any]", said)
+
+
+def _otherwise(body: bytes) -> object:
+    """A document that does not begin at once, or in another of JSON's encodings; None for what is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
 
 
 def parse_resource(body: bytes) -> Resource:

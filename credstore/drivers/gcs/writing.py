@@ -7,10 +7,10 @@ compares the checksum of what is in memory with what arrived, and the one it rep
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.unclear import Write
@@ -27,20 +27,19 @@ from credstore.drivers.gcs.resuming import begun_before, new_token
 from credstore.drivers.gcs.sessions import Made, Session, begin, can_go_on, send_all
 from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_write
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageNotFoundError
-from credstore.hashing import joined, sha256
+from credstore.hashing import LOOP_BUDGET, joined, sha256
+from credstore.model import NOTHING
 
 MAX_RESTARTS = 2
 """Number of times that an upload is started again after the service has lost it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sized:
-    """One body that is sent in one request: what it is, how long, and its SHA-256 where that is known."""
+class _Sized(NamedTuple):
+    """One body that is sent in one request: how long it is, its SHA-256 where that is known, and checksum."""
 
     size: int
     digest: bytes | None
     checksum: Checksum
-    said: Mapping[str, Any]
 
 
 async def put(bucket: Bucket, request: PutRequest) -> PutResult:
@@ -71,7 +70,8 @@ async def _put(bucket: Bucket, request: PutRequest) -> PutResult:
             f"the body has {body.length} bytes; this provider keeps at most {largest}",
             code=ErrorCode.TOO_LARGE,
         )
-    await prove_condition(bucket, request.precondition, request.deadline)
+    if request.precondition.mode != "overwrite":
+        await prove_condition(bucket, request.precondition, request.deadline)
     if body.length is None:
         return await _put_unsized(bucket, request)
     if body.length > config.multipart_threshold:
@@ -86,6 +86,8 @@ async def _put(bucket: Bucket, request: PutRequest) -> PutResult:
 
 def _query(request: PutRequest) -> Query:
     """Under which condition, and with which key, an object is made."""
+    if request.encryption is None and request.precondition.mode == "overwrite":
+        return ()
     return (*conditions(request.precondition), *kms_query(request.encryption))
 
 
@@ -101,24 +103,27 @@ def _write(request: PutRequest) -> Write:
 async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutResult:
     digest = request.digest or await sha256(data)
     checksum = Checksum()
-    await checksum.add(data)
-    said = {**bucket.described.of(request, bucket.able, digest), checksum.name: checksum.value}
+    if len(data) > LOOP_BUDGET:
+        await checksum.add(data)
+    else:
+        checksum.take(data)
+    said = bucket.described.prepared(request, bucket.able, digest, (checksum.name, checksum.value))
     wire = insert(
         request.key,
         said,
         _query(request),
+        boundary=request.write_id,
         body=data,
         size=len(data),
         replayable=True,
-        headers=key_headers(request.encryption),
+        headers=NOTHING if request.encryption is None else key_headers(request.encryption),
     )
-    return await _send(bucket, request, wire, _Sized(len(data), digest, checksum, said))
+    return await _send(bucket, request, wire, _Sized(len(data), digest, checksum))
 
 
 async def _put_stream(bucket: Bucket, request: PutRequest, length: int) -> PutResult:
-    sized = _Sized(
-        length, request.digest, Checksum(), bucket.described.of(request, bucket.able, request.digest)
-    )
+    sized = _Sized(length, request.digest, Checksum())
+    said = bucket.described.prepared(request, bucket.able, request.digest)
     attempts: list[Checksum] = []
 
     async def opened() -> AsyncIterator[bytes]:
@@ -130,8 +135,9 @@ async def _put_stream(bucket: Bucket, request: PutRequest, length: int) -> PutRe
 
     wire = insert(
         request.key,
-        sized.said,
+        said,
         _query(request),
+        boundary=request.write_id,
         body=opened,
         size=length,
         replayable=request.body.replayable,
@@ -155,7 +161,7 @@ async def _send(
         made = await settle_write(bucket, _write(request), error)
     else:
         checksum = attempts[0] if attempts else sized.checksum
-        made = replace(made, proved=checksum.check(made.resource))
+        made = Made(made.resource, made.request_id, checksum.check(made.resource))
     if request.progress is not None:
         request.progress(sized.size, sized.size)
     return await _result(bucket, request, made, sized.size, sized.digest)
@@ -167,12 +173,12 @@ async def _result(
     if isinstance(made, ObjectInfo):
         result = result_of(bucket, made, size=size, digest=digest)
     else:
-        result = replace(
-            result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id),
-            proved=made.proved,
-        )
-    said = made if isinstance(made, ObjectInfo) else made.resource
-    await check_encrypted(bucket, request.encryption, said, result, request.deadline)
+        result = result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id)
+        if made.proved:
+            result = replace(result, proved=True)
+    if request.encryption is not None:
+        said = made if isinstance(made, ObjectInfo) else made.resource
+        await check_encrypted(bucket, request.encryption, said, result, request.deadline)
     return result
 
 

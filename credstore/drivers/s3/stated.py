@@ -71,7 +71,7 @@ def stated(dialect: S3Dialect, said: Said) -> S3Dialect:
 def _reported(dialect: S3Dialect, report: CapabilityReport) -> S3Dialect:
     for name, does in report.found().items():
         # How a row says it stays: R2's copies only create with a header of its own.
-        if name in NAMES and does != has(dialect, name):
+        if name.startswith(_STORAGE_CLASS) or (name in NAMES and does != has(dialect, name)):
             dialect = _with(dialect, name, granted=does)
     for name, needed in _NEEDS.items():
         if has(dialect, name) and not has(dialect, needed):
