@@ -44,6 +44,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("commands.info", "Check that the store responds."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
+    "dataset": ("commands.artifacts.dataset", "Save, load, compare and tag versions of datasets."),
+    "model": ("commands.artifacts.model", "Register, fetch, stage and verify signed models."),
+    "checkpoint": ("commands.artifacts.model", "Save and load checkpoints of training runs."),
+    "backup": ("commands.artifacts.backup", "Back up folders and bring them back as of a time."),
+    "archive-logs": ("commands.artifacts.backup", "Move old logs to the store."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
     "storage": ("commands.storage", "The same by other names: list, upload, download, sync, info."),
     "check-provider": (
