@@ -5,6 +5,7 @@ without a line in `tests/arguments.py` fails here.
 """
 
 import inspect
+from enum import Enum
 from typing import get_args, get_origin, get_type_hints, is_typeddict
 
 import pytest
@@ -68,7 +69,7 @@ def public_names():
             each = getattr(module, name)
             if not callable(each) or is_typeddict(each) or get_origin(each) is not None:
                 continue
-            if getattr(each, "_is_protocol", False) or each is ErrorCode:
+            if getattr(each, "_is_protocol", False) or (isinstance(each, type) and issubclass(each, Enum)):
                 continue
             found[name] = each
     return found

@@ -18,7 +18,7 @@ from credstore.artifacts.models import Models
 from credstore.artifacts.retention import Keep, checked_age, checked_keep
 from credstore.artifacts.sources import Location, Source, name_of, size_of
 from credstore.artifacts.statements import ArtifactVersion
-from credstore.artifacts.syncing import SyncReport, has_changed, mark, sync_folder
+from credstore.artifacts.syncing import SyncReport, has_changed, sync_folder
 from credstore.artifacts.versioning import PREFIX
 from credstore.concurrency import in_thread
 from credstore.errors import StorageError, StorageInvalidRequestError
@@ -238,7 +238,7 @@ class StorageManager(Models, Checkpoints):
             catalog = self._catalog("dataset", name)
             with DiskErrors():
                 if await has_changed(catalog, report.version, folder):
-                    await mark(folder, await self._save("dataset", name, folder, progress))
+                    await self._save("dataset", name, folder, progress)
 
     async def sync_dataset(
         self,
@@ -253,29 +253,27 @@ class StorageManager(Models, Checkpoints):
 
         A file of the same size and time as in the version is taken to be the same, as rsync does; one that
         differs only in its time is read. What differs is fetched and verified before anything in the folder
-        changes, then each file is replaced whole. Next to the folder, a file `.NAME.credstore-sync`
-        says which version it was brought to.
+        changes, then each file is replaced whole. Empty folders are left alone.
 
         Args:
             name: The dataset's name.
             version: Its number or a tag; the latest by default.
             folder: The folder; made if it is missing.
-            discard: Whether what was changed or added here since the last time may be overwritten or
-                removed.
+            discard: Whether files may be overwritten or removed that are in no version as they are here.
             progress: Called with (bytes written, bytes in total).
 
         Returns:
             What was changed.
 
         Raises:
-            StorageConflictError: Something was changed or added here that would be lost, and `discard` is
-                False; nothing has been changed.
+            StorageConflictError: Something would be lost, and `discard` is False; nothing has been changed.
             StorageNotFoundError: There is no such version.
             ProofError: A signature is not in order.
             StorageIntegrityError: Something is missing in the store, or not what was signed.
             StorageError: Anything else; a later call continues.
 
-        Cost: 3 or 4 requests where nothing changed; more for what did, as `load_dataset`.
+        Cost: 3 or 4 requests where nothing changed; for what did, as `load_dataset`, and up to 2 for each
+            version to find out whether anything would be lost.
         """
         catalog = self._catalog("dataset", name)
         found = await catalog.find(version)

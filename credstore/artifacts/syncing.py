@@ -1,16 +1,15 @@
 """A folder that is made exactly a version of a dataset, and what is left alone because it is already.
 
 The order keeps a folder repairable whatever ends the work: what differs is fetched into a folder next to it
-and verified; the versions that the folder may now be a mixture of are noted; then files are replaced and
-removed one by one; then the version is noted that the folder is.
+and verified, then files are replaced and removed one by one. Nothing is needed to know afterwards what may be
+replaced: a file that is in some version is in the store, and any other is only here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +19,8 @@ from credstore.artifacts.loading import Loading
 from credstore.artifacts.sources import SourceFile, find_files
 from credstore.artifacts.statements import ArtifactVersion
 from credstore.concurrency import in_thread
-from credstore.errors import StorageConflictError, StorageInvalidRequestError, StorageNotFoundError
-from credstore.files import PendingFolder, sync_directory, write_file
+from credstore.errors import StorageConflictError
+from credstore.files import PendingFolder, sync_directory
 from credstore.model import Progress
 
 _SHOWN = 5
@@ -48,7 +47,7 @@ async def sync_folder(
     """Make a folder exactly a version.
 
     Raises:
-        StorageConflictError: Something was changed here since the last time, and is not to be discarded.
+        StorageConflictError: Something is only here, and is not to be discarded.
         StorageError: Anything else.
         OSError: The disk failed.
     """
@@ -58,9 +57,8 @@ async def sync_folder(
     missing = sorted(wanted.keys() - there.keys())
     extra = sorted(there.keys() - wanted.keys())
     touched = {name: there[name] for name in (*differing, *extra)}
-    noted = await in_thread(_noted, folder, catalog)
     if touched and not discard:
-        await _check_known(catalog, noted, touched)
+        await _check_known(catalog, touched)
     fetched = sorted((*missing, *differing))
     if fetched or extra:
         pending = PendingFolder(folder)
@@ -68,13 +66,10 @@ async def sync_folder(
         await in_thread(pending.__enter__)
         try:
             await Loading(catalog, pending.path, progress).run([wanted[name] for name in fetched])
-            await in_thread(_note, folder, catalog, [*noted, version.version])
             await in_thread(_replace, folder, pending.path, fetched, extra)
         finally:
             await in_thread(pending.__exit__)
     await in_thread(folder.mkdir, parents=True, exist_ok=True)
-    if noted != [version.version] or fetched or extra:
-        await in_thread(_note, folder, catalog, [version.version])
     return SyncReport(version, tuple(fetched), tuple(extra))
 
 
@@ -90,35 +85,26 @@ async def has_changed(catalog: Catalog, version: ArtifactVersion, folder: Path) 
     return wanted.keys() != there.keys() or bool(await in_thread(_differing, there, wanted))
 
 
-async def mark(folder: Path, version: ArtifactVersion) -> None:
-    """Note that a folder is a version, since that was saved from it."""
-    await in_thread(_write_note, folder, version.name, [version.version])
-
-
-async def _check_known(catalog: Catalog, noted: list[int], touched: Mapping[str, SourceFile]) -> None:
-    """Whether everything that would be lost is in a version that the folder was brought to."""
-    known: list[Mapping[str, FileEntry]] = []
-    for number in noted:
-        try:
-            earlier = await catalog.version(number)
-        except StorageNotFoundError:
-            continue  # It was pruned: what was in it may be nowhere else by now.
-        known.append({file.name: file for file in await catalog.files(earlier)})
-    lost = await in_thread(_unknown, touched, known)
+async def _check_known(catalog: Catalog, touched: Mapping[str, SourceFile]) -> None:
+    """Whether everything that would be lost is in some version; the newest are asked first."""
+    lost = dict(touched)
+    for number in reversed(await catalog.numbers()):
+        if not lost:
+            return
+        for version in await catalog.versions([number]):
+            known = {file.name: file for file in await catalog.files(version)}
+            lost = await in_thread(_unknown, lost, known)
     if lost:
-        more = f" and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else ""
+        names = sorted(lost)
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         raise StorageConflictError(
-            f"{', '.join(map(repr, sorted(lost)[:_SHOWN]))}{more} would be lost, changed or added here since "
-            "this folder was last brought to a version; save a version first, or `discard` it"
+            f"{', '.join(map(repr, names[:_SHOWN]))}{more} would be lost: no version of the dataset "
+            f"{catalog.name!r} has that; save one first, or discard it"
         )
 
 
-def _unknown(touched: Mapping[str, SourceFile], known: Sequence[Mapping[str, FileEntry]]) -> list[str]:
-    return [
-        name
-        for name, file in touched.items()
-        if not any(name in each and _is(file, each[name]) for each in known)
-    ]
+def _unknown(touched: Mapping[str, SourceFile], known: Mapping[str, FileEntry]) -> dict[str, SourceFile]:
+    return {name: file for name, file in touched.items() if name not in known or not _is(file, known[name])}
 
 
 def _files(folder: Path) -> dict[str, SourceFile]:
@@ -163,30 +149,3 @@ def _replace(folder: Path, pending: Path, fetched: list[str], extra: list[str]) 
     for parent in changed:
         if parent.is_dir():
             sync_directory(parent)
-
-
-def _place(folder: Path) -> Path:
-    whole = folder.resolve()
-    if not whole.name:
-        raise StorageInvalidRequestError("the root of a disk cannot be brought to a version")
-    return whole.parent / f".{whole.name}.credstore-sync"
-
-
-def _noted(folder: Path, catalog: Catalog) -> list[int]:
-    """The versions that the folder was brought to, or between which it was left."""
-    try:
-        note = json.loads(_place(folder).read_bytes())
-        if note["dataset"] != catalog.name:
-            return []
-        return [number for number in note["versions"] if type(number) is int and number > 0]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
-        return []  # Then nothing here is known to be anywhere else.
-
-
-def _note(folder: Path, catalog: Catalog, versions: list[int]) -> None:
-    _write_note(folder, catalog.name, versions)
-
-
-def _write_note(folder: Path, name: str, versions: list[int]) -> None:
-    note = json.dumps({"dataset": name, "versions": sorted(set(versions))})
-    write_file(_place(folder), note.encode(), replace=True)

@@ -47,6 +47,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, apply and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
     "log": ("commands.log.command", "Keep and check a transparency log of proofs; cosign others' logs."),
+    "dataset": ("commands.artifacts.dataset", "Save, load, compare and tag versions of datasets."),
+    "model": ("commands.artifacts.model", "Register, fetch, stage and verify signed models."),
+    "checkpoint": ("commands.artifacts.model", "Save and load checkpoints of training runs."),
+    "backup": ("commands.artifacts.backup", "Back up folders and bring them back as of a time."),
+    "archive-logs": ("commands.artifacts.backup", "Move old logs to the store."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
     "storage": ("commands.storage", "The same by other names: list, upload, download, sync, info."),
     "check-provider": (

@@ -1,0 +1,1 @@
+"""The commands about datasets, models, checkpoints, backups and archived logs."""
