@@ -32,6 +32,7 @@ Kind = Literal["copy", "delete", "drop"]
 PAGE = 1000
 """Rows at a time."""
 FORMAT = 1
+_STATES = {each.value: each for each in State}
 _TABLES = """
 create table if not exists about (pair text not null, format integer not null);
 create table if not exists known (
@@ -203,7 +204,7 @@ class Journal:
         after = ""
         while rows := await self._run(self._known_page, after):
             for name, size, tag, version, digest, state in rows:
-                yield Known(name, size, tag, version, digest, State(state))
+                yield Known(name, size, tag, version, digest, _STATES[state])
             after = rows[-1][0]
 
     def _known_page(self, after: str) -> list[tuple[Any, ...]]:

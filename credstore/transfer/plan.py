@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol, TypeAlias, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from credstore.errors import ErrorCode, StorageIntegrityError
 
@@ -33,8 +33,7 @@ class Named(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One object or file of a listing.
 
     Attributes:
@@ -70,8 +69,7 @@ class State(Enum):
     """They were, and the source was deleted then, as it should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the journal knows of a name.
 
     Attributes:
@@ -101,8 +99,7 @@ class Known:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Pair:
+class Pair(NamedTuple):
     """A name with what each of the three has of it; at least one has it."""
 
     name: str

@@ -311,7 +311,7 @@ class Run:
         if source is None:
             if pair.known is not None and not self._dry and self._filter(pair.name):
                 if pair.is_moved:
-                    await self._journal.note(replace(pair.known, state=State.MOVED))
+                    await self._journal.note(pair.known._replace(state=State.MOVED))
                 else:
                     await self._journal.forget(pair.name)
             if there is None:
@@ -469,7 +469,7 @@ class Run:
             if not written.tag:
                 raise StorageError("the source changed while it was being copied, so it was kept")
             await self._hands.delete_source(entry)
-        await self._journal.finish(action, replace(known, state=State.MOVED))
+        await self._journal.finish(action, known._replace(state=State.MOVED))
         self._tell(TransferEvent(kind="moved", name=name, size=entry.size))
 
     async def _flow(self, size: int) -> None:

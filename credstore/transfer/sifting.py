@@ -49,8 +49,11 @@ class Sieve:
             async for entry in found:
                 if held is not None and not entry.name.startswith(held.name):
                     yield held
-                held, marker = None, is_marker(entry)
-                why = "it only marks a folder" if self._omits(entry) else self._unfit(entry)
+                held, marker = None, entry.name[-1:] == "/" and is_marker(entry)
+                if not marker:
+                    why = end.unfit(entry.name)
+                else:
+                    why = "it only marks a folder" if self._omits(entry) else self._unfit(entry)
                 if why is None and not end.branches and entry.name not in end.held.names:
                     above = branches.above(entry.name)
                     why = None if above is None else f"{above!r} would have to be a file and a folder at once"
@@ -97,13 +100,11 @@ class Sieve:
             if free and names.add(name, called):
                 report(TransferEvent(kind="renamed", name=name, detail=called))
 
-    async def _sifted(
+    def _sifted(
         self, side: Side, report: Refuse | None = None, *, destination: bool = False
     ) -> AsyncGenerator[Entry, None]:
         taken = _only(side.entries(self.wanted, destination=destination), report)
-        async with aclosing(taken if side.ordered else self.journal.in_order(taken)) as found:
-            async for entry in found:
-                yield entry
+        return taken if side.ordered else self.journal.in_order(taken)
 
 
 def _parents(name: str) -> Iterator[str]:
