@@ -596,6 +596,7 @@ CALLS: dict[str, Call] = {
     "PassphraseKey": Call(given(passphrase=Secret("a long passphrase"), salt=bytes(16))),
     "R2Config": Call(given(**BASE, account_id="0" * 32), use_config),
     "R2StorageProvider": Call(given(config=credstore.R2Config(**BASE, account_id="0" * 32)), make_provider),
+    "ReplicaOutcome": Call(given(replica="r2", applied="no", error=StorageError("words"))),
     "RemainingVersion": Call(given(key="a", version_id="1", error=StorageError("words"))),
     "Retention": Call(given()),
     "RotationReport": Call(given(current="a", rotated=1, keys={}, unencrypted=0, failed={})),

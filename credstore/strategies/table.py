@@ -73,7 +73,13 @@ def _redundant(members: Sequence[Driver], options: MultiOptions) -> Driver:
 
 _QUORUMS = frozenset({"write_quorum", "read_quorum"})
 STRATEGIES: Mapping[str, Strategy] = {
-    row.word: row for row in (Strategy("REDUNDANT", _redundant, frozenset({"write_quorum", "read_quorum"})),)
+    row.word: row
+    for row in (
+        Strategy("PRIMARY_ONLY", _only, least=1, uses=1),
+        Strategy("REDUNDANT", _redundant, _QUORUMS),
+        Strategy("LOAD_BALANCED", _balanced, frozenset({"weights"})),
+        Strategy("PERFORMANCE_OPTIMIZED", _fastest, _QUORUMS),
+    )
 }
 """By word."""
 

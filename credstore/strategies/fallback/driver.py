@@ -199,7 +199,7 @@ class FallbackDriver(Driver):
         try:
             second = await self._fallback.get(key, options)
         except StorageError as error:
-            if self._may_be_back(failure):
+            if is_absence(error) and self._may_be_back(failure):
                 reader = await self._member.ask(self._primary.get, key, options)
                 reader.info = replace(reader.info, served_by=self._first)
                 return reader
@@ -218,7 +218,7 @@ class FallbackDriver(Driver):
         try:
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
-            if self._may_be_back(failure):
+            if is_absence(error) and self._may_be_back(failure):
                 found = await self._member.ask(self._primary.head, key, options)
                 return replace(found, served_by=self._first)
             raise_explained(self._of_both(failure, error), error)
