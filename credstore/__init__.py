@@ -103,6 +103,7 @@ if TYPE_CHECKING:
         Event,
         LoggingObserver,
         Observer,
+        OpenTelemetryMetrics,
         OpenTelemetryObserver,
         StructlogObserver,
     )
@@ -224,6 +225,7 @@ _HOMES = {
         "Event",
         "LoggingObserver",
         "Observer",
+        "OpenTelemetryMetrics",
         "OpenTelemetryObserver",
         "StructlogObserver",
     ),
@@ -301,6 +303,7 @@ __all__ = [
     "NginxSigner",
     "ObjectReader",
     "Observer",
+    "OpenTelemetryMetrics",
     "OpenTelemetryObserver",
     "PassphraseKey",
     "ProviderMetrics",
