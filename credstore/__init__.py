@@ -105,6 +105,7 @@ if TYPE_CHECKING:
         Event,
         LoggingObserver,
         Observer,
+        OpenTelemetryMetrics,
         OpenTelemetryObserver,
         StructlogObserver,
     )
@@ -228,6 +229,7 @@ _HOMES = {
         "Event",
         "LoggingObserver",
         "Observer",
+        "OpenTelemetryMetrics",
         "OpenTelemetryObserver",
         "StructlogObserver",
     ),
@@ -305,6 +307,7 @@ __all__ = [
     "NginxSigner",
     "ObjectReader",
     "Observer",
+    "OpenTelemetryMetrics",
     "OpenTelemetryObserver",
     "PassphraseKey",
     "ProviderMetrics",

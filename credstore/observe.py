@@ -13,14 +13,16 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from credstore.arguments import typed_class
 from credstore.extras import missing_extra
+from credstore.metrics import ProviderMetrics, VerbMetrics
 from credstore.model import NOTHING
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import Histogram
+    from opentelemetry.metrics import Histogram, Observation
     from opentelemetry.trace import Tracer
 
 _logger = logging.getLogger("credstore")
@@ -89,18 +91,33 @@ class LoggingObserver:
 
 
 class StructlogObserver:
-    """Events through structlog, with the configuration of the application."""
+    """Events through structlog, with the configuration of the application.
 
-    def __init__(self) -> None:
-        """Import structlog."""
+    A call that moved bytes also has `bytes_per_second`; one that took at least `slow` seconds has `slow=True`
+    and is logged as a warning.
+    """
+
+    def __init__(self, *, slow: float | None = None) -> None:
+        """Import structlog.
+
+        Args:
+            slow: Seconds from which a call is slow; None for never.
+        """
         import structlog
 
         self._log = structlog.get_logger("credstore")
+        self._slow = slow
 
     def __call__(self, event: Event) -> None:
-        """Log one event: `info`, or `warning` for a failure."""
+        """Log one event: `info`, or `warning` for a failure and for a slow call."""
         facts = _facts(event)
-        if event.error is None:
+        size = event.attributes.get("size")
+        if isinstance(size, int) and event.duration > 0:
+            facts["bytes_per_second"] = round(size / event.duration)
+        slow = self._slow is not None and event.duration >= self._slow
+        if slow:
+            facts["slow"] = True
+        if event.error is None and not slow:
             self._log.info(event.name, **facts)
         else:
             self._log.warning(event.name, **facts)
@@ -147,6 +164,61 @@ class OpenTelemetryObserver:
             span.set_status(self._failed)
         span.end(end)
         self._durations.record(event.duration, {"operation": event.name, **labels})
+
+
+class OpenTelemetryMetrics:
+    """The counters of some providers as OpenTelemetry metrics, read when the application's reader asks.
+
+    `credstore.operations`, `credstore.errors` (by `error.type`), `credstore.bytes`, `credstore.requests` (by
+    `request`) and `credstore.notes` (by `what`: hedges, repairs, what caches did), each by
+    `credstore.provider` and `operation`. Counting costs a call nothing more than it does without.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[ProviderMetrics]]) -> None:
+        """Register the instruments at the meter of the application's global provider.
+
+        Args:
+            read: Returns the counters: `lambda: [provider.metrics()]`.
+
+        Raises:
+            StorageConfigurationError: The extra `opentelemetry` is missing.
+        """
+        try:
+            from opentelemetry import metrics
+        except ImportError as error:
+            raise missing_extra("opentelemetry", "counters as metrics need") from error
+        self._observation = metrics.Observation
+        self._read = read
+        meter = metrics.get_meter("credstore")
+        instruments: tuple[tuple[str, str, str, Callable[[VerbMetrics], _Values]], ...] = (
+            ("operations", "{call}", "Calls that have ended", lambda verb: {(): verb.calls}),
+            ("errors", "{call}", "Calls that failed", lambda verb: _by("error.type", verb.errors)),
+            ("bytes", "By", "Stored bytes written or read", lambda verb: {(): verb.bytes}),
+            ("requests", "{request}", "Requests over the wire", lambda verb: _by("request", verb.requests)),
+            ("notes", "{event}", "Hedges, repairs, cache", lambda verb: _by("what", verb.notes)),
+        )
+        for name, unit, meaning, values in instruments:
+            meter.create_observable_counter(
+                f"credstore.{name}", [partial(self._observe, values)], unit=unit, description=meaning
+            )
+
+    def _observe(self, values: Callable[[VerbMetrics], _Values], _options: object) -> list[Observation]:
+        return [
+            self._observation(
+                count, {"credstore.provider": each.provider, "operation": verb.verb, **dict(labels)}
+            )
+            for each in self._read()
+            for verb in each.verbs.values()
+            for labels, count in values(verb).items()
+        ]
+
+
+_Values: TypeAlias = Mapping[tuple[tuple[str, str], ...], int]
+"""Counts by their labels."""
+
+
+def _by(label: str, counts: Mapping[str, int]) -> _Values:
+    return {((label, name),): count for name, count in counts.items()}
 
 
 def _facts(event: Event) -> dict[str, object]:

@@ -592,6 +592,11 @@ CALLS: dict[str, Call] = {
     "MemoryStorageProvider": Call(given(config=MemoryConfig()), use_provider),
     "NginxSigner": Call(given(secret=KEY), use_signer),
     "ObjectReader": Call(given(info=ObjectInfo(**INFO), chunks=b"1", length=1), use_reader),
+    "ProviderMetrics": Call(given(provider="p", verbs={})),
+    "VerbMetrics": Call(
+        given(verb="v", calls=0, errors={}, seconds=0.0, buckets=(0,), bytes=0, requests={}, notes={})
+    ),
+    "OpenTelemetryMetrics": Call(given(read=list)),
     "OpenTelemetryObserver": Call(given()),
     "PassphraseKey": Call(given(passphrase=Secret("a long passphrase"), salt=bytes(16))),
     "R2Config": Call(given(**BASE, account_id="0" * 32), use_config),
@@ -640,7 +645,7 @@ CALLS: dict[str, Call] = {
     "StorageStats": Call(given(total_objects=1, total_size=1, provider="s3", region=None, last_updated=WHEN)),
     "StorageVersion": Call(given(key="a", version_id="1", is_latest=True)),
     "StoredDictionary": Call(given(name="a", size=1, last_modified=None)),
-    "StructlogObserver": Call(given(), use_event),
+    "StructlogObserver": Call(given(slow=1.0), use_event),
     "UploadForm": Call(given(url=RIGHT, fields={"key": "a"}, expires_at=WHEN)),
     "VersionsDeletedResult": Call(given(deleted=1)),
     "WasabiConfig": Call(given(**CLOUD), use_config),
@@ -659,11 +664,11 @@ CALLS: dict[str, Call] = {
     "cached": Call(
         lambda: {
             "provider": credstore.MemoryStorageProvider(),
-            "local": tempfile.mkdtemp(),
+            "local": tempfile.gettempdir(),
             "max_size": 2**20,
             "max_age": 1.0,
         },
-        use_provider,
+        make_provider,
     ),
     "serve_links": Call(lambda: {"provider": credstore.MemoryStorageProvider()}, use_async_generator),
     "train_dictionary": Call(given(samples=SAMPLES, size=1024)),

@@ -12,9 +12,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from credstore.metrics import Metrics
 from credstore.observe import (
     Event,
     LoggingObserver,
+    OpenTelemetryMetrics,
     OpenTelemetryObserver,
     StructlogObserver,
     notify,
@@ -64,6 +66,41 @@ def test_structlog_gets_the_facts():
     assert logs[0]["event"] == "credstore.store"
     assert (logs[0]["log_level"], logs[0]["size"], logs[0]["key"]) == ("info", 7, "a/b")
     assert (logs[1]["log_level"], logs[1]["error"]) == ("warning", "TIMEOUT")
+
+
+def test_structlog_says_how_fast_and_what_was_slow():
+    with structlog.testing.capture_logs() as logs:
+        StructlogObserver(slow=0.25)(STORED)
+        StructlogObserver(slow=0.26)(STORED)
+    assert (logs[0]["log_level"], logs[0]["slow"], logs[0]["bytes_per_second"]) == ("warning", True, 28)
+    assert logs[1]["log_level"] == "info"
+    assert "slow" not in logs[1]
+
+
+def test_opentelemetry_reads_the_counters_when_it_asks(monkeypatch):
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader])
+    monkeypatch.setattr(metrics, "get_meter", meters.get_meter)
+    counted = Metrics("memory")
+    counted.of("store").ended(0.1, 7, "TIMEOUT")
+    counted.of("store").requests["PutObject"] += 2
+    counted.of("store").notes["hedge"] += 1
+    OpenTelemetryMetrics(lambda: [counted.snapshot()])
+    scope = reader.get_metrics_data().resource_metrics[0].scope_metrics[0]
+    found = {
+        metric.name: {
+            tuple(sorted(point.attributes.items())): point.value for point in metric.data.data_points
+        }
+        for metric in scope.metrics
+    }
+    own = (("credstore.provider", "memory"), ("operation", "store"))
+    assert found == {
+        "credstore.operations": {own: 1},
+        "credstore.bytes": {own: 7},
+        "credstore.errors": {(own[0], ("error.type", "TIMEOUT"), own[1]): 1},
+        "credstore.requests": {(*own, ("request", "PutObject")): 2},
+        "credstore.notes": {(*own, ("what", "hedge")): 1},
+    }
 
 
 def test_opentelemetry_gets_spans_and_durations():

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from credstore.config.settings import CommonConfig
 from credstore.metrics import ProviderMetrics
+from credstore.prices.plan import MONTH, PART_SIZE, Bill, Explanation, Facts, Verb, billed, explained
 from credstore.provider.session import Session
+
+_READING = ("retrieve", "open")
 
 
 class MeasuredVerbs:
@@ -20,3 +26,53 @@ class MeasuredVerbs:
         Cost: no request.
         """
         return self._session.lifetime.metrics.snapshot()
+
+    def explain(
+        self, verb: Verb, size: int, *, storage_class: str | None = None, days: float = MONTH
+    ) -> Explanation:
+        """Which requests an operation makes, and what it costs by the list prices of `credstore.prices`.
+
+        Args:
+            verb: "store", "retrieve", "get_metadata", "exists", "delete", "copy" or "list".
+            size: Stored bytes of the object; for "list", the number of objects.
+            storage_class: Of what is written; the store's default unless given.
+            days: How long what is written is kept.
+
+        Returns:
+            The plan and the bill in US dollars. A cost is None where no price could be confirmed; `price` has
+            the date and the source of the prices, and `notes` what they leave out.
+
+        Raises:
+            StorageInvalidRequestError: The verb is unknown, or a number is negative.
+
+        Cost: no request.
+        """
+        return explained(self._facts(), verb, size, storage_class=storage_class, days=days)
+
+    def bill(self) -> Bill:
+        """What the calls of this provider cost so far: requests and egress, by list prices.
+
+        Storage is not part of it, since it depends on how long objects stay. What a cache served is not
+        egress of the store.
+
+        Cost: no request.
+        """
+        found = self.metrics()
+        read = sum(found.verbs[verb].bytes for verb in _READING if verb in found.verbs)
+        return billed(self._facts(), found.requests, read)
+
+    def _facts(self) -> Facts:
+        config = self._session.config
+        return replace(facts_of(config, self._session.name), tags=self._session.capabilities.tags)
+
+
+def facts_of(config: CommonConfig, label: str) -> Facts:
+    """What a plan needs to know of a store."""
+    return Facts(
+        cloud=config.cloud,
+        label=label,
+        part_from=getattr(config, "multipart_threshold", None),
+        part_size=getattr(config, "part_size", None) or PART_SIZE,
+        dedup=config.dedup,
+        cached=config.cache is not None,
+    )

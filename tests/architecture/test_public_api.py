@@ -64,6 +64,7 @@ NAMES = [
     "NginxSigner",
     "ObjectReader",
     "Observer",
+    "OpenTelemetryMetrics",
     "OpenTelemetryObserver",
     "PassphraseKey",
     "ProviderMetrics",

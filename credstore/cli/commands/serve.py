@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from credstore.edge.server import listen, serve_links
 from credstore.web.app import WebApp
 from credstore.web.prometheus import PrometheusPart
 from credstore.web.serving import serving_app
+
+if TYPE_CHECKING:
+    from credstore.provider.provider import StorageProvider
 
 _LAST_PORT = 65535
 
@@ -49,7 +53,9 @@ def serve_command(invocation: Invocation, host: str, port: int, metrics: tuple[s
             if metrics is not None:
                 listener = listen(*metrics)
                 counters = f"http://{metrics[0]}:{listener.getsockname()[1]}/metrics"
-                app = WebApp({"/metrics": PrometheusPart(lambda: [provider.metrics()])})
+                app = WebApp(
+                    {"/metrics": PrometheusPart(lambda: [provider.metrics()], costs=lambda: _costs(provider))}
+                )
                 await opened.enter_async_context(serving_app(app, listener))
             if invocation.json:
                 print_json({"url": address} | ({} if counters is None else {"metrics": counters}))
@@ -62,6 +68,11 @@ def serve_command(invocation: Invocation, host: str, port: int, metrics: tuple[s
     # Both signals are the intended ways to stop it.
     with contextlib.suppress(KeyboardInterrupt, Terminated):
         run_loop(work())
+
+
+def _costs(provider: StorageProvider) -> dict[str, float]:
+    total = provider.bill().total
+    return {} if total is None else {provider.get_provider_name(): total}
 
 
 def parsed_address(text: str) -> tuple[str, int]:

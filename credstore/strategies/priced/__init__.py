@@ -1,0 +1,1 @@
+"""The priced strategy: each object at the member where it costs least."""
