@@ -28,6 +28,7 @@ from credstore.config.url import from_url
 from credstore.config.variables import URL
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
+from credstore.provider.measured import facts_of
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
@@ -204,6 +205,7 @@ class StorageFactory:
                 PRIMARY_ONLY uses the first one, and checks the settings of the others;
                 REDUNDANT keeps every object at all of them, see `RedundantDriver`;
                 LOAD_BALANCED spreads the objects over them by weight, see `BalancedDriver`;
+                COST_OPTIMIZED keeps each object where it costs least, see `PricedDriver`;
                 PERFORMANCE_OPTIMIZED keeps replicas and reads the fastest, see `FastestDriver`.
             read_only: As for `create`.
             options: Of the strategy; see `MultiOptions`.
@@ -239,8 +241,10 @@ class StorageFactory:
 
         def make() -> StorageProvider:
             drivers = [build_driver(config, self._registry) for config in configs[: row.uses]]
-            driver = row.build(drivers, cast("MultiOptions", given))
-            members = dict(zip(labels_of(drivers), configs, strict=False))
+            labels = labels_of(drivers)
+            facts = [facts_of(config, label) for config, label in zip(configs, labels, strict=False)]
+            driver = row.build(drivers, facts, cast("MultiOptions", given))
+            members = dict(zip(labels, configs, strict=False))
             return StorageProvider(driver, configs[0], members=members, **self._options)
 
         return self._cached(make, row.word, tuple(sorted(given.items())), *configs)

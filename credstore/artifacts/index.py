@@ -149,7 +149,7 @@ def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str]) ->
         _target(members.get("target", "")),
     )
     if (file.type == "link") != bool(file.target) or (file.type != "file" and chunks):
-        _refuse("what is no file has bytes, or a link leads nowhere")
+        _refuse("something other than a file has bytes, or a link leads nowhere")
     if sum(chunk.size for chunk in chunks) != file.size:
         _refuse("a file is not as long as its chunks")
     return file

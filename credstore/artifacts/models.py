@@ -329,7 +329,7 @@ def read_metrics(details: Mapping[str, Any]) -> dict[str, float]:
     """The metrics that were signed.
 
     Raises:
-        ProofFormatError: They are none.
+        ProofFormatError: They are invalid.
     """
     metrics = read_object(details.get("metrics", {}), "details.metrics")
     found: dict[str, float] = {}

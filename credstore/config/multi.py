@@ -17,6 +17,7 @@ WORD = "multi"
 """Scheme of such a URL, and `provider` of such a mapping."""
 _STORE = "store"
 _WEIGHTS = "weights"
+_DAYS = "days"
 _COUNTS = frozenset({"write_quorum", "read_quorum"})
 
 
@@ -103,4 +104,9 @@ def _value(name: str, text: str) -> object:
             return tuple(float(each) for each in text.split(","))
         except ValueError:
             raise StorageConfigurationError("`weights` must be numbers, separated by commas") from None
+    if name == _DAYS:
+        try:
+            return float(text)
+        except ValueError:
+            raise StorageConfigurationError("`days` must be a number") from None
     return text

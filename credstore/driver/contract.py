@@ -397,7 +397,7 @@ class WantsChecksums(Protocol):
         """Whether the store is known to refuse bodies without `Content-MD5`; asked for at most once.
 
         Raises:
-            StorageError: The driver cannot be used; that the store does not say it is no error.
+            StorageError: The driver cannot be used; a store that does not say it raises nothing.
         """
         ...
 
@@ -484,7 +484,7 @@ class CollectsGarbage(Protocol):
     """A driver that leaves something behind when objects are deleted, to be removed from time to time."""
 
     async def collect(self, grace: timedelta, *, deadline: float | None = None) -> Collected:
-        """Remove what no object needs any more; safe beside writers, and after any crash.
+        """Remove what no object needs any more; safe while others write, and after any crash.
 
         What is found to be unused is marked, and removed by a later collection, when the mark is older than
         the grace and it is still unused.

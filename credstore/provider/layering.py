@@ -65,8 +65,8 @@ def cached(
     there, a kept version, and what needs a customer's key are read from the store.
 
     Args:
-        provider: Open; closed with the result, and not to be used beside it, for then the result would not
-            learn what changes.
+        provider: Open; closed with the result, and not to be used along with it, for then the result would
+            not learn what changes.
         local: Directory of this machine, for this user alone; made if it is missing. Processes may share it.
         max_size: Bytes that everything in it may have together, 1 MiB or more.
         max_age: Seconds for which an object counts as current once the store has confirmed it. With 0, the

@@ -22,8 +22,8 @@ def able_as(driver: Driver, strategy: type[D], abilities: Mapping[type, type[Dri
     Args:
         driver: The store below.
         strategy: The class without any of them; what it defines itself counts before its abilities.
-        abilities: For each protocol, what implements it over a driver that has it: a class below or beside
-            `strategy`.
+        abilities: For each protocol, what implements it over a driver that has it: a class derived
+            from `strategy`, or one that goes with it.
     """
     return _combined(strategy, tuple(made for each, made in abilities.items() if isinstance(driver, each)))
 

@@ -13,8 +13,10 @@ from typing import TypedDict, cast
 
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError
+from credstore.prices.plan import MONTH, Facts
 from credstore.strategies.balanced.driver import BalancedDriver
 from credstore.strategies.fastest.driver import FastestDriver
+from credstore.strategies.priced.driver import PricedDriver
 from credstore.strategies.redundant.driver import RedundantDriver
 
 
@@ -28,11 +30,14 @@ class MultiOptions(TypedDict, total=False):
             unless given.
         weights: LOAD_BALANCED: one number for each store, how much of all objects it gets; equal unless
             given.
+        days: COST_OPTIMIZED: number of days that objects are kept, which decides where they cost least; 30
+            unless given.
     """
 
     write_quorum: int
     read_quorum: int
     weights: Sequence[float]
+    days: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +46,40 @@ class Strategy:
 
     Attributes:
         word: What users call it.
-        build: Makes its driver, which owns the members' drivers.
+        build: Makes its driver, which owns the members' drivers; what those cost comes second.
         options: The names of `MultiOptions` that it takes.
         least: Stores that it needs.
         uses: Stores that it uses, the first ones; None for all.
     """
 
     word: str
-    build: Callable[[Sequence[Driver], MultiOptions], Driver]
+    build: Callable[[Sequence[Driver], Sequence[Facts], MultiOptions], Driver]
     options: frozenset[str] = frozenset()
     least: int = 2
     uses: int | None = None
 
 
-def _only(members: Sequence[Driver], options: MultiOptions) -> Driver:
-    del options
+def _only(members: Sequence[Driver], facts: Sequence[Facts], options: MultiOptions) -> Driver:
+    del facts, options
     return members[0]
 
 
-def _balanced(members: Sequence[Driver], options: MultiOptions) -> Driver:
+def _balanced(members: Sequence[Driver], facts: Sequence[Facts], options: MultiOptions) -> Driver:
+    del facts
     return BalancedDriver(members, options.get("weights"))
 
 
-def _fastest(members: Sequence[Driver], options: MultiOptions) -> Driver:
+def _fastest(members: Sequence[Driver], facts: Sequence[Facts], options: MultiOptions) -> Driver:
+    del facts
     return FastestDriver(members, options.get("write_quorum"), options.get("read_quorum"))
 
 
-def _redundant(members: Sequence[Driver], options: MultiOptions) -> Driver:
+def _priced(members: Sequence[Driver], facts: Sequence[Facts], options: MultiOptions) -> Driver:
+    return PricedDriver(members, facts, days=options.get("days", MONTH))
+
+
+def _redundant(members: Sequence[Driver], facts: Sequence[Facts], options: MultiOptions) -> Driver:
+    del facts
     return RedundantDriver(members, options.get("write_quorum"), options.get("read_quorum"))
 
 
@@ -78,6 +90,7 @@ STRATEGIES: Mapping[str, Strategy] = {
         Strategy("PRIMARY_ONLY", _only, least=1, uses=1),
         Strategy("REDUNDANT", _redundant, _QUORUMS),
         Strategy("LOAD_BALANCED", _balanced, frozenset({"weights"})),
+        Strategy("COST_OPTIMIZED", _priced, frozenset({"days"})),
         Strategy("PERFORMANCE_OPTIMIZED", _fastest, _QUORUMS),
     )
 }
@@ -85,7 +98,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strategy:
-    """The row of a strategy, for so many stores and these options.
+    """The row of a strategy, for that many stores and these options.
 
     Args:
         word: Its name, in either case; `-` counts as `_`.
@@ -113,6 +126,9 @@ def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strate
     weights = options.get("weights", ())
     if not isinstance(weights, tuple) or not all(type(each) in {int, float} for each in weights):
         raise StorageConfigurationError("`weights` is a list of numbers, one for each store")
+    days = options.get("days", MONTH)
+    if type(days) not in {int, float} or not 0 < cast("float", days) < float("inf"):
+        raise StorageConfigurationError("`days` is a number above 0")
     if stores < row.least:
         raise StorageConfigurationError(f"{row.word} needs at least {row.least} stores, not {stores}")
     return row

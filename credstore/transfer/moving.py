@@ -3,7 +3,7 @@
 Four ways, the first that is possible:
 
 1. inside one store, the store copies it, and the copy is proved as `StorageProvider.move` proves it;
-2. between two buckets at one endpoint with the same credentials, the cloud does, and it is proved likewise;
+2. between two buckets at one endpoint with the same credentials, the cloud does, which is proved as well;
 3. between two stores it travels as it is stored (`provider/stored_form.py`): same bytes, codec, headers and
    metadata, so that both can be compared without being decoded;
 4. else it is decoded and stored again: to and from folders, and where an end encrypts by itself.

@@ -319,7 +319,7 @@ infos = st.builds(
 def test_a_description_is_read_as_it_was_written(info):
     entry = plan.Entry(info, (sha256(b"abc").digest(),))
     content = plan.encode(entry)
-    length = plan.told_length(content[-plan.TRAILER :])
+    length = plan.described_length(content[-plan.TRAILER :])
     assert plan.decode(content[:length], content[-plan.TRAILER :], 3) == entry
     assert plan.decode(content[:length], content[-plan.TRAILER :], 4) is None
 

@@ -69,7 +69,7 @@ async def sign_model(model: Location, signer: Signer | ModelSigner) -> bytes:
 async def verify_model(model: Location, key: ModelKey, signature: Location | None = None) -> SignedModel:
     """Verify a model on this machine against a signature of OpenSSF Model Signing that a key has made.
 
-    Each file must be what was signed, and there must be no other, but for what the signer has left out.
+    Each file must be what was signed, and nothing else may be there, but for what the signer has left out.
 
     Args:
         model: The folder or file.

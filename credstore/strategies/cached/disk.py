@@ -162,7 +162,7 @@ class CacheDirectory:
     def _read(path: Path, fd: int) -> OpenEntry | None:
         about = os.fstat(fd)
         trailer = os.pread(fd, plan.TRAILER, max(0, about.st_size - plan.TRAILER))
-        length = plan.told_length(trailer)
+        length = plan.described_length(trailer)
         if length is None or length + plan.TRAILER > about.st_size:
             return None
         size = about.st_size - plan.TRAILER - length

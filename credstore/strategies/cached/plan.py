@@ -60,29 +60,29 @@ def encode(entry: Entry) -> bytes:
     for name in ("metadata", "system", "extras"):
         found: Mapping[str, str] | None = getattr(entry.info, name)
         info[name] = None if found is None else dict(found)
-    told = json.dumps({"info": info, "blocks": [each.hex() for each in entry.blocks]}).encode()
-    return told + hashlib.sha256(told).digest() + len(told).to_bytes(8, "big") + MAGIC
+    described = json.dumps({"info": info, "blocks": [each.hex() for each in entry.blocks]}).encode()
+    return described + hashlib.sha256(described).digest() + len(described).to_bytes(8, "big") + MAGIC
 
 
-def told_length(trailer: bytes) -> int | None:
+def described_length(trailer: bytes) -> int | None:
     """Bytes of the description before this fixed end; None where it is not one."""
     if len(trailer) != TRAILER or not trailer.endswith(MAGIC):
         return None
     return int.from_bytes(trailer[32:40], "big")
 
 
-def decode(told: bytes, trailer: bytes, size: int) -> Entry | None:
+def decode(described: bytes, trailer: bytes, size: int) -> Entry | None:
     """The inverse of `encode`; None where anything is not as it was written.
 
     Args:
-        told: The description.
+        described: The description.
         trailer: The fixed end.
         size: Bytes before the description.
     """
-    if not hmac.compare_digest(hashlib.sha256(told).digest(), trailer[:32]):
+    if not hmac.compare_digest(hashlib.sha256(described).digest(), trailer[:32]):
         return None
     try:
-        read: dict[str, Any] = json.loads(told)
+        read: dict[str, Any] = json.loads(described)
         info: dict[str, Any] = read["info"]
         modified, digest, headers = info["last_modified"], info["digest"], info["headers"]
         info["last_modified"] = None if modified is None else datetime.fromisoformat(modified)

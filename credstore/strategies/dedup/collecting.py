@@ -1,4 +1,4 @@
-"""Removing the bodies that nothing refers to; safe beside any number of writers and other collections.
+"""Removing the bodies that nothing refers to; safe with any number of writers and other collections.
 
 Rules of this file: nothing is removed unless every reference could be read; an error ends a collection, and
 the next one continues, wherever this one was killed.

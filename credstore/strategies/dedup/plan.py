@@ -8,7 +8,7 @@
 
 Why a body that is referred to is never removed, on any store whose reads and listings see earlier writes:
 - A writer looks for a body without `-out` at t, and its reference is there by t + `HURRY`, or it looks again.
-- A collection puts `-out` beside a body at c; from then on no new writer chooses it. So all references to it
+- A collection puts `-out` next to a body at c; from then on no new writer chooses it. So all references to it
   are there by c + `HURRY`.
 - A collection removes a body only if `-out` is older than the grace, which is at least twice `HURRY`, and
   then no reference is found in a listing that began after that. None can appear later.
@@ -203,7 +203,7 @@ def cursor_text(cursor: str | None, *, behind: bool) -> str | None:
 
 
 JUMP = "b"
-"""The cursor of a listing that goes on behind the bodies."""
+"""The cursor of a listing that continues behind the bodies."""
 
 
 def cursor_of(text: str | None) -> tuple[str | None, bool]:

@@ -1,4 +1,4 @@
-"""`Watched`: a body of which it is known whether it was begun."""
+"""`Watched`: a body of which it is known whether it was started."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ from credstore.errors import (
 )
 from credstore.model import CircuitState
 from credstore.prices.plan import MONTH, Facts
-from credstore.strategies.fallback.plan import Position, merge, position_of
+from credstore.strategies.merging import merge, position_of, read_page
 from credstore.strategies.priced import plan
 
 T = TypeVar("T")
@@ -238,27 +238,26 @@ class PricedDriver(Driver):
         """
         self._guard.check(deadline)
         count = len(self._members)
-        position = (
-            Position(None, (None,) * count, (False,) * count) if cursor is None else position_of(cursor)
-        )
-        if len(position.cursors) != count or len(position.ended) != count:
-            raise StorageInvalidRequestError("this is not a cursor of this store")
+        position = position_of(cursor, count, start_after)
 
         async def read(at: int) -> Page | None:
-            if position.ended[at]:
+            place = position.places[at]
+            if place.ended:
                 return None
-            page = await self._members[at].list(
-                prefix,
-                position.cursors[at],
-                delimiter=delimiter,
-                start_after=start_after,
-                limit=limit,
-                deadline=deadline,
+            page = await read_page(
+                self._members[at], place, prefix, delimiter=delimiter, limit=limit, deadline=deadline
             )
             label = self._facts[at].label
             return replace(page, entries=[replace(entry, served_by=label) for entry in page.entries])
 
-        return merge(position, await map_all(range(count), read, at_once=count), limit)
+        pages = await map_all(range(count), read, at_once=count)
+        rank = {self._facts[at].label: place for place, at in enumerate(self._order)}
+        return merge(
+            position,
+            pages,
+            limit,
+            lambda one, two: min(one, two, key=lambda each: rank[each.served_by or ""]),
+        )
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy at the member that has the source; see `Driver.copy`."""

@@ -50,7 +50,7 @@ async def ask_members(
         ask: Asks one.
         needed: The quorum.
         patience: Seconds after which a slow member is joined by the next.
-        drop: Releases an answer that came when it was no longer needed.
+        drop: Releases a response that came when it was no longer needed.
 
     Raises:
         StorageQuorumError: Too few answered.

@@ -115,7 +115,7 @@ class Mender:
         self._busy: set[str] = set()
 
     async def repair(self, key: str) -> None:
-        """After a read found replicas behind: mend what can be mended; its failure is no one's."""
+        """After a read found replicas behind: mend what can be mended; its failure fails nothing else."""
         if key not in self._busy:
             self._busy.add(key)
             try:

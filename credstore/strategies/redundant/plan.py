@@ -152,7 +152,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the answers say together.
+    """What the responses say together.
 
     Attributes:
         newest: The object that readers get, as the first holder knows it; None where there is none.
@@ -227,7 +227,8 @@ def not_met(
     reasons = "; ".join(f"{member.label}: {error.message}" for member, error in failed.items())
     unclear = any(each.applied != "no" for each in outcomes)
     return StorageQuorumError(
-        f"{len(having)} of {len(members)} members {what}, and {needed} have to ({reasons or 'no answer yet'})"
+        f"{len(having)} of {len(members)} members {what}, and {needed} have to "
+        f"({reasons or 'no response yet'})"
         + ("; nothing was rolled back, so it may surface later" if unclear else ""),
         outcomes=tuple(outcomes),
         retryable=any(error.retryable for error in failed.values()) or len(failed) < len(members),

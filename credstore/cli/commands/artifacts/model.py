@@ -25,7 +25,7 @@ from credstore.cli.output import human_size, human_time, print_json, print_table
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:
-    from credstore.artifacts import Checkpoint, Model, StageChange, StorageManager
+    from credstore.artifacts import Model, StageChange, StorageManager, TrainingCheckpoint
     from credstore.model import Progress
 
 MODEL_KEY = click.option(
@@ -215,7 +215,7 @@ def save(
     """Save the folder or file PATH as the checkpoint of RUN at STEP."""
     numbers = as_numbers(metrics)
 
-    async def work(manager: StorageManager, progress: Progress) -> Checkpoint:
+    async def work(manager: StorageManager, progress: Progress) -> TrainingCheckpoint:
         return await manager.save_checkpoint(
             run,
             step,
@@ -242,7 +242,7 @@ def save(
 def load(invocation: Invocation, run: str, into: str, step: int | None, **options: Any) -> None:
     """Bring the last checkpoint of RUN, or that of a step, back as the new folder FOLDER."""
 
-    async def work(manager: StorageManager, progress: Progress) -> Checkpoint:
+    async def work(manager: StorageManager, progress: Progress) -> TrainingCheckpoint:
         return await manager.load_checkpoint(run, step, into=into, progress=progress)
 
     found = managed(invocation, options, work, title="loading")
@@ -260,7 +260,7 @@ def list_checkpoints(invocation: Invocation, run: str | None, **options: Any) ->
         show_names(invocation, options, "checkpoint")
         return
 
-    async def work(manager: StorageManager, _: Progress) -> list[Checkpoint]:
+    async def work(manager: StorageManager, _: Progress) -> list[TrainingCheckpoint]:
         return await manager.checkpoints(run)
 
     found = managed(invocation, options, work)
@@ -284,7 +284,7 @@ def as_numbers(metrics: dict[str, str]) -> dict[str, float]:
     """Metrics as numbers.
 
     Raises:
-        click.UsageError: One is none.
+        click.UsageError: One is not a number.
     """
     try:
         return {name: float(value) for name, value in metrics.items()}
