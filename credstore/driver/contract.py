@@ -374,7 +374,7 @@ class WantsChecksums(Protocol):
         """Whether the store is known to refuse bodies without `Content-MD5`; asked for at most once.
 
         Raises:
-            StorageError: The driver cannot be used; that the store does not say it is no error.
+            StorageError: The driver cannot be used; where the store does not say, this counts as no.
         """
         ...
 
