@@ -397,7 +397,7 @@ class WantsChecksums(Protocol):
         """Whether the store is known to refuse bodies without `Content-MD5`; asked for at most once.
 
         Raises:
-            StorageError: The driver cannot be used; a store that does not say it raises nothing.
+            StorageError: The driver cannot be used; where the store does not say, this counts as no.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from credstore.driver.capability_report import CapabilityReport
 from credstore.driver.values import Capabilities
-from credstore.errors import StorageConfigurationError
+from credstore.errors import RetentionMode, StorageConfigurationError
 
 Said: TypeAlias = str | CapabilityReport
 """Names separated by commas, or a report; the setting `capabilities`, once its file was read."""
@@ -54,9 +54,15 @@ def restated(able: Capabilities, said: Said, names: Collection[str], *, most: Ca
     """
     if isinstance(said, str):
         return taken_away(able, said, names)
+    reported = said.found()
     found: dict[str, Any] = {
-        name: does and getattr(most, name) for name, does in said.found().items() if name in FLAGS
+        name: does and getattr(most, name) for name, does in reported.items() if name in FLAGS
     }
+    found["storage_classes"] = frozenset(
+        name for name in able.storage_classes if reported.get(f"storage_class:{name}", True)
+    )
+    if not reported.get("object_lock", True):
+        found |= {"retention_modes": frozenset[RetentionMode](), "legal_holds": False}
     return replace(able, **found)
 
 

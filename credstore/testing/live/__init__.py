@@ -32,7 +32,7 @@ from credstore.testing.harness import ConformanceError, Harness, NotRunError, fa
 from credstore.testing.isolation import isolated, swept, within
 from credstore.testing.live import latency
 from credstore.testing.live.opening import LiveStore, look_at
-from credstore.testing.live.probes import EVERYWHERE, PROBES, Probe
+from credstore.testing.live.probes import EVERYWHERE, PROBES, Probe, probes_of
 from credstore.testing.running import Report, run_checks
 
 Progress = Callable[[int, int], None]
@@ -87,6 +87,7 @@ class LiveCheck:
         self._progress = progress
         self.below = f"{store.prefix}{NAME}{token_hex(4)}/"
         self._probes = [probe for probe in PROBES if probe.name in EVERYWHERE or probe.name in store.granted]
+        self._probes += probes_of(store.capabilities)
         self._where = BucketLocation()
         self._done = 0
         self._total = len(self._probes) + latency.steps(options.samples)
@@ -150,11 +151,13 @@ class LiveCheck:
 
     async def _fact(self, probe: Probe) -> CapabilityFact:
         store = self._store
-        granted = store.granted.get(probe.name, None)
-        if probe.name in EVERYWHERE:
-            granted = probe.granted(store.capabilities)
+        of_row = probe.name in store.granted and probe.name not in EVERYWHERE
+        granted = store.granted[probe.name] if of_row else probe.granted(store.capabilities)
         names = [name for name in (probe.name, *probe.besides) if name in store.granted]
-        honoured, why = await self._tried(probe, store.harness(self.below, *names))
+        honoured: Honoured = "not tried"
+        why = "is tried only where it is granted, by the row or in `capabilities`"
+        if granted or not probe.if_granted:
+            honoured, why = await self._tried(probe, store.harness(self.below, *names))
         self._step()
         return CapabilityFact(name=probe.name, granted=granted, honoured=honoured, why=why[:_LONGEST])
 

@@ -10,6 +10,7 @@ import hashlib
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from secrets import token_hex
 
 from credstore.driver.contract import ReportsDigests, VersionedDriver
@@ -41,6 +42,7 @@ from credstore.testing.harness import (
     require,
     same,
 )
+from credstore.testing.live import extras
 
 _MINUTE = 60
 _OK = 200
@@ -58,6 +60,7 @@ class Probe:
         besides: What else has to be granted for that.
         granted: Whether all stores with these capabilities are relied on for it; None where nothing is. Of
             no use where the name is one that a row grants.
+        if_granted: It is tried only where the row grants it, as it keeps objects for a while, or uses keys.
         in_parts: It is about bodies that go in parts, which not every store has.
     """
 
@@ -66,6 +69,7 @@ class Probe:
     besides: tuple[str, ...] = ()
     granted: Callable[[Capabilities], bool | None] = lambda _: True
     in_parts: bool = False
+    if_granted: bool = False
 
 
 def _large(harness: Harness) -> bytes:
@@ -330,9 +334,15 @@ PROBES: tuple[Probe, ...] = (
     Probe(name="versions", tries=_keeps_versions),
     Probe(name="sse_s3", tries=_encrypts),
     Probe(name="sse_c", tries=_encrypts_with_customers_key),
-    Probe(name="sse_kms", tries=_not_tried("needs a key of the provider's key service")),
+    Probe(name="sse_kms", tries=extras.encrypts_with_key_service, if_granted=True),
+    Probe(name="upload_forms", tries=extras.takes_forms),
     Probe(name="acl", tries=_not_tried("would change who may read")),
-    Probe(name="object_lock", tries=_not_tried("would keep objects that could not be removed")),
+    Probe(
+        name="object_lock",
+        tries=extras.locks,
+        granted=lambda able: bool(able.retention_modes),
+        if_granted=True,
+    ),
 )
 """In the order of the table."""
 EVERYWHERE = frozenset(
@@ -350,6 +360,19 @@ EVERYWHERE = frozenset(
         "batch_delete",
         "checksums",
         "links",
+        "object_lock",
     }
 )
 """What no row grants by name: every store is relied on for it, or has it as its capabilities say."""
+
+
+def probes_of(able: Capabilities) -> tuple[Probe, ...]:
+    """One for each storage class that a row grants."""
+    return tuple(
+        Probe(
+            name=f"{extras.STORAGE_CLASS}{name}",
+            tries=partial(extras.keeps_class, name=name),
+            granted=lambda _: True,
+        )
+        for name in sorted(able.storage_classes)
+    )
