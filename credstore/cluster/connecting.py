@@ -64,7 +64,8 @@ async def connected(address: str, *, workers: int | None) -> AsyncGenerator[Clie
             client = Client(
                 address, asynchronous=True, set_as_default=False, timeout=PATIENCE, name="credstore"
             )
-            await stack.enter_async_context(client)
+            stack.push_async_callback(client.close)  # Also where it never got through.
+            await client
         except ValueError as error:
             raise StorageConfigurationError(
                 f"{address!r} is not the address of a scheduler: {error}"

@@ -141,7 +141,6 @@ async def open_rotate(job: Job, stack: AsyncExitStack) -> Bench:
 async def open_recompress(job: Job, stack: AsyncExitStack) -> Bench:
     """Open the place of a job that compresses again."""
     [store] = await stack.enter_async_context(opened(job.places, reading=0))
-    await store_in(store).provider.get_dictionary(job.dictionary)
     return RecompressBench(store_in(store), job.dictionary)
 
 
