@@ -36,15 +36,24 @@ from credstore.model import StoreOptions
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
-from credstore.transfer.sides import MTIME, Content, Depth, Flow, Written, differs, mtime_text, seconds
+from credstore.transfer.sides import (
+    MTIME,
+    SMALL,
+    Content,
+    Depth,
+    Flow,
+    Written,
+    differs,
+    mtime_text,
+    pieces_of,
+    seconds,
+)
 from credstore.transfer.types import guess_type
 from credstore.transfer.values import Links
 
 MARKER_TYPE = "application/x-directory"
 """Of an object that stands for a folder, as the tools that make such ones say it."""
 EMPTY = hashlib.sha256().digest()
-SMALL = 1024 * 1024
-"""Bytes up to which a file is read at once."""
 TINY = 64 * 1024
 """Bytes up to which files are read together."""
 _BATCH = 1000
@@ -76,7 +85,7 @@ class Folder:
         self.held = Held(_unfit, branches=False)
         self._follow, self._links, self.empty_folders = links == "follow", links, empty_folders
         self._known: set[Path] = set()
-        self._ahead: dict[str, tuple[os.stat_result, bytes, bytes]] = {}
+        self._ahead: dict[str, tuple[os.stat_result, bytes | None, bytes]] = {}
 
     def unfit(self, name: str) -> str | None:
         """Why no file can have this name; see `Side.unfit`."""
@@ -204,8 +213,8 @@ class Folder:
         found, digest, _ = await in_thread(self._hashed, entry.name, keep=False)
         return Facts(found.st_size, seconds(found.st_mtime_ns), digest)
 
-    def _hashed(self, name: str, *, keep: bool) -> tuple[os.stat_result, bytes, bytes]:
-        """The state of a file, its digest and, if it is small and `keep`, its bytes.
+    def _hashed(self, name: str, *, keep: bool) -> tuple[os.stat_result, bytes | None, bytes]:
+        """The state of a file, its digest and, with `keep`, its bytes, or neither where it is not small.
 
         Raises:
             StorageInvalidRequestError: It cannot be read, is not a file, or changed while it was read.
@@ -222,7 +231,8 @@ class Folder:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
                 raise StorageInvalidRequestError("it is no longer a file", key=name)
-            keep = keep and found.st_size <= SMALL
+            if keep and found.st_size > SMALL:
+                return found, None, b""  # Whoever takes it reads it anyway.
             digest, size, parts = hashlib.sha256(), 0, list[bytes]()
             try:
                 while chunk := file.read(SMALL):
@@ -243,8 +253,8 @@ class Folder:
     async def prepare(self, entries: Sequence[Entry]) -> None:
         """Read small files together, in one visit to a thread; see `Side.prepare`."""
 
-        def read() -> dict[str, tuple[os.stat_result, bytes, bytes]]:
-            found: dict[str, tuple[os.stat_result, bytes, bytes]] = {}
+        def read() -> dict[str, tuple[os.stat_result, bytes | None, bytes]]:
+            found: dict[str, tuple[os.stat_result, bytes | None, bytes]] = {}
             for each in entries:
                 if each.size <= TINY and not self._is_folder(each.name):
                     with suppress(StorageError):  # Whoever reads it alone says why it cannot be read.
@@ -352,7 +362,7 @@ class Folder:
         try:
             await in_thread(file.open)
             seen = hashlib.sha256()
-            async for chunk in _pieces(data):
+            async for chunk in pieces_of(data):
                 await hash_into(seen, chunk)
                 await in_thread(file.write, chunk)
             await content.settled()
@@ -448,19 +458,6 @@ def _changed(name: str) -> StorageInvalidRequestError:
 
 async def _as_it_was() -> None:
     """What was read at once is of one state."""
-
-
-async def _pieces(data: Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    if isinstance(data, Path):
-        file = await in_thread(data.open, "rb")
-        try:
-            while chunk := await in_thread(file.read, SMALL):
-                yield chunk
-        finally:
-            await in_thread(file.close)
-    else:
-        async for chunk in data:
-            yield chunk
 
 
 def _finish(file: PendingFile, digest: bytes | None, modified: int | None) -> str:

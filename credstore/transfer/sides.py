@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
+from credstore.concurrency import in_thread
 from credstore.errors import ErrorCode, StorageIntegrityError
 from credstore.model import StoreOptions
 from credstore.transfer.filters import Filter
@@ -18,6 +19,8 @@ from credstore.transfer.plan import Entry, Facts
 MTIME = "mtime"
 """Metadata name of the time a file was modified, in Unix seconds with a fraction, as rclone writes it.
 Source: rclone.org, "Modification times" of its S3, Azure and Google back ends."""
+SMALL = 1024 * 1024
+"""Bytes up to which a file is read at once."""
 Depth: TypeAlias = Literal["facts", "digest", "read"]
 """How closely to look: at what is recorded, also at bytes where no digest is recorded, or at the bytes."""
 Flow: TypeAlias = Callable[[int], Awaitable[None]]
@@ -194,3 +197,17 @@ def differs() -> StorageIntegrityError:
         code=ErrorCode.COPY_DIFFERS,
         applied="maybe",
     )
+
+
+async def pieces_of(data: Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+    """The bytes of content, piece by piece."""
+    if isinstance(data, Path):
+        file = await in_thread(data.open, "rb")
+        try:
+            while chunk := await in_thread(file.read, SMALL):
+                yield chunk
+        finally:
+            await in_thread(file.close)
+    else:
+        async for chunk in data:
+            yield chunk

@@ -10,19 +10,21 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import cast
 
 from credstore.config.reports import place_of
 from credstore.driver.reader import ObjectReader
 from credstore.errors import (
     ErrorCode,
+    StorageError,
     StorageIntegrityError,
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
     StorageUnsupportedError,
 )
 from credstore.hashing import hash_into, sha256
-from credstore.model import NOTHING, StorageItem, StoreOptions, strong_etag
+from credstore.model import NOTHING, StorageItem, StorageResult, StoreOptions, strong_etag
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import tags_of
 from credstore.provider.validation import check_key
@@ -38,6 +40,7 @@ from credstore.transfer.sides import (
     differs,
     mtime_of,
     mtime_text,
+    pieces_of,
     seconds,
 )
 from credstore.transfer.types import guess_type
@@ -211,7 +214,13 @@ class Store:
             lost.append("storage_class")
         if if_absent and able.conditional_create:
             options["if_absent"] = True
-        result = await self.provider.store(key, content.data, **options)
+        try:
+            result = await self.provider.store(key, content.data, **options)
+        except StorageError:
+            await content.settled()  # That the source has changed explains more than what came of it.
+            raise
+        if content.digest is None and isinstance(content.data, Path):
+            content.digest = await _digest_of(content.data, result)
         await content.settled()
         if verify and not (result.proved and result.digest == content.digest):
             await self._check(key, result.etag, content, flow)
@@ -240,10 +249,19 @@ class Store:
                 raise StoragePreconditionFailedError(
                     "somebody else replaced the copy before it was read back", key=key, applied="yes"
                 )
-            async for chunk in reader:
-                await hash_into(digest, chunk)
+            # Read whole, its stored bytes are compared with the digest that is recorded with them.
+            bare = reader.info.compression is None and not reader.info.client_side
+            known = bare and reader.info.digest == content.digest
+            try:
+                async for chunk in reader:
+                    if not known:
+                        await hash_into(digest, chunk)
+            except StorageIntegrityError as error:
+                if error.code == ErrorCode.DIGEST_MISMATCH:
+                    raise differs() from None
+                raise
         del flow
-        if digest.digest() != content.digest:
+        if not known and digest.digest() != content.digest:
             raise differs()
 
     async def delete(self, entry: Entry) -> None:
@@ -297,6 +315,16 @@ def with_mtime(item: StorageItem) -> Mapping[str, str]:
 
 def _seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
+
+
+async def _digest_of(file: Path, result: StorageResult) -> bytes:
+    """SHA-256 of a file that was stored."""
+    if result.digest is not None and result.compression is None and not result.client_side:
+        return result.digest
+    digest = hashlib.sha256()
+    async for chunk in pieces_of(file):
+        await hash_into(digest, chunk)
+    return digest.digest()
 
 
 async def _watched(
