@@ -170,7 +170,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 
 def _otherwise(body: bytes) -> object:
-    """A document that does not begin at once, or in another of JSON's encodings; None for anything else."""
+    """A document that does not begin at once, or in another of JSON's encodings; None where it is invalid."""
     try:
         return json.loads(body)
     except ValueError:
