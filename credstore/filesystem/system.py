@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import mimetypes
 import os
 import stat
@@ -248,6 +249,34 @@ class CredstoreFileSystem(AsyncFileSystem):
             size = (await self._info(path))["size"]
             start, end, _step = slice(start, end).indices(size)
         return (await self.read_range(path, {"start": start or 0, "end": end}))[0]
+
+    def head(self, path: str, size: int = 1024) -> bytes:
+        """The first bytes of a file, in one request, since its size is not needed."""
+        return cast("bytes", self.cat_file(path, 0, size if size >= 0 else None))
+
+    def tail(self, path: str, size: int = 1024) -> bytes:
+        """The last bytes of a file, in one request."""
+        return cast("bytes", self.cat_file(path, -size)) if size > 0 else b""
+
+    def read_block(self, fn: str, offset: int, length: int | None, delimiter: bytes | None = None) -> bytes:
+        """Bytes from an offset on, in one request unless they are to start and end at a delimiter."""
+        if delimiter or offset < 0:
+            return cast("bytes", super().read_block(fn, offset, length, delimiter))
+        return cast("bytes", self.cat_file(fn, offset, None if length is None else offset + length))
+
+    def read_text(
+        self,
+        path: str,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """All of a file as text, in one request; with options of `open`, as that reads it."""
+        if kwargs:
+            return cast("str", super().read_text(path, encoding, errors, newline, **kwargs))
+        data = io.BytesIO(cast("bytes", self.cat_file(path)))
+        return io.TextIOWrapper(data, encoding=encoding, errors=errors, newline=newline).read()
 
     async def read_range(self, path: str, wanted: Mapping[str, Any]) -> tuple[bytes, str | None]:
         """The bytes of a range, and the etag of their version, or nothing and None beyond the end.

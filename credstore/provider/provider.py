@@ -293,7 +293,7 @@ class StorageProvider(KeepingVerbs, MeasuredVerbs):
             StorageIntegrityError: While reading: cut short or changed.
             StorageError: Anything else.
 
-        Cost: 1 request for all bytes, or for the last ones of an object stored unchanged; otherwise 2 for a
+        Cost: 1 request for all bytes, or for a range of an object stored unchanged; otherwise 2 for a
             range.
         """
         encryption = known_encryption(encryption)

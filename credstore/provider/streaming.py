@@ -9,6 +9,7 @@ from credstore.driver.pinning import get_same
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader, invalid_range
 from credstore.encryption import ClientSide
+from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.model import Dictionary, Progress, StorageItem
 from credstore.pipeline.header import sealed_plain_size, span_of
 from credstore.pipeline.pipeline import Recipe
@@ -69,16 +70,28 @@ class Opening:
             return await self._plain(await self._driver.get(self._key, options))
         if self._reading.decode and self._reading.policy is not None:
             return await self._sealed_range(options, self._reading.policy)
-        if wanted.suffix is not None:
-            return await self._last(options, wanted.suffix)
+        if wanted.end != wanted.start or wanted.suffix is not None:
+            guessed = await self._guessed(options)
+            if guessed is not None:
+                return guessed
         info = await self._driver.head(self._key, options)
         found, _ = self._reading.recipe(info)
         # The bytes must belong to the version the recipe was read from.
         return await self._of_plain(found, options, info)
 
-    async def _last(self, options: ReadOptions, suffix: int) -> ObjectReader[StorageItem]:
-        """The last bytes, guessing that they are stored unchanged; the response shows if that was right."""
-        stored = await self._driver.get(self._key, replace(options, suffix=suffix))
+    async def _guessed(self, options: ReadOptions) -> ObjectReader[StorageItem] | None:
+        """The range, guessing that it is stored unchanged; the response shows if that was right.
+
+        None where it is beyond the end of what is stored, which only a compressed object may be longer than.
+        """
+        wanted = self._wanted
+        part = replace(options, start=wanted.start, end=wanted.end, suffix=wanted.suffix)
+        try:
+            stored = await self._driver.get(self._key, part)
+        except StorageInvalidRequestError as error:
+            if error.code != ErrorCode.INVALID_RANGE or wanted.suffix is not None:
+                raise
+            return None
         try:
             found, _ = self._reading.recipe(stored.info)
         except BaseException:
@@ -87,7 +100,7 @@ class Opening:
         if found.codec is None or stored.length == stored.info.size:
             return await self._plain(stored)
         await stored.aclose()
-        return await self._plain(await get_same(self._driver, self._key, options, stored.info))
+        return await self._of_plain(found, options, stored.info)
 
     async def _of_plain(
         self, found: Recipe, options: ReadOptions, info: ObjectInfo

@@ -5,13 +5,17 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 from fastapi.testclient import TestClient
 
+from credstore.artifacts import StorageManager
 from credstore.cli.commands.providers import _store
+from credstore.cli.main import COMMANDS
 from credstore.cli.main import run as cli
 from credstore.config.registry import Registry
 from credstore.config.reports import LONGEST_AGE
@@ -259,6 +263,28 @@ def test_the_table_of_clouds_is_the_registrys():
     assert sorted(told) == sorted(rows)
 
 
+@pytest.mark.parametrize("number", range(len(blocks("docs/tables.md", "python"))))
+def test_the_examples_of_tables_run(number, place, monkeypatch):
+    monkeypatch.delenv("CREDSTORE_URL")
+    run(blocks("docs/tables.md", "python")[number], f"docs/tables.md, example {number}")
+
+
+def test_the_commands_for_moving_data_are_there():
+    table = (ROOT / "docs/what-does-what.md").read_text()
+    commands = re.findall(r"`credstore ([a-z-]+)(?: ([a-z-]+))?", table)
+    assert len(commands) > 10
+    for name, inner in commands:
+        if name == "COMMAND":
+            continue
+        module = import_module(f"credstore.cli.{COMMANDS[name][0]}")
+        command = getattr(module, f"{name.replace('-', '_')}_command")
+        if isinstance(command, click.Group) and inner:
+            assert command.get_command(click.Context(command), inner) is not None, (name, inner)
+    methods = re.findall(r"manager\.([a-z_]+)\(", table)
+    assert methods
+    assert all(hasattr(StorageManager, each) for each in methods)
+
+
 def test_links_between_documents_lead_somewhere():
     for name in (
         "README.md",
@@ -267,6 +293,9 @@ def test_links_between_documents_lead_somewhere():
         "docs/add-a-driver.md",
         "docs/test-your-server.md",
         "docs/check-provider.md",
+        "docs/tables.md",
+        "docs/moving-data.md",
+        "docs/what-does-what.md",
     ):
         document = ROOT / name
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):

@@ -31,3 +31,13 @@ class AsyncFileSystem(AbstractFileSystem):
     async def _expand_path(
         self, path: str | list[str], recursive: bool = False, maxdepth: int | None = None
     ) -> list[str]: ...
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> Any: ...
+    def read_block(self, fn: str, offset: int, length: int | None, delimiter: bytes | None = None) -> Any: ...
+    def read_text(
+        self,
+        path: str,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        **kwargs: Any,
+    ) -> Any: ...
