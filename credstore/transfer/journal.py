@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -83,7 +82,7 @@ class Journal:
         self._opened: sqlite3.Connection | None = None
         self._noted: dict[str, tuple[object, ...] | None] = {}
         self._finished: list[int] = []
-        self._number = 0
+        self._number = self._spools = 0
         self.resumed = False
 
     async def __aenter__(self) -> Self:
@@ -303,7 +302,8 @@ class Journal:
             "create table if not exists spool (side integer, name text, size integer, modified real,"
             " tag text, version text, refused text, fault integer, primary key (side, name)) without rowid",
         )
-        side = id(entries) % sys.maxsize
+        self._spools += 1
+        side = self._spools
         rows: list[tuple[object, ...]] = []
         async for each in entries:
             rows.append(
@@ -318,6 +318,7 @@ class Journal:
             for name, size, modified, tag, version, refused, fault in page:
                 yield Entry(name, size, modified, tag, version, refused, bool(fault))
             after = page[-1][0]
+        await self._run(self._sql.execute, "delete from spool where side = ?", (side,))
 
     def _spool_page(self, side: int, after: str | None) -> list[tuple[Any, ...]]:
         statement = (
