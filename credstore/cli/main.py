@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "Try what a store really does, and how fast it is.",
     ),
     "serve": ("commands.serve", "Serve the temporary links of a local store."),
+    "collect": ("commands.collect", "Remove shared bodies that nothing refers to any more."),
     "explain": ("commands.explain", "Show what an operation takes, and what it costs."),
     "top": ("commands.top", "Show live what a running service does."),
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
