@@ -15,14 +15,17 @@ from typing import cast
 from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
+    CopiesAcross,
     Driver,
     KeepsConnections,
     LockingDriver,
     MakesUploadForms,
+    ReportsDigests,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
+    WantsChecksums,
 )
 from credstore.driver.upload_forms import FormRequest
 from credstore.driver.values import (
@@ -240,6 +243,29 @@ class _CollectsGarbage(PassingDriver):
         return await cast("CollectsGarbage", self._inner).collect(grace, deadline=deadline)
 
 
+class _WantsChecksums(PassingDriver):
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """See `WantsChecksums.wants_checksums`."""
+        return await cast("WantsChecksums", self._inner).wants_checksums(deadline=deadline)
+
+
+class _ReportsDigests(PassingDriver):
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """See `ReportsDigests.stored_digest`."""
+        return await cast("ReportsDigests", self._inner).stored_digest(info, options)
+
+
+class _CopiesAcross(PassingDriver):
+    def reaches(self, other: Driver) -> bool:
+        """See `CopiesAcross.reaches`."""
+        return cast("CopiesAcross", self._inner).reaches(other)
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """See `CopiesAcross.copy_across`."""
+        async with self.changing(request.destination):
+            return await cast("CopiesAcross", self._inner).copy_across(other, request)
+
+
 PASSED: Mapping[type, type[PassingDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -250,5 +276,8 @@ PASSED: Mapping[type, type[PassingDriver]] = {
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
+    WantsChecksums: _WantsChecksums,
+    ReportsDigests: _ReportsDigests,
+    CopiesAcross: _CopiesAcross,
 }
 """What implements an optional protocol of the contract over a driver that has it."""

@@ -15,14 +15,17 @@ from typing import cast
 from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
+    CopiesAcross,
     Driver,
     KeepsConnections,
     LockingDriver,
     MakesUploadForms,
+    ReportsDigests,
     RetainingDriver,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
+    WantsChecksums,
 )
 from credstore.driver.refusals import read_only
 from credstore.driver.upload_forms import FormRequest
@@ -282,6 +285,32 @@ class _CollectsGarbage(ReadOnlyDriver):
         raise read_only(self.name)
 
 
+class _WantsChecksums(ReadOnlyDriver):
+    async def wants_checksums(self, *, deadline: float | None = None) -> bool:
+        """See `WantsChecksums.wants_checksums`."""
+        return await cast("WantsChecksums", self._inner).wants_checksums(deadline=deadline)
+
+
+class _ReportsDigests(ReadOnlyDriver):
+    async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
+        """See `ReportsDigests.stored_digest`."""
+        return await cast("ReportsDigests", self._inner).stored_digest(info, options)
+
+
+class _CopiesAcross(ReadOnlyDriver):
+    def reaches(self, other: Driver) -> bool:
+        """See `CopiesAcross.reaches`."""
+        return cast("CopiesAcross", self._inner).reaches(other)
+
+    async def copy_across(self, other: Driver, request: CopyRequest) -> PutResult:
+        """Refused.
+
+        Raises:
+            StorageReadOnlyError: Always.
+        """
+        raise read_only(self.name)
+
+
 ABILITIES: Mapping[type, type[ReadOnlyDriver]] = {
     TaggedDriver: _Tagged,
     VersionedDriver: _Versioned,
@@ -292,6 +321,9 @@ ABILITIES: Mapping[type, type[ReadOnlyDriver]] = {
     BreaksCircuits: _BreaksCircuits,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
+    WantsChecksums: _WantsChecksums,
+    ReportsDigests: _ReportsDigests,
+    CopiesAcross: _CopiesAcross,
 }
 """What implements an optional protocol of the contract over a driver that has it."""
 

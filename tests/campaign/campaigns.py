@@ -1,6 +1,20 @@
 """All campaigns, in the order in which they run."""
 
-from tests.campaign import cancels, cuts, fuzz, injections, kills, million, moves, objects
+from tests.campaign import (
+    cancels,
+    counterparts,
+    cuts,
+    fuzz,
+    injections,
+    kills,
+    logs,
+    million,
+    moves,
+    objects,
+)
 
-CAMPAIGNS = [each.CAMPAIGN for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz)]
+CAMPAIGNS = [
+    each.CAMPAIGN
+    for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz, logs, counterparts)
+]
 BY_NAME = {campaign.name: campaign for campaign in CAMPAIGNS}

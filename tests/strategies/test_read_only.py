@@ -47,7 +47,7 @@ from tests.strategies.faulty import Faulty
 NO_ABILITIES = {contract.Body, contract.Driver, contract.Journal}
 READS = {
     "aclose", "capabilities", "circuits", "get", "get_retention", "get_tags", "head", "keeps_versions", "list",
-    "list_versions", "name", "ping", "verify_link", "warm",
+    "list_versions", "name", "ping", "reaches", "stored_digest", "verify_link", "wants_checksums", "warm",
 }  # fmt: skip
 """Members of the contract without an effect. `sign` has one or not, as its method says."""
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)

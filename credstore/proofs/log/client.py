@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageError, StorageInvalidRequestError
 from credstore.proofs.format.errors import CheckpointError, LogForkError, LogInclusionError
 from credstore.proofs.log.checkpoint import SignedCheckpoint, open_checkpoint
@@ -122,6 +122,7 @@ class LogClient:
             raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
         return self._tiles
 
+    @typed
     async def entry(self, index: int) -> bytes:
         """One entry, verified.
 
@@ -132,6 +133,7 @@ class LogClient:
         """
         return await (await self.tiles()).entry(index)
 
+    @typed
     async def entries(
         self, start: int = 0, end: int | None = None
     ) -> AsyncGenerator[tuple[int, bytes], None]:
@@ -155,6 +157,7 @@ class LogClient:
                 if start <= index < end:
                     yield index, entry
 
+    @typed
     async def prove(self, index: int) -> bytes:
         """A proof that an entry is in the log, which verifies offline: c2sp.org/tlog-proof.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
 from credstore.arguments import typed, typed_class
@@ -121,7 +121,11 @@ class StatementAdmission(Admission):
     """Takes signed statements that verify: proofs, revocations, tombstones and key rings."""
 
     def __init__(
-        self, trust: TrustStore, *, clock: Callable[[], datetime], log_subjects: bool = True
+        self,
+        trust: TrustStore,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        log_subjects: bool = True,
     ) -> None:
         """Trust these keys.
 

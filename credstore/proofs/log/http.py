@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.errors import (
     Applied,
     StorageConfigurationError,
@@ -88,6 +88,7 @@ class LogHttp:
                 f"no usable response: {error.detail or error.kind}", key=_shown(url), applied=applied
             ) from None
 
+    @typed
     async def get(self, url: str, most: int) -> bytes | None:
         """The body of a resource, or None where there is none.
 
@@ -102,6 +103,7 @@ class LogHttp:
         kind = StorageUnavailableError if answer.status >= _SERVER_ERROR else StorageError
         raise kind("the server did not return the file", key=_shown(url), status_code=answer.status)
 
+    @typed
     def fetch(self, url: str) -> Fetch:
         """A fetch function for the log at a URL.
 

@@ -9,7 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import Literal
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.concurrency import in_thread
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError
 from credstore.files import write_file
@@ -57,6 +57,7 @@ class LogMemory:
 
         return await in_thread(work)
 
+    @typed
     async def save(self, origin: str, note: bytes, role: Role = "client") -> None:
         """Keep a note; it is on the disk when this returns.
 
@@ -65,6 +66,7 @@ class LogMemory:
         """
         await self._write(self._path(origin, role), note)
 
+    @typed
     async def save_fork(self, note_a: bytes, note_b: bytes) -> Path:
         """Keep the two notes of a fork; returns the file they are in, one after the other.
 

@@ -114,6 +114,7 @@ class LogPolicy:
         """The keys of the logs."""
         return tuple(log.key for log in self.logs)
 
+    @typed
     def verify(self, data: bytes, *, what: str | None = None) -> WitnessedCheckpoint:
         """Check that a log has signed a checkpoint, and that enough witnesses have cosigned it.
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.concurrency import until_done
 from credstore.errors import (
     ErrorCode,
@@ -69,8 +70,8 @@ class LogSequencer:
         *,
         signer: NoteSigner,
         admission: Admission,
-        clock: Callable[[], datetime],
-        randomness: Callable[[int], bytes],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        randomness: Callable[[int], bytes] = os.urandom,
         prefix: str = LOG_PREFIX,
         cosigners: Sequence[NoteSigner] = (),
         memory: LogMemory | None = None,
@@ -158,6 +159,7 @@ class LogSequencer:
             await self._steps.sweep(state)
             return state.lock.size
 
+    @typed
     async def append(self, statements: Sequence[bytes]) -> list[int]:
         """Log signed statements; returns their indices once the checkpoint with them is published.
 
@@ -196,6 +198,7 @@ class LogSequencer:
             raise LogEntryError(f"an entry has {len(entry)} bytes, but at most {LARGEST_LOGGED} are logged")
         return identity, entry
 
+    @typed
     async def submit(self, statement: bytes) -> str:
         """Leave a statement for whoever sequences; returns the name it has in the inbox.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.proofs.log.checkpoint import CHECKPOINT_TYPE
 from credstore.proofs.log.note import LARGEST_NOTE
 from credstore.proofs.log.objects import BINARY, CHECKPOINT, FRESH, IMMUTABLE, LOG_PREFIX, LogObjects
@@ -23,6 +23,7 @@ class LogFiles:
         """
         self._objects = LogObjects(provider, prefix)
 
+    @typed
     async def get(self, path: str) -> tuple[bytes, str, str] | None:
         """Bytes, content type and cache control of a file, or None where there is none.
 

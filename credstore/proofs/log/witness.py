@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageConfigurationError, StorageConflictError, StorageError
 from credstore.proofs.format.errors import CheckpointError, LogBusyError
 from credstore.proofs.log.add_checkpoint import (
@@ -66,7 +66,7 @@ class LogWitness:
         *,
         signer: NoteSigner,
         logs: Sequence[VerifierKey],
-        clock: Callable[[], datetime],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         prefix: str = WITNESS_PREFIX,
     ) -> None:
         """Watch logs; nothing is sent.
@@ -95,6 +95,7 @@ class LogWitness:
         for key in logs:
             self._logs.setdefault(key.name, []).append(checked_key(key))
 
+    @typed
     async def add_checkpoint(self, body: bytes) -> WitnessAnswer:
         """Respond to a POST of add-checkpoint.
 
@@ -169,6 +170,7 @@ class LogWitness:
     def _last(self, found: Found, origin: str) -> SignedCheckpoint:
         return open_checkpoint(found.data, [*self._logs[origin], self.key], what=self._objects.prefix)
 
+    @typed
     async def checkpoint(self, path: str) -> bytes | None:
         """The checkpoint that was cosigned last, for a GET of a monitor.
 

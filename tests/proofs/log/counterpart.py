@@ -17,6 +17,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from credstore.proofs.log.add_checkpoint import encode_request, monitoring_path
 from credstore.proofs.log.checkpoint import Checkpoint, open_checkpoint, sign_text
@@ -204,10 +205,10 @@ async def answers(address):
     return found
 
 
-def live(folder):
-    """Everything, from the programs themselves."""
+def live(folder, fresh):
+    """Everything, from the programs themselves, with the state of the witness in a fresh folder."""
     programs = environment(folder / "environment")
-    with witnessing(programs, folder) as (address, vkey):
+    with witnessing(programs, fresh) as (address, vkey):
         witness = {"vkey": vkey, "answers": asyncio.run(answers(address))}
     return {"trees": trees(programs), "witness": witness}
 
@@ -230,9 +231,8 @@ def main():
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    for name in ("witness.json", "witness.key", "witness.db"):
-        (options.folder / name).unlink(missing_ok=True)
-    found = live(options.folder)
+    with TemporaryDirectory() as fresh:
+        found = live(options.folder, Path(fresh))
     open_checkpoint(found["witness"]["answers"][-1]["body"].encode(), [SIGNER.key])
     if options.record:
         RECORDING.write_text(json.dumps(found, indent=1) + "\n")

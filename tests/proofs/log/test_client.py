@@ -307,6 +307,9 @@ class Network:
             return Answer(404) if data is None else Answer(200, data)
         return await found(request)
 
+    async def warm(self, origin, connections, *, deadline):
+        pass
+
     async def aclose(self):
         pass
 
@@ -768,5 +771,33 @@ def test_a_folder_that_cannot_be_used(tmp_path):
         await memory.save("a", b"note")
         assert await memory.load("a") == b"note"
         assert await memory.load("a", "sequencer") is None
+
+    asyncio.run(main())
+
+
+# Arguments.
+
+
+def test_methods_refuse_arguments_of_a_wrong_type():
+    async def main():
+        shop = await filled(3)
+        client, witness, sequencer = reader(shop), new_witness(), shop.open()
+        http = LogHttp(Network())
+        for call in (
+            lambda: sequencer.append("text"),
+            lambda: sequencer.append(["text"]),
+            lambda: sequencer.append(b"bytes"),
+            lambda: sequencer.submit("text"),
+            lambda: client.entry("1"),
+            lambda: client.prove(True),
+            lambda: client.entries(start="1"),
+            lambda: witness.add_checkpoint("text"),
+            lambda: witness.checkpoint(b"path"),
+            lambda: POLICY.verify("text"),
+            lambda: http.fetch(b"http://a"),
+            lambda: LogMemory("x").save("a", "text"),
+        ):
+            with pytest.raises(StorageInvalidRequestError, match="not"):
+                await call()
 
     asyncio.run(main())
