@@ -95,7 +95,7 @@ class Checkpoints(Versions):
             raise StorageInvalidRequestError(f"`step` is 0 to 2^53-1, not {step}")
         wanted = Wanted.checked(keep_last, keep_best, metric, better)
         checked_age(abandoned_after)
-        catalog = self._catalog("checkpoint", run)
+        catalog = self._catalog("checkpoint", run, writing=True)
         more = Addition({"step": step, "metrics": checked_metrics(metrics)})
         self._seals.check_signs()
         source = Path(path)

@@ -231,6 +231,7 @@ class StorageManager(Models, Checkpoints):
         progress: Progress | None,
     ) -> AsyncGenerator[Path]:
         if save:
+            self._catalog("dataset", name, writing=True)
             self._seals.check_signs()
         report = await self.sync_dataset(name, version, folder=folder, discard=discard, progress=progress)
         yield folder
@@ -377,7 +378,7 @@ class StorageManager(Models, Checkpoints):
         """
         age = checked_age(older_than)
         chosen = name_of(folder) if name is None else name
-        catalog = self._catalog("archive", chosen)
+        catalog = self._catalog("archive", chosen, writing=True)
         self._seals.check_signs()
         with DiskErrors():
             return await archive_files(catalog, os.fspath(folder), self._seals.now() - age, progress)

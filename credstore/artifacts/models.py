@@ -121,7 +121,7 @@ class Models(Versions):
         if stage is not None:
             checked_name("stage", stage)
         signer = self._signs_models()
-        catalog = self._catalog("model", name)
+        catalog = self._catalog("model", name, writing=True)
         details: dict[str, Json] = {"metrics": checked_metrics(metrics)}
         if dataset is not None:
             used = await self._dataset(dataset)
@@ -236,7 +236,7 @@ class Models(Versions):
         """
         if stage is not None:
             checked_name("stage", stage)
-        catalog = self._catalog("model", name)
+        catalog = self._catalog("model", name, writing=True)
         self._seals.check_signs()
         async with between_prunes(catalog):
             found = await catalog.find(version)

@@ -189,7 +189,7 @@ class Versions:
 
         Cost: 6 requests.
         """
-        catalog = self._catalog(kind, name)
+        catalog = self._catalog(kind, name, writing=True)
         key = catalog.layout.tags + checked_name("tag", tag)
         async with between_prunes(catalog):
             found = await catalog.find(version)

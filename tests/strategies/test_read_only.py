@@ -56,10 +56,12 @@ ARGUMENTS = {
     "if_match": None, "key": "k", "keys": ["k"], "limit": 10, "mode": "governance", "options": ReadOptions(),
     "prefix": "", "retain_until": SOON, "start_after": None, "tags": {"a": "1"}, "version_id": None,
     "versions": [("k", "1")], "grace": timedelta(days=1), "connections": 1, "method": "GET", "path": "/", "query": {}, "now": 0.0,
+    "info": ObjectInfo(key="k", size=4), "other": MemoryDriver(MemoryConfig()),
 }  # fmt: skip
 REQUESTS = {
     "put": request("k"),
     "copy": CopyRequest(source=ObjectInfo(key="k", size=4), destination="l", write_id="0" * 32),
+    "copy_across": CopyRequest(source=ObjectInfo(key="k", size=4), destination="l", write_id="0" * 32),
     "sign": SignRequest(key="k", method="PUT"),
     "upload_form": FormRequest(key="k", below=False, max_size=1, expires_in=60.0),
 }
@@ -386,6 +388,7 @@ def test_artifacts_and_transfers_are_refused_before_they_look(tmp_path):
                 lambda: manager.tag("d", "t"),
                 lambda: manager.untag("d", "t"),
                 lambda: manager.prune("d", 1),
+                lambda: manager.save_checkpoint("r", 1, tmp_path),
                 lambda: manager.archive_logs(tmp_path, older_than="7d", name="d"),
                 lambda: sync(tmp_path, provider),
                 lambda: migrate(provider, other, delete_source=True),

@@ -9,7 +9,6 @@ Each object is at one store: nothing here is redundant.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -301,9 +300,11 @@ class BalancedDriver(Driver):
     async def ping(self, *, deadline: float | None = None) -> None:
         """Prove that all members can be reached; each has objects that no other one has."""
         self._guard.check(deadline)
-        for answer in await asyncio.gather(
-            *(outcome_of(member.driver.ping(deadline=deadline)) for member in self._members)
-        ):
+
+        async def one(member: Member) -> StorageError | None:
+            return await outcome_of(member.driver.ping(deadline=deadline))
+
+        for answer in await map_all(self._members, one, at_once=len(self._members)):
             if answer is not None:
                 raise answer
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from credstore.concurrency import both, until_done
+from credstore.concurrency import both, map_all, until_done
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.errors import StorageError
 from credstore.strategies.health import Member, is_absence, is_wrong_request
@@ -157,7 +157,7 @@ class Looking:
             except StorageError as error:
                 return error
 
-        answers = await asyncio.gather(*(one(member) for member in self.members))
+        answers = await map_all(self.members, one, at_once=len(self.members))
         failed: dict[Member, StorageError] = {}
         found: list[View] = []
         for member, answer in zip(self.members, answers, strict=True):
