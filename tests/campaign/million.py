@@ -9,7 +9,7 @@ MOST = 16 * 1024
 
 def run(trial: Trial) -> None:
     """Move few and many objects, each in a process of its own, and compare what they needed."""
-    few, many = (10_000, 1_000_000) if trial.scale in {"campaign", "release"} else (2_000, 20_000)
+    few, many = (10_000, 1_000_000) if trial.scale in {"campaign", "release"} else (500, 5_000)
     for unit in trial.units():
         plant = [trial.plant] if trial.plant else []
         peaks: list[int] = []
@@ -29,9 +29,9 @@ CAMPAIGN = Campaign(
     name="million",
     unit="comparisons",
     about=(
-        "A process copies 1,000,000 objects (20,000 at the smaller sizes) between two stores that hold none of "
+        "A process copies 1,000,000 objects (5,000 at the smaller sizes) between two stores that hold none of "
         "them, with a journal on disk, and finds all of them equal by it in a second run. Its memory at most is "
-        "that of a process with 10,000 (2,000) objects, but for 16 MiB."
+        "that of a process with 10,000 (500) objects, but for 16 MiB."
     ),
     sizes={"quick": 1, "ci": 1, "campaign": 1, "release": 3},
     run=run,

@@ -61,7 +61,7 @@ class EndlessDriver(MemoryDriver):
     async def put(self, request):
         self.puts += 1
         if self.remembers:
-            self.kept.append(bytearray(1000))
+            self.kept.append(bytearray(b"x" * 4000))
         return PutResult(key=request.key, size=len(DATA), etag="e", digest=request.digest, proved=True)
 
 
