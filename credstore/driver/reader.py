@@ -191,6 +191,16 @@ class ObjectReader(Generic[I]):
                     raise _too_large(size, max_size)
         return await joined(parts)
 
+    async def hold(self) -> None:
+        """Read and check all bytes now, and keep them to be read; for what is small.
+
+        Raises:
+            StorageIntegrityError: As `read`.
+        """
+        self._content = await self.read()
+        self._chunks = self._generator = self._digest = self._close = None
+        self._done, self._closed = 0, False
+
     def _checked_at_once(self, content: bytes) -> bytes:
         """What iterating would yield and check, in one step."""
         self._content = None

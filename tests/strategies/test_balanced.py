@@ -37,7 +37,11 @@ def test_a_new_store_moves_only_what_it_wins(key, count):
 def test_shares_follow_the_weights():
     firsts = [ranking(f"{number}", (1.0, 1.0, 2.0))[0] for number in range(8000)]
     shares = [firsts.count(index) / len(firsts) for index in range(3)]
-    assert shares == [pytest.approx(0.25, abs=0.02), pytest.approx(0.25, abs=0.02), pytest.approx(0.5, abs=0.02)]
+    assert shares == [
+        pytest.approx(0.25, abs=0.02),
+        pytest.approx(0.25, abs=0.02),
+        pytest.approx(0.5, abs=0.02),
+    ]
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (1.0, 0.0), (1.0, -1.0), (1.0, float("nan"))])

@@ -96,7 +96,7 @@ def test_a_member_that_missed_a_write_is_not_read_alone():
 
 def test_what_was_deleted_is_not_served_by_one_member():
     async def main():
-        _, members, driver = made(0.01, 0.02, 0.03)
+        _, _, driver = made(0.01, 0.02, 0.03)
         await put(driver, "key")
         await fetched(driver, "key")
         await driver.delete("key")

@@ -49,6 +49,7 @@ from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
 _AT_ONCE = 16
+_KEPT = 4096
 
 
 class BalancedDriver(Driver):
@@ -79,6 +80,7 @@ class BalancedDriver(Driver):
             for index, (driver, label) in enumerate(zip(members, labels_of(list(members)), strict=True))
         ]
         self._clock = clock
+        self._homes: dict[str, tuple[FallbackDriver, list[Member]]] = {}
         self._pairs: dict[tuple[int, int], FallbackDriver] = {}
         able = members[0].capabilities
         for each in members[1:]:
@@ -100,8 +102,14 @@ class BalancedDriver(Driver):
 
     def _of(self, key: str) -> tuple[FallbackDriver, list[Member]]:
         """Where a key belongs, and the members that may have it besides."""
-        first, second, *others = ranking(key, self._weights)
-        return self._pair(first, second), [self._members[index] for index in others]
+        found = self._homes.get(key)
+        if found is None:
+            first, second, *others = ranking(key, self._weights)
+            found = self._pair(first, second), [self._members[index] for index in others]
+            if len(self._homes) >= _KEPT:
+                self._homes.clear()
+            self._homes[key] = found
+        return found
 
     def _pair(self, first: int, second: int) -> FallbackDriver:
         found = self._pairs.get((first, second))

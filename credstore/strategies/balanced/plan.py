@@ -15,7 +15,7 @@ from math import isfinite, log
 
 from credstore.errors import StorageConfigurationError
 
-_RANGE = 1 << 64
+_RANGE = (1 << 64) + 1
 
 
 def checked_weights(weights: Sequence[float] | None, members: int) -> tuple[float, ...]:
@@ -37,12 +37,15 @@ def ranking(key: str, weights: Sequence[float]) -> list[int]:
     """The stores for a key, by index, where it belongs first.
 
     >>> ranking("proofs/1", (1.0, 1.0, 1.0))
-    [2, 0, 1]
+    [2, 1, 0]
     """
     name = key.encode()
-    draws: list[tuple[float, int]] = []
-    for index, weight in enumerate(weights):
-        drawn = int.from_bytes(blake2b(name, digest_size=8, salt=index.to_bytes(16)).digest())
-        draws.append((log((drawn + 1) / (_RANGE + 1)) / weight, index))
+    drawn = b"".join(
+        blake2b(name, salt=block.to_bytes(16)).digest() for block in range((len(weights) + 7) // 8)
+    )
+    draws = [
+        (log((int.from_bytes(drawn[8 * index : 8 * index + 8]) + 1) / _RANGE) / weight, index)
+        for index, weight in enumerate(weights)
+    ]
     draws.sort(reverse=True)
     return [index for _, index in draws]

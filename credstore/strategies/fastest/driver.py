@@ -9,29 +9,28 @@ for at most one read in twenty (P13); writes never are. "Not found" always needs
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
 
-from credstore.concurrency import Joint, both
+from credstore.concurrency import Joint, both, until_done
 from credstore.driver.contract import Driver
 from credstore.driver.values import READ_ALL, ObjectInfo, ReadOptions, StoredReader
 from credstore.errors import StorageError
 from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.latencies import Latencies
-from credstore.strategies.redundant.asking import ask_members
 from credstore.strategies.redundant.driver import LIFETIME, PATIENCE, RedundantDriver
-from credstore.strategies.redundant.plan import JOURNAL, TOMBS, Verdict, View, verdict
+from credstore.strategies.redundant.plan import JOURNAL, TOMBS, View, alone
 from credstore.strategies.redundant.reading import Found, Opened
-from credstore.strategies.redundant.stamps import stamp_of
 from credstore.wire.hedge import Hedging
 
-T = TypeVar("T")
 FRESH = 10.0
 """Seconds for which what was seen of journal and tombstones counts."""
 EXPLORE = 32
 """Reads of which one goes to another member, so that what is known of it stays true."""
+HOLDS = 8
+"""Reads for which the order of the members holds."""
 _FAR = math.inf
 
 
@@ -77,6 +76,8 @@ class FastestDriver(RedundantDriver):
         self._latencies = [Latencies() for _ in members]
         self._hedging = Hedging()
         self._reads_done = 0
+        self._ordered: list[Member] = []
+        self._order_holds = 0
         self._looked_at = -_FAR
         self._missed = True
         self._buried = True
@@ -129,8 +130,8 @@ class FastestDriver(RedundantDriver):
 
     def _found(self, view: View) -> Found | None:
         """What one member shows; None where that proves nothing."""
-        decided: Verdict = verdict((view,))
-        if decided.newest is None or not stamp_of(decided.newest).time:
+        decided = alone(view)
+        if decided.stamp is None or not decided.stamp.time:
             return None
         return self._reads.found_at(view, decided)
 
@@ -156,19 +157,52 @@ class FastestDriver(RedundantDriver):
         return opened
 
     async def _hedged(self, order: Sequence[Member], key: str, options: ReadOptions, delay: float) -> Opened:
-        asked: list[Member] = []
+        """Open at the first member, and at the second too if that takes longer than `delay` seconds.
 
-        async def ask(member: Member) -> Opened:
-            asked.append(member)
-            if len(asked) > 1:
-                self._hedging.spend()
-            return await self._open(member, key, options)
+        The first runs in this task, since another one would cost as much as a fast read; where the second
+        wins, this task is interrupted as `asyncio.timeout` does it.
+        """
+        me = asyncio.current_task()
+        assert me is not None  # noqa: S101 - this is a coroutine
+        cancelling = me.cancelling()
+        second: asyncio.Future[Opened] | None = None
+        won = ended = False
 
-        answers = await ask_members(order[:2], ask, 1, patience=delay, drop=Opened.aclose)
-        if len(asked) > 1 and answers.found[0].view.member is asked[1]:
+        def join() -> None:
+            nonlocal second
+            if self._hedging.spend():
+                second = asyncio.ensure_future(order[1].ask(self._open, order[1], key, options))
+                second.add_done_callback(interrupt)
+
+        def interrupt(task: asyncio.Future[Opened]) -> None:
+            nonlocal won
+            if not ended and not task.cancelled() and task.exception() is None:
+                won = True
+                me.cancel()
+
+        timer = asyncio.get_running_loop().call_later(delay, join)
+        try:
+            return await order[0].ask(self._open, order[0], key, options)
+        except asyncio.CancelledError:
+            if not won or me.uncancel() > cancelling or second is None:
+                raise
             # How slow the first one is is not known, but it is at least this.
-            self._latencies[asked[0].index].seen(2 * delay, self._clock())
-        return answers.found[0]
+            self._latencies[order[0].index].seen(2 * delay, self._clock())
+            found, second = second.result(), None
+            return found
+        finally:
+            ended = True
+            timer.cancel()
+            if second is not None:
+                await self._give_up(second)
+
+    @staticmethod
+    async def _give_up(task: asyncio.Future[Opened]) -> None:
+        """Cancel a read and release what came of it."""
+        task.cancel()
+        await until_done((task,))
+        if not task.cancelled() and task.exception() is None:
+            await task.result().aclose()
 
     async def _open(self, member: Member, key: str, options: ReadOptions) -> Opened:
         if self._buried:
@@ -178,10 +212,16 @@ class FastestDriver(RedundantDriver):
 
     def _order(self) -> list[Member]:
         """Members that are up, the fastest first; now and then another one, so as not to lose sight of it."""
+        self._reads_done += 1
+        if self._order_holds > 0 and not self._ordered[0].down and self._reads_done % EXPLORE:
+            self._order_holds -= 1
+            return self._ordered
         now = self._clock()
         up = [member for member in self.members if not member.down] or self.members
-        self._reads_done += 1
         order = sorted(up, key=lambda member: self._latencies[member.index].typical(now) or 0.0)
+        # Until every member is known, each read finds out about another one.
+        known = all(self._latencies[member.index].typical(now) is not None for member in up)
+        self._ordered, self._order_holds = list(order), HOLDS if known else 0
         if self._reads_done % EXPLORE == 0 and len(order) > 1:
             at = 1 + self._reads_done // EXPLORE % (len(order) - 1)
             order.insert(0, order.pop(at))

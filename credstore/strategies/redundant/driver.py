@@ -42,7 +42,7 @@ from credstore.driver.values import (
     StoredReader,
 )
 from credstore.errors import StorageError
-from credstore.model import NOTHING, CircuitState
+from credstore.model import CircuitState
 from credstore.strategies.health import Member, labels_of
 from credstore.strategies.outcomes import outcome_of
 from credstore.strategies.redundant.asking import Looking
@@ -334,7 +334,7 @@ class RedundantDriver(Driver):
             if view.info is not None and same_version(view.info, newest)
         }
         time_ = self._stamps.next()
-        kept = unstamped(newest).system or NOTHING
+        kept = unstamped(newest.system)
         system = stamped(kept if request.system is None else request.system, time_)
 
         async def copy(member: Member) -> PutResult:

@@ -159,17 +159,27 @@ class Verdict:
         holders: Members that have this version, in their order.
         behind: Members that do not: they have nothing, or an older version.
         tomb: The newest tombstone.
+        stamp: Of `newest`; None where there is none.
     """
 
     newest: ObjectInfo | None
     holders: tuple[View, ...]
     behind: tuple[View, ...]
     tomb: Stamp | None
+    stamp: Stamp | None = None
 
     @property
     def etags(self) -> frozenset[str | None]:
         """Entity tags that the holders have given this version."""
         return frozenset(view.info.etag for view in self.holders if view.info is not None)
+
+
+def alone(view: View) -> Verdict:
+    """The same as `verdict` says of one member."""
+    stamp, tomb = view.stamp, view.tomb
+    if stamp is None or (tomb is not None and tomb > stamp):
+        return verdict((view,))
+    return Verdict(view.info, (view,), (), tomb, stamp)
 
 
 def verdict(views: Iterable[View]) -> Verdict:
@@ -182,7 +192,9 @@ def verdict(views: Iterable[View]) -> Verdict:
         having = tuple(view for view in ordered if view.info is not None)
         return Verdict(None, (), having, tomb)
     holders = tuple(view for view in ordered if view.info is not None and same_version(view.info, newest[1]))
-    return Verdict(holders[0].info, holders, tuple(view for view in ordered if view not in holders), tomb)
+    return Verdict(
+        holders[0].info, holders, tuple(view for view in ordered if view not in holders), tomb, newest[0]
+    )
 
 
 def at_rest(info: ObjectInfo | None, able: Capabilities) -> ServerEncryption | None:

@@ -28,7 +28,7 @@ from credstore.errors import (
 from credstore.strategies.health import Member, is_absence
 from credstore.strategies.redundant.asking import Answers, Looking, ask_members
 from credstore.strategies.redundant.plan import Verdict, View, verdict
-from credstore.strategies.redundant.stamps import Stamp, same_version, stamp_of, unstamped
+from credstore.strategies.redundant.stamps import Stamp, as_shown, same_version, stamp_of
 
 VERIFIED = 256 * 1024
 """Bytes up to which an object is checked before any of it is handed on."""
@@ -166,27 +166,27 @@ class Reads:
 
     def _found(self, key: str, options: ReadOptions, answers: Answers[View]) -> Found:
         decided = verdict(answers.found)
-        newest = decided.newest
-        if newest is None:
+        newest, stamp = decided.newest, decided.stamp
+        if newest is None or stamp is None:
             raise StorageObjectNotFoundError("there is no such object")
         if options.if_match is not None and not (
-            options.if_match in decided.etags or self._issued.get((key, options.if_match)) == stamp_of(newest)
+            options.if_match in decided.etags or self._issued.get((key, options.if_match)) == stamp
         ):
             raise StoragePreconditionFailedError("the object is not the version asked for")
         degraded = bool(answers.failed or decided.behind)
         label = decided.holders[0].member.label
-        info = replace(unstamped(newest), served_by=label, degraded=degraded)
+        info = as_shown(newest, label, degraded=degraded)
         for etag in decided.etags:
-            self.issued(key, etag, stamp_of(newest))
+            self.issued(key, etag, stamp)
         return Found(info, decided.holders, decided)
 
     def found_at(self, view: View, decided: Verdict) -> Found | None:
         """What one member alone shows; None where its bytes of it were seen not to match."""
-        newest = decided.newest
-        if newest is None or self.is_suspect(view, newest):
+        newest, stamp = decided.newest, decided.stamp
+        if newest is None or stamp is None or self.is_suspect(view, newest):
             return None
-        self.issued(newest.key, newest.etag, stamp_of(newest))
-        info = replace(unstamped(newest), served_by=view.member.label)
+        self.issued(newest.key, newest.etag, stamp)
+        info = as_shown(newest, view.member.label)
         return Found(info, decided.holders, decided)
 
     def issued(self, key: str, etag: str | None, stamp: Stamp) -> None:
@@ -207,7 +207,7 @@ class Reads:
 
     def is_suspect(self, view: View, info: ObjectInfo) -> bool:
         """Whether a member's bytes of this version were seen not to match."""
-        return self._name(view, info) in self._suspects
+        return bool(self._suspects) and self._name(view, info) in self._suspects
 
     def suspect(self, view: View, info: ObjectInfo) -> None:
         """Ask this member last for this version."""
@@ -231,13 +231,17 @@ class Reads:
         else:
             await source.move_on(None)
         assert source.view is not None  # noqa: S101 - `move_on` raises where there is none
-        info = replace(found.info, served_by=source.view.member.label)
+        info, label = found.info, source.view.member.label
+        if info.served_by != label:
+            info = replace(info, served_by=label)
         digest = found.info.digest if whole else None
         if end - start > VERIFIED:
             return ObjectReader(info, source.chunks(), length=end - start, digest=digest, close=source.aclose)
-        data = await source.all()
-        info = replace(info, served_by=source.view.member.label, degraded=info.degraded or source.moved)
-        return ObjectReader(info, data, length=end - start, digest=digest)
+        reader = await source.held()
+        reader.info = (
+            replace(info, served_by=source.view.member.label, degraded=True) if source.moved else info
+        )
+        return reader
 
     async def holders_besides(self, key: str, found: Found, deadline: float | None) -> Sequence[View]:
         """Members that have this version, too, and were not asked for it yet."""
@@ -270,7 +274,9 @@ class _Source:
         self._found = found
         self._start, self._end = span
         self._deadline = deadline
-        self._left = sorted(found.holders, key=lambda view: reads.is_suspect(view, found.info))
+        self._left = list(found.holders)
+        if len(self._left) > 1:
+            self._left.sort(key=lambda view: reads.is_suspect(view, found.info))
         self._searched = False
         self._reader: StoredReader | None = None
         self.view: View | None = None
@@ -340,14 +346,16 @@ class _Source:
                     raise
                 await self.move_on(error)
 
-    async def all(self) -> bytes:
-        """All bytes, checked before any of them is handed on."""
+    async def held(self) -> StoredReader:
+        """A reader of all bytes, checked before any of them is handed on."""
         while True:
             assert self._reader is not None  # noqa: S101 - opened before
             try:
-                return await self._reader.read()
+                await self._reader.hold()
             except StorageError as error:
                 await self.move_on(error)
+            else:
+                return self._reader
 
     async def aclose(self) -> None:
         """Close what is open."""
