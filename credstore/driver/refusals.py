@@ -117,6 +117,9 @@ ACLS: Final = Lack("set ACLs of objects (acl)", "leave acl out, and grant access
 OBJECT_LOCK: Final = Lack(
     "lock objects (object_lock_mode, legal_hold)", "leave the lock out, or use a store that has it"
 )
+REPLICAS: Final = Lack(
+    "put a replica under a condition", "scrub with exclusive=True while no one else writes"
+)
 OPTIONS: Final = Lack("take driver_options", "leave out what is given there under its name")
 
 

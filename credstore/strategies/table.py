@@ -85,7 +85,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strategy:
-    """The row of a strategy, for so many stores and these options.
+    """The row of a strategy, for a number of stores and these options.
 
     Args:
         word: Its name, in either case; `-` counts as `_`.

@@ -4,12 +4,11 @@ What it promises: a key belongs at the first store of its ranking (`plan.py`), s
 written. While that one is down the second takes over, with everything that `fallback` promises: the first two
 stores of a ranking are a `FallbackDriver`. "Not found" needs all stores to say so, so objects that are not
 where they belong, after a store was added or weights were changed, are found; `rebalance` moves them, online.
-Each object is at one store: this is no redundancy.
+Each object is at one store only.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -301,9 +300,11 @@ class BalancedDriver(Driver):
     async def ping(self, *, deadline: float | None = None) -> None:
         """Prove that all members can be reached; each has objects that no other one has."""
         self._guard.check(deadline)
-        for answer in await asyncio.gather(
-            *(outcome_of(member.driver.ping(deadline=deadline)) for member in self._members)
-        ):
+
+        async def one(member: Member) -> StorageError | None:
+            return await outcome_of(member.driver.ping(deadline=deadline))
+
+        for answer in await map_all(self._members, one, at_once=len(self._members)):
             if answer is not None:
                 raise answer
 
@@ -324,7 +325,7 @@ class BalancedDriver(Driver):
                 await member.driver.warm(connections, deadline=deadline)
 
     async def rebalance(self, prefix: str = "") -> int:
-        """Move what is not where it belongs; how many objects were moved. Reads and writes go on meanwhile.
+        """Move what is not where it belongs; how many objects were moved. It can be used meanwhile.
 
         An object is copied to where it belongs, checked against its digest, only if nothing is there; then
         that very version is removed where it was. What was written meanwhile stays as it is.

@@ -10,8 +10,8 @@ served. There are no conditions (compare-and-swap): two clouds cannot be queried
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -39,7 +39,6 @@ from credstore.driver.refusals import (
 )
 from credstore.driver.values import (
     READ_ALL,
-    Body,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
@@ -63,6 +62,7 @@ from credstore.errors import (
 )
 from credstore.model import CircuitState, Retention
 from credstore.strategies.fallback import plan
+from credstore.strategies.fallback.attempts import Watched, half, hurried
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.pages import NOTE, Pages
 from credstore.strategies.fallback.versions import MemberVersions
@@ -135,8 +135,8 @@ class FallbackDriver(Driver):
         self._guard.check(request.deadline)
         _check(request.key)
         check_put(request, self._capabilities, self.name)
-        body = _Watched(request.body)
-        attempt = replace(request, body=body, deadline=_half(request.deadline))
+        body = Watched(request.body)
+        attempt = replace(request, body=body, deadline=half(request.deadline))
         try:
             if not self._member.admits():
                 raise self._member.left_alone()
@@ -230,7 +230,7 @@ class FallbackDriver(Driver):
         if not member.admits():
             return None, member.left_alone()
         try:
-            return await member.ask(read, key, _hurried(options)), None
+            return await member.ask(read, key, hurried(options)), None
         except StorageError as error:
             if not plan.read_moves_on(error):
                 raise
@@ -283,7 +283,7 @@ class FallbackDriver(Driver):
             second = await two.delete(key, deadline=deadline)
         except StorageError as error:
             raise plan.undone(error, failed=other, done=label) from error
-        return _either(first, second)
+        return plan.either(first, second)
 
     async def _older_first(
         self, key: str, deadline: float | None
@@ -319,7 +319,7 @@ class FallbackDriver(Driver):
             if isinstance(second, StorageError):
                 outcomes[key] = plan.undone(second, failed=self._second, done=self._first)
             else:
-                outcomes[key] = _either(first, second)
+                outcomes[key] = plan.either(first, second)
         return outcomes
 
     async def list(
@@ -533,30 +533,6 @@ class FallbackDriver(Driver):
             await self._fallback.aclose()
 
 
-@dataclass(slots=True)
-class _Watched:
-    """A body that records whether it was opened."""
-
-    source: Body
-    opened: bool = False
-
-    @property
-    def length(self) -> int | None:
-        return self.source.length
-
-    @property
-    def replayable(self) -> bool:
-        return self.source.replayable
-
-    @property
-    def data(self) -> bytes | None:
-        return self.source.data
-
-    def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        self.opened = True
-        return self.source.open(offset)
-
-
 def _check(key: str) -> None:
     if key == NOTE:
         raise StorageInvalidKeyError(
@@ -564,23 +540,3 @@ def _check(key: str) -> None:
             code=ErrorCode.RESERVED_KEY,
             key=key,
         )
-
-
-def _half(deadline: float | None) -> float | None:
-    """Leave the other half of the time to the fallback."""
-    return None if deadline is None else (time.monotonic() + deadline) / 2
-
-
-def _hurried(options: ReadOptions) -> ReadOptions:
-    if options.deadline is None:
-        return options
-    return replace(options, deadline=_half(options.deadline))
-
-
-def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
-    """Whether it existed at one of the members, where they can tell."""
-    told = {first.existed, second.existed}
-    return DeleteOutcome(
-        existed=True if True in told else (None if None in told else False),
-        version_id=first.version_id if second.version_id is None else second.version_id,
-    )

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from credstore.concurrency import both, until_done
+from credstore.concurrency import both, map_all, until_done
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.errors import StorageError
 from credstore.strategies.health import Member, is_absence, is_wrong_request
@@ -27,7 +27,7 @@ class Answers(Generic[T]):
     """What the members said.
 
     Attributes:
-        found: Definite answers, in the order of the members.
+        found: Definite responses, in the order of the members.
         failed: Those that gave none, with the reason.
     """
 
@@ -43,14 +43,14 @@ async def ask_members(
     patience: float,
     drop: Callable[[T], Awaitable[None]] | None = None,
 ) -> Answers[T]:
-    """Definite answers of at least `needed` members.
+    """Definite responses of at least `needed` members.
 
     Args:
         members: All that could be asked, in the order of asking.
         ask: Asks one.
         needed: The quorum.
         patience: Seconds after which a slow member is joined by the next.
-        drop: Releases an answer that came when it was no longer needed.
+        drop: Releases what a member returned when it was no longer needed.
 
     Raises:
         StorageQuorumError: Too few answered.
@@ -157,7 +157,7 @@ class Looking:
             except StorageError as error:
                 return error
 
-        answers = await asyncio.gather(*(one(member) for member in self.members))
+        answers = await map_all(self.members, one, at_once=len(self.members))
         failed: dict[Member, StorageError] = {}
         found: list[View] = []
         for member, answer in zip(self.members, answers, strict=True):

@@ -9,7 +9,6 @@ respond or is behind. There are no conditions: of concurrent writes the one with
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -259,19 +258,14 @@ class RedundantDriver(Driver):
 
         change = await self._writes.make(key, bury, "have its tombstone")
         counted = True
-        removals = {
-            member: outcome_of(
-                member.ask(
-                    self._mender.remove,
-                    seen.get(member, View(member, None, None)),
-                    key,
-                    tomb,
-                    looked=member in seen,
-                )
-            )
-            for member in change.done
-        }
-        failed = [each for each in await asyncio.gather(*removals.values()) if each is not None]
+
+        async def remove(member: Member) -> StorageError | None:
+            view = seen.get(member, View(member, None, None))
+            call = self._mender.remove
+            return await outcome_of(member.ask(call, view, key, tomb, looked=member in seen))
+
+        removed = await map_all(list(change.done), remove, at_once=len(self.members))
+        failed = [each for each in removed if each is not None]
         if failed:
             self._background.leave(self.journal.note(key, list(change.done)))
         degraded = bool(answers.failed or change.failed or failed)
@@ -382,7 +376,7 @@ class RedundantDriver(Driver):
         async def one(member: Member) -> StorageError | None:
             return await outcome_of(member.ask(member.driver.ping, deadline=deadline))
 
-        answers = await asyncio.gather(*(one(member) for member in self.members))
+        answers = await map_all(self.members, one, at_once=len(self.members))
         failed = {
             member: error
             for member, error in zip(self.members, answers, strict=True)
@@ -422,7 +416,7 @@ class RedundantDriver(Driver):
                 return await outcome_of(member.driver.warm(connections, deadline=deadline))
             return None
 
-        for failed in await asyncio.gather(*(one(member) for member in self.members)):
+        for failed in await map_all(self.members, one, at_once=len(self.members)):
             if failed is not None:
                 raise failed
 

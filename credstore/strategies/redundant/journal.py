@@ -6,11 +6,11 @@ shortcut: `scrub` finds the same differences without it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from secrets import token_hex
 
+from credstore.concurrency import map_all
 from credstore.driver.values import BytesBody, PutRequest
 from credstore.errors import StorageError
 from credstore.strategies.health import Member
@@ -56,7 +56,7 @@ class Journal:
             except StorageError:
                 return  # `scrub` finds it without.
 
-        await asyncio.gather(*(one(member) for member in having))
+        await map_all(having, one, at_once=len(self._members))
         if self.on_note is not None:
             self.on_note()
 
@@ -74,4 +74,4 @@ class Journal:
             except StorageError:
                 return  # It is looked at once more, which is harmless.
 
-        await asyncio.gather(*(one(member) for member in self._members))
+        await map_all(self._members, one, at_once=len(self._members))

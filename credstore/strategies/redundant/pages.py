@@ -7,7 +7,6 @@ the key itself is looked at. Everything else is taken from the first member that
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
@@ -118,7 +117,7 @@ class Pages:
             entries = [replace(entry, served_by=member.label) for entry in found.entries]
             return replace(found, entries=entries)
 
-        answers = await asyncio.gather(*(one(member) for member in self._members))
+        answers = await map_all(self._members, one, at_once=len(self._members))
         failed = {
             member: answer
             for member, answer in zip(self._members, answers, strict=True)
