@@ -111,7 +111,8 @@ def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strate
         if type(options[name]) is not int:
             raise StorageConfigurationError(f"`{name}` is a whole number")
     weights = options.get("weights", ())
-    if not isinstance(weights, tuple) or not all(type(each) in {int, float} for each in weights):
+    numbers = cast("tuple[object, ...]", weights) if isinstance(weights, tuple) else (None,)
+    if not all(type(each) in {int, float} for each in numbers):
         raise StorageConfigurationError("`weights` is a list of numbers, one for each store")
     if stores < row.least:
         raise StorageConfigurationError(f"{row.word} needs at least {row.least} stores, not {stores}")

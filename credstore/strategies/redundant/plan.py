@@ -239,7 +239,8 @@ def not_met(
     reasons = "; ".join(f"{member.label}: {error.message}" for member, error in failed.items())
     unclear = any(each.applied != "no" for each in outcomes)
     return StorageQuorumError(
-        f"{len(having)} of {len(members)} members {what}, and {needed} have to ({reasons or 'no response yet'})"
+        f"{len(having)} of {len(members)} members {what}, and {needed} have to"
+        f" ({reasons or 'no response yet'})"
         + ("; nothing was rolled back, so it may surface later" if unclear else ""),
         outcomes=tuple(outcomes),
         retryable=any(error.retryable for error in failed.values()) or len(failed) < len(members),
