@@ -111,7 +111,7 @@ async def catch_up(provider: StorageProvider) -> int:
 
 @typed
 async def add_replica(provider: StorageProvider, replica: StorageProvider) -> ScrubReport:
-    """Take in another store, which may be empty, and fill it; reads and writes continue meanwhile.
+    """Take in another store, which may be empty, and fill it while the others are used.
 
     Both quorums grow by one, so that no read can miss what was written before, and what is written now can
     be read by processes that do not know the new store yet. Make every process with the longer list of

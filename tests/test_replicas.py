@@ -202,6 +202,7 @@ def test_the_command_scrubs_and_says_what_is_left(urls, tmp_path, capsys):
 def test_the_command_signs_a_report(urls, tmp_path, monkeypatch):
     query = "&".join(f"store={url}" for url in urls)
     monkeypatch.setenv("CREDSTORE_URL", f"multi://redundant?{query}")
+    monkeypatch.chdir(tmp_path)
     key = tmp_path / "key.pem"
     monkeypatch.setenv("CREDSTORE_PROOF_PASSPHRASE", "a long enough passphrase")
     assert run(["proof", "keys", "generate", str(key), "--issuer", "https://issuer.example"]) == 0

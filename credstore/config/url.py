@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from urllib.parse import parse_qsl, unquote
 
 from credstore.config.field_types import fields_with, held_by
+from credstore.config.multi import multi_of
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
 from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
@@ -61,12 +62,14 @@ def from_url(url: str, environ: Environ, *, registry: Registry | None = None) ->
 
 
 def url_kind(environ: Environ, registry: Registry) -> str | None:
-    """Label of the provider of `CREDSTORE_URL`, or None where it is not set.
+    """Label of the provider of `CREDSTORE_URL`, or None where it is not set or names several.
 
     Raises:
         StorageConfigurationError: It is not a store URL.
     """
-    return parse_url(environ[URL], URL, registry)[0].label if environ.get(URL) else None
+    url = environ.get(URL)
+    # What names several stores says nothing about the one that is filled in.
+    return parse_url(url, URL, registry)[0].label if url and multi_of(url) is None else None
 
 
 @traceless

@@ -123,6 +123,9 @@ SHARED_BODIES: Final = Lack(
     "delete it, and call collect, which removes the body a grace after nothing else needs it",
 )
 COLLECT: Final = Lack("collect bodies that objects share", "open it with dedup=True, if it has been used so")
+REPLICAS: Final = Lack(
+    "put a replica under a condition", "scrub with exclusive=True while no one else writes"
+)
 OPTIONS: Final = Lack("take driver_options", "leave out what is given there under its name")
 
 

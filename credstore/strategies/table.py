@@ -98,7 +98,7 @@ STRATEGIES: Mapping[str, Strategy] = {
 
 
 def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strategy:
-    """The row of a strategy, for that many stores and these options.
+    """The row of a strategy, for a number of stores and these options.
 
     Args:
         word: Its name, in either case; `-` counts as `_`.
@@ -124,7 +124,8 @@ def strategy_of(word: str, stores: int, options: Mapping[str, object]) -> Strate
         if type(options[name]) is not int:
             raise StorageConfigurationError(f"`{name}` is a whole number")
     weights = options.get("weights", ())
-    if not isinstance(weights, tuple) or not all(type(each) in {int, float} for each in weights):
+    numbers = cast("tuple[object, ...]", weights) if isinstance(weights, tuple) else (None,)
+    if not all(type(each) in {int, float} for each in numbers):
         raise StorageConfigurationError("`weights` is a list of numbers, one for each store")
     days = options.get("days", MONTH)
     if type(days) not in {int, float} or not 0 < cast("float", days) < float("inf"):

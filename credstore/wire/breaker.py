@@ -12,8 +12,8 @@ from credstore.model import CircuitState
 class Breaker:
     """The circuit to one endpoint.
 
-    It opens after a number of failures in a row, spread over at least some seconds; then one call goes
-    through every `pause` seconds, the pause doubling up to the longest. A success closes it.
+    It opens after some failures in a row, spread over some time; then one call goes through every `pause`
+    seconds, the pause doubling up to the longest. A success closes it.
 
     Source: Nygard, "Release It!", "Circuit Breaker"; the numbers are our own.
     """

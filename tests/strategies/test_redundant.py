@@ -711,3 +711,31 @@ def test_a_ping_names_who_is_down():
                 await store.driver.ping(deadline=time.monotonic() + 60)
 
     check(main)
+
+
+def test_a_repair_never_replaces_what_was_written_meanwhile():
+    async def main():
+        class Late(Weathered):
+            newer = None
+
+            async def put(self, request):
+                if self.newer is not None and request.key == "key":
+                    newer, self.newer = self.newer, None
+                    await MemoryDriver.put(self, newer)
+                return await super().put(request)
+
+        store = Three()
+        store.members[0] = Late("m0")
+        store.driver = store.another()
+        store.weather(DOWN, WELL, WELL)
+        await put(store.driver, "key", b"old")
+        await store.driver.settled()
+        store.weather(WELL, WELL, WELL)
+        store.now += 60
+        store.members[0].newer = request("key", b"newer", system={STAMP: f"{2 * 10**18:016x}"})
+        await store.driver.scrubber.scrub()
+        assert [member._objects.by_key["key"].data for member in store.members] == [b"newer"] * 3
+        assert await fetched(store.driver, "key") == b"newer"
+        await store.driver.aclose()
+
+    check(main)

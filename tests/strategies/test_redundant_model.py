@@ -194,5 +194,5 @@ class RedundantMachine(RuleBasedStateMachine):
         assert not any(key.startswith(OWN) for member in self.members for key in member._objects.by_key)
 
 
-RedundantMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+RedundantMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
 TestRedundantMachine = RedundantMachine.TestCase

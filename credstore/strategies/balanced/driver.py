@@ -4,7 +4,7 @@ What it promises: a key belongs at the first store of its ranking (`plan.py`), s
 written. While that one is down the second takes over, with everything that `fallback` promises: the first two
 stores of a ranking are a `FallbackDriver`. "Not found" needs all stores to say so, so objects that are not
 where they belong, after a store was added or weights were changed, are found; `rebalance` moves them, online.
-Each object is at one store: nothing here is redundant.
+Each object is at one store only.
 """
 
 from __future__ import annotations
@@ -325,9 +325,7 @@ class BalancedDriver(Driver):
                 await member.driver.warm(connections, deadline=deadline)
 
     async def rebalance(self, prefix: str = "") -> int:
-        """Move what is not where it belongs; how many objects were moved.
-
-        Reads and writes continue meanwhile.
+        """Move what is not where it belongs; how many objects were moved. It can be used meanwhile.
 
         An object is copied to where it belongs, checked against its digest, only if nothing is there; then
         that very version is removed where it was. What was written meanwhile stays as it is.

@@ -50,10 +50,10 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.strategies.fallback import plan
+from credstore.strategies.fallback.attempts import Watched, half, hurried
 from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.members import TwoMembers
 from credstore.strategies.fallback.pages import NOTE, Pages
-from credstore.strategies.fallback.watched import Watched
 from credstore.strategies.health import Member, is_absence
 from credstore.strategies.outcomes import outcome_of
 
@@ -99,7 +99,7 @@ class FallbackDriver(TwoMembers):
         check_put(request, self._capabilities, self.name)
         check_writable(self._capabilities, self._first)
         body = Watched(request.body)
-        attempt = replace(request, body=body, deadline=_half(request.deadline))
+        attempt = replace(request, body=body, deadline=half(request.deadline))
         try:
             # Where nothing else can take the write, it is tried all the same.
             if self._fallback.capabilities.writable and not self._member.admits():
@@ -197,7 +197,7 @@ class FallbackDriver(TwoMembers):
         if not member.admits():
             return None, member.left_alone()
         try:
-            return await member.ask(read, key, _hurried(options)), None
+            return await member.ask(read, key, hurried(options)), None
         except StorageError as error:
             if not plan.read_moves_on(error):
                 raise
@@ -254,7 +254,7 @@ class FallbackDriver(TwoMembers):
             second = await two.delete(key, deadline=deadline)
         except StorageError as error:
             raise plan.undone(error, failed=other, done=label) from error
-        return _either(first, second)
+        return plan.either(first, second)
 
     async def _check_absent(self, key: str, deadline: float | None) -> None:
         """Refuse to remove what a read-only fallback has: it would still be found.
@@ -307,7 +307,7 @@ class FallbackDriver(TwoMembers):
             if isinstance(second, StorageError):
                 outcomes[key] = plan.undone(second, failed=self._second, done=self._first)
             else:
-                outcomes[key] = _either(first, second)
+                outcomes[key] = plan.either(first, second)
         return outcomes
 
     async def list(
@@ -379,23 +379,3 @@ def _check(key: str) -> None:
             code=ErrorCode.RESERVED_KEY,
             key=key,
         )
-
-
-def _half(deadline: float | None) -> float | None:
-    """Leave the other half of the time to the fallback."""
-    return None if deadline is None else (time.monotonic() + deadline) / 2
-
-
-def _hurried(options: ReadOptions) -> ReadOptions:
-    if options.deadline is None:
-        return options
-    return replace(options, deadline=_half(options.deadline))
-
-
-def _either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
-    """Whether it existed at one of the members, where they can tell."""
-    told = {first.existed, second.existed}
-    return DeleteOutcome(
-        existed=True if True in told else (None if None in told else False),
-        version_id=first.version_id if second.version_id is None else second.version_id,
-    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from credstore.driver.values import Capabilities, ObjectInfo
+from credstore.driver.values import Capabilities, DeleteOutcome, ObjectInfo
 from credstore.errors import (
     RetentionMode,
     StorageAuthenticationError,
@@ -150,3 +150,12 @@ def version_place(text: str | None) -> tuple[int, str | None]:
 def marked(entries: Sequence[ObjectInfo]) -> list[ObjectInfo]:
     """The entries of a listing in which one member could not take part."""
     return [replace(entry, degraded=True) for entry in entries]
+
+
+def either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
+    """Whether it existed at one of the members, where they can tell."""
+    told = {first.existed, second.existed}
+    return DeleteOutcome(
+        existed=True if True in told else (None if None in told else False),
+        version_id=first.version_id if second.version_id is None else second.version_id,
+    )

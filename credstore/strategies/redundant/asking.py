@@ -27,7 +27,7 @@ class Answers(Generic[T]):
     """What the members said.
 
     Attributes:
-        found: Definite answers, in the order of the members.
+        found: Definite responses, in the order of the members.
         failed: Those that gave none, with the reason.
     """
 
@@ -43,14 +43,14 @@ async def ask_members(
     patience: float,
     drop: Callable[[T], Awaitable[None]] | None = None,
 ) -> Answers[T]:
-    """Definite answers of at least `needed` members.
+    """Definite responses of at least `needed` members.
 
     Args:
         members: All that could be asked, in the order of asking.
         ask: Asks one.
         needed: The quorum.
         patience: Seconds after which a slow member is joined by the next.
-        drop: Releases a response that came when it was no longer needed.
+        drop: Releases what a member returned when it was no longer needed.
 
     Raises:
         StorageQuorumError: Too few answered.

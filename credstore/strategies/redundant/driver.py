@@ -261,11 +261,11 @@ class RedundantDriver(Driver):
 
         async def remove(member: Member) -> StorageError | None:
             view = seen.get(member, View(member, None, None))
-            asked = member.ask(self._mender.remove, view, key, tomb, looked=member in seen)
-            return await outcome_of(asked)
+            call = self._mender.remove
+            return await outcome_of(member.ask(call, view, key, tomb, looked=member in seen))
 
-        removals = await map_all(list(change.done), remove, at_once=len(self.members))
-        failed = [each for each in removals if each is not None]
+        removed = await map_all(list(change.done), remove, at_once=len(self.members))
+        failed = [each for each in removed if each is not None]
         if failed:
             self._background.leave(self.journal.note(key, list(change.done)))
         degraded = bool(answers.failed or change.failed or failed)

@@ -56,7 +56,7 @@ class Journal:
             except StorageError:
                 return  # `scrub` finds it without.
 
-        await map_all(list(having), one, at_once=len(self._members))
+        await map_all(having, one, at_once=len(self._members))
         if self.on_note is not None:
             self.on_note()
 

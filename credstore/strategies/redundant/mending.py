@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
+from credstore.driver.refusals import REPLICAS
 from credstore.driver.values import (
     CREATE,
     NO_HEADERS,
@@ -29,7 +30,6 @@ from credstore.errors import (
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
-    StorageUnsupportedError,
 )
 from credstore.hashing import hash_into
 from credstore.model import NOTHING
@@ -115,7 +115,7 @@ class Mender:
         self._busy: set[str] = set()
 
     async def repair(self, key: str) -> None:
-        """After a read found replicas behind: mend what can be mended; its failure fails nothing else."""
+        """After a read found replicas behind: mend what can be mended; a failure is ignored."""
         if key not in self._busy:
             self._busy.add(key)
             try:
@@ -303,9 +303,7 @@ class Mender:
         elif target.info is not None and able.conditional_replace and target.info.etag is not None:
             condition = Precondition("replace", target.info.etag)
         elif not exclusive:
-            raise StorageUnsupportedError(
-                "it cannot write under a condition; scrub with exclusive=True while no one else writes"
-            )
+            raise REPLICAS.of(target.member.label)
         await self.send(
             key,
             source,

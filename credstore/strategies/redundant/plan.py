@@ -1,6 +1,6 @@
 """What the redundant strategy decides, without carrying it out. Pure.
 
-- A write counts when W members have it, a read when R members gave a definite answer: the object, or that
+- A write counts when W members have it, a read when R members gave a definite response: the object, or that
   there is none. R + W > N, so they have a member in common.
 - Of several versions the one with the greatest stamp counts. A tombstone is a version that says "deleted".
 - A member that has the newest version is a holder. Bytes come from holders alone.
@@ -127,7 +127,7 @@ def check_key(key: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A member's definite answer about one key.
+    """A member's definite response about one key.
 
     Attributes:
         member: Who gave it.
@@ -152,7 +152,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the responses say together.
+    """What the members say together.
 
     Attributes:
         newest: The object that readers get, as the first holder knows it; None where there is none.
@@ -239,8 +239,8 @@ def not_met(
     reasons = "; ".join(f"{member.label}: {error.message}" for member, error in failed.items())
     unclear = any(each.applied != "no" for each in outcomes)
     return StorageQuorumError(
-        f"{len(having)} of {len(members)} members {what}, and {needed} have to "
-        f"({reasons or 'no response yet'})"
+        f"{len(having)} of {len(members)} members {what}, and {needed} have to"
+        f" ({reasons or 'no response yet'})"
         + ("; nothing was rolled back, so it may surface later" if unclear else ""),
         outcomes=tuple(outcomes),
         retryable=any(error.retryable for error in failed.values()) or len(failed) < len(members),
