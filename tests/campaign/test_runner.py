@@ -15,7 +15,16 @@ from tests.campaign.runner import Settings, failed, missing, perform
 from tests.campaign.trial import SCALES, Campaign, Trial
 
 ROOT = Path(__file__).parents[2]
-SMALLEST = {"kills": 8, "moves": 2, "cuts": 40, "injections": 20, "objects": 300, "cancels": 500, "fuzz": 600}
+SMALLEST = {
+    "kills": 8,
+    "moves": 2,
+    "cuts": 40,
+    "injections": 20,
+    "objects": 300,
+    "cancels": 500,
+    "fuzz": 600,
+    "logs": 2,
+}
 """Few inputs of `fuzz`: the watch for secrets keeps every error of a test, with what its frames hold."""
 
 
