@@ -23,6 +23,7 @@ test-system: $(VENV)/.test
 campaign: $(VENV)/.test
 	command -v strace >/dev/null || sh tests/servers/install_system.sh
 	$(BIN)/python -m tests.campaign --write docs/reliability.md $(ARGS)
+	$(BIN)/python -m tests.proofs.log.counterpart $(VENV)/counterpart
 
 check: $(VENV)/.check
 	$(BIN)/ruff check .

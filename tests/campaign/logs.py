@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 
 from credstore.errors import StorageConnectionError, StorageError
 from credstore.proofs import LogBusyError
+from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.objects import CHECKPOINT, LogObjects
 from credstore.proofs.log.sequencing import Sequencing
 from tests.campaign.trial import Campaign, Trial
@@ -53,7 +54,7 @@ def _checkpoint(steps, state):
     return Checkpoint(steps.origin, state.lock.size, state.lock.root)
 
 
-async def _one(chance):
+async def _one(chance, folder):
     """One log, until all its submitters are done; returns how many entries it has."""
     # Of a process that was killed no one looks at what its tasks end with.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
@@ -106,7 +107,7 @@ async def _one(chance):
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
         with suppress(Killed, StorageError, asyncio.CancelledError):
             await task
-    async with shop.open() as last:
+    async with shop.open(memory=LogMemory(folder)) as last:
         await last.recover()
     found = await shop.invariant(acknowledged)
     assert set(found) >= set(acknowledged), "an acknowledged entry is missing"
@@ -130,7 +131,7 @@ def run(trial: Trial) -> None:
         for unit in trial.units():
             problem = None
             try:
-                entries, twice = asyncio.run(_one(trial.chance(unit)))
+                entries, twice = asyncio.run(_one(trial.chance(unit), trial.folder / str(unit)))
                 trial.counts["entries"] += entries
                 trial.counts["entries logged twice"] += twice
             except (AssertionError, StorageError, IndexError) as error:

@@ -24,6 +24,7 @@ SMALLEST = {
     "objects": 300,
     "cancels": 500,
     "fuzz": 600,
+    "logs": 2,
 }
 """Few inputs of `fuzz`: the watch for secrets keeps every error of a test, with what its frames hold."""
 
