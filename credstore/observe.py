@@ -90,6 +90,7 @@ class LoggingObserver:
             )
 
 
+@typed_class
 class StructlogObserver:
     """Events through structlog, with the configuration of the application.
 

@@ -40,8 +40,8 @@ from credstore.proofs.store.model import FsckReport
 from credstore.proofs.store.repository import proof_objects
 from credstore.transfer.calls import between, migration
 from credstore.transfer.plan import Entry
+from credstore.transfer.planning import FATAL, Goal
 from credstore.transfer.recompressing import Recompressed
-from credstore.transfer.run import FATAL, Goal
 from credstore.transfer.sides import Flow, Side
 from credstore.transfer.store import Store
 from credstore.transfer.values import TransferOptions, TransferReport

@@ -22,7 +22,8 @@ from credstore.model import Progress
 from credstore.transfer.filters import Filter
 from credstore.transfer.journal import PAGE, Journal
 from credstore.transfer.plan import Entry, Known, State, merged
-from credstore.transfer.run import ATTEMPTS, FATAL, WAIT, nothing
+from credstore.transfer.planning import FATAL, nothing
+from credstore.transfer.run import ATTEMPTS, WAIT
 from credstore.transfer.sides import Side
 
 

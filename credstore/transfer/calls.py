@@ -15,7 +15,8 @@ from credstore.proofs.format.trust import TrustStore
 from credstore.transfer.evidence import Evidence, VerifiedTransfer, verify
 from credstore.transfer.moving import Hands
 from credstore.transfer.places import check_apart, side_of
-from credstore.transfer.run import Goal, Run
+from credstore.transfer.planning import Goal
+from credstore.transfer.run import Run
 from credstore.transfer.sides import Flow, Side, pair_name
 from credstore.transfer.store import Store
 from credstore.transfer.values import (

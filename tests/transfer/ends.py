@@ -9,7 +9,8 @@ from credstore import LocalConfig, LocalStorageProvider, MemoryStorageProvider
 from credstore.provider.presets import provider_for
 from credstore.transfer import Under
 from credstore.transfer.places import side_of
-from credstore.transfer.run import Goal, Run
+from credstore.transfer.planning import Goal
+from credstore.transfer.run import Run
 from tests.drivers.s3.support import minio_config
 
 TREE = {

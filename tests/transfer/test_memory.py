@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry
-from credstore.transfer.run import Goal, Run
+from credstore.transfer.planning import Goal
+from credstore.transfer.run import Run
 from credstore.transfer.sides import Written
 from tests.transfer.endless import moved
 

@@ -31,7 +31,7 @@ from credstore.errors import (
 from credstore.provider.presets import provider_for
 from credstore.transfer import Alone, Under, compare, copy_tree, journal_name, migrate, sync
 from credstore.transfer.folder import Folder
-from credstore.transfer.run import Goal
+from credstore.transfer.planning import Goal
 from credstore.transfer.store import Store
 from tests.drivers.s3.support import minio_config
 from tests.transfer.ends import TREE, content, end_of, make_tree, run_of, tree_of

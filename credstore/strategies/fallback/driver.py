@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from credstore.causes import raise_explained
+from credstore.concurrency import both
 from credstore.driver.contract import (
     Driver,
 )
@@ -31,6 +32,7 @@ from credstore.driver.refusals import (
 )
 from credstore.driver.values import (
     READ_ALL,
+    Capabilities,
     CopyRequest,
     DeleteOutcome,
     ObjectInfo,
@@ -88,6 +90,16 @@ class FallbackDriver(TwoMembers):
         self._detours = Detours(fallback, clock=clock)
         self._member = member or Member(primary, self._first, 0, clock=monotonic)
 
+    @property
+    def name(self) -> str:
+        """Always "fallback"."""
+        return "fallback"
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What both can do, except conditions, versions, resumption and links for writes."""
+        return self._capabilities
+
     async def put(self, request: PutRequest) -> PutResult:
         """Write to the primary, or to the fallback if the primary provably did not apply it.
 
@@ -101,7 +113,7 @@ class FallbackDriver(TwoMembers):
         body = Watched(request.body)
         attempt = replace(request, body=body, deadline=half(request.deadline))
         try:
-            # Where nothing else can take the write, it is tried all the same.
+            # Where nothing else can take the write, it is tried anyway.
             if self._fallback.capabilities.writable and not self._member.admits():
                 raise self._member.left_alone()
             result = await self._member.ask(self._primary.put, attempt)
@@ -370,6 +382,32 @@ class FallbackDriver(TwoMembers):
         at_first = found.served_by == self._first
         signed = await (self._primary if at_first else self._fallback).sign(request)
         return replace(signed, served_by=found.served_by)
+
+    async def ping(self, *, deadline: float | None = None) -> None:
+        """Prove that both members can be reached.
+
+        Raises:
+            StorageError: From one that cannot; the message says whether the other can.
+        """
+        self._guard.check(deadline)
+        first, second = await both(
+            outcome_of(self._primary.ping(deadline=deadline)),
+            lambda: outcome_of(self._fallback.ping(deadline=deadline)),
+        )
+        if isinstance(first, StorageError):
+            if isinstance(second, StorageError):
+                raise plan.of_both(first, second, self._second)
+            raise plan.alone(first, failed=self._first, works=self._second)
+        if isinstance(second, StorageError):
+            raise plan.alone(second, failed=self._second, works=self._first)
+
+    async def aclose(self) -> None:
+        """Close both members, even if the first fails to; safe to call again."""
+        self._guard.closed = True
+        try:
+            await self._primary.aclose()
+        finally:
+            await self._fallback.aclose()
 
 
 def _check(key: str) -> None:

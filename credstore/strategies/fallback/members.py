@@ -20,7 +20,6 @@ from credstore.driver.refusals import (
     check_retention_mode,
 )
 from credstore.driver.values import (
-    Capabilities,
     DeleteOutcome,
     ReadOptions,
     VersionPage,
@@ -60,19 +59,9 @@ class TwoMembers(Driver):
         self._guard = Guard("fallback")
 
     @property
-    def name(self) -> str:
-        """Always "fallback"."""
-        return "fallback"
-
-    @property
     def labels(self) -> tuple[str, str]:
         """What the members are called in `served_by`: the primary, the fallback."""
         return self._first, self._second
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What both can do, except conditions, versions, resumption and links for writes."""
-        return self._capabilities
 
     async def get_tags(self, key: str, *, deadline: float | None = None) -> Mapping[str, str]:
         """The object's tags at the member that has it; see `TaggedDriver`."""
@@ -174,24 +163,6 @@ class TwoMembers(Driver):
 
         await self._versions.lock(key, version_id, hold, deadline)
 
-    async def ping(self, *, deadline: float | None = None) -> None:
-        """Prove that both members can be reached.
-
-        Raises:
-            StorageError: From one that cannot; the message says whether the other can.
-        """
-        self._guard.check(deadline)
-        first, second = await both(
-            outcome_of(self._primary.ping(deadline=deadline)),
-            lambda: outcome_of(self._fallback.ping(deadline=deadline)),
-        )
-        if isinstance(first, StorageError):
-            if isinstance(second, StorageError):
-                raise plan.of_both(first, second, self._second)
-            raise plan.alone(first, failed=self._first, works=self._second)
-        if isinstance(second, StorageError):
-            raise plan.alone(second, failed=self._second, works=self._first)
-
     @property
     def circuits(self) -> Mapping[str, CircuitState]:
         """The circuits of both members; see `BreaksCircuits.circuits`."""
@@ -216,11 +187,3 @@ class TwoMembers(Driver):
         for failed in await both(outcome_of(ready(self._primary)), lambda: outcome_of(ready(self._fallback))):
             if isinstance(failed, StorageError):
                 raise failed
-
-    async def aclose(self) -> None:
-        """Close both members, even if the first fails to; safe to call again."""
-        self._guard.closed = True
-        try:
-            await self._primary.aclose()
-        finally:
-            await self._fallback.aclose()
