@@ -167,6 +167,7 @@ class OpenTelemetryObserver:
         self._durations.record(event.duration, {"operation": event.name, **labels})
 
 
+@typed_class
 class OpenTelemetryMetrics:
     """The counters of some providers as OpenTelemetry metrics, read when the application's reader asks.
 
