@@ -96,9 +96,9 @@ class RawS3:
         found: bytes = answer["Body"].read()
         return found
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """An object."""
-        self._client.put_object(Bucket=self._bucket, Key=key, Body=data)
+        self._client.put_object(Bucket=self._bucket, Key=key, Body=data, ContentType=content_type)
 
     def unfinished(self, prefix: str = "") -> list[str]:
         """Keys of the uploads that have not ended."""
