@@ -56,6 +56,12 @@ ANYTHING = {
 }
 
 
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """What takes "text" for a path makes it where it is in no one's way."""
+    monkeypatch.chdir(tmp_path)
+
+
 def public_names():
     """Everything that is exported and can be called: classes and functions, no protocols and types."""
     found = {}
