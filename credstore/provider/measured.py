@@ -52,14 +52,15 @@ class MeasuredVerbs:
     def bill(self) -> Bill:
         """What the calls of this provider cost so far: requests and egress, by list prices.
 
-        Storage is not part of it, since it depends on how long objects stay. What a cache served is not
-        egress of the store.
+        Storage is not part of it, since it depends on how long objects stay, and what a cache served is not
+        either. Several stores as one are billed by the prices of the first.
 
         Cost: no request.
         """
         found = self.metrics()
-        read = sum(found.verbs[verb].bytes for verb in _READING if verb in found.verbs)
-        return billed(self._facts(), found.requests, read)
+        verbs = [found.verbs[verb] for verb in _READING if verb in found.verbs]
+        read = sum(each.bytes - each.notes.get("cache_hit_bytes", 0) for each in verbs)
+        return billed(self._facts(), found.requests, max(0, read))
 
     def _facts(self) -> Facts:
         config = self._session.config

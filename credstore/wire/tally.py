@@ -16,12 +16,13 @@ noting: ContextVar[Counts | None] = ContextVar("credstore_noting", default=None)
 """Where what is noted in this context is counted."""
 
 
-def note(what: str) -> None:
+def note(what: str, count: int = 1) -> None:
     """Note something for the user's call that this is part of.
 
     Args:
         what: One word or two with an underscore: "hedge", "repair", "cache_hit".
+        count: How many.
     """
     counts = noting.get()
     if counts is not None:
-        counts.notes[what] += 1
+        counts.notes[what] += count

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from credstore import MemoryStorageProvider, StorageFactory, StorageInvalidRequestError
+from credstore import MemoryStorageProvider, StorageFactory, StorageInvalidRequestError, cached
 from credstore.config.registry import Registry
 from credstore.metrics import Metrics
 from credstore.prices import TABLE, price_of
@@ -145,7 +145,7 @@ def test_more_never_costs_less(cloud, verb, one, two):
         assert 0 <= first <= second
 
 
-def test_a_bill_is_of_what_was_counted(s3_server: S3Server):
+def test_a_bill_is_of_what_was_counted(s3_server: S3Server, tmp_path):
     bill = billed(
         Facts(cloud="s3", label="s3"), {"PutObject": 2000, "GetObject": 1000, "DeleteObjects": 7}, 10**9
     )
@@ -163,6 +163,10 @@ def test_a_bill_is_of_what_was_counted(s3_server: S3Server):
             await provider.retrieve("k")
             bill = provider.bill()
             assert (bill.requests["write"], bill.requests["read"], bill.egress) == (1, 1, 5)
+            async with cached(provider, tmp_path) as near:
+                for _ in range(3):
+                    await near.retrieve("k")
+                assert near.bill().egress == 5
 
     asyncio.run(main())
     assert Metrics("m").snapshot().requests == {}

@@ -117,6 +117,7 @@ class CachedDriver(PassingDriver):
             if info is not None:
                 start, end = options.span(info.size)
                 self._note("hit")
+                note("cache_hit_bytes", end - start)
                 return self._reader(entry, info, options, start, end)
         except BaseException:
             entry.close()
