@@ -21,6 +21,9 @@ from credstore.transfer import sync
 
 ROOT = Path(__file__).parents[2]
 DATA = b"x" * 100
+_SMALL = 5_000
+_BYTES = {False: 16_000, True: 100}
+"""That a planted bug keeps of each object, of few or of many: enough to be seen, and not more."""
 DIGEST = hashlib.sha256(DATA).digest()
 
 
@@ -30,10 +33,11 @@ class EndlessDriver(MemoryDriver):
     Attributes:
         count: Names that there are.
         puts: Writes that were acknowledged.
-        kept: What it remembers of each, as it should not.
+        remembers: Bytes that it keeps of each write, as it should not.
+        kept: Those.
     """
 
-    def __init__(self, count: int, *, remembers: bool = False) -> None:
+    def __init__(self, count: int, *, remembers: int = 0) -> None:
         super().__init__(MemoryConfig())
         self.count, self.puts, self.remembers = count, 0, remembers
         self.kept = []
@@ -61,7 +65,7 @@ class EndlessDriver(MemoryDriver):
     async def put(self, request):
         self.puts += 1
         if self.remembers:
-            self.kept.append(bytearray(b"x" * 4000))
+            self.kept.append(bytearray(self.remembers))
         return PutResult(key=request.key, size=len(DATA), etag="e", digest=request.digest, proved=True)
 
 
@@ -74,7 +78,10 @@ def moved(count: int, journal: Path, *plant: str) -> tuple[int, list[str]]:
 
 
 async def main(count: int, journal: str, *plant: str) -> None:
-    source, destination = EndlessDriver(count), EndlessDriver(0, remembers=bool(plant))
+    source, destination = (
+        EndlessDriver(count),
+        EndlessDriver(0, remembers=_BYTES[count > _SMALL] if plant else 0),
+    )
     async with (
         StorageProvider(source, MemoryConfig()) as one,
         StorageProvider(destination, MemoryConfig()) as two,
