@@ -256,6 +256,41 @@ def test_the_capability_table_is_the_codes():
         assert row == [*wanted, links or "-", "yes" if can.upload_forms else "-"], word
 
 
+def table_of(word: str) -> dict[str, list[str]]:
+    """Cells of a table of the README by the first of their row, which is "" for the heads."""
+    lines = README.partition(f"<!-- {word}")[2].partition("\n")[2].partition("\n\n")[0].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {first: rest for number, (first, *rest) in enumerate(cells) if number != 1}
+
+
+PEERS = {
+    "s3": {"moto", "fault origin"}, "custom": {"moto"}, "azure": {"Azurite"}, "gcs": {"emulator"},
+    "local": {"itself"}, "memory": {"itself"},
+}  # fmt: skip
+"""What each cloud's driver is tried on; the others share the driver of S3, and none of their servers was tried."""
+
+
+def test_what_was_tried_is_said_of_all_that_a_store_can_do():
+    can, tried = table_of("capabilities"), table_of("tried")
+    assert set(can) == set(tried)
+    assert tried[""] == ["store, read, list, copy, delete", *can[""]]
+    for word in can.keys() - {""}:
+        first, *rest = tried[word]
+        assert first != "-"
+        assert [cell == "-" for cell in rest] == [cell == "-" for cell in can[word]], word
+        assert set(tried[word]) <= {"-", "document", *PEERS.get(word, set())}, word
+    # What these do not have, or ignore, cannot have been tried on them.
+    heads = tried[""]
+    lacks = {
+        "azure": ("KMS", "own key (SSE-C)", "versions", "retention", "legal hold"),  # Azurite
+        "gcs": ("if_absent", "if_match", "versions", "retention", "legal hold", "links", "forms"),
+        "s3": ("forms",),  # moto takes any upload by a form.
+    }
+    for word, names in lacks.items():
+        assert {tried[word][heads.index(name)] for name in names} == {"document"}, word
+    assert tried["s3"][heads.index("own key (SSE-C)")] == "fault origin"  # moto ignores such keys.
+
+
 def test_the_table_of_clouds_is_the_registrys():
     table = README.partition("<!-- clouds")[2].partition("\n")[2].partition("\n\n")[0]
     told = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]

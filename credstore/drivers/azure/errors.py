@@ -36,7 +36,14 @@ from credstore.errors import (
 NO_OBJECT = Meaning(StorageObjectNotFoundError, "there is no such object")
 NO_CONTAINER = Meaning(
     StorageBucketNotFoundError,
-    "there is no such container; check its name and the account's",
+    "there is no such container; check its name and the account's, and whether it was deleted (while soft "
+    "delete keeps it, `az storage container restore` brings it back)",
+    ErrorCode.BUCKET_NOT_FOUND,
+)
+BEING_DELETED = Meaning(
+    StorageBucketNotFoundError,
+    "the container is being deleted, which takes half a minute or more; after that it can be made again, or "
+    "restored where soft delete keeps it",
     ErrorCode.BUCKET_NOT_FOUND,
 )
 IS_CURRENT = Meaning(
@@ -182,6 +189,7 @@ CODES: dict[str, Meaning] = {
     **dict.fromkeys(("BlobNotFound", "ResourceNotFound", "PathNotFound"), NO_OBJECT),
     "ContainerNotFound": NO_CONTAINER,
     "ContainerDisabled": NO_CONTAINER,
+    "ContainerBeingDeleted": BEING_DELETED,
     **dict.fromkeys(
         (
             "AuthorizationPermissionMismatch",
@@ -225,7 +233,6 @@ CODES: dict[str, Meaning] = {
     **dict.fromkeys(CURRENT_VERSION, IS_CURRENT),
     **dict.fromkeys(
         (
-            "ContainerBeingDeleted",
             "PendingCopyOperation",
             "BlobOverwritten",
             "OperationNotAllowedInCurrentState",

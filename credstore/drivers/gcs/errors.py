@@ -32,7 +32,10 @@ from credstore.errors import (
 
 NO_OBJECT = Meaning(StorageObjectNotFoundError, "there is no such object")
 NO_BUCKET = Meaning(
-    StorageBucketNotFoundError, "there is no such bucket; check its name", ErrorCode.BUCKET_NOT_FOUND
+    StorageBucketNotFoundError,
+    "there is no such bucket; check its name, and whether it was deleted (while soft delete keeps it, "
+    "`gcloud storage restore gs://BUCKET#GENERATION` brings it back)",
+    ErrorCode.BUCKET_NOT_FOUND,
 )
 NO_UPLOAD = Meaning(
     StorageNotFoundError, "there is no such upload; it was finished, given up, or is over a week old",
