@@ -28,7 +28,8 @@ class VerbMetrics:
             last the longer ones.
         bytes: Stored bytes that were written or read, as far as the verb knows.
         requests: Requests over the wire by the provider's name, such as "PutObject", repeated ones included.
-        notes: Other things by name: "hedge", "repair", "cache_hit", "cache_hit_bytes", "cache_miss", "cache_damaged".
+        notes: Other things by name: "hedge", "repair", "cache_hit", "cache_hit_bytes", "cache_miss",
+            "cache_damaged".
     """
 
     verb: str
