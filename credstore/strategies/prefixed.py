@@ -393,8 +393,8 @@ def _whole(driver: Driver) -> tuple[Driver, str]:
     """The driver of a whole store, and the prefix of the part of it that is meant."""
     if not isinstance(driver, PrefixedDriver):
         return driver, ""
-    below, prefix = _whole(driver._inner)  # noqa: SLF001 - of this module
-    return below, prefix + driver._prefix  # noqa: SLF001 - of this module
+    below, prefix = _whole(driver._inner)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - of this module
+    return below, prefix + driver._prefix  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 FORWARDED: Mapping[type, type[PrefixedDriver]] = {

@@ -69,7 +69,7 @@ class Names:
             except ValueError:
                 found = None
             match found:
-                case {"name": str(name), "as": str(called), **more} if not more and name not in pairs:
+                case {"name": str(name), "as": str(called)} if _is_pair(found) and name not in pairs:
                     pairs[name] = called
                 case _:
                     raise StorageInvalidRequestError(f"line {number} of {path} is not one of a mapping")
@@ -178,3 +178,7 @@ def _clean(part: str) -> str:
         part = _OWN[1] + part[len(_OWN[0]) :]
     part = part.encode()[:_LONGEST].decode(errors="ignore")
     return "_" if part in {"", ".", ".."} else part
+
+
+def _is_pair(found: object) -> bool:
+    return isinstance(found, dict) and len(cast("dict[str, object]", found)) == len(("as", "name"))

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 _LAST_PORT = 65535
 
 
+def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, int] | None:
+    return None if value is None else parsed_address(value)
+
+
 @command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
@@ -32,7 +36,7 @@ _LAST_PORT = 65535
 @click.option(
     "--metrics",
     metavar="HOST:PORT",
-    callback=lambda _context, _option, value: None if value is None else parsed_address(value),
+    callback=_address,
     help="Also serve the counters to Prometheus there, at /metrics.",
 )
 @click.pass_obj

@@ -172,6 +172,7 @@ def _quantile(row: Row, old: Row, part: float) -> str:
 
 def size(count: float) -> str:
     """Bytes for people."""
+    unit = _UNITS[-1]
     for unit in _UNITS:
         if count < 1024 or unit == _UNITS[-1]:  # noqa: PLR2004 - of the next unit
             break

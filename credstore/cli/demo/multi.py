@@ -58,9 +58,11 @@ class MultiDemo:
 
     async def _lose(self, store: StorageProvider, roots: list[Path]) -> None:
         self._say("Three directories, each written to: a write counts when two of them have it.")
+        replicas: tuple[str, ...] = ()
         for number in range(_OBJECTS):
             result = await store.store(f"proofs/{number:02}", b"claim %d" % number)
-        self._say(f"  stored {_OBJECTS} objects; the last is at {', '.join(result.replicas)}")
+            replicas = result.replicas
+        self._say(f"  stored {_OBJECTS} objects; the last is at {', '.join(replicas)}")
 
         self._say("\nA bit of the first one flips.")
         damaged = roots[0] / "proofs" / "07"

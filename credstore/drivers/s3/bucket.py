@@ -265,16 +265,17 @@ class Bucket:
         self._guard.check(deadline)
         if request.key is not None and self.dialect.nfc_keys:
             self.check_key(request.key)
-        place, refusal = self._place, None
+        place: Place = self._place
+        reply: Reply | StorageError
         try:
             try:
                 if self._locating is not None:
                     place = await self.located(deadline)
                 reply = await self._send(request, place, deadline, stream=stream)
             except StorageError as error:
-                refusal = error
-            if refusal is not None:
-                reply = await self._answered(request, deadline, stream=stream, first=(place, refusal))
+                reply = error
+            if isinstance(reply, StorageError):
+                reply = await self._answered(request, deadline, stream=stream, first=(place, reply))
             if request.operation not in _WITHOUT_DOCUMENT:
                 return reply
             if not self.is_s3:

@@ -19,6 +19,7 @@ from credstore.driver.values import ObjectInfo
 from credstore.drivers.s3.headers import opaque_tag
 from credstore.drivers.s3.records import Document, Fields, Shape, needed, read, repeated, unreadable
 from credstore.errors import RetentionMode, StorageIntegrityError
+from credstore.model import NOTHING
 from credstore.times import parse_time
 
 NULL_VERSION = "null"
@@ -445,7 +446,7 @@ class AttributesReply:
 def parse_attributes(body: bytes) -> AttributesReply:
     """What identifies an object, and its SHA-256; one of its parts' digests counts for none."""
     found = read(body, _ATTRIBUTES)
-    told = next(iter(found.all("Checksum")), {})
+    told: Mapping[str, str] = next(iter(found.all("Checksum")), NOTHING)
     whole = told.get("ChecksumType", "") in _WHOLE
     return AttributesReply(
         etag=read_etag(found.fields.get("ETag")),

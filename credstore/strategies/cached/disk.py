@@ -16,7 +16,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,7 +214,7 @@ class CacheDirectory:
             return True
 
     @contextlib.contextmanager
-    def _locked_total(self) -> Iterator[int]:
+    def _locked_total(self) -> Generator[int]:
         fd = os.open(self.path / "total", os.O_RDWR | os.O_CREAT | _OPEN, PRIVATE)
         try:
             if sys.platform != "win32":
