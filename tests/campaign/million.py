@@ -1,6 +1,6 @@
 """A million objects through a transfer: what it holds in memory does not grow with their number."""
 
-from tests.campaign.trial import Campaign, Trial
+from tests.campaign.trial import Campaign, Stop, Trial
 from tests.transfer.endless import moved
 
 MOST = 16 * 1024
@@ -15,7 +15,9 @@ def run(trial: Trial) -> None:
         peaks: list[int] = []
         problem = None
         for count in (few, many):
-            peak, counts = moved(count, trial.folder / f"journal-{unit}-{count}", *plant)
+            peak, counts = moved(
+                count, trial.folder / f"journal-{unit}-{count}", *plant, stopped=lambda: Stop.asked
+            )
             peaks.append(peak)
             trial.counts["objects moved"] += count
             if counts != [str(count)] * 3:

@@ -5,10 +5,14 @@ and how many objects were copied, found equal, and found equal by the journal.
 """
 
 import asyncio
+import contextlib
 import hashlib
+import os
 import resource
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,11 +73,29 @@ class EndlessDriver(MemoryDriver):
         return PutResult(key=request.key, size=len(DATA), etag="e", digest=request.digest, proved=True)
 
 
-def moved(count: int, journal: Path, *plant: str) -> tuple[int, list[str]]:
-    """The most memory in KiB of a process that copies so many objects and finds them equal, and its counts."""
+def moved(
+    count: int, journal: Path, *plant: str, stopped: Callable[[], bool] = lambda: False
+) -> tuple[int, list[str]]:
+    """The most memory in KiB of a process that copies so many objects and finds them equal, and its counts.
+
+    Raises:
+        KeyboardInterrupt: It was ended before, as `stopped` became true.
+    """
     command = [sys.executable, "-m", "tests.transfer.endless", str(count), str(journal), *plant]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    peak, *counts = ended.stdout.split()
+    # It ends with whoever waits for it, who holds the other end of its input.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as running:
+        assert running.stdout is not None
+        while running.poll() is None:
+            if stopped():
+                running.kill()
+                raise KeyboardInterrupt
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.wait(0.5)
+        said = running.stdout.read()
+    assert running.returncode == 0
+    peak, *counts = said.split()
     return int(peak), counts
 
 
@@ -93,5 +115,13 @@ async def main(count: int, journal: str, *plant: str) -> None:
     print(peak, destination.puts, first.counts.get("copied"), again.compared_by.get("journal"))
 
 
+def end_with_the_parent() -> None:
+    """End this process once nobody holds the other end of its input."""
+    sys.stdin.read()
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    if not sys.stdin.isatty():
+        threading.Thread(target=end_with_the_parent, daemon=True).start()
     asyncio.run(main(int(sys.argv[1]), *sys.argv[2:]))
