@@ -122,7 +122,7 @@ async def temporary_link(
     """
     session.check_key(key)
     request = LinkRequest(key, method, expires_in, options, session.deadline(options.get("timeout")))
-    if method in _WRITING:
+    if isinstance(cast("object", method), str) and method in _WRITING:  # Any other type is refused below.
         session.lifetime.check_writable("get_signed_url", key)
     if session.policy is not None:
         _check_not_sealed(session.policy, method)

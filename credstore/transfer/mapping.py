@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import cast
 
+from credstore.driver import internal
 from credstore.errors import StorageInvalidRequestError
 from credstore.files import write_file
 
@@ -25,7 +26,7 @@ _INSIDE = re.compile(r"~[0-9a-f]{12}(?=/)")
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST = 200
 """Bytes of one part of a name that are kept."""
-_OWN = (".credstore", "_credstore")
+_OWN = (internal.SEGMENT, "_" + internal.SEGMENT[1:])
 Unfit = Callable[[str], str | None]
 """Why a side cannot hold a name, or None."""
 

@@ -22,6 +22,8 @@ EXPECTED = {
     "StorageVersionsRemainError": 9,
     "StorageAuthenticationError": 4,
     "StorageQuotaExceededError": 1,
+    "StorageQuorumError": 6,
+    "StorageReadOnlyError": 4,
     "StorageConflictError": 5,
     "StorageAlreadyExistsError": 5,
     "StoragePreconditionFailedError": 5,

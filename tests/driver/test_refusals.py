@@ -22,7 +22,11 @@ ABLE = replace(
     sse_kms=True,
     sse_c=True,
 )
-FLAGS = [each.name for each in fields(ABLE) if isinstance(getattr(ABLE, each.name), bool)]
+FLAGS = [
+    each.name
+    for each in fields(ABLE)
+    if isinstance(getattr(ABLE, each.name), bool) and each.name != "writable"
+]
 NOTHING_AT_ALL = replace(
     ABLE, presign=frozenset(), storage_classes=frozenset(), **dict.fromkeys(FLAGS, False)
 )

@@ -160,25 +160,31 @@ class FallbackDriver(TwoMembers):
                 if reader.info.served_by != self._first:
                     reader.info = replace(reader.info, served_by=self._first)
                 return reader
-            try:
-                found = await self._newest(reader.info, options)
-            except BaseException:
-                await reader.aclose()
-                raise
-            if found.served_by == self._first:
-                reader.info = found
+            if await self._is_current(reader, options):
                 return reader
-            await reader.aclose()
         try:
             second = await self._fallback.get(key, options)
         except StorageError as error:
-            if is_absence(error) and self._may_be_back(failure):
+            if plan.is_definite(error) and self._may_be_back(failure):
                 reader = await self._member.ask(self._primary.get, key, options)
-                reader.info = replace(reader.info, served_by=self._first)
-                return reader
+                if await self._is_current(reader, options):
+                    return reader
+                raise  # The fallback has another version, and it is the newer one.
             raise_explained(self._of_both(failure, error), error)
         second.info = self._diverted(second.info, failure)
         return second
+
+    async def _is_current(self, reader: StoredReader, options: ReadOptions) -> bool:
+        """Whether the primary's version is the newest; the reader is closed if it is not."""
+        try:
+            reader.info = await self._newest(reader.info, options)
+        except BaseException:
+            await reader.aclose()
+            raise
+        if reader.info.served_by == self._first:
+            return True
+        await reader.aclose()
+        return False
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""

@@ -19,6 +19,7 @@ from credstore.errors import (
     StorageConnectionError,
     StorageError,
     StorageInvalidRequestError,
+    StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
     StorageTimeoutError,
@@ -159,3 +160,8 @@ def either(first: DeleteOutcome, second: DeleteOutcome) -> DeleteOutcome:
         existed=True if True in told else (None if None in told else False),
         version_id=first.version_id if second.version_id is None else second.version_id,
     )
+
+
+def is_definite(error: StorageError) -> bool:
+    """Whether a member says for certain that it does not have the object, or not this version of it."""
+    return is_absence(error) or isinstance(error, StoragePreconditionFailedError)

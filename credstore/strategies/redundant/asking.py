@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from credstore.concurrency import both, map_all, until_done
 from credstore.driver.values import ObjectInfo, ReadOptions
-from credstore.errors import StorageError
+from credstore.errors import StorageError, StorageIntegrityError
 from credstore.strategies.health import Member, is_absence, is_wrong_request
 from credstore.strategies.redundant.plan import TOMBS, View, not_met
 from credstore.strategies.redundant.stamps import HybridClock, stamp_of
@@ -75,6 +75,8 @@ async def ask_members(
             start()
         while len(found) < needed:
             if len(found) + len(running) < needed and not start():
+                if failed and all(isinstance(error, StorageIntegrityError) for error in failed.values()):
+                    raise next(iter(failed.values()))  # There is no good copy left.
                 raise not_met("answered", needed, members, found, failed, mutation=False)
             if not running:
                 continue

@@ -147,7 +147,7 @@ def test_parts_of_a_copy_are_comparable_only_where_they_are_cut_as_the_sources_w
 
 def read(fake, driver, source):
     request = CopyRequest(source=source, destination="to", write_id="a" * 32)
-    return reads_the_same(driver._bucket, request, Write(key="to", write_id="a" * 32))
+    return reads_the_same(driver._bucket, request, Write(key="to", write_id="a" * 32), driver._bucket)
 
 
 def test_a_copy_is_compared_by_its_bytes_while_it_is_this_writes():
