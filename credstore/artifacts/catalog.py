@@ -65,7 +65,7 @@ class Catalog:
         """The signed statement of a version, not verified yet.
 
         Raises:
-            StorageNotFoundError: There is no such version (code "VERSION_NOT_FOUND").
+            StorageNotFoundError: The version does not exist (code "VERSION_NOT_FOUND").
         """
         key = self.layout.version(number)
         data = await self.provider.retrieve(key, max_size=_LARGEST_STATEMENT)
@@ -83,7 +83,7 @@ class Catalog:
         """What the verified statement of a version says.
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             ProofError: Its signature is not in order.
             StorageIntegrityError: It is about another version.
         """

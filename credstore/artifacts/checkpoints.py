@@ -130,7 +130,7 @@ class Checkpoints(Versions):
             progress: Called with (bytes written, bytes in total).
 
         Raises:
-            StorageNotFoundError: There is no such checkpoint (code "VERSION_NOT_FOUND").
+            StorageNotFoundError: The checkpoint does not exist (code "VERSION_NOT_FOUND").
             StorageError: As `load_dataset`.
         """
         found = await self.checkpoints(run)

@@ -108,7 +108,7 @@ class StorageManager(Models, Checkpoints):
             progress: Called with (bytes sent, total).
 
         Raises:
-            StorageNotFoundError: There is no such file.
+            StorageNotFoundError: The file does not exist.
             StorageUnsupportedError: The class has a retention, which this store cannot keep.
             StorageError: As `StorageProvider.store`.
 
@@ -179,7 +179,7 @@ class StorageManager(Models, Checkpoints):
             The version that was loaded.
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             ProofError: A signature is not in order.
             StorageIntegrityError: Something is missing, or not what was signed.
             StorageError: Anything else, such as a folder that is there already (code "IO_ERROR").
@@ -268,7 +268,7 @@ class StorageManager(Models, Checkpoints):
 
         Raises:
             StorageConflictError: Something would be lost, and `discard` is False; nothing has been changed.
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             ProofError: A signature is not in order.
             StorageIntegrityError: Something is missing in the store, or not what was signed.
             StorageError: Anything else; a later call continues.
@@ -339,7 +339,7 @@ class StorageManager(Models, Checkpoints):
             progress: Called with (bytes written, bytes in total).
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             StorageInvalidRequestError: Both `at` and `version`, or a time without its zone.
             StorageError: As `load_dataset`.
         """

@@ -182,7 +182,7 @@ class Models(Versions):
             progress: Called with (bytes written, bytes in total).
 
         Raises:
-            StorageNotFoundError: There is no such version, or none in this stage.
+            StorageNotFoundError: The version does not exist, or the stage has none.
             ProofError: A signature is not in order.
             StorageIntegrityError: Something is missing, or not what was signed.
             StorageInvalidRequestError: Both `version` and `stage`.
@@ -227,7 +227,7 @@ class Models(Versions):
             version: Its number or a tag; the latest by default.
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             StorageConflictError: A prune is running, or has just removed the version.
             ProofError: A signature is not in order.
             StorageError: Anything else.

@@ -136,7 +136,7 @@ class Versions:
         """Read every chunk of a version from the store and verify it, without writing anything here.
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             ProofError: A signature is not in order.
             StorageIntegrityError: Something is missing, or not what was signed.
             StorageError: Anything else.
@@ -161,7 +161,7 @@ class Versions:
             kind: Of the artifact.
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             ProofError: A signature is not in order.
             StorageError: Anything else.
 
@@ -183,7 +183,7 @@ class Versions:
             kind: Of the artifact.
 
         Raises:
-            StorageNotFoundError: There is no such version.
+            StorageNotFoundError: The version does not exist.
             StorageConflictError: A prune is running, or has just removed the version.
             StorageError: Anything else.
 

@@ -50,7 +50,7 @@ async def sign_model(model: Location, signer: Signer | ModelSigner) -> bytes:
         The signature, to be kept as `model.sig` in the folder or anywhere else.
 
     Raises:
-        StorageNotFoundError: There is no such model.
+        StorageNotFoundError: The model does not exist.
         StorageInvalidRequestError: A file cannot be signed: a link, a special file, or a name that is not the
             same on every system.
         ProofAlgorithmError: The key is not for models.
@@ -84,7 +84,7 @@ async def verify_model(model: Location, key: ModelKey, signature: Location | Non
         ProofUntrustedKeyError: Another key has made it.
         ProofSignatureError: It does not fit.
         StorageIntegrityError: Files were changed, added, removed or renamed; the message names some.
-        StorageNotFoundError: There is no such model or signature.
+        StorageNotFoundError: The model or its signature does not exist.
         StorageError: A file cannot be read (code "IO_ERROR").
     """
     folder = Path(model)
