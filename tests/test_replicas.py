@@ -19,6 +19,7 @@ from credstore.proofs.format.errors import ProofError
 from credstore.replicas import add_replica, catch_up, scrub, verify_scrub, write_scrub_report
 from credstore.strategies.balanced.driver import BalancedDriver
 from credstore.strategies.fastest.driver import FastestDriver
+from credstore.strategies.priced.driver import PricedDriver
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.table import STRATEGIES
 from tests.proofs import material
@@ -40,9 +41,10 @@ def test_every_strategy_is_made_by_its_word(urls):
         kinds = {
             "REDUNDANT": RedundantDriver,
             "LOAD_BALANCED": BalancedDriver,
+            "COST_OPTIMIZED": PricedDriver,
             "PERFORMANCE_OPTIMIZED": FastestDriver,
         }
-        assert set(kinds) <= set(STRATEGIES)
+        assert {*kinds, "PRIMARY_ONLY"} == set(STRATEGIES)
         async with StorageFactory(environ={}) as factory:
             for word, kind in kinds.items():
                 made = factory.create_multi(urls, strategy=word.lower().replace("_", "-"))
@@ -71,6 +73,8 @@ def test_quorums_and_weights_are_passed_on(urls):
             made = factory.create(f"multi://load_balanced?{query}&weights=1,2,1")
             assert driver_of(made)._weights == (1.0, 2.0, 1.0)
             assert factory.create_multi(urls, strategy="LOAD_BALANCED", weights=[1, 2, 1])
+            made = factory.create(f"multi://cost_optimized?{query}&days=90")
+            assert driver_of(made)._days == 90
 
     asyncio.run(main())
 
@@ -84,6 +88,9 @@ def test_quorums_and_weights_are_passed_on(urls):
         (["memory://a", "memory://b"], "REDUNDANT", {"write_quorum": 1, "read_quorum": 1}, "could miss"),
         (["memory://a", "memory://b"], "LOAD_BALANCED", {"weights": (1.0,)}, "weights"),
         (["memory://a"], "REDUNDANT", {}, "at least 2"),
+        (["memory://a", "memory://b"], "COST_OPTIMIZED", {"days": 0}, "above 0"),
+        (["memory://a", "memory://b"], "COST_OPTIMIZED", {"days": True}, "above 0"),
+        (["memory://a", "memory://b"], "REDUNDANT", {"days": 1.0}, "no option 'days'"),
         (["file:///tmp/a", "file:///tmp/a/b"], "REDUNDANT", {}, "two of the stores"),
         ("memory://a", "REDUNDANT", {}, "list of stores"),
         (["multi://redundant?store=a", "memory://b"], "REDUNDANT", {}, "several stores"),

@@ -20,6 +20,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageNotFoundError,
     StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
     StorageQuotaExceededError,
     StorageRateLimitedError,
     StorageTimeoutError,
@@ -469,5 +470,40 @@ def test_a_dead_primary_costs_one_call_not_one_each(members):
         assert len(members.primary.calls) == 1
         members.primary_is_back()
         assert not (await put(members.driver, "key")).degraded
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("diverted", [False, True])
+@pytest.mark.parametrize("verb", ["get", "head"])
+def test_a_named_version_is_read_where_it_is_current_though_the_primary_was_left_alone(
+    members, verb, diverted
+):
+    """The fallback's copy has an entity tag of its own, which says nothing about the primary's."""
+
+    async def main():
+        first = await put(members.primary, "key", b"one")
+        if not diverted:
+            await put(members.fallback, "key", b"a copy made by others")
+        members.primary.mode = "down"
+        if diverted:
+            await put(members.driver, "key", b"two")
+        else:
+            with pytest.raises(StorageUnavailableError):
+                await fetched(members.driver, "other")
+        members.primary.mode = "well"
+        options = ReadOptions(if_match=first.etag)
+
+        async def read():
+            if verb == "head":
+                return (await members.driver.head("key", options)).etag
+            async with await members.driver.get("key", options) as reader:
+                return reader.info.etag
+
+        if diverted:
+            with pytest.raises(StoragePreconditionFailedError):
+                await read()
+        else:
+            assert await read() == first.etag
 
     asyncio.run(main())

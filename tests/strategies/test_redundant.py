@@ -340,6 +340,23 @@ def test_a_corrupt_replica_is_never_a_source():
     check(main)
 
 
+@pytest.mark.parametrize("bad", [1, 2, 3])
+def test_a_read_serves_the_last_good_copy_or_says_that_all_are_damaged(bad):
+    async def main():
+        async with three() as store:
+            await put(store.driver, "key", b"good")
+            await store.driver.settled()
+            for member in store.members[:bad]:
+                member.rot("key")
+            if bad < len(store.members):
+                assert await fetched(store.driver, "key") == b"good"
+            else:
+                with pytest.raises(StorageIntegrityError):
+                    await fetched(store.driver, "key")
+
+    check(main)
+
+
 def test_with_every_copy_bad_nothing_is_mended_and_the_report_says_so():
     async def main():
         async with three() as store:

@@ -167,6 +167,9 @@ class FallbackDriver(TwoMembers):
         except StorageError as error:
             if plan.is_definite(error) and self._may_be_back(failure):
                 reader = await self._member.ask(self._primary.get, key, options)
+                if is_absence(error):
+                    reader.info = replace(reader.info, served_by=self._first)
+                    return reader
                 if await self._is_current(reader, options):
                     return reader
                 raise  # The fallback has another version, and it is the newer one.
@@ -197,9 +200,14 @@ class FallbackDriver(TwoMembers):
         try:
             return self._diverted(await self._fallback.head(key, options), failure)
         except StorageError as error:
-            if is_absence(error) and self._may_be_back(failure):
+            if plan.is_definite(error) and self._may_be_back(failure):
                 found = await self._member.ask(self._primary.head, key, options)
-                return replace(found, served_by=self._first)
+                if is_absence(error):
+                    return replace(found, served_by=self._first)
+                found = await self._newest(found, options)
+                if found.served_by == self._first:
+                    return found
+                raise  # As for `get`.
             raise_explained(self._of_both(failure, error), error)
 
     def _begin_read(self, key: str, options: ReadOptions) -> None:

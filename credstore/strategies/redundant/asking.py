@@ -75,9 +75,11 @@ async def ask_members(
             start()
         while len(found) < needed:
             if len(found) + len(running) < needed and not start():
-                if failed and all(isinstance(error, StorageIntegrityError) for error in failed.values()):
-                    raise next(iter(failed.values()))  # There is no good copy left.
-                raise not_met("answered", needed, members, found, failed, mutation=False)
+                damaged = all(isinstance(error, StorageIntegrityError) for error in failed.values())
+                if found or not damaged:
+                    raise not_met("answered", needed, members, found, failed, mutation=False)
+                if not running:
+                    raise next(iter(failed.values()))  # There is no good copy anywhere.
             if not running:
                 continue
             done, _ = await asyncio.wait(
