@@ -148,7 +148,9 @@ def test_a_fallback_that_is_opened_as_a_whole_can_be_cached(tmp_path):
                 assert result.served_by == "local (primary)"
                 for _ in range(3):
                     assert await provider.retrieve("k") == DATA
-                assert provider.metrics().verbs["retrieve"].notes == {"cache_miss": 1, "cache_hit": 2}
+                assert provider.metrics().verbs["retrieve"].notes == {
+                    "cache_miss": 1, "cache_hit": 2, "cache_hit_bytes": 2 * len(DATA),
+                }  # fmt: skip
 
     asyncio.run(main())
 

@@ -83,7 +83,9 @@ def test_what_a_cache_does_is_noted(tmp_path):
             await provider.store("k", b"12345")
             for _ in range(3):
                 await provider.retrieve("k")
-            assert provider.metrics().verbs["retrieve"].notes == {"cache_miss": 1, "cache_hit": 2}
+            assert provider.metrics().verbs["retrieve"].notes == {
+                "cache_miss": 1, "cache_hit": 2, "cache_hit_bytes": 10,
+            }  # fmt: skip
 
     asyncio.run(main())
 
