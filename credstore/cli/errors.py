@@ -11,7 +11,7 @@ import click
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation
 from credstore.cli.output import note, printable, to_json
-from credstore.errors import StorageError, StorageVersionsRemainError
+from credstore.errors import StorageError, StorageObjectNotFoundError, StorageVersionsRemainError
 
 
 def report(error: Exception, invocation: Invocation) -> int:
@@ -35,12 +35,17 @@ def _line(error: Exception, invocation: Invocation) -> str:
 
 
 def _short(error: StorageError) -> str:
-    """Which object, what, and the code; `--verbose` shows the other facts."""
+    """Which object, what, the code and the provider's id of the request; `--verbose` shows the other facts.
+
+    An object that does not exist is nothing a provider's support is asked about, so its id is left out.
+    """
     about = f"{error.key!r}: " if error.key is not None and repr(error.key) not in error.message else ""
     unclear = error.applied == "maybe" and not isinstance(error, StorageVersionsRemainError)
     maybe = "; it may have happened anyway" if unclear else ""
     again = "; a retry may help" if error.retryable else ""
-    return f"{about}{error.message}{maybe}{again} [{error.code}]"
+    asked = error.request_id if not isinstance(error, StorageObjectNotFoundError) else None
+    request = f"; request id: {asked}" if asked else ""
+    return f"{about}{error.message}{maybe}{again} [{error.code}{request}]"
 
 
 def _message(error: Exception) -> str:

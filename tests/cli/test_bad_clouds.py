@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,8 +56,9 @@ def by_both(cli, url, code, request_id=None, status=None):
     ended = cli("--store", url, "ls", code=status)
     assert (ended.out, ended.err.count("\n")) == ("", 1)
     assert ended.err.startswith("credstore: ")
-    assert ended.err.endswith(f"[{code}]\n")
     document = cli("--json", "--store", url, "ls", code=status).error
+    asked = document["request_id"]
+    assert re.search(rf"\[{code}{'; request id: [^ ]+' if asked else ''}\]\n$", ended.err)
     error = by_api(url)
     assert (document["code"], document["message"]) == (error.code, error.message)
     assert document["code"] == code
