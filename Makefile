@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Two for each core, since most tests wait for a server or a disk half of their time.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * os.cpu_count())')
 EXTRAS = artifacts,aws,azure,c2pa,cli,dask,frames,fsspec,gcs,opentelemetry,timestamp
 
 .PHONY: demo demo-multi test test-system campaign check format bench clean
@@ -13,7 +15,7 @@ demo-multi: $(VENV)/.demo
 	$(BIN)/credstore demo --multi
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto -m "not system" $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not system" $(ARGS)
 
 test-system: $(VENV)/.test
 	sh tests/servers/install_system.sh
