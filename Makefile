@@ -6,6 +6,9 @@ BIN = $(VENV)/bin
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * os.cpu_count())')
 EXTRAS = artifacts,aws,azure,c2pa,cli,dask,frames,fsspec,gcs,opentelemetry,timestamp
 
+# Modules are compiled once, not by each of the programs that tests and benchmarks start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo demo-multi test test-system campaign check format bench clean
 
 demo: $(VENV)/.demo
