@@ -12,10 +12,24 @@ from tests.campaign import (
     objects,
     outages,
     replicas,
+    weather,
 )
 
 CAMPAIGNS = [
     each.CAMPAIGN
-    for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz, logs, replicas, outages)
+    for each in (
+        kills,
+        moves,
+        million,
+        cuts,
+        injections,
+        objects,
+        cancels,
+        fuzz,
+        logs,
+        weather,
+        replicas,
+        outages,
+    )
 ]
 BY_NAME = {campaign.name: campaign for campaign in CAMPAIGNS}

@@ -19,6 +19,9 @@ from tests.servers.relay import Relay, relaying
 PATIENCE = 2.0
 """Seconds that one request may take."""
 
+PAUSE = 0.1
+"""Seconds between two calls of a writer: the servers have to have time for `scrub`, too."""
+
 
 class Cloud:
     """One server, reached through a relay, so that it is at the same place whatever happens to it."""
@@ -98,7 +101,7 @@ async def _all(trial: Trial) -> None:
         def make() -> RedundantDriver:
             return RedundantDriver([cloud.driver() for cloud in clouds])
 
-        store = Store(make, trial, trial.chance("writers"))
+        store = Store(make, trial, trial.chance("writers"), PAUSE)
         stack.push_async_callback(store.aclose)
         began = time.monotonic()
         async with store.written_to():
@@ -141,7 +144,7 @@ CAMPAIGN = Campaign(
         "a kill to the end of the scrub, while one server denies what it acknowledged, may a read find an older one "
         "or none. At the end so does every key, and all three hold the same."
     ),
-    sizes={"quick": 2, "ci": 24, "campaign": 60, "release": 2_000},
+    sizes={"quick": 2, "ci": 16, "campaign": 40, "release": 1_000},
     run=run,
     plants={"scrub-believes": 30, "one-is-enough": 30},
 )

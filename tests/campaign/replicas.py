@@ -47,7 +47,7 @@ async def _one(trial: Trial, chance: random.Random, folder: Path) -> list[str]:
         await asyncio.to_thread(keeper.start)
 
     try:
-        store = Store(make, trial, chance)
+        store = Store(make, trial, chance, 0.005)
         async with store.written_to():
             for _ in range(KILLS):
                 if Stop.asked or store.problems:

@@ -29,17 +29,21 @@ class Store:
         strict: Whether reads have to find the newest value now.
     """
 
-    def __init__(self, make: Callable[[], RedundantDriver], trial: Trial, chance: random.Random) -> None:
+    def __init__(
+        self, make: Callable[[], RedundantDriver], trial: Trial, chance: random.Random, pause: float
+    ) -> None:
         """Open it.
 
         Args:
             make: Another driver over the same members.
             trial: Counts what is done.
             chance: For what the writers do.
+            pause: Seconds between two calls of a writer.
         """
         self._make = make
         self._trial = trial
         self._chance = chance
+        self._pause = pause
         self._drivers = [make() for _ in range(PROCESSES)]
         self._values = 0
         self._writing = asyncio.Event()
@@ -75,7 +79,7 @@ class Store:
                 await self.read(driver, key)
             else:
                 await self._change(driver, key, chance, delete=kind > 0.9)
-            await asyncio.sleep(chance.uniform(0, 0.01))
+            await asyncio.sleep(chance.uniform(0, 2 * self._pause))
 
     async def _change(self, driver: Driver, key: str, chance: random.Random, *, delete: bool) -> None:
         self._values += 1
@@ -119,7 +123,7 @@ class Store:
         driver = self._make()
         try:
             for turn in range(SCRUBS):
-                if turn >= 2 or at_rest:
+                if turn or at_rest:
                     self._writing.clear()
                 try:
                     report = await driver.scrubber.scrub()
