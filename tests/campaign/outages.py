@@ -146,5 +146,5 @@ CAMPAIGN = Campaign(
     ),
     sizes={"quick": 2, "ci": 16, "campaign": 40, "release": 1_000},
     run=run,
-    plants={"scrub-believes": 30, "one-is-enough": 30},
+    plants={"one-answers": 30},
 )

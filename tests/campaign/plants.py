@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from credstore.strategies.redundant.mending import Mark, Mender
+from credstore.strategies.redundant.asking import Looking
+from credstore.strategies.redundant.mending import Mender
 from credstore.strategies.redundant.writing import Writes
 
 
@@ -20,13 +21,15 @@ def planted(name: str | None) -> Iterator[None]:
     async def no_tombstones(self, *given):
         return None
 
-    async def believe(self, call, member, kind, outcome):
-        outcome.marks.append(Mark(member, kind, mended=True))
+    ask = Looking.__init__
+
+    def one_answers(self, members, read, *rest):
+        ask(self, members, 1, *rest)
 
     bugs = {
         "one-is-enough": (Writes, "__init__", one_is_enough),
         "no-tombstones": (Mender, "bury", no_tombstones),
-        "scrub-believes": (Mender, "mend", believe),
+        "one-answers": (Looking, "__init__", one_answers),
     }
     with pytest.MonkeyPatch.context() as patch:
         if name is not None:
