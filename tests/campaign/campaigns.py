@@ -1,8 +1,35 @@
 """All campaigns, in the order in which they run."""
 
-from tests.campaign import cancels, cuts, fuzz, injections, kills, logs, million, moves, objects
+from tests.campaign import (
+    cancels,
+    cuts,
+    fuzz,
+    injections,
+    kills,
+    logs,
+    million,
+    moves,
+    objects,
+    outages,
+    replicas,
+    weather,
+)
 
 CAMPAIGNS = [
-    each.CAMPAIGN for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz, logs)
+    each.CAMPAIGN
+    for each in (
+        kills,
+        moves,
+        million,
+        cuts,
+        injections,
+        objects,
+        cancels,
+        fuzz,
+        logs,
+        weather,
+        replicas,
+        outages,
+    )
 ]
 BY_NAME = {campaign.name: campaign for campaign in CAMPAIGNS}

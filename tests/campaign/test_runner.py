@@ -25,6 +25,9 @@ SMALLEST = {
     "cancels": 500,
     "fuzz": 600,
     "logs": 2,
+    "weather": 20,
+    "replicas": 1,
+    "outages": 1,
 }
 """Few inputs of `fuzz`: the watch for secrets keeps every error of a test, with what its frames hold."""
 

@@ -1,6 +1,7 @@
 """moto's S3 server in its own process, on an ephemeral loopback port."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -55,29 +56,62 @@ class MotoServer:
             return name
 
 
+class MotoProcess:
+    """The process of one server, to be stopped, continued and killed; it ends with this one.
+
+    Attributes:
+        server: What it serves; nothing of it is left when the process ends.
+    """
+
+    def __init__(self, part_min_size: int = 256) -> None:
+        """Start it, and wait until it serves.
+
+        Args:
+            part_min_size: Bytes of the smallest part but the last, far below S3's so that tests of
+                multipart uploads stay small.
+        """
+        environ = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": str(part_min_size), "PYTHONWARNINGS": "ignore"}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environ,
+        )
+        assert self._process.stdout is not None
+        port = self._process.stdout.readline().decode().strip()
+        if not port.isdigit():
+            self.end()
+            raise AssertionError('moto\'s server did not start; it comes with `pip install "moto[server]"`')
+        self.server = MotoServer(f"http://127.0.0.1:{port}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to this process."""
+        self._process.send_signal(number)
+
+    def end(self) -> None:
+        """Let it end, and wait for that; safe to call again."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(600)
+        self._process.stdout.close()
+
+    def kill(self) -> None:
+        """End it with SIGKILL, also while it is stopped."""
+        self._process.kill()
+        self.end()
+
+
 @contextmanager
 def running_moto(part_min_size: int = 256) -> Iterator[MotoServer]:
     """Serve until the block ends; the process ends with it, or with this one.
 
     Args:
-        part_min_size: Bytes of the smallest part but the last, far below S3's so that tests of
-            multipart uploads stay small.
+        part_min_size: As in `MotoProcess`.
     """
-    environ = {**os.environ, "S3_UPLOAD_PART_MIN_SIZE": str(part_min_size), "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", _SERVE],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environ,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    process = MotoProcess(part_min_size)
     try:
-        port = process.stdout.readline().decode().strip()
-        assert port.isdigit(), 'moto\'s server did not start; it comes with `pip install "moto[server]"`'
-        yield MotoServer(f"http://127.0.0.1:{port}")
+        yield process.server
     finally:
-        process.stdin.close()
-        process.wait(600)
-        process.stdout.close()
+        process.end()

@@ -10,10 +10,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from credstore.errors import StorageError, StorageNotFoundError
+from credstore.errors import StorageError
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import OWN
-from credstore.testing.harness import put
+from credstore.testing.harness import fetched, put
+from tests.strategies.virtual import VirtualLoop
 from tests.strategies.weather import Weather, Weathered
 
 KEYS = st.sampled_from(["a", "b/c"])
@@ -27,9 +28,11 @@ class RedundantMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self):
-        self.loop = asyncio.new_event_loop()
+        self.loop = VirtualLoop()
         self.now = 1_700_000_000.0
         self.members = [Weathered(f"m{number}") for number in range(3)]
+        for member in self.members:
+            member.takes = 0.01
         self.values = 0
         self.possible = {"a": {None}, "b/c": {None}}
         self.driver = self.make()
@@ -40,11 +43,7 @@ class RedundantMachine(RuleBasedStateMachine):
         )
 
     def run(self, work):
-        async def bounded():
-            async with asyncio.timeout(60):
-                return await work
-
-        return self.loop.run_until_complete(bounded())
+        return self.loop.run_until_complete(work)
 
     def teardown(self):
         if not hasattr(self, "loop"):
@@ -153,22 +152,17 @@ class RedundantMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_key_reads_as_it_should(self):
-        for key in getattr(self, "possible", ()):
-            self.read(key)
+        if hasattr(self, "possible"):
+            self.run(self.read())
 
-    def read(self, key, *, must=False):
-        async def run():
-            async with await self.driver.get(key) as reader:
-                return await reader.read()
-
-        try:
-            value = self.run(run())
-        except StorageNotFoundError:
-            value = None
-        except StorageError:
-            assert not must
-            return
-        assert value in self.possible[key]
+    async def read(self, *, must=False):
+        for key, possible in self.possible.items():
+            try:
+                value = await fetched(self.driver, key)
+            except StorageError:
+                assert not must
+            else:
+                assert value in possible
 
     def heal_and_compare(self):
         for member in self.members:
@@ -180,8 +174,7 @@ class RedundantMachine(RuleBasedStateMachine):
             report = self.run(self.driver.scrubber.scrub())
         assert report.equal
         assert not report.findings
-        for key in self.possible:
-            self.read(key, must=True)
+        self.run(self.read(must=True))
         held = [
             {
                 key: (each.data, each.info.write_id, each.info.system)
@@ -194,5 +187,5 @@ class RedundantMachine(RuleBasedStateMachine):
         assert not any(key.startswith(OWN) for member in self.members for key in member._objects.by_key)
 
 
-RedundantMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=50, deadline=None)
+RedundantMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
 TestRedundantMachine = RedundantMachine.TestCase

@@ -38,7 +38,10 @@ class Weathered(MemoryDriver):
     Attributes:
         weather: How it fares now.
         calls: Names of the operations so far.
+        takes: Seconds that a slow call takes; None for some turns of the loop, however long those are.
     """
+
+    takes: float | None = None
 
     def __init__(self, label: str) -> None:
         super().__init__(MemoryConfig())
@@ -80,7 +83,9 @@ class Weathered(MemoryDriver):
         self.calls.append(operation)
         if self.weather is Weather.DOWN:
             raise StorageUnavailableError(f"{self.label} is down", applied="no")
-        if self.weather is Weather.SLOW:
+        if self.weather is Weather.SLOW and self.takes is not None:
+            await asyncio.sleep(self.takes)
+        elif self.weather is Weather.SLOW:
             for _ in range(30):
                 await asyncio.sleep(0)
 

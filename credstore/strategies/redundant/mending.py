@@ -45,6 +45,9 @@ it should have been deleted; its tombstone is not there; it could not be looked 
 _NANO = 1_000_000_000
 _AT_ONCE = 4 * 1024 * 1024
 """Bytes up to which a replica is checked in memory before it is sent on."""
+_ATTEMPTS = 3
+"""Looks at a key that is written to meanwhile."""
+_MEANWHILE = "it was written to meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +127,24 @@ class Mender:
                 self._busy.discard(key)
 
     async def reconcile(self, key: str, *, deep: bool, exclusive: bool) -> Outcome:
-        """Compare all replicas of a key, and make them equal.
+        """Compare all replicas of a key, and make them equal; again where it was written to meanwhile.
 
         Args:
             key: Of the object.
             deep: Read the bytes of every replica too.
             exclusive: No one else writes meanwhile, so that conditions are not needed.
         """
+        earlier = Outcome()
+        for _ in range(_ATTEMPTS):
+            outcome = await self._reconcile(key, deep=deep, exclusive=exclusive)
+            outcome.bytes_read += earlier.bytes_read
+            outcome.marks[:0] = [mark for mark in earlier.marks if mark.mended]
+            if not any(mark.reason == _MEANWHILE for mark in outcome.marks):
+                break
+            earlier = outcome
+        return outcome
+
+    async def _reconcile(self, key: str, *, deep: bool, exclusive: bool) -> Outcome:
         outcome = Outcome()
         answers = await self._looking.look_at_all(key, self._deadline())
         bad = {
@@ -214,7 +228,7 @@ class Mender:
         try:
             await member.ask(call)
         except StorageConflictError:
-            outcome.marks.append(Mark(member, kind, mended=False, reason="it was written to meanwhile"))
+            outcome.marks.append(Mark(member, kind, mended=False, reason=_MEANWHILE))
         except StorageError as error:
             outcome.marks.append(Mark(member, kind, mended=False, reason=error.message))
         else:
@@ -461,8 +475,10 @@ class _Work:
                 self.mender.suspect(view, newest)
                 bad.append(view)
             except StorageError as error:
-                kind: Kind = "missing" if is_absence(error) else "unreadable"
-                self.outcome.marks.append(Mark(view.member, kind, mended=False, reason=error.message))
+                # What was seen there a moment ago has been replaced or deleted since.
+                since = is_absence(error) or isinstance(error, StorageConflictError)
+                reason = _MEANWHILE if since else error.message
+                self.outcome.marks.append(Mark(view.member, "unreadable", mended=False, reason=reason))
                 good.append(view)  # Nothing shows that it is bad.
             else:
                 digests.setdefault(found, []).append(view)

@@ -3,7 +3,8 @@
 Rules of this file: the first member asked opens the object while the others look, so a read costs one turn.
 Up to `VERIFIED` bytes are read and checked before they are handed on, so one bad replica is never noticed
 above; of larger objects a member that dies midway is followed by another one at the byte that was reached,
-and the digest is that of the whole. A member whose bytes do not match is a suspect: the last to be asked for
+and the digest is that of the whole. Pieces of those from `striping.LEAST` bytes come from several members at
+once. A member whose bytes do not match is a suspect: the last to be asked for
 that version, in this process.
 """
 
@@ -13,6 +14,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from credstore.concurrency import both
 from credstore.driver.reader import ObjectReader
@@ -29,6 +31,7 @@ from credstore.strategies.health import Member, is_absence
 from credstore.strategies.redundant.asking import Answers, Looking, ask_members
 from credstore.strategies.redundant.plan import Verdict, View, verdict
 from credstore.strategies.redundant.stamps import Stamp, as_shown, same_version, stamp_of
+from credstore.strategies.redundant.striping import LEAST, striped
 
 VERIFIED = 256 * 1024
 """Bytes up to which an object is checked before any of it is handed on."""
@@ -84,6 +87,7 @@ class Reads:
         self._looking = looking
         self._suspects: OrderedDict[tuple[int, str, Stamp], None] = OrderedDict()
         self._issued: OrderedDict[tuple[str, str], Stamp] = OrderedDict()
+        self._mixed: OrderedDict[tuple[str, Stamp | None], None] = OrderedDict()
 
     async def head(self, key: str, options: ReadOptions) -> Found:
         """What is known about the newest version.
@@ -235,6 +239,14 @@ class Reads:
         if info.served_by != label:
             info = replace(info, served_by=label)
         digest = found.info.digest if whole else None
+        if end - start >= LEAST and (key, found.verdict.stamp) not in self._mixed:
+            views = await self._several(key, found, source.view, options.deadline)
+            if len(views) > 1:
+                chunks = striped(views, start, end, source.piece)
+                explain = partial(self._was_mixed, key, found.verdict.stamp)
+                return ObjectReader(
+                    info, chunks, length=end - start, digest=digest, close=source.aclose, explain=explain
+                )
         if end - start > VERIFIED:
             return ObjectReader(info, source.chunks(), length=end - start, digest=digest, close=source.aclose)
         reader = await source.held()
@@ -242,6 +254,32 @@ class Reads:
             replace(info, served_by=source.view.member.label, degraded=True) if source.moved else info
         )
         return reader
+
+    async def _several(self, key: str, found: Found, first: View, deadline: float | None) -> list[View]:
+        """Members to read a large object from at once, two or more where that many can be found at once."""
+        views, looking, newest = list(found.holders), self._looking, found.verdict.newest
+        options = ReadOptions(deadline=deadline)
+        if len(views) == 1 and len(looking.members) > 1 and newest is not None:
+            try:
+                answers = await ask_members(
+                    looking.members,
+                    lambda member: looking.view(member, key, options),
+                    max(2, looking.read),
+                    patience=looking.patience,
+                )
+            except StorageError:
+                return [first]  # One is enough to read it.
+            views += [each for each in answers.found if each.info and same_version(each.info, newest)]
+        usable = {each.member: each for each in views if not self.is_suspect(each, found.info)}
+        return [first, *(each for member, each in usable.items() if member is not first.member)]
+
+    def _was_mixed(self, key: str, stamp: Stamp | None, error: StorageError) -> None:
+        """Bytes of several members were wrong together: next time one member is read, which shows whose."""
+        if error.code == ErrorCode.DIGEST_MISMATCH:
+            error.retryable = True
+            self._mixed[key, stamp] = None
+            if len(self._mixed) > _KEPT:
+                self._mixed.popitem(last=False)
 
     async def holders_besides(self, key: str, found: Found, deadline: float | None) -> Sequence[View]:
         """Members that have this version, too, and were not asked for it yet."""
@@ -345,6 +383,29 @@ class _Source:
                 if self._start >= self._end:
                     raise
                 await self.move_on(error)
+
+    async def piece(self, view: View, start: int, end: int) -> list[bytes]:
+        """Some of the bytes from one holder: the first ones are those of what is open already.
+
+        Raises:
+            StorageError: As `Driver.get`.
+        """
+        reader: StoredReader | None = None
+        if start == self._start:
+            reader, self._reader = self._reader, None
+        if reader is None:
+            etag = None if view.info is None else view.info.etag
+            options = ReadOptions(start=start, end=end, if_match=etag, deadline=time.monotonic() + AGAIN)
+            reader = await view.member.ask(view.member.driver.get, self._key, options)
+        chunks: list[bytes] = []
+        left = end - start
+        async with reader:
+            async for chunk in reader:
+                chunks.append(chunk[:left] if len(chunk) > left else chunk)
+                left -= len(chunks[-1])
+                if not left:
+                    break
+        return chunks
 
     async def held(self) -> StoredReader:
         """A reader of all bytes, checked before any of them is handed on."""
