@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from credstore.proofs.log.objects import LogObjects
     from credstore.proofs.log.policy import LogPolicy, WitnessedCheckpoint, parse_log_policy, sole_policy
     from credstore.proofs.log.proof_file import verify_log_proof
+    from credstore.proofs.log.proof_log import LogCheck, ProofLog
     from credstore.proofs.log.sequencer import LogSequencer
     from credstore.proofs.log.serving import LogFiles
     from credstore.proofs.log.witness import LogWitness, WitnessAnswer
@@ -39,6 +40,7 @@ _HOMES = {
     "objects": ("LogObjects",),
     "policy": ("LogPolicy", "WitnessedCheckpoint", "parse_log_policy", "sole_policy"),
     "proof_file": ("verify_log_proof",),
+    "proof_log": ("LogCheck", "ProofLog"),
     "sequencer": ("LogSequencer",),
     "serving": ("LogFiles",),
     "witness": ("LogWitness", "WitnessAnswer"),
@@ -48,6 +50,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Checkpoint",
+    "LogCheck",
     "LogClient",
     "LogEntry",
     "LogFiles",
@@ -60,6 +63,7 @@ __all__ = [
     "LogWitness",
     "MonitorReport",
     "NamedSigner",
+    "ProofLog",
     "StatementAdmission",
     "WitnessAnswer",
     "WitnessClient",

@@ -28,6 +28,7 @@ LARGEST_LOGGED = 16 * 1024
 """Bytes of an entry that the sequencer takes; a bundle could hold more."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST_SIG = 1024
+_WHOLE = b'{"payload":'
 _ISSUED = f'"predicateType":"{PROOF_TYPE}"'.encode()
 
 
@@ -95,6 +96,11 @@ def parse_entry(data: bytes) -> LogEntry:
         )
     except ProofFormatError as error:
         raise LogEntryError(f"not an entry of this version: {error.message}") from None
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether an entry is a whole envelope, and not digests of one."""
+    return data.startswith(_WHOLE)
 
 
 def _read_digest(value: Json) -> bytes:
