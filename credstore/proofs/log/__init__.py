@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from credstore.proofs.log.checkpoint import Checkpoint, NamedSigner, read_key, seed_signer
     from credstore.proofs.log.client import LogClient
     from credstore.proofs.log.entry import LogEntry, StatementAdmission, parse_entry
-    from credstore.proofs.log.export import export_log
+    from credstore.proofs.log.export import export_log, read_copy
     from credstore.proofs.log.fsck import LogReport, check_log
+    from credstore.proofs.log.history import History, LoggedStatement, read_history
     from credstore.proofs.log.http import LogHttp
     from credstore.proofs.log.memory import LogMemory
     from credstore.proofs.log.monitor import MonitorReport, monitor_log
@@ -32,8 +33,9 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "NamedSigner", "read_key", "seed_signer"),
     "client": ("LogClient",),
     "entry": ("LogEntry", "StatementAdmission", "parse_entry"),
-    "export": ("export_log",),
+    "export": ("export_log", "read_copy"),
     "fsck": ("LogReport", "check_log"),
+    "history": ("History", "LoggedStatement", "read_history"),
     "http": ("LogHttp",),
     "memory": ("LogMemory",),
     "monitor": ("MonitorReport", "monitor_log"),
@@ -50,6 +52,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Checkpoint",
+    "History",
     "LogCheck",
     "LogClient",
     "LogEntry",
@@ -61,6 +64,7 @@ __all__ = [
     "LogReport",
     "LogSequencer",
     "LogWitness",
+    "LoggedStatement",
     "MonitorReport",
     "NamedSigner",
     "ProofLog",
@@ -74,6 +78,8 @@ __all__ = [
     "monitor_log",
     "parse_entry",
     "parse_log_policy",
+    "read_copy",
+    "read_history",
     "read_key",
     "seed_signer",
     "sole_policy",

@@ -6,12 +6,12 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import naming, read_signer, read_whole
 from credstore.cli.options import Invocation
+from credstore.cli.proof_files import naming, read_signer, read_whole
 from credstore.cli.runner import open_store, run_loop
 
 if TYPE_CHECKING:
@@ -36,9 +36,16 @@ ORIGIN = click.option(
     required=True,
     help="Name of the log, such as log.example.com/proofs, for ever; or CREDSTORE_LOG_ORIGIN.",
 )
-PREFIX = click.option(
-    "--prefix", metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
-)
+
+
+def prefix_option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says where the log is in the store."""
+    return click.option(
+        name, metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
+    )
+
+
+PREFIX = prefix_option("--prefix")
 POLICY = click.option(
     "--policy",
     "policy_file",

@@ -21,9 +21,9 @@ from credstore.cli.commands.log.shared import (
     random_bytes,
     read_policy,
 )
-from credstore.cli.commands.proof.files import TRUST, read_trust, read_whole
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, printable, say
+from credstore.cli.proof_files import TRUST, read_trust, read_whole
 from credstore.cli.runner import open_store, run_loop
 
 if TYPE_CHECKING:
