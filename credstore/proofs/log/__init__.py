@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from credstore.proofs.log.http import LogHttp
     from credstore.proofs.log.memory import LogMemory
     from credstore.proofs.log.monitor import MonitorReport, monitor_log
+    from credstore.proofs.log.note_keys import generate_note_key, pem_signer
     from credstore.proofs.log.objects import LogObjects
     from credstore.proofs.log.policy import LogPolicy, WitnessedCheckpoint, parse_log_policy, sole_policy
     from credstore.proofs.log.proof_file import verify_log_proof
@@ -39,6 +40,7 @@ _HOMES = {
     "http": ("LogHttp",),
     "memory": ("LogMemory",),
     "monitor": ("MonitorReport", "monitor_log"),
+    "note_keys": ("generate_note_key", "pem_signer"),
     "objects": ("LogObjects",),
     "policy": ("LogPolicy", "WitnessedCheckpoint", "parse_log_policy", "sole_policy"),
     "proof_file": ("verify_log_proof",),
@@ -75,9 +77,11 @@ __all__ = [
     "WitnessedCheckpoint",
     "check_log",
     "export_log",
+    "generate_note_key",
     "monitor_log",
     "parse_entry",
     "parse_log_policy",
+    "pem_signer",
     "read_copy",
     "read_history",
     "read_key",

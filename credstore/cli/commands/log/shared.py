@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from credstore.cli.options import Invocation
-from credstore.cli.proof_files import naming, read_signer, read_whole
+from credstore.cli.proof_files import naming, read_note_signer, read_whole
 from credstore.cli.runner import open_store, run_loop
+from credstore.errors import StorageConfigurationError
 
 if TYPE_CHECKING:
-    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogPolicy, NamedSigner
+    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogPolicy
+    from credstore.proofs.log.note import NoteSigner
 
 T = TypeVar("T")
 LARGEST_POLICY = 1024 * 1024
-WITNESS_KIND = 4
+MLDSA_KIND = 6
 
 KEY = click.option(
     "--key",
@@ -28,6 +30,12 @@ KEY = click.option(
     envvar="CREDSTORE_LOG_KEY",
     required=True,
     help="Private Ed25519 key in PEM, which signs nothing else; or CREDSTORE_LOG_KEY.",
+)
+MLDSA_KEY = click.option(
+    "--mldsa-key",
+    metavar="FILE",
+    envvar="CREDSTORE_LOG_MLDSA_KEY",
+    help="A second key, ML-DSA-44, under each checkpoint; or CREDSTORE_LOG_MLDSA_KEY.",
 )
 ORIGIN = click.option(
     "--origin",
@@ -88,17 +96,30 @@ def read_policy(policy_file: str | None, vkeys: tuple[str, ...]) -> LogPolicy:
         return parse_log_policy(read_whole(policy_file, LARGEST_POLICY))
 
 
-def log_signer(key_file: str, name: str, kind: int = 1) -> NamedSigner:
+def log_signer(key_file: str, name: str, *, cosigns: bool = False) -> NoteSigner:
     """The private key in a file, as that of a log or witness.
 
     Raises:
         click.UsageError: It cannot be read.
         StorageConfigurationError: Not such a key, or not a name.
     """
-    from credstore.proofs.log import NamedSigner
-
     with naming(key_file):
-        return NamedSigner(name, read_signer(key_file), kind)
+        return read_note_signer(key_file, name, cosigns=cosigns)
+
+
+def cosigners(key_file: str | None, origin: str) -> tuple[NoteSigner, ...]:
+    """The log's second key, for checkpoints, if there is one.
+
+    Raises:
+        click.UsageError: It cannot be read.
+        StorageConfigurationError: Not an ML-DSA-44 key.
+    """
+    if key_file is None:
+        return ()
+    found = log_signer(key_file, origin, cosigns=True)
+    if found.key.kind != MLDSA_KIND:
+        raise StorageConfigurationError("the second key of a log is an ML-DSA-44 key", key=key_file)
+    return (found,)
 
 
 def memory_of(folder: str | None) -> LogMemory | None:

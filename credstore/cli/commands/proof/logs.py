@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from credstore.cli.commands.log.shared import http, log_signer, memory_of, now, random_bytes, read_policy
+from credstore.cli.commands.log.shared import (
+    cosigners,
+    http,
+    log_signer,
+    memory_of,
+    now,
+    random_bytes,
+    read_policy,
+)
 from credstore.cli.commands.log.shared import prefix_option as _prefix_option
 from credstore.errors import StorageConfigurationError
 
@@ -39,6 +47,12 @@ _WRITING = (
         envvar="CREDSTORE_LOG_ORIGIN",
         help="Name of the log; or CREDSTORE_LOG_ORIGIN.",
     ),
+    click.option(
+        "--log-mldsa-key",
+        metavar="FILE",
+        envvar="CREDSTORE_LOG_MLDSA_KEY",
+        help="A second key of the log; or CREDSTORE_LOG_MLDSA_KEY.",
+    ),
     _prefix_option("--log-prefix"),
     click.option(
         "--log-memory",
@@ -63,6 +77,7 @@ class LogChoice:
         required: Accept only what is shown to be in a log.
         policy_file: Which logs count, or None for the one that is written.
         key_file: Private key of the log, or None.
+        mldsa_key: Its second private key, or None.
         origin: Name of the log, or None.
         prefix: Where it is in the store.
         memory_folder: Remembers its last state, or None.
@@ -72,6 +87,7 @@ class LogChoice:
     required: bool = False
     policy_file: str | None = None
     key_file: str | None = None
+    mldsa_key: str | None = None
     origin: str | None = None
     prefix: str = ""
     memory_folder: str | None = None
@@ -123,6 +139,7 @@ class LogChoice:
             clock=now,
             randomness=random_bytes,
             prefix=self.prefix,
+            cosigners=cosigners(self.mldsa_key, self.origin),
             memory=memory,
             cosign=cosign,
             max_wait=0.0,
@@ -145,6 +162,7 @@ def writes_log(function: Callable[..., Any]) -> Callable[..., Any]:
             writes=given.pop("writes"),
             policy_file=given.pop("log_policy"),
             key_file=given.pop("log_key"),
+            mldsa_key=given.pop("log_mldsa_key"),
             origin=given.pop("log_origin"),
             prefix=given.pop("log_prefix"),
             memory_folder=given.pop("log_memory"),
