@@ -384,6 +384,11 @@ class ErrorCode(StrEnum):
         "The store shows an older or another state of the log than is known, as after restoring a backup.",
     )
     LOG_BUSY = "LOG_BUSY", "LogBusy", "Another sequencer was faster, again and again."
+    LOG_PENDING = (
+        "LOG_PENDING",
+        "LogPending",
+        "A proof, revocation or tombstone took effect, but is not in the log yet; `reconcile()` logs it.",
+    )
     LOG_ENTRY = "LOG_ENTRY", "LogEntry", "The log does not accept this entry, or it is not what it should be."
     CHECKPOINT = (
         "CHECKPOINT",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         LogError,
         LogForkError,
         LogInclusionError,
+        LogPendingError,
         LogRollbackError,
         LogTileError,
         ProofAlgorithmError,
@@ -54,6 +55,10 @@ if TYPE_CHECKING:
         WitnessError,
         WitnessQuorumError,
     )
+    from credstore.proofs.format.logged import (
+        Logged,
+        LogPart,
+    )
     from credstore.proofs.format.original import (
         LegacyHomes,
         LegacyProof,
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
         AllOf,
         AnyOf,
         Candidate,
+        InLog,
         IssuedBy,
         Policy,
         UnsafeUnsigned,
@@ -100,16 +106,17 @@ if TYPE_CHECKING:
     )
     from credstore.proofs.store.model import (
         FsckReport,
+        IssueOptions,
         IssueRequest,
         LegacyImport,
         Proof,
         ProofOutcome,
         ProofRetention,
         ProofStats,
+        ReconcileReport,
         SweepReport,
     )
     from credstore.proofs.store.proof_store import (
-        IssueOptions,
         ProofStore,
     )
 
@@ -131,6 +138,7 @@ _HOMES = {
         "LogError",
         "LogForkError",
         "LogInclusionError",
+        "LogPendingError",
         "LogRollbackError",
         "LogTileError",
         "WitnessError",
@@ -156,11 +164,13 @@ _HOMES = {
         "ProofUntrustedKeyError",
     ),
     "format.trust": ("TrustStore", "TrustedKey", "encode_trust_store", "parse_trust_store", "trust_key"),
+    "format.logged": ("LogPart", "Logged"),
     "format.original": ("LegacyHomes", "LegacyProof"),
     "format.policy": (
         "AllOf",
         "AnyOf",
         "Candidate",
+        "InLog",
         "IssuedBy",
         "Policy",
         "UnsafeUnsigned",
@@ -172,17 +182,19 @@ _HOMES = {
     "format.record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
     "store.model": (
         "FsckReport",
+        "IssueOptions",
         "IssueRequest",
         "LegacyImport",
         "Proof",
         "ProofOutcome",
         "ProofRetention",
         "ProofStats",
+        "ReconcileReport",
         "SweepReport",
     ),
     "format.signing": ("LocalSigner", "PublicKey", "Signer"),
     "format.status": ("ProofStatus",),
-    "store.proof_store": ("IssueOptions", "ProofStore"),
+    "store.proof_store": ("ProofStore",),
     "format.timestamp": ("TimestampAuthorities",),
     "format.verify": ("TrustedTime", "VerifiedProof"),
 }
@@ -198,6 +210,7 @@ __all__ = [
     "CheckpointError",
     "Envelope",
     "FsckReport",
+    "InLog",
     "IssueOptions",
     "IssueRequest",
     "IssuedBy",
@@ -211,8 +224,11 @@ __all__ = [
     "LogError",
     "LogForkError",
     "LogInclusionError",
+    "LogPart",
+    "LogPendingError",
     "LogRollbackError",
     "LogTileError",
+    "Logged",
     "ManifestLink",
     "Policy",
     "Proof",
@@ -242,6 +258,7 @@ __all__ = [
     "ProofUnsignedError",
     "ProofUntrustedKeyError",
     "PublicKey",
+    "ReconcileReport",
     "Signer",
     "SoftBinding",
     "SweepReport",

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError
@@ -18,9 +18,27 @@ from credstore.proofs.format.signing import LocalSigner
 from credstore.proofs.format.trust import TrustStore, parse_trust_store
 from credstore.proofs.variables import KEY, PASSPHRASE, TRUST
 
+if TYPE_CHECKING:
+    from credstore.proofs.log.note import NoteSigner
+
 LARGEST_KEY = 64 * 1024
 LARGEST_TRUST_STORE = 1024 * 1024
 _LOOSE = stat.S_IRWXG | stat.S_IRWXO if os.name == "posix" else 0
+
+
+def read_key_file(file: IO[bytes], path: str) -> bytes:
+    """The PEM in an open file that only its owner may read.
+
+    Raises:
+        StorageConfigurationError: Others may read it.
+    """
+    mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    if mode & _LOOSE:
+        raise StorageConfigurationError(
+            f"the key file {path!r} may be read or changed by others (mode {mode:04o}); "
+            "run `chmod 600` on it, and replace the key if others use this machine"
+        )
+    return file.read(LARGEST_KEY)
 
 
 def load_signer(file: IO[bytes], path: str, passphrase: Callable[[], Secret]) -> LocalSigner:
@@ -35,15 +53,34 @@ def load_signer(file: IO[bytes], path: str, passphrase: Callable[[], Secret]) ->
         StorageConfigurationError: Others may read it, it does not hold a key that credstore signs with, or
             its passphrase is missing or wrong.
     """
-    mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-    if mode & _LOOSE:
-        raise StorageConfigurationError(
-            f"the key file {path!r} may be read or changed by others (mode {mode:04o}); "
-            "run `chmod 600` on it, and replace the key if others use this machine"
-        )
-    pem = file.read(LARGEST_KEY)
+    pem = read_key_file(file, path)
     try:
         return LocalSigner.from_pem(pem, passphrase() if b"ENCRYPTED" in pem else None)
+    except StorageConfigurationError as error:
+        error.key = error.key or path
+        raise
+
+
+def load_note_signer(
+    file: IO[bytes], path: str, passphrase: Callable[[], Secret], name: str, *, cosigns: bool
+) -> NoteSigner:
+    """The private key of a log or witness in an open PEM file that only its owner may read.
+
+    Args:
+        file: At its start.
+        path: Its name, for messages.
+        passphrase: Asked for where the key is encrypted.
+        name: The origin of a log, or the name of a witness.
+        cosigns: Whether it cosigns, as a witness does.
+
+    Raises:
+        StorageConfigurationError: Others may read it, or as `pem_signer`.
+    """
+    from credstore.proofs.log.note_keys import pem_signer
+
+    pem = read_key_file(file, path)
+    try:
+        return pem_signer(name, pem, passphrase() if b"ENCRYPTED" in pem else None, cosigns=cosigns)
     except StorageConfigurationError as error:
         error.key = error.key or path
         raise

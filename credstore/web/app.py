@@ -11,10 +11,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from credstore.arguments import typed_class
-from credstore.errors import StorageConfigurationError
+from credstore.errors import StorageConfigurationError, StorageError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -52,6 +52,26 @@ class Part(Protocol):
         ...
 
 
+@runtime_checkable
+class PostPart(Part, Protocol):
+    """A part that takes POSTs, too.
+
+    Attributes:
+        largest_body: Bytes of a request, at most.
+    """
+
+    largest_body: int
+
+    async def post(self, path: str, body: bytes) -> Answer | None:
+        """The response to a POST; None where nothing takes one at this path.
+
+        Args:
+            path: As for `answer`.
+            body: All of it.
+        """
+        ...
+
+
 @typed_class
 class WebApp:
     """An ASGI application; give it to any ASGI server, or mount it in another application."""
@@ -60,49 +80,83 @@ class WebApp:
         """Mount parts.
 
         Args:
-            parts: By path, such as {"/metrics": PrometheusPart([provider])}.
+            parts: By path, such as {"/metrics": PrometheusPart([provider])}; "/" is for whatever no other
+                path is for.
 
         Raises:
             StorageConfigurationError: A path does not start with one slash, or ends with one.
         """
         for path in parts:
-            if not path.startswith("/") or path.endswith("/") or "//" in path:
+            if path != "/" and (not path.startswith("/") or path.endswith("/") or "//" in path):
                 raise StorageConfigurationError(
                     f"a part is mounted at a path such as '/metrics', not {path!r}"
                 )
-        self._parts = dict(sorted(parts.items(), key=lambda each: len(each[0]), reverse=True))
+        mounted = {path.removesuffix("/"): part for path, part in parts.items()}
+        self._parts = dict(sorted(mounted.items(), key=lambda each: len(each[0]), reverse=True))
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes of the largest request that any part takes; 0 without one that takes POSTs."""
+        return max(
+            (each.largest_body for each in self._parts.values() if isinstance(each, PostPart)), default=0
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond to one connection, as ASGI says."""
         if scope["type"] == "lifespan":
             await _live(receive, send)
         elif scope["type"] == "http":
-            answer = await self.respond(
-                scope["method"], scope["path"], scope["query_string"].decode("latin-1")
-            )
+            method, query = scope["method"], scope["query_string"].decode("latin-1")
+            body = await _received(receive, self.largest_body) if method == "POST" else b""
+            answer = await self.respond(method, scope["path"], query, body)
             await _send(answer, send, head=scope["method"] == "HEAD")
 
-    async def respond(self, method: str, path: str, query: str = "") -> Answer:
+    async def respond(self, method: str, path: str, query: str = "", body: bytes | None = b"") -> Answer:
         """The response to a request; never raises.
 
         Args:
-            method: HTTP method; only GET and HEAD are served.
+            method: HTTP method; GET and HEAD are served, and POST where a part takes it.
             path: Decoded.
             query: As sent.
+            body: Of a POST; None where it is larger than `largest_body`.
         """
         for mounted, part in self._parts.items():
             if path != mounted and not path.startswith(f"{mounted}/"):
                 continue
-            if method not in {"GET", "HEAD"}:
-                return Answer(status=405, body=b"Only GET and HEAD.\n", headers={"allow": "GET, HEAD"})
+            rest = path.removeprefix(mounted)
             try:
-                answer = await part.answer(path.removeprefix(mounted), query)
+                if method == "POST" and isinstance(part, PostPart):
+                    if body is None or len(body) > part.largest_body:
+                        return Answer(status=413, body=b"The request is too large.\n")
+                    answer = await part.post(rest, body)
+                elif method not in {"GET", "HEAD"}:
+                    return Answer(status=405, body=b"Only GET and HEAD.\n", headers={"allow": "GET, HEAD"})
+                else:
+                    answer = await part.answer(rest, query)
+            except StorageError as error:
+                _logger.error("the store behind a part of the web app failed: %s", error.code)  # noqa: TRY400 - no frames
+                return Answer(status=503 if error.retryable else 500, body=b"This cannot be shown now.\n")
             except Exception as error:  # noqa: BLE001 - whatever a part raises, the server lives on
                 _logger.error("a part of the web app failed: %s", type(error).__name__)  # noqa: TRY400 - no frames
                 return Answer(status=500, body=b"This cannot be shown now.\n")
             if answer is not None:
                 return answer
         return Answer(status=404, body=b"There is nothing here.\n")
+
+
+async def _received(receive: Receive, most: int) -> bytes | None:
+    """The body of a request, or None if it is larger."""
+    parts: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            return None
+        more = message.get("more_body", False) and message["type"] == "http.request"
+    return b"".join(parts)
 
 
 async def _live(receive: Receive, send: Send) -> None:

@@ -2,34 +2,60 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from credstore.edge.connection import serving
+from credstore.edge.connection import IDLE, serving
 from credstore.web.app import WebApp
 
 
 @asynccontextmanager
-async def serving_app(app: WebApp, listener: socket.socket) -> AsyncGenerator[None, None]:
-    """Serve an application until the block ends.
+async def serving_app(
+    app: WebApp, listener: socket.socket, *, log: Callable[[str], None] | None = None
+) -> AsyncGenerator[str, None]:
+    """Serve an application until the block ends; yields its URL.
 
     Args:
         app: What responds.
         listener: Bound and listening; closed at the end.
+        log: Called with one line for each response: method, path, status.
     """
 
     async def respond(request: web.BaseRequest) -> web.StreamResponse:
         path, _, query = request.raw_path.partition("?")
-        answer = await app.respond(request.method, unquote(path), query)
+        body: bytes | None = b""
+        if request.method == "POST":
+            body = await _body(request, app.largest_body)
+        answer = await app.respond(request.method, unquote(path), query, body)
+        if log is not None:
+            log(f"{request.method} {path} {answer.status}")
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(answer.headers or {})}
-        return web.Response(
+        response = web.Response(
             status=answer.status, body=answer.body, headers={**headers, "Content-Type": answer.content_type}
         )
+        if body is None:
+            response.force_close()  # The rest of it is not read.
+        return response
 
     with listener:
         async with serving(respond, listener):
-            yield
+            host, port = listener.getsockname()[:2]
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _body(request: web.BaseRequest, most: int) -> bytes | None:
+    """The body of a request, or None if it is larger, or does not come in time."""
+    data = bytearray()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(IDLE):
+            while len(data) <= most:
+                chunk = await request.content.readany()
+                if not chunk:
+                    return bytes(data)
+                data += chunk
+    return None

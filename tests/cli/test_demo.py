@@ -44,6 +44,10 @@ def test_the_demo(cli: CommandLine, own_temporary_directory: Path) -> None:
         "opened   its temporary link: 200",
         "changed  one byte of the picture: refused (ProofAssetMismatchError)",
         "changed  one letter of the proof: refused (ProofSignatureError)",
+        "logged   two proofs and a revocation",
+        "verified offline: entry 0 of log.news.example/proofs",
+        "without the log's proof: refused (ProofPolicyError)",
+        "signed by the same key: caught (LogForkError)",
     ):
         assert word in out
     assert list(own_temporary_directory.iterdir()) == []
@@ -68,10 +72,10 @@ def test_the_demo_keeps_the_files(cli: CommandLine, tmp_path: Path) -> None:
         stored = (kept / record.key).read_bytes()
         assert record.codec == "zstd" or gzip.decompress(stored) == record.content
     listed = cli("ls", "--store", kept.as_uri()).out.splitlines()
-    records = [key for key in listed if not key.startswith("proofs/v1/")]
+    records = [key for key in listed if not key.startswith(("proofs/v1/", "log/v1/"))]
     assert records == sorted(record.key for record in sample_records())
-    kinds = sorted(key.split("/")[2] for key in listed if key not in records)
-    assert kinds == ["a", "r", "x"]
+    kinds = {key.split("/")[2] for key in listed if key not in records}
+    assert kinds == {"a", "b", "r", "s", "x", "checkpoint", "lock", "tile"}
 
 
 def test_the_demo_fails_when_a_record_comes_back_changed(

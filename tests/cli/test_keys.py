@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from credstore.cli.commands.proof import files as proof_files
+from credstore.cli import proof_files
 from credstore.cli.commands.proof import keys
 from credstore.proofs import parse_trust_store
 from tests.cli.conftest import CommandLine

@@ -226,7 +226,7 @@ def test_witnesses_over_http(log: CommandLine, processes: Processes, tmp_path: P
     (process, address), other = started
     assert ask(f"{address}/add-checkpoint").status == 405
     assert ask(f"{address}/add-checkpoint", "POST", body=b"rubbish").status == 400
-    assert ask(f"{address}/add-checkpoint", "POST", body=bytes(2 * 1024 * 1024)).status == 400
+    assert ask(f"{address}/add-checkpoint", "POST", body=bytes(2 * 1024 * 1024)).status == 413
     assert ask(f"{address}/elsewhere").status == 404
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
@@ -256,3 +256,56 @@ def log_consistency(log: CommandLine, old_size: int) -> list[bytes]:
     assert LogHttp is not None
     assert parse_note(Path("copy/checkpoint").read_bytes())
     return asyncio.run(main())
+
+
+def test_keys_of_two_schemes(log: CommandLine, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log("log", "keygen", "second.pem", "--scheme", "ml-dsa-44")
+    assert Path("second.pem").stat().st_mode & 0o777 == 0o600
+    log("log", "keygen", "second.pem", code=Exit.CONFLICT)
+    monkeypatch.setenv("CREDSTORE_PROOF_PASSPHRASE", "a long passphrase")
+    sealed = log("log", "keygen", "first.pem", "--passphrase", "--json").document
+    assert sealed == {"file": "first.pem", "scheme": "ed25519"}
+    assert b"ENCRYPTED" in Path("first.pem").read_bytes()
+    both = ("--key", "first.pem", "--mldsa-key", "second.pem", "--origin", "both.example", "--prefix", "two/")
+    vkeys = log("log", "init", *both).out.split()
+    assert [len(each) > 1000 for each in vkeys] == [False, True]
+    log("log", "append", *both, *issued(log, 1))
+    note = parse_note((root / "two" / "checkpoint").read_bytes())
+    assert [len(line.raw) for line in note.signatures] == [64, 2428]
+    for vkey in vkeys:
+        assert log("log", "check", "--prefix", "two/", "--log", vkey, "--json", code=Exit.USAGE)
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    for vkey in vkeys:
+        assert log("log", "check", "--prefix", "two/", "--log", vkey, "--json").document["size"] == 1
+    witness = log("log", "vkey", "--witness", "--key", "second.pem", "--name", "w.example").out
+    assert witness == log("log", "vkey", "--key", "second.pem", "--name", "w.example").out
+    wrong = ("--key", "second.pem", "--origin", "new.example", "--prefix", "new/")
+    assert "Ed25519" in log("log", "init", *wrong, code=Exit.CONFIGURATION).err
+    swapped = ("--mldsa-key", "first.pem", "--origin", "new.example", "--prefix", "new/")
+    assert "ML-DSA-44" in log("log", "init", *swapped, code=Exit.CONFIGURATION).err
+    Path("second.pem").chmod(0o644)
+    assert "chmod 600" in log("log", "append", *both, code=Exit.CONFIGURATION).err
+
+
+def test_the_server_of_a_store_serves_its_log_and_a_witness(log: CommandLine, processes: Processes) -> None:
+    log("log", "keygen", "w.pem", "--scheme", "ml-dsa-44")
+    witness = log("log", "vkey", "--key", "w.pem", "--name", "w.example").out.strip()
+    started = processes.start(
+        "serve", "--port", "0", "--log", "127.0.0.1:0", "--witness-key", "w.pem", "--witness-name", "w.example",
+        "--witness-policy", "policy", "--json",
+    )  # fmt: skip
+    urls = json.loads(started.stdout.readline())
+    assert urls.keys() == {"url", "log", "witness"}
+    vkey = log("log", "vkey").out.strip()
+    Path("witnessed").write_text(f"log {vkey}\nwitness w {witness} {urls['witness']}\nquorum w\n")
+    log("log", "append", "--policy", "witnessed", *issued(log, 2))
+    assert log("log", "check", "--policy", "witnessed", "--url", urls["log"], "--json").document["size"] == 2
+    monitored = log("log", "monitor", "--policy", "witnessed", "--url", urls["log"], "--json").document
+    assert monitored["witnessed"] == {"w": 2}
+    assert ask(f"{urls['log']}/lock").status == 404
+    assert ask(f"{urls['log']}/checkpoint", "POST").status == 405
+    assert ask(f"{urls['witness']}/add-checkpoint", "POST", body=bytes(2 * 1024 * 1024)).status == 413
+    for wrong in (["--witness-key", "w.pem"], ["--log", "nowhere"]):
+        log("serve", *wrong, code=Exit.USAGE)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(timeout=60) == 0

@@ -81,6 +81,7 @@ VERBS = {
     "find_legacy": lambda store, name, digest: store.find_legacy(digest),
     "list": lambda store, name, digest: store.list(),
     "scan": lambda store, name, digest: every(store.scan()),
+    "newest_trust": lambda store, name, digest: store.newest_trust(),
     "export_legacy": lambda store, name, digest: store.export_legacy(name),
 }
 OF_ONE = {
@@ -92,7 +93,14 @@ ALIASES = {"store_proof", "get_proof", "get_proof_by_hash", "proof_exists", "del
 
 def test_the_verbs_are_all_here():
     public = {name for name in vars(ProofStore) if not name.startswith("_")}
-    assert public - ALIASES == VERBS.keys() | {"adopt", "aclose", "closed", "new_proof_id"}
+    assert public - ALIASES == VERBS.keys() | {
+        "adopt",
+        "aclose",
+        "closed",
+        "new_proof_id",
+        "reconcile",
+        "publish_trust",
+    }
 
 
 @pytest.mark.parametrize("verb", VERBS)

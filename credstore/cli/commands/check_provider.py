@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import read_signer, replace_file
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, note, print_json, print_table, printable, say
 from credstore.cli.progress import TransferBar
+from credstore.cli.proof_files import read_signer, replace_file
 from credstore.cli.runner import run_loop
 from credstore.driver.capability_report import CapabilityFact, CapabilityReport, encode_report
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import read_signer
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, note, print_fields, print_json, printable
+from credstore.cli.proof_files import read_signer
 from credstore.cli.runner import with_store
 
 if TYPE_CHECKING:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
 
+from credstore.cli.commands.log.shared import log_signer, now, prefix_option, read_policy
 from credstore.cli.exits import Terminated
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.edge.server import listen, serve_links
-from credstore.web.app import WebApp
+from credstore.web.app import Part, WebApp
 from credstore.web.prometheus import PrometheusPart
 from credstore.web.serving import serving_app
 
 if TYPE_CHECKING:
+    from credstore.proofs.log import LogWitness
     from credstore.provider.provider import StorageProvider
 
 _LAST_PORT = 65535
@@ -39,39 +42,97 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
     callback=_address,
     help="Also serve the counters to Prometheus there, at /metrics.",
 )
+@click.option(
+    "--log",
+    "log_address",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Also serve the store's transparency log there, at /log.",
+)
+@prefix_option("--log-prefix")
+@click.option(
+    "--witness-key",
+    metavar="FILE",
+    help="Also cosign the logs of --witness-policy, at /witness of the log's address.",
+)
+@click.option("--witness-name", metavar="NAME", help="Of the witness, such as witness.example.com/w1.")
+@click.option("--witness-policy", metavar="FILE", help="The logs that are cosigned (c2sp.org/tlog-policy).")
 @click.pass_obj
-def serve_command(invocation: Invocation, host: str, port: int, metrics: tuple[str, int] | None) -> None:
+def serve_command(
+    invocation: Invocation,
+    *,
+    host: str,
+    port: int,
+    metrics: tuple[str, int] | None,
+    log_address: tuple[str, int] | None,
+    log_prefix: str,
+    witness_key: str | None,
+    witness_name: str | None,
+    witness_policy: str | None,
+) -> None:
     """Serve the temporary links of a local store until Ctrl-C or SIGTERM.
 
     The links of a local store start with its link_url setting, which must lead here. Objects are sent
-    in a form that their reader can decode; only valid links are served, and nothing is listed.
+    in a form that their reader can decode; only valid links are served, and nothing is listed. Counters and
+    the log may share an address.
     """
+    witness = _witness(witness_key, witness_name, witness_policy, log_address)
 
     async def work() -> None:
+        from credstore.web.logs import LogPart, WitnessPart
+
         async with contextlib.AsyncExitStack() as opened:
             provider = await opened.enter_async_context(open_store(invocation))
             address = await opened.enter_async_context(
                 serve_links(provider, listener=listen(host, port), log=_log if invocation.verbose else None)
             )
-            counters = None
+            parts: list[tuple[str, tuple[str, int], str, Part]] = []
             if metrics is not None:
-                listener = listen(*metrics)
-                counters = f"http://{metrics[0]}:{listener.getsockname()[1]}/metrics"
-                app = WebApp(
-                    {"/metrics": PrometheusPart(lambda: [provider.metrics()], costs=lambda: _costs(provider))}
-                )
-                await opened.enter_async_context(serving_app(app, listener))
+                counters = PrometheusPart(lambda: [provider.metrics()], costs=lambda: _costs(provider))
+                parts.append(("metrics", metrics, "/metrics", counters))
+            if log_address is not None:
+                parts.append(("log", log_address, "/log", LogPart(provider, log_prefix)))
+            if log_address is not None and witness is not None:
+                parts.append(("witness", log_address, "/witness", WitnessPart(witness(provider))))
+            urls = {"url": address}
+            for place in dict.fromkeys(place for _, place, _, _ in parts):
+                here = [(name, path, part) for name, where, path, part in parts if where == place]
+                app = WebApp({path: part for _, path, part in here})
+                base = await opened.enter_async_context(serving_app(app, listen(*place)))
+                urls |= {name: base + path for name, path, _ in here}
             if invocation.json:
-                print_json({"url": address} | ({} if counters is None else {"metrics": counters}))
+                print_json(urls)
                 sys.stdout.flush()
             elif not invocation.quiet:
-                beside = "" if counters is None else f", and its counters at {counters}"
-                note(f"serving the links of the local store at {address}{beside}; press Ctrl-C to stop")
+                also = "".join(f", the {name} at {url}" for name, url in urls.items() if name != "url")
+                note(f"serving the links of the local store at {address}{also}; press Ctrl-C to stop")
             await asyncio.Event().wait()
 
     # Both signals are the intended ways to stop it.
     with contextlib.suppress(KeyboardInterrupt, Terminated):
         run_loop(work())
+
+
+def _witness(
+    key: str | None, name: str | None, policy: str | None, log_address: tuple[str, int] | None
+) -> Callable[[StorageProvider], LogWitness] | None:
+    """What makes the witness, once its store is open; None where none is wanted.
+
+    Raises:
+        click.UsageError: Some of what it needs is missing, or cannot be read.
+    """
+    if key is None and name is None and policy is None:
+        return None
+    if key is None or name is None or policy is None or log_address is None:
+        raise click.UsageError("a witness needs --witness-key, --witness-name, --witness-policy and --log")
+    signer, logs = log_signer(key, name, cosigns=True), read_policy(policy, ()).log_keys
+
+    def made(provider: StorageProvider) -> LogWitness:
+        from credstore.proofs.log import LogWitness
+
+        return LogWitness(provider, signer=signer, logs=logs, clock=now)
+
+    return made
 
 
 def _costs(provider: StorageProvider) -> dict[str, float]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from credstore.cli.clusters import cluster_of, clustered, place_for_workers
-from credstore.cli.commands.proof.files import read_signer
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.places import folder_of, opened_stores, source_of, spot
+from credstore.cli.proof_files import read_signer
 from credstore.cli.runner import run_loop
 from credstore.cli.transfers import Telling, moving, selecting
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, read_trust
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, human_time, note, print_fields, print_json, printable
 from credstore.cli.places import folder_of, opened_stores, spot
+from credstore.cli.proof_files import TRUST, read_trust
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:

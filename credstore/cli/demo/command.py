@@ -130,6 +130,7 @@ class Demo:
                     await self._link(store)
                     await self._delete(store, keep=keep)
                     await self._prove(store)
+                await self._log(store)
         if keep:
             self._say(f"\nThe files stay in {self._root}.")
 
@@ -262,6 +263,14 @@ class Demo:
         from credstore.cli.demo.proof import show_proof
 
         await show_proof(store, fetch, self._say, self._check)
+
+    async def _log(self, store: StorageProvider) -> None:
+        self._step("Log it, so that nothing can be unsaid")
+        from credstore.cli.demo.log import show_log
+        from credstore.cli.demo.samples import make_picture
+
+        with tempfile.TemporaryDirectory(prefix="credstore-demo-") as folder:
+            await show_log(store, Path(folder), make_picture("lighthouse", 48), self._say, self._check)
 
     def _step(self, title: str) -> None:
         self._say(f"\n{title}")

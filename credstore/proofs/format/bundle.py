@@ -26,6 +26,14 @@ from credstore.proofs.format.fields import (
     read_time,
     refuse,
 )
+from credstore.proofs.format.logged import (
+    LARGEST_LOG_ENTRY,
+    LONGEST_LOG_PROOF,
+    CheckLog,
+    Logged,
+    LogPart,
+    bind_logged,
+)
 from credstore.proofs.format.policy import Candidate, Policy, accept, checked_policy
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import ProofStatus, check_status, verify_notice
@@ -37,25 +45,9 @@ LARGEST_BUNDLE = 4 * 1024 * 1024
 MOST_NOTICES = 16
 MOST_TIMESTAMPS = 8
 _LARGEST_TOKEN = 64 * 1024
-_LARGEST_ENTRY = 65_535
-_LONGEST_LOG_PROOF = 128 * 1024
 
 CheckTimestamp = Callable[[bytes, bytes], datetime]
 """(DER TimeStampResp, raw signature) -> the attested time, or raises `ProofTimestampError`."""
-
-
-@typed_request
-@dataclass(frozen=True, slots=True)
-class LogPart:
-    """A log's entry and its C2SP tlog-proof, as received; not verified here.
-
-    Attributes:
-        entry: The bytes of the entry.
-        proof: The tlog-proof, verbatim.
-    """
-
-    entry: bytes
-    proof: str
 
 
 @typed_request
@@ -87,7 +79,10 @@ class BundleReport:
         status: Its state, as far as the bundle knows.
         made_at: When the bundle's maker says it was made.
         status_age: Time since then: a revocation more recent than this is not in it. At least 0.
-        unchecked: What was not checked: `asset` (no bytes given), `log`, `timestamps` (no authority pinned).
+        unchecked: What was not checked: `asset` (no bytes given), `log` (no log pinned), `timestamps` (no
+            authority pinned); `consistency` where a log was checked, since only its reader can see whether
+            the log still continues that state.
+        logged: Where the proof is in a log that was checked, or None.
     """
 
     proof: VerifiedProof
@@ -95,6 +90,7 @@ class BundleReport:
     made_at: datetime
     status_age: timedelta
     unchecked: tuple[str, ...]
+    logged: Logged | None = None
 
 
 @typed
@@ -166,9 +162,9 @@ def _read_timestamp(value: Json) -> bytes:
 def _read_log(value: Json) -> LogPart:
     members = read_object(value, "log", needs=("entry", "proof"), may=())
     proof = members["proof"]
-    if not isinstance(proof, str) or len(proof) > _LONGEST_LOG_PROOF:
-        refuse("log.proof", f"is not a string of at most {_LONGEST_LOG_PROOF} characters")
-    return LogPart(read_base64(members["entry"], "log.entry", most=_LARGEST_ENTRY), proof)
+    if not isinstance(proof, str) or len(proof) > LONGEST_LOG_PROOF:
+        refuse("log.proof", f"is not a string of at most {LONGEST_LOG_PROOF} characters")
+    return LogPart(read_base64(members["entry"], "log.entry", most=LARGEST_LOG_ENTRY), proof)
 
 
 @typed
@@ -180,6 +176,7 @@ def verify_bundle(
     proof_id: str | None = None,
     asset: AssetDigest | None = None,
     check_timestamp: CheckTimestamp | None = None,
+    check_log: CheckLog | None = None,
     threshold: int = 1,
     policy: Policy | None = None,
 ) -> BundleReport:
@@ -193,6 +190,8 @@ def verify_bundle(
         asset: Digest and size of the asset, if it is available, or None.
         check_timestamp: Verifies an RFC 3161 response, such as `timestamp.TimestampAuthorities.check`; None
             leaves timestamps unchecked, and the report says so.
+        check_log: Verifies where the proof is in a log, such as `log.LogCheck`; None leaves that unchecked,
+            and the report says so. A policy such as `InLog()` requires that it is in one.
         threshold: How many different keys must have signed.
         policy: What else is required of the proof; None requires that it is neither revoked nor expired.
 
@@ -201,20 +200,23 @@ def verify_bundle(
         ProofErasedError: It has a valid erasure.
         ProofPolicyError: The policy refuses it.
         StorageInvalidRequestError: `policy` is not a policy, or as `verify_proof`.
-        ProofError: As `verify_proof`, `verify_notice` and `check_timestamp` say: a part that does not verify
-            makes the whole bundle invalid.
+        ProofError: As `verify_proof`, `verify_notice`, `check_timestamp` and `check_log` say: a part that
+            does not verify makes the whole bundle invalid.
     """
     asked = checked_policy(policy)
     bundle = data if isinstance(data, Bundle) else parse_bundle(data)
     unchecked: list[str] = []
     times: list[TrustedTime] = []
+    logged: Logged | None = None
     if bundle.log is not None:
-        unchecked.append("log")
+        logged = None if check_log is None else check_log(bundle.log, bundle.envelope)
+        unchecked.append("log" if logged is None else "consistency")
+        times += () if logged is None else logged.times
     if bundle.timestamps and check_timestamp is None:
         unchecked.append("timestamps")
     elif check_timestamp is not None:
         sig = bundle.envelope.signatures[0].sig
-        times = [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
+        times += [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
     proof = verify_signed(
         bundle.envelope,
         trust,
@@ -224,6 +226,8 @@ def verify_bundle(
         times=times,
         threshold=threshold,
     )
+    if logged is not None:
+        bind_logged(logged, proof, trust)
     if asset is None:
         unchecked.append("asset")
     notices = [
@@ -235,11 +239,12 @@ def verify_bundle(
     status = ProofStatus("expired" if expired else "valid", "bundle", bundle.made_at)
     if notices:
         status = replace(status, state="revoked", notice=min(notices, key=lambda each: each.at))
-    accept(asked, Candidate(proof, status, now))
+    accept(asked, Candidate(proof, status, now, logged=logged))
     return BundleReport(
         proof=proof,
         status=status,
         made_at=bundle.made_at,
         status_age=max(now - bundle.made_at, timedelta(0)),
         unchecked=tuple(unchecked),
+        logged=logged,
     )

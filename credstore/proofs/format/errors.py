@@ -199,6 +199,13 @@ class LogBusyError(LogError, StorageConflictError):
     default_retryable = True
 
 
+class LogPendingError(LogError):
+    """A statement took effect, but could not be logged yet, so its log shows nothing of it for now."""
+
+    default_code = ErrorCode.LOG_PENDING
+    default_retryable = True
+
+
 class LogEntryError(LogError):
     """The log does not accept this entry, or what is at this index is not an entry of this version."""
 

@@ -17,6 +17,7 @@ from credstore.arguments import typed, typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofError, ProofPolicyError
+from credstore.proofs.format.logged import Logged
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import ProofStatus, check_status
 from credstore.proofs.format.trust import TrustStore
@@ -35,12 +36,14 @@ class Candidate:
         status: Its state, or None where only the signed record is available and no store was asked.
         now: The reader's clock, with a time zone.
         skipped: What the `unsafe_` policies around the one that is asked have turned off.
+        logged: Where it is in a log that was checked, or None.
     """
 
     proof: VerifiedProof
     status: ProofStatus | None
     now: datetime
     skipped: frozenset[Check] = frozenset()
+    logged: Logged | None = None
 
 
 class Policy(Protocol):
@@ -87,6 +90,42 @@ class IssuedBy:
         issuer = candidate.proof.record.issuer
         if issuer not in self.issuers:
             raise ProofPolicyError(f"the proof's issuer is {issuer}, which the policy does not accept")
+
+
+@typed_request
+@dataclass(frozen=True, slots=True, init=False)
+class InLog:
+    """Only proofs that are shown to be in a transparency log, of those that the reader checks.
+
+    Attributes:
+        origins: Names of logs of which one is needed; empty for any that was checked.
+    """
+
+    origins: frozenset[str]
+
+    def __init__(self, *origins: str) -> None:
+        """Name the logs, or none for any.
+
+        Raises:
+            StorageInvalidRequestError: One is not a string.
+        """
+        if not all(isinstance(cast("object", each), str) and each for each in origins):
+            raise StorageInvalidRequestError("InLog takes names of logs, or nothing")
+        object.__setattr__(self, "origins", frozenset(origins))
+
+    def verify(self, candidate: Candidate, /) -> None:
+        """Look at what the log has shown.
+
+        Raises:
+            ProofPolicyError: It is not in such a log, or no log was checked.
+        """
+        logged = candidate.logged
+        if logged is None:
+            raise ProofPolicyError("the proof is not shown to be in a transparency log that was checked")
+        if self.origins and logged.origin not in self.origins:
+            raise ProofPolicyError(
+                f"the proof is in the log {logged.origin!r}, which the policy does not accept"
+            )
 
 
 @typed_request

@@ -14,14 +14,17 @@ if TYPE_CHECKING:
     from credstore.proofs.log.checkpoint import Checkpoint, NamedSigner, read_key, seed_signer
     from credstore.proofs.log.client import LogClient
     from credstore.proofs.log.entry import LogEntry, StatementAdmission, parse_entry
-    from credstore.proofs.log.export import export_log
+    from credstore.proofs.log.export import export_log, read_copy
     from credstore.proofs.log.fsck import LogReport, check_log
+    from credstore.proofs.log.history import History, LoggedStatement, read_history
     from credstore.proofs.log.http import LogHttp
     from credstore.proofs.log.memory import LogMemory
     from credstore.proofs.log.monitor import MonitorReport, monitor_log
+    from credstore.proofs.log.note_keys import generate_note_key, pem_signer
     from credstore.proofs.log.objects import LogObjects
     from credstore.proofs.log.policy import LogPolicy, WitnessedCheckpoint, parse_log_policy, sole_policy
     from credstore.proofs.log.proof_file import verify_log_proof
+    from credstore.proofs.log.proof_log import LogCheck, ProofLog
     from credstore.proofs.log.sequencer import LogSequencer
     from credstore.proofs.log.serving import LogFiles
     from credstore.proofs.log.witness import LogWitness, WitnessAnswer
@@ -31,14 +34,17 @@ _HOMES = {
     "checkpoint": ("Checkpoint", "NamedSigner", "read_key", "seed_signer"),
     "client": ("LogClient",),
     "entry": ("LogEntry", "StatementAdmission", "parse_entry"),
-    "export": ("export_log",),
+    "export": ("export_log", "read_copy"),
     "fsck": ("LogReport", "check_log"),
+    "history": ("History", "LoggedStatement", "read_history"),
     "http": ("LogHttp",),
     "memory": ("LogMemory",),
     "monitor": ("MonitorReport", "monitor_log"),
+    "note_keys": ("generate_note_key", "pem_signer"),
     "objects": ("LogObjects",),
     "policy": ("LogPolicy", "WitnessedCheckpoint", "parse_log_policy", "sole_policy"),
     "proof_file": ("verify_log_proof",),
+    "proof_log": ("LogCheck", "ProofLog"),
     "sequencer": ("LogSequencer",),
     "serving": ("LogFiles",),
     "witness": ("LogWitness", "WitnessAnswer"),
@@ -48,6 +54,8 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Checkpoint",
+    "History",
+    "LogCheck",
     "LogClient",
     "LogEntry",
     "LogFiles",
@@ -58,8 +66,10 @@ __all__ = [
     "LogReport",
     "LogSequencer",
     "LogWitness",
+    "LoggedStatement",
     "MonitorReport",
     "NamedSigner",
+    "ProofLog",
     "StatementAdmission",
     "WitnessAnswer",
     "WitnessClient",
@@ -67,9 +77,13 @@ __all__ = [
     "WitnessedCheckpoint",
     "check_log",
     "export_log",
+    "generate_note_key",
     "monitor_log",
     "parse_entry",
     "parse_log_policy",
+    "pem_signer",
+    "read_copy",
+    "read_history",
     "read_key",
     "seed_signer",
     "sole_policy",

@@ -17,7 +17,7 @@ from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.format.dsse import Envelope, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import LogEntryError, ProofFormatError
 from credstore.proofs.format.fields import format_base64, read_base64, read_id, read_list, read_object
-from credstore.proofs.format.record import PROOF_TYPE, parse_payload
+from credstore.proofs.format.record import PROOF_TYPE, parse_payload, parse_record
 from credstore.proofs.format.status import ERASURE_TYPE, REVOCATION_TYPE, parse_notice, verify_notice
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.trust_publication import TRUST_STORE_TYPE, verify_trust_store
@@ -28,6 +28,7 @@ LARGEST_LOGGED = 16 * 1024
 """Bytes of an entry that the sequencer takes; a bundle could hold more."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST_SIG = 1024
+_WHOLE = b'{"payload":'
 _ISSUED = f'"predicateType":"{PROOF_TYPE}"'.encode()
 
 
@@ -95,6 +96,34 @@ def parse_entry(data: bytes) -> LogEntry:
         )
     except ProofFormatError as error:
         raise LogEntryError(f"not an entry of this version: {error.message}") from None
+
+
+def read_entry(data: bytes) -> LogEntry:
+    """What an entry says, be it digests or a whole statement; of that the signature is not verified here.
+
+    Raises:
+        LogEntryError: Not an entry of this version.
+    """
+    if not is_whole(data):
+        return parse_entry(data)
+    try:
+        envelope = parse_envelope(data)
+        first = envelope.signatures[0]
+        if _ISSUED in envelope.payload:
+            record = parse_record(envelope.payload)
+            return LogEntry(
+                "issue", envelope.digest, first.keyid, first.sig, record.proof_id, record.asset.sha256
+            )
+        notice = parse_notice(envelope.payload)
+    except ProofFormatError as error:
+        raise LogEntryError(f"not an entry of this version: {error.message}") from None
+    kind: EntryKind = "erase" if notice.kind == "erasure" else "revoke"
+    return LogEntry(kind, envelope.digest, first.keyid, first.sig, notice.proof_id)
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether an entry is a whole envelope, and not digests of one."""
+    return data.startswith(_WHOLE)
 
 
 def _read_digest(value: Json) -> bytes:

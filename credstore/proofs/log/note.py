@@ -437,6 +437,15 @@ def has_mldsa() -> bool:
     return True
 
 
+def make_mldsa() -> Any:
+    """A new ML-DSA-44 private key of `cryptography`.
+
+    Raises:
+        NoteKindError: The installed one has no ML-DSA.
+    """
+    return _mldsa().MLDSA44PrivateKey.generate()
+
+
 def _mldsa() -> Any:
     with suppress(ImportError, AttributeError):
         from cryptography.hazmat.backends.openssl.backend import backend

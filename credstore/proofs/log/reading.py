@@ -43,6 +43,8 @@ Fetch = Callable[[str, int], Awaitable[bytes | None]]
 AT_ONCE = 8
 _KEPT = 512
 """Full tiles that are kept, about 20 KiB each."""
+_BUNDLES = 2
+"""Bundles that are kept: whoever reads one entry mostly reads its neighbours."""
 
 
 class LogTiles:
@@ -69,6 +71,7 @@ class LogTiles:
         self._fetch = fetch
         self._edge = edge
         self._kept: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        self._bundles: OrderedDict[int, list[bytes]] = OrderedDict()
 
     async def edge(self) -> Edge:
         """The right edge, without entries unless it was given with them.
@@ -134,10 +137,16 @@ class LogTiles:
             LogTileError: It is missing, or an entry is not the one that was hashed.
             StorageError: The fetch function failed.
         """
+        known = self._bundles.get(index)
+        if known is not None:
+            return known
         tile = Tile(ENTRIES, index, width_at(ENTRIES, index, self.size))
         hashes = await self.hashes(0, index)
         found = read_bundle(await self._read(tile), tile)
         check_entries(found, hashes, tile)
+        self._bundles[index] = found
+        if len(self._bundles) > _BUNDLES:
+            self._bundles.popitem(last=False)
         return found
 
     async def entry(self, index: int) -> bytes:

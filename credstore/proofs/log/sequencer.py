@@ -33,6 +33,7 @@ from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.note import ED25519, NoteSigner
 from credstore.proofs.log.objects import INBOX, LOG_PREFIX, LogObjects
+from credstore.proofs.log.reading import Fetch
 from credstore.proofs.log.sequencing import TRIES, Cosign, Sequencing, State
 from credstore.proofs.log.tiles import FULL
 from credstore.provider.provider import StorageProvider
@@ -132,6 +133,11 @@ class LogSequencer:
         self._turn = asyncio.Lock()
         self._asked = False
         self._closed = False
+
+    @property
+    def fetch(self) -> Fetch:
+        """Reads a file of the log, for a `LogClient`."""
+        return self._objects.fetch
 
     async def create(self) -> None:
         """Make the log, empty; once, ever.

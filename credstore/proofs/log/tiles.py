@@ -97,10 +97,10 @@ def edge_tiles(size: int) -> list[Tile]:
     return found
 
 
-def tiles_of(size: int, level: int) -> Iterator[Tile]:
-    """All tiles of one level, from left to right."""
+def tiles_of(size: int, level: int, first: int = 0) -> Iterator[Tile]:
+    """The tiles of one level from an index on, from left to right."""
     count = size >> (TILE_HEIGHT * max(level, 0))
-    for index in range(count // FULL):
+    for index in range(first, count // FULL):
         yield Tile(level, index)
     if count % FULL:
         yield Tile(level, count // FULL, count % FULL)

@@ -16,6 +16,7 @@ from credstore.hashing import hash_into, joined
 from credstore.model import Progress, Storable
 from credstore.proofs.format.record import AssetDigest
 from credstore.provider.bodies import WatchedBody
+from credstore.provider.call import Call
 from credstore.provider.sources import body_of
 from credstore.provider.validation import check_progress
 
@@ -92,3 +93,9 @@ async def read_small(data: Storable, *, most: int, what: str) -> bytes:
     if size > most:
         raise StorageInvalidRequestError(f"{what} has at most {most} bytes", code=ErrorCode.TOO_LARGE)
     return await joined(parts) if parts else b""
+
+
+async def measure_outside(asset: Asset, call: Call, progress: Progress | None = None) -> AssetDigest:
+    """As `measure_asset`; what the user's own stream raises is not an error of the call."""
+    with call.outside():
+        return await measure_asset(asset, progress=progress)

@@ -13,8 +13,8 @@ from __future__ import annotations
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 
-from credstore.errors import StorageConfigurationError, StorageVersionsRemainError
-from credstore.proofs.format.dsse import encode_envelope, seal_payload
+from credstore.errors import StorageConfigurationError, StorageError, StorageVersionsRemainError
+from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope, seal_payload
 from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
 from credstore.proofs.format.record import ProofRecord
 from credstore.proofs.format.signing import Signer
@@ -27,7 +27,8 @@ from credstore.proofs.format.status import (
     verify_notice,
 )
 from credstore.proofs.format.verify import VerifiedProof, verify_signed
-from credstore.proofs.store.layout import LARGEST_MARKER, Marker, parse_marker_body
+from credstore.proofs.store.layout import ERASED, LARGEST_MARKER, REVOKED, Marker, parse_marker_body
+from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import Proof
 from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import ProofObjects
@@ -43,21 +44,30 @@ class ProofEraser:
         objects: The store's objects.
         reader: Reads what is there.
         signers: Keys of usage `revoke` or `root`; may be empty.
+        logger: Logs the notices, or None.
     """
 
     objects: ProofObjects
     reader: ProofReader
     signers: tuple[Signer, ...]
+    logger: StoreLogger | None = None
 
     async def revoke(self, proof_id: str, reason: Reason, call: Call) -> ProofStatus:
         """Revoke one proof; see `ProofStore.revoke`."""
-        proof = (await self.reader.find(proof_id)).proof
+        found = await self.reader.find(proof_id)
+        proof = found.proof
         if proof.status.state == "revoked":
+            if self.logger is not None:
+                await self.logger.noticed(proof_id, REVOKED, found.notices[0], repeated=True)
             return proof.status
-        notice = await self._notify("revocation", proof.verified, reason, call)
+        notice, envelope = await self._notify("revocation", proof.verified, reason, call)
+        if self.logger is not None:
+            await self.logger.noticed(proof_id, REVOKED, envelope)
         return ProofStatus("revoked", "store", notice.as_of, notice.notice, proof.status.superseded_by)
 
-    async def _notify(self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call) -> ProofStatus:
+    async def _notify(
+        self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call
+    ) -> tuple[ProofStatus, Envelope]:
         if not self.signers:
             raise StorageConfigurationError(
                 f"a {kind} has to be signed; this store was opened without a signer"
@@ -72,7 +82,7 @@ class ProofEraser:
         layout = self.objects.layout
         key = layout.revocation(proof_id) if kind == "revocation" else layout.erasure(proof_id)
         await self.objects.put_notice(key, encode_envelope(envelope))
-        return ProofStatus("revoked" if kind == "revocation" else "erased", "store", now, notice)
+        return ProofStatus("revoked" if kind == "revocation" else "erased", "store", now, notice), envelope
 
     async def delete(self, proof_id: str, reason: Reason, call: Call) -> bool:
         """Erase one proof; see `ProofStore.delete`."""
@@ -83,6 +93,8 @@ class ProofEraser:
             return False
         except ProofErasedError:
             await self._continue(proof_id)
+            if self.logger is not None:
+                await self._log_tombstone(self.logger, proof_id)
             return False
         record = proof.record
         if record.expires_at is None:
@@ -91,9 +103,22 @@ class ProofEraser:
             await objects.put_marker(today, proof_id, marker)
         else:
             today = record.expires_at
-        await self._notify("erasure", proof.verified, reason, call)
-        await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
+        _, envelope = await self._notify("erasure", proof.verified, reason, call)
+        try:
+            await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
+        except StorageError:
+            if self.logger is not None:
+                with suppress(StorageError):  # A repeated call logs it, and this error says what to repeat.
+                    await self.logger.noticed(proof_id, ERASED, envelope)
+            raise
+        if self.logger is not None:
+            await self.logger.noticed(proof_id, ERASED, envelope)
         return True
+
+    async def _log_tombstone(self, logger: StoreLogger, proof_id: str) -> None:
+        data = await self.objects.fetch(self.objects.layout.erasure(proof_id))
+        if data is not None:
+            await logger.noticed(proof_id, ERASED, parse_envelope(data), repeated=True)
 
     async def _continue(self, proof_id: str) -> None:
         """Finish what an earlier call started."""

@@ -7,7 +7,7 @@ where there is none, so an id says one thing for ever; on stores without conditi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,6 +16,7 @@ from typing import cast
 from credstore.arguments import check_fields
 from credstore.errors import (
     StorageAlreadyExistsError,
+    StorageConfigurationError,
     StorageError,
     StorageInvalidRequestError,
     StorageTimeoutError,
@@ -34,7 +35,7 @@ from credstore.proofs.format.record import AssetDigest, ManifestLink, ProofRecor
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus
 from credstore.proofs.format.verify import VerifiedProof, accept_signatures
-from credstore.proofs.store.assets import measure_asset, read_small
+from credstore.proofs.store.assets import measure_outside, read_small
 from credstore.proofs.store.layout import CLAIMED, CLEANED, LARGEST_MANIFEST, Marker, checked_id
 from credstore.proofs.store.model import IssueRequest, Proof
 from credstore.proofs.store.orphans import Leftovers
@@ -81,6 +82,33 @@ class ProofIssuer:
     signers: tuple[Signer, ...]
     randomness: Callable[[int], bytes]
 
+    @classmethod
+    def of(
+        cls,
+        objects: ProofObjects,
+        reader: ProofReader,
+        issuer: str | None,
+        signers: tuple[Signer, ...],
+        randomness: Callable[[int], bytes],
+    ) -> ProofIssuer:
+        """Whoever issues with these signers; without `issuer` the one that the first key is trusted for.
+
+        Raises:
+            StorageConfigurationError: There is no signer, or the trust store does not say for whom it signs.
+        """
+        if not signers:
+            raise StorageConfigurationError("issuing needs a signer; this store was opened without one")
+        if issuer is None:
+            key = reader.trust.find(signers[0].public_key.keyid)
+            issuers = frozenset[str]() if key is None else key.issuers
+            if len(issuers) != 1:
+                raise StorageConfigurationError(
+                    "say who issues (issuer=…): the signer's key is trusted for "
+                    f"{len(issuers)} issuers, not for one"
+                )
+            (issuer,) = issuers
+        return cls(objects, reader, issuer, signers, randomness)
+
     def new_id(self) -> str:
         """An id that no other proof has."""
         return new_proof_id(self.objects.clock(), self.randomness(10))
@@ -88,8 +116,8 @@ class ProofIssuer:
     async def issue(self, request: IssueRequest, call: Call) -> Proof:
         """Issue one proof; see `ProofStore.issue`."""
         check_fields(request)
+        asset = await measure_outside(request.asset, call, request.progress)
         with call.outside():
-            asset = await measure_asset(request.asset, progress=request.progress)
             manifest = await self._manifest(request)
         proof_id, fixed = self._identify(request, asset)
         record = self._record(request, proof_id, asset, manifest)
@@ -294,6 +322,11 @@ class ProofIssuer:
     def _issued(self, draft: Draft) -> Proof:
         status = ProofStatus("valid", "store", draft.verified.record.issued_at)
         return Proof(draft.verified, status)
+
+
+def signers_of(given: Signer | Sequence[Signer]) -> tuple[Signer, ...]:
+    """One signer or several, as several."""
+    return tuple(given) if isinstance(given, Sequence) else (given,)
 
 
 def _life(expires_in: object) -> timedelta | None:

@@ -75,6 +75,33 @@ class Layout:
         """The offline bundle."""
         return f"{self.prefix}b/{proof_id[-2:]}/{proof_id}.json"
 
+    @property
+    def bundles(self) -> str:
+        """The prefix of all bundles, and of what the log has shown about notices."""
+        return f"{self.prefix}b/"
+
+    def logged(self, proof_id: str, name: str) -> str:
+        """What the log has shown about a notice, by the name of that under the status prefix."""
+        return f"{self.prefix}b/{proof_id[-2:]}/{proof_id}/{name}"
+
+    @property
+    def trust_stores(self) -> str:
+        """The prefix of all published trust stores."""
+        return f"{self.prefix}k/"
+
+    def trust_store(self, version: int) -> str:
+        """The published trust store of a version."""
+        return f"{self.prefix}k/{version:08}.json"
+
+    @property
+    def shown_trust(self) -> str:
+        """The prefix of what the log has shown about published trust stores."""
+        return f"{self.prefix}b/trust/"
+
+    def logged_trust(self, version: int) -> str:
+        """What the log has shown about a published trust store."""
+        return f"{self.shown_trust}{version:08}.json"
+
     def asset(self, sha256: bytes) -> str:
         """The prefix of an asset's index names."""
         digest = sha256.hex()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from credstore.arguments import typed_request
 from credstore.errors import RetentionMode, StorageError, StorageInvalidRequestError
 from credstore.model import NOTHING, LockOptions, Progress, Storable
 from credstore.proofs.format.dsse import Envelope
+from credstore.proofs.format.logged import Logged
 from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding
 from credstore.proofs.format.status import ProofStatus
 from credstore.proofs.format.verify import VerifiedProof
@@ -23,10 +24,12 @@ class Proof:
     Attributes:
         verified: The record, its envelope, keys and time.
         status: Valid, expired, revoked or superseded, according to the store.
+        logged: Where it is in the log, where that was asked or it was just logged; else None.
     """
 
     verified: VerifiedProof
     status: ProofStatus
+    logged: Logged | None = None
 
     @property
     def proof_id(self) -> str:
@@ -122,6 +125,24 @@ class IssueRequest:
     progress: Progress | None = None
 
 
+class IssueOptions(TypedDict, total=False):
+    """Options of `ProofStore.issue`, as the fields of `IssueRequest`."""
+
+    manifest: Storable | None
+    manifest_type: str
+    manifest_uri: str | None
+    claims: Mapping[str, Any] | None
+    expires_in: float | timedelta | None
+    idempotency_key: str | None
+    media_type: str | None
+    supersedes: str | None
+    soft_bindings: tuple[SoftBinding, ...]
+    uri: str | None
+    proof_id: str | None
+    best_effort: bool
+    progress: Progress | None
+
+
 @dataclass(frozen=True, slots=True)
 class ProofOutcome:
     """What became of one of many: a proof, or the error why there is none.
@@ -155,6 +176,19 @@ class SweepReport:
     stray: int = 0
     kept: int = 0
     later: int = 0
+    failed: Mapping[str, StorageError] = field(default_factory=dict[str, StorageError])
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileReport:
+    """What `reconcile` did.
+
+    Attributes:
+        logged: Statements that were not logged before, and are now.
+        failed: The error of each other one, by its key.
+    """
+
+    logged: int
     failed: Mapping[str, StorageError] = field(default_factory=dict[str, StorageError])
 
 

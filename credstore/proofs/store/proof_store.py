@@ -7,12 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, M
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack, cast, overload
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 from credstore.arguments import given, typed_class
 from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
-from credstore.model import Progress, SignedUrl, Storable
+from credstore.model import SignedUrl
 from credstore.observe import Observer
 from credstore.proofs.format.bundle import Bundle, encode_bundle
 from credstore.proofs.format.dsse import parse_envelope
@@ -23,32 +23,37 @@ from credstore.proofs.format.errors import (
     ProofNotFoundError,
     ProofUnsignedError,
 )
+from credstore.proofs.format.logged import StatementLog
 from credstore.proofs.format.original import LegacyHomes, LegacyProof, legacy_members
 from credstore.proofs.format.policy import Policy, UnsafeUnsigned, checked_policy
-from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding, parse_record
+from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_record
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus, Reason
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
-from credstore.proofs.store.assets import Asset, measure_asset
+from credstore.proofs.store.assets import Asset, measure_outside
 from credstore.proofs.store.erasing import ProofEraser
 from credstore.proofs.store.fsck import ProofChecker, ProofTotals
-from credstore.proofs.store.issuing import ProofIssuer
+from credstore.proofs.store.issuing import ProofIssuer, signers_of
 from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
+from credstore.proofs.store.logging import StoreLogger, reconciled
 from credstore.proofs.store.model import (
     FsckReport,
+    IssueOptions,
     IssueRequest,
     LegacyImport,
     Proof,
     ProofOutcome,
     ProofRetention,
     ProofStats,
+    ReconcileReport,
     SweepReport,
 )
 from credstore.proofs.store.original_records import LegacyRecords
 from credstore.proofs.store.reading import ProofReader, newest_first
 from credstore.proofs.store.repository import proof_objects
 from credstore.proofs.store.sweeping import ProofSweeper
+from credstore.proofs.store.trust_stores import PublishedTrust
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.links import LinkOptions
 from credstore.provider.provider import StorageProvider
@@ -57,24 +62,6 @@ from credstore.provider.validation import check_prefix
 MOST_NAMES = 1000
 """Maximum number of an asset's index names that `find_by_hash` reads; `scan_by_hash` has no limit."""
 GRACE = timedelta(days=1)
-
-
-class IssueOptions(TypedDict, total=False):
-    """Options of `ProofStore.issue`, as the fields of `IssueRequest`."""
-
-    manifest: Storable | None
-    manifest_type: str
-    manifest_uri: str | None
-    claims: Mapping[str, Any] | None
-    expires_in: float | timedelta | None
-    idempotency_key: str | None
-    media_type: str | None
-    supersedes: str | None
-    soft_bindings: tuple[SoftBinding, ...]
-    uri: str | None
-    proof_id: str | None
-    best_effort: bool
-    progress: Progress | None
 
 
 @typed_class
@@ -100,6 +87,7 @@ class ProofStore:
         legacy: LegacyHomes | None = None,
         heal: bool | None = None,
         retention: ProofRetention | None = None,
+        log: StatementLog | None = None,
         close_provider: bool = True,
         observers: Iterable[Observer] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -122,6 +110,8 @@ class ProofStore:
             retention: Of the records that are issued, for a provider with `capabilities.retention_modes`;
                 never of index names and markers. A proof that is erased or expires before it ends is refused
                 by readers, and its record stays until then.
+            log: A `ProofLog`: what is signed here is logged before its verb returns, what is kept of the log
+                is verified, and a policy such as `InLog()` can require it. It stays the caller's.
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
                 the proof's id; by default those of the provider, which also see the requests behind it.
@@ -142,15 +132,19 @@ class ProofStore:
         self._clock = clock
         seeing = provider.observers if observers is None else tuple(observers)
         self._lifetime = Lifetime.on(provider, seeing, "proof store")
-        signers = _signers(signer)
+        signers = signers_of(signer)
         layout = Layout(prefix)
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
             check_prefix(each, provider.capabilities.max_key_size)
         self._objects = proof_objects(provider, layout, clock, retention)
-        self._reader = ProofReader(self._objects, trust, threshold, bool(signers) if heal is None else heal)
-        self._eraser = ProofEraser(
-            self._objects, self._reader, signers if revoker is None else _signers(revoker)
+        self._logger = None if log is None else StoreLogger(self._objects, trust, log)
+        self._reader = ProofReader(
+            self._objects, trust, threshold, bool(signers) if heal is None else heal, self._logger
         )
+        self._eraser = ProofEraser(
+            self._objects, self._reader, signers if revoker is None else signers_of(revoker), self._logger
+        )
+        self._published = PublishedTrust(self._objects, trust)
         self._sweeper = ProofSweeper(self._objects, self._reader, self._eraser)
         self._signers = signers
         self._issuer_uri = issuer
@@ -193,6 +187,8 @@ class ProofStore:
             ProofIdMismatchError: The proof to supersede belongs to another issuer.
             StorageError: `.applied` "no": there is no proof. "maybe": a repeat with the same
                 `idempotency_key` shows which.
+            LogPendingError: It was issued, and could not be logged; a repeat with the same `idempotency_key`,
+                or `reconcile`, logs it.
             Exception: What the signer, or the user's own stream, raised.
 
         Cost: 2 requests; 1 more with an expiry, a manifest, or a superseded proof (and 2 to look at it);
@@ -207,6 +203,9 @@ class ProofStore:
         proof = await issuer.issue(request, call)
         call.key = call.key or proof.proof_id
         call.attributes.update(size=proof.record.asset.size)
+        if self._logger is not None:
+            repeated = request.idempotency_key is not None or request.proof_id is not None
+            proof = await self._logger.issued(proof, repeated=repeated)
         return proof
 
     async def issue_many(
@@ -335,11 +334,11 @@ class ProofStore:
                     raise ProofUnsignedError(
                         f"proof {name} is a record of the original service, which no one signed"
                     ) from None
-                if asset is not None and (await _measure(asset, call)).sha256 != legacy.sha256:
+                if asset is not None and (await measure_outside(asset, call)).sha256 != legacy.sha256:
                     raise ProofAssetMismatchError("the record is about bytes other than the asset") from None
                 return legacy
             if asset is not None:
-                check_asset(proof.record, await _measure(asset, call))
+                check_asset(proof.record, await measure_outside(asset, call))
             return proof
 
     async def find_by_hash(self, digest: bytes | str, *, policy: Policy | None = None) -> list[Proof]:
@@ -568,7 +567,61 @@ class ProofStore:
         with self._call("export", proof_id):
             found = await self._reader.find(checked_id(proof_id))
             made_at = found.proof.status.as_of
-            return encode_bundle(Bundle(found.proof.envelope, made_at, found.notices, tuple(timestamps)))
+            log = None if self._logger is None else await self._logger.part(found.proof.verified)
+            return encode_bundle(
+                Bundle(found.proof.envelope, made_at, found.notices, tuple(timestamps), log=log)
+            )
+
+    async def reconcile(self) -> ReconcileReport:
+        """Log whatever was issued, revoked or erased and is not logged yet, as after a crash.
+
+        Raises:
+            StorageConfigurationError: The store was opened without a log that it may write.
+            StorageError: The store cannot be listed; errors of single statements are in the report.
+
+        Cost: 1 request per 1,000 objects, 3 for each statement that is logged, and those of the log.
+        """
+        with self._call("reconcile", None, mutation=True) as call:
+            if self._logger is None or not self._logger.log.writes:
+                raise StorageConfigurationError(
+                    "open the store with log=ProofLog(…, sequencer=…) to log proofs"
+                )
+            report = await reconciled(self._logger)
+            call.attributes.update(logged=report.logged, failed=len(report.failed))
+            return report
+
+    async def publish_trust(self, trust: TrustStore, *, signer: Signer) -> None:
+        """Publish a trust store next to the proofs, and log it; clients that pin its root key find it.
+
+        Args:
+            trust: With a larger version than the one of this store.
+            signer: A key of usage `root` in the trust store that clients have.
+
+        Raises:
+            ProofUntrustedKeyError: The signer is not such a key; nothing was written.
+            ProofConflictError: Not a larger version, or this version says something else already.
+            LogPendingError: It is published, and not logged.
+            StorageError: The store failed.
+
+        Cost: 1 request, and those of the log.
+        """
+        with self._call("publish_trust", None, mutation=True) as call:
+            envelope = await self._published.publish(trust, signer, call)
+            if self._logger is not None:
+                await self._logger.published(trust.version, envelope)
+
+    async def newest_trust(self) -> TrustStore:
+        """The newest published trust store that a `root` key of this store's has signed, else this store's.
+
+        Keep it where the present one is kept, and open the store with it: then older ones are refused.
+
+        Raises:
+            StorageError: The store failed.
+
+        Cost: 2 requests.
+        """
+        with self._call("newest_trust", None):
+            return await self._published.newest()
 
     async def read_unverified(self, proof_id: str) -> ProofRecord | None:
         """What a stored record says, although nothing about it was verified; None where there is none.
@@ -687,7 +740,7 @@ class ProofStore:
         with self._call("adopt", legacy.proof_id, mutation=True) as call:
             if isinstance(asset, AssetDigest):
                 raise StorageInvalidRequestError("adopt takes the bytes of the asset, not a digest of them")
-            measured = await _measure(asset, call, options.get("progress"))
+            measured = await measure_outside(asset, call, options.get("progress"))
             if measured.sha256 != legacy.sha256:
                 raise ProofAssetMismatchError("the record is about bytes other than the asset")
             given: IssueOptions = {
@@ -780,33 +833,7 @@ class ProofStore:
         return Call(self._lifetime, f"proof.{verb}", name, mutation=mutation, awaited=awaited)
 
     def _issuer(self) -> ProofIssuer:
-        """Whoever issues here.
-
-        Raises:
-            StorageConfigurationError: There is no signer, or the trust store does not say for whom it signs.
-        """
-        if not self._signers:
-            raise StorageConfigurationError("issuing needs a signer; this store was opened without one")
-        uri = self._issuer_uri
-        if uri is None:
-            key = self.trust.find(self._signers[0].public_key.keyid)
-            issuers = frozenset[str]() if key is None else key.issuers
-            if len(issuers) != 1:
-                raise StorageConfigurationError(
-                    "say who issues (issuer=…): the signer's key is trusted for "
-                    f"{len(issuers)} issuers, not for one"
-                )
-            (uri,) = issuers
-        return ProofIssuer(self._objects, self._reader, uri, self._signers, self._randomness)
-
-
-async def _measure(asset: Asset, call: Call, progress: Progress | None = None) -> AssetDigest:
-    with call.outside():
-        return await measure_asset(asset, progress=progress)
-
-
-def _signers(given: Signer | Sequence[Signer]) -> tuple[Signer, ...]:
-    return tuple(given) if isinstance(given, Sequence) else (given,)
+        return ProofIssuer.of(self._objects, self._reader, self._issuer_uri, self._signers, self._randomness)
 
 
 def _check_at_once(at_once: int) -> None:

@@ -7,7 +7,7 @@ a revocation that someone damaged. Index names and hints are looked up in signed
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,10 +21,13 @@ from credstore.proofs.format.errors import (
     ProofErasedError,
     ProofError,
     ProofFormatError,
+    ProofKeyExpiredError,
+    ProofKeyRevokedError,
     ProofNotFoundError,
 )
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.ids import is_proof_id
+from credstore.proofs.format.logged import bind_logged
 from credstore.proofs.format.policy import Candidate, Policy, accept
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import (
@@ -35,8 +38,9 @@ from credstore.proofs.format.status import (
     verify_successor,
 )
 from credstore.proofs.format.trust import TrustStore
-from credstore.proofs.format.verify import VerifiedProof, verify_signed
+from credstore.proofs.format.verify import TrustedTime, VerifiedProof, verify_signed
 from credstore.proofs.store.layout import ERASED, NEXT, REVOKED
+from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import Proof, ProofOutcome
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.repository import PAGE, ProofObjects
@@ -70,12 +74,14 @@ class ProofReader:
         trust: The trusted keys.
         threshold: How many of them must have signed.
         heal: Whether names that lead nowhere are removed.
+        logger: Reads what is kept of the log, or None.
     """
 
     objects: ProofObjects
     trust: TrustStore
     threshold: int
     heal: bool
+    logger: StoreLogger | None = None
 
     async def get(
         self,
@@ -87,7 +93,18 @@ class ProofReader:
         """One proof by its checked id; see `ProofStore.get`."""
         found = await self.find(proof_id, sha256=sha256)
         proof = found.proof
-        accept(policy, Candidate(proof.verified, proof.status, proof.status.as_of))
+        candidate = Candidate(proof.verified, proof.status, proof.status.as_of)
+        try:
+            accept(policy, candidate)
+        except ProofError:
+            if policy is None or self.logger is None:
+                raise
+            # It may be accepted with what the log has shown, which is read only where it is needed.
+            logged = await self.logger.evidence(proof.verified)
+            if logged is None:
+                raise
+            accept(policy, replace(candidate, logged=logged))
+            return replace(proof, logged=logged)
         return proof
 
     async def find(self, proof_id: str, *, sha256: bytes | None = None) -> Found:
@@ -105,17 +122,38 @@ class ProofReader:
         now = objects.clock()
         if data is None:
             await self._explain_absence(proof_id, names, now)
-        verified = verify_signed(
-            data or b"",
-            self.trust,
-            now=now,
-            proof_id=proof_id,
-            sha256=sha256,
-            threshold=self.threshold,
-        )
+        verified = await self._verified(parse_envelope(data or b""), proof_id, sha256, now)
         if not names:
             return Found(Proof(verified, _status(verified, now)), (), ())
         return await self._found(verified, names, now)
+
+    async def _verified(
+        self, envelope: Envelope, proof_id: str, sha256: bytes | None, now: datetime
+    ) -> VerifiedProof:
+        """A proof that verifies, if need be at the time when the log's witnesses saw it."""
+
+        def verified(times: Sequence[TrustedTime] = ()) -> VerifiedProof:
+            return verify_signed(
+                envelope,
+                self.trust,
+                now=now,
+                proof_id=proof_id,
+                sha256=sha256,
+                times=times,
+                threshold=self.threshold,
+            )
+
+        try:
+            return verified()
+        except (ProofKeyExpiredError, ProofKeyRevokedError):
+            if self.logger is None:
+                raise
+            logged = await self.logger.opened(proof_id, envelope)
+            if logged is None or not logged.times:
+                raise
+            proof = verified(logged.times)
+            bind_logged(logged, proof, self.trust)
+            return proof
 
     async def _found(self, verified: VerifiedProof, names: list[str], now: datetime) -> Found:
         proof_id = verified.record.proof_id

@@ -21,6 +21,7 @@ from credstore.errors import (
     StorageVersionsRemainError,
 )
 from credstore.model import LockOptions, StorageItem
+from credstore.proofs.format.bundle import BUNDLE_TYPE
 from credstore.proofs.format.dsse import ENVELOPE_TYPE, LARGEST_ENVELOPE
 from credstore.proofs.format.errors import ProofFormatError
 from credstore.proofs.store.layout import (
@@ -126,6 +127,21 @@ class ProofObjects:
     async def manifest(self, proof_id: str) -> bytes | None:
         """The bytes of a manifest, or None."""
         return await self.fetch(self.layout.manifest(proof_id), LARGEST_MANIFEST)
+
+    async def put_bundle(self, key: str, data: bytes) -> None:
+        """Keep what a log has shown; refused where there is something, if the store can refuse.
+
+        Raises:
+            StorageAlreadyExistsError: There is something.
+        """
+        await self.provider.store(
+            key,
+            data,
+            content_type=BUNDLE_TYPE,
+            cache_control=IMMUTABLE,
+            compress=False,
+            if_absent=self.conditional,
+        )
 
     async def put_index(self, sha256: bytes, proof_id: str) -> None:
         """Make an asset lead to a proof; writing it again is harmless."""

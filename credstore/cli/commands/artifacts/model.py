@@ -19,9 +19,9 @@ from credstore.cli.commands.artifacts.shared import (
     verify_command,
     writing,
 )
-from credstore.cli.commands.proof.files import naming, read_whole
 from credstore.cli.options import Command, Invocation, as_pairs
 from credstore.cli.output import human_size, human_time, print_json, print_table, printable, say
+from credstore.cli.proof_files import naming, read_whole
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:

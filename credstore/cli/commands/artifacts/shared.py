@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import KEY, TRUST, read_signer, read_trust
 from credstore.cli.options import Command, Invocation
 from credstore.cli.output import human_size, human_time, print_json, print_table, printable, say
 from credstore.cli.progress import TransferBar
+from credstore.cli.proof_files import KEY, TRUST, read_signer, read_trust
 from credstore.cli.runner import with_store
 
 if TYPE_CHECKING:

@@ -6,15 +6,15 @@ import click
 
 from credstore.cli.commands.log.reading import check_command, export_command, monitor_command, proof_command
 from credstore.cli.commands.log.serving import serve_command, witness_command
-from credstore.cli.commands.log.writing import append_command, init_command, vkey_command
+from credstore.cli.commands.log.writing import append_command, init_command, keygen_command, vkey_command
 
 
 @click.group("log", context_settings={"help_option_names": ["-h", "--help"]})
 def log_command() -> None:
     """Keep a transparency log of proofs in the store, check any such log, and cosign others'.
 
-    A log is static files (c2sp.org/tlog-tiles) that any CDN can serve. Its key is made by credstore proof
-    keys generate; CREDSTORE_LOG_KEY and CREDSTORE_LOG_ORIGIN name it for all commands, and
+    A log is static files (c2sp.org/tlog-tiles) that any CDN can serve. Its key is made by credstore log
+    keygen; CREDSTORE_LOG_KEY and CREDSTORE_LOG_ORIGIN name it for all commands, and
     CREDSTORE_LOG_POLICY names the policy that says which logs and witnesses count.
     """
 
@@ -29,5 +29,6 @@ for each in (
     proof_command,
     export_command,
     vkey_command,
+    keygen_command,
 ):
     log_command.add_command(each)

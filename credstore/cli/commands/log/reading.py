@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.commands.log.shared import LOG, MEMORY, POLICY, PREFIX, URL, now, read_policy, with_log
-from credstore.cli.commands.proof.files import read_whole
 from credstore.cli.exits import Exit
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import print_json, printable, say
+from credstore.cli.proof_files import read_whole
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from credstore.cli.commands.log.shared import (
     LOG,
     POLICY,
     PREFIX,
-    WITNESS_KIND,
     log_signer,
     now,
     read_policy,
@@ -27,14 +26,13 @@ from credstore.cli.runner import open_store, run_loop
 from credstore.edge.server import listen
 
 if TYPE_CHECKING:
-    from credstore.edge.small import Answering, SmallAnswer
     from credstore.provider.provider import StorageProvider
+    from credstore.web.app import WebApp
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 PORT = click.option(
     "--port", default=8766, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
 )
-_TEXT = {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}
 
 
 @command("serve")
@@ -49,27 +47,13 @@ def serve_command(invocation: Invocation, *, prefix: str, host: str, port: int) 
     bucket, or credstore log export and any web server, do the same.
     """
 
-    def answering(provider: StorageProvider) -> Answering:
-        from credstore.proofs.log import LogFiles
+    def app(provider: StorageProvider) -> WebApp:
+        from credstore.web.app import WebApp
+        from credstore.web.logs import LogPart
 
-        files = LogFiles(provider, prefix)
+        return WebApp({"/": LogPart(provider, prefix)})
 
-        async def answer(method: str, path: str, _: bytes) -> SmallAnswer:
-            from credstore.edge.small import SmallAnswer
-
-            if method not in {"GET", "HEAD"}:
-                return SmallAnswer(
-                    405, b"Only GET and HEAD are supported here.\n", {**_TEXT, "Allow": "GET, HEAD"}
-                )
-            found = await files.get(path)
-            if found is None:
-                return SmallAnswer(404, b"There is no such file.\n", _TEXT)
-            data, content_type, cached = found
-            return SmallAnswer(200, data, {"Content-Type": content_type, "Cache-Control": cached})
-
-        return answer
-
-    _run(invocation, answering, host, port, "the log")
+    _run(invocation, app, host, port, "the log")
 
 
 @command("witness")
@@ -96,41 +80,29 @@ def witness_command(
 
     What was cosigned is remembered in the store, which should be in other hands than the logs.
     """
-    signer, policy = log_signer(key_file, name, WITNESS_KIND), read_policy(policy_file, vkeys)
+    signer, policy = log_signer(key_file, name, cosigns=True), read_policy(policy_file, vkeys)
 
-    def answering(provider: StorageProvider) -> Answering:
-        from credstore.edge.small import SmallAnswer
+    def app(provider: StorageProvider) -> WebApp:
         from credstore.proofs.log import LogWitness
+        from credstore.web.app import WebApp
+        from credstore.web.logs import WitnessPart
 
         witness = LogWitness(provider, signer=signer, logs=policy.log_keys, clock=now, prefix=prefix)
+        return WebApp({"/": WitnessPart(witness)})
 
-        async def answer(method: str, path: str, body: bytes) -> SmallAnswer:
-            if path == "add-checkpoint":
-                if method != "POST":
-                    return SmallAnswer(405, b"add-checkpoint takes a POST.\n", {**_TEXT, "Allow": "POST"})
-                made = await witness.add_checkpoint(body)
-                headers = {"Content-Type": made.content_type, "Cache-Control": "no-store"}
-                return SmallAnswer(made.status, made.body, headers)
-            shown = await witness.checkpoint(path) if method in {"GET", "HEAD"} else None
-            if shown is None:
-                return SmallAnswer(404, b"There is nothing here.\n", _TEXT)
-            return SmallAnswer(200, shown, _TEXT)
-
-        return answer
-
-    _run(invocation, answering, host, port, f"the witness {signer.key.encode()}")
+    _run(invocation, app, host, port, f"the witness {signer.key.encode()}")
 
 
 def _run(
-    invocation: Invocation, answering: Callable[[StorageProvider], Answering], host: str, port: int, what: str
+    invocation: Invocation, app: Callable[[StorageProvider], WebApp], host: str, port: int, what: str
 ) -> None:
     async def work() -> None:
-        from credstore.edge.small import serve_small
+        from credstore.web.serving import serving_app
 
         log = _log if invocation.verbose else None
         async with (
             open_store(invocation) as provider,
-            serve_small(answering(provider), listen(host, port), log=log) as address,
+            serving_app(app(provider), listen(host, port), log=log) as address,
         ):
             if invocation.json:
                 print_json({"url": address})

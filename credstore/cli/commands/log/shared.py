@@ -6,20 +6,22 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import naming, read_signer, read_whole
 from credstore.cli.options import Invocation
+from credstore.cli.proof_files import naming, read_note_signer, read_whole
 from credstore.cli.runner import open_store, run_loop
+from credstore.errors import StorageConfigurationError
 
 if TYPE_CHECKING:
-    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogPolicy, NamedSigner
+    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogPolicy
+    from credstore.proofs.log.note import NoteSigner
 
 T = TypeVar("T")
 LARGEST_POLICY = 1024 * 1024
-WITNESS_KIND = 4
+MLDSA_KIND = 6
 
 KEY = click.option(
     "--key",
@@ -29,6 +31,12 @@ KEY = click.option(
     required=True,
     help="Private Ed25519 key in PEM, which signs nothing else; or CREDSTORE_LOG_KEY.",
 )
+MLDSA_KEY = click.option(
+    "--mldsa-key",
+    metavar="FILE",
+    envvar="CREDSTORE_LOG_MLDSA_KEY",
+    help="A second key, ML-DSA-44, under each checkpoint; or CREDSTORE_LOG_MLDSA_KEY.",
+)
 ORIGIN = click.option(
     "--origin",
     metavar="NAME",
@@ -36,9 +44,16 @@ ORIGIN = click.option(
     required=True,
     help="Name of the log, such as log.example.com/proofs, for ever; or CREDSTORE_LOG_ORIGIN.",
 )
-PREFIX = click.option(
-    "--prefix", metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
-)
+
+
+def prefix_option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option that says where the log is in the store."""
+    return click.option(
+        name, metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
+    )
+
+
+PREFIX = prefix_option("--prefix")
 POLICY = click.option(
     "--policy",
     "policy_file",
@@ -81,17 +96,30 @@ def read_policy(policy_file: str | None, vkeys: tuple[str, ...]) -> LogPolicy:
         return parse_log_policy(read_whole(policy_file, LARGEST_POLICY))
 
 
-def log_signer(key_file: str, name: str, kind: int = 1) -> NamedSigner:
+def log_signer(key_file: str, name: str, *, cosigns: bool = False) -> NoteSigner:
     """The private key in a file, as that of a log or witness.
 
     Raises:
         click.UsageError: It cannot be read.
         StorageConfigurationError: Not such a key, or not a name.
     """
-    from credstore.proofs.log import NamedSigner
-
     with naming(key_file):
-        return NamedSigner(name, read_signer(key_file), kind)
+        return read_note_signer(key_file, name, cosigns=cosigns)
+
+
+def cosigners(key_file: str | None, origin: str) -> tuple[NoteSigner, ...]:
+    """The log's second key, for checkpoints, if there is one.
+
+    Raises:
+        click.UsageError: It cannot be read.
+        StorageConfigurationError: Not an ML-DSA-44 key.
+    """
+    if key_file is None:
+        return ()
+    found = log_signer(key_file, origin, cosigns=True)
+    if found.key.kind != MLDSA_KIND:
+        raise StorageConfigurationError("the second key of a log is an ML-DSA-44 key", key=key_file)
+    return (found,)
 
 
 def memory_of(folder: str | None) -> LogMemory | None:

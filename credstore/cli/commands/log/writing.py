@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -10,10 +11,11 @@ import click
 from credstore.cli.commands.log.shared import (
     KEY,
     MEMORY,
+    MLDSA_KEY,
     ORIGIN,
     POLICY,
     PREFIX,
-    WITNESS_KIND,
+    cosigners,
     http,
     log_signer,
     memory_of,
@@ -21,9 +23,9 @@ from credstore.cli.commands.log.shared import (
     random_bytes,
     read_policy,
 )
-from credstore.cli.commands.proof.files import TRUST, read_trust, read_whole
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import print_json, printable, say
+from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.proof_files import TRUST, create_private, new_passphrase, read_trust, read_whole
 from credstore.cli.runner import open_store, run_loop
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ def _with_sequencer(
     *,
     key_file: str,
     origin: str,
+    mldsa_key: str | None,
     prefix: str,
     memory_folder: str | None,
     trust: TrustStore,
@@ -49,6 +52,7 @@ def _with_sequencer(
     from credstore.proofs.log import LogSequencer, StatementAdmission, WitnessGroup
 
     signer, memory = log_signer(key_file, origin), memory_of(memory_folder)
+    seconds = cosigners(mldsa_key, origin)
 
     async def work() -> T:
         async with http() as client, open_store(invocation) as provider:
@@ -60,6 +64,7 @@ def _with_sequencer(
                 clock=now,
                 randomness=random_bytes,
                 prefix=prefix,
+                cosigners=seconds,
                 memory=memory,
                 cosign=None if group is None else group.cosign,
                 max_wait=0.0,
@@ -71,12 +76,19 @@ def _with_sequencer(
 
 @command("init")
 @KEY
+@MLDSA_KEY
 @ORIGIN
 @PREFIX
 @MEMORY
 @click.pass_obj
 def init_command(
-    invocation: Invocation, *, key_file: str, origin: str, prefix: str, memory_folder: str | None
+    invocation: Invocation,
+    *,
+    key_file: str,
+    mldsa_key: str | None,
+    origin: str,
+    prefix: str,
+    memory_folder: str | None,
 ) -> None:
     """Make an empty log in the store, once, and show its vkey.
 
@@ -93,12 +105,14 @@ def init_command(
         action,
         key_file=key_file,
         origin=origin,
+        mldsa_key=mldsa_key,
         prefix=prefix,
         memory_folder=memory_folder,
         trust=TrustStore(1, ()),
         policy=None,
     )
-    _show_vkey(invocation, log_signer(key_file, origin).key.encode())
+    keys = [log_signer(key_file, origin), *cosigners(mldsa_key, origin)]
+    _show_vkeys(invocation, [each.key.encode() for each in keys])
 
 
 @command("append")
@@ -106,6 +120,7 @@ def init_command(
 @click.option("--inbox", is_flag=True, help="Log what other processes have left in the inbox, too.")
 @click.option("--submit", is_flag=True, help="Leave the statements in the inbox, for whoever sequences.")
 @KEY
+@MLDSA_KEY
 @ORIGIN
 @TRUST
 @PREFIX
@@ -119,6 +134,7 @@ def append_command(
     inbox: bool,
     submit: bool,
     key_file: str,
+    mldsa_key: str | None,
     origin: str,
     trust_file: str,
     prefix: str,
@@ -146,6 +162,7 @@ def append_command(
         action,
         key_file=key_file,
         origin=origin,
+        mldsa_key=mldsa_key,
         prefix=prefix,
         memory_folder=memory_folder,
         trust=read_trust(trust_file),
@@ -187,12 +204,41 @@ def _statement(data: bytes) -> bytes:
 @click.pass_obj
 def vkey_command(invocation: Invocation, *, key_file: str, witness: bool, name: str) -> None:
     """Show the public key of a log or witness as a vkey, for policies."""
-    signer = log_signer(key_file, name, WITNESS_KIND if witness else 1)
-    _show_vkey(invocation, signer.key.encode())
+    signer = log_signer(key_file, name, cosigns=witness)
+    _show_vkeys(invocation, [signer.key.encode()])
 
 
-def _show_vkey(invocation: Invocation, vkey: str) -> None:
+def _show_vkeys(invocation: Invocation, vkeys: list[str]) -> None:
     if invocation.json:
-        print_json({"vkey": vkey})
-    else:
+        print_json({"vkey": vkeys[0]} | ({"mldsa_vkey": vkeys[1]} if vkeys[1:] else {}))
+        return
+    for vkey in vkeys:
         say(vkey)
+
+
+@command("keygen")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--scheme",
+    type=click.Choice(["ed25519", "ml-dsa-44"]),
+    default="ed25519",
+    show_default=True,
+    help="A log needs an Ed25519 key; ML-DSA-44 is for its second one, and for witnesses.",
+)
+@click.option(
+    "--passphrase",
+    is_flag=True,
+    help="Encrypt the key: with CREDSTORE_PROOF_PASSPHRASE, else with a passphrase that is asked for.",
+)
+@click.pass_obj
+def keygen_command(invocation: Invocation, *, file: str, scheme: str, passphrase: bool) -> None:
+    """Make the private key of a log or witness in the new FILE (PEM, mode 0600); it is never replaced."""
+    from credstore.proofs.log import generate_note_key
+
+    if Path(file).exists() or Path(file).is_symlink():
+        create_private(file, b"")  # Refused, before anyone is asked for a passphrase.
+    create_private(file, generate_note_key(scheme, new_passphrase() if passphrase else None))
+    if invocation.json:
+        print_json({"file": file, "scheme": scheme})
+    elif not invocation.quiet:
+        note(f"credstore: the private key is in {printable(file)}; keep it secret, and a copy elsewhere")

@@ -9,11 +9,13 @@ from credstore.cli.commands.proof.delete import delete_command
 from credstore.cli.commands.proof.export import export_command
 from credstore.cli.commands.proof.find import find_command
 from credstore.cli.commands.proof.get import get_command
+from credstore.cli.commands.proof.history import history_command
 from credstore.cli.commands.proof.issue import issue_command
 from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.cli.commands.proof.link import link_command
 from credstore.cli.commands.proof.list import list_command
+from credstore.cli.commands.proof.reconcile import publish_trust_command, reconcile_command
 from credstore.cli.commands.proof.revoke import revoke_command
 from credstore.cli.commands.proof.stats import stats_command
 from credstore.cli.commands.proof.sweep import sweep_command
@@ -44,5 +46,8 @@ for each in (
     sweep_command,
     stats_command,
     audit_command,
+    history_command,
+    reconcile_command,
+    publish_trust_command,
 ):
     proof_command.add_command(each)

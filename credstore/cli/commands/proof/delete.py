@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import KEY, TRUST
+from credstore.cli.commands.proof.logs import LogChoice, writes_log
 from credstore.cli.commands.proof.shown import REASON, Reason, remaining_document, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, print_json, printable, say
+from credstore.cli.proof_files import KEY, TRUST
 from credstore.errors import StorageVersionsRemainError
 
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
 @REASON
 @KEY
 @TRUST
+@writes_log
 @click.pass_obj
 def delete_command(
-    invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, trust_file: str
+    invocation: Invocation, *, proof_id: str, reason: Reason, key_file: str, trust_file: str, log: LogChoice
 ) -> None:
     """Erase a proof and its manifest in every version; a signed tombstone is left.
 
@@ -36,7 +38,7 @@ def delete_command(
         return await store.delete(proof_id, reason)
 
     try:
-        deleted = with_proofs(invocation, trust_file, action, key_file=key_file)
+        deleted = with_proofs(invocation, trust_file, action, key_file=key_file, log=log)
     except StorageVersionsRemainError as error:
         _show_remaining(invocation, proof_id, error)
         raise click.exceptions.Exit(report(error, invocation)) from None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file
+from credstore.cli.commands.proof.logs import LogChoice, reads_log
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
@@ -19,6 +19,7 @@ from credstore.cli.commands.proof.shown import (
 )
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
+from credstore.cli.proof_files import TRUST, measure_file
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofStore
@@ -31,9 +32,16 @@ _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 @EXPIRED
 @REVOKED
 @TRUST
+@reads_log
 @click.pass_obj
 def find_command(
-    invocation: Invocation, *, asset: str, allow_expired: bool, allow_revoked: bool, trust_file: str
+    invocation: Invocation,
+    *,
+    asset: str,
+    allow_expired: bool,
+    allow_revoked: bool,
+    trust_file: str,
+    log: LogChoice,
 ) -> None:
     """Show the valid proofs about a file, or about the asset with a digest, newest first.
 
@@ -46,10 +54,10 @@ def find_command(
         digest = measure_file(asset).sha256
 
     async def action(store: ProofStore) -> list[Proof]:
-        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
+        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked, in_log=log.required)
         return await store.find_by_hash(digest, policy=policy)
 
-    proofs = with_proofs(invocation, trust_file, action)
+    proofs = with_proofs(invocation, trust_file, action, log=log)
     if invocation.json:
         print_json([proof_document(proof) for proof in proofs])
     for proof in proofs if not invocation.json else ():

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file
+from credstore.cli.commands.proof.logs import LogChoice, reads_log
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
+    log_rows,
     policy_of,
     proof_document,
     record_rows,
@@ -18,6 +19,7 @@ from credstore.cli.commands.proof.shown import (
 )
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_fields, print_json
+from credstore.cli.proof_files import TRUST, measure_file
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofStore
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 @EXPIRED
 @REVOKED
 @TRUST
+@reads_log
 @click.pass_obj
 def get_command(
     invocation: Invocation,
@@ -38,16 +41,17 @@ def get_command(
     allow_expired: bool,
     allow_revoked: bool,
     trust_file: str,
+    log: LogChoice,
 ) -> None:
     """Show the proof with an id, if it verifies."""
     measured = None if asset is None else measure_file(asset)
 
     async def action(store: ProofStore) -> Proof:
-        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
+        policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked, in_log=log.required)
         return await store.get(proof_id, asset=measured, policy=policy)
 
-    proof = with_proofs(invocation, trust_file, action)
+    proof = with_proofs(invocation, trust_file, action, log=log)
     if invocation.json:
         print_json(proof_document(proof))
     else:
-        print_fields([*record_rows(proof.verified), *status_rows(proof.status)])
+        print_fields([*record_rows(proof.verified), *status_rows(proof.status), *log_rows(proof.logged)])

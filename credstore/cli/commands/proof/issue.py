@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import KEY, TRUST, read_claims
+from credstore.cli.commands.proof.logs import LogChoice, writes_log
 from credstore.cli.commands.proof.shown import end_with, proof_document, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.progress import TransferBar
+from credstore.cli.proof_files import KEY, TRUST, read_claims
 from credstore.errors import StorageError, StorageInvalidRequestError
 from credstore.transfer.types import UNKNOWN_TYPE, guess_type
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     "--idempotency-key", metavar="KEY", help="A repeat with the same key gets the same proof again."
 )
 @click.option("--supersedes", metavar="ID", help="The earlier proof that this one replaces.")
+@writes_log
 @click.pass_obj
 def issue_command(
     invocation: Invocation,
@@ -53,6 +55,7 @@ def issue_command(
     media_type: str | None,
     idempotency_key: str | None,
     supersedes: str | None,
+    log: LogChoice,
 ) -> None:
     """Sign a proof about the bytes of each FILE, store it, and print its id.
 
@@ -94,7 +97,7 @@ def issue_command(
                         _show(invocation, files, number, outcome.proof)
                     number += 1
 
-    with_proofs(invocation, trust_file, action, key_file=key_file, issuer=issuer)
+    with_proofs(invocation, trust_file, action, key_file=key_file, issuer=issuer, log=log)
     if len(files) > 1 and errors and not (invocation.quiet or invocation.json):
         note(f"credstore: {len(errors):,} of {len(files):,} files have no proof")
     end_with(errors, len(files) - len(errors))

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.clusters import CONTINUES, cluster_of, clustered, place_for_workers, store_for_workers
-from credstore.cli.commands.proof.files import read_claims
 from credstore.cli.commands.proof.shown import end_with
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.places import folder_of, opened_stores, spot
 from credstore.cli.progress import TransferBar
+from credstore.cli.proof_files import read_claims
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ from typing import Any, Literal
 
 import click
 
-from credstore.cli.commands.proof.files import (
+from credstore.cli.options import Command, Invocation, as_duration
+from credstore.cli.output import human_time, note, print_json, print_table, say
+from credstore.cli.proof_files import (
     create_private,
     naming,
     new_passphrase,
     read_trust,
     replace_file,
 )
-from credstore.cli.options import Command, Invocation, as_duration
-from credstore.cli.output import human_time, note, print_json, print_table, say
 from credstore.errors import StorageConfigurationError
 from credstore.proofs import LocalSigner, PublicKey, TrustedKey, TrustStore, encode_trust_store, trust_key
 

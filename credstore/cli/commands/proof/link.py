@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import with_proofs
 from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import human_time, note, print_json, say
+from credstore.cli.proof_files import TRUST
 
 if TYPE_CHECKING:
     from credstore.model import SignedUrl

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import end_with, proof_document, proof_line, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
+from credstore.cli.proof_files import TRUST
 from credstore.errors import StorageError
 
 if TYPE_CHECKING:

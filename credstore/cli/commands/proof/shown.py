@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import read_signer, read_trust
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation
 from credstore.cli.output import human_size, human_time, printable
+from credstore.cli.proof_files import read_signer, read_trust
 from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError
 
 if TYPE_CHECKING:
-    from credstore.proofs import Policy, Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
+    from credstore.cli.commands.proof.logs import LogChoice
+    from credstore.proofs import Logged, Policy, Proof, ProofRecord, ProofStatus, ProofStore, VerifiedProof
 
 T = TypeVar("T")
 SHOWN = 400
@@ -41,6 +43,7 @@ def with_proofs(
     *,
     key_file: str | None = None,
     issuer: str | None = None,
+    log: LogChoice | None = None,
 ) -> T:
     """Open the proofs of the store that the global options or the environment name, act on them, close them.
 
@@ -50,6 +53,7 @@ def with_proofs(
         action: What to do.
         key_file: Private key that signs, or None to read only.
         issuer: Who signs, where the key is trusted for several.
+        log: Which log to write, and whom to believe about logs; None for neither.
 
     Raises:
         click.UsageError: A file cannot be read.
@@ -63,18 +67,23 @@ def with_proofs(
     signers = () if key_file is None else (read_signer(key_file),)
 
     async def work() -> T:
-        provider = open_store(invocation)
-        async with ProofStore(provider, trust=trust, signer=signers, issuer=issuer) as store:
-            return await action(store)
+        async with open_store(invocation) as provider, AsyncExitStack() as stack:
+            known = None if log is None else await log.open(stack, provider, trust)
+            async with ProofStore(
+                provider, trust=trust, signer=signers, issuer=issuer, log=known, close_provider=False
+            ) as store:
+                return await action(store)
 
     return run_loop(work())
 
 
-def policy_of(*, allow_expired: bool, allow_revoked: bool) -> Policy | None:
+def policy_of(
+    *, allow_expired: bool = False, allow_revoked: bool = False, in_log: bool = False
+) -> Policy | None:
     """What the options require of proofs besides being genuine; None for the usual checks."""
-    from credstore.proofs import unsafe_allow_expired, unsafe_allow_revoked
+    from credstore.proofs import InLog, unsafe_allow_expired, unsafe_allow_revoked
 
-    policy: Policy | None = None
+    policy: Policy | None = InLog() if in_log else None
     if allow_expired:
         policy = unsafe_allow_expired(policy)
     if allow_revoked:
@@ -84,7 +93,27 @@ def policy_of(*, allow_expired: bool, allow_revoked: bool) -> Policy | None:
 
 def proof_document(proof: Proof) -> dict[str, Any]:
     """A stored proof, for programs."""
-    return {**verified_document(proof.verified), "status": status_document(proof.status)}
+    document = {**verified_document(proof.verified), "status": status_document(proof.status)}
+    return document if proof.logged is None else {**document, "log": log_document(proof.logged)}
+
+
+def log_document(logged: Logged) -> dict[str, Any]:
+    """Where a proof is in a log, for programs."""
+    return {
+        "origin": logged.origin,
+        "index": logged.index,
+        "size": logged.size,
+        "time": logged.time,
+        "witnesses": sorted(logged.witnesses),
+    }
+
+
+def log_rows(logged: Logged | None) -> list[tuple[str, str]]:
+    """Where a proof is in a log, for people; nothing where that was not looked at."""
+    if logged is None:
+        return []
+    seen = "" if logged.time is None else f", seen by witnesses at {human_time(logged.time)}"
+    return [("log", f"entry {logged.index} of {printable(logged.origin)}, at size {logged.size}{seen}")]
 
 
 def verified_document(proof: VerifiedProof) -> dict[str, Any]:

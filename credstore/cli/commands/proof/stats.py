@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import with_proofs
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, human_time, print_fields, print_json
+from credstore.cli.proof_files import TRUST
 
 if TYPE_CHECKING:
     from credstore.proofs import ProofStats, ProofStore

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST
 from credstore.cli.commands.proof.shown import end_with, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, as_duration, command
 from credstore.cli.output import print_fields, print_json
+from credstore.cli.proof_files import TRUST
 
 if TYPE_CHECKING:
     from credstore.proofs import ProofStore, SweepReport

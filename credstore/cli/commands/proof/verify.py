@@ -7,17 +7,26 @@ from typing import Any
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read_trust, read_whole
-from credstore.cli.commands.proof.shown import record_rows, status_document, verified_document
+from credstore.cli.commands.proof.logs import LogChoice, reads_log
+from credstore.cli.commands.proof.shown import (
+    log_document,
+    log_rows,
+    policy_of,
+    record_rows,
+    status_document,
+    verified_document,
+)
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, print_fields, print_json
-from credstore.proofs import AssetDigest, BundleReport, unsafe_allow_expired, verify_bundle
+from credstore.cli.proof_files import TRUST, measure_file, naming, read_trust, read_whole
+from credstore.proofs import AssetDigest, BundleReport, verify_bundle
 
 LARGEST_BUNDLE = 4 * 1024 * 1024
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNCHECKED = {
     "asset": "the asset: give --asset FILE to compare its bytes",
-    "log": "the transparency log part of the bundle",
+    "log": "the proof of a transparency log: give --log-policy FILE",
+    "consistency": "whether the log still continues that state: credstore log monitor looks",
     "timestamps": "timestamps: give --timestamp-roots FILE",
 }
 
@@ -40,6 +49,7 @@ UNCHECKED = {
     help="How many keys must have signed.",
 )
 @click.option("--allow-expired", is_flag=True, help="Accept an expired proof, too.")
+@reads_log
 @click.pass_obj
 def verify_command(
     invocation: Invocation,
@@ -51,11 +61,13 @@ def verify_command(
     timestamp_roots: str | None,
     threshold: int,
     allow_expired: bool,
+    log: LogChoice,
 ) -> None:
     """Verify an exported proof; this needs the file, the trust store, and nothing else.
 
     Exit codes: 0 verified, 20 not a proof bundle, 21 no signature fits, 22 about another asset, 23 key not
-    trusted, 24 expired, 25 revoked, 26 anything else that is wrong; 2 for files that cannot be read.
+    trusted, 24 expired, 25 revoked, 26 anything else that is wrong, 27 its log does not show it; 2 for files
+    that cannot be read.
     """
     data = read_whole(bundle, LARGEST_BUNDLE)
     trust = read_trust(trust_file)
@@ -66,6 +78,7 @@ def verify_command(
 
         with naming(timestamp_roots):
             check = TimestampAuthorities(read_whole(timestamp_roots, LARGEST_BUNDLE)).check
+    check_log = log.check()
     with naming(bundle):
         report = verify_bundle(
             data,
@@ -74,8 +87,9 @@ def verify_command(
             proof_id=proof_id,
             asset=measured,
             check_timestamp=check,
+            check_log=check_log,
             threshold=threshold,
-            policy=unsafe_allow_expired() if allow_expired else None,
+            policy=policy_of(allow_expired=allow_expired, in_log=log.required),
         )
     if invocation.json:
         print_json(_document(report, measured))
@@ -91,6 +105,7 @@ def _document(report: BundleReport, asset: AssetDigest | None) -> dict[str, Any]
         "status_age": report.status_age.total_seconds(),
         "made_at": report.made_at,
         "asset_matches": None if asset is None else True,
+        "log": None if report.logged is None else log_document(report.logged),
         "unchecked": report.unchecked,
     }
 
@@ -101,11 +116,13 @@ def _rows(report: BundleReport, asset: str | None) -> list[tuple[str, str]]:
     by = {"issuer": "its issuer", "rfc3161": "a timestamping authority", "witness": "witnesses of a log"}
     checked = ["signature", "key and issuer trusted", "id and form"]
     checked += [] if asset is None else [f"{asset} is the asset, byte for byte"]
+    checked += [] if report.logged is None else ["in the log, by its checkpoint and witnesses"]
     checked += ["EXPIRED, as allowed" if expired else "not expired", "no revocation in the bundle"]
     return [
         ("verified", "yes"),
         *record_rows(proof),
         ("signed at", f"{human_time(proof.time)}, says {by[proof.time_source]}"),
+        *log_rows(report.logged),
         *(("checked", each) for each in checked),
         *(("not checked", UNCHECKED.get(each, each)) for each in report.unchecked),
         ("not checked", f"revocations after {human_time(report.made_at)}, {_ago(report.status_age)}"),

@@ -22,6 +22,7 @@ from credstore.proofs.variables import PASSPHRASE
 
 if TYPE_CHECKING:
     from credstore.proofs import AssetDigest, LocalSigner, TrustStore
+    from credstore.proofs.log.note import NoteSigner
 
 LARGEST_TRUST_STORE = 1024 * 1024
 CHUNK = 1024 * 1024
@@ -70,6 +71,20 @@ def read_signer(path: str) -> LocalSigner:
 
     with _opened(path) as file:
         return load_signer(file, path, lambda: known_passphrase(path))
+
+
+def read_note_signer(path: str, name: str, *, cosigns: bool) -> NoteSigner:
+    """The private key of a log or witness in a PEM file that only its owner may read.
+
+    Raises:
+        click.UsageError: It cannot be read.
+        StorageConfigurationError: Others may read it, it does not hold such a key, or its passphrase is
+            missing or wrong.
+    """
+    from credstore.proofs.key_files import load_note_signer
+
+    with _opened(path) as file:
+        return load_note_signer(file, path, lambda: known_passphrase(path), name, cosigns=cosigns)
 
 
 def known_passphrase(path: str) -> Secret:

@@ -1,0 +1,123 @@
+"""`credstore proof history`: every statement that a log has about a file."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from credstore.cli.commands.log.shared import MEMORY, POLICY, PREFIX, URL, read_policy, with_log
+from credstore.cli.commands.proof.shown import policy_of, proof_document, proof_line, with_proofs
+from credstore.cli.options import Invocation, command
+from credstore.cli.output import human_time, note, print_json, say
+from credstore.cli.proof_files import measure_file
+from credstore.cli.runner import run_loop
+from credstore.proofs.variables import TRUST
+
+if TYPE_CHECKING:
+    from credstore.proofs import Proof, ProofStore
+    from credstore.proofs.log import History, LogClient, LogHttp
+
+
+@command("history")
+@click.option("--asset", metavar="FILE", required=True, help="Statements about the bytes of this file.")
+@click.option("--copy", "folder", metavar="FOLDER", help="A verified copy of the log, made if needed.")
+@click.option("--no-update", is_flag=True, help="Read the copy as it is, without store or network.")
+@click.option(
+    "--trust",
+    "trust_file",
+    metavar="FILE",
+    envvar=TRUST,
+    help=f"Whose proofs count, where there is no copy; or {TRUST}.",
+)
+@POLICY
+@URL
+@PREFIX
+@MEMORY
+@click.pass_obj
+def history_command(
+    invocation: Invocation,
+    *,
+    asset: str,
+    folder: str | None,
+    no_update: bool,
+    trust_file: str | None,
+    policy_file: str | None,
+    url: str | None,
+    prefix: str,
+    memory_folder: str | None,
+) -> None:
+    """List every statement about a file: proofs issued, revoked and erased.
+
+    Complete is only what is read from a copy of the whole log: --copy keeps one, verified, and fetches what
+    is new; it says up to which size, and since when witnesses have seen that. Without a copy the index names
+    of the store are followed, which anyone who may write there can remove: the list may be incomplete.
+    """
+    digest = measure_file(asset).sha256
+    if folder is None:
+        if trust_file is None:
+            raise click.UsageError(f"give --copy FOLDER, or --trust (or {TRUST}) to follow the index names")
+        _from_names(invocation, trust_file, digest)
+        return
+    from credstore.proofs.log import LogClient, export_log, read_copy, read_history
+
+    policy = read_policy(policy_file, ())
+    copy = folder
+
+    async def update(client: LogClient, _: LogHttp) -> int:
+        return await export_log(client, copy, only_new=True)
+
+    if not no_update:
+        with_log(invocation, update, policy=policy, url=url, prefix=prefix, memory_folder=memory_folder)
+    # Without a memory: the copy may be older than what was seen of the log.
+    _show(invocation, run_loop(read_history(LogClient(read_copy(copy), policy=policy), digest)))
+
+
+def _show(invocation: Invocation, history: History) -> None:
+    if invocation.json:
+        print_json(
+            {
+                "complete": history.complete,
+                "origin": history.origin,
+                "size": history.size,
+                "witnessed_at": history.time,
+                "unnamed": history.unnamed,
+                "unread": history.unread,
+                "statements": [
+                    {"index": each.index, "kind": each.entry.kind, "proof_id": each.entry.proof_id}
+                    for each in history.statements
+                ],
+            }
+        )
+        return
+    for each in history.statements:
+        say(f"{each.index}  {each.entry.kind:<6}  {each.entry.proof_id}")
+    if invocation.quiet:
+        return
+    seen = "no witnesses" if history.time is None else f"witnessed at {human_time(history.time)}"
+    upto = f"up to size {history.size} of {history.origin}, {seen}"
+    if history.complete:
+        note(f"credstore: complete {upto}")
+        return
+    note(
+        f"credstore: may be incomplete {upto}: {history.unnamed} proofs were logged without their asset, "
+        f"and {history.unread} entries cannot be read"
+    )
+
+
+def _from_names(invocation: Invocation, trust_file: str, digest: bytes) -> None:
+    async def action(store: ProofStore) -> list[Proof]:
+        policy = policy_of(allow_expired=True, allow_revoked=True)
+        async with aclosing(store.scan_by_hash(digest, policy=policy)) as found:
+            return [proof async for proof in found]
+
+    proofs = with_proofs(invocation, trust_file, action)
+    if invocation.json:
+        document: dict[str, Any] = {"complete": False, "proofs": [proof_document(each) for each in proofs]}
+        print_json(document)
+        return
+    for proof in proofs:
+        say(proof_line(proof))
+    if not invocation.quiet:
+        note("credstore: may be incomplete: these are the proofs that the store's index names lead to")

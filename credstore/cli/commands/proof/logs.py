@@ -1,0 +1,191 @@
+"""What the proof commands know of a transparency log: options to log what they sign, and to require it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from credstore.cli.commands.log.shared import (
+    cosigners,
+    http,
+    log_signer,
+    memory_of,
+    now,
+    random_bytes,
+    read_policy,
+)
+from credstore.cli.commands.log.shared import prefix_option as _prefix_option
+from credstore.errors import StorageConfigurationError
+
+if TYPE_CHECKING:
+    from credstore.proofs import TrustStore
+    from credstore.proofs.log import LogCheck, LogPolicy, ProofLog
+    from credstore.provider.provider import StorageProvider
+
+_POLICY = click.option(
+    "--log-policy",
+    metavar="FILE",
+    envvar="CREDSTORE_LOG_POLICY",
+    help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
+)
+_WRITING = (
+    click.option("--log", "writes", is_flag=True, help="Log it in the log of the store, too."),
+    click.option(
+        "--log-key",
+        metavar="FILE",
+        envvar="CREDSTORE_LOG_KEY",
+        help="Private key of the log; or CREDSTORE_LOG_KEY.",
+    ),
+    click.option(
+        "--log-origin",
+        metavar="NAME",
+        envvar="CREDSTORE_LOG_ORIGIN",
+        help="Name of the log; or CREDSTORE_LOG_ORIGIN.",
+    ),
+    click.option(
+        "--log-mldsa-key",
+        metavar="FILE",
+        envvar="CREDSTORE_LOG_MLDSA_KEY",
+        help="A second key of the log; or CREDSTORE_LOG_MLDSA_KEY.",
+    ),
+    _prefix_option("--log-prefix"),
+    click.option(
+        "--log-memory",
+        metavar="FOLDER",
+        envvar="CREDSTORE_LOG_MEMORY",
+        help="Remembers the last state, so that a restored backup is found; or CREDSTORE_LOG_MEMORY.",
+    ),
+    _POLICY,
+)
+_READING = (
+    click.option("--require-log", is_flag=True, help="It must be shown to be in a log of the policy."),
+    _POLICY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogChoice:
+    """Which log to write, and whom to believe.
+
+    Attributes:
+        writes: Log what is signed.
+        required: Accept only what is shown to be in a log.
+        policy_file: Which logs count, or None for the one that is written.
+        key_file: Private key of the log, or None.
+        mldsa_key: Its second private key, or None.
+        origin: Name of the log, or None.
+        prefix: Where it is in the store.
+        memory_folder: Remembers its last state, or None.
+    """
+
+    writes: bool = False
+    required: bool = False
+    policy_file: str | None = None
+    key_file: str | None = None
+    mldsa_key: str | None = None
+    origin: str | None = None
+    prefix: str = ""
+    memory_folder: str | None = None
+
+    def policy(self) -> LogPolicy | None:
+        """The policy in the file, or that of whoever trusts the written log; None without either.
+
+        Raises:
+            click.UsageError: A log is required, and no policy says which.
+        """
+        if self.policy_file is not None:
+            return read_policy(self.policy_file, ())
+        if self.required:
+            raise click.UsageError("--require-log needs --log-policy, or CREDSTORE_LOG_POLICY")
+        return None
+
+    def check(self) -> LogCheck | None:
+        """What verifies logged proofs offline, or None where no policy says how."""
+        from credstore.proofs.log import LogCheck
+
+        policy = self.policy()
+        return None if policy is None else LogCheck(policy)
+
+    async def open(
+        self, stack: AsyncExitStack, provider: StorageProvider, trust: TrustStore
+    ) -> ProofLog | None:
+        """The log for a proof store, closed with the stack; None where nothing says which.
+
+        Raises:
+            click.UsageError: It is to be written, and its key or name is missing.
+            StorageError: A file or a setting is wrong.
+        """
+        from credstore.proofs.log import LogSequencer, ProofLog, StatementAdmission, WitnessGroup, sole_policy
+
+        policy, memory = self.policy(), memory_of(self.memory_folder)
+        if not self.writes:
+            return None if policy is None else ProofLog(policy, memory=memory)
+        if self.key_file is None or self.origin is None:
+            raise click.UsageError("--log needs --log-key and --log-origin, or their environment variables")
+        signer = log_signer(self.key_file, self.origin)
+        cosign = None
+        if policy is not None:
+            client = await stack.enter_async_context(http())
+            cosign = WitnessGroup(policy, client, memory=memory).cosign
+        sequencer = LogSequencer(
+            provider,
+            signer=signer,
+            admission=StatementAdmission(trust, clock=now),
+            clock=now,
+            randomness=random_bytes,
+            prefix=self.prefix,
+            cosigners=cosigners(self.mldsa_key, self.origin),
+            memory=memory,
+            cosign=cosign,
+            max_wait=0.0,
+        )
+        await stack.enter_async_context(sequencer)
+        known = policy or sole_policy(signer.key.encode())
+        try:
+            return ProofLog(known, sequencer=sequencer, memory=memory)
+        except StorageConfigurationError as error:
+            error.key = self.policy_file
+            raise
+
+
+def writes_log(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that signs the options of a log; it gets them as `log`, a `LogChoice`."""
+
+    @wraps(function)
+    def taking(*arguments: Any, **given: Any) -> Any:
+        given["log"] = LogChoice(
+            writes=given.pop("writes"),
+            policy_file=given.pop("log_policy"),
+            key_file=given.pop("log_key"),
+            mldsa_key=given.pop("log_mldsa_key"),
+            origin=given.pop("log_origin"),
+            prefix=given.pop("log_prefix"),
+            memory_folder=given.pop("log_memory"),
+        )
+        return function(*arguments, **given)
+
+    return _with_options(taking, _WRITING)
+
+
+def reads_log(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that verifies the options of a log; it gets them as `log`, a `LogChoice`."""
+
+    @wraps(function)
+    def taking(*arguments: Any, **given: Any) -> Any:
+        given["log"] = LogChoice(required=given.pop("require_log"), policy_file=given.pop("log_policy"))
+        return function(*arguments, **given)
+
+    return _with_options(taking, _READING)
+
+
+def _with_options(
+    function: Callable[..., Any], options: Sequence[Callable[[Callable[..., Any]], Callable[..., Any]]]
+) -> Callable[..., Any]:
+    for option in reversed(options):
+        function = option(function)
+    return function

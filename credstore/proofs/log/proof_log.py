@@ -1,0 +1,163 @@
+"""`LogCheck` verifies that a proof is in a log, and `ProofLog` also logs what a proof store signs.
+
+Rules of this file: an entry counts for a statement only if it names the statement's identity; a proof is made
+from the published files, which are verified like another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from credstore.arguments import typed, typed_class
+from credstore.errors import StorageConfigurationError, StorageError
+from credstore.proofs.format.dsse import Envelope, parse_envelope
+from credstore.proofs.format.errors import LogForkError, LogInclusionError, ProofFormatError
+from credstore.proofs.format.logged import Logged, LogPart, StatementLog
+from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
+from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.entry import LogEntry, is_whole, parse_entry
+from credstore.proofs.log.memory import LogMemory
+from credstore.proofs.log.policy import LogPolicy
+from credstore.proofs.log.proof_file import parse_log_proof, verify_log_proof
+from credstore.proofs.log.sequencer import LogSequencer
+
+
+@typed_class
+class LogCheck:
+    """Verifies offline that a log of a policy has a statement; give it to `verify_bundle` as `check_log`.
+
+    Attributes:
+        policy: Which logs count, and how many witnesses it takes.
+    """
+
+    def __init__(self, policy: LogPolicy, *, seen: bytes | None = None) -> None:
+        """Believe these logs.
+
+        Args:
+            policy: Which logs count, and how many witnesses it takes.
+            seen: The checkpoint of the log that was seen last, if there is one: another root at its size is a
+                fork.
+
+        Raises:
+            CheckpointError: `seen` is not signed by a log of the policy.
+        """
+        self.policy = policy
+        self._seen: SignedCheckpoint | None = (
+            None if seen is None else open_checkpoint(seen, policy.log_keys, what="the checkpoint seen last")
+        )
+
+    @typed
+    def __call__(self, part: LogPart, envelope: Envelope) -> Logged:
+        """Verify an entry and its proof, and that they are about the statement of an envelope.
+
+        Raises:
+            LogEntryError: Not an entry.
+            LogInclusionError: The entry is about another statement, or not in the log.
+            LogForkError: The log has shown another root for the same size.
+            CheckpointError: The checkpoint is not signed by a log that counts.
+            WitnessQuorumError: Too few witnesses have cosigned it.
+        """
+        whole, entry = _entry_for(part.entry, envelope)
+        try:
+            data = part.proof.encode()
+        except UnicodeEncodeError:
+            raise LogInclusionError("the log proof is not text") from None
+        found = verify_log_proof(data, entry=part.entry, policy=self.policy)
+        now, seen = found.signed.checkpoint, self._seen
+        if seen is not None and _contradict(now, seen.checkpoint):
+            raise LogForkError(
+                f"the log {now.origin!r} has signed two roots for size {now.size}",
+                seen.data,
+                found.signed.data,
+            )
+        where = (now.origin, parse_log_proof(data).index, now.size, found.time, found.witnesses)
+        if entry is None:
+            return Logged(*where, tuple(each.sig for each in whole.signatures))
+        return Logged(*where, (entry.sig,), entry.keyid, entry.proof_id, entry.subject)
+
+
+def _contradict(a: Checkpoint, b: Checkpoint) -> bool:
+    return (a.origin, a.size) == (b.origin, b.size) and a.root != b.root
+
+
+def _entry_for(data: bytes, envelope: Envelope) -> tuple[Envelope, LogEntry | None]:
+    """The statement as it was logged, and its entry; None where that is the whole statement."""
+    if is_whole(data):
+        try:
+            whole = parse_envelope(data)
+        except ProofFormatError as error:
+            raise LogInclusionError(f"the log's entry is not a statement: {error.message}") from None
+        if whole.digest != envelope.digest:
+            raise LogInclusionError("the log's entry is another statement")
+        return whole, None
+    entry = parse_entry(data)
+    if entry.pae != envelope.digest or entry.kind != "issue":
+        raise LogInclusionError("the log's entry is about another statement")
+    return envelope, entry
+
+
+@typed_class
+class ProofLog(StatementLog):
+    """The log of a proof store: what `ProofStore(log=...)` takes.
+
+    Attributes:
+        policy: Which logs count, and how many witnesses it takes.
+    """
+
+    def __init__(
+        self,
+        policy: LogPolicy,
+        *,
+        sequencer: LogSequencer | None = None,
+        memory: LogMemory | None = None,
+    ) -> None:
+        """Believe these logs, and write one of them.
+
+        Args:
+            policy: Which logs count, and how many witnesses it takes.
+            sequencer: Of the log to write; not closed here. Without one, logged proofs are only checked.
+            memory: Keeps the last state that was read, so that a fork is found.
+
+        Raises:
+            StorageConfigurationError: The sequencer's log is not one of the policy.
+        """
+        if sequencer is not None and all(key.name != sequencer.origin for key in policy.log_keys):
+            raise StorageConfigurationError(
+                f"the policy does not have the log {sequencer.origin!r} that is to be written"
+            )
+        self.policy = policy
+        self._check = LogCheck(policy)
+        self._sequencer = sequencer
+        self._client = None if sequencer is None else LogClient(sequencer.fetch, policy=policy, memory=memory)
+        self._turn = asyncio.Lock()
+        self._size = 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether there is a sequencer."""
+        return self._sequencer is not None
+
+    def check(self, part: LogPart, envelope: Envelope, /) -> Logged:
+        """As `LogCheck`."""
+        return self._check(part, envelope)
+
+    async def record(self, statement: bytes, /) -> LogPart:
+        """Log a signed statement, and prove that it is there.
+
+        Raises:
+            StorageConfigurationError: There is no sequencer.
+            ProofError: The statement does not verify, or the log does not.
+            StorageError: It may or may not be in the log.
+        """
+        if self._sequencer is None or self._client is None:
+            raise StorageConfigurationError("this log is only read; give it a sequencer to write")
+        (index,) = await self._sequencer.append([statement])
+        async with self._turn:  # One reads the new state, and all others of a batch have it then.
+            if index >= self._size:
+                self._size = (await self._client.checkpoint()).signed.checkpoint.size
+            proof = await self._client.prove(index)
+            entry = await self._client.entry(index)
+        try:
+            return LogPart(entry, proof.decode())
+        except UnicodeDecodeError:
+            raise StorageError("the log's checkpoint is not text") from None

@@ -1,0 +1,125 @@
+"""`credstore proof` with a log: what is signed is logged, verified offline, listed, and caught up with."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from credstore.cli.exits import Exit
+from credstore.proofs.log.proof_file import parse_log_proof
+from tests.cli.conftest import CommandLine
+from tests.cli.test_log import log
+from tests.cli.test_proof import PHOTO, issue, proof
+
+__all__ = ["log", "proof"]  # Fixtures.
+
+
+def exported(log: CommandLine, *more: str) -> str:
+    proof_id = issue(log, "--log", *more)
+    log("proof", "export", proof_id, "-o", "x.proof.json", "-f")
+    return proof_id
+
+
+def kinds(log: CommandLine) -> list[str]:
+    size = log("log", "check", "--json").document["size"]
+    found = []
+    for index in range(size):
+        log("log", "proof", str(index), "-o", "i.proof", "--entry", "i.entry", "-f")
+        found.append(json.loads(Path("i.entry").read_bytes())["kind"])
+    return found
+
+
+def test_a_logged_proof_verifies_offline(log: CommandLine) -> None:
+    exported(log)
+    out = log("proof", "verify", "x.proof.json", "--asset", "photo.jpg", "--require-log").out
+    for words in (
+        "entry 0 of log.example/proofs, at size 1",
+        "in the log, by its",
+        "still continues that state",
+    ):
+        assert words in out
+    document = log("proof", "verify", "x.proof.json", "--require-log", "--json").document
+    assert document["log"]["index"] == 0
+    assert document["unchecked"] == ["consistency", "asset"]
+    proof_text = json.loads(Path("x.proof.json").read_bytes())["log"]["proof"]
+    assert parse_log_proof(proof_text.encode()).index == 0
+
+
+def test_what_is_not_logged_is_refused_where_that_is_required(
+    log: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof_id = issue(log)
+    log("proof", "export", proof_id, "-o", "y.proof.json")
+    log("proof", "verify", "y.proof.json")
+    log("proof", "verify", "y.proof.json", "--require-log", code=Exit.PROOF_OTHER)
+    log("proof", "get", proof_id, "--require-log", code=Exit.PROOF_OTHER)
+    log("proof", "find", "photo.jpg", "--require-log", code=Exit.NOT_FOUND)
+    log("proof", "export", proof_id, "--require-log", code=Exit.PROOF_OTHER)
+    logged = exported(log)
+    assert "entry 0 of" in log("proof", "get", logged, "--require-log").out
+    assert [
+        each["proof_id"] for each in log("proof", "find", "photo.jpg", "--require-log", "--json").document
+    ] == [logged]
+    text = Path("x.proof.json").read_text()
+    Path("x.proof.json").write_text(text.replace('"proof":"c2sp', '"proof":"x2sp'))
+    log("proof", "verify", "x.proof.json", code=Exit.LOG)
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    assert "give --log-policy" in log("proof", "verify", "x.proof.json").out
+    log("proof", "verify", "x.proof.json", "--require-log", code=Exit.USAGE)
+
+
+def test_revoking_deleting_and_publishing_are_logged_and_caught_up_with(log: CommandLine) -> None:
+    first, second, third = (exported(log) for _ in range(3))
+    log("proof", "revoke", first, "--log")
+    log("proof", "delete", second, "--log")
+    log("proof", "revoke", third)
+    issue(log)
+    assert kinds(log) == ["issue", "issue", "issue", "revoke", "erase"]
+    assert log("proof", "reconcile", "--log").out == "2 logged, 0 failed\n"
+    assert log("proof", "reconcile", "--log", "--json").document == {"logged": 0, "failed": []}
+    log("proof", "reconcile", code=Exit.USAGE)
+    log("proof", "keys", "generate", "root.pem", "--issuer", "https://news.example", "--usage", "root")
+    Path("newer.json").write_bytes(Path("keys.json").read_bytes())
+    log("proof", "keys", "generate", "new.pem", "--issuer", "https://news.example", "--trust", "newer.json")
+    published = ("proof", "publish-trust", "newer.json", "--root-key", "root.pem", "--log")
+    assert "with 3 keys" in log(*published).out
+    log("proof", "publish-trust", "keys.json", "--root-key", "root.pem", code=Exit.CONFLICT)
+    assert kinds(log)[-1] == "keyring"
+
+
+def test_logging_needs_to_know_the_log(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDSTORE_LOG_ORIGIN")
+    assert "--log-origin" in log("proof", "issue", "photo.jpg", "--log", code=Exit.USAGE).err
+    log("proof", "issue", "photo.jpg", "--log", "--log-origin", "other.example", code=Exit.CONFIGURATION)
+
+
+def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("other.jpg").write_bytes(b"other")
+    first = exported(log)
+    log("proof", "issue", "other.jpg", "--log")
+    history = ("proof", "history", "--asset", "photo.jpg")
+    ended = log(*history, "--copy", "copy")
+    assert ended.out == f"0  issue   {first}\n"
+    assert "complete up to size 2 of log.example/proofs, no witnesses" in ended.err
+    log("proof", "revoke", first, "--log")
+    second = exported(log)
+    before = log(*history, "--copy", "copy", "--no-update", "--json").document
+    assert (before["size"], before["complete"], len(before["statements"])) == (2, True, 1)
+    after = log(*history, "--copy", "copy", "--json").document
+    assert after["statements"] == [
+        {"index": 0, "kind": "issue", "proof_id": first},
+        {"index": 2, "kind": "revoke", "proof_id": first},
+        {"index": 3, "kind": "issue", "proof_id": second},
+    ]
+    names = log(*history)
+    assert first in names.out
+    assert "revoked" in names.out
+    assert "may be incomplete" in names.err
+    document = log(*history, "--json").document
+    assert (document["complete"], len(document["proofs"])) == (False, 2)
+    monkeypatch.delenv("CREDSTORE_PROOF_TRUST")
+    log(*history, code=Exit.USAGE)
+    tile = Path("copy/tile/entries/000.p/4")
+    tile.write_bytes(tile.read_bytes().replace(b"issue", b"erase"))
+    assert "entry 0" in log(*history, "--copy", "copy", "--no-update", code=Exit.LOG).err
+    assert Path("photo.jpg").read_bytes() == PHOTO
