@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol, cast
 
-from credstore.arguments import typed, typed_request
+from credstore.arguments import typed, typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofError, ProofPolicyError
@@ -41,6 +41,10 @@ class Candidate:
     status: ProofStatus | None
     now: datetime
     skipped: frozenset[Check] = frozenset()
+
+
+known_candidate = unchecked(Candidate)
+"""A candidate whose parts are checked."""
 
 
 class Policy(Protocol):

@@ -9,6 +9,7 @@ from credstore.cli.commands.proof.delete import delete_command
 from credstore.cli.commands.proof.export import export_command
 from credstore.cli.commands.proof.find import find_command
 from credstore.cli.commands.proof.get import get_command
+from credstore.cli.commands.proof.history import history_command
 from credstore.cli.commands.proof.issue import issue_command
 from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
@@ -35,6 +36,7 @@ for each in (
     issue_all_command,
     get_command,
     find_command,
+    history_command,
     list_command,
     verify_command,
     export_command,
