@@ -120,7 +120,7 @@ def render(found: dict[str, dict[str, list[float]]]) -> list[str]:
     return [
         (
             "CPU of a proof with a record of 1 KiB on the memory provider, in microseconds, next to the bare Ed25519 operations it contains: issue signs, checks its signature and writes three objects; a "
-            "verified read reads the record, lists its status and verifies."
+            "verified read reads the record, looks for its revocation and verifies."
         ),
         "",
         checked({"issue": "its own signature", "verified read": "signature, trust, status, expiry, digests"}),

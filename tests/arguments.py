@@ -686,6 +686,7 @@ CALLS: dict[str, Call] = {
     ),
     "FsckReport": Call(given(records=1, restored=0, removed=0, problems={}, repaired=False)),
     "IssueRequest": Call(given(asset=b"asset"), use_request),
+    "ProofHistory": Call(given(proof=None, supersedes=None, superseded_by=None)),
     "ProofRetention": Call(given(keep_for=timedelta(days=1), mode="governance")),
     "IssuedBy": Call(given(issuers=material.ISSUER), use_policy),
     "LegacyHomes": Call(given(passphrase=PASSPHRASE), use_homes),

@@ -25,6 +25,11 @@ DAY = timedelta(days=1)
 HOUR = 3600.0
 
 
+def tombstone(proof_id):
+    """What is left of an erased proof, in the order of a listing."""
+    return [LAYOUT.erasure(proof_id), LAYOUT.revocation(proof_id)]
+
+
 class Killed(BaseException):
     """The process ends here: nothing after it runs."""
 

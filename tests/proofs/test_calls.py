@@ -67,6 +67,7 @@ VERBS = {
     "get": lambda store, name, digest: store.get(name),
     "find_by_hash": lambda store, name, digest: store.find_by_hash(digest),
     "scan_by_hash": lambda store, name, digest: every(store.scan_by_hash(digest)),
+    "history": lambda store, name, digest: store.history(name),
     "exists": lambda store, name, digest: store.exists(name),
     "revoke": lambda store, name, digest: store.revoke(name),
     "delete": lambda store, name, digest: store.delete(name),
@@ -85,7 +86,7 @@ VERBS = {
     "export_legacy": lambda store, name, digest: store.export_legacy(name),
 }
 OF_ONE = {
-    "supersede", "get", "exists", "revoke", "delete", "link", "get_manifest", "export", "read_unverified",
+    "supersede", "get", "history", "exists", "revoke", "delete", "link", "get_manifest", "export", "read_unverified",
     "export_legacy",
 }  # fmt: skip
 ALIASES = {"store_proof", "get_proof", "get_proof_by_hash", "proof_exists", "delete_proof", "close"}

@@ -8,7 +8,7 @@ import pytest
 from credstore.errors import StorageError
 from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
 from credstore.proofs.format.policy import unsafe_allow_expired
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, heal, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, heal, invariant, tombstone
 
 ASSET, OTHER = b"hello", b"other"
 DIGESTS = [hashlib.sha256(each).digest() for each in (ASSET, OTHER)]
@@ -180,7 +180,7 @@ def test_a_sweep_alone_ends_a_deletion(how, life):
                 shelf.clock.pass_(2 * DAY)
                 await sweeper.sweep_expired()
             if begun:
-                assert shelf.held() == [LAYOUT.erasure(proof_id)]
+                assert shelf.held() == tombstone(proof_id)
             elif life is None:
                 assert await invariant(sweeper, shelf) == {proof_id}
                 assert len(shelf.held()) == 3

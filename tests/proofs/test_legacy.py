@@ -110,7 +110,7 @@ def test_without_homes_nothing_is_looked_for():
         store = shelf.open()
         with pytest.raises(ProofNotFoundError):
             await store.get(ID, policy=unsafe_allow_unsigned())
-        assert store.driver.total == 2
+        assert store.driver.total == 3
         for verb in (store.import_legacy(), store.find_legacy(DIGEST)):
             with pytest.raises(StorageConfigurationError):
                 await verb

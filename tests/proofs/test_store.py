@@ -199,18 +199,20 @@ def test_requests_of_each_verb():
         _, made = await cost(store.issue(ASSET, expires_in=HOUR, manifest=b"m"))
         assert made == {"put": 4}
         _, made = await cost(store.issue(ASSET, idempotency_key="k"))
-        assert made == {"get": 1, "list": 1, "put": 2}
+        assert made == {"get": 3, "put": 2}
         _, made = await cost(store.issue(ASSET, idempotency_key="k"))
-        assert made == {"get": 1, "list": 1}
+        assert made == {"get": 2}
         _, made = await cost(store.get(proof.proof_id))
-        assert made == {"get": 1, "list": 1}
+        assert made == {"get": 2}
         found, made = await cost(store.find_by_hash(DIGEST.digest()))
         assert len(found) == 4
-        assert made == {"list": 1 + 4, "get": 4}
+        assert made == {"list": 1, "get": 2 * 4}
         _, made = await cost(store.revoke(proof.proof_id))
-        assert made == {"get": 1, "list": 1, "put": 1}
+        assert made == {"get": 2, "put": 1}
+        _, made = await cost(store.history(proof.proof_id))
+        assert made == {"get": 3, "list": 1}
         _, made = await cost(store.delete(proof.proof_id))
-        assert made == {"get": 2, "list": 1, "put": 1, "delete_many": 1, "delete": 2}
+        assert made == {"get": 3, "list": 1, "put": 2, "delete_many": 1, "delete": 2}
 
     run(test)
 
@@ -278,16 +280,41 @@ def test_newest_first():
     run(test)
 
 
-def test_more_names_than_find_looks_at_are_said(monkeypatch):
+def test_a_thousand_planted_names_hide_no_proof():
     async def test(shelf, store):
-        for number in range(1001):
-            name = f"00000000-0000-7000-8000-{number:012}"
-            await store._objects.put_index(DIGEST.digest(), name)
+        for number in range(1000):
+            await store._objects.put_index(DIGEST.digest(), f"00000000-0000-7000-8000-{number:012}")
+            await store._objects.put_index(DIGEST.digest(), f"ffffffff-0000-7000-8000-{number:012}")
         proof = await store.issue(ASSET)
+        found = await shelf.open(signer=()).find_by_hash(DIGEST.digest())
+        assert [each.proof_id for each in found] == [proof.proof_id]
+
+    run(test)
+
+
+@pytest.mark.parametrize("what", ["NAMES", "PROOFS"])
+def test_more_than_find_looks_at_is_said(monkeypatch, what):
+    monkeypatch.setattr(f"credstore.proofs.store.proof_store.MOST_{what}", 3)
+
+    async def test(shelf, store):
+        proof = await store.issue(ASSET)
+        for number in range(2):
+            await store._objects.put_index(DIGEST.digest(), f"00000000-0000-7000-8000-{number:012}")
+        (found,) = await store.find_by_hash(DIGEST.digest())
+        assert found.proof_id == proof.proof_id
+        if what == "NAMES":
+            await store._objects.put_index(DIGEST.digest(), "00000000-0000-7000-8000-000000000002")
+        else:
+            await store._objects.remove(
+                LAYOUT.index(DIGEST.digest(), f"00000000-0000-7000-8000-{n:012}") for n in (0, 1)
+            )
+            for _ in range(3):
+                assert len(await store.find_by_hash(DIGEST.digest())) < 4
+                await store.issue(ASSET, claims={"again": True})
         with pytest.raises(StorageInvalidRequestError, match="scan_by_hash") as refused:
             await store.find_by_hash(DIGEST.digest())
         assert refused.value.code == "TOO_MANY_PROOFS"
-        assert [each.proof_id async for each in store.scan_by_hash(DIGEST.digest())] == [proof.proof_id]
+        assert proof.proof_id in [each.proof_id async for each in store.scan_by_hash(DIGEST.digest())]
 
     run(test)
 
@@ -384,10 +411,12 @@ def test_superseding_is_information_of_the_same_issuer():
         assert new.record.supersedes == old.proof_id
         read = await store.get(old.proof_id)
         assert read.status.state == "valid"
-        assert read.status.superseded_by == new.proof_id
+        history = await store.history(old.proof_id)
+        assert (history.proof, history.supersedes, history.superseded_by) == (read, None, new.proof_id)
+        assert (await store.history(new.proof_id)).supersedes == old.proof_id
         shelf.clock.pass_(timedelta(seconds=1))
         newer = await store.supersede(old.proof_id, b"best")
-        assert (await store.get(old.proof_id)).status.superseded_by == newer.proof_id
+        assert (await store.history(old.proof_id)).superseded_by == newer.proof_id
         with pytest.raises(ProofNotFoundError):
             await store.supersede(store.new_proof_id(), b"better")
         trust = TrustStore(
@@ -759,7 +788,7 @@ def test_a_lock_on_a_record_is_later():
 def test_another_manifest_after_a_crash_is_a_conflict_until_the_first_is_removed():
     async def test(shelf, store):
         dead = shelf.open()
-        dead.driver.fail(3, "after")
+        dead.driver.fail(4, "after")
         with dying():
             await dead.issue(ASSET, idempotency_key="k", manifest=b"one")
         for late in (False, True):

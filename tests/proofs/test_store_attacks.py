@@ -27,7 +27,7 @@ from credstore.proofs.format.trust import TrustStore, trust_key
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MANIFEST, Marker, encode_marker
 from credstore.proofs.store.proof_store import ProofStore
 from tests.proofs.material import ISSUER, OTHER_ISSUER, SIGNER, START, STRANGER
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Shelf, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Shelf, invariant, tombstone
 
 ASSET = b"hello"
 DIGEST = hashlib.sha256(ASSET).digest()
@@ -209,6 +209,8 @@ def test_a_notice_that_does_not_verify_refuses():
             ProofSignatureError: (await notice(proof, SIGNER)).replace(b'"sig":"', b'"sig":"AAAA'),
         }
         for name in (LAYOUT.revocation, LAYOUT.erasure):
+            if name == LAYOUT.erasure:
+                await plant(store, LAYOUT.revocation(proof.proof_id), await notice(proof, SIGNER))
             for expected, data in forged.items():
                 await plant(store, name(proof.proof_id), data)
                 with pytest.raises(expected):
@@ -216,6 +218,7 @@ def test_a_notice_that_does_not_verify_refuses():
                 with pytest.raises(expected):
                     await store.exists(proof.proof_id)
             await store.provider.delete(name(proof.proof_id))
+        await store.provider.delete(LAYOUT.revocation(proof.proof_id))
         await store.get(proof.proof_id)
 
     run(test)
@@ -228,11 +231,8 @@ def test_who_revokes_for_another_issuer():
             1, (*TRUST.keys, trust_key(STRANGER.public_key, issuers=[OTHER_ISSUER], valid_from=START))
         )
         reader = shelf.open(trust=trust)
-        await plant(
-            store,
-            LAYOUT.erasure(proof.proof_id),
-            await notice(proof, STRANGER, "erasure", issuer=OTHER_ISSUER),
-        )
+        for key in tombstone(proof.proof_id):
+            await plant(store, key, await notice(proof, STRANGER, "erasure", issuer=OTHER_ISSUER))
         with pytest.raises(ProofIdMismatchError):
             await reader.get(proof.proof_id)
         report = await reader.sweep_expired()
@@ -259,7 +259,7 @@ def test_hints_are_not_believed():
         proof, other = await store.issue(ASSET), await store.issue(b"other")
         for name in ("x", other.proof_id, store.new_proof_id(), proof.proof_id):
             await store._objects.put_hint(proof.proof_id, name)
-        assert (await store.get(proof.proof_id)).status.superseded_by is None
+        assert (await store.history(proof.proof_id)).superseded_by is None
 
     run(test)
 

@@ -174,7 +174,7 @@ def test_a_cleaner_that_was_held_up_takes_nothing():
     async def run():
         shelf = Shelf()
         dead = shelf.open()
-        dead.driver.fail(5, "after")
+        dead.driver.fail(6, "after")
         with dying():
             await dead.issue(ASSET, idempotency_key="k", expires_in=HOUR, manifest=b"m")
         shelf.clock.pass_(3 * DAY)

@@ -13,7 +13,7 @@ from binascii import b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from credstore.arguments import typed_request
+from credstore.arguments import typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.errors import ProofFormatError, ProofSignatureError, ProofUntrustedKeyError
@@ -78,6 +78,9 @@ class Envelope:
         return hashlib.sha256(self.pae).digest()
 
 
+_envelope, _signature = unchecked(Envelope), unchecked(Signature)
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """A signature that fits, with the trust store's key that made it."""
@@ -120,8 +123,8 @@ async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
         # A broken HSM, a mixed-up key id or flipped memory is found here, not by the first reader.
         if not key.is_signature(sig, message):
             raise ProofSignatureError(f"the signer's signature does not verify with its own key {key.keyid}")
-        signatures.append(Signature(key.keyid, bytes(sig)))
-    return Envelope(payload, tuple(signatures))
+        signatures.append(_signature(key.keyid, bytes(sig)))
+    return _envelope(payload, tuple(signatures))
 
 
 def encode_envelope(envelope: Envelope) -> bytes:
@@ -175,7 +178,7 @@ def _read_usual(data: bytes) -> Envelope | None:
     if rest is None:
         return None
     payload = data[len(_HEAD) : end].decode()
-    return Envelope(_read_payload(payload), (Signature(rest[1].decode(), _read_sig(rest[2].decode())),))
+    return _envelope(_read_payload(payload), (_signature(rest[1].decode(), _read_sig(rest[2].decode())),))
 
 
 def read_envelope(value: Json, name: str) -> Envelope:
@@ -189,7 +192,7 @@ def read_envelope(value: Json, name: str) -> Envelope:
         refuse("payloadType", f"is not {PAYLOAD_TYPE}")
     entries = read_list(members["signatures"], "signatures", least=1, most=MOST_SIGNATURES)
     payload = _read_payload(members["payload"])
-    return Envelope(payload, tuple(_read_signature(entry) for entry in entries))
+    return _envelope(payload, tuple(_read_signature(entry) for entry in entries))
 
 
 def _read_signature(value: Json) -> Signature:
@@ -197,7 +200,7 @@ def _read_signature(value: Json) -> Signature:
     keyid = members.get("keyid", "")
     if not isinstance(keyid, str) or len(keyid) > _LONGEST_KEYID:
         raise ProofFormatError(f"keyid is not a string of at most {_LONGEST_KEYID} characters")
-    return Signature(keyid, _read_sig(members["sig"]))
+    return _signature(keyid, _read_sig(members["sig"]))
 
 
 def _read_payload(value: Json) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, Protocol, cast
 
-from credstore.arguments import typed, typed_request
+from credstore.arguments import typed, typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofError, ProofPolicyError
@@ -44,6 +44,10 @@ class Candidate:
     now: datetime
     skipped: frozenset[Check] = frozenset()
     logged: Logged | None = None
+
+
+known_candidate = unchecked(Candidate)
+"""A candidate whose parts are checked."""
 
 
 class Policy(Protocol):

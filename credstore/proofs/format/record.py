@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
-from credstore.arguments import typed_request
+from credstore.arguments import typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.format.errors import ProofFormatError
@@ -147,6 +147,10 @@ class ProofRecord:
     critical: tuple[str, ...] = ()
 
 
+_asset_digest, known_record = unchecked(AssetDigest), unchecked(ProofRecord)
+"""Values whose parts are checked."""
+
+
 def encode_record(record: ProofRecord) -> bytes:
     """The canonical bytes to sign; reading them back gives the same record.
 
@@ -268,11 +272,11 @@ def read_record(statement: Json, *, size: int) -> ProofRecord:
     read_object(predicate, "predicate", needs=("proofId", "issuer", "issuedAt", "asset"))
     get = predicate.get
     asset = read_object(predicate["asset"], "asset", needs=("size",))
-    record = ProofRecord(
+    record = known_record(
         proof_id=read_id(predicate["proofId"], "proofId"),
         issuer=read_uri(predicate["issuer"], "issuer", longest=LONGEST_ISSUER),
         issued_at=read_time(predicate["issuedAt"], "issuedAt"),
-        asset=AssetDigest(
+        asset=_asset_digest(
             read_hex(digest["sha256"], "subject.digest.sha256", size=_SHA256),
             read_size(asset["size"], "asset.size"),
             read_hex(digest["sha512"], "subject.digest.sha512", size=_SHA512) if "sha512" in digest else None,

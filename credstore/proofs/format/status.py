@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast, get_args
 
-from credstore.arguments import typed_request
+from credstore.arguments import typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, Signed, parse_envelope, verify_signatures
@@ -79,14 +79,16 @@ class ProofStatus:
         source: Who said so: the `store`, a `log`, or a `bundle`.
         as_of: When the source knew this.
         notice: The notice behind `revoked` and `erased`, else None.
-        superseded_by: Id of a later proof that replaces this one, or None.
     """
 
     state: Literal["valid", "expired", "revoked", "erased"]
     source: Literal["store", "log", "bundle"]
     as_of: datetime
     notice: StatusNotice | None = None
-    superseded_by: str | None = None
+
+
+known_status = unchecked(ProofStatus)
+"""A state whose parts are checked."""
 
 
 def make_notice(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from credstore.arguments import typed_request
+from credstore.arguments import typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope, Signed, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import (
@@ -72,6 +72,10 @@ class VerifiedProof:
     time_source: TimeSource
 
 
+known_proof = unchecked(VerifiedProof)
+"""A proof whose parts are checked."""
+
+
 def verify_signed(
     data: bytes | Envelope,
     trust: TrustStore,
@@ -114,9 +118,9 @@ def verify_signed(
     keyids = tuple(each.key.keyid for each, _ in accepted)
     found = [found for _, found in accepted if found is not None]
     if not found:
-        return VerifiedProof(record, envelope, keyids, record.issued_at, "issuer")
+        return known_proof(record, envelope, keyids, record.issued_at, "issuer")
     attested = min(found, key=_time_of)
-    return VerifiedProof(record, envelope, keyids, attested.time, attested.source)
+    return known_proof(record, envelope, keyids, attested.time, attested.source)
 
 
 def _time_of(trusted: TrustedTime) -> datetime:

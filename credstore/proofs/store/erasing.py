@@ -1,11 +1,11 @@
 """Revoking and erasing: signed notices about a proof, and the removal of what an erased one leaves.
 
-Erase order: tombstone; bundle, manifest and index name; record; marker. Once there is a tombstone, readers
-refuse the proof. The record says where the index name is, so it is removed after that, and a repeated call
-can continue; the marker stays until all else is gone, so that a sweep can continue too. A proof that never
-expires gets a marker of the day for that. Each is gone in every version before the next is removed; a record
-that is left only in versions is looked up there. What a retention keeps does not stop the rest, except the
-marker.
+Erase order: tombstone; the same as revocation, from which on readers refuse the proof; bundle, manifest,
+timestamps and index name; record; marker. The record says where the index name is, so it is removed after
+that, and a repeated call can continue; the marker stays until all else is gone, so that a sweep can continue
+too. A proof that never expires gets a marker of the day for that. Each is gone in every version
+before the next is removed; a record that is left only in versions is looked up there. What a retention keeps
+does not stop the rest, except the marker.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class ProofEraser:
         notice, envelope = await self._notify("revocation", proof.verified, reason, call)
         if self.logger is not None:
             await self.logger.noticed(proof_id, REVOKED, envelope)
-        return ProofStatus("revoked", "store", notice.as_of, notice.notice, proof.status.superseded_by)
+        return ProofStatus("revoked", "store", notice.as_of, notice.notice)
 
     async def _notify(
         self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call
@@ -79,9 +79,11 @@ class ProofEraser:
         proof_id = proof.record.proof_id
         # What readers with this trust store would refuse is not written.
         notice = verify_notice(envelope, self.reader.trust, now=now, proof_id=proof_id, proof=proof)
-        layout = self.objects.layout
-        key = layout.revocation(proof_id) if kind == "revocation" else layout.erasure(proof_id)
-        await self.objects.put_notice(key, encode_envelope(envelope))
+        data = encode_envelope(envelope)
+        if kind == "erasure":
+            await self.objects.put_erasure(proof_id, data)
+        else:
+            await self.objects.put_notice(self.objects.layout.revocation(proof_id), data)
         return ProofStatus("revoked" if kind == "revocation" else "erased", "store", now, notice), envelope
 
     async def delete(self, proof_id: str, reason: Reason, call: Call) -> bool:
@@ -116,22 +118,37 @@ class ProofEraser:
         return True
 
     async def _log_tombstone(self, logger: StoreLogger, proof_id: str) -> None:
-        data = await self.objects.fetch(self.objects.layout.erasure(proof_id))
+        data = await self.objects.erasure(proof_id)
         if data is not None:
             await logger.noticed(proof_id, ERASED, parse_envelope(data), repeated=True)
+
+    async def end(self, proof_id: str, proof: VerifiedProof) -> None:
+        """Let readers see a tombstone that was written without the revocation that leads them to it.
+
+        Raises:
+            ProofError: It does not verify.
+            StorageError: A later call continues.
+        """
+        tombstone = await self.objects.erasure(proof_id)
+        if tombstone is not None:
+            now = self.objects.clock()
+            verify_notice(tombstone, self.reader.trust, now=now, proof_id=proof_id, proof=proof)
+            await self.objects.put_erasure(proof_id, tombstone)
 
     async def _continue(self, proof_id: str) -> None:
         """Finish what an earlier call started."""
         objects, layout = self.objects, self.objects.layout
+        tombstone = await objects.erasure(proof_id)
+        if tombstone is None:
+            return  # Gone since it was read.
+        erased_at = verify_notice(tombstone, self.reader.trust, now=objects.clock(), proof_id=proof_id).at
+        if await objects.revocation(proof_id) is None:
+            await objects.put_notice(layout.revocation(proof_id), tombstone)
         record = await self.remains(proof_id)
         if record is not None and record.expires_at is not None:
             marker = layout.marker(record.expires_at, proof_id)
             await self.finish(proof_id, record.asset.sha256, marker)
             return
-        tombstone = await objects.fetch(layout.erasure(proof_id))
-        if tombstone is None:
-            return  # Gone since it was read.
-        erased_at = verify_notice(tombstone, self.reader.trust, now=objects.clock(), proof_id=proof_id).at
         marker = layout.marker(erased_at, proof_id)
         sha256 = record.asset.sha256 if record is not None else None
         if sha256 is None:
@@ -174,6 +191,7 @@ class ProofEraser:
         """
         layout = self.objects.layout
         names = [layout.bundle(proof_id), layout.manifest(proof_id)]
+        names += await self.objects.evidence(proof_id)
         if sha256 is not None:
             names.append(layout.index(sha256, proof_id))
         remain: list[StorageVersionsRemainError] = []

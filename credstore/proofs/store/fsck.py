@@ -12,6 +12,7 @@ from credstore.concurrency import map_in_order
 from credstore.errors import StorageError
 from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
+from credstore.proofs.format.status import verify_notice
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.layout import ERASED, REVOKED, Layout, Marker
 from credstore.proofs.store.model import FsckReport, ProofStats
@@ -27,7 +28,7 @@ class Checked:
 
     Attributes:
         records: 1 for a record that verifies.
-        restored: Names and markers that led to it and were missing.
+        restored: Names, markers and revocations that led to it and were missing.
         removed: 1 for a name or manifest without a record.
         problem: What is wrong with a record that verifies.
     """
@@ -93,7 +94,7 @@ class ProofChecker:
         """Check one object.
 
         Args:
-            key: Of a record, an index name or a manifest.
+            key: Of a record, an index name, a manifest, a notice, or a timestamp or further signature.
             modified: When it was stored.
 
         Raises:
@@ -104,6 +105,10 @@ class ProofChecker:
             return await self._record(key)
         if key.startswith(layout.assets):
             return await self._index(key, modified)
+        if key.startswith(layout.statuses):
+            return await self._notice(key)
+        if key.startswith(layout.all_evidence):
+            return await self._piece(key, modified)
         return await self._manifest(key, modified)
 
     async def _record(self, key: str) -> Checked:
@@ -147,6 +152,34 @@ class ProofChecker:
             return await self._lost(key, modified, proof_id, sha256, erased=erased)
         return Checked()
 
+    async def _notice(self, key: str) -> Checked:
+        """A tombstone needs the revocation that leads readers to it; an erasure that stopped has none."""
+        layout = self.objects.layout
+        proof_id, name = layout.parse_notice(key) or ("", "")
+        if name != ERASED or await self.objects.has(layout.revocation(proof_id)):
+            return Checked()
+        tombstone = await self.objects.erasure(proof_id)
+        if tombstone is None:
+            return Checked()
+        verify_notice(tombstone, self.reader.trust, now=self.objects.clock(), proof_id=proof_id)
+        if self.repair:
+            await self.objects.put_notice(layout.revocation(proof_id), tombstone)
+        return Checked(restored=1)
+
+    async def _piece(self, key: str, modified: datetime | None) -> Checked:
+        named = self.objects.layout.parse_piece(key)
+        if named is None:
+            raise ProofError("not the key of a timestamp or signature")
+        try:
+            await self.reader.find(named[0])
+        except (ProofNotFoundError, ProofErasedError) as error:
+            if not isinstance(error, ProofErasedError) and not self.objects.is_old(modified):
+                return Checked()
+            if self.repair:
+                await self.objects.remove_all([key])
+            return Checked(removed=1)
+        return Checked()
+
     async def _manifest(self, key: str, modified: datetime | None) -> Checked:
         proof_id = self.objects.layout.parse_manifest(key)
         if proof_id is None:
@@ -172,13 +205,13 @@ class ProofChecker:
 
 
 async def items_of(objects: ProofObjects) -> AsyncGenerator[StorageItem, None]:
-    """All that a full check looks at: records, index names, manifests.
+    """All that a full check looks at: records, index names, manifests, notices, timestamps and signatures.
 
     Raises:
         StorageError: The store cannot be listed.
     """
     layout = objects.layout
-    for prefix in (layout.records, layout.assets, layout.manifests):
+    for prefix in (layout.records, layout.assets, layout.manifests, layout.statuses, layout.all_evidence):
         scan = cast("AsyncGenerator[StorageItem, None]", objects.scan(prefix))
         async with aclosing(scan) as found:
             async for item in found:
@@ -214,11 +247,14 @@ class ProofTotals:
         manifests = await stats(layout.manifests)
         indexes = await stats(layout.assets)
         expiring = await stats(layout.markers)
+        evidence = await stats(layout.all_evidence)
         revoked = erased = size = 0
+        tombstone = ""  # The last one: it sorts before the revocation that goes with it.
         async for item in self.objects.scan(layout.statuses):
-            name = item.key.rpartition("/")[2]
-            revoked += name == REVOKED
-            erased += name == ERASED
+            place, _, name = item.key.rpartition("/")
+            revoked += name == REVOKED and place != tombstone
+            if name == ERASED:
+                erased, tombstone = erased + 1, place
             size += item.size
         return ProofStats(
             proofs=records.total_objects,
@@ -226,6 +262,7 @@ class ProofTotals:
             revoked=revoked,
             erased=erased,
             expiring=expiring.total_objects,
-            total_size=size + sum(each.total_size for each in (records, manifests, indexes, expiring)),
+            total_size=size
+            + sum(each.total_size for each in (records, manifests, indexes, expiring, evidence)),
             last_updated=self.objects.clock(),
         )

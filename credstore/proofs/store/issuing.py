@@ -31,10 +31,16 @@ from credstore.proofs.format.errors import (
 )
 from credstore.proofs.format.ids import derive_proof_id, new_proof_id
 from credstore.proofs.format.policy import Candidate, accept
-from credstore.proofs.format.record import AssetDigest, ManifestLink, ProofRecord, encode_record
+from credstore.proofs.format.record import (
+    AssetDigest,
+    ManifestLink,
+    ProofRecord,
+    encode_record,
+    known_record,
+)
 from credstore.proofs.format.signing import Signer
-from credstore.proofs.format.status import ProofStatus
-from credstore.proofs.format.verify import VerifiedProof, accept_signatures
+from credstore.proofs.format.status import known_status
+from credstore.proofs.format.verify import VerifiedProof, accept_signatures, known_proof
 from credstore.proofs.store.assets import measure_outside, read_small
 from credstore.proofs.store.layout import CLAIMED, CLEANED, LARGEST_MANIFEST, Marker, checked_id
 from credstore.proofs.store.model import IssueRequest, Proof
@@ -45,6 +51,7 @@ from credstore.provider.call import Call
 
 LONGEST_LIFE = timedelta(days=365 * 1000)
 _MILLISECOND = timedelta(milliseconds=1)
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ class ProofIssuer:
         record = self._record(request, proof_id, asset, manifest)
         # All of it is checked before the first request to the store.
         payload = encode_record(record)
-        if record.claims is not None:
+        if record.claims is not None and not _SCALARS.issuperset(map(type, record.claims.values())):
             # As signed: the caller may change what is inside them while a request is under way.
             record = replace(record, claims=deepcopy(record.claims))
         if record.supersedes is not None:
@@ -176,7 +183,7 @@ class ProofIssuer:
         if manifest is not None:
             measured = AssetDigest.of(manifest)
             link = ManifestLink(measured.sha256, measured.size, request.manifest_type, request.manifest_uri)
-        return ProofRecord(
+        return known_record(
             proof_id=proof_id,
             issuer=self.issuer,
             issued_at=issued_at,
@@ -212,7 +219,7 @@ class ProofIssuer:
             threshold=self.reader.threshold,
         )
         keyids = tuple(each.key.keyid for each, _ in accepted)
-        return VerifiedProof(record, envelope, keyids, record.issued_at, "issuer")
+        return known_proof(record, envelope, keyids, record.issued_at, "issuer")
 
     async def _check_old(self, proof_id: str, issuer: str) -> None:
         old = (await self.reader.find(proof_id)).proof
@@ -320,7 +327,7 @@ class ProofIssuer:
         return await self._settle(draft, None)
 
     def _issued(self, draft: Draft) -> Proof:
-        status = ProofStatus("valid", "store", draft.verified.record.issued_at)
+        status = known_status("valid", "store", draft.verified.record.issued_at)
         return Proof(draft.verified, status)
 
 

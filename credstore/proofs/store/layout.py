@@ -8,7 +8,9 @@ in the signed record.
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import cast
@@ -26,6 +28,7 @@ LARGEST_MARKER = 4096
 LARGEST_MANIFEST = 16 * 1024 * 1024
 REVOKED, ERASED, NEXT = "revoked.json", "erased.json", "next-"
 _SHA256 = 32
+_PIECE = 32
 _PREFIX = re.compile(r"(?:[A-Za-z0-9_=.\-]+/)+")
 _DAY = re.compile(r"[0-9]{8}")
 
@@ -131,6 +134,14 @@ class Layout:
         """The hint that a later proof may supersede this one."""
         return f"{self.status(proof_id)}{NEXT}{new_id}"
 
+    def evidence(self, proof_id: str) -> str:
+        """The prefix of timestamps and further signatures of a proof."""
+        return f"{self.prefix}t/{proof_id[-2:]}/{proof_id}/"
+
+    def piece(self, proof_id: str, data: bytes) -> str:
+        """One timestamp or further signature, named by its bytes: the same by any number of writers."""
+        return self.evidence(proof_id) + hashlib.sha256(data).hexdigest()[:_PIECE]
+
     def legacy(self, proof_id: str) -> str:
         """Where a record of the original service was found."""
         return f"{self.prefix}l/id/{proof_id[-2:]}/{proof_id}.json"
@@ -161,6 +172,11 @@ class Layout:
         return f"{self.prefix}x/"
 
     @property
+    def all_evidence(self) -> str:
+        """The prefix of all timestamps and further signatures."""
+        return f"{self.prefix}t/"
+
+    @property
     def statuses(self) -> str:
         """The prefix of all notices and hints."""
         return f"{self.prefix}s/"
@@ -183,6 +199,19 @@ class Layout:
             return None
         return (digest, proof_id) if named == key else None
 
+    def parse_notice(self, key: str) -> tuple[str, str] | None:
+        """Id and name of what is known about a proof, or None for any other key."""
+        return self._parse_part(key, self.status)
+
+    def parse_piece(self, key: str) -> tuple[str, str] | None:
+        """Id and name of a timestamp or further signature, or None for any other key."""
+        return self._parse_part(key, self.evidence)
+
+    def _parse_part(self, key: str, place: Callable[[str], str]) -> tuple[str, str] | None:
+        head, _, name = key.rpartition("/")
+        proof_id = _exact(head + "/", head.rpartition("/")[2], place)
+        return None if proof_id is None else (proof_id, name)
+
     def parse_marker(self, key: str) -> tuple[date, str] | None:
         """Day and id of a marker, or None for any other key."""
         day, _, rest = key.removeprefix(self.markers).partition("/")
@@ -197,12 +226,12 @@ class Layout:
         return (found.date(), proof_id) if named == key else None
 
 
-def _exact(key: str, proof_id: str, named: object) -> str | None:
+def _exact(key: str, proof_id: str, named: Callable[[str], str]) -> str | None:
     try:
         read_id(proof_id, "proofId")
     except ProofFormatError:
         return None
-    return proof_id if callable(named) and named(proof_id) == key else None
+    return proof_id if named(proof_id) == key else None
 
 
 def encode_marker(marker: Marker) -> bytes:

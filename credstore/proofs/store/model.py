@@ -23,7 +23,7 @@ class Proof:
 
     Attributes:
         verified: The record, its envelope, keys and time.
-        status: Valid, expired, revoked or superseded, according to the store.
+        status: Valid, expired or revoked, according to the store.
         logged: Where it is in the log, where that was asked or it was just logged; else None.
     """
 
@@ -51,6 +51,21 @@ class Proof:
         """The claims of the record; empty where it has none."""
         claims = self.verified.record.claims
         return NOTHING if claims is None else claims
+
+
+@dataclass(frozen=True, slots=True)
+class ProofHistory:
+    """A proof with those before and after it.
+
+    Attributes:
+        proof: The proof, which stays true.
+        supersedes: Id of the proof that it says it replaces, or None.
+        superseded_by: Id of the newest proof of the same issuer that says it replaces this one, or None.
+    """
+
+    proof: Proof
+    supersedes: str | None
+    superseded_by: str | None
 
 
 @typed_request
@@ -198,8 +213,8 @@ class FsckReport:
 
     Attributes:
         records: Records that verify.
-        restored: Index names and expiry markers that were missing.
-        removed: Names and manifests without a record, older than a day.
+        restored: Index names and expiry markers that were missing, and revocations next to a tombstone.
+        removed: Names, manifests, timestamps and signatures without a record, older than a day.
         problems: What is wrong with a key and cannot be fixed here, by key.
         repaired: Whether what `restored` and `removed` count was done, or only found.
     """

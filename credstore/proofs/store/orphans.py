@@ -23,7 +23,7 @@ from credstore.errors import (
 )
 from credstore.model import UNSET, StoreOptions, strong_etag
 from credstore.proofs.format.dsse import Envelope, parse_envelope
-from credstore.proofs.store.layout import CLAIMED, CLEANED, ERASED, Marker
+from credstore.proofs.store.layout import CLAIMED, CLEANED, Marker
 from credstore.proofs.store.repository import LEASE, SHORT, ProofObjects
 from credstore.provider.remaining import remain
 
@@ -175,9 +175,7 @@ class Leftovers:
 
     async def _remove(self, proof_id: str, sha256: bytes) -> None:
         layout = self.objects.layout
-        status = layout.status(proof_id)
         # Before the place is free again: a revocation of this proof would spoil the next one with its id.
-        names = [status + name for name in await self.objects.names(status) if name != ERASED]
-        await self.objects.remove_all(
-            [layout.manifest(proof_id), layout.bundle(proof_id), layout.index(sha256, proof_id), *names]
+        await self.objects.remove_belongings(
+            proof_id, layout.manifest(proof_id), layout.bundle(proof_id), layout.index(sha256, proof_id)
         )

@@ -43,6 +43,7 @@ from credstore.proofs.store.model import (
     IssueRequest,
     LegacyImport,
     Proof,
+    ProofHistory,
     ProofOutcome,
     ProofRetention,
     ProofStats,
@@ -59,8 +60,11 @@ from credstore.provider.links import LinkOptions
 from credstore.provider.provider import StorageProvider
 from credstore.provider.validation import check_prefix
 
-MOST_NAMES = 1000
-"""Maximum number of an asset's index names that `find_by_hash` reads; `scan_by_hash` has no limit."""
+MOST_NAMES = 10_000
+"""Maximum number of an asset's index names that `find_by_hash` reads: whoever can write may plant many."""
+MOST_PROOFS = 1000
+"""Maximum number of proofs that it returns; `scan_by_hash` has neither limit."""
+MOST_AT_ONCE = 1000
 GRACE = timedelta(days=1)
 
 
@@ -250,7 +254,7 @@ class ProofStore:
                         yield outcome
 
     async def supersede(self, proof_id: str, /, asset: Asset, **options: Unpack[IssueOptions]) -> Proof:
-        """Issue a proof that replaces an earlier one; that stays true, and its status names the new one.
+        """Issue a proof that replaces an earlier one; that stays true, and its `history` names the new one.
 
         Args:
             proof_id: The earlier proof, of the same issuer.
@@ -317,7 +321,7 @@ class ProofStore:
             StorageInvalidRequestError: `proof_id` is not a UUID, or `policy` is not a policy.
             StorageError: The store failed; that says nothing about the proof.
 
-        Cost: 2 concurrent requests; 1 more for each notice and successor.
+        Cost: 2 concurrent requests for a valid proof; 1 more where it was revoked, erased or never there.
         Source: provenance §2.6.
         """
         with self._call("get", proof_id) as call:
@@ -352,24 +356,25 @@ class ProofStore:
             policy: What else is required of each proof; None requires that it is neither revoked nor expired.
 
         Raises:
-            StorageInvalidRequestError: Not a digest, or not a policy; or more than 1,000 names (code
-                "TOO_MANY_PROOFS"), for which there is `scan_by_hash`.
+            StorageInvalidRequestError: Not a digest, or not a policy; or more than 1,000 proofs or 10,000
+                names (code "TOO_MANY_PROOFS"), for which there is `scan_by_hash`.
             StorageError: The store failed.
 
-        Cost: 1 listing, then 2 requests for each proof, several at a time.
+        Cost: 1 listing per 1,000 names, then 2 requests for each proof, 3 for other names, several at a time.
         """
         with self._call("find_by_hash", None) as call:
             sha256 = checked_digest(digest)
             asked = checked_policy(policy)
-            items = await self._objects.first(self._objects.layout.asset(sha256))
-            if len(items) >= MOST_NAMES:
-                raise StorageInvalidRequestError(
-                    f"the asset has {MOST_NAMES} proofs or more; read them one by one with scan_by_hash()",
-                    code=ErrorCode.TOO_MANY_PROOFS,
-                )
-            looking = self._reader.look_up(items, sha256, policy=asked)
-            async with aclosing(looking) as found:
-                proofs = sorted([proof async for proof in found], key=newest_first, reverse=True)
+            items = await self._objects.first(self._objects.layout.asset(sha256), MOST_NAMES + 1)
+            if len(items) > MOST_NAMES:
+                raise _too_many(f"more than {MOST_NAMES} names")
+            proofs: list[Proof] = []
+            async with aclosing(self._reader.look_up(items, sha256, policy=asked)) as found:
+                async for proof in found:
+                    proofs.append(proof)
+                    if len(proofs) > MOST_PROOFS:
+                        raise _too_many(f"more than {MOST_PROOFS} proofs")
+            proofs.sort(key=newest_first, reverse=True)
             call.attributes.update(proofs=len(proofs))
             return proofs
 
@@ -391,6 +396,21 @@ class ProofStore:
                 async for proof in found:
                     yield proof
                     self._lifetime.check(call.operation)
+
+    async def history(self, proof_id: str) -> ProofHistory:
+        """A proof, valid or not, with the one that it replaces and the newest one that replaces it.
+
+        Args:
+            proof_id: UUID in lower case.
+
+        Raises:
+            ProofError: As `get`, except for revoked and expired proofs.
+            StorageError: The store failed.
+
+        Cost: as `get`, plus 1 listing and 1 request for each of at most 8 later proofs.
+        """
+        with self._call("history", proof_id):
+            return await self._reader.history(checked_id(proof_id))
 
     async def exists(self, proof_id: str) -> bool:
         """Whether there is a proof with this id that verifies, still valid or not; erased ones are gone.
@@ -448,11 +468,12 @@ class ProofStore:
             StorageVersionsRemainError: Readers no longer find anything, but versions stay, or may:
                 `remaining` says which, and what keeps each until when. Everything else is gone; delete again
                 afterwards, or leave it to a sweep.
-            StorageError: Once the tombstone is there, the proof is erased for readers; delete again to remove
-                the rest, or leave it to a sweep.
+            StorageError: Once tombstone and revocation are there, the proof is erased for readers; delete
+                again to remove the rest, or leave it to a sweep.
 
-        Cost: 2 requests, the tombstone, and 3 deletions; 2 more for a proof that never expires. Where the
-            provider can keep versions, 3 more; where it does keep them, 5 listings and up to 6 deletions.
+        Cost: 2 requests, the tombstone, the revocation, a listing, and 3 deletions; 2 more for a proof that
+            never expires. Where the provider can keep versions, 3 more; where it does keep them, 5 listings
+            and up to 6 deletions.
         Source: provenance §3, erase order.
         """
         with self._call("delete", proof_id, mutation=True) as call:
@@ -472,7 +493,7 @@ class ProofStore:
         Raises:
             StorageError: The markers cannot be listed; errors of single proofs are in the report.
 
-        Cost: 1 listing per 1,000 markers, 2 requests and 4 to 6 deletions in batches for each proof.
+        Cost: 1 listing per 1,000 markers, 4 requests and 4 to 6 deletions in batches for each proof.
         """
         with self._call("sweep_expired", None, mutation=True) as call:
             try:
@@ -653,13 +674,13 @@ class ProofStore:
         """Check everything: each record with what leads to it, each name with its record.
 
         Args:
-            repair: Write missing index names and markers, remove names and manifests without a record that
-                are older than a day.
+            repair: Write missing index names, markers and revocations of what was erased; remove names,
+                manifests, timestamps and signatures without a record that are older than a day.
 
         Raises:
             StorageError: The store cannot be listed.
 
-        Cost: 1 request per 1,000 objects, 4 to 5 for each record, 1 for each name.
+        Cost: 1 request per 1,000 objects, 4 to 5 for each record, 1 to 3 for each name.
         """
         with self._call("fsck", None, mutation=repair) as call:
             report = await ProofChecker(self._objects, self._reader, repair).check()
@@ -836,6 +857,12 @@ class ProofStore:
         return ProofIssuer.of(self._objects, self._reader, self._issuer_uri, self._signers, self._randomness)
 
 
+def _too_many(what: str) -> StorageInvalidRequestError:
+    return StorageInvalidRequestError(
+        f"the asset has {what}; read them one by one with scan_by_hash()", code=ErrorCode.TOO_MANY_PROOFS
+    )
+
+
 def _check_at_once(at_once: int) -> None:
-    if not 1 <= at_once <= MOST_NAMES:
+    if not 1 <= at_once <= MOST_AT_ONCE:
         raise StorageInvalidRequestError("at_once is 1 to 1,000")

@@ -1,4 +1,8 @@
-"""The verified read: a record and what became of it, in two concurrent requests, and an asset's proofs.
+"""The verified read: a record and its revocation, in two concurrent requests, and an asset's proofs.
+
+A tombstone is looked for only where there is a revocation or no record: erasing writes it first, then the
+revocation, and then removes the record. So a valid proof costs two requests, and no order of writers and
+readers brings an erased one back.
 
 Rules of this file: nothing unverified is returned, and "no proof" is said only where the store said that
 there is nothing: whatever fails raises. A notice that does not verify refuses the proof, too, since it may be
@@ -28,22 +32,23 @@ from credstore.proofs.format.errors import (
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.ids import is_proof_id
 from credstore.proofs.format.logged import bind_logged
-from credstore.proofs.format.policy import Candidate, Policy, accept
+from credstore.proofs.format.policy import Policy, accept, known_candidate
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import (
     ProofStatus,
     StatusNotice,
     check_status,
+    known_status,
     verify_notice,
     verify_successor,
 )
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import TrustedTime, VerifiedProof, verify_signed
-from credstore.proofs.store.layout import ERASED, NEXT, REVOKED
+from credstore.proofs.store.layout import NEXT
 from credstore.proofs.store.logging import StoreLogger
-from credstore.proofs.store.model import Proof, ProofOutcome
+from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome
 from credstore.proofs.store.orphans import Leftovers
-from credstore.proofs.store.repository import PAGE, ProofObjects
+from credstore.proofs.store.repository import ProofObjects
 
 AT_ONCE = 32
 MOST_HINTS = 8
@@ -57,12 +62,10 @@ class Found:
     Attributes:
         proof: The proof.
         notices: Signed notices, verified.
-        names: What is under its status prefix.
     """
 
     proof: Proof
     notices: tuple[Envelope, ...]
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class ProofReader:
         """One proof by its checked id; see `ProofStore.get`."""
         found = await self.find(proof_id, sha256=sha256)
         proof = found.proof
-        candidate = Candidate(proof.verified, proof.status, proof.status.as_of)
+        candidate = known_candidate(proof.verified, proof.status, proof.status.as_of)
         try:
             accept(policy, candidate)
         except ProofError:
@@ -116,25 +119,23 @@ class ProofReader:
             ProofError: It does not verify.
         """
         objects = self.objects
-        data, names = await both(
-            objects.record(proof_id), lambda: objects.names(objects.layout.status(proof_id))
-        )
+        data, revocation = await both(objects.record(proof_id), lambda: objects.revocation(proof_id))
         now = objects.clock()
         if data is None:
-            await self._explain_absence(proof_id, names, now)
-        verified = await self._verified(parse_envelope(data or b""), proof_id, sha256, now)
-        if not names:
-            return Found(Proof(verified, _status(verified, now)), (), ())
-        return await self._found(verified, names, now)
+            raise await self._absence(proof_id, now)
+        verified = await self._verified(data, proof_id, sha256, now)
+        if revocation is None:
+            return Found(Proof(verified, _status(verified, now)), ())
+        return await self._revoked(verified, revocation, now)
 
     async def _verified(
-        self, envelope: Envelope, proof_id: str, sha256: bytes | None, now: datetime
+        self, data: bytes, proof_id: str, sha256: bytes | None, now: datetime
     ) -> VerifiedProof:
         """A proof that verifies, if need be at the time when the log's witnesses saw it."""
 
         def verified(times: Sequence[TrustedTime] = ()) -> VerifiedProof:
             return verify_signed(
-                envelope,
+                data,
                 self.trust,
                 now=now,
                 proof_id=proof_id,
@@ -148,22 +149,19 @@ class ProofReader:
         except (ProofKeyExpiredError, ProofKeyRevokedError):
             if self.logger is None:
                 raise
-            logged = await self.logger.opened(proof_id, envelope)
+            logged = await self.logger.opened(proof_id, parse_envelope(data))
             if logged is None or not logged.times:
                 raise
             proof = verified(logged.times)
             bind_logged(logged, proof, self.trust)
             return proof
 
-    async def _found(self, verified: VerifiedProof, names: list[str], now: datetime) -> Found:
+    async def _revoked(self, verified: VerifiedProof, revocation: bytes, now: datetime) -> Found:
         proof_id = verified.record.proof_id
+        erasure = await self.objects.erasure(proof_id)
         notices: list[StatusNotice] = []
         envelopes: list[Envelope] = []
-        for name in (ERASED, REVOKED):
-            # Planted names must not hide one: beyond a full page it is requested separately.
-            if name not in names and len(names) < PAGE:
-                continue
-            data = await self.objects.fetch(self.objects.layout.status(proof_id) + name)
+        for data in (erasure, revocation):
             if data is not None:
                 envelope = parse_envelope(data)
                 notices.append(
@@ -171,37 +169,38 @@ class ProofReader:
                 )
                 envelopes.append(envelope)
         check_status([each for each in notices if each.kind == "erasure"])
-        status = _status(verified, now)
-        if notices:
-            status = replace(status, state="revoked", notice=notices[0])
-        hints = [name.removeprefix(NEXT) for name in names if name.startswith(NEXT)]
-        if hints:
-            status = replace(status, superseded_by=await self._successor(verified, hints, now))
-        return Found(Proof(verified, status), tuple(envelopes), tuple(names))
+        status = replace(_status(verified, now), state="revoked", notice=notices[0])
+        return Found(Proof(verified, status), tuple(envelopes))
 
-    async def _successor(self, old: VerifiedProof, hints: list[str], now: datetime) -> str | None:
+    async def history(self, proof_id: str) -> ProofHistory:
+        """What became of a proof; see `ProofStore.history`."""
+        found = await self.find(proof_id)
+        verified, status = found.proof.verified, found.proof.status
         newest: VerifiedProof | None = None
+        names = await self.objects.names(self.objects.layout.status(proof_id))
+        hints = [name.removeprefix(NEXT) for name in names if name.startswith(NEXT)]
         for new_id in [hint for hint in hints if is_proof_id(hint)][-MOST_HINTS:]:
             data = await self.objects.record(new_id)
             if data is None:
                 continue
             with suppress(ProofError):
-                new = verify_signed(data, self.trust, now=now, proof_id=new_id, threshold=self.threshold)
-                verify_successor(new, old)
+                new = verify_signed(
+                    data, self.trust, now=status.as_of, proof_id=new_id, threshold=self.threshold
+                )
+                verify_successor(new, verified)
                 if newest is None or new.record.issued_at > newest.record.issued_at:
                     newest = new
-        return None if newest is None else newest.record.proof_id
+        successor = None if newest is None else newest.record.proof_id
+        return ProofHistory(found.proof, verified.record.supersedes, successor)
 
-    async def _explain_absence(self, proof_id: str, names: list[str], now: datetime) -> None:
-        if ERASED in names or len(names) == PAGE:
-            data = await self.objects.fetch(self.objects.layout.erasure(proof_id))
-            if data is not None:
-                notice = verify_notice(data, self.trust, now=now, proof_id=proof_id)
-                raise ProofErasedError(
-                    f"the issuer has erased proof {proof_id} at {format_time(notice.at)}, "
-                    f"reason: {notice.reason}"
-                )
-        raise ProofNotFoundError(f"there is no proof {proof_id}")
+    async def _absence(self, proof_id: str, now: datetime) -> ProofError:
+        data = await self.objects.erasure(proof_id)
+        if data is None:
+            return ProofNotFoundError(f"there is no proof {proof_id}")
+        notice = verify_notice(data, self.trust, now=now, proof_id=proof_id)
+        return ProofErasedError(
+            f"the issuer has erased proof {proof_id} at {format_time(notice.at)}, reason: {notice.reason}"
+        )
 
     async def look_up(
         self,
@@ -286,4 +285,4 @@ def newest_first(proof: Proof) -> tuple[datetime, str]:
 
 def _status(verified: VerifiedProof, now: datetime) -> ProofStatus:
     expires = verified.record.expires_at
-    return ProofStatus("expired" if expires is not None and now >= expires else "valid", "store", now)
+    return known_status("expired" if expires is not None and now >= expires else "valid", "store", now)

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from credstore.concurrency import both
 from credstore.driver.refusals import check_retention_mode
 from credstore.errors import (
     ErrorCode,
@@ -27,8 +28,10 @@ from credstore.proofs.format.errors import ProofFormatError
 from credstore.proofs.store.layout import (
     CLAIMED,
     CLEANED,
+    ERASED,
     INDEX_BODY,
     LARGEST_MANIFEST,
+    REVOKED,
     Layout,
     Marker,
     encode_marker,
@@ -44,6 +47,23 @@ LEFTOVER_AGE = timedelta(days=1)
 LEASE = timedelta(minutes=30)
 """How long an issue may take from its signature to its commit, and a cleaner from its claim to its end."""
 PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What is removed with a record.
+
+    Attributes:
+        keys: At most 2,000.
+        restore: Whether `restore_erasure` has to be called afterwards: the revocation is among the keys, or
+            a tombstone has none.
+    """
+
+    keys: tuple[str, ...]
+    restore: bool
+
+
+NOTHING_ELSE = Belongings((), restore=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +188,61 @@ class ProofObjects:
         """Keep a revocation or a tombstone; the last of two valid ones is still one."""
         await self.provider.store(key, data, content_type=ENVELOPE_TYPE, cache_control=SHORT, compress=False)
 
+    async def revocation(self, proof_id: str) -> bytes | None:
+        """The bytes of a revocation, or None. What was erased has one, too."""
+        return await self.fetch(self.layout.revocation(proof_id))
+
+    async def erasure(self, proof_id: str) -> bytes | None:
+        """The bytes of a tombstone, or None."""
+        return await self.fetch(self.layout.erasure(proof_id))
+
+    async def put_erasure(self, proof_id: str, tombstone: bytes) -> None:
+        """Erase a proof for readers, who look for a tombstone where they find a revocation or no record.
+
+        The tombstone comes first, so whoever sees the revocation sees both.
+        """
+        await self.put_notice(self.layout.erasure(proof_id), tombstone)
+        await self.put_notice(self.layout.revocation(proof_id), tombstone)
+
+    async def evidence(self, proof_id: str) -> list[str]:
+        """The first 1,000 keys of a proof's timestamps and further signatures: one request."""
+        return [item.key for item in await self.first(self.layout.evidence(proof_id))]
+
+    async def belongings(self, proof_id: str) -> Belongings:
+        """What goes with a record: hints, timestamps, signatures, a revocation; not what erased it."""
+        status = self.layout.status(proof_id)
+        names, evidence = await both(self.names(status), lambda: self.evidence(proof_id))
+        kept = {ERASED, REVOKED} if ERASED in names else {ERASED}
+        keys = (*(status + name for name in names if name not in kept), *evidence)
+        return Belongings(keys, restore=(REVOKED in names) != (ERASED in names))
+
+    async def remove_belongings(self, proof_id: str, *others: str) -> None:
+        """Remove what goes with a record, and other keys with it.
+
+        Raises:
+            StorageVersionsRemainError: Versions stay, or may.
+            StorageError: Some may still be there.
+        """
+        found = await self.belongings(proof_id)
+        try:
+            await self.remove_all([*found.keys, *others])
+        finally:
+            if found.restore:
+                await self.restore_erasure(proof_id)
+
+    async def restore_erasure(self, proof_id: str) -> None:
+        """Where there is a tombstone, let a revocation lead readers to it."""
+        tombstone = await self.erasure(proof_id)
+        if tombstone is not None:
+            await self.put_notice(self.layout.revocation(proof_id), tombstone)
+
     async def names(self, prefix: str) -> list[str]:
         """The first 1,000 names under a prefix, without it: one request."""
         return [item.key[len(prefix) :] for item in await self.first(prefix)]
 
-    async def first(self, prefix: str) -> list[StorageItem]:
-        """The first 1,000 objects under a prefix: one request."""
-        return await self.provider.list(prefix, PAGE)
+    async def first(self, prefix: str, most: int = PAGE) -> list[StorageItem]:
+        """The first objects under a prefix: one request for each 1,000."""
+        return await self.provider.list(prefix, most)
 
     def scan(self, prefix: str) -> AsyncIterator[StorageItem]:
         """All objects under a prefix, ascending, in bounded memory."""

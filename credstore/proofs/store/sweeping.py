@@ -29,7 +29,7 @@ from credstore.proofs.store.layout import LARGEST_MARKER, parse_marker_body
 from credstore.proofs.store.model import SweepReport
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.reading import AT_ONCE, ProofReader
-from credstore.proofs.store.repository import PAGE, ProofObjects
+from credstore.proofs.store.repository import NOTHING_ELSE, PAGE, Belongings, ProofObjects
 
 Fate = Literal["swept", "cleaned", "stray", "kept", "later", "failed"]
 
@@ -42,7 +42,7 @@ class _Due:
     proof_id: str
     fate: Fate = "kept"
     record: ProofRecord | None = None
-    names: tuple[str, ...] = ()
+    belongings: Belongings = NOTHING_ELSE
     error: StorageError | None = None
     stays: bool = False
 
@@ -148,7 +148,11 @@ class ProofSweeper:
             await self._clean(due, item)
         else:
             record = found.proof.record
-            if (
+            if record.expires_at is None and await self.objects.erasure(due.proof_id) is not None:
+                # An erasure that never ended, and is no more than announced.
+                await self.eraser.end(due.proof_id, found.proof.verified)
+                await self._finish(due)
+            elif (
                 record.expires_at is None
                 or self.objects.layout.marker(record.expires_at, due.proof_id) != due.marker
             ):
@@ -156,7 +160,8 @@ class ProofSweeper:
                 due.fate = "stray" if self.objects.is_old(item.last_modified) else "kept"
             elif record.expires_at <= until:
                 if not self.objects.conditional or due.proof_id[14] == "7":
-                    due.fate, due.record, due.names = "swept", record, found.names
+                    due.fate, due.record = "swept", record
+                    due.belongings = await self.objects.belongings(due.proof_id)
                 elif await Leftovers(self.objects).retire(
                     due.proof_id, record.asset.sha256, found.proof.envelope
                 ):
@@ -193,9 +198,8 @@ class ProofSweeper:
         today = self.objects.layout.marker(self.objects.clock(), due.proof_id)
         if became == "kept" or (became == "started" and due.marker == today):
             return
-        status = self.objects.layout.status(due.proof_id)
-        names = await self.objects.names(status)
-        await self.objects.remove_all([*(status + name for name in names), due.marker])
+        await self.objects.remove_belongings(due.proof_id)
+        await self.objects.remove_all([due.marker])
         if became == "free":
             due.fate = "cleaned"
 
@@ -208,16 +212,23 @@ class ProofSweeper:
         await self._stage(
             {key: each for each in dues if each.fate == "swept" for key in self._belongings(each)}
         )
+        await self._restore([each for each in dues if each.belongings.restore])
         await self._stage(
             {each.marker: each for each in dues if each.fate in {"swept", "stray"} and not each.stays}
         )
+
+    async def _restore(self, dues: Sequence[_Due]) -> None:
+        for each in dues:
+            try:
+                await self.objects.restore_erasure(each.proof_id)
+            except StorageError as error:
+                each.fail(error)
 
     def _belongings(self, due: _Due) -> list[str]:
         layout, record = self.objects.layout, due.record
         if record is None:
             return []
-        status = layout.status(due.proof_id)
-        keys = [layout.index(record.asset.sha256, due.proof_id), *(status + name for name in due.names)]
+        keys = [layout.index(record.asset.sha256, due.proof_id), *due.belongings.keys]
         if record.manifest is not None:
             keys.append(layout.manifest(due.proof_id))
         return keys

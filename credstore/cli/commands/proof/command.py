@@ -37,6 +37,7 @@ for each in (
     issue_all_command,
     get_command,
     find_command,
+    history_command,
     list_command,
     verify_command,
     export_command,

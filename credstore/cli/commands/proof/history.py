@@ -1,4 +1,4 @@
-"""`credstore proof history`: every statement that a log has about a file."""
+"""`credstore proof history`: what became of a proof, or every statement that a log has about a file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from credstore.cli.commands.log.shared import MEMORY, POLICY, PREFIX, URL, read_policy, with_log
-from credstore.cli.commands.proof.shown import policy_of, proof_document, proof_line, with_proofs
+from credstore.cli.commands.proof.shown import (
+    policy_of,
+    proof_document,
+    proof_line,
+    record_rows,
+    status_rows,
+    with_proofs,
+)
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import human_time, note, print_json, say
+from credstore.cli.output import human_time, note, print_fields, print_json, say
 from credstore.cli.proof_files import measure_file
 from credstore.cli.runner import run_loop
 from credstore.proofs.variables import TRUST
 
 if TYPE_CHECKING:
-    from credstore.proofs import Proof, ProofStore
+    from credstore.proofs import Proof, ProofHistory, ProofStore
     from credstore.proofs.log import History, LogClient, LogHttp
 
 
 @command("history")
-@click.option("--asset", metavar="FILE", required=True, help="Statements about the bytes of this file.")
+@click.argument("proof_id", metavar="[ID]", required=False)
+@click.option("--asset", metavar="FILE", help="Statements about the bytes of this file.")
 @click.option("--copy", "folder", metavar="FOLDER", help="A verified copy of the log, made if needed.")
 @click.option("--no-update", is_flag=True, help="Read the copy as it is, without store or network.")
 @click.option(
@@ -39,7 +47,8 @@ if TYPE_CHECKING:
 def history_command(
     invocation: Invocation,
     *,
-    asset: str,
+    proof_id: str | None,
+    asset: str | None,
     folder: str | None,
     no_update: bool,
     trust_file: str | None,
@@ -48,17 +57,24 @@ def history_command(
     prefix: str,
     memory_folder: str | None,
 ) -> None:
-    """List every statement about a file: proofs issued, revoked and erased.
+    """Show what became of a proof, or list every statement about a file.
 
-    Complete is only what is read from a copy of the whole log: --copy keeps one, verified, and fetches what
-    is new; it says up to which size, and since when witnesses have seen that. Without a copy the index names
-    of the store are followed, which anyone who may write there can remove: the list may be incomplete.
+    With ID: the proof, valid or not, which one it replaces, and which one replaces it. With --asset: the
+    proofs of the file that were issued, revoked and erased. Complete is only what is read from a copy of the
+    whole log: --copy keeps one, verified, and fetches what is new; it says up to which size, and since when
+    witnesses have seen that. Without a copy the index names of the store are followed, which anyone who may
+    write there can remove: the list may be incomplete.
     """
-    digest = measure_file(asset).sha256
+    if (proof_id is None) == (asset is None) or (asset is None and folder is not None):
+        raise click.UsageError("give the ID of a proof, or --asset FILE, which --copy is for")
+    if folder is None and trust_file is None:
+        raise click.UsageError(f"give {'' if asset is None else '--copy FOLDER, or '}--trust (or {TRUST})")
+    if proof_id is not None:
+        _of_proof(invocation, trust_file or "", proof_id)
+        return
+    digest = measure_file(asset or "").sha256
     if folder is None:
-        if trust_file is None:
-            raise click.UsageError(f"give --copy FOLDER, or --trust (or {TRUST}) to follow the index names")
-        _from_names(invocation, trust_file, digest)
+        _from_names(invocation, trust_file or "", digest)
         return
     from credstore.proofs.log import LogClient, export_log, read_copy, read_history
 
@@ -121,3 +137,17 @@ def _from_names(invocation: Invocation, trust_file: str, digest: bytes) -> None:
         say(proof_line(proof))
     if not invocation.quiet:
         note("credstore: may be incomplete: these are the proofs that the store's index names lead to")
+
+
+def _of_proof(invocation: Invocation, trust_file: str, proof_id: str) -> None:
+    async def action(store: ProofStore) -> ProofHistory:
+        return await store.history(proof_id)
+
+    found = with_proofs(invocation, trust_file, action)
+    if invocation.json:
+        print_json({**proof_document(found.proof), "superseded_by": found.superseded_by})
+        return
+    rows = [*record_rows(found.proof.verified), *status_rows(found.proof.status)]
+    if found.superseded_by is not None:
+        rows.append(("superseded by", found.superseded_by))
+    print_fields(rows)

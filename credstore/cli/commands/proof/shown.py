@@ -145,7 +145,6 @@ def status_document(status: ProofStatus) -> dict[str, Any]:
         "as_of": status.as_of,
         "reason": None if status.notice is None else status.notice.reason,
         "revoked_at": None if status.notice is None else status.notice.at,
-        "superseded_by": status.superseded_by,
     }
 
 
@@ -195,10 +194,7 @@ def status_rows(status: ProofStatus) -> list[tuple[str, str]]:
     state: str = status.state
     if status.notice is not None:
         state = f"{state}, {status.notice.reason}, since {human_time(status.notice.at)}"
-    rows = [("status", f"{state} (as of {human_time(status.as_of)})")]
-    if status.superseded_by is not None:
-        rows.append(("superseded by", status.superseded_by))
-    return rows
+    return [("status", f"{state} (as of {human_time(status.as_of)})")]
 
 
 def _manifest(record: ProofRecord) -> str:
