@@ -126,7 +126,10 @@ SIGNING = {**OFFLINE, "small": True}
 
 
 def leaves(settings, above=()):
+    """All but how much memory may be used, which `test_c2pa_media.py` measures."""
     for name, value in settings.items():
+        if name == "core":
+            continue
         if isinstance(value, dict):
             yield from leaves(value, (*above, name))
         elif isinstance(value, list):

@@ -34,6 +34,9 @@ Found: TypeAlias = Literal["embedded", "given", "remote", "absent", "unsupported
 _REMOTE = re.compile(r"^Remote: must fetch remote manifests from url (.*)$", re.DOTALL)
 _ALGORITHMS = {"Ed25519": "ED25519"}
 _LONGEST_WORDS = 300
+# MiB of its own copies that the library keeps in memory instead of in temporary files; 512 by default, for
+# each.
+_IN_MEMORY = {"backing_store_memory_threshold_in_mb": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,7 @@ def reading_settings(trust: TrustList | None, kind: Kind) -> dict[str, Any]:
 def signing_settings(*, thumbnail: bool) -> dict[str, Any]:
     """Settings for signing: offline, and the certificate's purposes checked."""
     return {
+        "core": _IN_MEMORY,
         "verify": _OFFLINE,
         "trust": {"trust_config": "\n".join(CLAIM_PURPOSES)},
         "builder": {"thumbnail": {"enabled": thumbnail}},

@@ -89,7 +89,9 @@ class ProofIssuer:
         """Issue one proof; see `ProofStore.issue`."""
         check_fields(request)
         with call.outside():
-            asset = await measure_asset(request.asset, progress=request.progress)
+            asset = await measure_asset(
+                request.asset, progress=request.progress, media_type=request.media_type
+            )
             manifest = await self._manifest(request)
         proof_id, fixed = self._identify(request, asset)
         record = self._record(request, proof_id, asset, manifest)
