@@ -1,12 +1,15 @@
 """A certificate authority, credentials and two small images for the tests of C2PA."""
 
 import http.server
+import io
+import json
 import struct
 import threading
 import zlib
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
+import c2pa as library
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -156,6 +159,29 @@ def private_pem(key) -> Secret:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         ).decode()
     )
+
+
+def embed_with_identity(asset: bytes, media_type: str, claim: Authority, identity: Authority) -> bytes:
+    """Signed by c2pa-rs alone, with a CAWG identity assertion (X.509): it makes these from settings only."""
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in "ab"]
+    signer, actor = (
+        {"alg": "es256", "sign_cert": by.certify(key).decode(), "private_key": private_pem(key).reveal()}
+        for by, key in zip((claim, identity), keys, strict=True)
+    )
+    settings = {
+        "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+        "builder": {"thumbnail": {"enabled": False}},
+        "signer": {"local": signer},
+        "cawg_x509_signer": {"local": {**actor, "referenced_assertions": ["c2pa.hash.data"]}},
+    }
+    output = io.BytesIO()
+    with (
+        library.Context.from_dict(settings) as context,
+        library.Builder(json.dumps(DEFINITION), context) as builder,
+    ):
+        builder._has_context_signer = True  # c2pa-python does not notice a signer that is in the settings.
+        builder.sign(media_type, io.BytesIO(asset), output)
+    return output.getvalue()
 
 
 AUTHORITY = Authority()

@@ -31,7 +31,6 @@ from credstore.factory import StorageFactory
 from credstore.proofs.c2pa import (
     ManifestCredential,
     SignedAsset,
-    _refuse,
     attach_manifest,
     sign_manifest,
     verify_bound_manifest,
@@ -89,11 +88,11 @@ def test_a_manifest_verifies_with_its_asset(media_type, algorithm, remote_url):
     asset = IMAGES[media_type]
     signed = sign(asset, media_type, credential=CREDENTIALS[algorithm], remote_url=remote_url)
     report = verify(signed.asset, signed.manifest, media_type)
-    assert (report.state, report.algorithm.lower()) == ("Trusted", algorithm.lower())
-    assert (report.signer, report.organization) == ("Test signer", "Test organization")
-    assert report.title == "a small picture"
+    assert (report.state, report.active.algorithm.lower()) == ("trusted", algorithm.lower())
+    assert (report.active.signer, report.active.organization) == ("Test signer", "Test organization")
+    assert report.active.title == "a small picture"
     assert {"label": "example.claim", "data": {"camera": "none"}} in [
-        {"label": each["label"], "data": each["data"]} for each in report.manifest["assertions"]
+        {"label": each["label"], "data": each["data"]} for each in report.active.report["assertions"]
     ]
     assert "camera" not in repr(report)
     if remote_url is None:
@@ -115,7 +114,7 @@ def test_thumbnails_are_off_unless_asked_for():
 
 @pytest.mark.parametrize("media_type", ["image/png", "image/jpeg", "application/c2pa"])
 def test_the_bytes_tell_their_type_themselves(media_type):
-    assert verify(PNG, SIDECAR.manifest, media_type).state == "Trusted"
+    assert verify(PNG, SIDECAR.manifest, media_type).state == "trusted"
 
 
 def test_every_byte_of_the_asset_is_covered():
@@ -137,7 +136,7 @@ def test_a_changed_manifest_is_refused():
         with pytest.raises(errors.ProofManifestError):
             verify(PNG, other)
     padded = flip(manifest, manifest.index(bytes(1000)) + 500)
-    assert verify(PNG, padded).state == "Trusted"
+    assert verify(PNG, padded).state == "trusted"
     record = SIDECAR.bind(RECORD)
     with pytest.raises(errors.ProofManifestError):
         asyncio.run(verify_bound_manifest(record, PNG, padded, trust_anchors=AUTHORITY.root))
@@ -153,7 +152,7 @@ def test_a_manifest_too_large_is_not_looked_at(monkeypatch):
 
 def test_only_a_trusted_signer_counts():
     stranger = sign(credential=OTHER.credential())
-    assert verify(PNG, stranger.manifest, anchors=OTHER.root + AUTHORITY.root).state == "Trusted"
+    assert verify(PNG, stranger.manifest, anchors=OTHER.root + AUTHORITY.root).state == "trusted"
     with pytest.raises(errors.ProofUntrustedKeyError):
         verify(PNG, stranger.manifest)
     with pytest.raises(errors.ProofUntrustedKeyError):
@@ -169,30 +168,7 @@ def test_an_expired_certificate_is_told():
 
 def test_a_certificate_for_claim_signing_will_do():
     credential = AUTHORITY.credential(purpose=C2PA_CLAIM_SIGNING)
-    assert verify(PNG, sign(credential=credential).manifest).state == "Trusted"
-
-
-@pytest.mark.parametrize(
-    ("state", "failures", "bound", "kind"),
-    [
-        ("Valid", [], True, errors.ProofManifestError),
-        (None, [], True, errors.ProofManifestError),
-        ("Trusted", [], False, errors.ProofManifestError),
-        ("Trusted", ["assertion.dataHash.mismatch"], True, errors.ProofAssetMismatchError),
-        ("Invalid", ["assertion.bmffHash.mismatch"], False, errors.ProofAssetMismatchError),
-        ("Invalid", ["assertion.boxesHash.mismatch", "signingCredential.untrusted"], False, errors.ProofUntrustedKeyError),
-        ("Invalid", ["signingCredential.ocsp.revoked"], True, errors.ProofKeyRevokedError),
-        ("Invalid", ["claimSignature.mismatch", "assertion.dataHash.mismatch"], False, errors.ProofManifestError),
-        ("Invalid", ["claimSignature.mismatch", "signingCredential.untrusted"], True, errors.ProofManifestError),
-        ("Invalid", ["of a later version"], True, errors.ProofManifestError),
-    ],
-)  # fmt: skip
-def test_every_other_verdict_is_refused(state, failures, bound, kind):
-    with pytest.raises(kind) as caught:
-        _refuse(state, frozenset(failures), frozenset({"assertion.dataHash.match"} if bound else ()))
-    assert type(caught.value) is kind
-    assert "later" not in caught.value.message
-    _refuse("Trusted", frozenset(), frozenset({"assertion.dataHash.match"}))
+    assert verify(PNG, sign(credential=credential).manifest).state == "trusted"
 
 
 @pytest.mark.parametrize(
@@ -231,8 +207,8 @@ def test_an_asset_with_a_manifest_inside_is_never_changed_unasked():
     asset = embedded.getvalue()
     with pytest.raises(StorageInvalidRequestError, match="contains a manifest"):
         sign(asset)
-    signed = sign(asset, remote_url=URL)
-    assert verify(signed.asset, signed.manifest).state == "Trusted"
+    with pytest.raises(StorageInvalidRequestError, match="contains a manifest"):
+        sign(asset, remote_url=URL)
     # What is in the asset is not a verdict about the manifest given.
     with pytest.raises(errors.ProofAssetMismatchError):
         verify(asset, SIDECAR.manifest)
@@ -272,7 +248,7 @@ def remote(algorithm: str, answer=None) -> ManifestCredential:
 
 @pytest.mark.parametrize("algorithm", KEYS)
 def test_keys_may_be_elsewhere(algorithm):
-    assert verify(PNG, sign(credential=remote(algorithm)).manifest).state == "Trusted"
+    assert verify(PNG, sign(credential=remote(algorithm)).manifest).state == "trusted"
     for answer in (b"", b"x", bytes(64)):
         with pytest.raises(errors.ProofSignatureError):
             sign(credential=remote(algorithm, answer))
@@ -304,11 +280,11 @@ def test_credentials_are_checked_when_made():
     with pytest.raises(StorageConfigurationError):
         ManifestCredential.from_pem(chain, Secret("no key"))
     with pytest.raises(errors.ProofAlgorithmError):
-        ManifestCredential.from_pem(chain, private_pem(ec.generate_private_key(ec.SECP384R1())))
+        ManifestCredential.from_pem(chain, private_pem(ec.generate_private_key(ec.SECP521R1())))
     with pytest.raises(StorageConfigurationError):
         ManifestCredential.from_pem(chain, private_pem(Ed25519PrivateKey.generate()))
     credential = CREDENTIALS["Ed25519"]
-    assert credential.signer.public_key.keyid in repr(credential)
+    assert repr(credential).startswith("ManifestCredential(Ed25519, certificate sha256:")
     with pytest.raises(TypeError):
         pickle.dumps(credential)
     for anchors in (b"", b"junk"):
@@ -328,9 +304,9 @@ def test_no_network_is_reached():
     with host(b"nothing of use") as (base, asked):
         credential = AUTHORITY.credential(ocsp=f"{base}/ocsp")
         signed = sign(credential=credential, remote_url=f"{base}/manifest")
-        assert verify(signed.asset, signed.manifest).state == "Trusted"
-        again = sign(signed.asset, credential=credential, remote_url=f"{base}/manifest")
-        assert verify(again.asset, again.manifest).state == "Trusted"
+        assert verify(signed.asset, signed.manifest).state == "trusted"
+        with pytest.raises(StorageInvalidRequestError, match="has a manifest at"):
+            sign(signed.asset, credential=credential, remote_url=f"{base}/manifest")
         for wrong in (b"junk", SIDECAR.manifest):
             with pytest.raises(errors.ProofError):
                 verify(signed.asset, wrong)
@@ -379,7 +355,7 @@ def test_a_record_is_bound_in_order():
     assert read == record
     for_proof = {"trust_anchors": AUTHORITY.root}
     report = asyncio.run(verify_bound_manifest(read, signed.asset, stored[0], **for_proof))
-    assert report.state == "Trusted"
+    assert report.state == "trusted"
     wrong = [
         (record, PNG, stored[0], errors.ProofAssetMismatchError),
         (record, signed.asset, sign(remote_url=URL).manifest, errors.ProofManifestError),
@@ -436,7 +412,7 @@ def test_a_manifest_is_stored_served_and_read_from_its_link(tmp_path, media_type
             report = await verify_bound_manifest(record, signed.asset, manifest, trust_anchors=AUTHORITY.root)
             told = await asyncio.to_thread(read_alone, signed.asset, media_type, manifest)
             assert told["validation_state"] == "Trusted"
-            assert told["active_manifest"] == report.label
+            assert told["active_manifest"] == report.active.label
 
             with pytest.raises(StorageInvalidRequestError, match="temporary"):
                 await sign_manifest(

@@ -13,9 +13,17 @@ import c2pa as library
 import pytest
 from cryptography import x509
 
-from credstore.proofs import c2pa
-from credstore.proofs.c2pa import sign_manifest, verify_manifest
-from tests.proofs.c2pa_material import AUTHORITY, C2PA_CLAIM_SIGNING, DEFINITION, IMAGES, Authority, host
+from credstore.errors import StorageInvalidRequestError
+from credstore.proofs.c2pa import TrustList, native, sign_manifest, signing, verify_manifest
+from tests.proofs.c2pa_material import (
+    AUTHORITY,
+    C2PA_CLAIM_SIGNING,
+    DEFINITION,
+    IMAGES,
+    Authority,
+    embed_with_identity,
+    host,
+)
 
 PNG = IMAGES["image/png"]
 OTHER = Authority()
@@ -33,14 +41,20 @@ OWN = sign(AUTHORITY.credential())
 STRANGER = sign(OTHER.credential())
 CLAIM_SIGNING = sign(AUTHORITY.credential(purpose=C2PA_CLAIM_SIGNING))
 ODD_PURPOSE = "1.3.6.1.4.1.62558.99.9"
+ALLOWED_SIGNER = OTHER.credential()
+ALLOWED = sign(ALLOWED_SIGNER)
+IDENTITY = embed_with_identity(PNG, "image/png", AUTHORITY, AUTHORITY)
+LIST = TrustList.from_pem(
+    AUTHORITY.root, allowed=ALLOWED_SIGNER.chain.partition(b"-----END")[0] + b"-----END CERTIFICATE-----\n"
+)
 
 
-def read(settings, signed, manifest):
+def read(settings, asset, manifest):
     """State and failures that the library tells; the words of its refusal."""
     try:
         with (
             library.Context.from_dict(settings) as context,
-            library.Reader("image/png", io.BytesIO(signed.asset), manifest, context) as reader,
+            library.Reader("image/png", io.BytesIO(asset), manifest, context) as reader,
         ):
             told = json.loads(reader.json())
     except library.C2paError:
@@ -51,8 +65,21 @@ def read(settings, signed, manifest):
 
 def sign_by(settings, credential):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(c2pa, "_signing_settings", lambda *, thumbnail: settings)
+        patch.setattr(signing, "signing_settings", lambda *, thumbnail: settings)
+        patch.setattr(signing, "_check_result", unchecked)
         return sign(credential)
+
+
+def size(settings):
+    """Bytes of a manifest; as large as it gets where the library does not take the settings."""
+    try:
+        return len(sign_by(settings, AUTHORITY.credential()).manifest)
+    except StorageInvalidRequestError:
+        return ROOM
+
+
+async def unchecked(*_):
+    """What is made for an odd purpose verifies with odd settings only."""
 
 
 ODD = sign_by(
@@ -65,19 +92,21 @@ def behaviour(settings):
     """All that a setting can change: what is fetched, who is trusted, what is made."""
     with host(b"nothing of use") as (base, asked):
         named = sign(AUTHORITY.credential(ocsp=f"{base}/ocsp"), remote_url=f"{base}/manifest")
-        without = read(settings, named, None)
+        without = read(settings, named.asset, None)
         manifests = list(asked)
         asked.clear()
-        read(settings, named, named.manifest)
+        read(settings, named.asset, named.manifest)
         return {
             "without a manifest": without,
             "manifests fetched": manifests,
             "OCSP asked": bool(asked),
-            "own signer": read(settings, OWN, OWN.manifest),
-            "stranger": read(settings, STRANGER, STRANGER.manifest),
-            "for claim signing": read(settings, CLAIM_SIGNING, CLAIM_SIGNING.manifest),
-            "for something odd": read(settings, ODD, ODD.manifest),
-            "small": len(sign_by(settings, AUTHORITY.credential()).manifest) < ROOM,
+            "own signer": read(settings, OWN.asset, OWN.manifest),
+            "stranger": read(settings, STRANGER.asset, STRANGER.manifest),
+            "for claim signing": read(settings, CLAIM_SIGNING.asset, CLAIM_SIGNING.manifest),
+            "for something odd": read(settings, ODD.asset, ODD.manifest),
+            "allowed itself": read(settings, ALLOWED.asset, ALLOWED.manifest),
+            "an identity": read(settings, IDENTITY, None),
+            "small": size(settings) < ROOM,
         }
 
 
@@ -85,18 +114,27 @@ OFFLINE = {"without a manifest": "refused", "manifests fetched": [], "OCSP asked
 UNTRUSTED = ("Valid", "signingCredential.untrusted")
 VERIFYING = {
     **OFFLINE,
+    "allowed itself": ("Trusted",),
+    "an identity": ("Valid", "cawg.x509.credential.untrusted"),
     "own signer": ("Trusted",),
     "stranger": UNTRUSTED,
     "for claim signing": ("Trusted",),
     "for something odd": ("Invalid", "signingCredential.invalid", "signingCredential.untrusted"),
 }
+IDENTITIES = {**VERIFYING, "an identity": ("Trusted",)}
 SIGNING = {**OFFLINE, "small": True}
 
 
 def leaves(settings, above=()):
+    """All but how much memory may be used, which `test_c2pa_media.py` measures."""
     for name, value in settings.items():
+        if name == "core":
+            continue
         if isinstance(value, dict):
             yield from leaves(value, (*above, name))
+        elif isinstance(value, list):
+            for index, each in enumerate(value):
+                yield from leaves(each, (*above, name, index))
         else:
             yield (*above, name)
 
@@ -115,6 +153,8 @@ def turn(section, name):
         section[name] = not section[name]
     elif name.startswith("trust_config"):
         section[name] += f"\n{ODD_PURPOSE}"
+    elif name.startswith("trust_kind"):
+        section[name] = "manifest" if section[name] == "cawg" else "cawg"
     else:
         del section[name]
 
@@ -132,8 +172,9 @@ def check(settings, wanted):
 
 
 SETTINGS = {
-    "verifying": (c2pa._verifying_settings(AUTHORITY.root), VERIFYING),
-    "signing": (c2pa._signing_settings(thumbnail=False), SIGNING),
+    "verifying": (native.reading_settings(LIST, "manifest"), VERIFYING),
+    "identities": (native.reading_settings(LIST, "cawg"), IDENTITIES),
+    "signing": (native.signing_settings(thumbnail=False), SIGNING),
 }
 
 
@@ -161,5 +202,7 @@ def test_these_are_the_settings_in_use(monkeypatch):
     )
     signed = sign(AUTHORITY.credential())
     coroutine = verify_manifest(PNG, signed.manifest, media_type="image/png", trust_anchors=AUTHORITY.root)
-    assert asyncio.run(coroutine).state == "Trusted"
-    assert used == [SETTINGS["signing"][0], SETTINGS["verifying"][0]]
+    assert asyncio.run(coroutine).state == "trusted"
+    alone = native.reading_settings(None, "manifest")
+    with_list = native.reading_settings(TrustList.from_pem(AUTHORITY.root), "manifest")
+    assert used == [alone, SETTINGS["signing"][0], alone, with_list]

@@ -15,6 +15,7 @@ from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.hashing import hash_into, joined
 from credstore.model import Progress, Storable
 from credstore.proofs.format.record import AssetDigest
+from credstore.proofs.media_types import HEAD, check_media_type
 from credstore.provider.bodies import WatchedBody
 from credstore.provider.call import Call
 from credstore.provider.sources import body_of
@@ -26,35 +27,42 @@ _SMALL = 64 * 1024
 _PIECE = 1024 * 1024
 
 
-async def measure_asset(asset: Asset, *, progress: Progress | None = None) -> AssetDigest:
+async def measure_asset(
+    asset: Asset, *, progress: Progress | None = None, media_type: str | None = None
+) -> AssetDigest:
     """Digest and size of an asset, reading it once as a stream.
 
     Args:
         asset: What to measure; an `AssetDigest` is returned as it is.
         progress: Called with (bytes hashed, total or None), in order.
+        media_type: What the asset is said to be; None is not compared.
 
     Raises:
-        StorageInvalidRequestError: Text, a path that cannot be read, a file that changed, another type; or
-            `progress` cannot be called.
+        StorageInvalidRequestError: Text, a path that cannot be read, a file that changed, another type;
+            `progress` cannot be called; or the first bytes contradict `media_type`.
         Exception: What the user's own stream or callback raised.
     """
     check_progress(progress)
     if isinstance(asset, AssetDigest):
         return asset
     if isinstance(asset, bytes) and len(asset) <= _SMALL and progress is None:
+        check_media_type(media_type, asset[:HEAD])
         return AssetDigest.of(asset)
     if isinstance(cast("object", asset), Mapping):
         raise StorageInvalidRequestError("the asset is a mapping; pass bytes, a path or an AssetDigest")
     body = await body_of(asset)
     digest = hashlib.sha256()
     done = 0
+    head = b""
     async with aclosing(WatchedBody(body)) as watched:
         async for chunk in watched.open():
+            head += chunk[: HEAD - len(head)]
             for piece in _pieces(chunk):
                 await hash_into(digest, piece)
                 done += len(piece)
                 if progress is not None:
                     progress(done, body.length)
+    check_media_type(media_type, head)
     return AssetDigest(digest.digest(), done)
 
 
@@ -95,7 +103,9 @@ async def read_small(data: Storable, *, most: int, what: str) -> bytes:
     return await joined(parts) if parts else b""
 
 
-async def measure_outside(asset: Asset, call: Call, progress: Progress | None = None) -> AssetDigest:
+async def measure_outside(
+    asset: Asset, call: Call, progress: Progress | None = None, *, media_type: str | None = None
+) -> AssetDigest:
     """As `measure_asset`; what the user's own stream raises is not an error of the call."""
     with call.outside():
-        return await measure_asset(asset, progress=progress)
+        return await measure_asset(asset, progress=progress, media_type=media_type)

@@ -123,7 +123,7 @@ class ProofIssuer:
     async def issue(self, request: IssueRequest, call: Call) -> Proof:
         """Issue one proof; see `ProofStore.issue`."""
         check_fields(request)
-        asset = await measure_outside(request.asset, call, request.progress)
+        asset = await measure_outside(request.asset, call, request.progress, media_type=request.media_type)
         with call.outside():
             manifest = await self._manifest(request)
         proof_id, fixed = self._identify(request, asset)
