@@ -38,6 +38,7 @@ class Invocation:
         verbose: All facts of errors, and each call with its duration, on stderr.
         timeout: Seconds for one operation; None leaves it to the store's settings.
         env_file: Path of the file of variables that was read; None for none.
+        variables: Names of those that were taken from it.
         factory: Makes the stores of this run, once there is one.
         interrupted: What to say to someone who interrupts the command now, besides that it was.
     """
@@ -48,6 +49,7 @@ class Invocation:
     verbose: bool = False
     timeout: float | None = None
     env_file: str | None = None
+    variables: frozenset[str] = frozenset()
     factory: StorageFactory | None = None
     interrupted: str = ""
 
@@ -78,7 +80,8 @@ def _load_variables(context: click.Context, parameter: click.Parameter, path: st
     added = {name: text for name, text in with_env_file({}, path).items() if not os.environ.get(name)}
     before = {name: os.environ.get(name) for name in added}
     os.environ.update(added)
-    context.ensure_object(Invocation).env_file = path
+    invocation = context.ensure_object(Invocation)
+    invocation.env_file, invocation.variables = path, frozenset(added)
 
     def restore() -> None:
         for name, text in before.items():

@@ -2,7 +2,8 @@
 
 Rules of this file: no loop is shared, and none runs before a store is made. Whoever waits can be interrupted:
 what runs for them is then cancelled, and ends before they learn of it. A forked child has no such thread, so
-it is refused instead of waiting for ever. Stores that are still open at the end of the program are closed then.
+it is refused instead of waiting for ever. Stores that are still open at the end of the program are closed
+then.
 """
 
 from __future__ import annotations
